@@ -55,7 +55,8 @@ def test_the_pages_of_the_demo(
     with served(tmp_path / "demo.db", workspace=server.DEMO) as app:
         opened = context.new_page()
         opened.goto(app.entrance())
-        for path in ("/jobs", "/jobs/1", "/compare", "/compare/curations/1", "/review"):
+        paths = ("/jobs", "/jobs/1", "/compare", "/compare/curations/1", "/review")
+        for path in (*paths, "/papers/13", "/papers/13?page=2"):
             opened.goto(app.origin + path)
             check(opened)
         opened.goto(f"{app.origin}/papers/2")

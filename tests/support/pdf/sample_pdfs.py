@@ -62,24 +62,25 @@ OF_DEMO = PdfPaper(
     sections=(
         (
             "1 Introduction",
-            "A shop that has trained a model on its receipts owes every customer a way out. The law "
-            "speaks of data, but a model remembers what it was shown: names disappear from the "
-            "tables, and the purchases of a family still shape the weights. The safe answer is to "
-            "train again without the customer. For a model that takes four days on eight machines, "
-            "and for eleven requests per week, the safe answer is also an absurd one. Shops "
-            "therefore collect requests and retrain every quarter, so that a customer who leaves in "
-            "January is remembered until April. We ask how much of this waiting is necessary, and "
-            "answer with a method that needs a single pass over a small sample, on one machine, "
-            "during a lunch break.",
+            "A shop that has trained a model on its receipts owes every customer a way out. The "
+            "law speaks of data, but a model remembers what it was shown: names disappear from "
+            "the tables, and the purchases of a family still shape the weights. The safe answer "
+            "is to train again without the customer. For a model that takes four days on eight "
+            "machines, and for eleven requests per week, the safe answer is also an absurd one. "
+            "Shops therefore collect requests and retrain every quarter, so that a customer who "
+            "leaves in January is remembered until April. We ask how much of this waiting is "
+            "necessary, and answer with a method that needs a single pass over a small sample, on "
+            "one machine, during a lunch break.",
         ),
         (
             "2 Related work",
             "Sharding divides the customers among many small models, so that only one of them is "
             "trained again. It is exact, but the small models are worse than the large one, and a "
-            "shop with loyal customers fills its shards unevenly. Influence functions estimate what "
-            "a single row has contributed. They were made for convex losses, and their estimates "
-            "become unstable after a few hundred removals. Noise during training bounds the "
-            "contribution of everybody in advance, including those who never ask to be forgotten.",
+            "shop with loyal customers fills its shards unevenly. Influence functions estimate "
+            "what a single row has contributed. They were made for convex losses, and their "
+            "estimates become unstable after a few hundred removals. Noise during training bounds "
+            "the contribution of everybody in advance, including those who never ask to be "
+            "forgotten.",
         ),
         (
             "3 Method",
@@ -87,18 +88,18 @@ OF_DEMO = PdfPaper(
             "gradient is added to a vector that carries the number of the customer. The vectors "
             "are stored with eight bits per weight, and need less space than the receipts. When a "
             "customer leaves, the vector is multiplied by the last learning rate and subtracted "
-            "from the weights. The model is then shown one percent of the remaining receipts, once, "
-            "with a small learning rate, which repairs features that other customers share with the "
-            "one who has left. The stored vector is destroyed.",
+            "from the weights. The model is then shown one percent of the remaining receipts, "
+            "once, with a small learning rate, which repairs features that other customers share "
+            "with the one who has left. The stored vector is destroyed.",
         ),
         (
             "\f4 Results",
             "We removed between one and five thousand customers from the model of a chain of "
             "grocers. An attacker who knows the receipts of a removed customer guesses membership "
             "with an accuracy of 50.8 percent, where retraining leaves 50.3 percent and doing "
-            "nothing leaves 71 percent. A removal takes nine minutes. Accuracy on the test set falls "
-            "slowly, and a model from which more than five thousand customers have been removed "
-            "should be trained again.",
+            "nothing leaves 71 percent. A removal takes nine minutes. Accuracy on the test set "
+            "falls slowly, and a model from which more than five thousand customers have been "
+            "removed should be trained again.",
         ),
         (
             "5 Conclusion",
@@ -108,8 +109,9 @@ OF_DEMO = PdfPaper(
         ),
         (
             "Limitations",
-            "All customers belong to one chain of grocers in one country. We did not test customers "
-            "who share a card, and we know of no proof that a stronger attack would fail.",
+            "All customers belong to one chain of grocers in one country. We did not test "
+            "customers who share a card, and we know of no proof that a stronger attack would "
+            "fail.",
         ),
     ),
     columns=1,
