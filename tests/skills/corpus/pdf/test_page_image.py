@@ -105,9 +105,7 @@ def test_the_ink_of_a_passage_is_in_its_boxes(
     assert (first[2] > first[3]) == (rotate % 180 == 0)
 
 
-def test_a_large_image_has_a_lower_resolution(
-    paper: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_image_has_a_lower_resolution(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_image, "MOST_BYTES", 40_000)
     image = image_of(paper)
     assert image.width < page_image.WIDTH * 0.7
