@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,11 +148,8 @@ def test_a_bomb_gives_an_image_or_a_reason(
     path = tmp_path / f"{name}.pdf"
     path.write_bytes(data)
     for request in ({"page": 0}, {"passages": PASSAGES}):
-        try:
+        with contextlib.suppress(Unreadable):
             [answer] = process.read(path, **request)
-        except Unreadable as reason:
-            assert str(reason)
-        else:
             assert len(answer) < 2 * page_image.MOST_BYTES
     good = PdfPaper().write(tmp_path / "good.pdf")
     found: list[Any] = [*process.read(good, page=0)]
