@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -235,10 +236,13 @@ def _swap_of_installed(place: Path, rng: random.Random) -> str | None:
 
 
 def _swap_of_instructions(place: Path, rng: random.Random) -> str | None:
-    path = place / "skills" / "theirs" / "SKILL.md"
-    path.parent.mkdir(parents=True)
-    path.write_text(SKILL)
-    swap = Swap.of(rng, path, SKILL + EVIL, 0.03)
+    """Replace the SKILL.md or a script that a model reads at the place that it was told."""
+    folder = place / "skills" / "theirs"
+    folder.mkdir(parents=True)
+    for name in ("SKILL.md", "script.py"):
+        (folder / name).write_text(FILES[name])
+    path = folder / rng.choice(("SKILL.md", "script.py"))
+    swap = Swap.of(rng, path, FILES[path.name] + EVIL, 0.03)
     threads: list[threading.Thread] = []
 
     def choose(question: str, choices: Sequence[str]) -> str:
@@ -252,8 +256,10 @@ def _swap_of_instructions(place: Path, rng: random.Random) -> str | None:
     _run(app, "/chat -- greet Ada")
     threads[0].join()
     _run(app, "/chat -- greet her again")
-    texts = (message.content for request in model.requests for message in request.messages)
-    return _effect(place, swap, " ".join(texts))
+    said = " ".join(message.content for one in model.requests for message in one.messages)
+    told = re.findall("The folder of this skill is (.+)", said)
+    scripts = [(Path(one) / "script.py").read_text() for one in told]
+    return _effect(place, swap, " ".join((said, *scripts)))
 
 
 ALLOWED = (

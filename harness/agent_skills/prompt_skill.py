@@ -17,7 +17,6 @@ link, or by a word that is the name of a file of the folder ("references/forms.m
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import re
 import shlex
@@ -74,7 +73,8 @@ class Resource:
 class PromptSkill(Skill):
     """A folder with a SKILL.md and no plugin.py.
 
-    The body and the files are read at each use, so changes need no /reload.
+    The body and the files are read at each use, so changes need no /reload. A model that needed
+    consent reads and runs the private copy that was made for the question.
 
     Args:
         use: uses the skill in the conversation with the producer model.
@@ -82,8 +82,7 @@ class PromptSkill(Skill):
     Attributes:
         hint: the expected text, from `argument-hint`, or "".
         separate: True if the skill runs in a separate conversation (`context: fork`).
-        allowed: the SHA-256 of the SKILL.md that a model was allowed to use; "" before a model was
-            allowed.
+        copy: the copy of the folder that a model was allowed to use, or None.
     """
 
     flags_are_text = True
@@ -93,7 +92,7 @@ class PromptSkill(Skill):
 
     def __init__(self, file: SkillFile, use: Callable[[PromptSkill, Call], Result]) -> None:
         self.file = file
-        self.allowed = ""
+        self.copy: Path | None = None
         self._use = use
         self.name = file.name  # type: ignore[misc]  # one class for many folders
         self.summary = file.description  # type: ignore[misc]
@@ -121,26 +120,26 @@ class PromptSkill(Skill):
         """Return the current instructions with the placeholders replaced.
 
         Raises:
-            UsageError: the instructions are missing, cannot be read, or differ from the
-                instructions that a model was allowed to use.
+            UsageError: the instructions are missing, or cannot be read.
         """
-        content = skill_md.read_content(self.file.path)
-        if self.allowed not in ("", hashlib.sha256(content).hexdigest()):
-            reason = f"/{self.name} was changed after a model was allowed to use it"
-            raise UsageError(reason, where=str(self.file.path))
-        body = skill_md.body_of(content, self.file.path)
+        path = self.folder / self.file.path.name
+        body = skill_md.body_of(skill_md.read_content(path), path)
         if not body:
-            raise UsageError(f"/{self.name} has no instructions", where=str(self.file.path))
-        return substitute(body, arguments, self.file.folder.absolute())
+            raise UsageError(f"/{self.name} has no instructions", where=str(path))
+        return substitute(body, arguments, self.folder, self.file.folder.absolute())
 
-    def present(self) -> tuple[PromptSkill, str]:
-        """Return the skill with its current SKILL.md, and the SHA-256 of this file."""
-        sha256 = hashlib.sha256(skill_md.read_content(self.file.path)).hexdigest()
-        return PromptSkill(skill_md.read(self.file.path), self._use), sha256
+    @property
+    def folder(self) -> Path:
+        """The folder with the files of the skill."""
+        return self.copy or self.file.folder.absolute()
+
+    def present(self, copy: Path) -> PromptSkill:
+        """Return the skill that a copy of its folder contains."""
+        return PromptSkill(skill_md.read(copy / self.file.path.name), self._use)
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
         """Return the body for a model, with the folder of the skill, names of files, and files."""
-        parts = [f"The folder of this skill is {self.file.folder.absolute()}", body]
+        parts = [f"The folder of this skill is {self.folder}", body]
         parts += [f'<skill_file path="{file.name}">\n{file.text}\n</skill_file>' for file in files]
         read = {file.name for file in files}
         if names := "".join(f"\n<file>{name}</file>" for name in listed if name not in read):
@@ -158,8 +157,13 @@ class PromptSkill(Skill):
         return " ".join("".join(c if c.isprintable() else " " for c in value).split())
 
 
-def substitute(body: str, arguments: str, folder: Path) -> str:
-    """Return the body with replaced placeholders; inserted text is not searched again."""
+def substitute(body: str, arguments: str, folder: Path, origin: Path | None = None) -> str:
+    """Return the body with replaced placeholders; inserted text is not searched again.
+
+    Args:
+        origin: the folder of which `folder` is a copy, which a plugin may contain.
+    """
+    origin = origin or folder
     try:
         words = shlex.split(arguments)
     except ValueError:  # an apostrophe, as in "don't"
@@ -171,7 +175,7 @@ def substitute(body: str, arguments: str, folder: Path) -> str:
         if match["number"]:
             place = int(match["number"]) - 1
             return words[place] if place < len(words) else match[0]
-        above = (folder, *folder.parents[:LEVELS]) if match["plugin"] else ()
+        above = (origin, *origin.parents[:LEVELS]) if match["plugin"] else ()
         return str(next((root for root in above if (root / PLUGIN).is_dir()), folder))
 
     return _PLACEHOLDER.sub(value, body)

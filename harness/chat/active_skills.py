@@ -27,6 +27,7 @@ from harness.models.pool import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions import Permission
 from harness.plugins.catalogue import Found
+from harness.plugins.user_choices import private_copy
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
@@ -81,7 +82,7 @@ class ActiveSkills:
     def folders(self) -> dict[str, Path]:
         """The folders of the active skills by name, in the order of activation."""
         names = self.conversation.skills
-        return {name: self.skills[name].file.folder for name in names if name in self.skills}
+        return {name: self.skills[name].folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
         """Add the instructions of a skill, in place of its earlier instructions.
@@ -118,7 +119,7 @@ class ActiveSkills:
         room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
         kept: list[str] = []
         for skill, body in reversed([*self._active()]):
-            listed = prompt_skill.resource_names(skill.file.folder)
+            listed = prompt_skill.resource_names(skill.folder)
             instructions = skill.instructions(body, listed)
             if kept and len(instructions.encode()) > room:
                 del self.conversation.skills[skill.name]
@@ -147,7 +148,7 @@ class ActiveSkills:
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
         """Return the instructions with the files to which they refer, within `room` bytes."""
-        files, refused = prompt_skill.referred_resources(skill.file.folder, body)
+        files, refused = prompt_skill.referred_resources(skill.folder, body)
         included = [*files]
         while included and len(skill.instructions(body, listed, included).encode()) > room:
             refused.append(f"{included.pop().name}: no room in the model's context")
@@ -230,21 +231,24 @@ class ActivateSkill:
     def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user to allow the model to use a project's skill in its current version.
 
-        The answer "always" applies to all skills of the project.
+        The model then uses a copy of its folder: later changes of a file need another answer. The
+        answer "always" applies to all skills of the project.
 
         Raises:
             NotAllowed: the user refuses.
+            UsageError: the folder cannot be trusted, as that of a plugin.
         """
         permissions, folder = self.dispatcher.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
             return
-        present, sha256 = skill.present()
+        copy, _ = private_copy(folder.resolve())
+        present = skill.present(copy)
         detail = [f"/{skill.name} is a skill of this project, in {folder}: {present.summary}"]
         if tools := present.allowed_tools:
             detail.append(f"It names tools, which are not allowed by that: {tools}")
         wanted = Permission("activate", skill.name, "\n".join(detail))
         run.allow(permissions.check(wanted))
-        skill.allowed = sha256
+        skill.copy = copy
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)

@@ -86,7 +86,7 @@ class Chat(Skill):
         """
         turn = CURRENT.get()
         if turn is None:
-            skill.allowed = ""
+            skill.copy = None
             return self._use(skill, call)
         if not skill.separate:
             turn.skills.activate(skill, call.text, turn.model.context)

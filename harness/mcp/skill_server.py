@@ -182,7 +182,7 @@ def _instructions(skill: PromptSkill, text: str) -> str:
         UsageError: the skill has no instructions, or they cannot be read.
     """
     body = skill.body(text)
-    instructions = skill.instructions(body, prompt_skill.resource_names(skill.file.folder))
+    instructions = skill.instructions(body, prompt_skill.resource_names(skill.folder))
     return instructions if body != skill.body("") else f"{instructions}\n\n{text}".rstrip()
 
 

@@ -105,6 +105,25 @@ def private_folder() -> Path:
     return folder
 
 
+def private_copy(folder: Path) -> tuple[Path, str]:
+    """Return a private copy of a folder or file, and the hash of the copied content.
+
+    Each file is read once, so that the copy contains the hashed bytes.
+
+    Raises:
+        UsageError: the folder cannot be trusted (see `content_hash`).
+    """
+    import shutil
+    import tempfile
+
+    copy = Path(tempfile.mkdtemp(dir=private_folder())) / folder.name
+    try:
+        return copy, content_hash(folder, copy)
+    except UsageError:
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        raise
+
+
 class _ChoicesFile(ABC):
     """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
 
@@ -165,20 +184,18 @@ class TrustStore(_ChoicesFile):
     def trusted(self, folder: Path) -> Path | None:
         """Return a private copy of a folder or file if its current content is trusted, or None.
 
-        Only the copy may be used: each file is read once, so that the copy contains the hashed
-        bytes, and later changes of the folder must be trusted before they run.
+        Only the copy may be used: later changes of the folder must be trusted before they run.
         """
         known = (self._load()[0] or {}).get(str(folder.resolve()))
         if known is None:
             return None
         import shutil
-        import tempfile
 
-        copy = Path(tempfile.mkdtemp(dir=private_folder())) / folder.name
         with contextlib.suppress(UsageError):
-            if content_hash(folder, copy) == known:
+            copy, present = private_copy(folder)
+            if present == known:
                 return copy
-        shutil.rmtree(copy.parent, ignore_errors=True)
+            shutil.rmtree(copy.parent, ignore_errors=True)
         return None
 
     def trust(self, folder: Path, shown: str = "") -> None:
