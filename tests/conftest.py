@@ -6,9 +6,11 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from hub_server import TOKEN, Hub, hub_server
 from protocol_server import ProtocolServer
 from ray_nodes import RayNodes
 from repository import EMBEDDED
@@ -67,6 +69,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"needs the finetune extra: {', '.join(missing)} not installed")
     if item.get_closest_marker("ray") and importlib.util.find_spec("ray") is None:
         pytest.skip("needs the extra ray")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hugging Face Hub for which the user has a token, with an empty cache and without waits."""
+    library = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    from huggingface_hub import file_download
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(library.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(library.constants, "HF_HUB_DISABLE_XET", True)
+    for module in (_http, file_download):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with hub_server() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        yield running
+        _http.close_session()
 
 
 @pytest.fixture(scope="session")

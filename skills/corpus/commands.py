@@ -251,6 +251,12 @@ def set_aside(call: Call) -> Result:
     return Result(text, aside.model_dump())
 
 
+def push_dataset(call: Call) -> Result:
+    from skills.corpus.exports import dataset
+
+    return dataset.push(call)
+
+
 def zotero_push(call: Call) -> Result:
     from skills.corpus.zotero_notes.zotero_push import push
 
@@ -282,6 +288,7 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "duplicates": works.report,
     "split": works.split,
     "set-aside": set_aside,
+    "push": push_dataset,
     "zotero-push": zotero_push,
     "zotero-undo": zotero_undo,
 }

@@ -186,3 +186,12 @@ class CompleteOptions(SourceOptions, BudgetOptions):
         False, description="also look up papers without an identifier, with one request each"
     )
     refresh: bool = Field(False, description="also repeat lookups of the last 30 days")
+
+
+class HubOptions(SkillOptions):
+    """The options of a push to the Hugging Face Hub."""
+
+    to: str | None = Field(None, description="the repository on the Hugging Face Hub, USER/REPO")
+    public: bool = Field(
+        False, description="create a public repository, or push to one (default: private)"
+    )

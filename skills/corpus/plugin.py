@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from harness.models.hub import HubPush
 from harness.settings import Settings
 from skills.corpus.options import (
     PICTURES,
@@ -22,6 +23,7 @@ from skills.corpus.options import (
     DatabaseOptions,
     DatasetOptions,
     FetchOptions,
+    HubOptions,
     LibraryOptions,
     MapOptions,
     SourceOptions,
@@ -106,6 +108,8 @@ class Corpus(Skill, DocumentSource):
         "  map [CONDITION ...]\n"
         "                 all papers, or the papers that `filter` finds; `save to` an .html,\n"
         "                 .svg, .png or .json file\n"
+        "  push FOLDER.dataset\n"
+        "                 a folder that `save to FOLDER.dataset/` has written, --to USER/REPO\n"
         "  zotero-push [CONDITION ...]\n"
         "                 all annotations of papers from Zotero, or the annotations that `filter`\n"
         "                 finds; ZOTERO_API_KEY is a key with permission to write\n"
@@ -132,6 +136,7 @@ class Corpus(Skill, DocumentSource):
         "duplicates": "show which papers were merged or linked, and by which rule",
         "split": "undo the merges and links of a paper permanently",
         "set-aside": "rename a damaged database; the next command begins a new one",
+        "push": "push a dataset of annotations to the Hugging Face Hub, if you agree",
         "zotero-push": "write annotations into Zotero: notes of items, highlights in PDF files",
         "zotero-undo": "delete these notes and highlights, except those that a person has changed",
     }
@@ -169,8 +174,9 @@ class Corpus(Skill, DocumentSource):
             ("add", "fetch", "complete", "index", "export", "page", "highlight"), "adds"
         ),
     }
-    output: ClassVar[dict[str, type[Output]]] = {
+    output: ClassVar[dict[str, type[BaseModel]]] = {
         **OUTPUTS,
+        "push": HubPush,
         "fetch": Fetched,
         "complete": Completed,
     }
@@ -186,6 +192,7 @@ class Corpus(Skill, DocumentSource):
         SearchOptions,
         MapOptions,
         PushOptions,
+        HubOptions,
         DatabaseOptions,
     ):
         db: Path | None = Field(
@@ -205,6 +212,7 @@ class Corpus(Skill, DocumentSource):
         "fetch": FetchOptions,
         "complete": CompleteOptions,
         "map": MapOptions,
+        "push": HubOptions,
         "zotero-push": PushOptions,
         "zotero-undo": ZoteroOptions,
     }
@@ -248,6 +256,7 @@ class Corpus(Skill, DocumentSource):
             "split": f"splits a paper of {where}",
             "index": "adds an index to the folder of parts",
             "set-aside": f"renames {where} if it is damaged",
+            "push": f"sends the dataset to {options.to} on the Hugging Face Hub",
             "zotero-push": "writes notes and highlights into your Zotero library",
             "zotero-undo": "deletes notes and highlights from your Zotero library",
         }

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
+from harness.models.hub import HubPush
+from skills.corpus.options import ColumnOptions, DatabaseOptions, HubOptions, ReportOptions
 from skills.finetune.dataset.dataset_options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
@@ -98,6 +99,18 @@ class ReaderOptions(NameOptions, ColumnOptions):
     )
 
 
+class ModelPushOptions(HubOptions):
+    evaluation: Path | None = Field(
+        None, description="an eval.json of /evaluate for the card (default: in the run's folder)"
+    )
+    evaluated_on: str | None = Field(
+        None, description="the dataset of --evaluation on the Hub, USER/REPO[@REVISION]"
+    )
+    trained_on: tuple[str, ...] = Field(
+        (), description="a dataset on the Hub that the model was trained on; may be repeated"
+    )
+
+
 class Stages(Output):
     """The results of the stages."""
 
@@ -142,7 +155,12 @@ class Manifest(Output):
     left_out: list[dict[str, Any]]
 
 
-OUTPUTS: dict[str, type[Output]] = {"": Stages, "plan": Plan, "unregister": Unregistered}
+OUTPUTS: dict[str, type[BaseModel]] = {
+    "": Stages,
+    "plan": Plan,
+    "unregister": Unregistered,
+    "push": HubPush,
+}
 
 
 class Finetune(Skill):
@@ -183,6 +201,7 @@ class Finetune(Skill):
         "ollama": "create the model in Ollama, and verify it",
         "register": "add the model to your registry",
         "compare": "make the model the default of /annotate if it is better",
+        "push": "push a registered model to the Hugging Face Hub, with a card, if you agree",
         "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)
@@ -190,7 +209,9 @@ class Finetune(Skill):
     output = OUTPUTS
     output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
-    class Options(RunOptions, ReportOptions, DataOptions, ReaderOptions):  # both classes have `dev`
+    class Options(  # two of these classes have `dev`
+        RunOptions, ReportOptions, DataOptions, ReaderOptions, ModelPushOptions
+    ):
         manner: ClassVar[frozenset[str]] = frozenset(
             {"resume", "checkpoint", "processes", "sharding", "host", "llama_cpp"}
         )
@@ -248,12 +269,14 @@ class Finetune(Skill):
         "ollama": OllamaOptions,
         "register": RegisterOptions,
         "compare": NameOptions,
+        "push": ModelPushOptions,
     }
 
     _recipe = frozenset(Options.model_fields) - {"adapter"}
     shared: ClassVar[dict[str, frozenset[str]]] = {
         "dataset": frozenset({"framework"}),
         "unregister": frozenset(),
+        "push": frozenset(),
         **dict.fromkeys(("prepare", "plan", "train", "merge", "gguf", "quantize"), _recipe),
         **dict.fromkeys(("modelfile", "register", "compare"), _recipe),
     }
@@ -281,6 +304,8 @@ class Finetune(Skill):
             return ""
         if subcommand in ("register", "compare"):
             return "changes your registry of models"
+        if subcommand == "push":
+            return f"sends the model to {options.to} on the Hugging Face Hub"
         if subcommand == "unregister":
             return "changes your registry of models, and may remove the model from Ollama"
         if options.reader:
@@ -309,6 +334,10 @@ class Finetune(Skill):
             from skills.finetune.export.register import unregister
 
             return unregister(call, call.text.strip())
+        if case == "push":
+            from skills.finetune.export.model_card import push
+
+            return push(call)
         if call.options.reader:
             from skills.finetune import reader
 

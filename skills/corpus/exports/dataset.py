@@ -15,14 +15,20 @@ from pathlib import Path
 from typing import IO
 
 from harness._version import __version__
-from harness.errors import OutputError, UsageError
+from harness.api.skill import Call, Result
+from harness.errors import InputError, OutputError, UsageError
+from harness.models import hub
+from harness.permissions import consent
 from harness.runs import targets
+from harness.runs.invocation import as_path
 from skills.corpus.exports.user_edited import (
     HTML,
     Owned,
     State,
     Value,
     as_yaml,
+    check_current,
+    parse,
     write_owned,
 )
 from skills.corpus.identity.identifiers import ZOTERO
@@ -31,6 +37,7 @@ from skills.corpus.tables.columns import SECTIONS
 from skills.corpus.tables.parquet_files import parquet_schema, write_parquet_as
 from skills.nanda.confidence import SUGGESTED, UNCERTAIN
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted, escape_markdown
 
 CARD, DATA = "README.md", "data"
@@ -139,14 +146,50 @@ def save(
     notice(f"{folder}: {counted(figures.splits[split], 'row')} in the split {split}")
 
 
-def _has_annotations(data: Path) -> bool:
-    """Return True if a folder has Parquet files of annotations and no other file."""
+def push(call: Call) -> Result:
+    """Push a dataset to the Hugging Face Hub, with a card that describes its present rows.
+
+    Raises:
+        InputError: the folder is not a dataset of annotations by the framework.
+        UsageError: the card was changed by hand, or the repository or the token is missing.
+        SkillFailed: the Hub cannot be reached, or refuses the files.
+    """
+    folder, options = as_path(call.text.strip()), call.options
+    hub.check_repository(options.to)
+    framework = selected_framework(options.framework, call.frameworks)
+    splits = _splits(folder) if _has_annotations(folder / DATA, framework.names) else {}
+    if not splits:
+        raise InputError(
+            f"is not a dataset of annotations by the framework {framework.name}",
+            where=str(folder),
+            hint="`/corpus export FOLDER.dataset` writes a dataset; --framework names another one.",
+        )
+    figures = _figures(splits, framework)
+    _update_card(folder, framework, figures, force=call.force)
+    check_current(folder / CARD, _card(framework, figures))
+    if "license" not in parse((folder / CARD).read_text(encoding="utf-8")).values:
+        call.screen.notice(f"{folder / CARD} states no license; you may add it")
+    present = [folder / name for name in _OF_A_REPOSITORY if (folder / name).is_file()]
+    pushed = hub.push(
+        options.to,
+        "dataset",
+        {path.relative_to(folder).as_posix(): path for path in (*present, *splits.values())},
+        public=options.public,
+        notice=call.screen.notice,
+        allow=lambda action: consent(f"/corpus push {action}", call.confirm, yes=call.yes),
+    )
+    return Result(str(pushed), pushed.model_dump())
+
+
+def _has_annotations(data: Path, moves: Sequence[str] = ()) -> bool:
+    """Return True if a folder has Parquet files of annotations with `moves`, and no other file."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     try:
         files = list(data.iterdir())
-        return bool(files) and all("provenance" in pq.read_schema(path).names for path in files)
+        columns = {"provenance", *moves}
+        return bool(files) and all(columns <= {*pq.read_schema(path).names} for path in files)
     except (OSError, pa.ArrowException):
         return False
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
+from harness.errors import UsageError
 from harness.runs import targets
 from harness.support import yaml_files
 from harness.support.bounded_files import read_bytes
@@ -142,6 +143,22 @@ def write_owned(
     if after != before:
         targets.write_text(path, after)
     return state
+
+
+def check_current(path: Path, ours: Owned, *names: str) -> None:
+    """Raise UsageError if a person has changed the harness's text in a file.
+
+    Args:
+        names: properties that must be unchanged as well.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+    front = (as_yaml(name, ours.properties[name]) for name in names if name in ours.properties)
+    if any(part not in text for part in (ours.block, *front)):
+        raise UsageError(
+            "its figures were changed by hand, or it cannot be read",
+            where=str(path),
+            hint="--force writes them again.",
+        )
 
 
 def _mark(comment: Comment) -> re.Pattern[str]:

@@ -124,7 +124,7 @@ def unregister(call: Call, name: str) -> Result:
     with _lock(settings):
         found = read_entries(path)
         if name not in found["models"]:
-            raise _not_registered(name, user)
+            raise not_registered(call, name)
         if not is_registered(found["models"][name]) and not call.force:
             raise UsageError(
                 f"{name} was not written by /finetune register",
@@ -230,7 +230,9 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
     return next((name for name, entry in models.items() if task in entry.tasks), None)
 
 
-def _not_registered(name: str, user: Path) -> UsageError:
+def not_registered(call: Call, name: str) -> UsageError:
+    """Return the error for a name that is not the name of a registered model."""
+    user = call.settings.user_registry
     if name in read_entries(user)["models"]:
         return UsageError(
             f"{name} was not written by /finetune register",
@@ -240,7 +242,9 @@ def _not_registered(name: str, user: Path) -> UsageError:
     names = [path.stem for path in registry.registered_files(user)]
     known = f"Registered models: {', '.join(names) or 'none'}."
     return UsageError(
-        f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",
+        f"there is no registered model {name!r}"
+        if name
+        else f"/finetune {call.subcommand} needs a name",
         where=str(registry_folder(user)),
         hint=did_you_mean(name, names, cutoff=0.4) or known,
     )
@@ -304,7 +308,7 @@ def registration_of(context: StageContext) -> Registration:
         UsageError: as for `name_of`.
     """
     settings, run_dir = context.call.settings, context.run_dir
-    train, gguf, name = _trained(run_dir), served_gguf(context), name_of(context)
+    train, gguf, name = trained(run_dir), served_gguf(context), name_of(context)
     files = {f"{name}-gguf": file_entry(settings, gguf, file_digest(run_dir, gguf))}
     lora = run_dir.lora
     if context.recipe.base in context.call.models.registry.files and lora.is_file():
@@ -355,7 +359,7 @@ def is_cut(train: Entry) -> bool:
     return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
 
 
-def _trained(run_dir: RunDir) -> Entry:
+def trained(run_dir: RunDir) -> Entry:
     """Return the entry of the training.
 
     Raises:

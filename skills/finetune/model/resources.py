@@ -273,7 +273,7 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     present = _present(folder)  # a folder with this name is complete: it is renamed at the end
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)
-    if not entry.pypi:
+    if not entry.origin:
         return (unpacked,)
     return (Artifact("base, fetched", path, entry.size or 0, _present(path)), unpacked)
 

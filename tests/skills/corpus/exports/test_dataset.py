@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from corpus_papers import annotated, paper
+from hub_server import Hub
 
 from harness.cli.app import App
-from harness.errors import UsageError
+from harness.errors import InputError, NotAllowed, UsageError
+from harness.models.hub import HubPush
 from harness.testing import fake_app
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.exports import dataset as datasets
@@ -244,3 +246,39 @@ def test_options_of_a_dataset(app: App, line: str, problem: str) -> None:
     Path("x.csv").write_text(f"id,abstract\n1,{'A planner waits. ' * 10}\n")
     with pytest.raises(UsageError, match=problem):
         app.dispatch(line)
+
+
+def test_a_dataset_is_pushed_with_the_figures_of_its_rows(
+    save: Save, folder: Path, hub: Hub, tmp_path: Path
+) -> None:
+    app = fake_app(tmp_path / "app", None)
+    save()
+    rows = (folder / "data" / "train-00000-of-00001.parquet").read_bytes()
+    save(ITEMS[0])
+    (folder / "data" / "train-00000-of-00001.parquet").write_bytes(rows)  # the card says 1 row
+    line = f"--yes /corpus push {folder} --to me/papers"
+    result = app.dispatch(line).result
+    repository = hub.repositories["me/papers"]
+    assert (repository.kind, repository.private) == ("dataset", True)
+    assert set(repository.files) == {"README.md", "data/train-00000-of-00001.parquet"}
+    assert "train (2 rows)" in repository.files["README.md"].decode()
+    assert HubPush.model_validate(result.data).url == f"{hub.url}/datasets/me/papers"
+    assert not app.dispatch(line).result.data["changed"]
+    readme = folder / "README.md"
+    readme.write_text(readme.read_text().replace("train (2 rows)", "train (9 rows)"))
+    with pytest.raises(UsageError, match="its figures were changed by hand"):
+        app.dispatch(line)
+    assert app.dispatch(f"--force {line}").result.data["changed"] is False
+
+
+def test_other_folders_and_pushes_without_consent_are_refused(
+    save: Save, folder: Path, hub: Hub, tmp_path: Path
+) -> None:
+    app = fake_app(tmp_path / "app", None)
+    folder.mkdir()
+    with pytest.raises(InputError, match="is not a dataset of annotations by the framework nanda"):
+        app.dispatch(f"--yes /corpus push {folder} --to me/papers")
+    save()
+    with pytest.raises(NotAllowed, match=r"/corpus push sends 2 files, .*a new private repository"):
+        app.dispatch(f"/corpus push {folder} --to me/papers")
+    assert not hub.repositories

@@ -1,0 +1,271 @@
+"""The Hugging Face Hub: push files to a repository, and find and download files of a model.
+
+Every request goes through huggingface_hub, with its token (`hf auth login`, HF_TOKEN), its endpoint
+(HF_ENDPOINT) and its cache (HF_HOME). A push is one commit, which follows the upload of the large
+files: an interrupted push leaves the repository unchanged, and the next push does not send the
+files again that the Hub has received.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness._version import __version__
+from harness.errors import (
+    ChecksumMismatch,
+    HarnessError,
+    InputError,
+    ModelUnavailable,
+    SkillFailed,
+    UsageError,
+)
+from harness.redaction import remember
+from harness.support.process import require
+
+if TYPE_CHECKING:
+    from harness.models.registry import FileEntry
+
+SCHEME = "hf:"
+ANNOTATOR = "nanda-annotator"
+"""The tag of a model on the Hub that writes annotations in the form "tagged"."""
+PEFT = ("adapter_model.safetensors", "adapter_config.json")
+"""The files of an adapter in the format of PEFT, weights first."""
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+_ADVICE = {
+    401: (
+        "the token is not accepted, or there is no such repository",
+        "`hf auth login` stores a token, and HF_TOKEN contains one.",
+    ),
+    403: ("the token does not permit this", "Use a token with write access to the repository."),
+    404: ("there is no such repository, revision or file", "A private one needs a token."),
+    409: ("another upload changed the repository at the same time", "Run the line again."),
+    429: ("too many requests were sent", "Run the line again in some minutes."),
+}
+"""Reasons and hints by HTTP status."""
+
+
+class HubPush(BaseModel):
+    """A repository of the Hugging Face Hub, and the files that were pushed to it."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    url: str
+    commit: str = Field(description="the commit that has the files")
+    changed: bool = Field(description="false if the repository had the same files already")
+    private: bool
+    files: dict[str, int] = Field(description="the size of each file in bytes")
+
+    def __str__(self) -> str:
+        done = f"pushed {len(self.files)} files" if self.changed else "nothing has changed"
+        access = "private" if self.private else "public"
+        return f"{self.url} ({access}), commit {self.commit[:12]}: {done}."
+
+
+def client(*, write: bool = False) -> Any:
+    """Return huggingface_hub's `HfApi` with the user's token.
+
+    Raises:
+        UsageError: huggingface_hub or, for writing, the token is missing, or HF_HUB_OFFLINE is set.
+    """
+    require("huggingface_hub", extra="hub")
+    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    if constants.is_offline_mode():
+        raise UsageError(
+            "HF_HUB_OFFLINE is set, so that no request is sent to the Hugging Face Hub",
+            hint="Unset it for this line.",
+        )
+    token = get_token()
+    if write and not token:
+        raise UsageError(
+            "a push to the Hugging Face Hub needs a token with write access",
+            hint="`hf auth login` stores one, and HF_TOKEN contains one.",
+        )
+    remember(token or "", "token")
+    logging.set_verbosity_error()
+    if not (sys.stderr and sys.stderr.isatty()):
+        disable_progress_bars()
+    name = {"library_name": "nanda-harness", "library_version": __version__}
+    return HfApi(os.environ.get("HF_ENDPOINT"), token or False, **name)
+
+
+@contextlib.contextmanager
+def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
+    """Raise `error`, with the reason and the advice for it, for an error of huggingface_hub."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except (HTTPError, OSError, RuntimeError, ValueError) as exc:
+        causes: list[BaseException] = [exc]  # the library wraps the error of an upload or download
+        while cause := causes[-1].__cause__ or causes[-1].__context__:
+            causes.append(cause)
+        answers = [getattr(one, "response", None) for one in causes]
+        status = next((answer.status_code for answer in answers if answer is not None), 0)
+        reason, hint = _ADVICE.get(status, ("", "Run the line again; it continues the transfer."))
+        said = " ".join(str(exc if status else causes[-1]).split()).rstrip(".")
+        reason = f"{reason} (status {status})" if reason else said or type(exc).__name__
+        raise error(f"the Hugging Face Hub: {reason}", where=where, hint=hint) from exc
+
+
+def check_repository(name: str | None) -> str:
+    """Return the name of a repository, or raise UsageError if it is missing or invalid."""
+    if name and _REPOSITORY.fullmatch(name):
+        return name
+    reason = f"{name[:80]!r} is not the name of a repository" if name else "no repository is named"
+    raise UsageError(reason, hint="A push needs --to USER/REPO.")
+
+
+def push(
+    repository: str | None,
+    kind: Literal["model", "dataset"],
+    files: Mapping[str, Path | bytes],
+    *,
+    public: bool,
+    notice: Callable[[str], None],
+    allow: Callable[[str], object],
+) -> HubPush:
+    """Show the files with their sizes, and push them as one commit if the user agrees.
+
+    Args:
+        files: paths or contents by their paths in the repository.
+        public: create a public repository, or push to one.
+        allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
+
+    Raises:
+        UsageError: the name is invalid, a token is missing, or the repository is public.
+        SkillFailed: the Hub cannot be reached, or refuses the files.
+    """
+    repository, api = check_repository(repository), client(write=True)
+    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    url = f"{api.endpoint}/{'datasets/' * (kind == 'dataset')}{repository}"
+    with _errors(url, SkillFailed):
+        try:
+            found = api.repo_info(repository, repo_type=kind)
+        except RepositoryNotFoundError as exc:
+            if exc.response.status_code == 401:
+                raise
+            found = None
+    if found is not None and not found.private and not public:
+        raise UsageError("this repository is public", where=url, hint="--public pushes to it.")
+    private = not public if found is None else bool(found.private)
+    sizes = {
+        name: len(file) if isinstance(file, bytes) else file.stat().st_size
+        for name, file in files.items()
+    }
+    state = f"{'a new' if found is None else 'the'} {'private' if private else 'public'} repository"
+    total = f"{len(files)} files, {sum(sizes.values()):,} bytes"
+    lines = [f"{size:>15,}  {name}" for name, size in sizes.items()]
+    notice("\n".join([f"{url}, {state}: {total}", *lines]))
+    allow(f"sends {total} to {url}, {state}")
+    with _errors(url, SkillFailed):
+        if found is None:
+            api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+        commit = api.create_commit(
+            repository,
+            [CommitOperationAdd(name, file) for name, file in files.items()],
+            commit_message=f"Push with nanda-harness {__version__}",
+            repo_type=kind,
+        )
+    changed = found is None or commit.oid != found.sha
+    return HubPush(url=url, commit=commit.oid, changed=changed, private=private, files=sizes)
+
+
+class Found(NamedTuple):
+    """A file of a model on the Hub, at a commit.
+
+    Attributes:
+        entry: the entry of the file for the registry.
+        bases: the models of which the model is a copy or a tuned version.
+    """
+
+    entry: FileEntry
+    bases: tuple[str, ...]
+    tags: frozenset[str]
+
+
+def find(reference: str, file: str = "") -> Found:
+    """Return the GGUF, or else the adapter in safetensors, of a model on the Hub.
+
+    Args:
+        reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
+        file: the path of the file in the repository, if it has several.
+
+    Raises:
+        UsageError: the reference is invalid, or the repository has no such file or several files.
+        ModelUnavailable: the Hub cannot be reached, or has no such repository.
+    """
+    from harness.models.registry import FileEntry
+
+    name, _, revision = reference.removeprefix(SCHEME).partition("@")
+    api = client()
+    where = f"{api.endpoint}/{check_repository(name)}"
+    with _errors(where, ModelUnavailable):
+        info = api.model_info(name, revision=revision or None, files_metadata=True)
+    present = {one.rfilename: one for one in info.siblings or ()}
+    ggufs = [one for one in present if one.endswith(".gguf")]
+    names = [one for one in ggufs if not is_lora(one)] or ggufs
+    names = names or [PEFT[0]] * (present.keys() >= set(PEFT))
+    if not names:
+        raise InputError(
+            "has no GGUF and no adapter in safetensors",
+            where=where,
+            hint="Other formats are not loaded: pickle files (.bin, .pt) can run code.",
+        )
+    wanted = file or names[0]
+    if wanted not in (*ggufs, *names) or (len(names) > 1 and not file):
+        hint = f"`/models add {reference} FILE` adds one of {', '.join(ggufs or names)}."
+        raise InputError(f"has no GGUF {file}" if file else "has several", where=where, hint=hint)
+    if (lfs := present[wanted].lfs) is None:
+        raise InputError(f"states no SHA-256 of {wanted}", where=where)
+    card = info.card_data or {}
+    bases = card.get("base_model") or ()
+    entry = FileEntry(
+        hub=f"{name}@{info.sha}",
+        member=wanted,
+        sha256=lfs.sha256,
+        size=lfs.size,
+        license=card.get("license"),
+    )
+    named = (bases,) if isinstance(bases, str) else tuple(bases)
+    return Found(entry, named, frozenset(info.tags or ()))
+
+
+def is_lora(name: str) -> bool:
+    """Return True if a GGUF is an adapter by its name, and not a whole model."""
+    return "lora" in name.lower()
+
+
+def download(entry: FileEntry) -> Path:
+    """Return a file in the Hub's cache after downloading it, with the other file of an adapter.
+
+    Raises:
+        ModelUnavailable: the file cannot be downloaded.
+        ChecksumMismatch: the file has another SHA-256, and is deleted.
+    """
+    api, (repository, _, commit) = client(), str(entry.hub).partition("@")
+    names = PEFT[::-1] if entry.member == PEFT[0] else (str(entry.member),)
+    with _errors(f"{api.endpoint}/{repository}", ModelUnavailable):
+        path = [Path(api.hf_hub_download(repository, one, revision=commit)) for one in names][-1]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.sha256:
+        path.resolve().unlink()
+        raise ChecksumMismatch(
+            f"{entry.member} at hf:{entry.hub} has sha256 {found[:12]}..., and "
+            f"{str(entry.sha256)[:12]}... is expected",
+            hint="It was deleted. Run the line again to download it.",
+        )
+    return path
