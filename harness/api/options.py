@@ -95,8 +95,8 @@ class GeneralOptions(SkillOptions):
     yes: bool = Field(
         False,
         description="let the model write files, run commands and train without asking; in a "
-        "session, overwrite files; install and remove skills; with unregister, remove the model "
-        "at Ollama",
+        "session, overwrite files; install and remove skills; push to the Hugging Face Hub; "
+        "with unregister, remove the model at Ollama",
     )
     no_log: bool = Field(
         False,

@@ -216,6 +216,8 @@ class ModelsCommand(AppCommand):
         """Download a model of the Hub after asking for consent, and write it to the registry."""
         import yaml
 
+        from harness.models.gguf_file import open_gguf
+
         if not text.startswith(hub.SCHEME):
             raise UsageError(
                 "/models add needs a model of the Hugging Face Hub",
@@ -238,7 +240,8 @@ class ModelsCommand(AppCommand):
             raise UsageError(f"{name} is another model", hint="Rename it in your registry.yaml.")
         entry = self._entry(name, found)
         consent(f"{action}, and writes {path}", call.confirm, yes=call.yes)
-        FileStore(entry.files, self._app.discovery.files.cache_dir, call.screen.notice).ensure(name)
+        store = FileStore(entry.files, self._app.discovery.files.cache_dir, call.screen.notice)
+        open_gguf(store.ensure(name), ModelUnavailable)
         data = {"version": 1, **entry.model_dump(mode="json", exclude_defaults=True)}
         path.parent.mkdir(parents=True, exist_ok=True)
         targets.write_text(path, yaml.safe_dump(data, sort_keys=False))

@@ -112,7 +112,9 @@ def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
             causes.append(cause)
         answers = [getattr(one, "response", None) for one in causes]
         status = next((answer.status_code for answer in answers if answer is not None), 0)
-        reason, hint = _ADVICE.get(status, ("", "Run the line again; it continues the transfer."))
+        failed = "its server failed" if status >= 500 else ""
+        hint = "Run the line again; files that have arrived are not sent again."
+        reason, hint = _ADVICE.get(status, (failed, hint))
         said = " ".join(str(exc if status else causes[-1]).split()).rstrip(".")
         reason = f"{reason} (status {status})" if reason else said or type(exc).__name__
         raise error(f"the Hugging Face Hub: {reason}", where=where, hint=hint) from exc
@@ -214,27 +216,23 @@ def find(reference: str, file: str = "") -> Found:
     where = f"{api.endpoint}/{check_repository(name)}"
     with _errors(where, ModelUnavailable):
         info = api.model_info(name, revision=revision or None, files_metadata=True)
-    present = {one.rfilename: one for one in info.siblings or ()}
+    present = {one.rfilename: one.lfs for one in info.siblings or () if one.lfs}
     ggufs = [one for one in present if one.endswith(".gguf")]
-    names = [one for one in ggufs if not is_lora(one)] or ggufs
-    names = names or [PEFT[0]] * (present.keys() >= set(PEFT))
-    if not names:
+    names = [one for one in ggufs if not is_lora(one)] or ggufs or [PEFT[0]] * (PEFT[0] in present)
+    names = [one for one in ggufs if one == file] if file else names
+    if len(names) != 1:
         raise InputError(
-            "has no GGUF and no adapter in safetensors",
+            f"has {'several GGUF files' if names else 'no GGUF file or adapter to load'}",
             where=where,
-            hint="Other formats are not loaded: pickle files (.bin, .pt) can run code.",
+            hint=f"`/models add {reference} FILE` adds one of its GGUF files: "
+            f"{', '.join(ggufs) or 'none'}. Pickle files are not loaded, since they can run code.",
         )
-    wanted = file or names[0]
-    if wanted not in (*ggufs, *names) or (len(names) > 1 and not file):
-        hint = f"`/models add {reference} FILE` adds one of {', '.join(ggufs or names)}."
-        raise InputError(f"has no GGUF {file}" if file else "has several", where=where, hint=hint)
-    if (lfs := present[wanted].lfs) is None:
-        raise InputError(f"states no SHA-256 of {wanted}", where=where)
+    lfs = present[names[0]]
     card = info.card_data or {}
     bases = card.get("base_model") or ()
     entry = FileEntry(
         hub=f"{name}@{info.sha}",
-        member=wanted,
+        member=names[0],
         sha256=lfs.sha256,
         size=lfs.size,
         license=card.get("license"),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hub_server import Hub, Repository
 from local_http import Handler, local_server
+from tiny_gguf import write_adapter, write_model
 
 from harness.cli.app import App
 from harness.errors import ModelUnavailable, NotAllowed, UsageError
@@ -126,14 +127,21 @@ BASE = "  base: {path: base.gguf, base_model: you/base}\n"
 CARD = b"---\nlicense: mit\nbase_model: you/base\ntags: [nanda-annotator]\n---\n"
 
 
-def test_a_model_of_the_hub_is_added_with_its_commit_and_digest(hub: Hub, app: App) -> None:
-    files = {"m.Q4_K_M.gguf": b"GGUF", "m-lora.gguf": b"lora", "README.md": CARD}
+@pytest.fixture
+def weights(tmp_path: Path) -> bytes:
+    return write_model(tmp_path / "m.gguf", ["a"]).read_bytes()
+
+
+def test_a_model_of_the_hub_is_added_with_its_commit_and_digest(
+    hub: Hub, app: App, weights: bytes
+) -> None:
+    files = {"m.Q4_K_M.gguf": weights, "m-lora.gguf": b"lora", "README.md": CARD}
     hub.repositories["me/Ann.otator"] = repository = Repository("model", files=files)
     asked: list[str] = []
     app.frontend = Frontend("test", confirm=lambda question: not asked.append(question))
     result = app.dispatch("/models add hf:me/Ann.otator").result
     assert asked[0].startswith(
-        "/models add downloads m.Q4_K_M.gguf, me-ann-otator (0 MB, licence mi"
+        "/models add downloads m.Q4_K_M.gguf, me-ann-otator (1 MB, licence mi"
     )
     path = app.settings.user_registry.parent / "registry.d" / "me-ann-otator.yaml"
     assert str(path) in result.text
@@ -148,12 +156,13 @@ def test_a_model_of_the_hub_is_added_with_its_commit_and_digest(hub: Hub, app: A
     loaded = registry.load(app.settings.shipped_registry, app.settings.user_registry)
     store = FileStore(loaded.files, app.discovery.files.cache_dir, print)
     requests = len(hub.requests)
-    assert store.ensure("me-ann-otator").read_bytes() == b"GGUF"
+    assert store.ensure("me-ann-otator").read_bytes() == weights
     assert len(hub.requests) == requests, "it is in the cache"
 
 
-def test_adapters_of_the_hub(hub: Hub, app: App) -> None:
-    files = {"m-lora.gguf": b"lora", "README.md": CARD}
+def test_adapters_of_the_hub(hub: Hub, app: App, tmp_path: Path) -> None:
+    lora = write_adapter(tmp_path / "lora.gguf", ["a"]).read_bytes()
+    files = {"m-lora.gguf": lora, "README.md": CARD}
     hub.repositories["me/lora"] = Repository("model", files=files)
     with pytest.raises(UsageError, match="adapter for you/base, and no file in the registry has"):
         app.dispatch("--yes /models add hf:me/lora")
@@ -170,8 +179,10 @@ def test_adapters_of_the_hub(hub: Hub, app: App) -> None:
     assert {one.name for one in Path(folder).iterdir()} == set(peft)
 
 
-def test_a_model_of_the_hub_needs_consent_and_replaces_no_other_model(hub: Hub, app: App) -> None:
-    hub.repositories["me/m"] = Repository("model", files={"m.gguf": b"GGUF"})
+def test_a_model_of_the_hub_needs_consent_and_replaces_no_other_model(
+    hub: Hub, app: App, weights: bytes
+) -> None:
+    hub.repositories["me/m"] = Repository("model", files={"m.gguf": weights})
     with pytest.raises(
         NotAllowed, match=r"/models add downloads m.gguf, .* and writes .*me-m.yaml"
     ):
@@ -179,6 +190,9 @@ def test_a_model_of_the_hub_needs_consent_and_replaces_no_other_model(hub: Hub, 
     with pytest.raises(UsageError, match="needs a model of the Hugging Face Hub"):
         app.dispatch("--yes /models add m")
     app.dispatch("--yes /models add hf:me/m")
+    hub.repositories["me/bad"] = Repository("model", files={"m.gguf": b"PK"})
+    with pytest.raises(ModelUnavailable, match="cannot be read as GGUF"):
+        app.dispatch("--yes /models add hf:me/bad")
     hub.repositories["me-m/x"] = hub.repositories["me/m"]
     app.settings.user_registry.write_text(REGISTRY.replace("talker:", "me-m-x:", 1))
     app.dispatch("/reload")

@@ -102,7 +102,7 @@ def test_a_cut_upload_is_repeated_and_a_stopped_push_continues(hub: Hub, push: P
     hub.repositories.clear()
     hub.lfs.clear()
     hub.faults = {f"lfs/{SHA256}": [0] * 6}
-    with pytest.raises(SkillFailed, match=r"Hugging Face Hub: .*continues the transfer"):
+    with pytest.raises(SkillFailed, match=r"Hugging Face Hub: .*files that have arrived are not"):
         push()
     assert len(hub.repositories["me/model"].commits) == 1, "the commit follows the files"
     others = len(hub.lfs)
@@ -118,8 +118,12 @@ def test_a_cut_upload_is_repeated_and_a_stopped_push_continues(hub: Hub, push: P
         ("repos/create", 403, "the token does not permit this (status 403). Use a token with wri"),
         ("/commit/", 409, "another upload changed the repository at the same time (status 409)"),
         ("/commit/", 429, "too many requests were sent (status 429). Run the line again in"),
-        ("preupload", 500, "Server Error"),
-        ("validate-yaml", 500, "Server Error"),
+        ("preupload", 500, "its server failed (status 500). Run the line again; files that have"),
+        (
+            "validate-yaml",
+            500,
+            "its server failed (status 500). Run the line again; files that have",
+        ),
     ],
 )
 def test_refusals_of_the_hub(hub: Hub, push: Push, route: str, status: int, message: str) -> None:
@@ -202,9 +206,11 @@ def test_the_gguf_of_a_model_is_found_at_its_commit(model: Repository) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"pytorch_model.bin": b""}, "no GGUF and no adapter in safetensors.*pickle files"),
-        ({"adapter_model.safetensors": b""}, "has no GGUF and no adapter"),
-        ({"a.gguf": b"", "b.gguf": b""}, "has several. `/models add hf:me/model FILE` adds .*a.gg"),
+        ({"pytorch_model.bin": b""}, "has no GGUF file or adapter to load.*Pickle files are not"),
+        (
+            {"a.gguf": b"", "b.gguf": b""},
+            "has several GGUF files. `/models add hf:me/model FILE` .*: a.gguf, b.gguf",
+        ),
     ],
 )
 def test_repositories_without_a_file_to_load(
@@ -213,6 +219,8 @@ def test_repositories_without_a_file_to_load(
     model.files = files
     with pytest.raises(InputError, match=message):
         hubs.find("hf:me/model")
+    with pytest.raises(InputError, match="has no GGUF file"):
+        hubs.find("hf:me/model", "c.gguf")
 
 
 @pytest.mark.parametrize(
