@@ -1,5 +1,8 @@
 """Store conversations in SQLite: a row for each session, and a row for each finished turn.
 
+A summary is also a row of a turn. It stands for all earlier turns of its session up to the turn
+`covers`, which stay in the file and can be read and searched.
+
 A turn is stored after its end in one transaction, with all its messages. So a killed process loses
 at most its current turn, and two processes may add turns to the same session. Sessions contain
 texts of the user and of files, so that only the user may read the file (mode 0600). If the file
@@ -27,7 +30,7 @@ EXCERPT = 8
 T = TypeVar("T")
 _OF_SESSION = """
     SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
-        (SELECT count(*) FROM turns WHERE session_id = s.id) AS turns
+        (SELECT count(*) FROM turns WHERE session_id = s.id AND covers IS NULL) AS turns
     FROM sessions s
 """
 
@@ -61,7 +64,11 @@ def m001_sessions(db: sqlite3.Connection) -> None:
     db.execute("CREATE VIRTUAL TABLE turn_texts USING fts5(text)")
 
 
-MIGRATIONS = (m001_sessions,)
+def m002_summaries(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE turns ADD COLUMN covers INTEGER")
+
+
+MIGRATIONS = (m001_sessions, m002_summaries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,13 @@ class SessionStore:
         skills: Mapping[str, str],
         asked: bool,
         served: str,
+        covers: int = 0,
     ) -> int | None:
-        """Add a turn to a session or a new session; return its id, or `session` after an error."""
+        """Add a turn to a session or a new session; return its id, or `session` after an error.
+
+        Args:
+            covers: the number of turns, oldest first, for which a summary stands; 0 for a turn.
+        """
         if self.broken:  # later turns would be incomprehensible without this turn
             return session
         now = _now()
@@ -143,7 +155,7 @@ class SessionStore:
                 " WHERE id = ?",
                 [now, asked, json.dumps(dict(skills)), storable(served), number],
             )
-            _add_turn(db, number, messages, now)
+            _add_turn(db, number, messages, now, covers)
             db.execute("COMMIT")
             return number
 
@@ -154,12 +166,25 @@ class SessionStore:
         return next(iter(self._sessions("WHERE s.id = ?", [session])), None)
 
     def messages(self, session: int) -> list[Message]:
-        """Return the messages of all turns of a session, in order."""
+        """Return the last summary of a session, if any, and the messages of the turns after it."""
+        rows = self.transcript(session)
+        covered = max((covers for _, covers, _ in rows), default=0)
+        last = [turn for _, covers, turn in rows if covered and covers == covered][-1:]
+        turns = [turn for number, covers, turn in rows if not covers and number > covered]
+        return [message for turn in (*last, *turns) for message in turn]
 
-        def work(db: sqlite3.Connection) -> list[Message]:
-            sql = "SELECT messages FROM turns WHERE session_id = ? ORDER BY id"
+    def transcript(self, session: int) -> list[tuple[int, int, list[Message]]]:
+        """Return the turns and summaries of a session in the order in which they were stored.
+
+        Returns:
+            The id of each row, the id of the last turn for which it stands (0 for a turn), and its
+            messages.
+        """
+
+        def work(db: sqlite3.Connection) -> list[tuple[int, int, list[Message]]]:
+            sql = "SELECT id, covers, messages FROM turns WHERE session_id = ? ORDER BY id"
             rows = db.execute(sql, [session])
-            return [message for row in rows for message in _messages(row["messages"])]
+            return [(row["id"], row["covers"] or 0, _messages(row["messages"])) for row in rows]
 
         return self._database.run(work, [])
 
@@ -215,12 +240,18 @@ class SessionStore:
 
 
 def _add_turn(
-    db: sqlite3.Connection, session: int | None, messages: Sequence[Message], now: str
+    db: sqlite3.Connection, session: int | None, messages: Sequence[Message], now: str, covers: int
 ) -> None:
     stored = [{k: v for k, v in asdict(message).items() if v} for message in messages]
+    [last] = db.execute(
+        "SELECT max(id) FROM (SELECT id FROM turns WHERE session_id = ? AND covers IS NULL"
+        " AND id > (SELECT ifnull(max(covers), 0) FROM turns WHERE session_id = ?)"
+        " ORDER BY id LIMIT ?)",
+        [session, session, covers],
+    ).fetchone()
     turn = db.execute(
-        "INSERT INTO turns (session_id, ended_at, messages) VALUES (?, ?, ?)",
-        [session, now, storable(json.dumps(stored))],
+        "INSERT INTO turns (session_id, ended_at, messages, covers) VALUES (?, ?, ?, ?)",
+        [session, now, storable(json.dumps(stored)), last],
     ).lastrowid
     text = storable("\n".join(message.content for message in messages))
     db.execute("INSERT INTO turn_texts (rowid, text) VALUES (?, ?)", [turn, text])

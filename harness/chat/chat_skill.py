@@ -108,13 +108,13 @@ class Chat(Skill):
             conversation.add([turn.messages[0], answer], asked=not call.yes, served=served)
             return self._result(turn)
         skill.body(call.text)  # raises an error before the conversation changes
-        before, length = dict(conversation.skills), len(conversation.messages)
+        before, line = dict(conversation.skills), _line(skill, text)
         conversation.activate(skill.name, call.text)
         try:
-            return self._result(self._answer(call, _line(skill, text), conversation))
+            return self._result(self._answer(call, line, conversation))
         finally:
             # the line did not become part of the conversation
-            if len(conversation.messages) == length:
+            if Message("user", line) not in conversation.messages:
                 conversation.skills = before
 
     def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:

@@ -18,8 +18,10 @@ from harness.errors import (
     HarnessError,
     InvalidReply,
     LoopingReply,
+    ModelError,
     ModelUnavailable,
     SkillFailed,
+    UsageError,
 )
 from harness.models import served
 from harness.models.backend import Message, Reply, Request, Tool, ToolCall
@@ -30,6 +32,8 @@ MOST = 3
 """Maximum number of times that a call with the same arguments may have the same result."""
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
+KEPT = 3
+"""Divisor of the room: the latest turns of a third are kept when earlier turns are summarized."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -139,6 +143,7 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
     _codes: dict[str, int] = field(default_factory=dict)
+    _cuts: bool = False
     _repeated: RepeatedCalls = field(default_factory=RepeatedCalls)
     _answer: AnswerText = field(init=False)
 
@@ -219,6 +224,7 @@ class Turn:
         return tools_for(self.model, self.toolbox)
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
+        self._make_room(tools)
         request = self.model.request(
             messages=self._sent(tools, calls=self._has_tools),
             max_tokens=served.ANSWER_TOKENS,
@@ -241,11 +247,41 @@ class Turn:
         Args:
             calls: True if the model can call tools; otherwise earlier calls are left out as well.
         """
-        known = [*self.skills.conversation.messages, *self.messages]
         system = self._system(calls=calls)
+        return (Message("system", system), *fit(self._known(calls), self._room(tools, system)))
+
+    def _known(self, calls: bool) -> list[Message]:
+        known = [*self.skills.conversation.messages, *self.messages]
+        return known if calls else without_tools(known)
+
+    def _room(self, tools: tuple[Tool, ...], system: str) -> int:
+        """Return the number of tokens that the conversation may have."""
         used = sum(map(size, tools)) + len(system.encode())
-        room = self.model.context - served.ANSWER_TOKENS - -(-used // BYTES_PER_TOKEN)
-        return (Message("system", system), *fit(known if calls else without_tools(known), room))
+        return self.model.context - served.ANSWER_TOKENS - -(-used // BYTES_PER_TOKEN)
+
+    def _make_room(self, tools: tuple[Tool, ...]) -> None:
+        """Let the model summarize the earlier turns, if some of them would be left out."""
+        calls, screen = self._has_tools, self.call.screen
+        known, room = self._known(calls), self._room(tools, self._system(calls=calls))
+        if self._cuts or len(fit(known, room)) == len(known):
+            return
+        try:
+            with screen.progress("summarizing the conversation"):
+                turns = self.skills.conversation.compact(
+                    self.model, keep=room // KEPT, asked=not self.call.yes
+                )
+        except (ModelError, SkillFailed, UsageError) as exc:
+            self._cuts = True
+            screen.notice(
+                "the conversation is too long for the model, and its oldest turns are left out, "
+                f"since they could not be summarized: {exc}"
+            )
+        else:
+            if turns:
+                screen.notice(
+                    f"the conversation was too long for the model, which has summarized {turns} "
+                    "earlier turns; `/compact` shows the summary"
+                )
 
     def _system(self, *, calls: bool) -> str:
         """Return the system message, with the instructions of the project and of active skills."""

@@ -207,6 +207,7 @@ class FrameworkCommands:
         from harness.cli.new_skill_command import NewSkill
         from harness.cli.session_commands import (
             Clear,
+            Compact,
             Exit,
             Logs,
             PermissionsCommand,
@@ -219,7 +220,7 @@ class FrameworkCommands:
 
         commands = (
             *(Help, Skills, NewSkill, ModelsCommand, ModelCommand, McpCommand, Reload, Logs),
-            *(PermissionsCommand, Sessions, Resume, Clear, Exit, Quit),
+            *(PermissionsCommand, Sessions, Resume, Compact, Clear, Exit, Quit),
         )
         for command in commands:
             register(command(self._app))

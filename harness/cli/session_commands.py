@@ -1,4 +1,4 @@
-"""/sessions, /resume, /clear, /exit, /quit, /reload, /logs and /permissions."""
+"""/sessions, /resume, /compact, /clear, /exit, /quit, /reload, /logs and /permissions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
+from harness.chat.conversation import as_text
 from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError
 from harness.permissions import Always
@@ -19,7 +20,9 @@ from harness.terminal.rendering import table
 if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.cli.services import Services
+    from harness.models.served import ServedModel
 
+SUMMARIZED = "Summary of the earlier turns, made by the model:"
 SHOWN = 60
 """Maximum number of characters of a title, an excerpt or a line in a list."""
 OFFERED = 20
@@ -58,9 +61,14 @@ class Sessions(AppCommand):
     class Options(SkillOptions):
         all: bool = Field(False, description="also list the sessions of other folders")
         limit: int = Field(20, ge=1, description="number of sessions to list")
+        show: int | None = Field(
+            None, ge=1, description="print the turns and summaries of the session with this number"
+        )
 
     def run(self, call: Call) -> Result:
         conversation = self._app.conversation
+        if call.options.show is not None:
+            return self._shown(call.options.show)
         project = None if call.options.all else conversation.project
         words = call.text.strip()
         assert conversation.store is not None
@@ -70,6 +78,22 @@ class Sessions(AppCommand):
         if words:
             raise NothingFound(f"no session contains {words!r}", hint="`/sessions` lists them.")
         return result_of(found, "No sessions yet.")
+
+    def _shown(self, number: int) -> Result:
+        """Return the transcript of a session, without the results of tools."""
+        store = self._app.conversation.store
+        assert store is not None
+        if (session := store.get(number)) is None:
+            raise NothingFound(f"there is no session {number}", hint="`/sessions` lists them.")
+        parts, turns = [f"session {number}: {session.title}"], []
+        for _, covers, messages in store.transcript(number):
+            if covers:
+                parts.append(f"--- {SUMMARIZED}\n\n{messages[-1].content}\n\n---")
+            else:
+                parts += [as_text(message) for message in messages if message.role != "tool"]
+            said = [{"role": message.role, "text": message.content} for message in messages]
+            turns.append({"is_summary": bool(covers), "messages": said})
+        return Result("\n\n".join(parts), {"session": number, "turns": turns})
 
 
 class Resume(AppCommand):
@@ -97,7 +121,7 @@ class Resume(AppCommand):
             )
         conversation = self._app.conversation
         session = conversation.resume(int(number) if number else None)
-        text = f"{_summary(session)}\n\n{_last(conversation)}".strip()
+        text = f"{_summary(session)}\n\n{_end(conversation)}".strip()
         [data] = SessionList(sessions=[session]).model_dump(mode="json")["sessions"]
         return Result(text, data, terminal=lambda: render_markdown(text))
 
@@ -117,19 +141,63 @@ def go_on(app: Services) -> None:
             raise
         return
     if app.frontend.name == "repl":
-        app.screen.show(render_markdown(_last(conversation)))
+        app.screen.show(render_markdown(_end(conversation)))
 
 
-def _last(conversation: Conversation) -> str:
-    """Return the last message of the user or the model, or ""."""
-    messages = [message for message in conversation.messages if message.role != "tool"]
-    return messages[-1].content if messages else ""
+def _end(conversation: Conversation) -> str:
+    """Return the summary, if any, and the last message of the user or the model."""
+    messages = [message.content for message in conversation.messages if message.role != "tool"]
+    summary = conversation.summary
+    last = messages[-1:] if messages[2:] or not summary else []
+    return "\n\n".join([*([f"{SUMMARIZED}\n\n{summary}"] if summary else ()), *last])
 
 
 def _summary(session: Session) -> str:
     """Return a line about a session that is continued."""
     turns = f"{session.turns} turn{'s' * (session.turns != 1)}"
     return f"session {session.id} continues ({turns}): {session.title}"
+
+
+class Compacted(BaseModel):
+    """The result of /compact: the number of the turns, and the summary that stands for them."""
+
+    model_config = _LAZY
+
+    turns: int
+    summary: str
+
+
+class Compact(AppCommand):
+    """The command /compact, which lets the model summarize the conversation."""
+
+    name = "compact"
+    summary = "Replace the conversation by the model's summary, which needs less of the context"
+    usage = "WISHES"
+    details = """\
+    WISHES are words for the model on the summary, such as: keep the names of the files. The turns
+    stay in the stored session; `/sessions --show SESSION` prints them with the summaries. Without
+    new turns, the present summary is shown. A conversation that is too long is summarized by
+    itself."""
+    text = "optional"
+    output = Compacted
+    logged = True
+
+    def run(self, call: Call) -> Result:
+        conversation = self._app.conversation
+        if not conversation.messages:
+            raise NothingFound("there is no conversation to summarize", hint="`/resume` first.")
+        conversation.check_rights(yes=call.yes)
+        turns = 0
+        if not conversation.summary or conversation.messages[2:]:
+            focus, asked = call.text.strip(), not call.yes
+
+            def work(model: ServedModel) -> int:
+                with call.screen.progress("summarizing the conversation"):
+                    return conversation.compact(model, focus=focus, asked=asked)
+
+            turns = call.models.run("chat", work)
+        found = Compacted(turns=turns, summary=conversation.summary)
+        return result_of(found, found.summary, terminal=lambda: render_markdown(found.summary))
 
 
 class Reloaded(BaseModel):
