@@ -269,6 +269,12 @@ def zotero_undo(call: Call) -> Result:
     return undo(call)
 
 
+def zotero_pull(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_pull import pull
+
+    return pull(call)
+
+
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": fetch,
@@ -291,6 +297,7 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "push": push_dataset,
     "zotero-push": zotero_push,
     "zotero-undo": zotero_undo,
+    "zotero-pull": zotero_pull,
 }
 
 

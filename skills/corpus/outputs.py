@@ -288,6 +288,16 @@ class Undone(Output):
     kept: dict[str, str] = Field(description="the reason why a note was not deleted, by its key")
 
 
+class Pulled(Output):
+    """The highlights and comments of people that were read from Zotero."""
+
+    papers: int = Field(description="number of papers with highlights or comments")
+    highlights: int
+    comments: int
+    moves: int = Field(description="number of highlights whose tag is a move")
+    reviewed: int = Field(description="number of papers with the tag nanda:reviewed")
+
+
 class MapCluster(Output):
     """A cluster of papers with similar texts of a move."""
 
@@ -370,6 +380,7 @@ OUTPUTS: dict[str, type[Output]] = {
     "set-aside": SetAside,
     "zotero-push": Pushed,
     "zotero-undo": Undone,
+    "zotero-pull": Pulled,
     "map": MapOutput,
 }
 SUMMARIES: dict[str, type[Output]] = {

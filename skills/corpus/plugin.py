@@ -62,9 +62,12 @@ class FilterOptions(DatasetOptions):
     )
 
 
-class ZoteroOptions(SkillOptions):
-    dry_run: bool = Field(False, description="show the changes without making them")
+class PullOptions(SkillOptions):
     local: bool = Field(False, description="use the Zotero 10 on this machine, without zotero.org")
+
+
+class ZoteroOptions(PullOptions):
+    dry_run: bool = Field(False, description="show the changes without making them")
 
 
 class PushOptions(ZoteroOptions):
@@ -139,6 +142,7 @@ class Corpus(Skill, DocumentSource):
         "push": "push a dataset of annotations to the Hugging Face Hub, if you agree",
         "zotero-push": "write annotations into Zotero: notes of items, highlights in PDF files",
         "zotero-undo": "delete these notes and highlights, except those that a person has changed",
+        "zotero-pull": "read people's highlights and comments in the PDF files of your papers",
     }
     phrases = ("search",)
     saves = (
@@ -171,7 +175,8 @@ class Corpus(Skill, DocumentSource):
             "reads",
         ),
         **dict.fromkeys(
-            ("add", "fetch", "complete", "index", "export", "page", "highlight"), "adds"
+            ("add", "fetch", "complete", "index", "export", "page", "highlight", "zotero-pull"),
+            "adds",
         ),
     }
     output: ClassVar[dict[str, type[BaseModel]]] = {
@@ -215,6 +220,7 @@ class Corpus(Skill, DocumentSource):
         "push": HubOptions,
         "zotero-push": PushOptions,
         "zotero-undo": ZoteroOptions,
+        "zotero-pull": PullOptions,
     }
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
@@ -259,6 +265,7 @@ class Corpus(Skill, DocumentSource):
             "push": f"sends the dataset to {options.to} on the Hugging Face Hub",
             "zotero-push": "writes notes and highlights into your Zotero library",
             "zotero-undo": "deletes notes and highlights from your Zotero library",
+            "zotero-pull": f"reads your Zotero library into {where}",
         }
         return changes.get(subcommand, "")
 

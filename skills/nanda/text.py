@@ -198,3 +198,9 @@ def sanitize(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return `text` on one line with all Markdown and table syntax escaped."""
     return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def letters_of(text: str) -> str:
+    """Return the letters and digits of a text without case and accents."""
+    plain = unicodedata.normalize("NFKD", text.replace("\u0131", "i")).casefold()
+    return "".join(filter(str.isalnum, plain))

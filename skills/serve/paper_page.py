@@ -15,7 +15,13 @@ from starlette.routing import Route
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import MOVE, STATED, categories
-from skills.corpus.db.reads import StoredPaper, numbered, rows_with_annotations
+from skills.corpus.db.reads import (
+    REVIEWED,
+    StoredPaper,
+    highlights_of,
+    numbered,
+    rows_with_annotations,
+)
 from skills.corpus.db.store import Version, versions
 from skills.corpus.html_page import facts, paper_view
 from skills.corpus.listing import complete_soon
@@ -51,6 +57,7 @@ def _paper(state: State, request: Request) -> Response:
         found = numbered(db, number)
         made = versions(db, number, state.framework) if found else []
         rows = rows_with_annotations(db, [number]) if found else []
+        highlights = [one for one in highlights_of(db, number) if one.kind != REVIEWED]
     if found is None:
         return message(
             request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."
@@ -77,6 +84,7 @@ def _paper(state: State, request: Request) -> Response:
         model=filtered(model=shown.model) if shown else "",
         stated={move: filtered(**{MOVE + move: STATED}) for move in state.framework.names},
         review=_review(state, found, shown),
+        highlights=highlights,
         others=[(row, f"{PATH}/{row}") for row in rows if row != number],
         **_sheet(state, request, found, shown),
     )

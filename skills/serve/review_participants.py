@@ -15,7 +15,7 @@ from skills.corpus.tables.columns import Columns
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.form import of_selection, selected
 from skills.curate.review.leases import MINUTES
-from skills.curate.review.reviewer import Desk, Queue, name_lock
+from skills.curate.review.reviewer import Desk, Queue, highlights_in, name_lock
 from skills.curate.review.rounds import Order
 from skills.serve.guard import Session
 from skills.serve.pages import State
@@ -96,7 +96,9 @@ class Participants:
             seed=_number(choice["seed"], "The seed") or 0,
             order=cast("Order", order) if order else None,
         )
-        self._add(request.state.session, Participant(desk, choice), take_over)
+        participant = Participant(desk, choice)
+        self._add(request.state.session, participant, take_over)
+        participant.notice = desk.take_over(highlights_in(queue.corpus))
 
     def _add(self, session: Session, participant: Participant, take_over: bool) -> None:
         name = participant.desk.reviewer

@@ -6,9 +6,10 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
+from skills.corpus.db.connection import transaction
 from skills.corpus.db.merging import (
     current_annotations,
     identifiers_of,
@@ -16,7 +17,7 @@ from skills.corpus.db.merging import (
     rows_with_identifiers,
 )
 from skills.corpus.db.papers import failure_of, paper_of, row_id
-from skills.corpus.db.rows import Row, one, stored_record
+from skills.corpus.db.rows import Row, insert, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure
@@ -319,3 +320,85 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
         published=paper.published or texts["published"],
     )
     return Annotated(paper, with_paper(paper, record, paper.abstract))
+
+
+REVIEWED = "reviewed"
+"""The kind of the tag by which a person accepts all moves of an item, such as "nanda:reviewed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class PulledHighlight:
+    """A highlight or comment of a person in a PDF file of Zotero.
+
+    Attributes:
+        kind: the type of the annotation in Zotero, such as "highlight" or "note"; "deleted" for a
+            highlight of the harness that a person has deleted; `REVIEWED` for the tag of an item.
+        tags: the names of the tags, as JSON.
+        author: the name of the user, or "" if it is unknown.
+        chosen: True if a person has chosen the passage and its tags.
+    """
+
+    library: str
+    attachment: str
+    key: str
+    kind: str
+    version: int
+    tags: str
+    text: str
+    comment: str
+    colour: str
+    page: str
+    sort: str
+    author: str
+    chosen: bool
+
+    @property
+    def name(self) -> str:
+        """The name of this version of the annotation."""
+        return f"{self.library}/items/{self.key}:{self.kind}:{self.version}"
+
+    @property
+    def address(self) -> str:
+        """The address that opens the annotation in Zotero, or ""."""
+        group = self.library if self.library.startswith("groups/") else "library"
+        place = f"zotero://open-pdf/{group}/items/{self.attachment}?annotation={self.key}"
+        return place if self.attachment else ""
+
+    def moves(self, framework: Framework) -> list[str]:
+        """Return the moves that the tags name, such as "nanda:claim", "claim" or "Claim"."""
+        prefix = f"{framework.name}:"
+        names = {str(tag).removeprefix(prefix).casefold() for tag in json.loads(self.tags)}
+        labels = framework.labels.items()
+        return [name for name, label in labels if names & {name.casefold(), label.casefold()}]
+
+
+_HIGHLIGHTS = tuple(one.name for one in fields(PulledHighlight))
+
+
+def store_highlights(
+    db: sqlite3.Connection, library: str, found: Iterable[tuple[int, PulledHighlight]]
+) -> None:
+    """Replace the highlights in a library by these, each with the row of its paper."""
+    with transaction(db):
+        db.execute("DELETE FROM zotero_highlights WHERE library = ?", [library])
+        for paper_id, highlight in found:
+            insert(db, "zotero_highlights", paper_id=paper_id, **asdict(highlight))
+
+
+def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight]:
+    """Return the highlights of people in a paper, in the order of the pages."""
+    rows = db.execute(
+        f"SELECT {', '.join(_HIGHLIGHTS)} FROM zotero_highlights"  # noqa: S608  names of columns
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY attachment, sort, id",
+        [json.dumps(members(db, paper_id))],
+    )
+    return list(dict.fromkeys(PulledHighlight(**row) for row in rows))
+
+
+def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
+    """Return the highlights of people by the ids of their papers."""
+    found: dict[str, list[PulledHighlight]] = {}
+    for (paper_id,) in db.execute("SELECT DISTINCT paper_id FROM zotero_highlights").fetchall():
+        highlights = highlights_of(db, paper_id)
+        found |= {_source_id(db, row): highlights for row in members(db, paper_id)}
+    return found

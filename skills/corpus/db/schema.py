@@ -20,6 +20,7 @@
     vector_blocks of some thousand moves of one name: their ids, and the signs of their vectors
     awaited       papers without an abstract, until it is found
     lookups       at which source a row of papers or awaited was looked up, and whether it is there
+    zotero_highlights    highlights and comments of people in PDF files of Zotero, as last read
 
 Every key is an explicit INTEGER PRIMARY KEY, since VACUUM changes an implicit rowid, which the
 full-text tables refer to.
@@ -193,6 +194,19 @@ def m012_lookups(db: sqlite3.Connection) -> None:
     _full_text(db, "moves", "text", "facets", only="stated")
 
 
+def m013_zotero_highlights(db: sqlite3.Connection) -> None:
+    """Create the table of people's highlights in Zotero."""
+    db.execute(
+        "CREATE TABLE zotero_highlights ("
+        "id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),"
+        " library TEXT NOT NULL, attachment TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,"
+        " version INTEGER NOT NULL, tags TEXT NOT NULL, text TEXT NOT NULL, comment TEXT NOT NULL,"
+        " colour TEXT NOT NULL, page TEXT NOT NULL, sort TEXT NOT NULL, author TEXT NOT NULL,"
+        " chosen INTEGER NOT NULL, UNIQUE (library, key, kind, paper_id))"
+    )
+    db.execute("CREATE INDEX zotero_highlights_paper ON zotero_highlights(paper_id)")
+
+
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
     """Create an external-content FTS5 index TABLE_fts of `table`, updated by triggers.
 
@@ -223,4 +237,4 @@ def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = ""
         db.execute(f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN {work} END")
 
 
-MIGRATIONS = (m012_lookups,)
+MIGRATIONS = (m012_lookups, m013_zotero_highlights)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from rapidfuzz import fuzz
 from skills.corpus.pdf import extraction
 from skills.corpus.pdf.page_lines import Pages
 from skills.corpus.pdf.page_text import MARK, Line
+from skills.nanda.text import letters_of
 
 ALIKE = 90.0
 """Minimum similarity, at most 100, of a passage and a place with different letters."""
@@ -74,8 +74,7 @@ def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
         printed, text = Letters(abstract.lines), passages["abstract"]
         for move, spans in passages["spans"].items():
             ranges = [
-                printed.find(text[start:end], len(_letters_of(text[:start])))
-                for start, end in spans
+                printed.find(text[start:end], len(letters_of(text[:start]))) for start, end in spans
             ]
             if ranges and all(ranges):
                 wanted = [one for one in ranges if one]
@@ -107,7 +106,7 @@ class Letters:
                 if char == MARK:
                     marks += 1
                     continue
-                own = _letters_of(char)
+                own = letters_of(char)
                 text.append(own)
                 self._places += [len(self._chars)] * len(own)
                 self._chars.append((number, marks, at))
@@ -119,7 +118,7 @@ class Letters:
         Args:
             near: the expected number of letters before the passage.
         """
-        wanted = _letters_of(passage)
+        wanted = letters_of(passage)
         if not wanted or len(wanted) > len(self.text):
             return None
         after = self.text.find(wanted, near)
@@ -172,12 +171,6 @@ class Letters:
         return bisect.bisect_right(self._places, at) - bisect.bisect_left(self._places, at)
 
 
-def _letters_of(text: str) -> str:
-    """Return the letters and digits of a text without case and accents."""
-    plain = unicodedata.normalize("NFKD", text.replace("\u0131", "i")).casefold()
-    return "".join(filter(str.isalnum, plain))
-
-
 def _joined(text: str, spans: Sequence[Sequence[int]]) -> str:
     """Return the text of spans, with "..." where other words are between them."""
     parts, last = list[str](), spans[0][0]
@@ -189,7 +182,7 @@ def _joined(text: str, spans: Sequence[Sequence[int]]) -> str:
 
 def _divided(text: str, count: int) -> tuple[str, str]:
     """Return the words of a text with the first `count` letters, and the rest of the text."""
-    ends = itertools.accumulate(len(_letters_of(char)) for char in text)
+    ends = itertools.accumulate(len(letters_of(char)) for char in text)
     at = next((at for at, letters in enumerate(ends, start=1) if letters >= count), len(text))
     at += len(list(itertools.takewhile(lambda char: not char.isspace(), text[at:])))
     return text[:at].strip(), text[at:].strip()

@@ -1,1 +1,1 @@
-"""Write annotations to Zotero as notes and highlights, and delete them again."""
+"""Write annotations to Zotero as notes and highlights, and read the highlights of people."""

@@ -170,13 +170,23 @@ def _highlight(
             {"pageIndex": place["page"], "rects": rects}, separators=(",", ":")
         ),
     }
-    named = f"{framework.name}\n{note.library}\n{attachment}\n{move}\n{number}"
+    key = key_of(framework, note.library, attachment, move, number)
+    tags = (TAG, f"{framework.name}:{move}")
+    return Highlight(note.library, note.item, attachment, note.title, move, key, data, tags)
+
+
+def key_of(framework: Framework, library: str, attachment: str, move: str, number: int) -> str:
+    """Return the key of a highlight.
+
+    Args:
+        number: the number of the highlight among those of the move, which are on different pages.
+    """
+    named = f"{framework.name}\n{library}\n{attachment}\n{move}\n{number}"
     rest, letters = int(hashlib.sha256(named.encode()).hexdigest(), 16), ""
     while len(letters) < 8:
         rest, digit = divmod(rest, len(KEY_LETTERS))
         letters += KEY_LETTERS[digit]
-    tags = (TAG, f"{framework.name}:{move}")
-    return Highlight(note.library, note.item, attachment, note.title, move, letters, data, tags)
+    return letters
 
 
 def plan_highlights(

@@ -63,6 +63,7 @@ class Library:
 
     Attributes:
         version: the version of the library in the last response.
+        user: the name of the user whose key is used, if `check_access` has read it.
     """
 
     uses_proxy = True
@@ -71,6 +72,7 @@ class Library:
         self.name = name
         self.url = self._address()
         self.version = 0
+        self.user = ""
         self._stop = stop
         self._next_request = 0.0
         self._client = httpx.Client(
@@ -111,6 +113,7 @@ class Library:
         """
         reply = _object(self._json("GET", "/keys/current"))
         access = _object(reply.get("access"))
+        self.user = str(reply.get("username") or "")
         kind, number = self.name.split("/")
         if kind == "users":
             if str(reply.get("userID")) != number:

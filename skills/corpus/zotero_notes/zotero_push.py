@@ -58,13 +58,13 @@ def push(call: Call) -> Result:
     """Write the notes and highlights of the selected annotations that a library lacks."""
     framework = selected_framework(call.options.framework, call.frameworks)
     dry_run = call.options.dry_run
-    with _locked(call) as path:
+    with locked(call) as path:
         papers, elsewhere = _selected(call, path, framework)
         record = Record(path)
         steps: list[Step] = []
         highlights: list[Highlight] = []
         for name in dict.fromkeys(paper.note.library for paper in papers):
-            with call.screen.progress(f"reading {name}"), _library(call, name) as library:
+            with call.screen.progress(f"reading {name}"), library_of(call, name) as library:
                 library.check_access(write=not dry_run)
                 own = [paper for paper in papers if paper.note.library == name]
                 check, notice = call.cancel.check, call.screen.notice
@@ -133,7 +133,7 @@ def undo(call: Call) -> Result:
         raise InputError(f"/corpus zotero-undo takes no text, but got {text[:40]!r}")
     deleted: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
-    with _locked(call) as path:
+    with locked(call) as path:
         record = Record(path)
         entries = record.entries()
         if not entries:
@@ -145,7 +145,7 @@ def undo(call: Call) -> Result:
             counts = _counts(entries)
             _ask(call, "", f"delete {counts} in Zotero, except notes that a person has changed")
         for name in dict.fromkeys(entry.library for entry in entries):
-            with _library(call, name) as library, call.screen.progress(f"deleting in {name}"):
+            with library_of(call, name) as library, call.screen.progress(f"deleting in {name}"):
                 of_library = [entry for entry in entries if entry.library == name]
                 own = [entry for entry in of_library if entry.server == library.server]
                 others = (entry for entry in of_library if entry not in own)
@@ -166,7 +166,7 @@ def undo(call: Call) -> Result:
 
 
 @contextlib.contextmanager
-def _locked(call: Call) -> Iterator[Path]:
+def locked(call: Call) -> Iterator[Path]:
     """Yield the path of the corpus; other processes cannot write its notes within the block.
 
     Raises:
@@ -186,7 +186,7 @@ def _locked(call: Call) -> Iterator[Path]:
         yield path
 
 
-def _library(call: Call, name: str) -> Library:
+def library_of(call: Call, name: str) -> Library:
     """Return the library with this name, as a context manager.
 
     Raises:
@@ -271,7 +271,7 @@ def _written_steps(
             own = [step.note for step in changed if step.note.library == name]
             notes = [one for one in own if isinstance(one, Note)]
             highlights = [one for one in own if isinstance(one, Highlight)]
-            with _library(call, name) as library:
+            with library_of(call, name) as library:
                 planned = _planned(library, notes, highlights, record, framework)
             again |= {step.key: new for step in changed for new in planned if new.note == step.note}
         steps = [again.get(step.key, step) for step in steps]
@@ -287,7 +287,7 @@ def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework
     with call.screen.progress("writing") as tick:
         for name in dict.fromkeys(step.note.library for step in due):
             own = [step for step in due if step.note.library == name]
-            with _library(call, name) as library:
+            with library_of(call, name) as library:
                 gone = [step for step in own if not step.data]
                 for batch in (*batches([step for step in own if step.data]), *batches(gone)):
                     try:

@@ -61,6 +61,7 @@ class Decision(BaseModel):
         anchors: the passages of the abstract that the reviewer selected for each move, as start and
             end.
         resolves: True if the decision settles the disagreement of two reviewers.
+        highlights: the names of the highlights in Zotero that the edit comes from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class Decision(BaseModel):
     reviewers: int = 1
     anchors: dict[str, Spans] = {}
     resolves: bool = False
+    highlights: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -236,6 +238,7 @@ class ReviewLog:
         wrote: called with the SHA-256 of a new table before it replaces the old table.
         own: the keys of rows that were not written by a review.
         restored: number of accepted rows that were missing from the table.
+        taken: the reviewer and the name of each highlight that was taken over.
     """
 
     gold: GoldTable
@@ -243,6 +246,7 @@ class ReviewLog:
     wrote: Callable[[str], None]
     own: set[str] = field(default_factory=set)
     restored: int = 0
+    taken: set[tuple[str, str]] = field(default_factory=set)
     _decided: dict[str, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     _order: list[Decision] = field(default_factory=list)
     _drafts: dict[tuple[str, str], Decision] = field(default_factory=dict)
@@ -390,6 +394,7 @@ class ReviewLog:
             self.refuse_decided(item, decision.reviewer)
 
     def _apply(self, decision: Decision) -> None:
+        self.taken |= {(decision.reviewer, name) for name in decision.highlights}
         key, draft = decision.key, (decision.key, decision.reviewer)
         decided = self._decided[key]
         if decision.what == "edit":

@@ -16,7 +16,7 @@ from skills.nanda.confidence import confidence_of, read_suggestions, suggested
 from skills.nanda.framework import MOST_SENTENCES, Framework
 from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import Paper
-from skills.nanda.text import flatten, is_visible, visible_places
+from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 
 WEAK_SOURCE = 0.25
 """Similarity of a move to its nearest sentence below which the sentence is marked with "?".
@@ -172,6 +172,25 @@ def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
     if len(wanted) > MOST_SENTENCES:
         raise UsageError(f"a move comes from {MOST_SENTENCES} sentences at most")
     return anchor_of(abstract, wanted, "reviewer")["spans"]
+
+
+def of_highlight(abstract: str, text: str) -> Spans:
+    """Return the span of a text that was highlighted in a PDF file, or [] if it is elsewhere.
+
+    Only letters and digits are compared, so that divided words and line breaks have no influence.
+    The span begins and ends with whole words.
+    """
+    letters = [(char, at) for at, one in enumerate(abstract) for char in letters_of(one)]
+    wanted = letters_of(text)
+    start = "".join(char for char, _ in letters).find(wanted)
+    if not wanted or start < 0:
+        return []
+    begin, end = letters[start][1], letters[start + len(wanted) - 1][1] + 1
+    while begin and not abstract[begin - 1].isspace():
+        begin -= 1
+    while end < len(abstract) and not abstract[end].isspace():
+        end += 1
+    return [[begin, end]]
 
 
 def of_selection(abstract: str, text: str, before: int) -> Spans:

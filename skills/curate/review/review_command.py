@@ -16,7 +16,7 @@ from skills.curate.outputs import Agreement, Reviewed
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.decision_log import ReviewLog
 from skills.curate.review.disagreement import agreement, rated
-from skills.curate.review.reviewer import Desk, Queue, name_lock
+from skills.curate.review.reviewer import Desk, Queue, highlights_in, name_lock
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
 from skills.nanda.framework_option import selected_framework
@@ -49,6 +49,8 @@ def review(
         desk = open_desk(call, path, target, reviewer)
         for line in _remarks(desk.papers, desk.log):
             call.screen.notice(line)
+        if taken := desk.take_over(highlights_in(database(call))):
+            call.screen.notice(taken)
         with call.cancel.on_signals():
             Review(desk, screen, stop=call.cancel, settling=call.options.disputes).run()
         return _result(call, desk, path)

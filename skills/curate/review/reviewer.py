@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +14,10 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.support.process import job_lock
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.reads import REVIEWED, PulledHighlight, papers_with_highlights
 from skills.corpus.db.rows import now
+from skills.corpus.table import paper_key
 from skills.curate.items import Item
 from skills.curate.review.candidates import Candidates
 from skills.curate.review.decision_log import (
@@ -26,7 +30,7 @@ from skills.curate.review.decision_log import (
     decision_on,
     open_log,
 )
-from skills.curate.review.form import Sheet, faults, sheet_of
+from skills.curate.review.form import Sheet, faults, of_highlight, sheet_of
 from skills.curate.review.leases import MINUTES, Leases, Wanted, open_leases
 from skills.curate.review.rounds import (
     ROUND,
@@ -37,6 +41,7 @@ from skills.curate.review.rounds import (
     right_so_far,
 )
 from skills.nanda.framework import Framework
+from skills.nanda.text import counted, flatten
 
 OFFERED = 500
 """Number of papers from which the first free paper is taken.
@@ -179,6 +184,74 @@ class Desk:
             label = self.framework.labels[move]
             raise UsageError(f"{label} is not stated, so that it comes from no passage.")
         self._record(item, "edit", moves, anchors={**self._selected(item), move: spans})
+
+    def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
+        """Store the highlights with tags of moves, which people made in Zotero, as edits.
+
+        A move becomes the passages of the abstract that have its tag, or not stated if a person has
+        deleted its highlight. Each version of a highlight is taken over once. A paper is accepted
+        if its item has the tag "reviewed".
+
+        Args:
+            papers: the highlights by the ids of papers. With a reviewer's name, only highlights of
+                the Zotero user with this name count, and of unknown users.
+
+        Returns:
+            A sentence about the moves and papers; "" if there are none.
+        """
+        taken = accepted = changed = 0
+        for paper_id, highlights in papers.items():
+            at = self.papers.places.get(paper_key(paper_id))
+            if at is None or not self.log.wants(self.papers.items[at], self.reviewer):
+                continue
+            item, name = self.papers.items[at], self.reviewer.casefold()
+            own = [one for one in highlights if not name or one.author.casefold() in ("", name)]
+            new = [one for one in own if (self.reviewer, one.name) not in self.log.taken]
+            tags = [one.author.casefold() for one in new if one.kind == REVIEWED]
+            is_reviewed = name in tags if name else bool(tags)
+            moves = {move for one in new if one.chosen for move in one.moves(self.framework)}
+            found = self._highlighted(item, own, moves)
+            if not (found or is_reviewed):
+                continue
+            texts = {**self.moves(at), **{move: text for move, (text, _) in found.items()}}
+            anchors = {
+                **self._selected(item),
+                **{move: spans for move, (_, spans) in found.items()},
+            }
+            anchors = {move: spans for move, spans in anchors.items() if spans}
+            with contextlib.suppress(Taken, UsageError):  # the reviewer decides when it is free
+                if is_reviewed:
+                    self.take(at)
+                names = tuple(one.name for one in new if one.chosen or one.kind == REVIEWED)
+                self._record(item, "edit", texts, anchors=anchors, highlights=names)
+                taken, changed = taken + len(found), changed + 1
+                if is_reviewed:
+                    self.accept(at)
+                    accepted += 1
+        if not changed:
+            return ""
+        text = f"from highlights in Zotero: {counted(taken, 'move')} of {counted(changed, 'paper')}"
+        return f"{text}, of which {accepted} accepted" if accepted else text
+
+    def _highlighted(
+        self, item: Item, highlights: Sequence[PulledHighlight], moves: set[str]
+    ) -> dict[str, tuple[str, Spans]]:
+        """Return the text and the passages of the moves that highlights in the abstract have."""
+        abstract, not_stated = item.paper.abstract, self.framework.not_stated
+        deleted: dict[str, tuple[str, Spans]] = {}
+        spans: dict[str, Spans] = {}
+        for one in highlights:
+            for move in moves.intersection(one.moves(self.framework)) if one.chosen else ():
+                if one.kind == "deleted":
+                    deleted[move] = not_stated, []
+                else:
+                    spans.setdefault(move, []).extend(of_highlight(abstract, one.text))
+        texts = {
+            move: (" ".join(flatten(abstract[start:end]) for start, end in sorted(found)), found)
+            for move, found in spans.items()
+            if found
+        }
+        return {**deleted, **texts}
 
     def skip(self, at: int) -> None:
         """End the lease of a paper; do not offer it to this reviewer for now."""
@@ -335,6 +408,14 @@ class Desk:
     def _record(self, item: Item, what: What, moves: dict[str, str], **more: Any) -> None:
         decision = decision_on(item, what, now(), moves, reviewer=self.reviewer, **more)
         self.log.record(decision, item)
+
+
+def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:
+    """Return the highlights of people in Zotero by the ids of papers."""
+    if not corpus.is_file():
+        return {}
+    with open_corpus(corpus, must_exist=True) as db:
+        return papers_with_highlights(db)
 
 
 def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:

@@ -49,6 +49,18 @@ def test_a_paper_without_an_annotation_shows_why(client: httpx.Client) -> None:
     assert "There is no annotation by the framework" in missing.text
 
 
+def test_highlights_of_people_in_zotero_are_listed(client: httpx.Client) -> None:
+    elements = Elements(client.get(f"/papers/{browsed_corpus.HOSTILE}").content)
+    shown = " ".join(elements.shown.split())
+    assert "Highlights in Zotero Scope ada · p. 3 · deleted Evidence A passage" in shown
+    assert "ada · p. 3 Open in Zotero" in shown
+    assert "Read it again. Open in Zotero" in shown
+    links = [one for one in elements.values("href") if one.startswith("zotero:")]
+    place = "zotero://open-pdf/groups/77/items/PDFA2345?annotation"
+    assert links == [f"{place}=MINE2345", f"{place}=MINE2347"]
+    assert "Highlights in Zotero" not in client.get("/papers/12").text
+
+
 @pytest.mark.parametrize("path", ["/papers/999999", "/papers/0", "/papers/99999999999999999999"])
 def test_a_paper_that_does_not_exist(client: httpx.Client, path: str) -> None:
     answer = client.get(path)

@@ -10,6 +10,7 @@ import page_corpus
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import save
+from skills.corpus.db.reads import REVIEWED, PulledHighlight, store_highlights
 from skills.corpus.records import Annotated
 from skills.nanda.framework import nanda
 
@@ -43,4 +44,19 @@ def build(path: Path) -> Path:
         failed = page_corpus.failures()[0]
         store.fail(db, failed, "k" * 64, request={})
         save(db, page_corpus.annotated(PAPERS + 1).paper)
+        marks = [
+            highlight("MINE2345", text=f"A passage {hostile}", comment=hostile),
+            highlight("MINE2346", kind="deleted", attachment="", tags='["nanda:scope"]'),
+            highlight("MINE2347", kind="note", comment="Read it again.", author="", page=""),
+            highlight("ITEM2345", kind=REVIEWED, attachment="", page=""),
+        ]
+        store_highlights(db, "groups/77", [(HOSTILE, mark) for mark in marks])
     return path
+
+
+def highlight(key: str, **changed: str) -> PulledHighlight:
+    """Return a highlight of a person in Zotero."""
+    texts = {"kind": "highlight", "attachment": "PDFA2345", "tags": '["Evidence"]', **changed}
+    texts = {"text": "", "comment": "", "author": "ada", "page": "3", **texts}
+    more = {"library": "groups/77", "version": 1, "colour": "#ffd400", "sort": key, "chosen": True}
+    return PulledHighlight(key=key, **{**more, **texts})  # type: ignore[arg-type]

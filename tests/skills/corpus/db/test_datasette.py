@@ -63,6 +63,7 @@ def test_tables_are_listed_with_full_text(corpus: Path) -> None:
         "duplicates",
         "awaited",
         "lookups",
+        "zotero_highlights",
         "_migrations",
     }
     assert tables["papers"]["fts_table"] == "papers_fts"
