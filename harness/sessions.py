@@ -119,6 +119,13 @@ class SessionStore:
         """True if the file could not be used."""
         return self._database.broken
 
+    def begin(self, project: Path) -> int | None:
+        """Return the id of a new session without turns, which is not listed; None after an error.
+
+        Editors need the id of a session before its first turn.
+        """
+        return self._database.run(lambda db: _begin(db, project, "", _now()), None)
+
     def add(
         self,
         session: int | None,
@@ -142,18 +149,12 @@ class SessionStore:
         def work(db: sqlite3.Connection) -> int | None:
             db.execute("BEGIN IMMEDIATE")
             known = db.execute("SELECT id FROM sessions WHERE id = ?", [session]).fetchone()
-            number = known["id"] if known else None
-            if known is None:
-                number = db.execute(
-                    "INSERT INTO sessions"
-                    " (project, title, started_at, used_at, asked, skills, served)"
-                    " VALUES (?, ?, ?, ?, 0, '', '')",
-                    [storable(str(project)), storable(_title(messages)), now, now],
-                ).lastrowid
+            title = storable(_title(messages))
+            number = known["id"] if known else _begin(db, project, title, now)
             db.execute(
-                "UPDATE sessions SET used_at = ?, asked = max(asked, ?), skills = ?, served = ?"
-                " WHERE id = ?",
-                [now, asked, json.dumps(dict(skills)), storable(served), number],
+                "UPDATE sessions SET used_at = ?, asked = max(asked, ?), skills = ?, served = ?,"
+                " title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
+                [now, asked, json.dumps(dict(skills)), storable(served), title, number],
             )
             _add_turn(db, number, messages, now, covers)
             db.execute("COMMIT")
@@ -196,11 +197,14 @@ class SessionStore:
     def found(self, text: str, project: Path | None, limit: int) -> list[Session]:
         """Return the sessions whose turns contain all words of a text, the last used first.
 
+        Sessions without turns are left out.
+
         Args:
             text: words, or beginnings of words; "" for all sessions.
             project: the folder whose sessions are returned; None for all folders.
         """
-        conditions, parameters = [], []
+        conditions = ["EXISTS (SELECT 1 FROM turns WHERE session_id = s.id)"]
+        parameters: list[Any] = []
         if project is not None:
             conditions.append("s.project = ?")
             parameters.append(storable(str(project)))
@@ -213,9 +217,10 @@ class SessionStore:
                 " turns.id WHERE turn_texts MATCH ?)"
             )
             parameters.append(word)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         order = "ORDER BY s.used_at DESC, s.id DESC LIMIT ?"
-        return self._sessions(f"{where} {order}", [*parameters, limit], " OR ".join(words))
+        return self._sessions(
+            f"WHERE {' AND '.join(conditions)} {order}", [*parameters, limit], " OR ".join(words)
+        )
 
     def _sessions(self, rest: str, parameters: Sequence[Any], match: str = "") -> list[Session]:
         def work(db: sqlite3.Connection) -> list[Session]:
@@ -237,6 +242,14 @@ class SessionStore:
             return [Session(**row) for row in rows]
 
         return self._database.run(work, [])
+
+
+def _begin(db: sqlite3.Connection, project: Path, title: str, now: str) -> int | None:
+    return db.execute(
+        "INSERT INTO sessions (project, title, started_at, used_at, asked, skills, served)"
+        " VALUES (?, ?, ?, ?, 0, '{}', '')",
+        [storable(str(project)), title, now, now],
+    ).lastrowid
 
 
 def _add_turn(

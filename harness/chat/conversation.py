@@ -87,8 +87,7 @@ class Conversation:
     def add_command(self, line: str, outcome: Outcome) -> None:
         """Add a command that the user ran, with its result or the names of saved files."""
         text = "\n".join(f"Saved to {path}" for path in outcome.saved) or outcome.result.text
-        fence = max(["```", *(f"{found}`" for found in re.findall("`+", text))], key=len)
-        answer = f"{fence}\n{shortened(text.strip())}\n{fence}"
+        answer = fenced(shortened(text.strip()))
         turn = [Message("user", line.strip()), Message("assistant", answer)]
         self.add(turn, asked=not outcome.general.yes)
 
@@ -205,6 +204,12 @@ class Conversation:
                 f"session {self.session} asked before changes, and --yes would allow all of them",
                 hint="Leave out --yes, or begin a new session.",
             )
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return text as a block of Markdown that shows it as it is."""
+    fence = max(["```", *(f"{found}`" for found in re.findall("`+", text))], key=len)
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:

@@ -150,8 +150,7 @@ class Turn:
     def __post_init__(self) -> None:
         self.messages.append(Message("user", self.text))
         screen = self.call.screen
-        piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
-        self._answer = AnswerText(screen, kept=piped and self._has_tools)
+        self._answer = AnswerText(screen, kept=screen.is_reserved and self._has_tools)
 
     @property
     def code(self) -> int:

@@ -179,7 +179,7 @@ class Toolbox:
                 )
             prepared = tools[tool].prepared(call)
             line = prepared.line
-            screen.notice(f"-> {in_one_line(line, SHOWN)}")
+            screen.begin_call(tool, in_one_line(line, SHOWN))
             content, code = prepared.run(screen, run)
         except HarnessError as error:
             if not line:
@@ -190,7 +190,9 @@ class Toolbox:
             if isinstance(error, (Interrupted, ReaderGone, InternalError)):
                 raise
             print_error(error, screen)
-            return Answer(error_content(error), tool, line, error.exit_code)
+            content, code = error_content(error), error.exit_code
+        if line:
+            screen.end_call(content, failed=bool(code))
         return Answer(content, tool, line, code)
 
     @property

@@ -154,7 +154,7 @@ class App(Services):
             self._thread.general = general.model_copy(update=off)
         services = self.line_settings, caller, self.run_log, self.pool, self.catalogue
         outcome = Runner(*services, skill, invocation, line, run).run_skill()
-        if caller.frontend.name == "repl" and skill.logged and skill.tool:
+        if caller.frontend.name in ("repl", "acp") and skill.logged and skill.tool:
             self.conversation.add_command(line, outcome)
         return outcome
 

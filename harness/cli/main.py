@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness import settings as settings_module
@@ -29,6 +30,7 @@ from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
+    from harness.settings import Settings
 
     MakeInvocation = Callable[[list[str]], Invocation]
 
@@ -111,11 +113,12 @@ def _run(words: list[str]) -> int:
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
-    if rest[:1] == ["mcp"] and all(word.startswith("-") for word in rest[1:2]):
-        return _serve_mcp(general, rest[1:])
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
+    if rest[:1] in (["mcp"], ["acp"]) and all(word.startswith("-") for word in rest[1:2]):
+        serve = _serve_mcp if rest[0] == "mcp" else _serve_acp
+        return serve(settings, general, rest[1:])
     if rest[:1] in (["--help"], ["-h"]):
         from harness.cli.overview import program_help
         from harness.plugins import plugin_table
@@ -140,7 +143,7 @@ def _run(words: list[str]) -> int:
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
-def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
+def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
     """Serve the skills to an MCP client until it closes stdin."""
     from harness.support.process import require
 
@@ -159,11 +162,38 @@ def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
     gc.disable()
     from harness.mcp.skill_server import serve
 
-    app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
+    app = App(settings, Frontend("mcp", is_model=True), general=general)
     gc.freeze()
     gc.enable()
     if serve(app, skills):
         app.close()
+    return 0
+
+
+def _serve_acp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
+    """Serve an editor until it closes stdin; each folder that it opens has an application."""
+    from harness.support.process import require
+
+    if options:
+        raise UsageError(
+            f"`acp` cannot be started with {shlex.join(options)}",
+            hint="It has no options; all others go before `acp`.",
+        )
+    require("acp", extra="acp")
+    from harness.acp.agent import serve
+
+    here = replace(
+        settings,
+        cache_dir=settings.cache_dir.absolute(),
+        data_dir=settings.data_dir.absolute(),
+        config_dir=settings.config_dir.absolute(),
+        user_registry=settings.user_registry.absolute(),
+    )
+
+    def make_app(project: Path) -> App:
+        return App(replace(here, project_dir=project), Frontend("acp"), general=general)
+
+    serve(make_app, here)
     return 0
 
 

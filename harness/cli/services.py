@@ -155,6 +155,10 @@ class Services(ABC):
 
         return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
+    def converse(self, conversation: Conversation) -> None:
+        """Continue another conversation with the next line, for a frontend with several."""
+        self.conversation = self.chat.conversation = conversation
+
     @cached_property
     def chat(self) -> Chat:
         """The skill /chat."""

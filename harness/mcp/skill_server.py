@@ -10,10 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
-import os
-import re
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -35,7 +33,7 @@ from harness.errors import HarnessError, NothingFound, OutputError, ReaderGone, 
 from harness.mcp.server_calls import Calls, Dispatcher
 from harness.settings import Settings
 from harness.support.bounded_files import read_bytes
-from harness.support.bounded_http import MESSAGE, VALUES, has_too_many_values
+from harness.support.stdin_messages import StdinMessages
 from harness.terminal import stdout_guard
 
 SERVER_NAME = "nanda-harness"
@@ -108,35 +106,9 @@ def server_of(calls: Calls) -> Server[object]:
 
 
 async def _serve(server: Server[object], out: IO[str]) -> None:
-    messages: Any = Messages()
+    messages: Any = StdinMessages()
     async with stdio_server(messages, anyio.wrap_file(out)) as (requests, answers):
         await server.run(requests, answers, server.create_initialization_options())
-
-
-class Messages:
-    """The lines of stdin; a line that is too long is replaced by an invalid request.
-
-    Skills and their children read the null device instead of stdin.
-    """
-
-    def __init__(self) -> None:
-        self._file = os.fdopen(os.dup(0), "rb")
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await anyio.to_thread.run_sync(self._next, abandon_on_cancel=True):
-            yield line.decode(errors="replace")
-
-    def _next(self) -> bytes:
-        line = self._file.readline(MESSAGE)
-        if len(line) < MESSAGE and not has_too_many_values(line):
-            return line
-        number = re.search(rb'"id"\s*:\s*(\d{1,18}|"[\w-]{1,99}")', line[:999])
-        while line and not line.endswith(b"\n"):
-            line = self._file.readline(1 << 16)
-        method = f"a message of more than {MESSAGE:,} bytes or {VALUES:,} values"
-        request = b'{"jsonrpc": "2.0", "id": %s, "method": "%s"}'
-        return request % (number[1] if number else b"0", method.encode())
 
 
 class Prompts:

@@ -9,9 +9,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from harness.errors import HarnessError, InputError, InternalError, Interrupted, ReaderGone
 from harness.support import ctrl_c
@@ -24,12 +24,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class TextFiles(Protocol):
+    """The text files of a project in an editor, whose text may not be saved yet."""
+
+    def read(self, path: Path) -> str | None:
+        """Return the text of an existing file; None if it has to be read from the disk.
+
+        Raises:
+            InputError: the editor refuses.
+        """
+
+    def write(self, path: Path, text: str, before: str | None) -> bool:
+        """Write a file; return False if it has to be written to the disk.
+
+        Args:
+            before: the present text, or None for a new file.
+
+        Raises:
+            OutputError: the editor refuses.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Frontend:
     """A frontend: the origin of lines, and the means to ask the user.
 
     Attributes:
-        name: "one-shot", "repl", "model", "mcp" or "test", for the run log.
+        name: "one-shot", "repl", "model", "mcp", "acp" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None if the session is not interactive.
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
         choose: asks the user a question with a choice of answers, and returns the chosen answer or
@@ -37,6 +58,8 @@ class Frontend:
         ask: asks the user a question, and returns the answer as typed; None if the session is not
             interactive.
         is_model: True if invocations come from a model, so that changes need the user's consent.
+        files: the editor that reads and writes text files of the project for the tools, in place of
+            the disk; None without an editor.
     """
 
     name: str
@@ -45,6 +68,7 @@ class Frontend:
     is_model: bool = False
     choose: Callable[[str, Sequence[str]], str] | None = None
     ask: Callable[[str], str] | None = None
+    files: TextFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +104,7 @@ class Caller:
         """Return the caller for calls of a model, which cannot read stdin or write to stdout."""
         asked = self.frontend
         name = asked.name if asked.is_model else "model"
-        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose, ask=asked.ask)
+        frontend = replace(asked, name=name, stdin=None, is_model=True)
         return Caller(frontend, self.screen.like(io.StringIO()), self.cancel)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
@@ -77,15 +78,30 @@ class Screen:
         *,
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
-    ) -> Screen:
-        """Return another `Screen` with the same streams, except for the arguments."""
-        receives = on_progress or self.on_progress
-        return Screen(out or self.out, self.err, quiet_results=quiet_results, on_progress=receives)
+    ) -> Self:
+        """Return another screen of the same kind and streams, except for the arguments."""
+        other = copy.copy(self)
+        other.out, other.on_progress = out or self.out, on_progress or self.on_progress
+        other.quiet_results, other.part, other.rates = quiet_results, "", ""
+        other.emitted = other.line_ended = False
+        return other
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report progress to the program that called `App.dispatch` with `progress`."""
         if self.on_progress is not None:
             self.on_progress(Progress(done, total, message))
+
+    @property
+    def is_reserved(self) -> bool:
+        """True if stdout receives only the answer, since a program may read it."""
+        return self.quiet_results or self.out is None or not self.out.isatty()
+
+    def begin_call(self, tool: str, line: str) -> None:
+        """Show that the model calls a tool; `line` is the call as a user would type it."""
+        self.notice(f"-> {line}")
+
+    def end_call(self, content: str, *, failed: bool) -> None:
+        """Show that the last call has ended; `content` is the result for the model."""
 
     def emit(self, piece: str) -> None:
         """Print a piece of the result."""
@@ -98,15 +114,11 @@ class Screen:
 
         Its `write(piece)` prints complete blocks, and `close()` the last block.
         """
-        if (
-            self.quiet_results
-            or self.out is None
-            or not self.out.isatty()
-            or os.environ.get("TERM") == "dumb"
-        ):
+        if self.is_reserved or not self.is_terminal or os.environ.get("TERM") == "dumb":
             return PlainWriter(self.emit)
         from harness.terminal.markdown import MarkdownWriter
 
+        assert self.out is not None
         return MarkdownWriter(self.out, self._emit_rendered)
 
     def _emit_rendered(self, text: str) -> None:

@@ -98,6 +98,17 @@ def decoded(content: bytes) -> TextFile | None:
     return None if "\0" in text else TextFile(text, encoding)
 
 
+def in_editor(path: Path, place: Workplace) -> str | None:
+    """Return the text of a file of the project that exists, as the user's editor has it.
+
+    Returns: None without an editor, and for a file outside of the project or above its limit.
+    """
+    editor = place.frontend.files
+    if editor is None or not path.is_relative_to(place.project):
+        return None
+    return editor.read(path) if path.stat().st_size <= MAX_WRITTEN else None
+
+
 class ReadFile(BuiltinTool):
     """Reads lines of a text file."""
 
@@ -116,6 +127,8 @@ class ReadFile(BuiltinTool):
         path = place.path_to_read(given.path)
         place.allow_reading(path)
         file = read_text_file(path, MAX_READ, given.path)
+        if (edited := in_editor(path, place)) is not None:
+            file = TextFile(edited, "utf-8")
         lines = file.text.splitlines()
         if given.offset > max(1, len(lines)):
             raise InputError(f"has only {len(lines):,} lines", where=given.path)
@@ -315,7 +328,7 @@ class WriteFile(BuiltinTool):
         path = place.path(given.path)
         if given.replaces:  # the number of occurrences of a passage reveals content of the file
             place.allow_reading(path)
-        before = self._present(path, given.path)
+        before = self._present(path, given.path, place)
         old = "" if before is None else self._text(before, given.path)
         new = _replaced(old, given) if given.replaces else given.content
         try:
@@ -332,22 +345,24 @@ class WriteFile(BuiltinTool):
             changes = differences(old.splitlines(), new.splitlines())
             detail = "\n".join(changes) or "(the same content)"
         place.allow("write", str(path), detail)
-        if place.path(given.path) != path or self._present(path, given.path) != before:
+        if place.path(given.path) != path or self._present(path, given.path, place) != before:
             raise OutputError(
                 "was changed while the user was asked", where=given.path, hint="Read it again."
             )
         self._write(path, content, before, place)
         return {"path": place.shown(path), "bytes": len(content), "created": before is None}
 
-    def _present(self, path: Path, shown: str) -> bytes | None:
+    def _present(self, path: Path, shown: str, place: Workplace) -> bytes | None:
         if path.is_dir():
             raise InputError("is a folder", where=shown)
         try:
-            return read_bytes(path, MAX_WRITTEN)
+            content = read_bytes(path, MAX_WRITTEN)
         except FileNotFoundError:
             return None
         except OSError as exc:
             raise InputError(f"cannot be changed: {exc.strerror}", where=shown) from exc
+        edited = None if decoded(content) is None else in_editor(path, place)
+        return content if edited is None else edited.encode()
 
     def _text(self, content: bytes, shown: str) -> str:
         found = decoded(content)
@@ -368,6 +383,11 @@ class WriteFile(BuiltinTool):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(f"not written: {exc.strerror}", where=str(path)) from exc
+        editor = place.frontend.files if path.is_relative_to(place.project) else None
+        present = None if before is None else before.decode(errors="replace")
+        if editor is not None and editor.write(path, content.decode(), present):
+            place.run.wrote(path, hashlib.sha256(content).hexdigest())
+            return
         targets.write(
             path,
             lambda file: file.write(content),

@@ -1,0 +1,1 @@
+"""The Agent Client Protocol: the harness as an agent in an editor."""

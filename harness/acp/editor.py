@@ -1,0 +1,337 @@
+"""The editor during a prompt: shows output and progress, asks the user, and has the text files.
+
+The thread that runs the prompt calls these methods, which wait until the editor has received the
+message or answered the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import itertools
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from acp import RequestError, helpers, schema
+from acp.interfaces import Client
+from pydantic import ValidationError
+
+from harness.chat.conversation import fenced
+from harness.errors import InputError, Interrupted, NotAllowed, OutputError
+from harness.permissions import NO, YES
+from harness.redaction import redact
+from harness.runs.frontend import Frontend
+from harness.support.bounded_http import error_text
+from harness.support.text_input import well_formed
+from harness.terminal.console import Progress, Screen
+from harness.terminal.rendering import ESCAPES
+
+T = TypeVar("T")
+ANSWER = "answer"
+EVERY = 0.1
+"""Minimum number of seconds between two reports of progress."""
+LINES = 50
+"""Number of the latest notices that a tool call shows."""
+LONGEST = 20_000
+"""Maximum number of characters of a result that are shown."""
+_INVALID = (RequestError, ValidationError)
+"""Errors for a request that the editor refuses, or answers with an invalid message."""
+_OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
+_KINDS: dict[str, schema.ToolKind] = {
+    "read_file": "read",
+    "list_files": "search",
+    "search_files": "search",
+    "write_file": "edit",
+}
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A command of the user or a call of the model, as the editor shows it.
+
+    Attributes:
+        lines: the notices.
+        progress: the latest progress, or "".
+        changes: the differences that the call has made to files.
+    """
+
+    id: str
+    title: str
+    lines: list[str] = field(default_factory=list)
+    progress: str = ""
+    changes: list[schema.FileEditToolCallContent] = field(default_factory=list)
+
+    def content(self, result: str = "") -> list[Any]:
+        """Return the differences, or else the notices and the progress or the result."""
+        lines = [*self.lines[-LINES:], result or self.progress]
+        return [*self.changes] or _blocks("\n".join(filter(None, lines)))
+
+
+def _blocks(text: str) -> list[Any]:
+    shown = fenced(text) if "\n" in text else text
+    return [helpers.tool_content(helpers.text_block(shown))] if text else []
+
+
+def short(text: str) -> str:
+    """Return a text within the limit of a result."""
+    more = len(text) - LONGEST
+    return f"{text[:LONGEST]}\n... ({more:,} more characters)" if more > 0 else text
+
+
+class Editor:
+    """The editor for one prompt of a session.
+
+    Args:
+        client: the editor's side of the connection.
+        capabilities: the requests that the editor supports.
+        session: the id of the session.
+        title: the line, as the title of a command or a job.
+
+    Attributes:
+        cancel: stops the run, as Ctrl-C does.
+        stopped: set together with `cancel`, for the event loop.
+    """
+
+    def __init__(
+        self, client: Client, capabilities: schema.ClientCapabilities, session: str, title: str
+    ) -> None:
+        self._client, self._can, self._session = client, capabilities, session
+        self.title, self._loop = title, asyncio.get_running_loop()
+        self._calls: list[ToolCall] = []
+        self._reported, self._turn = 0.0, threading.RLock()
+        self._waiting: Future[Any] | None = None
+        self._said = False
+        self.cancel, self.stopped = threading.Event(), asyncio.Event()
+
+    @property
+    def frontend(self) -> Frontend:
+        return Frontend("acp", self.confirm, choose=self.choose, ask=self.ask, files=self)
+
+    def stop(self) -> None:
+        """Stop the run, and a question that waits for its answer."""
+        self.cancel.set()
+        self.stopped.set()
+        if (waiting := self._waiting) is not None:
+            waiting.cancel()
+
+    def _request(self, request: Coroutine[Any, Any, T]) -> T:
+        """Return the answer of the editor.
+
+        Raises:
+            RequestError, ValidationError: the editor refuses the request, or its answer is invalid.
+            Interrupted: the prompt was cancelled, or the editor has disconnected.
+        """
+        self._waiting = future = asyncio.run_coroutine_threadsafe(request, self._loop)
+        if self.cancel.is_set():
+            future.cancel()
+        try:
+            return future.result()
+        except (CancelledError, ConnectionError) as exc:
+            raise Interrupted("interrupted") from exc
+        finally:
+            self._waiting = None
+
+    def send(self, update: Any) -> None:
+        """Send an update; it is dropped if the editor has disconnected."""
+        sent = self._client.session_update(session_id=self._session, update=update)
+        with contextlib.suppress(CancelledError, ConnectionError):
+            asyncio.run_coroutine_threadsafe(sent, self._loop).result()
+
+    def say(self, text: str) -> None:
+        """Show a part of the answer."""
+        self._said = True
+        self.send(helpers.update_agent_message_text(text))
+
+    def say_apart(self, text: str) -> None:
+        """Show a paragraph after the answer."""
+        self.say(f"\n\n{text}" if self._said else text)
+
+    def note(self, text: str) -> None:
+        """Show a notice: in the current tool call, or else as a thought."""
+        with self._turn:
+            if self._calls:
+                self._calls[-1].lines.append(text)
+                self._refresh()
+            else:
+                self.send(helpers.update_agent_thought_text(f"{text}\n\n"))
+
+    def report(self, event: Progress) -> None:
+        """Show the progress of a job in a tool call; skills call it in any thread."""
+        with self._turn:
+            ended = event.done == event.total
+            if not self._calls and event.total is not None:
+                self.begin(self.title)
+            elif not self._calls or (time.monotonic() - self._reported < EVERY and not ended):
+                return
+            self._reported = time.monotonic()
+            total = "" if event.total is None else f" of {event.total:g}"
+            self._calls[-1].progress = event.message or f"{event.done:g}{total}"
+            self._refresh()
+
+    def begin(self, title: str, kind: schema.ToolKind = "execute") -> None:
+        """Show that a command, a call of the model, or a question begins."""
+        call = ToolCall(f"call_{next(_numbers)}", title)
+        self._calls.append(call)
+        self.send(helpers.start_tool_call(call.id, title, kind=kind, status="in_progress"))
+
+    def end(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
+        """Show the result of the latest call that has begun."""
+        with self._turn:
+            call = self._calls.pop()
+            update = helpers.update_tool_call(
+                call.id,
+                status="failed" if failed else "completed",
+                content=call.content(result),
+                locations=[schema.ToolCallLocation(path=str(path.absolute())) for path in saved],
+            )
+            self.send(update)
+
+    def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
+        """Show the result of the command, or of the calls that a failed answer has left open."""
+        while self._calls:
+            self.end(result, failed=failed, saved=saved)
+
+    def _refresh(self) -> None:
+        call = self._calls[-1]
+        status: schema.ToolCallStatus = "in_progress"
+        self.send(helpers.update_tool_call(call.id, status=status, content=call.content()))
+
+    def confirm(self, question: str) -> bool:
+        return self._permitted(question, (YES, NO)) == YES
+
+    def choose(self, question: str, choices: Sequence[str]) -> str:
+        """Ask for consent, or for another choice of answers; return "" without an answer."""
+        if tuple(choices[:2]) == (YES, NO):
+            return self._permitted(question, choices)
+        answer = self._answered(question, choices)
+        return answer if answer in choices else ""
+
+    def ask(self, question: str) -> str:
+        return self._answered(question)
+
+    def _permitted(self, question: str, choices: Sequence[str]) -> str:
+        detail, _, asked = question.rpartition("\n")
+        if alone := not self._calls:
+            self.begin(asked, "other")
+        call = self._calls[-1]
+        shown = f"{fenced(detail, 'diff')}\n\n{asked}" if detail else asked
+        update = schema.ToolCallUpdate(
+            tool_call_id=call.id,
+            title=call.title,
+            status="pending",
+            content=[helpers.tool_content(helpers.text_block(shown))],
+        )
+        options = [
+            schema.PermissionOption(
+                option_id=choice,
+                name=choice[:1].upper() + choice[1:],
+                kind=_OPTIONS.get(choice, "allow_always"),
+            )
+            for choice in sorted(choices, key=lambda choice: choice == NO)
+        ]
+        try:
+            answer = self._request(
+                self._client.request_permission(
+                    session_id=self._session, tool_call=update, options=options
+                )
+            ).outcome
+        except _INVALID as exc:
+            raise NotAllowed(f"the editor could not ask the user: {_reason(exc)}") from exc
+        given = answer.option_id if isinstance(answer, schema.AllowedOutcome) else ""
+        if alone:
+            self.end(given or NO, failed=given in ("", NO))
+        else:
+            self._refresh()
+        return given if given in choices else ""
+
+    def _answered(self, question: str, choices: Sequence[str] = ()) -> str:
+        if self._can.elicitation is None or self._can.elicitation.form is None:
+            raise NotAllowed(
+                "this editor cannot ask the user: it does not support elicitation",
+                hint="Continue without an answer if possible, and state your assumptions.",
+            )
+        field = schema.ElicitationStringPropertySchema(
+            type="string", title="Answer", enum=[*choices] or None
+        )
+        form = schema.ElicitationSchema(
+            type="object", properties={ANSWER: field}, required=[ANSWER]
+        )
+        mode = schema.ElicitationFormSessionMode(session_id=self._session, requested_schema=form)
+        try:
+            answer = self._request(self._client.create_elicitation(message=question, mode=mode))
+        except _INVALID as exc:
+            raise NotAllowed(f"the editor could not ask the user: {_reason(exc)}") from exc
+        accepted = isinstance(answer, schema.AcceptElicitationResponse)
+        given = (answer.content or {}).get(ANSWER) if accepted else ""
+        return well_formed(given).strip() if isinstance(given, str) else ""
+
+    def read(self, path: Path) -> str | None:
+        if self._can.fs is None or not self._can.fs.read_text_file:
+            return None
+        request = self._client.read_text_file(session_id=self._session, path=str(path))
+        try:
+            return well_formed(self._request(request).content)
+        except _INVALID as exc:
+            message = f"the editor did not read it: {_reason(exc)}"
+            raise InputError(message, where=str(path)) from exc
+
+    def write(self, path: Path, text: str, before: str | None) -> bool:
+        if self._can.fs is None or not self._can.fs.write_text_file:
+            return False
+        request = self._client.write_text_file(
+            session_id=self._session, path=str(path), content=text
+        )
+        try:
+            self._request(request)
+        except _INVALID as exc:
+            message = f"the editor did not write it: {_reason(exc)}"
+            raise OutputError(message, where=str(path)) from exc
+        if self._calls:
+            self._calls[-1].changes.append(helpers.tool_diff_content(str(path), text, before))
+        return True
+
+
+def _reason(exc: RequestError | ValidationError) -> str:
+    if isinstance(exc, ValidationError):
+        return "its answer is invalid"
+    return f"{exc} ({error_text(exc.data)})" if exc.data else str(exc)
+
+
+class EditorText(io.StringIO):
+    """The stream of results, which the editor shows as they arrive."""
+
+    def __init__(self, editor: Editor) -> None:
+        super().__init__()
+        self._editor = editor
+
+    def write(self, text: str) -> int:
+        self._editor.say(text)
+        return len(text)
+
+
+class EditorScreen(Screen):
+    """The output of a prompt."""
+
+    def __init__(self, editor: Editor) -> None:
+        super().__init__(EditorText(editor), on_progress=editor.report)
+        self._editor = editor
+
+    @property
+    def is_reserved(self) -> bool:
+        return self.quiet_results or not isinstance(self.out, EditorText)
+
+    def notice(self, text: str) -> None:
+        self._editor.note(redact(text).translate(ESCAPES))
+
+    def begin_call(self, tool: str, line: str) -> None:
+        self._editor.begin(line.translate(ESCAPES), _KINDS.get(tool, "execute"))
+
+    def end_call(self, content: str, *, failed: bool) -> None:
+        self._editor.end(content, failed=failed)

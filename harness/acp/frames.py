@@ -1,0 +1,101 @@
+"""The messages of the Agent Client Protocol on stdin and stdout, one JSON object per line.
+
+The package `acp` has a transport of its own, which reads lines of any length, and ends with the
+first line that is JSON but not a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import IO, Any
+
+import acp
+import anyio
+import anyio.to_thread
+from acp import RequestError
+
+from harness.support.bounded_http import ERROR
+from harness.support.stdin_messages import StdinMessages
+
+CANCEL = acp.AGENT_METHODS["session_cancel"]
+"""The only notification of an editor; the package `acp` would log all others with a traceback."""
+Message = dict[str, Any]
+Then = Callable[[], Awaitable[None]]
+
+
+class Frames:
+    """A transport of the package `acp`.
+
+    A line that is not a message is answered with an error. After the client has closed stdout,
+    `send` does nothing and `receive` returns None.
+
+    Args:
+        out: the stream of answers.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._lines = aiter(StdinMessages())
+        self._out, self._turn = out, anyio.Lock()
+        self._then: dict[asyncio.Task[Any] | None, Then] = {}
+        self._open = True
+        self._reading: anyio.CancelScope | None = None
+
+    async def receive(self) -> Message | None:
+        """Return the next message; None if the client has closed its end."""
+        with anyio.CancelScope() as self._reading:
+            while self._open and (line := await anext(self._lines, None)) is not None:
+                if not line.strip():
+                    continue
+                try:
+                    message = json.loads(line)
+                except (ValueError, RecursionError):
+                    error = RequestError.parse_error()
+                else:
+                    if _is_message(message):
+                        if "id" in message or message["method"] == CANCEL:
+                            return dict(message)
+                        continue
+                    error = RequestError.invalid_request()
+                await self.send({"jsonrpc": "2.0", "id": None, "error": error.to_error_obj()})
+        return None
+
+    async def send(self, message: Message) -> None:
+        """Send a message; an answer is followed by the messages of `then`."""
+        text = json.dumps(message, default=str)
+        if "error" in message and len(text) > ERROR:  # it repeats the request
+            text = json.dumps({**message, "error": {**message["error"], "data": None}})
+        async with self._turn:
+            await anyio.to_thread.run_sync(self._write, text)
+        if not self._open and self._reading is not None:
+            self._reading.cancel()
+        elif "method" not in message and (then := self._then.pop(asyncio.current_task(), None)):
+            await then()
+
+    def _write(self, text: str) -> None:
+        try:
+            if self._open:
+                self._out.write(f"{text}\n")
+                self._out.flush()
+        except (OSError, ValueError):
+            self._open = False
+
+    def then(self, send: Then) -> None:
+        """Call `send` after the answer to the request that the current task handles.
+
+        The package `acp` handles and answers a request in one task.
+        """
+        self._then[asyncio.current_task()] = send
+
+    async def close(self) -> None:
+        """Do nothing: the streams belong to the process."""
+
+
+def _is_message(message: object) -> bool:
+    """Return True for a request, a notification or an answer."""
+    if not isinstance(message, dict) or not isinstance(message.get("id"), int | str | None):
+        return False
+    if "method" in message:
+        return isinstance(message["method"], str)
+    return "id" in message and isinstance(message.get("error"), dict | None)
