@@ -35,7 +35,7 @@ class Printer:
                 texts = [one.content.text for one in update.content or () if one.type == "content"]
                 print(f"[{update.tool_call_id}] {update.status}", update.title or "", *texts)
             case _:
-                print(f"{update.session_update}")
+                print(f"\n({update.session_update})")
 
     async def request_permission(
         self, session_id: str, tool_call: Any, options: list[Any], **_: Any

@@ -23,7 +23,7 @@ from acp.interfaces import Client
 from pydantic import ValidationError
 
 from harness.chat.conversation import fenced
-from harness.errors import InputError, Interrupted, NotAllowed, OutputError
+from harness.errors import HarnessError, InputError, Interrupted, NotAllowed, OutputError
 from harness.permissions import NO, YES
 from harness.redaction import redact
 from harness.runs.frontend import Frontend
@@ -40,15 +40,8 @@ LINES = 50
 """Number of the latest notices that a tool call shows."""
 LONGEST = 20_000
 """Maximum number of characters of a result that are shown."""
-_INVALID = (RequestError, ValidationError)
-"""Errors for a request that the editor refuses, or answers with an invalid message."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
-_KINDS: dict[str, schema.ToolKind] = {
-    "read_file": "read",
-    "list_files": "search",
-    "search_files": "search",
-    "write_file": "edit",
-}
+_KINDS: dict[str, schema.ToolKind] = {"read_file": "read", "write_file": "edit"}
 _numbers = itertools.count(1)
 
 
@@ -59,30 +52,31 @@ class ToolCall:
     Attributes:
         lines: the notices.
         progress: the latest progress, or "".
-        changes: the differences that the call has made to files.
+        changes: the changes that the call has made to files.
     """
 
     id: str
     title: str
     lines: list[str] = field(default_factory=list)
     progress: str = ""
-    changes: list[schema.FileEditToolCallContent] = field(default_factory=list)
+    changes: list[Any] = field(default_factory=list)
 
     def content(self, result: str = "") -> list[Any]:
-        """Return the differences, or else the notices and the progress or the result."""
+        """Return the changes of files, or else the notices, and the result or the progress."""
         lines = [*self.lines[-LINES:], result or self.progress]
-        return [*self.changes] or _blocks("\n".join(filter(None, lines)))
+        return [*self.changes] or as_content(shown("\n".join(filter(None, lines))))
 
 
-def _blocks(text: str) -> list[Any]:
-    shown = fenced(text) if "\n" in text else text
-    return [helpers.tool_content(helpers.text_block(shown))] if text else []
+def as_content(text: str) -> list[Any]:
+    """Return a Markdown text as the content of a tool call."""
+    return [helpers.tool_content(helpers.text_block(text))] if text else []
 
 
-def short(text: str) -> str:
-    """Return a text within the limit of a result."""
+def shown(text: str) -> str:
+    """Return text as Markdown, within the limit of a result."""
     more = len(text) - LONGEST
-    return f"{text[:LONGEST]}\n... ({more:,} more characters)" if more > 0 else text
+    text = well_formed(text[:LONGEST]) + f"\n... ({more:,} more characters)" * (more > 0)
+    return fenced(text) if "\n" in text else text
 
 
 class Editor:
@@ -96,7 +90,6 @@ class Editor:
 
     Attributes:
         cancel: stops the run, as Ctrl-C does.
-        stopped: set together with `cancel`, for the event loop.
     """
 
     def __init__(
@@ -108,7 +101,7 @@ class Editor:
         self._reported, self._turn = 0.0, threading.RLock()
         self._waiting: Future[Any] | None = None
         self._said = False
-        self.cancel, self.stopped = threading.Event(), asyncio.Event()
+        self.cancel = threading.Event()
 
     @property
     def frontend(self) -> Frontend:
@@ -117,15 +110,20 @@ class Editor:
     def stop(self) -> None:
         """Stop the run, and a question that waits for its answer."""
         self.cancel.set()
-        self.stopped.set()
         if (waiting := self._waiting) is not None:
             waiting.cancel()
 
-    def _request(self, request: Coroutine[Any, Any, T]) -> T:
+    def _request(
+        self,
+        request: Coroutine[Any, Any, T],
+        problem: str = "the editor could not ask the user",
+        refused: type[HarnessError] = NotAllowed,
+    ) -> T:
         """Return the answer of the editor.
 
         Raises:
-            RequestError, ValidationError: the editor refuses the request, or its answer is invalid.
+            HarnessError: `refused` with the problem and the reason; the editor refuses the request,
+                or its answer is invalid.
             Interrupted: the prompt was cancelled, or the editor has disconnected.
         """
         self._waiting = future = asyncio.run_coroutine_threadsafe(request, self._loop)
@@ -135,6 +133,11 @@ class Editor:
             return future.result()
         except (CancelledError, ConnectionError) as exc:
             raise Interrupted("interrupted") from exc
+        except ValidationError as exc:
+            raise refused(f"{problem}: its answer is invalid") from exc
+        except RequestError as exc:
+            reason = f"{exc} ({error_text(exc.data)})" if exc.data else str(exc)
+            raise refused(f"{problem}: {reason}") from exc
         finally:
             self._waiting = None
 
@@ -147,7 +150,7 @@ class Editor:
     def say(self, text: str) -> None:
         """Show a part of the answer."""
         self._said = True
-        self.send(helpers.update_agent_message_text(text))
+        self.send(helpers.update_agent_message_text(well_formed(text)))
 
     def say_apart(self, text: str) -> None:
         """Show a paragraph after the answer."""
@@ -155,6 +158,7 @@ class Editor:
 
     def note(self, text: str) -> None:
         """Show a notice: in the current tool call, or else as a thought."""
+        text = well_formed(text)
         with self._turn:
             if self._calls:
                 self._calls[-1].lines.append(text)
@@ -165,14 +169,13 @@ class Editor:
     def report(self, event: Progress) -> None:
         """Show the progress of a job in a tool call; skills call it in any thread."""
         with self._turn:
-            ended = event.done == event.total
             if not self._calls and event.total is not None:
                 self.begin(self.title)
-            elif not self._calls or (time.monotonic() - self._reported < EVERY and not ended):
+            early = time.monotonic() - self._reported < EVERY and event.done != event.total
+            if not self._calls or early:
                 return
             self._reported = time.monotonic()
-            total = "" if event.total is None else f" of {event.total:g}"
-            self._calls[-1].progress = event.message or f"{event.done:g}{total}"
+            self._calls[-1].progress = event.message or f"{event.done:g}"
             self._refresh()
 
     def begin(self, title: str, kind: schema.ToolKind = "execute") -> None:
@@ -185,13 +188,15 @@ class Editor:
         """Show the result of the latest call that has begun."""
         with self._turn:
             call = self._calls.pop()
-            update = helpers.update_tool_call(
-                call.id,
-                status="failed" if failed else "completed",
-                content=call.content(result),
-                locations=[schema.ToolCallLocation(path=str(path.absolute())) for path in saved],
+            status: schema.ToolCallStatus = "failed" if failed else "completed"
+            places = [
+                schema.ToolCallLocation(path=well_formed(str(path.absolute()))) for path in saved
+            ]
+            self.send(
+                helpers.update_tool_call(
+                    call.id, status=status, content=call.content(result), locations=places
+                )
             )
-            self.send(update)
 
     def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
         """Show the result of the command, or of the calls that a failed answer has left open."""
@@ -200,87 +205,67 @@ class Editor:
 
     def _refresh(self) -> None:
         call = self._calls[-1]
-        status: schema.ToolCallStatus = "in_progress"
-        self.send(helpers.update_tool_call(call.id, status=status, content=call.content()))
+        update = helpers.update_tool_call(call.id, status="in_progress", content=call.content())
+        self.send(update)
 
     def confirm(self, question: str) -> bool:
         return self._permitted(question, (YES, NO)) == YES
 
     def choose(self, question: str, choices: Sequence[str]) -> str:
         """Ask for consent, or for another choice of answers; return "" without an answer."""
-        if tuple(choices[:2]) == (YES, NO):
-            return self._permitted(question, choices)
-        answer = self._answered(question, choices)
+        consents = tuple(choices[:2]) == (YES, NO)
+        answer = (self._permitted if consents else self.ask)(question, choices)
         return answer if answer in choices else ""
-
-    def ask(self, question: str) -> str:
-        return self._answered(question)
 
     def _permitted(self, question: str, choices: Sequence[str]) -> str:
         detail, _, asked = question.rpartition("\n")
         if alone := not self._calls:
             self.begin(asked, "other")
         call = self._calls[-1]
-        shown = f"{fenced(detail, 'diff')}\n\n{asked}" if detail else asked
+        content = as_content(f"{fenced(detail, 'diff')}\n\n{asked}" if detail else asked)
         update = schema.ToolCallUpdate(
-            tool_call_id=call.id,
-            title=call.title,
-            status="pending",
-            content=[helpers.tool_content(helpers.text_block(shown))],
+            tool_call_id=call.id, title=call.title, status="pending", content=content
         )
         options = [
             schema.PermissionOption(
-                option_id=choice,
-                name=choice[:1].upper() + choice[1:],
-                kind=_OPTIONS.get(choice, "allow_always"),
+                option_id=choice, name=choice, kind=_OPTIONS.get(choice, "allow_always")
             )
-            for choice in sorted(choices, key=lambda choice: choice == NO)
+            for choice in choices
         ]
-        try:
-            answer = self._request(
-                self._client.request_permission(
-                    session_id=self._session, tool_call=update, options=options
-                )
-            ).outcome
-        except _INVALID as exc:
-            raise NotAllowed(f"the editor could not ask the user: {_reason(exc)}") from exc
-        given = answer.option_id if isinstance(answer, schema.AllowedOutcome) else ""
+        request = self._client.request_permission(
+            session_id=self._session, tool_call=update, options=options
+        )
+        outcome = self._request(request).outcome
+        given = outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else NO
         if alone:
-            self.end(given or NO, failed=given in ("", NO))
+            self.end(given, failed=given == NO)
         else:
             self._refresh()
-        return given if given in choices else ""
+        return given
 
-    def _answered(self, question: str, choices: Sequence[str] = ()) -> str:
+    def ask(self, question: str, choices: Sequence[str] = ()) -> str:
+        """Ask for a text, or for one of the choices; return "" without an answer."""
         if self._can.elicitation is None or self._can.elicitation.form is None:
             raise NotAllowed(
                 "this editor cannot ask the user: it does not support elicitation",
                 hint="Continue without an answer if possible, and state your assumptions.",
             )
-        field = schema.ElicitationStringPropertySchema(
+        answer = schema.ElicitationStringPropertySchema(
             type="string", title="Answer", enum=[*choices] or None
         )
-        form = schema.ElicitationSchema(
-            type="object", properties={ANSWER: field}, required=[ANSWER]
-        )
+        form = schema.ElicitationSchema(properties={ANSWER: answer}, required=[ANSWER])
         mode = schema.ElicitationFormSessionMode(session_id=self._session, requested_schema=form)
-        try:
-            answer = self._request(self._client.create_elicitation(message=question, mode=mode))
-        except _INVALID as exc:
-            raise NotAllowed(f"the editor could not ask the user: {_reason(exc)}") from exc
-        accepted = isinstance(answer, schema.AcceptElicitationResponse)
-        given = (answer.content or {}).get(ANSWER) if accepted else ""
+        found = self._request(self._client.create_elicitation(message=question, mode=mode))
+        content = found.content if isinstance(found, schema.AcceptElicitationResponse) else None
+        given = (content or {}).get(ANSWER)
         return well_formed(given).strip() if isinstance(given, str) else ""
 
     def read(self, path: Path) -> str | None:
         if self._can.fs is None or not self._can.fs.read_text_file:
             return None
         request = self._client.read_text_file(session_id=self._session, path=str(path))
-        try:
-            return well_formed(self._request(request).content)
-        except _INVALID as exc:
-            message = f"the editor did not read it: {_reason(exc)}"
-            raise InputError(message, where=str(path)) from exc
+        problem = f"{path}: the editor did not read it"
+        return well_formed(self._request(request, problem, InputError).content)
 
     def write(self, path: Path, text: str, before: str | None) -> bool:
         if self._can.fs is None or not self._can.fs.write_text_file:
@@ -288,20 +273,10 @@ class Editor:
         request = self._client.write_text_file(
             session_id=self._session, path=str(path), content=text
         )
-        try:
-            self._request(request)
-        except _INVALID as exc:
-            message = f"the editor did not write it: {_reason(exc)}"
-            raise OutputError(message, where=str(path)) from exc
+        self._request(request, f"{path}: the editor did not write it", OutputError)
         if self._calls:
             self._calls[-1].changes.append(helpers.tool_diff_content(str(path), text, before))
         return True
-
-
-def _reason(exc: RequestError | ValidationError) -> str:
-    if isinstance(exc, ValidationError):
-        return "its answer is invalid"
-    return f"{exc} ({error_text(exc.data)})" if exc.data else str(exc)
 
 
 class EditorText(io.StringIO):

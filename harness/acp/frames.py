@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import acp
 import anyio
@@ -35,7 +35,7 @@ class Frames:
         out: the stream of answers.
     """
 
-    def __init__(self, out: IO[str]) -> None:
+    def __init__(self, out: BinaryIO) -> None:
         self._lines = aiter(StdinMessages())
         self._out, self._turn = out, anyio.Lock()
         self._then: dict[asyncio.Task[Any] | None, Then] = {}
@@ -76,7 +76,7 @@ class Frames:
     def _write(self, text: str) -> None:
         try:
             if self._open:
-                self._out.write(f"{text}\n")
+                self._out.write(f"{text}\n".encode())
                 self._out.flush()
         except (OSError, ValueError):
             self._open = False

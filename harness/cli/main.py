@@ -182,13 +182,9 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
     require("acp", extra="acp")
     from harness.acp.agent import serve
 
-    here = replace(
-        settings,
-        cache_dir=settings.cache_dir.absolute(),
-        data_dir=settings.data_dir.absolute(),
-        config_dir=settings.config_dir.absolute(),
-        user_registry=settings.user_registry.absolute(),
-    )
+    # a prompt changes the working folder
+    names = "cache_dir", "data_dir", "config_dir", "user_registry"
+    here = replace(settings, **{name: getattr(settings, name).absolute() for name in names})
 
     def make_app(project: Path) -> App:
         return App(replace(here, project_dir=project), Frontend("acp"), general=general)

@@ -38,6 +38,7 @@ HEAVY = (
     "rich",
     "yaml",
     "mcp",
+    "acp",
     "anyio",
     "pydantic",
     "ray",

@@ -65,6 +65,7 @@ def test_every_import_is_declared():
         "corpus": core.union(*(_names(extras[one]) for one in ("duckdb", "map", "meaning"))),
         "finetune": core | _names(extras["finetune"]) | _names(extras["hub"]),
         "evaluate": core | _names(extras["plots"]),
+        "acp": core | _names(extras["acp"]),
         "mcp": core | _names(extras["mcp"]),
         "models": core | _names(extras["hub"]) | _names(extras["ray"]),
         "reader": core | _names(extras["finetune"]),

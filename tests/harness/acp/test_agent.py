@@ -111,7 +111,7 @@ def test_an_editor_runs_commands_chats_and_comes_back(project: Path) -> None:
             with pytest.raises(acp.RequestError, match="there is no open session"):
                 await Thread(agent, "none", user).say("hello")
             image = acp.image_block("", "image/png")
-            with pytest.raises(acp.RequestError, match="text and files, not image"):
+            with pytest.raises(acp.RequestError, match="text and links, not image"):
                 await thread.say(image)
 
         async with connected(project.parent, user) as (agent, _):  # another process
@@ -198,7 +198,7 @@ def test_the_model_asks_for_permission_and_uses_the_files_of_the_editor(project:
             [(question, kinds)] = user.asked
             assert "-in the editor\n+new" in question
             assert question.endswith(f"The model wants to write {note}. Allow it?")
-            assert kinds == ["allow_once", "allow_always", "reject_once"]
+            assert kinds == ["allow_once", "reject_once", "allow_always"]
             assert user.written == {str(note): "new\n"}
             assert user.calls()[-1] == ("completed", "diff new\n")
             del user.open[str(note)]
