@@ -25,6 +25,7 @@ from skills.serve.pages import ReviewOf  # noqa: E402
 IMAGES = ROOT / "docs" / "images"
 MOST_BYTES = 150_000
 WIDE, PHONE = {"width": 1200, "height": 760}, {"width": 400, "height": 800}
+SMALL = {"width": 900, "height": 520}
 TALL = {"width": 1200, "height": 860}
 PAGES = {
     "papers": ("/papers", "light", WIDE),
@@ -32,6 +33,8 @@ PAGES = {
     "papers-phone": ("/papers", "light", PHONE),
     "paper": ("/papers/1", "light", WIDE),
     "paper-phone": ("/papers/1", "dark", PHONE),
+    "page": ("/papers/13", "light", SMALL),
+    "page-phone": ("/papers/13 > Page 1 (Claim)", "light", PHONE),
     "versions": ("/papers/2 > Compare with this one", "light", WIDE),
     "review": ("/review/next", "light", WIDE),
     "review-phone": ("/review/next", "dark", PHONE),
@@ -45,7 +48,7 @@ PAGES = {
     "run": ("/compare > demo-annotator", "light", TALL),
     "run-phone": ("/compare > demo-annotator", "dark", PHONE),
     "curation": ("/compare > corpus", "light", WIDE),
-    "curation-dark": ("/compare > corpus > probe", "dark", WIDE),
+    "curation-dark": ("/compare > corpus > rejected", "dark", WIDE),
 }
 """Path, colours and size of each picture; on the page of a paper, its first move is chosen.
 
