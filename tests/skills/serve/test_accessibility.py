@@ -56,7 +56,7 @@ def test_the_pages_of_the_demo(
         opened = context.new_page()
         opened.goto(app.entrance())
         paths = ("/jobs", "/jobs/1", "/compare", "/compare/curations/1", "/review")
-        for path in (*paths, "/papers/13", "/papers/13?page=2"):
+        for path in (*paths, "/papers/30", "/papers/30?page=2"):
             opened.goto(app.origin + path)
             check(opened)
         opened.goto(f"{app.origin}/papers/2")

@@ -51,6 +51,18 @@ def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> N
         assert "/curate" in client.get("/jobs").text
 
 
+def test_its_newest_paper_has_a_pdf_file(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    server.write_demo(path, nanda())
+    with served(path) as app, app.client() as client:
+        newest = re.findall(r'href="(/papers/\d+)"', client.get("/papers").text)[0]
+        text = client.get(newest).text
+        assert "forgetting.pdf, page 1 of 2" in text
+        assert "Not found" not in text
+        assert '?page=2#place.implication"' in text
+        assert client.get(f"{newest}/pages/2.png").headers["content-type"] == "image/png"
+
+
 def test_three_papers_have_another_version(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
     server.write_demo(path, nanda())
