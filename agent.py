@@ -1,11 +1,12 @@
 """The command of the harness: `python agent.py ["LINE"]`.
 
-If the Python lacks the dependencies, the command runs again with the `.venv` beside this file.
+If this Python lacks the dependencies, the command runs again with the `.venv` beside this file.
 """
 
 from __future__ import annotations
 
-# Import nothing else here: until `forget_current_folder`, the current folder may supply a module.
+# Import nothing else here: until `forget_current_folder` has run, a module may come from the
+# current folder.
 import os
 import sys
 
@@ -67,7 +68,7 @@ def hand_over(script: str) -> int | None:
     """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
-        None if all dependencies are installed. Else, if the `.venv` is missing, 2, after a message
+        None if all dependencies are installed. If the `.venv` is missing too, 2, after a message
             that explains the installation.
     """
     import importlib.util
@@ -82,7 +83,7 @@ def hand_over(script: str) -> int | None:
     venv = Path(HERE, ".venv")
     python = venv / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != venv:
-        # -I: PYTHONPATH and the user's site packages belong to the Python that was started.
+        # -I ignores PYTHONPATH and the user's site-packages, which belong to the other Python.
         os.execv(python, [str(python), "-I", script, *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "

@@ -1,3 +1,3 @@
-"""The version, alone in a module so that reading it imports nothing."""
+"""The version of the harness, in a module without imports."""
 
 __version__ = "0.1.0"

@@ -10,23 +10,22 @@
     ├── SkillFailed                  1   the skill ran and has no result
     │   ├── InvalidReply                 the model's answer is invalid, after repair
     │   ├── NothingFound                 the search has no results
-    │   ├── SourceUnavailable            a source of papers serves no request now
+    │   ├── SourceUnavailable            a service for looking up papers cannot answer
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
-    │       ├── DeadlineExceeded         it exceeded the time limit
-    │       └── LoopingReply             it repeats the same text
+    │       ├── DeadlineExceeded         the generation exceeded its time limit
+    │       └── LoopingReply             the model repeats the same text
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
-    │   ├── ModelChanged                 another model has its name since the run began
+    │   ├── ModelChanged                 the server replaced the model under its name during the run
     │   ├── ModelBusy                    its queue is full                      (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
-    │   └── ChecksumMismatch             a file differs from the one in the registry
+    │   └── ChecksumMismatch             a model file differs from the checksum in the registry
     ├── OutputError                  4   a requested file, or stdout, was not written
     ├── InternalError                1   a fault of the harness itself
-    ├── ReaderGone                   0   a closed pipe (`| head`) ends quietly
+    ├── ReaderGone                   0   the reader of stdout has closed the pipe (`| head`)
     └── Interrupted                130   Ctrl-C, or a cancelled generation
 
-Code distinguishes errors by type, never by their text. `did_you_mean` makes a hint for a name that
-is unknown.
+Code that handles errors checks their type, never their text.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if a stream ended early. `partial` is the text before its end."""
+    """Raised if a stream ended early. `partial` is the text that was received before."""
 
     retryable = True
 
@@ -126,11 +125,11 @@ class GenerationFailed(SkillFailed):
 
 
 class DeadlineExceeded(GenerationFailed):
-    retryable = False  # the same request takes as long again
+    retryable = False  # a retry would take as long
 
 
 class LoopingReply(GenerationFailed):
-    retryable = False  # the same request loops again
+    retryable = False  # a retry would loop again
 
 
 class ModelError(HarnessError):
@@ -146,7 +145,7 @@ class ModelChanged(ModelError):
 
 
 class ModelBusy(ModelError):
-    """Raised if a server cannot serve now. `wait` is its Retry-After in seconds, or 0."""
+    """Raised if a server is busy. `wait` is its Retry-After in seconds, or 0."""
 
     retryable = True
 
@@ -196,7 +195,7 @@ def did_you_mean(
     most: int = 3,
     cutoff: float = 0.6,
 ) -> str:
-    """Return a question that suggests similar known names, or "" without similar names.
+    """Return a question that suggests similar known names, or "" if there are none.
 
     Args:
         shown: formats a known name.

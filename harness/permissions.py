@@ -1,4 +1,4 @@
-"""Permissions of a model: ask the user for consent to actions, and store the answers.
+"""Ask the user to allow actions of a model, and store the answers.
 
 A model may follow instructions in a text that it reads, such as an abstract. So before it writes a
 file, runs a command or trains, the user must allow the action, or have answered "always" in the
@@ -21,7 +21,7 @@ from harness.support import bounded_files
 
 Confirm = Callable[[str], bool]
 BY_YES = "--yes"
-"""The record of an action that an option of the user's line allows."""
+"""Record, in the run log, of an action that the option `--yes` allows."""
 Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
     "read": "read",
@@ -32,10 +32,10 @@ _VERBS: dict[Kind, str] = {
     "instructions": "follow the instructions in",
 }
 LINES = 1000
-"""Maximum number of lines of a detail that are shown."""
+"""Maximum number of lines of `Permission.detail` that are shown."""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
-"""Prefix of the record of an action that an answer of the user allows."""
+"""Prefix of the record, in the run log, of an action that the user allowed when asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Permission:
 
     Attributes:
         subject: the absolute path, the whole command, or the name of the tool or skill.
-        detail: a text that the user needs for the decision, such as a diff.
+        detail: information for the user's decision, such as a diff.
         skill: the skill whose instructions the model follows, or "".
-        folder: the folder of that skill, whose files its commands may name.
+        folder: the folder of that skill; its commands may name files in it.
         confined: True if the command runs in a sandbox.
     """
 
@@ -68,7 +68,7 @@ class Permission:
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield the lines of the detail, up to `LINES`, and a line that counts the others."""
+        """Yield up to `LINES` lines of the detail, and a line with the number of omitted lines."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -77,7 +77,7 @@ class Permission:
 
 
 def visible(text: str) -> str:
-    """Return `text` with line feeds and invisible characters as escapes, so that all is visible."""
+    """Return `text` with line feeds and invisible characters replaced by escape sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -85,8 +85,8 @@ class Always(BaseModel):
     """An action that the user always allows in a project.
 
     Attributes:
-        subject: a command, or a key of `programs.HARMLESS`; a folder or file; the name of a tool;
-            or "" for all skills of the project.
+        subject: for `run`, a command or a key of `programs.HARMLESS`; for `read` and `write`, a
+            folder or file; for `activate`, "" for all skills of the project; otherwise a name.
         skill: the only skill for which the action is allowed, or "".
         confined: True if the command is allowed only in a sandbox.
     """
@@ -113,7 +113,11 @@ class Always(BaseModel):
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, here: Always | None, settings: Settings) -> bool:
-        """Return True if this answer allows an action; `here` is the answer of `in_project`."""
+        """Return True if this answer allows an action.
+
+        Args:
+            here: the "always in this project" answer for the action, from `in_project`.
+        """
         if wanted.kind != self.kind or self.skill not in ("", wanted.skill):
             return False
         if not _is_place(self.kind):
@@ -125,7 +129,7 @@ class Always(BaseModel):
 
 
 def in_project(wanted: Permission, settings: Settings) -> Always | None:
-    """Return the meaning of "always in this project"; None if this answer is not offered."""
+    """Return the "always in this project" answer for an action, or None if it is not offered."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         from harness.programs import HARMLESS, lasting
@@ -140,14 +144,14 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
         path, project = Path(subject).resolve(), settings.project_dir
         if kind == "write" and is_guarded(path, settings):
             return None
-        # The whole project, or a folder around it, would be more than the requested action.
+        # The answer covers the folder of the file, unless this folder is or contains the project.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
 def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
-    """Return the meaning of "always for this skill"; None if this answer is not offered."""
+    """Return the "always for this skill" answer for an action, or None if it is not offered."""
     project = settings.project_dir.resolve()
     if here is None or not wanted.skill or wanted.kind == "activate":
         return None
@@ -164,7 +168,7 @@ class Answers:
     """The stored answers of a project.
 
     Args:
-        file: JSON file of all projects, which maps each folder to its answers.
+        file: JSON file with the answers of all projects, by folder.
     """
 
     def __init__(self, file: Path, project: Path) -> None:
@@ -183,7 +187,7 @@ class Answers:
         self._replace(lambda known: [*(one for one in known if one != answer), answer])
 
     def remove(self, answers: list[Always]) -> None:
-        """Delete answers; errors are raised as by `add`."""
+        """Delete answers; raise the errors of `add`."""
         self._replace(lambda known: [one for one in known if one not in answers])
 
     def damage(self) -> str:
@@ -224,7 +228,7 @@ class Permissions:
     Args:
         choose: asks the user to choose an answer; None without a user.
         confirm: asks the user for yes or no; used without `choose`.
-        yes: True if the user has allowed every action except on protected files, with `--yes`.
+        yes: True if `--yes` allows every action, except for changes of protected files.
     """
 
     def __init__(
@@ -240,7 +244,7 @@ class Permissions:
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
     def check(self, wanted: Permission) -> str:
-        """Return the record, for the run log, of how the user allows an action now or before.
+        """Check that the user allows an action, and return the record of this for the run log.
 
         Raises:
             NotAllowed: the user refuses, the session is not interactive, or the action would write
@@ -286,7 +290,7 @@ def consent(
     choose: Callable[[str, Sequence[str]], str] | None = None,
     always: Sequence[str] = (),
 ) -> str:
-    """Ask for consent, and return the record for the run log of how the user allows an action.
+    """Ask the user to allow an action, and return the record of the answer for the run log.
 
     Args:
         action: a sentence without its full stop: "/corpus writes corpus.html".
@@ -294,7 +298,7 @@ def consent(
         yes: True if `--yes` allows the action without a question.
         detail: lines that the user sees before the question.
         choose: asks the user to choose an answer, in place of `confirm`; None without a user.
-        always: further answers that allow the action, in addition to "yes".
+        always: other answers than "yes" that allow the action.
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
@@ -319,8 +323,8 @@ def consent(
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
     """Refuse paths to files and folders that control the harness, even with `--yes`.
 
-    Otherwise the text of a paper could make a model write trust decisions or instructions of a
-    skill.
+    Otherwise the text of a paper could make a model change trust decisions or a skill's
+    instructions.
 
     Raises:
         NotAllowed: a path is protected.

@@ -1,4 +1,4 @@
-"""The places that a model may read and write, and the places that control git or the harness."""
+"""Paths that a model may access, and paths that control git or the harness."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from harness.support.text_input import TEXT_WORDS, at_home, unquote
 
 GIT, INSTRUCTIONS_FILE = ".git", "AGENTS.md"
 MOST_LINKS = 20_000
-"""Maximum number of entries of a folder that are searched for links, and of files that match a
-pattern.
-"""
+"""Maximum number of folder entries that are checked for links, and of matches of a glob pattern."""
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:
-    """Yield the places that a word may name, such as "../x", "--out=/x", "-o/x" or "file:///x"."""
+    """Yield the paths that an argument may name, such as "../x", "--out=/x" or "file:///x"."""
     parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
@@ -30,18 +28,18 @@ def named_places(word: str, settings: Settings) -> Iterator[Path]:
 
 
 def _place(name: str | Path, settings: Settings) -> Path:
-    """Return the place that a path of the project leads to, or "/" if the place is unknown."""
+    """Resolve a path relative to the project; return "/" if it cannot be resolved."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
-    except (OSError, RuntimeError, ValueError):  # links in a circle
+    except (OSError, RuntimeError, ValueError):  # a loop of symbolic links
         return Path("/")
 
 
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
-    """Yield the places that a command of the harness may read, given its text and option values.
+    """Yield the paths that a command of the harness may read, given its text and option values.
 
-    The places are: each text as a whole, the words that exist, the files that match a pattern, and
-    the targets of links in a folder.
+    These are: each text as a whole, each word that exists as a path, the files that match a glob
+    pattern, and the targets of symbolic links in a folder.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]
@@ -49,7 +47,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
         named += [word for word in words if os.path.exists(at_home(word))]  # noqa: PTH110
         for pattern in filter(glob.has_magic, dict.fromkeys((*named, *words))):
             named.append(pattern)
-            # other patterns need permission as a whole
+            # A pattern outside of the project is not expanded, since it needs permission as a
+            # whole.
             if is_free(_place(pattern, settings), settings):
                 matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207
                 named += itertools.islice(matches, MOST_LINKS)
@@ -63,10 +62,10 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 
 
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
-    """Return True if a model may read a resolved path without asking.
+    """Return True if a model may read a resolved path without permission.
 
-    These are the paths below the project, except for the harness's own files, and the paths in the
-    folders of skills.
+    These are the paths in the project, except for private files of the harness, and the paths in
+    `folders`, the folders of skills.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):
         return True
@@ -75,7 +74,7 @@ def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> boo
 
 
 def is_guarded(path: Path, settings: Settings) -> bool:
-    """Return True for a resolved path that controls git, models or the harness."""
+    """Return True if a resolved path controls git or the harness, or is an AGENTS.md file."""
     names = {part.casefold() for part in path.parts}
     return bool(names & {GIT, INSTRUCTIONS_FILE.casefold()}) or is_protected(
         path, settings.protected
@@ -88,7 +87,7 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, even under another name of the same file."""
+    """Return True if `path` is `place` or below it, even if their names differ in case."""
     if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):

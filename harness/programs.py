@@ -1,7 +1,7 @@
-"""Programs that a model runs: the words of a command, and the scope of an "always" answer.
+"""Split the commands of a model into words, and determine what an "always" answer allows.
 
-Without a sandbox, nothing else protects the user. So an answer covers exactly the words that were
-shown, or a program with options that were reviewed for this module.
+Without a sandbox, only the user's answers protect the user's files. So an "always" answer covers
+exactly the command that was shown, or a program with options that are listed here as harmless.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from harness.places import is_free, is_guarded, named_places
 from harness.settings import Settings
 
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Matches characters with a meaning in a shell. Quotes are ignored, so that too many commands need
-confirmation, never too few.
+"""Matches characters with a meaning in a shell. They match in quotes too, so that some harmless
+commands need confirmation, but no dangerous command goes without it.
 """
 HARMLESS: Mapping[str, tuple[str, str]] = {
     "cat": (r"-[AbEnsTv]+", "prints files"),
@@ -40,8 +40,8 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
     "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
     "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
 }
-"""Commands that neither change files nor run other programs: for each command, a regular expression
-for its reviewed options, and the reason. Other arguments may be files of the project.
+"""Commands that neither change files nor run other programs. The values are a regular expression
+for the allowed options, and the reason. Arguments that are not options may be files of the project.
 """
 _WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
 _RUNNERS = frozenset(  # a table in alphabetical order
@@ -59,13 +59,14 @@ _RUNNERS = frozenset(  # a table in alphabetical order
 def command_words(command: str) -> tuple[str, ...] | None:
     """Return the words of a command that runs one program, or None if it needs a shell.
 
-    The result is also None for variables before the program, which may change its behaviour.
+    The result is also None if variables are set before the program, since they may change its
+    behaviour.
     """
     if not command.isprintable() or _NEEDS_SHELL.search(command):
         return None
     try:
         found = tuple(shlex.split(command))
-    except ValueError:  # a quotation without an end
+    except ValueError:  # an unclosed quotation
         return None
     return found if found and found[0] and "=" not in found[0] else None
 
@@ -75,12 +76,13 @@ def lasting(
 ) -> str | None:
     """Return the scope of an "always" answer: a key of `HARMLESS`, or exactly this command.
 
-    The result is None if the user must allow the command each time. Such a command needs a shell,
-    or names a place outside of the project. Without a sandbox, it may also name a place that
-    controls git or the harness, or its words may not show which programs and files it uses.
+    The result is None if the user must allow the command each time: it needs a shell, or names a
+    path outside of the project. Without a sandbox, the result is also None if the command names a
+    path that controls git or the harness, or if its words do not show which programs and files it
+    uses.
 
     Args:
-        folders: the folders of skills, whose files the command may also name.
+        folders: the folders of skills; the command may also name files in them.
         confined: True if the command runs in a sandbox.
     """
     words = command_words(command)
@@ -90,7 +92,7 @@ def lasting(
     if not all(is_free(place, settings, folders) for place in places):
         return None
     project = settings.project_dir.resolve()
-    # A command that reads the project may read the harness's own files in it, too.
+    # A harmless command may read the whole project, so private files must not be in it.
     private = any(place.resolve().is_relative_to(project) for place in settings.private)
     for count in () if private else (1, 2):
         key = shlex.join(words[:count])
@@ -103,9 +105,10 @@ def lasting(
 
 
 def _is_plain(words: Sequence[str]) -> bool:
-    """Return True if a command runs a program of the system, and no option may have a value.
+    """Return True if a command runs an installed program, and no option has a value.
 
-    A value may name a program to run or a file to write: `-I X`, `-oX`, `--output=X`, `CC=X`, `@X`.
+    The value of an option may name a program to run or a file to write: `-I X`, `-oX`,
+    `--output=X`, `CC=X`, `@X`.
     """
     name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))
     if PurePath(words[0]).name != words[0] or name in _RUNNERS:

@@ -24,7 +24,7 @@ def redact(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return text, such as an echo of a server, without the keys and passwords of this process."""
+    """Return `text` without the keys and passwords that this process knows."""
     for secret in sorted(_remembered | _of_environment(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
@@ -38,10 +38,10 @@ def held_back(text: str) -> int:
 
 
 def remember(value: str, name: str = "key") -> str:
-    """Remember a key or the secrets of an address for redaction, and return the value.
+    """Register a key, or the secrets in a URL, for redaction, and return the value.
 
     Args:
-        name: the name of the value, which shows whether the value is a key.
+        name: the name of the setting; it shows whether the value is a key.
     """
     _remembered.update(_secrets_of(name, value))
     return value
@@ -54,7 +54,7 @@ def _of_environment() -> frozenset[str]:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    """Yield the secrets in a value; an address may contain several."""
+    """Yield the secrets in the value of a setting; a URL may contain several."""
     if "://" in value or "@" in value:
         from urllib.parse import parse_qsl, unquote, urlsplit
 

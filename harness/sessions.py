@@ -1,12 +1,12 @@
 """Store conversations in SQLite: a row for each session, and a row for each finished turn.
 
-A summary is also a row of a turn. It stands for all earlier turns of its session up to the turn
-`covers`, which stay in the file and can be read and searched.
+A summary is stored like a turn. Its column `covers` is the id of the last turn that it replaces in
+the conversation. The replaced turns stay in the file, and can be read and searched.
 
-A turn is stored after its end in one transaction, with all its messages. So a killed process loses
+A turn is stored with all its messages in one transaction, after its end. So a killed process loses
 at most its current turn, and two processes may add turns to the same session. Sessions contain
-texts of the user and of files, so that only the user may read the file (mode 0600). If the file
-cannot be used, a notice is printed, and conversations continue without it.
+texts of the user and of files, so the file can be read only by its owner (mode 0600). If the file
+cannot be used, a notice is printed, and conversations are not stored.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Session:
         skills: the active skills, with the text of their activation.
         served: the model that answered last, and the place that served it.
         turns: number of turns.
-        excerpt: the passage in which a search has found its words.
+        excerpt: the passage that contains the words of a search.
     """
 
     id: int
@@ -137,10 +137,13 @@ class SessionStore:
         served: str,
         covers: int = 0,
     ) -> int | None:
-        """Add a turn to a session or a new session; return its id, or `session` after an error.
+        """Store a turn of a session, and return the session's id.
+
+        A new session is created if `session` is None or unknown. If the turn cannot be stored,
+        `session` is returned.
 
         Args:
-            covers: the number of turns, oldest first, for which a summary stands; 0 for a turn.
+            covers: the number of earlier turns that a summary replaces; 0 for a turn.
         """
         if self.broken:  # later turns would be incomprehensible without this turn
             return session
@@ -195,13 +198,13 @@ class SessionStore:
         self._database.run(lambda db: db.execute(sql, [_now(), session]), None)
 
     def found(self, text: str, project: Path | None, limit: int) -> list[Session]:
-        """Return the sessions whose turns contain all words of a text, the last used first.
+        """Return the sessions that contain all words of a text, the most recently used first.
 
         Sessions without turns are left out.
 
         Args:
             text: words, or beginnings of words; "" for all sessions.
-            project: the folder whose sessions are returned; None for all folders.
+            project: the folder of the sessions; None for all folders.
         """
         conditions = ["EXISTS (SELECT 1 FROM turns WHERE session_id = s.id)"]
         parameters: list[Any] = []
@@ -271,7 +274,7 @@ def _add_turn(
 
 
 def _title(messages: Iterable[Message]) -> str:
-    """Return the beginning of the first line, without the attached files that follow it."""
+    """Return the beginning of the first line of a turn; attached files are in later lines."""
     content = next((message.content for message in messages), "").strip()
     words = " ".join(content.partition("\n")[0].split())
     return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."

@@ -11,9 +11,9 @@ HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
 HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
 HARNESS_RUN_ENV   variables for commands of a model, separated by commas: GH_TOKEN,PYTHONPATH
-HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
+HARNESS_RUN_NETWORK=1  commands of a model may use the network even in a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
-HARNESS_SOURCES   sources at which papers are looked up; docs/lookups.md has their variables
+HARNESS_SOURCES   services at which papers are looked up; docs/lookups.md lists their variables
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 
 
 AGENTS = ".agents"
-"""The folder that clients of the Agent Skills format share, in a project and at home."""
+"""Folder, in a project and in the home folder, that clients of Agent Skills share.
+"""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MCP_DEADLINE = 60.0
@@ -43,19 +44,19 @@ class Settings:
     """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: the working folder. Skills are searched in its skills/, and in .agents/skills/
-            of this folder and of the folders above it up to the root of the git repository.
+        project_dir: the working folder. Skills are read from its skills/ folder, and from the
+            .agents/skills/ folders between it and the root of the git repository.
         shared_skills: ~/.agents/skills, which several clients use, or None.
-        plugin_deadline: seconds that a plugin that is not shipped may take to load.
-        folder_deadline: seconds that searching one folder of skills may take.
-        mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
-            without reporting progress.
+        plugin_deadline: time limit in seconds for loading a plugin that is not shipped.
+        folder_deadline: time limit in seconds for searching one folder of skills.
+        mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for an answer
+            without progress reports.
         no_sessions: True if conversations are not stored.
         on: the place where jobs run, in the form of `--on`; "" if the registry decides.
-        run_environment: variables that commands of a model receive in addition to harmless
-            variables.
-        run_network: True if these commands may use the network in a sandbox.
-        registry_required: True if the user named a registry, which therefore must exist.
+        run_environment: environment variables that commands of a model receive in addition to a
+            harmless few.
+        run_network: True if commands of a model may use the network in a sandbox.
+        registry_required: True if the user named a registry file, which must exist then.
     """
 
     cache_dir: Path
@@ -107,7 +108,7 @@ class Settings:
 
     @property
     def project_mcp_files(self) -> tuple[Path, ...]:
-        """The files with the project's servers; the first server with a name is used."""
+        """The files with the project's MCP servers; the first definition of a name is used."""
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
@@ -127,13 +128,13 @@ class Settings:
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """The folders of skills; the first skill with a name is used."""
+        """The folders of skills; the first skill of each name is used."""
         shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
     @property
     def private(self) -> tuple[Path, ...]:
-        """Folders of the harness itself, which a model does not read without asking."""
+        """Folders of the harness itself, which a model may read only with permission."""
         return self.config_dir, self.data_dir
 
     @property
@@ -151,10 +152,9 @@ def registry_folder(registry: Path) -> Path:
 
 
 def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
-    """Return the folder and the folders above it, up to the first folder with a .git."""
+    """Return the folder and its parents up to the root of the git repository, if there is one."""
     above = (folder, *folder.parents)
-    # os.path.exists is False for a path that may not be read, where Path.exists raises an
-    # exception.
+    # `os.path.exists` returns False for an unreadable path; `Path.exists` raises an exception.
     found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
     return above[: next(found, 0) + 1]
 
@@ -167,7 +167,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """
     try:
         return _read(os.environ if environ is None else environ)
-    # the working folder was deleted, or the home of an unknown user
+    # the working folder was deleted, or the home folder is unknown
     except (OSError, RuntimeError) as exc:
         raise UsageError(f"the environment cannot be used: {exc}") from exc
 

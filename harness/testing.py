@@ -155,7 +155,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """The backend "fake", which serves `model`, or is unavailable for a reason."""
+    """The backend "fake", which serves `model` unless `unavailable` states a reason."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -280,8 +280,9 @@ def run_skill(
 def folder_skill(folder: Path) -> Skill:
     """Load and check the skill of a folder with a plugin.py, as the harness does.
 
-    It is meant for a test in this folder, whose compiled files would change the folder, so that it
-    would not be trusted any more. They are deleted, and compilation to files is switched off.
+    This is meant for tests that are in the folder. Python would write compiled files to the folder,
+    which would then no longer be trusted. So these files are deleted, and Python stops writing
+    them.
 
     Raises:
         UsageError: the plugin has no skill with the name in SKILL.md.

@@ -31,7 +31,7 @@ from harness.errors import UsageError
 from harness.support.bounded_files import Unsearched, read_text, walk
 
 PLUGIN = ".claude-plugin"
-"""The folder that marks a plugin of another client."""
+"""Name of the folder in the root of another client's plugin."""
 LEVELS = 6
 """Number of folders above a skill that are searched for a plugin."""
 _PLACEHOLDER = re.compile(
@@ -47,11 +47,11 @@ MAX_ENTRIES = 10_000
 SIZE = 64 * 1024
 """Maximum size of a file, in bytes."""
 MAX_READ = 100
-"""Maximum number of files to which a body refers that are read."""
+"""Maximum number of files that are read because a body refers to them."""
 MAX_WORDS = 1000
 """Maximum number of words of a body that are looked up as names of files."""
 _REFERENCE = re.compile(
-    # A part of the body is never searched twice, so that the time is linear in its length.
+    # Possessive quantifiers prevent backtracking, so that the time is linear in the body's length.
     r"(?P<image>!?)\[[^\]\n]{0,300}+\]\(\s*+<?(?P<target>(?:(?!\]\()[^)<>\s])++)"
     r"(?:[<> \t][^)\n]{0,300}+)?+\)|(?P<word>[\w.~/-]++)",
     re.ASCII,
@@ -77,10 +77,10 @@ class PromptSkill(Skill):
     consent reads and runs the private copy that was made for the question.
 
     Args:
-        use: uses the skill in the conversation with the producer model.
+        use: runs the skill in the conversation with the producer model.
 
     Attributes:
-        hint: the expected text, from `argument-hint`, or "".
+        hint: a description of the expected text, from `argument-hint`, or "".
         separate: True if the skill runs in a separate conversation (`context: fork`).
         copy: the copy of the folder that a model was allowed to use, or None.
     """
@@ -158,10 +158,10 @@ class PromptSkill(Skill):
 
 
 def substitute(body: str, arguments: str, folder: Path, origin: Path | None = None) -> str:
-    """Return the body with replaced placeholders; inserted text is not searched again.
+    """Replace the placeholders in a body. Placeholders in inserted text are not replaced.
 
     Args:
-        origin: the folder of which `folder` is a copy, which a plugin may contain.
+        origin: the original of `folder`, if that is a copy; a plugin may contain the original.
     """
     origin = origin or folder
     try:
@@ -189,13 +189,13 @@ def resource_names(folder: Path) -> list[str]:
             children[:] = [c for c in children if c not in _SKIPPED]
             inside = Path(place).relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    # other names are not text for a model
+    # unprintable names are not sent to a model
     shown = sorted(name for name in found if name.isprintable())
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
 def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
-    """Return the files that the instructions refer to, and the reason for each file not read."""
+    """Return the files that the instructions refer to, and the reasons for files not read."""
     files: list[Resource] = []
     refused: list[str] = []
     wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))

@@ -182,8 +182,8 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     """Read the front matter of a SKILL.md.
 
     Args:
-        instructs: whether the skill consists of the body only; by default, if there is no plugin.py
-            beside it.
+        instructs: True if the skill has no code, so that instructions are required. The default
+            is True if there is no plugin.py beside the file.
 
     Raises:
         UsageError: the file cannot be read, or has no front matter or description; with `strict`,
@@ -257,7 +257,7 @@ def _decode(content: bytes, path: Path) -> str:
 
 
 def _name(front: FrontMatter) -> str:
-    """Return the name of the skill, and add the problems of the name in the front matter."""
+    """Return the name of the skill, and add problems with the name to `front`."""
     given, folder = front.text("name"), front.path.parent
     linked = folder.name  # the name of a link to the folder is also accepted
     if NAME.fullmatch(given):
@@ -276,7 +276,7 @@ def _name(front: FrontMatter) -> str:
 
 
 def _description(front: FrontMatter) -> str:
-    """Return the description in one line, without control characters, and add its problems."""
+    """Return the description as one printable line, and add problems with it to `front`."""
     given = front.text("description")
     printable = "".join(c for c in given if c.isprintable() or c.isspace())
     line = " ".join(printable.split())
@@ -293,7 +293,7 @@ def _description(front: FrontMatter) -> str:
 
 
 def _check_fields(front: FrontMatter) -> None:
-    """Add the problems of all other fields."""
+    """Add problems with all other fields to `front`."""
     known = (*FIELDS, *OTHERS)
     problems = front.problems
     problems += [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]

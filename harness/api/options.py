@@ -1,6 +1,6 @@
 """Command-line options from Pydantic models: each field of a skill's `Options` is a flag.
 
-`flags` derives the flags for the grammar, /help and completion; `build` validates values and
+`flags` returns the flags for parsing, /help and completion; `build` validates values and
 reports errors in terms of the command line: the flag, the given value, and the allowed values.
 """
 
@@ -49,7 +49,7 @@ _OWN = ("value_error", "assertion_error")
 
 
 class ClusterOptions(SkillOptions):
-    """Options for the place where the models of a run are loaded; the harness reads them.
+    """Options for running models on a Ray cluster; the harness reads them.
 
     The defaults come from HARNESS_ON and the section `cluster` of the registry.
     """
@@ -94,9 +94,9 @@ class GeneralOptions(SkillOptions):
     trust: bool = Field(False, description="trust the project's plugin that this line runs")
     yes: bool = Field(
         False,
-        description="let the model write files, run commands and train without asking; in a "
-        "session, overwrite files; install and remove skills; push to the Hugging Face Hub; "
-        "with unregister, remove the model at Ollama",
+        description="answer yes to every question: the model may write files, run commands and "
+        "train; in a session, files are overwritten; skills are installed and removed; a model is "
+        "pushed to the Hugging Face Hub; with unregister, Ollama's model is removed too",
     )
     no_log: bool = Field(
         False,
@@ -192,7 +192,7 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
 
 
 def _types(annotation: Any) -> tuple[list[Any], bool]:
-    """Return the alternative types of a value without None, and True for a repeatable option."""
+    """Return the types that a value may have except None, and True for a repeatable option."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types(parts[0])
@@ -329,7 +329,10 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
-    """Return the option of an error and the index of its value, without members of a union."""
+    """Return the option of an error, and the index of its value if the option is repeatable.
+
+    Errors for the members of a union have the same option and index.
+    """
     path = error["loc"]
     return str(path[0]) if path else "", next((p for p in path[1:] if isinstance(p, int)), None)
 

@@ -28,8 +28,8 @@ class Result:
         text: the result for a person, printed to stdout.
         data: the result for a program, printed by `--json`. Default: {"text": text}.
         records: returns an iterator over the data, one record at a time, for results that are too
-            large for `data`. The formats of plugins write these records; without `records`, the
-            items of `data` if it is a list, or else `data`.
+            large for `data`. The formats of plugins write these records. Without `records`, they
+            write the items of `data` if it is a list, or else `data` as one record.
         renderers: functions that return the text of the file to save, by suffix.
         writers: functions that write large or binary results to an open binary file, by suffix.
         folders: functions that write a result into a folder, by suffix, for skills with
@@ -85,7 +85,7 @@ class Result:
             yield {"text": self.text} if self.data is None else self.data
 
     def write(self, suffix: str, file: IO[bytes]) -> None:
-        """Write the file content for `suffix`."""
+        """Write the result to an open file, in the format of `suffix`."""
         if suffix in self.writers:
             self.writers[suffix](file)
         else:
@@ -110,7 +110,7 @@ class Result:
 
 
 def _finite(data: Any) -> Any:
-    """Return `data` with None in place of NaN and infinity, which JSON lacks."""
+    """Return `data` with NaN and infinity, which JSON cannot represent, replaced by None."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
@@ -122,8 +122,8 @@ class Format(ABC):
     """Writes the results of skills to files with one suffix.
 
     Attributes:
-        suffix: the suffix in lower case, with its full stop: ".org". A skill that itself saves this
-            suffix continues to do so.
+        suffix: the suffix in lower case, with its full stop: ".org". If a skill itself saves this
+            suffix, the format is not used.
         summary: one line, shown by /skills.
         skills: the names of the skills whose records it can write; empty for all skills.
     """

@@ -42,11 +42,12 @@ UNKNOWN_EFFECTS = "may change anything"
 
 
 class SkillOptions(BaseModel):
-    """Base class of `Options` of a skill: a field is a flag, and its description is the help.
+    """Base class of a skill's `Options`: each field is a flag, and its description is the help.
 
     Attributes:
         manner: names of the options that do not change the result, such as the number of workers.
-            A file that the same job wrote with other values of them is replaced without asking.
+            A file that the same job wrote with other values of these options is replaced without
+            asking.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
@@ -71,25 +72,25 @@ class Call:
     """The input of a run of a skill, and the services that it may use.
 
     Attributes:
-        text: the text of the line between the options, byte for byte, or all of stdin.
+        text: the text of the line without its options, otherwise unchanged; or all of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
         source: the origin of `text`; "both" means the line, followed by stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
-        folders: the targets that are written as folders, with a slash at the end.
+        folders: the targets that are folders, which the line names with a slash at the end.
         models: runs work with the model that serves a task (`models.run`).
         screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
         log: the row of this run in the run log.
         cancel: a token that is set when the work must stop; `cancel.check()` then raises
             Interrupted.
         force: True if `--force` was given, so that existing results may be replaced.
-        confirm: requests a yes or no from the user; None without a user.
+        confirm: asks the user for yes or no; None without a user.
         yes: True if `--yes` was given, so that confirmations are not requested.
         frameworks: YAML files that plugins have registered, by name.
         read_stdin: reads all of stdin, for skills that need it; None if stdin is missing or a
             terminal.
-        input: the input that `Skill.variant` has recognized in the text, if it stores it here for
-            `run`.
+        input: the input that `Skill.variant` has recognized in the text. `variant` may store it
+            here for `run`.
     """
 
     text: str
@@ -128,9 +129,10 @@ class Skill(ABC):
         usage: placeholder for the text in the usage line.
         details: more help, shown by `/help NAME` between summary and options.
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
-            it with the group `text`, or with the whole line without such a group.
-        text: True if the command needs text. Missing text is read from stdin if that is not a
-            terminal, and is an error otherwise.
+            the skill with the text of the group `text`, or with the whole line if the expression
+            has no such group.
+        text: "required", "optional" or "none". Missing text is read from stdin if stdin is not a
+            terminal. If it is, missing required text is an error.
         flags_are_text: True if flags after the name are part of the text, for text that contains
             flags of other programs. The options of the harness then must precede the name.
         phrases: subcommands whose text keeps the straight double quotes around it, since they mark
@@ -145,21 +147,22 @@ class Skill(ABC):
         target_text: subcommands whose text is the path to save to, each with the default path, or
             "" without a default.
         logged: True if runs are recorded in the run log.
-        tool: True if the producer model may call the skill. Only the user may call skills that
-            change the session, or could grant the model more rights.
+        tool: True if the producer model may call the skill. It is False for skills that change the
+            session, or could grant the model more rights.
         impact: the effect of a run other than saving, by subcommand: "reads" does not change data
             or use a model, so that it can run beside another run; "adds" only adds data; "changes",
             the default, may have every effect. "" stands for runs without subcommand, and for
             subcommands that are not listed.
         output: the model of `Result.data`, for programs, or models by subcommand, as for `impact`;
             None if the data have no fixed form.
-        output_summary: the model of `Result.summary`, in the same form.
+        output_summary: the model of `Result.summary`, or models by subcommand.
         Options: the model of all options of the command.
         variants: option models by subcommand, or by another case that `variant` returns. An option
             that only some variants have is an error in all other cases; a field of `Options` that
             no variant has applies to all cases.
-        shared: the fields of `Options` without a variant that a subcommand reads, by subcommand, if
-            it does not read all of them. Help and completion leave out the other fields.
+        shared: by subcommand, the fields that the subcommand reads, of the fields of `Options` that
+            no variant has. Help and completion leave out the other fields. A subcommand that is
+            not listed reads all fields.
     """
 
     name: ClassVar[str]
@@ -189,9 +192,10 @@ class Skill(ABC):
         return call.subcommand
 
     def offer(self, wish: str) -> str:
-        """Return the text of a line of this skill that could serve plain text, or "".
+        """Return the text of a line of this skill that could fulfil a plain-text request, or "".
 
-        The line is offered to the user if no model can chat. A trailing `-` in `wish` means stdin.
+        The line is offered to the user if no model can chat. A trailing `-` in `wish`, the request,
+        means stdin.
         """
         return ""
 
@@ -219,12 +223,13 @@ class Skill(ABC):
         """Return values for completion in a session, each with a few words of help or "".
 
         Args:
-            option: the option of the value, such as "--preset"; "" for a word of the text.
+            option: the option that precedes the value, such as "--preset"; "" for a word of the
+                text.
         """
         return {}
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return the lasting changes of a run other than its files, such as "trains a model".
+        """Return the lasting changes of a run, except saved files, such as "trains a model".
 
         The producer model may call the skill without confirmation if there are no changes ("") and
         no file is written; otherwise the user must confirm the call. By default, a run has changes
@@ -250,7 +255,7 @@ class Skill(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document of a skill.
+    """A document that a skill offers to other programs.
 
     Attributes:
         key: a permanent key that identifies the document within the skill.

@@ -44,12 +44,13 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_CATALOGUE = 4096
-"""Size in bytes that the catalogue of names and descriptions may always have."""
+"""Size in bytes that the catalogue, the names and descriptions of skills, may have in any context.
+"""
 CATALOGUE_SHARE = 50
-"""Divisor of the size of a large context: the catalogue may use 2% of it."""
+"""Divisor of the context size: in a large context, the catalogue may use 2%."""
 CUT = "..."
 MODEL_TEXT = 1000
-"""Maximum number of characters of a model's text for a skill."""
+"""Maximum number of characters of the text that a model passes to a skill."""
 _ABOUT = """\
 Activate a skill: its instructions become part of the conversation, and you follow them. Do so
 first if one of these skills fits the request."""
@@ -114,7 +115,7 @@ class ActiveSkills:
 
         Args:
             context: the size of the context in tokens.
-            read_ahead: include the files that the instructions refer to, as far as they fit.
+            read_ahead: True to include files that the instructions refer to, as far as they fit.
         """
         room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
         kept: list[str] = []
@@ -222,7 +223,7 @@ class ActivateSkill:
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             self._allow(skill, run)
             outcome = self.dispatcher.run_called(invocation, line, run=run)
-            # The whole text is returned, since nothing else is kept of a separate skill.
+            # The whole text is returned, since the separate conversation of the skill is not kept.
             content = tool_calls.content_of(outcome, result=outcome.result.text)
             return finished(outcome, content, screen)
 
@@ -279,7 +280,7 @@ def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
 
 
 def _longest(sizes: Sequence[int], room: int) -> int:
-    """Return the size to which texts of these sizes have to be cut to fit into `room`."""
+    """Return the maximum size of a text so that all texts, cut to it, fit into `room` bytes."""
     for place, size in enumerate(sorted(sizes)):
         left = len(sizes) - place
         if size * left > room:

@@ -22,7 +22,7 @@ from harness.support import text_input
 from harness.terminal.console import render_markdown
 
 STEPS = 10
-"""Maximum number of steps with calls before the model has to answer."""
+"""Maximum number of replies with tool calls before the model has to answer."""
 SHARE = 4
 """Divisor of the context size: the instructions of the project may use a quarter."""
 
@@ -42,8 +42,8 @@ class Chat(Skill):
     details = (
         "A model that supports tools may call the other commands. Each call is shown as a line.\n"
         "You are asked before a call that writes files, trains or makes other lasting changes\n"
-        "(--yes allows all). @PATH attaches a file, and @- or a last - attaches the piped text,\n"
-        "which plain text includes without a mark."
+        "(--yes allows all). @PATH attaches a file. @- or a - at the end attaches piped text;\n"
+        "plain text without /chat always includes it."
     )
     text = "optional"
     saves = (".md", ".txt")
@@ -52,7 +52,9 @@ class Chat(Skill):
     class Options(SkillOptions):
         new: bool = Field(False, description="begin a new conversation")
         steps: int = Field(
-            STEPS, ge=0, description="maximum number of steps with calls before the model answers"
+            STEPS,
+            ge=0,
+            description="maximum number of replies with tool calls before the model answers",
         )
 
     def __init__(
@@ -81,8 +83,8 @@ class Chat(Skill):
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill, for a line of the user or a call of the model.
 
-        Its instructions become part of the conversation. A separate skill has its own conversation;
-        only its answer becomes part of this conversation.
+        The skill's instructions become part of the conversation. A separate skill has its own
+        conversation; only its answer becomes part of this conversation.
         """
         turn = CURRENT.get()
         if turn is None:
@@ -113,7 +115,7 @@ class Chat(Skill):
         try:
             return self._result(self._answer(call, line, conversation))
         finally:
-            # the line did not become part of the conversation
+            # no turn was added
             if Message("user", line) not in conversation.messages:
                 conversation.skills = before
 

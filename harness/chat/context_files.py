@@ -1,8 +1,8 @@
 """Add files to the context of a chat: files that a line attaches, and AGENTS.md.
 
-A line attaches a file as @PATH, and stdin as @- or a last -. AGENTS.md is text of the project, not
-of the user, so that it is read only after the user has allowed it for the project; `/permissions`
-lists and revokes this permission.
+A line attaches a file as @PATH, and stdin as @- or as a - at its end. AGENTS.md is text of the
+project, not of the user, so that it is read only after the user has allowed it for the project;
+`/permissions` lists and revokes this permission.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def with_files(
     *,
     joins_stdin: bool = False,
 ) -> str:
-    """Return a line with the content of the files that it names; announce each in a notice.
+    """Return a line, followed by the content of the files that it names; announce each file.
 
     A word after @ that is not a file and does not look like a file name is text: @you,
     @angular/core.
 
     Args:
         read_stdin: reads stdin, as in `Call`.
-        joins_stdin: True if stdin follows the line, unless stdin is empty.
+        joins_stdin: True to append stdin, unless it is empty.
 
     Raises:
         InputError: a file is missing, not text, or too large.
@@ -82,7 +82,7 @@ def with_files(
             )
         screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
-        # so that the content cannot close the tag and continue as the user
+        # A different tag, so that the content cannot close it and pose as the user's text.
         while f"</{tag}" in content:
             tag += "-"
         end = "" if content.endswith("\n") else "\n"
@@ -113,7 +113,7 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads the files of a project for each turn; reports them and asks for permission once."""
+    """Reads AGENTS.md files for each turn; reports them and asks for permission only once."""
 
     _reported: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)
@@ -122,7 +122,7 @@ class ProjectInstructions:
         """Return the AGENTS.md files with their texts, the file of the project itself first.
 
         The files are in the folders from the project up to the root of the git repository. They are
-        not returned if the user does not allow to read them.
+        not returned if the user does not allow reading them.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]

@@ -149,7 +149,7 @@ class Conversation:
         return len(earlier)
 
     def activate(self, skill: str, text: str) -> None:
-        """Make a skill the last activated skill."""
+        """Activate a skill, or move an active skill to the end of the active skills."""
         self.skills.pop(skill, None)
         self.skills[skill] = text
 
@@ -160,7 +160,7 @@ class Conversation:
         self.session = self.resumed = None
 
     def resume(self, number: int | None = None) -> Session:
-        """Resume a stored session: by its number, or else the last other session of the project.
+        """Resume a stored session, by default the project's last session that is not in use.
 
         Raises:
             NothingFound: there is no such session.
@@ -215,8 +215,8 @@ def fenced(text: str, language: str = "") -> str:
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     """Return the summary and the latest turns within about `tokens`, which begin with the user.
 
-    The last turn is always kept. If it alone is too long, its oldest tool results are replaced
-    first, and then the latest result is cut. Of the earlier turns, the oldest tool results are
+    The last turn is always kept. If this turn alone is too long, its oldest tool results are
+    replaced first, and then the latest result is cut. The oldest tool results of earlier turns are
     replaced before the oldest turns are left out.
     """
     room = tokens * BYTES_PER_TOKEN
@@ -266,7 +266,7 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         if message.role == "tool" or not (message.content or message.role == "user"):
             continue
-        # the messages before and after a call
+        # the assistant's messages before and after a call become one message
         if kept and kept[-1].role == message.role == "assistant":
             kept[-1] = Message("assistant", f"{kept[-1].content}\n{message.content}")
         else:

@@ -50,11 +50,12 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: the subcommands to offer, whose results are not saved; empty for all.
+        only: the subcommands to offer, without saving to files; empty for all subcommands.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
-        parts.append(re.sub(r" {2,}", " ", skill.details).strip())  # columns need a screen
+        # blanks that align columns mean nothing to a model
+        parts.append(re.sub(r" {2,}", " ", skill.details).strip())
     needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
     properties = {**_own(skill, level, only), **_parameters(skill, level, needed, only)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}

@@ -1,4 +1,4 @@
-"""Calls of tools: arguments, rows in the run log, and results.
+"""Read the arguments of tool calls, record the calls in the run log, and write their results.
 
 The model receives a result as one JSON object of limited length.
 """
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
-"""Limits for the items of a list or object, and for the characters of a text, which are tried until
-a result fits.
+"""Pairs of limits, which are tried in order until a result fits: items of a list or object, and
+characters of a text.
 """
 LINE = 2_000
 """Maximum number of characters of an invalid call that are recorded."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
-    """Return a message with the exit code, the saved files and the error of an outcome."""
+    """Return `content` with the exit code, the saved files and the error of an outcome."""
     content = {"exit_code": outcome.result.code, **content}
     if outcome.saved:
         content["saved"] = [str(path) for path in outcome.saved]
@@ -41,14 +41,14 @@ def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
 
 
 def error_content(error: HarnessError) -> str:
-    """Return the exit code, message, location and hint of an error."""
+    """Return the exit code, message, location and hint of an error as JSON."""
     content = {"exit_code": error.exit_code, "error": error.message}
     content |= {"where": error.where} if error.where else {}
     return compact(content | ({"what_to_do": error.hint} if error.hint else {}))
 
 
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
-    """Return `data` with long lists, objects and texts cut and the number of missing items."""
+    """Cut long lists, objects and texts in `data`, and add the numbers of omitted items."""
     if len(compact(data)) <= characters:
         return data
     smaller = data
@@ -139,7 +139,7 @@ def log_failure(host: Host, run: Run, tool: str, line: str, error: HarnessError)
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
-    """Return the arguments that are not null.
+    """Parse the arguments of a call, and return the arguments that are not null.
 
     Raises:
         UsageError: the arguments are not a JSON object.
@@ -157,7 +157,7 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
 
 
 def string(given: Mapping[str, Any], key: str) -> str:
-    """Return a text among the arguments, or "" if it is missing.
+    """Return the argument `key`, which must be text, or "" if it is missing.
 
     Raises:
         UsageError: the argument is not text.

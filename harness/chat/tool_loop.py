@@ -46,7 +46,7 @@ would receive different prompts from Ollama and from the embedded engine.
 """
 NOT_RUN = '{"error":"not run: the user interrupted the work"}'
 READ_FILE = "read_file"
-"""The tool that reads files; without it, the files of a skill are part of its instructions."""
+"""The tool that reads files; without it, a skill's files are added to its instructions."""
 CURRENT: ContextVar[Turn | None] = ContextVar("turn", default=None)
 """The turn in which a tool is called; None during a line of the user."""
 NO_ANSWER = "(no answer)"
@@ -85,8 +85,8 @@ class AnswerText:
     """The text of the model, which is printed as it arrives.
 
     Args:
-        kept: True to print it only when it is known to be the answer, not a remark before a call,
-            since stdout is reserved for the answer.
+        kept: True to hold the text back until it is known to be the answer, and not a remark before
+            a call, since stdout is reserved for the answer.
     """
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:
@@ -122,7 +122,7 @@ class Turn:
 
     Args:
         text: the user's message.
-        skills: the earlier conversation, and its active skills, to which calls may add.
+        skills: the active skills of the conversation; calls may activate further skills.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
         instructions: the instructions of the project, for the system message.

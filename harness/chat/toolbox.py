@@ -17,7 +17,7 @@ from harness.terminal.console import Screen
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
 """Levels of detail of a tool: only required parts; with details; with optional parameters, but
-without their descriptions; complete. A tool may be equal at several levels.
+without their descriptions; complete. Two levels of a tool may be equal.
 """
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
@@ -122,9 +122,9 @@ class Toolbox:
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
-        searchable: returns a source of tools that are all offered if they fit into half of the
-            size; otherwise the model searches them, and the found tools are offered within half of
-            the size.
+        searchable: returns a source of many tools. All of them are offered if they fit into half of
+            the available size. Otherwise the model searches them, and the found tools are offered
+            within half of the size.
         log_failure: records a failed call that has no row in the run log; called with the run, the
             tool, the line and the error.
     """
@@ -172,7 +172,7 @@ class Toolbox:
         tool = call.name if call.name in tools else ""
         try:
             if not tool:
-                # a server may have hundreds of tools
+                # names of MCP servers' tools are left out, since there may be hundreds
                 known = [name for name in tools if "__" not in name]
                 raise UsageError(
                     f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}."

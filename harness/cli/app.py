@@ -1,4 +1,4 @@
-"""The application: dispatch of lines to skills.
+"""The application, which dispatches lines to skills.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
 In both cases, the run is closed in the run log. Modules that only a run needs are imported when a
@@ -33,7 +33,7 @@ class App(Services):
     Args:
         general: general options given before the line, by key.
         plugins: additional plugin objects to load, by name.
-        bare: True to load only the framework's own commands, for lines that must work although a
+        bare: True to load only the framework's own commands, for lines that must work even if a
             plugin fails.
     """
 
@@ -49,8 +49,8 @@ class App(Services):
         """Run one line and return its outcome.
 
         Args:
-            frontend: the frontend that enters the line and can confirm; by default, the frontend of
-                the application.
+            frontend: the frontend that the line comes from, and that can ask the user; by default,
+                the frontend of the application.
             console: the output for results and notices; by default, the output of the application.
             cancel: an event that another thread sets to stop the run.
             progress: called with the progress of the run, in any thread, independently of
@@ -67,7 +67,7 @@ class App(Services):
             return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run an invocation that a script has made from its arguments; errors as of `dispatch`."""
+        """Run the invocation that a script makes from its arguments; see `dispatch` for errors."""
 
         def work() -> Outcome:
             from harness.runs.invocation import render_line
@@ -87,9 +87,15 @@ class App(Services):
     ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
-        The run cannot read stdin or write to stdout, and needs consent for changes, and for reading
-        outside of the project. Errors are raised as by `dispatch`, and NotAllowed if the user
-        refuses. `run` is the row of the run log.
+        The run cannot read stdin or write to stdout. Changes, and reading outside of the project,
+        need the user's consent.
+
+        Args:
+            run: the row of the run in the run log.
+
+        Raises:
+            NotAllowed: the user refuses.
+            HarnessError: raised by `dispatch`.
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)
@@ -159,7 +165,7 @@ class App(Services):
         return outcome
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        """Return a skill; a plugin of the project requires the user's trust, given before or now.
+        """Return a skill; ask the user to trust a project's plugin that is not trusted yet.
 
         Args:
             trusted: True if the line has `--trust`.

@@ -95,7 +95,7 @@ class LineCompleter(Completer):
                 yield from paths(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
-        """Return the names that /help, /skills and /model accept as text."""
+        """Return the names that /help, /skills and /model accept after these words."""
         waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
         theirs = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
         match words:
@@ -124,7 +124,7 @@ class _Line:
 
     Attributes:
         word: the word at the cursor, or the value after `--option=`.
-        before: the words before it.
+        before: the words before `word`.
         option: the option whose value is `word`, or None.
         saves: True if `word` is a file to save to.
         requested: True if the user pressed Tab.
@@ -173,10 +173,10 @@ class _Line:
 
 
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
-    """Return the skills with their summaries, after the hint at the text of a prompt skill.
+    """Return the skills with their summaries. The hint of a prompt skill precedes its summary.
 
     Args:
-        typed: True for only the skills that the user may call.
+        typed: True to return only skills that the user may call.
     """
     from harness.agent_skills.prompt_skill import PromptSkill
 

@@ -1,4 +1,4 @@
-"""/help, which is generated from the declarations of skills, as docs/commands.md is."""
+"""/help: show help that is generated from declarations of skills, like docs/commands.md."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
                  description, and the request begins with a verb of the description
 
 The request is the line up to its first colon or line break. If the request is a question, contains
-a negation or a word that the skill does not have, or if two skills match, no skill is activated:
-the line is a turn of chat. Plugins are never activated by their description, since they may write
-files.
+a negation or a word that the skill's texts do not contain, or if two skills match, no skill is
+activated: the line is a turn of chat. Plugins are never activated by their description, since they
+may write files.
 """
 
 from __future__ import annotations
@@ -68,11 +68,14 @@ _STOP = frozenset(_COMMON.split())
 
 
 COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
-"""Words that a person without knowledge of the slash types, with their commands."""
+"""Words that users type without a slash, with the commands that they mean."""
 
 
 def command_for(app: Services, line: str) -> tuple[str, str]:
-    """Return the skill that plain text clearly requests, and its text, or a turn of chat."""
+    """Return the name of the skill that plain text requests, and the text for the skill.
+
+    If no skill is clearly requested, this is /chat.
+    """
     skills = app.catalogue.skills
     first, *others = line.split()
     if first.lower() in COMMANDS and (not others or others[0].removeprefix("/") in skills):
@@ -81,18 +84,18 @@ def command_for(app: Services, line: str) -> tuple[str, str]:
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match
     fitting = described(skills, line)
-    # otherwise the model may activate a skill
+    # if the model can activate one of these skills, it decides
     if fitting and _activatable(app).isdisjoint(fitting):
         if len(fitting) == 1:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
             return fitting[0], line.strip()
         names = " and ".join(f"/{name}" for name in fitting)
         app.screen.notice(f"{names} would fit; name one to use it")
-    return app.chat.name, f"-- {line}"  # text that looks like an option is text
+    return app.chat.name, f"-- {line}"  # after `--`, text that looks like an option is text
 
 
 def offer(app: Services, line: str) -> str:
-    """Return the line of a command that could serve plain text without a chat model, or ""."""
+    """Return a line with a command that could fulfil plain text without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
     saved = _SAVE.search(wish)
@@ -115,7 +118,7 @@ def converses(app: Services, skill: Skill) -> bool:
 
 
 def _activatable(app: Services) -> frozenset[str]:
-    """Return the skills that the chat model can activate, which is known when it is loaded."""
+    """Load the chat model, and return the names of the skills that it can activate."""
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)
     models = Models(app.pool, Choice(general.model, fallback=not general.no_fallback))
@@ -127,7 +130,7 @@ def _activatable(app: Services) -> frozenset[str]:
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
-    """Return the skill whose trigger matches the line, and its text."""
+    """Return the name of the skill whose trigger matches a line, and the text, or None."""
     for name, found in skills.items():
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
@@ -138,7 +141,7 @@ def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
 
 
 def described(skills: Mapping[str, Found], line: str) -> list[str]:
-    """Return the prompt skills whose description matches the line."""
+    """Return the names of the prompt skills whose descriptions match the line."""
     request = _request(line)
     if request is None:
         return []
@@ -154,7 +157,10 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
 
 
 def _request(line: str) -> tuple[str, frozenset[str]] | None:
-    """Return the stems of the first and of all words of a request, or None."""
+    """Return the stem of the first word of a request, and the stems of all its words.
+
+    The result is None if the line is not a request.
+    """
     head = _SAVE.sub("", re.split(r":\s|:\Z|\n", line.strip(), maxsplit=1)[0])
     if len(head) > LENGTH:
         return None
@@ -174,7 +180,7 @@ def _request(line: str) -> tuple[str, frozenset[str]] | None:
 
 
 def _verbs(description: str) -> set[str]:
-    """Return the stems of the first words of clauses."""
+    """Return the stems of the first word of each clause in a description."""
     firsts = (_WORD.search(clause) for clause in _CLAUSE.split(description))
     return {_stem(first[0]) for first in firsts if first and first[0].lower() not in _STOP}
 

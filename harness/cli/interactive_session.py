@@ -145,7 +145,7 @@ class Repl:
         return outcome.result.leave
 
     def status(self) -> str:
-        """Return the line below the prompt, which contains the model in use."""
+        """Return the line below the prompt, which shows the model in use."""
         last = self.app.last_resolution
         if last is None:
             text = " no model in use yet | /models shows what is available"

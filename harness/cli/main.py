@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 
 BARE = re.compile(r"\s*/skills\s+(?:disable|enable|remove)(?:\s|\Z)")
-"""Matches lines that must run although a plugin cannot be loaded, or ends the process."""
+"""Matches lines that must run even if a plugin cannot be loaded, or ends the process."""
 INFORMATION = ("--help", "-h", "--version")
 """Options of the program that print information instead of running a line."""
 SOON = 0.5
-"""Maximum number of seconds for servers to end after Ctrl-C."""
+"""Maximum number of seconds that MCP servers have to end after Ctrl-C."""
 _unfreed: list[App] = []
-"""Applications with an engine that may be busy: freeing it would delay the exit."""
+"""Interrupted applications, kept alive since freeing a busy engine would delay the exit."""
 GRACE = 2.0
-"""Maximum number of seconds for threads to end; threads of libraries end at exit."""
+"""Maximum number of seconds that the exit waits for threads, such as threads of libraries."""
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:

@@ -41,7 +41,7 @@ class ServerState(BaseModel):
 
 
 class ServerList(BaseModel):
-    """The result of /mcp; `disabled` servers and `untrusted` files are not started."""
+    """The result of /mcp; `disabled` servers and servers in `untrusted` files are not started."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -58,8 +58,8 @@ class McpCommand(AppCommand):
     summary = "Show the servers of mcp.json, their state and their tools"
     usage = "NAME|SERVER"
     details = """\
-    The servers in the mcp.json of your configuration, and in mcp.json and .mcp.json of a trusted
-    project, are started, as by a chat. NAME shows the tools of a server. `/reload` restarts all
+    /mcp starts the servers in the mcp.json of your configuration, and in mcp.json and .mcp.json of
+    a trusted project, as a chat does. NAME shows the tools of a server. `/reload` restarts all
     servers.
 
     `/mcp add NAME URL` and `/mcp add NAME COMMAND ARGUMENTS` write to your mcp.json. If the

@@ -34,9 +34,9 @@ class NewSkill(AppCommand):
     usage = "NAME"
     details = """\
     The new skill summarizes a text or a file. Without a chat model, it quotes sentences of the
-    text. A skill made with --prompt-only needs a chat model. It is created as ./skills/NAME and
-    trusted in that state; after an edit, trust it again with `--trust` or `/skills trust NAME`.
-    A package is created as ./NAME, for pip to install."""
+    text. A skill made with --prompt-only needs a chat model. A skill is created as ./skills/NAME,
+    and trusted in that state; after an edit, trust it again with `--trust` or
+    `/skills trust NAME`. A package is created as ./NAME, for pip to install."""
 
     class Options(SkillOptions):
         prompt_only: bool = Field(
@@ -115,7 +115,7 @@ class NewSkill(AppCommand):
             origin = str(catalogue.untrusted[name].folder)
         if not origin or (kind == "package" and Path(origin, "SKILL.md").is_file()):
             return
-        raise UsageError(f"the name /{name} is taken by the one from {origin}", hint="`/skills`")
+        raise UsageError(f"the name /{name} is already taken ({origin})", hint="`/skills`")
 
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 WIDTH = 96
-"""Width of a help text in columns if the width of the terminal is unknown."""
+"""Maximum width of a help text in columns."""
 
 
 MOST_LINES = 4
@@ -56,7 +56,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Return text that is formatted for `WIDTH`, with its lines joined and wrapped if narrower.
+    """Wrap a text again that is formatted for `WIDTH` columns, if `width` is smaller.
 
     An indented line, such as an example, is wrapped separately.
     """
@@ -82,7 +82,7 @@ def program_help(catalogue: Catalogue, settings: Settings, options: str) -> str:
 
 
 def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> str:
-    """Return the commands, the project's skills and the user's skills, within a screen."""
+    """Return the list of commands, and the skills of the project and of the user."""
     groups: dict[str, list[Found]] = {"program": [], "project": [], "user": []}
     for found in catalogue.skills.values():
         if found.for_users:
@@ -102,7 +102,7 @@ def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
 
 
 def _named(title: str, skills: list[Found], width: int) -> str:
-    """Return a few skills with the beginning of their summaries, or the names of many."""
+    """Return up to `MOST_LINES` skills with short summaries, or only the names of more skills."""
     if not skills:
         return ""
     names = sorted(f"/{skill.name}" for skill in skills)

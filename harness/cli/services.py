@@ -211,7 +211,7 @@ class Services(ABC):
 
     @property
     def pool(self) -> ModelPool:
-        """The loaded models; its registry is read on first use."""
+        """The pool of loaded models, which reads the registry on first use."""
         if self._pool is None:
             backends = self.catalogue.backends
             self._pool = ModelPool(lambda: self.registry, backends, self.preferred)

@@ -127,11 +127,13 @@ class Resume(AppCommand):
 
 
 def go_on(app: Services) -> None:
-    """Continue the last session of the folder, for `agent.py --continue`, and show its end.
+    """Continue the last session of the folder, and show its last message.
+
+    This implements `agent.py --continue`. If the stored sessions cannot be read, which has been
+    reported, a new session begins.
 
     Raises:
-        NothingFound: there is no session. If the stored sessions cannot be read, which has been
-            reported, a new session begins.
+        NothingFound: there is no session.
     """
     conversation = app.conversation
     try:
@@ -201,7 +203,7 @@ class Compact(AppCommand):
 
 
 class Reloaded(BaseModel):
-    """The names of the skills after /reload; `new` and `gone` are the differences."""
+    """The names of the skills after /reload; `new` and `gone` list the differences."""
 
     model_config = _LAZY
 
@@ -213,7 +215,7 @@ class Reloaded(BaseModel):
 
 
 class Reload(AppCommand):
-    """The command /reload, which loads skills and registry again, for their authors."""
+    """The command /reload, which reads the registry and loads the skills again."""
 
     name = "reload"
     summary = "Read the registry and the skills' folders again"
@@ -257,7 +259,7 @@ class Exit(AppCommand):
 
 
 class Quit(Exit):
-    """The command /quit, which is /exit under a name of other programs."""
+    """The command /quit, an alias of /exit."""
 
     name = "quit"
     summary = "End the session, as /exit does"

@@ -1,4 +1,4 @@
-"""`/skills test NAME`: check that requests activate a skill, with cases beside the skill.
+"""`/skills test NAME`: check that requests activate a skill.
 
 The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
 chat: it activates a skill by the triggers of plugins, by the tools that the model calls first, or

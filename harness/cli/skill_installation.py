@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def add(app: Services, source: str, call: Call) -> Result:
-    """Copy skills of a source into the user's folder, after the user has seen and allowed it.
+    """Show the skills of a source, and copy them into the user's folder if the user allows it.
 
     Raises:
         InputError: the source has no usable skill, or a skill exceeds a limit.
@@ -64,12 +64,15 @@ def install(
     *,
     asks: bool = True,
 ) -> list[str]:
-    """Show skills, ask, move them into the user's folder, and record them; return lines about it.
+    """Show staged skills, and move them into the user's folder if the user allows it.
 
     Args:
         verb: the verb of the question.
         changes: returns further lines that the user sees before the question.
         asks: False if the line is enough where nobody can be asked.
+
+    Returns:
+        Lines about the installed skills.
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
@@ -160,5 +163,5 @@ def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
     if copy.has_code:
         lines.append(f"Read it, then `/skills trust {name}`.")
     by = [one.by for one in app.catalogue.shadowed if one.origin == str(own / name)]
-    lines += [f"It is not loaded here: the name belongs to the one from {one}." for one in by]
+    lines += [f"It is not loaded here: the skill from {one} has the same name." for one in by]
     return lines

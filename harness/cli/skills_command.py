@@ -55,7 +55,7 @@ class SkillEntry(BaseModel):
 
 
 class SkillCatalogue(BaseModel):
-    """The result of /skills; for a name or a text, without the lists that it does not search."""
+    """The result of /skills. A name or a text sets only the lists that are searched."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -224,7 +224,7 @@ class Skills(AppCommand):
         return result_of(found, "\n".join([*lines, *_left_out(found)]))
 
     def _trust(self, name: str) -> Result:
-        if name in self._app.catalogue.skills:  # loaded before the last edit
+        if name in self._app.catalogue.skills:  # loaded before its last edit
             self._app.reload()
         if name not in self._app.catalogue.untrusted:
             waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
@@ -314,7 +314,7 @@ def _left_out(found: SkillCatalogue) -> Iterator[str]:
     for off in found.disabled:
         yield (f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`")
     for one in found.shadowed:
-        by = f"the name belongs to the one from {one.by}"
+        by = f"the skill from {one.by} has the same name"
         yield f"/{one.name} ({one.origin}) is not loaded: {by}"
 
 

@@ -39,7 +39,7 @@ _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
 """Words that do not distinguish tools."""
 WAIT = 10.0
-"""Seconds that a chat waits for starting servers, whose tools are added later."""
+"""Seconds that a chat waits for servers to start. The tools of slower servers are added later."""
 FOUND = 20
 """Maximum number of tools found by search that are offered, the latest first."""
 
@@ -59,7 +59,7 @@ class ServerTool:
 
     @property
     def subject(self) -> str:
-        """The subject of consent, which changes with the server or the definition of the tool.
+        """The text to which permission applies: it changes with the server or the definition.
 
         Annotations are not included, since they are unverified claims of the server.
         """
@@ -189,7 +189,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
 
 
 def _text(block: Any) -> str:
-    """Return a content block as text; for other kinds of content, the name of the kind."""
+    """Return a content block as text; other content is described by its type and size."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource_link":
@@ -287,7 +287,7 @@ class Servers:
     def _wait(self, seconds: float) -> None:
         """Wait for starting servers.
 
-        Skip servers that were late before, unless `seconds` is long.
+        If `seconds` is at most `WAIT`, servers that were late before are skipped.
         """
         starting = [server for server in self.servers if server.state == "starting"]
         until = time.monotonic() + seconds

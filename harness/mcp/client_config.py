@@ -46,8 +46,8 @@ class Entry:
     """A server of mcp.json.
 
     Attributes:
-        name: the name in the names of its tools, without two underscores in a row or an underscore
-            at the end.
+        name: the server's name as the prefix of tool names: it has neither two underscores in a row
+            nor an underscore at the end.
         where: the file and the line.
         written: the server before variables are replaced, so that it contains no secrets.
     """
@@ -103,10 +103,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Configuration:
-    """The contents of the files mcp.json.
+    """The contents of all mcp.json files.
 
     Attributes:
-        problems: errors, each of which leaves out a server or a file.
+        problems: errors for which a server or a file is left out.
         untrusted: files of the project that are not trusted in their current state.
     """
 
@@ -192,7 +192,7 @@ def remove(path: Path, name: str) -> None:
 
 
 def _named(content: Mapping[str, Any], name: str) -> list[str]:
-    """Return the names in a file that give this name in the names of tools."""
+    """Return the names of servers in a file that have `name` as the prefix of tool names."""
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 

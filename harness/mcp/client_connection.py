@@ -38,7 +38,7 @@ MOST_TOOLS = 1000
 MAX_TOOL = 64_000
 """Maximum size in bytes of a tool's description and schema; a larger tool is left out."""
 LONGEST = 10
-"""Number of time limits that a call may take if it reports progress."""
+"""Maximum duration of a call that reports progress, as a multiple of the time limit."""
 TICK = 0.2
 """Seconds between two checks of a running call."""
 PAGES = 100
@@ -55,11 +55,11 @@ class Server:
 
     Args:
         folder: the working folder of its process.
-        seconds: time limit for the start, and between two signs of life of a call.
+        seconds: time limit for the start, and between two progress reports of a call.
 
     Attributes:
         state: the state of the server; a failed server remains failed until the next `/reload`.
-        problem: the reason why it failed, or the problem with its tools, or "".
+        problem: the reason why the server failed, or why tools are left out, or "".
         tools: the tools by their names in the chat.
     """
 
@@ -106,7 +106,7 @@ class Server:
             on_progress: called with messages about the progress, in this thread.
 
         Raises:
-            DeadlineExceeded: the call showed no sign of life for too long.
+            DeadlineExceeded: the server has neither answered nor reported progress in time.
             SkillFailed: the server reports an error, or has ended.
             Interrupted: `cancel` was set.
         """
@@ -160,7 +160,8 @@ class Server:
                     Client(
                         self._transport(),
                         mode=mode,
-                        # The other half of the time is for a server that ignores `server/discover`.
+                        # Half of the time limit is left for a server that ignores
+                        # `server/discover`.
                         read_timeout_seconds=self._seconds / 2,
                         message_handler=self._received,
                         client_info=client_info(),
@@ -228,14 +229,15 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            if self.entry.written.command and is_closed(exc):  # an address may answer again
+            # a server at an address may answer again
+            if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()
                 raise SkillFailed(f"{self.entry.name} has ended: {self.problem}") from exc
             raise SkillFailed(f"{self.entry.name}: {message_of(exc)}") from exc
 
     def _end(self) -> None:
-        if not self._task.cancelling():  # a second cancellation would interrupt its end
+        if not self._task.cancelling():  # a second cancellation would interrupt the cleanup
             self._task.cancel()
 
     def _fail(self, exc: BaseException) -> None:
@@ -256,8 +258,8 @@ def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
     if len(tool.model_dump_json()) > MAX_TOOL:
         return "is too large"
     if tool.execution is not None and tool.execution.task_support == "required":
-        return "requires tasks of the protocol, which the harness does not have"
-    return "has the name of another one" if name in taken else ""
+        return "requires tasks of the protocol, which the harness does not support"
+    return "has the name of another tool" if name in taken else ""
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
@@ -283,7 +285,7 @@ async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
 
 
 def chat_name(server: str, tool: str) -> str:
-    """Return the name of a tool in the chat, with characters and length that servers accept."""
+    """Return the name of a tool in the chat, with characters and length that servers allow."""
     name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
     if len(name) <= NAME:
         return name
@@ -298,7 +300,7 @@ def client_info() -> types.Implementation:
 
 
 def silence() -> None:
-    """Prevent the package from logging messages of servers, which Python would print."""
+    """Prevent the package `mcp` from logging messages of servers, which Python would print."""
     log = logging.getLogger("mcp")
     log.propagate = False
     if not log.handlers:

@@ -28,11 +28,9 @@ from harness.support import ctrl_c
 from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
 KEPT = 20
-"""Number of the last lines that are kept of a server's stderr, and of other output than
-messages.
-"""
+"""Maximum number of lines that are kept from the end of a server's stderr."""
 LINE = 500
-"""Maximum number of characters of such a line."""
+"""Maximum number of characters of a kept line."""
 STRAY = 1000
 """Maximum number of successive lines that are not messages; a server with more is stopped."""
 INHERITED = (
@@ -42,7 +40,7 @@ INHERITED = (
 )
 """Environment variables that every server receives, in addition to variables in mcp.json."""
 GRACE = 1.0
-"""Seconds from the end of a server's input to SIGTERM, and from SIGTERM to SIGKILL."""
+"""Seconds from closing a server's stdin to SIGTERM, and from SIGTERM to SIGKILL."""
 
 UNAUTHORIZED = (
     "the server requires authorization (HTTP {status}): its entry in mcp.json needs a header with "
@@ -51,7 +49,7 @@ UNAUTHORIZED = (
 )
 
 running: set[int] = set()
-"""The process groups of the started servers."""
+"""The process groups of the servers that are running."""
 
 
 def kill_all() -> None:
@@ -104,13 +102,13 @@ async def over_pipes(
             stopping = asyncio.create_task(_stop(process))
             try:
                 await asyncio.shield(stopping)
-            except asyncio.CancelledError:  # the harness ends while a failed server ends
+            except asyncio.CancelledError:  # the harness ends while it stops a failed server
                 await stopping
                 raise
 
 
 def _started(command: Sequence[str], path: str | None) -> list[str]:
-    """Return the command to execute, which ends with this process if the system supports it."""
+    """Return the command of a server; `setpriv`, if installed, kills it with this process."""
     program = shutil.which(command[0], path=path)
     if program is None:
         raise InputError(
@@ -122,7 +120,7 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
 
 
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
-    """Pass on the messages of stdout.
+    """Pass the messages in a server's stdout to `received`.
 
     The stream ends with the output, at a line that is too long, or after `STRAY` successive lines
     that are not messages.
@@ -169,7 +167,7 @@ async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the input of a server, then stop its process group."""
+    """Close the stdin of a server, then stop its process group."""
     assert process.stdin is not None
     process.stdin.close()
     for name in ("SIGTERM", "SIGKILL"):
@@ -201,7 +199,7 @@ def _signal(group: int, name: str) -> None:
 async def over_http(
     url: str, headers: Mapping[str, str], log: deque[str]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the streams of the messages to and from an address.
+    """Connect to a server by HTTP, and yield the streams of its messages.
 
     Args:
         log: receives the status of error responses.

@@ -1,6 +1,6 @@
 """Run calls of tools by an MCP client, each in a separate thread.
 
-Calls that only read run at the same time, up to a limit. Other calls run one after the other, since
+Calls that only read run concurrently, up to a limit. Other calls run one after the other, since
 they may use the same model. A call that waits for its turn has no thread. Before a call makes
 changes, the client asks the user for consent: a client of an earlier revision answers a request of
 the server while the call waits; since revision 2026-07-28, the call ends with the question, and the
@@ -175,7 +175,7 @@ class Calls:
 
     @property
     def skills(self) -> dict[str, Found]:
-        """The skills that models may call, or prompt skills that users may, by name."""
+        """The served skills: skills that models may call, and prompt skills that users may."""
         return {
             name: found
             for name, found in self.app.catalogue.skills.items()
@@ -220,7 +220,7 @@ class Calls:
             return refusal(error)
 
     def turns(self, tool: SkillTool, invocation: Invocation) -> anyio.Semaphore:
-        """Return the semaphore for which a call waits without a thread."""
+        """Return the semaphore that a call must acquire before its thread starts."""
         reads = tool.skill.impact_of(invocation.subcommand) == "reads"
         return self._reads if reads else self._turn
 
@@ -240,7 +240,7 @@ class _Call:
     cancel: StopToken = field(default_factory=StopToken)
 
     async def run(self, session: ServerSession) -> Outcome:
-        """Run in a thread, and report its progress.
+        """Run the call in a thread, and report its progress to the client.
 
         Raises:
             HarnessError: the error that the skill raised.

@@ -34,7 +34,7 @@ LONGEST = 20_000
 complete.
 """
 HELP = "harness://help/"
-"""The beginning of the URI of a tool's complete description."""
+"""Prefix of the URI of a tool's complete description."""
 CONTENT: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -115,7 +115,7 @@ class SkillTool:
             raise UsageError(
                 f"{self.name} only reads: {SUBCOMMAND} is one of {', '.join(known)}, and there is "
                 f"no {SAVE_TO}",
-                hint=f"The tool {self.skill.name} has all of /{self.skill.name}.",
+                hint=f"The tool {self.skill.name} has all subcommands of /{self.skill.name}.",
             )
         return invocation
 
@@ -170,7 +170,7 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
         except ValidationError as exc:
             what = "output" if kind == RESULT else "output_summary"
             raise SkillFailed(
-                f"/{skill.name} has a {kind} that is not its `{what}`: {exc}"
+                f"/{skill.name} returned a {kind} that does not match its `{what}`: {exc}"
             ) from exc
     links = []
     for path in outcome.saved:

@@ -257,7 +257,7 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key of the last document that a client has received."""
+    """Parse a cursor: the skill and the key of the last document that the client has received."""
     if cursor is None:
         return "", ""
     try:

@@ -1,4 +1,4 @@
-"""The protocol of all backends: probe an entry, load a model, generate with a deadline."""
+"""The protocol of backends: probe a serve entry, load a model, generate with a deadline."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ToolCall:
 
     @property
     def sendable(self) -> Mapping[str, Any]:
-        """The arguments as an object, which is empty if they are not an object."""
+        """The parsed arguments; {} if the text is not a JSON object."""
         try:
             parsed = json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -83,8 +83,8 @@ class Request:
             cached in a slot. Servers choose the slot themselves.
         tools: the tools that the model may call instead of answering; ignored by models without
             `takes_tools`.
-        without_tools: returns the messages to send if the server refuses `tools`; None to send the
-            same messages. It may be called in another thread.
+        without_tools: called if the server refuses `tools`; returns the messages to send instead.
+            None to send the same messages. It may be called in another thread.
 
     Raises:
         ValueError: two fields exclude each other, or a number is negative.
@@ -171,11 +171,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """The availability of an entry now, with a remark or the reason: "98 MB to download".
+    """Whether a serve entry can serve now.
 
     Attributes:
-        absent: True if the default place of the entry does not exist, such as Ollama on this
-            machine. The reason is recorded with the model that serves instead, but not announced.
+        reason: why the entry cannot serve, or a remark, such as "98 MB to download".
+        absent: True if nothing exists at the default address of the entry, such as Ollama on this
+            machine. The reason is then recorded with the model that serves instead, but not
+            announced.
     """
 
     available: bool
@@ -199,11 +201,11 @@ class Model(Protocol):
         digests: SHA-256 of the files by role, such as {"gguf": ..., "adapter": ...} or {"ollama":
             ...}; empty if a server does not report them.
 
-    A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
-    False, and refuses such requests. A model may also have `place`, the names of its files or the
-    address of its server, which is reported with each run; `in_process`, True if its weights are in
-    the memory of this process; and `report_to(notice)`, which is called before each run: `notice`
-    is called with a line about each change of its servers, in any thread.
+    A model may have further attributes. `continues_prefill` is False if requests with
+    `Request.prefill` are refused. `place`, the names of the model's files or the address of its
+    server, is reported with each run. `in_process` is True if the weights are in the memory of this
+    process. The method `report_to(notice)` is called before each run; the model then calls
+    `notice`, in any thread, with a line about each change of its servers.
     """
 
     takes_grammar: bool
@@ -262,7 +264,7 @@ class Backend(Protocol):
     name: str
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether `entry` could serve, within about a second, without loading the model."""
+        """Return whether `entry` could serve; takes about a second, and does not load the model."""
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         """Load the model of `entry`.

@@ -1,6 +1,6 @@
 """Read GGUF files, and merge them with a LoRA adapter into a file with matrices as Q8_0.
 
-A single file is served faster than a base with an adapter, so that they are merged once:
+A single file is served faster than a base with an adapter, so they are merged once:
 
     W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
@@ -31,12 +31,12 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "tokenizer.ggml.eot_token_id": int,
     "adapter.lora.alpha": (int, float),
 }
-"""The types of the keys that this program uses."""
+"""The required types of the metadata values that this program uses."""
 
 
 BLOCK = 32
-"""Number of weights of a row that share a scale in Q8_0. Tensors whose rows are not a multiple are
-copied.
+"""Number of weights that share a scale in Q8_0. Tensors with a row length that is not a multiple of
+this number are copied unchanged.
 """
 MERGE_VERSION = 1
 """Version of the output format: files of another version are merged again."""
@@ -48,8 +48,8 @@ class GgufFile:
 
     Attributes:
         values: the metadata; an array is a list.
-        types: for each key, the `GGUFValueType` of its value, which for an array is followed by the
-            type of its elements.
+        types: for each key, a list with the `GGUFValueType` of its value; for an array, the type
+            of the elements follows.
         tensors: `gguf.gguf_reader.ReaderTensor` objects, whose data is mapped, but not read.
         alignment: the alignment of the tensors in bytes.
     """
@@ -138,7 +138,7 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
 
 
 class Pair(NamedTuple):
-    """The matrices of an adapter for one weight: A of r x in, B of out x r, and alpha / r."""
+    """The LoRA matrices of one weight, A (r x in) and B (out x r), and the factor alpha / r."""
 
     a: Any
     b: Any
@@ -178,7 +178,9 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
 def merge_adapter(
     base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Write the merged model to `target`, which may be incomplete after an error.
+    """Merge a base with an adapter, and write the merged model to `target`.
+
+    After an error, the file may be incomplete.
 
     Args:
         tick: called with the progress, such as "40%".
@@ -219,7 +221,7 @@ def merge_adapter(
 
 
 def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
-    """Raise ModelUnavailable if a pair has no weight of its shape in the base."""
+    """Raise ModelUnavailable if the base lacks a weight of the adapter, or has another shape."""
     shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
         shape = pair.a.shape[1], pair.b.shape[0]
@@ -241,7 +243,7 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor, with the change by the adapter, in the written form."""
+    """Return the data of a tensor in the written type, with the change by the adapter, if any."""
     from gguf.quants import dequantize, quantize
 
     kind = _written_type(tensor)

@@ -15,7 +15,7 @@ import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
 LONGEST = 64 << 20
-"""Maximum number of bytes before the tensors; a vocabulary of 262,144 tokens has 15 MB."""
+"""Maximum size in bytes of everything before the tensors; 262,144 tokens have 15 MB."""
 MOST = 1 << 16
 """Maximum number of keys, and maximum number of tensors."""
 
@@ -38,7 +38,7 @@ def read_checked(path: Path) -> CheckedReader:
 
 
 class CheckedReader(GGUFReader):
-    """A reader that checks every length, and returns the field of an array as a list."""
+    """A reader that checks every length, and returns arrays as lists."""
 
     _limit = LONGEST
 
@@ -78,7 +78,10 @@ class CheckedReader(GGUFReader):
         return end - orig_offs, [inner, count, elements], [2], [GGUFValueType.ARRAY, kind]
 
     def _strings(self, at: int, count: int) -> tuple[list[str], int]:
-        """Return `count` strings, each stored after its length in 8 bytes, and their end."""
+        """Return `count` strings that are stored from offset `at`, and the offset of their end.
+
+        Each string is preceded by its length in 8 bytes.
+        """
         self._check(at + 8 * count)
         data, end = self.data.data, min(len(self.data), self._limit)
         found = []

@@ -52,7 +52,7 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Free the resources of the executor, after its models. The method may be called twice."""
+        """Free the resources of the executor after its models are freed. May be called twice."""
 
 
 class LocalExecutor:
@@ -98,7 +98,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model, together with an entry that could serve it."""
+    """A model, together with a serve entry that could serve it."""
 
     model_id: str
     serve: ServeEntry
@@ -138,14 +138,14 @@ class Resolution:
 
     @property
     def reason(self) -> str:
-        """Why places of the requested model do not serve; "" if its first place serves."""
+        """Why serve entries of the requested model were skipped; "" if its first entry serves."""
         return self.reason_of(self.requested)
 
     def reason_of(self, model_id: str, *, absent: bool = True) -> str:
-        """Return the reasons why places of a model were skipped; equal reasons are joined.
+        """Return the reasons why serve entries of a model were skipped; equal reasons are joined.
 
         Args:
-            absent: True to include default places that do not exist.
+            absent: True to include entries with `Availability.absent`.
         """
         labels: dict[str, list[str]] = {}
         for skipped in self.skipped:
@@ -184,14 +184,14 @@ def resolve(
     """Choose the first candidate for `task` that is fit for it and available.
 
     Args:
-        unavailable: the candidates that cannot serve, each with the reason; further candidates are
-            added.
-        probe: returns whether another candidate could serve now.
-        model: the user's choice, which may be unfit.
+        unavailable: candidates that cannot serve, with the reason. Candidates are added if their
+            probe fails.
+        probe: returns whether a candidate could serve now.
+        model: the name of the model that the user chose, which may be unfit for the task.
 
     Raises:
-        ModelUnavailable: no candidate can serve; the message lists all candidates with reasons, or,
-            if an unfit candidate is available, the candidates that were expected to serve.
+        ModelUnavailable: no candidate can serve. The message lists all candidates with reasons. If
+            an unfit candidate is available, it lists only the candidates that failed.
         UsageError: `model` is unknown.
     """
     skipped: list[Skipped] = []
@@ -352,16 +352,16 @@ class Models:
                 self._announce(served)
                 return work(served)
             except ModelChanged:
-                self.pool.drop(resolution.chosen)  # the next line uses the model that is there now
+                self.pool.drop(resolution.chosen)  # the next run loads the changed model
                 raise
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:
-                    self.cancel.clear()  # a job sets it to stop its threads
+                    self.cancel.clear()  # a job may have set this event to stop its threads
                 unavailable[resolution.chosen] = Availability(False, exc.message)
 
     def again(self, served: ServedModel) -> ServedModel:
-        """Return the same model after other runs, which may have reloaded it.
+        """Load the model of `served` again if other runs have freed it, and return it.
 
         Raises:
             ModelUnavailable, ChecksumMismatch: raised by `ModelPool.load`.
@@ -370,7 +370,10 @@ class Models:
         return self._served(resolution, self.pool.load(resolution.chosen))
 
     def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
-        """Probe candidates until one is available, and record the reasons of the others.
+        """Choose the first available candidate for `task`, by probing the candidates in order.
+
+        Args:
+            unavailable: candidates that are skipped, with the reason; failed candidates are added.
 
         Raises:
             ModelUnavailable: no candidate is available.
@@ -380,7 +383,7 @@ class Models:
         return resolve(self.registry, task, unavailable, probe, model=model, fallback=fallback)
 
     def _announce(self, served: ServedModel) -> None:
-        """Report the model that serves, only once in a run."""
+        """Report the model that serves the task; a line is reported only once in a run."""
         resolution = self.pool.last = served.resolution
         self.on_resolved(resolution)
         self.on_served(served)

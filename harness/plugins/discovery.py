@@ -1,7 +1,7 @@
-"""Find skills and backends.
+"""Find skills and backends, and load them into a catalogue.
 
-Three sources are searched in this order. The first plugin that registers a name keeps it; a later
-folder with that name is shadowed, which is not a failure:
+Three sources are searched in the order below. The first plugin that registers a name keeps it. A
+later folder with the same name is recorded as shadowed, not as a failure.
 
     built in      the framework's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
@@ -169,7 +169,7 @@ class Discovery:
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
     def _is_disabled(self, origin: str, *names: str) -> bool:
-        """Record the disabled names among these, and return True if there are any."""
+        """Record which of these names are disabled, and return True if any name is disabled."""
         off = [name for name in names if name in self._disabled_names]
         for name in off:
             self.catalogue.disabled.setdefault(name, origin)
@@ -189,7 +189,7 @@ class Discovery:
         self._host.load(name, BUILT_IN, load, file, ours=True)
 
     def _loader(self, name: str) -> Callable[[], object]:
-        """Return the function that imports a plugin of this program."""
+        """Return a function without arguments that imports a plugin of this program."""
         if name == COMMANDS:
             return self._commands
         return partial(import_shipped, self._settings.shipped_skills, name)
@@ -234,7 +234,7 @@ class Discovery:
             )
 
     def _is_unread(self, folder: Path) -> bool:
-        """Return True if a folder is disabled, or is a shipped plugin in a checkout."""
+        """Return True for a disabled folder, and for a shipped plugin in a checkout."""
         if folder.name in self._disabled_names:
             return True
         if not ((folder / "plugin.py").is_file() and is_package(folder)):
@@ -281,7 +281,10 @@ class Discovery:
 
 
 def node_backends(files: FileStore) -> Mapping[str, Backend]:
-    """Return the backends of the program, of its skills, and of installed packages."""
+    """Return the backends that a cluster's node can use, by name.
+
+    These are the backends of the program, of its skills, and of installed packages.
+    """
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
     host.add("backends", BUILT_IN, Contributions(backends=own_backends(files)))
     for name, row in plugin_table.read()["plugins"].items():

@@ -37,7 +37,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
 
 
 class _FolderFinder:
-    """A finder of the modules beside the plugin.py of a folder, for its relative imports."""
+    """A finder for the relative imports of a plugin.py, which loads modules from source only."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -54,7 +54,7 @@ class _FolderFinder:
 
 
 def import_folder(folder: Path) -> ModuleType:
-    """Import the plugin.py of a folder as a package, again on every call."""
+    """Import the plugin.py of a folder as a package; each call imports it again."""
     if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FolderFinder())
     tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
@@ -94,12 +94,12 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
 
 
 def import_shipped(root: Path, name: str) -> ModuleType:
-    """Import a plugin from beside the code, even if sys.path begins with another `skills`."""
+    """Import a shipped plugin, even if `sys.path` contains another package named `skills`."""
     if "skills" not in sys.modules:
         import_file("skills", root / "__init__.py", root)
     return importlib.import_module(f"skills.{name}.plugin")
 
 
 def is_package(folder: Path) -> bool:
-    """Return True for a package; shipped plugins are packages, and folders of users are not."""
+    """Return True for a package: shipped plugins are packages, and folders of users are not."""
     return (folder / "__init__.py").is_file()

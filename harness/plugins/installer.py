@@ -1,7 +1,7 @@
 """Install skills from a folder, a git repository or an index: fetch, copy, and move into place.
 
-Repositories are cloned by the system's git, without hooks, submodules, filters and questions, and
-only by the protocols in `PROTOCOLS`. Fetched code is never run.
+Repositories are cloned by the system's git, without hooks, submodules, filters and prompts, and
+only with the protocols in `PROTOCOLS`. Fetched code is never run.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Source:
     """A folder with skills, and its origin.
 
     Attributes:
-        address: the path, or the address without login.
+        address: the path, or the URL without user name and password.
         revision: the commit of a clone, or "".
         digests: the digest of each skill that an index has listed.
         remarks: lines about entries of an index that were left out.
-        is_local: True for a folder of this machine, which the user can read before.
+        is_local: True for a folder of this machine, which the user can inspect first.
     """
 
     folder: Path
@@ -104,9 +104,10 @@ def opened(
     every: bool = False,
     revision: str = "",
 ) -> Iterator[Source]:
-    """Open a folder, or fetch a source into a folder that exists until the end of the block.
+    """Open a local folder, or download a source into a temporary folder for the block.
 
     Args:
+        given: the path of a folder, the URL of a git repository, or the address of a host.
         project: the folder to which paths are relative.
         names, every: the skills to download from an index, as for `chosen`.
         revision: the commit of a repository; by default, the latest commit.
@@ -150,7 +151,7 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
     """Return the skills with these names, or all skills; a single skill needs no name.
 
     Raises:
-        InputError: a skill does not exist, or no skill of several is named.
+        InputError: a skill does not exist, or there are several skills and none is named.
     """
     listed = ", ".join([*found][:MOST_LISTED]) + ", ..." * (len(found) > MOST_LISTED)
     if unknown := [name for name in names if name not in found]:
@@ -163,7 +164,7 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
 
 
 def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
-    """Clone the latest commit of a repository, or a given commit; return the name of the commit."""
+    """Clone the latest commit of a repository, or a given commit; return the commit's hash."""
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install it, or download the repository.")
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
@@ -212,7 +213,7 @@ def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill git and the processes that it started, if it still runs."""
+    """Kill git and its child processes, if git still runs."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
@@ -223,7 +224,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def skills_of(source: Source) -> list[SkillFile]:
-    """Return the usable skills of a source: its folder, or the skills below its folder.
+    """Return the usable skills of a source: its folder if it is a skill, or the skills below it.
 
     Raises:
         InputError: there is no usable skill.
@@ -254,7 +255,7 @@ class Staged:
     Attributes:
         files: the names of the files, each with its size in bytes.
         sha256: the hash of names and contents, as used for trust.
-        origin: the address of its source, with the revision.
+        origin: the address of the skill's source, with the revision.
         is_local: True if the source is a folder of this machine.
     """
 
@@ -274,11 +275,11 @@ class Staged:
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
-        """Move the content that was shown to its place, replacing an existing folder.
+        """Move the content that the user approved to `target`, replacing an existing folder.
 
         Raises:
-            OutputError: the content was changed in the meantime, or cannot be moved; the existing
-                folder is kept.
+            OutputError: the content has changed since it was copied, or cannot be moved; the
+                existing folder is kept.
         """
         approved, replaced = (self.file.folder.with_name(name) for name in (".new", ".replaced"))
         if content_hash(self.file.folder, approved) != self.sha256:
@@ -299,7 +300,7 @@ class Staged:
 
 @contextlib.contextmanager
 def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
-    """Copy a skill of a source to a hidden folder of `root`, which is removed after the block.
+    """Copy a skill of a source to a hidden folder in `root`, which is removed after the block.
 
     Raises:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.
@@ -366,7 +367,7 @@ def remove(folder: Path) -> None:
             folder.unlink()
             return
         hidden = folder.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        folder.rename(hidden)  # so that parts of it are not found if deleting is interrupted
+        folder.rename(hidden)  # discovery ignores the hidden folder if deleting is interrupted
         shutil.rmtree(hidden)
     except OSError as exc:
         raise OutputError(f"cannot be deleted: {exc.strerror}", where=str(folder)) from exc

@@ -27,7 +27,7 @@ class LazyBackend:
         load: imports and returns the backend.
         balanced: returns the backend for entries with several `urls`, given the backend for single
             addresses.
-        refuse: returns the reason why an entry cannot be served if it is known without the backend.
+        refuse: returns why an entry is unavailable, if this is known without importing the backend.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ def own_backends(files: FileStore) -> list[Backend]:
 
 
 def without_ollama(entry: ServeEntry) -> Availability | None:
-    """Return that Ollama is unavailable if its port is closed; None if a server may answer.
+    """Return why Ollama is unavailable if its port is closed; None if a server may answer.
 
     Most machines have no Ollama, and importing its client takes longer than annotating six
-    abstracts by a reader.
+    abstracts with a reader.
     """
     if entry.addresses or os.environ.get("OLLAMA_HOST"):
         return None

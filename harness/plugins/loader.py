@@ -1,7 +1,7 @@
 """Load plugins one at a time, so that a broken plugin does not affect other plugins.
 
 `PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Every exception,
-including `SystemExit`, and a passed deadline are recorded as a `PluginFailure` in the catalogue.
+including `SystemExit`, and every missed deadline is recorded as a `PluginFailure` in the catalogue.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class PluginHost:
 
         Args:
             load: imports the plugin.
-            ours: True if the plugin is part of this program: without deadline and redirected
-                streams.
+            ours: True for a plugin of this program: it has no deadline, and its streams are not
+                redirected.
         """
         plugin: object | None = None
         limited = partial(within, self._deadline, name=f"loading {name}")
@@ -181,7 +181,7 @@ class PluginHost:
         )
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
-        """Call a hook of a plugin."""
+        """Call a hook of this plugin only."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
         self._manager.subset_hook_caller(hook, others)(**arguments)

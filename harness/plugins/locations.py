@@ -33,7 +33,7 @@ DEPTH = 6
 ENTRIES = 20_000
 """Maximum number of files and folders searched below a skills folder."""
 MANY_FOLDERS = 2_000
-"""Minimum number of folders below a skills folder whose slow search is reported."""
+"""Number of folders below a skills folder from which the slow search is reported."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -94,7 +94,8 @@ class Search(NamedTuple):
     """The SKILL.md files below a folder.
 
     Attributes:
-        found: each path with its SKILL.md, its error, or None if the file was skipped.
+        found: the path of each SKILL.md, with the parsed file, the error, or None if the file was
+            skipped.
         cut: the reason why the search is incomplete, or "".
         folders: the number of searched folders.
     """
@@ -113,8 +114,8 @@ def skill_files(
     file system does not answer, the search ends after `seconds` with the files found before.
 
     Args:
-        skipped: returns True for a folder whose SKILL.md must not be read; the result has None for
-            it.
+        skipped: returns True for a folder whose SKILL.md must not be read; the result contains
+            None for this file.
     """
     found: list[tuple[Path, SkillFile | UsageError | None]] = []
     searched: set[tuple[int, int]] = set()
@@ -142,7 +143,7 @@ def skill_files(
 
 
 def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the paths of SKILL.md files; a folder is searched once despite links to it."""
+    """Yield the paths of SKILL.md files; search a folder only once despite links to it."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
         place = None
         with contextlib.suppress(OSError):  # removed in the meantime
@@ -155,7 +156,8 @@ def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator
         depth = len(folder.relative_to(root).parts)
         files = [name for name in names if name.upper() == skill_md.FILE.upper()]
         if files and depth:
-            yield folder / files[0]  # SKILL.md itself sorts first
+            # the names are sorted, so that SKILL.md precedes a name in lower case
+            yield folder / files[0]
             children.clear()
         elif depth >= DEPTH:
             children.clear()

@@ -1,4 +1,4 @@
-"""Check skills, frameworks and formats: all properties on which the harness relies."""
+"""Check all properties of skills, frameworks and formats on which the harness relies."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def _check_for_programs(skill: Skill) -> None:
             known = ", ".join(get_args(Impact))
             raise UsageError(f"/{skill.name}: impact is {impact!r}, not one of {known}")
         if subcommand and subcommand not in skill.subcommands:
-            raise UsageError(f"/{skill.name}: impact names no subcommand: {subcommand!r}")
+            raise UsageError(
+                f"/{skill.name}: impact contains {subcommand!r}, which is not a subcommand"
+            )
 
 
 def _check_attributes(skill: Skill) -> None:
@@ -142,7 +144,7 @@ def _check_attributes(skill: Skill) -> None:
 
 
 def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
-    """Yield the models of results, with the names of their attributes."""
+    """Yield the models of results, each with the name of its attribute."""
     for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
         each = models.values() if isinstance(models, Mapping) else [models]
         yield from ((what, model) for model in each if models is not None)

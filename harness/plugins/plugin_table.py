@@ -1,4 +1,4 @@
-"""The generated table of the program's plugins, with which they need not be imported at start.
+"""The generated table of the program's plugins, so that no plugin is imported at start-up.
 
 For each plugin, the table contains its SKILL.md, the names, summaries and triggers of its skills,
 the names of its backends, and its frameworks. It also contains the options of `agent.py --help`.
@@ -35,7 +35,7 @@ def read() -> dict[str, Any]:
 
 
 def text_of(plugins: Mapping[str, Any], options: str) -> str:
-    """Return the content of the file, for docs/generate.py."""
+    """Return the content of the table's file, for docs/generate.py."""
     return json.dumps({"plugins": plugins, "options": options}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -54,7 +54,7 @@ def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contr
 
     Args:
         load: imports the plugin when one of its skills or backends is first used.
-        files: the files of weights, for its backends.
+        files: the store of model files, which the plugin's backends receive.
     """
     file = row["file"] and SkillFile(**{**row["file"], "path": CODE_ROOT / row["file"]["path"]})
     known = [SkillSummary(**{**one, "triggers": tuple(one["triggers"])}) for one in row["skills"]]

@@ -57,10 +57,10 @@ class Published(BaseModel):
 
 
 def address_of(given: str) -> str:
-    """Return the address of a host's index, or "" if a source is not the address of a host.
+    """Return the address of a host's index, or "" if `given` is not the address of a host.
 
     Raises:
-        UsageError: the address is not encrypted, and of another machine.
+        UsageError: the address is that of another machine, and is not https.
     """
     match = _ADDRESS.fullmatch(given)
     if match is None:
@@ -103,10 +103,10 @@ def read(address: str) -> tuple[dict[str, Published], list[str]]:
 
 
 def download(skill: Published, address: str, folder: Path, files: int, size: int) -> None:
-    """Download a skill of the index at `address` into a new folder of its name.
+    """Download a skill of the index at `address` into a new folder.
 
     Args:
-        files, size: maximum number of entries of an archive, and of their bytes together.
+        files, size: maximum number of entries of an archive, and of bytes of all entries together.
 
     Raises:
         InputError: the skill cannot be downloaded, its digest or its name differs, or its archive
@@ -145,7 +145,7 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
 
     Args:
         shown: the name of the archive, for messages.
-        files, size: maximum number of its entries, and of their bytes together.
+        files, size: maximum number of entries, and of bytes of all entries together.
 
     Raises:
         InputError: the archive cannot be read or exceeds a limit, or an entry leads out of the
@@ -168,11 +168,11 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
 
 
 Member = tuple[str, int, Callable[[], object]]
-"""The name, the size, and the function that extracts an entry of an archive."""
+"""The name and the size of an entry of an archive, and the function that extracts the entry."""
 
 
 def _in_zip(content: bytes, folder: Path, files: int, size: int) -> Iterator[Member]:
-    # Each entry needs a thousand bytes of memory.
+    # The entries are counted before they are parsed, since each needs a thousand bytes of memory.
     if content.count(b"PK\1\2") > 2 * files:
         raise zipfile.BadZipFile(f"it has more than {files:,} entries")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -181,7 +181,10 @@ def _in_zip(content: bytes, folder: Path, files: int, size: int) -> Iterator[Mem
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
-    """Extract a file or folder with its permission to run; zipfile would write a link as text."""
+    """Extract a file or folder, keep a file's permission to execute, and refuse a link.
+
+    zipfile would write a link as a text file.
+    """
     mode = entry.external_attr >> 16
     if stat.S_ISLNK(mode):
         raise zipfile.BadZipFile("it is a link")
@@ -191,7 +194,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> 
 
 
 def _in_tar(content: bytes, folder: Path, files: int, size: int) -> Iterator[Member]:
-    most = size + 2048 * files  # each entry has a header, and is filled up to 512 bytes
+    most = size + 2048 * files  # each entry has headers, and is padded to a multiple of 512 bytes
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as compressed:
         plain = compressed.read(most + 1)
     if len(plain) > most:
@@ -202,10 +205,10 @@ def _in_tar(content: bytes, folder: Path, files: int, size: int) -> Iterator[Mem
 
 
 def _downloaded(address: str, most: int) -> bytes:
-    """Return the content of an address, which redirects to no other host.
+    """Download the content of an address; redirects to other hosts are refused.
 
     Raises:
-        InputError: the address cannot be read.
+        InputError: the address cannot be read, or redirects to another host.
         TooLong: the content has more than `most` bytes.
     """
     import httpx

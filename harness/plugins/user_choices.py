@@ -30,8 +30,8 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
     """Return the SHA-256 of the names and contents of all files in the folder, or of a file.
 
     Args:
-        copy: a new folder or file, to which the hashed bytes are written. A link is replaced by the
-            file that it names, or by a link within the copy.
+        copy: a new folder or file, to which the hashed bytes are written. A link to a file
+            is copied as a file, and a link to a folder as a link within the copy.
 
     Raises:
         UsageError: the folder cannot be trusted: it contains a link to a place outside, compiled
@@ -148,7 +148,7 @@ class _ChoicesFile(ABC):
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
 
     def _load(self) -> tuple[Any, str]:
-        """Return the valid content or None, and a description of the damage of the file or ""."""
+        """Return the valid content or None, and a description of the damage or ""."""
         try:
             stored = bounded_files.load_json(self._path)
             if stored is None and self.earlier:
@@ -184,7 +184,7 @@ class TrustStore(_ChoicesFile):
     def trusted(self, folder: Path) -> Path | None:
         """Return a private copy of a folder or file if its current content is trusted, or None.
 
-        Only the copy may be used: later changes of the folder must be trusted before they run.
+        Callers must use the copy: later changes of the folder must be trusted before they run.
         """
         known = (self._load()[0] or {}).get(str(folder.resolve()))
         if known is None:
@@ -243,7 +243,7 @@ class DisabledNames(_ChoicesFile):
         self._store(sorted(self.read() | {name}))
 
     def remove(self, name: str) -> None:
-        """Enable `name` again; errors are raised as by `add`."""
+        """Enable `name` again; raise the errors of `add`."""
         self._store(sorted(self.read() - {name}))
 
     def _is_valid(self, stored: Any) -> bool:
@@ -295,7 +295,7 @@ class InstalledSkills(_ChoicesFile):
         self._store(dict(sorted({**self.read(), name: installed}.items())))
 
     def remove(self, name: str) -> None:
-        """Remove the record of a skill; errors are raised as by `add`."""
+        """Remove the record of a skill; raise the errors of `add`."""
         known = self.read()
         if known.pop(name, None) is not None:
             self._store(known)

@@ -17,7 +17,7 @@ _OWN = ("actors", "slots", "cpus", "gpus")
 
 
 def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
-    """Return the cluster on which the models of a run are loaded, or None.
+    """Return the cluster on which the models of a run are loaded, or None for this process.
 
     The options of the line take precedence over HARNESS_ON, and HARNESS_ON over the section
     `cluster` of the registry. A pipeline of Ray Data (`data_placement`) loads models itself.
@@ -80,7 +80,7 @@ def _placement(call: Call, address: Address) -> Placement:
 
 
 def cluster_effect(options: SkillOptions) -> str:
-    """Return the effect that a line of a model uses a cluster, for consent, or ""."""
+    """Return a description of the use of a cluster by a model's line, for consent, or ""."""
     on = options.on if isinstance(options, ClusterOptions) else None
     return f"sends its input to {on}" if on and on != LOCAL else ""
 
@@ -90,6 +90,7 @@ def placed(call: Call, found: Placement | None, *, quietly: bool = False) -> Ite
     """Load the models of a call on a cluster within the block, and stop them at its end.
 
     Args:
+        found: the cluster, or None for this process.
         quietly: True to omit the report of the number of actors.
     """
     if found is None:

@@ -52,7 +52,8 @@ class Frontend:
     Attributes:
         name: "one-shot", "repl", "model", "mcp", "acp" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None if the session is not interactive.
-        stdin: read for `-` and for missing text; None if it is missing or a terminal.
+        stdin: the stream that is read for the text `-` and for missing text; None if stdin is
+            missing or a terminal.
         choose: asks the user a question with a choice of answers, and returns the chosen answer or
             ""; None if the session is not interactive.
         ask: asks the user a question, and returns the answer as typed; None if the session is not
@@ -78,7 +79,7 @@ class Outcome:
     Attributes:
         saved: the files that were written.
         emitted: True if the text of the result has already been printed piece by piece.
-        line_ended: True if this text ended with a line feed.
+        line_ended: True if no line feed is needed after this text.
     """
 
     result: Result
@@ -109,7 +110,7 @@ class Caller:
 
 
 def in_shell(line: str) -> str:
-    """Return the shell command that runs a line, in the way in which this process was started."""
+    """Return the shell command that runs a line with the program of this process."""
     program = Path(sys.argv[0]).name
     if program.endswith(".py"):  # the scripts of the lesson do not accept a line
         program = "python agent.py"
@@ -120,7 +121,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
     """Do the work of a line; an error that is not a HarnessError becomes an InternalError.
 
     Raises:
-        InputError: the line is not text.
+        InputError: the line is not UTF-8 text.
         HarnessError: the error that the work raised.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
@@ -142,7 +143,7 @@ def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str)
     """Print the result to stdout; print saved files and the error of a partial result to stderr.
 
     Args:
-        as_typed: returns a line in the form in which the user has to type it.
+        as_typed: returns a line in the form that the user has to type, such as a shell command.
     """
     result, saved = outcome.result, [str(path) for path in outcome.saved]
     if outcome.general.as_json and saved:

@@ -65,7 +65,7 @@ class Invocation:
 
     Attributes:
         folders: the targets that were written with a slash at the end.
-        joins_stdin: True if the text is followed by stdin.
+        joins_stdin: True if stdin is appended to the text.
     """
 
     name: str
@@ -158,7 +158,10 @@ def split_command(line: str) -> tuple[str, str] | None:
 
 
 def split_options(line: str) -> tuple[dict[str, object], str]:
-    """Split general options from a command that follows them; other lines are unchanged."""
+    """Return the general options before a command, by key, and the command.
+
+    A line without such options, or without a command, is returned unchanged.
+    """
     parser = _Parser("", opts.flags(GeneralOptions))
     try:
         rest = parser.take_leading(line)
@@ -234,7 +237,7 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
 def trusts(rest: str) -> bool:
     """Return True if `--trust` is among the options before or after the text.
 
-    It is for a plugin that is not trusted, whose options are unknown since its code may not run.
+    This is for untrusted plugins, whose options are unknown, since their code must not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
     end = len(before)

@@ -1,4 +1,4 @@
-"""Run many tasks in parallel, store each result immediately, and stop in order.
+"""Run many tasks in parallel, store each result immediately, and stop cleanly.
 
 `Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
 database connection can store them. A task that cannot be performed, or whose result cannot be
@@ -33,8 +33,8 @@ R = TypeVar("R")
 ATTEMPTS = 5
 """The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the second attempt, which are doubled for each further attempt, and their
-limit.
+"""Seconds before the second attempt, and maximum seconds before any attempt. The wait is doubled
+for each attempt.
 """
 LONGEST_REQUESTED = 120.0
 """Maximum wait in seconds that a server may request; with a longer wait, the task fails."""
@@ -61,16 +61,17 @@ class Tally:
 
 @dataclass(slots=True)
 class Job(Generic[T, R]):
-    """A job over tasks of any kind.
+    """A job, which performs tasks in parallel, and stores their results.
 
     Attributes:
         perform: runs a task in a worker thread; may raise any exception.
         keep: stores the result of a task, in the thread that called `run`.
         refuse: stores the error of a failed task, or an error of `keep`, in the same thread.
         slots: number of tasks that run at the same time.
-        stop: ends the job, and is set when the job ends early; `perform` must respect it.
-        tick: called in the thread that called `run`, at least every `TICK` seconds and after the
-            last task; stores complete results before their task is complete.
+        stop: the token that ends the job. It is set when the job ends early; `perform` must then
+            return.
+        tick: called at least every `TICK` seconds and after the last task, in the same thread. It
+            may store parts of the results of running tasks.
     """
 
     perform: Callable[[T], R]
@@ -89,7 +90,7 @@ class Job(Generic[T, R]):
         running tasks are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
 
         Raises:
-            Every exception of iterating over `tasks`, except a HarnessError, which ends the job.
+            Every exception that `tasks` raises, except a HarnessError, which ends the job.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
         with self.stop.on_signals():
@@ -145,7 +146,7 @@ class Job(Generic[T, R]):
 
     @staticmethod
     def _store(store: Callable[[T, Any], None], task: T, ended: object) -> Exception | None:
-        """Store the result or the error of a task; return an error that concerns only this task."""
+        """Store a task's result or error; return an exception that affects only this task."""
         try:
             store(task, ended)
         except Exception as error:
@@ -155,7 +156,11 @@ class Job(Generic[T, R]):
         return None
 
     def _stop(self, error: HarnessError) -> None:
-        """Cancel the running tasks, store tasks that complete nevertheless, and keep the reason."""
+        """End the job early: cancel running tasks, and store the tasks that complete nevertheless.
+
+        Args:
+            error: the reason, which is kept in `Tally.stopped`.
+        """
         self.tally.stopped = error
         self.stop.request_stop()
         for future in list(self._running):
@@ -186,7 +191,7 @@ class Job(Generic[T, R]):
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds before the next attempt: exponential, or as requested by the server."""
+    """Return the seconds before the next attempt, which grow or are the server's request."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
     return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)

@@ -23,8 +23,8 @@ LONG = 10.0
 MEMORY = 60.0
 """Time constant in seconds of the exponential decay of earlier speeds."""
 LEAST_LEFT = 0.2
-"""Minimum share of a row's work that counts as remaining until the row is finished, since work may
-follow the last token.
+"""Minimum share of the work of unfinished rows that counts as remaining, since work may follow the
+last token of a row.
 """
 
 
@@ -68,7 +68,7 @@ class ProgressEstimate:
         self._measured = (self._start, 0)
 
     def token_counter(self, row: str) -> Callable[[str], None]:
-        """Return a callback for each piece of the text of a row, which counts as a token."""
+        """Return a callback that counts each piece of a row's text as a token."""
 
         def count(_: str) -> None:
             with self._lock:

@@ -1,7 +1,7 @@
 """Log runs in SQLite: a row is opened before the work, and closed with its status.
 
 A run whose process died has the status "running" until another process opens the log and finds that
-the process does not exist. The log contains input of the user, so that only the user may read it
+the process does not exist. The log contains the user's input, and can be read only by the user
 (mode 0600). If the log cannot be written, a notice is printed, and runs continue.
 """
 
@@ -96,7 +96,7 @@ MIGRATIONS = (m001_runs, m002_outputs, m003_place, m004_allowed)
 
 @dataclass(slots=True)
 class Run:
-    """The row of a run. Without a log, it only stores the time, the model and the written files.
+    """The row of a run in the log. Without a log, only its attributes are set.
 
     Attributes:
         answered_by: `ServedModel.about` of the model that served last, or None.
@@ -144,7 +144,9 @@ class Run:
             self.log.check_usable()
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
-        """Close the row. `error` may have error_type, error, raw_reply and traceback."""
+        """Close the row; `error` may contain the columns error_type, error, raw_reply and
+        traceback.
+        """
         self._update(
             status=status,
             exit_code=exit_code,

@@ -1,4 +1,4 @@
-"""Run an invocation: text, targets, log, skill and files, in this order.
+"""Run an invocation: read the text, check the targets, run the skill, and save its result.
 
 As many errors as possible are found before the skill runs. The row in the log is always closed. An
 unexpected exception of a skill becomes an error of the harness, and prints of the skill go to
@@ -94,7 +94,8 @@ class Runner:
     run: Run = field(default_factory=Run)
     _piped: bool = False  # the text is the path of a file in `_folder`
     _folder: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _replaceable: set[tuple[Path, str]] = field(default_factory=set)  # paths and digests
+    # paths and digests of files that may be replaced
+    _replaceable: set[tuple[Path, str]] = field(default_factory=set)
 
     @property
     def frontend(self) -> Frontend:
@@ -108,7 +109,7 @@ class Runner:
         """Run the skill and save its result.
 
         Raises:
-            HarnessError: the run is closed in the log.
+            HarnessError: the run has failed; its row in the log is closed.
         """
         with self._folder:
             return self._run_skill()
@@ -137,7 +138,7 @@ class Runner:
         ):
             result = self._result(call, files, filled)
             if general.as_json and (result.summary is not None or not call.targets):
-                result.as_json()  # data that is not JSON is a failure of this run
+                result.as_json()  # raises an error for data that cannot be serialized
             for folder, suffix in filled.items():
                 with target_files.reported(folder):
                     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +188,7 @@ class Runner:
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
-            screen.notice,  # above the progress bar
+            screen.notice,  # prints above the progress bar
             on_served=lambda served: self.run.served_by(served),
         )
         call = Call(
@@ -240,7 +241,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read the text from stdin for `-`, or if it is missing; return its source."""
+        """Read the text from stdin if it is `-` or missing; return the source of the text."""
         text = self.invocation.text
         missing = self.skill.text == "required" and not text.strip()
         if self.skill.text == "none" and text.strip():
@@ -278,7 +279,7 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """The key of the work; the same work may replace its files without confirmation.
+        """The key of the job, which may replace its own files without confirmation.
 
         The key does not contain the content of input files, so that results can be updated.
         """
@@ -309,7 +310,8 @@ class Runner:
         refuse_protected(given.name, paths, self.settings.protected)
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
-        effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS  # a mistake of a plugin
+        # a plugin may return another type
+        effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS
         written = ", ".join(
             f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}"
             for path in files
@@ -332,7 +334,7 @@ class Runner:
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")
-                with contextlib.suppress(HarnessError):  # the first error is more important
+                with contextlib.suppress(HarnessError):  # the error of the file is reported
                     as_object = self.invocation.general.as_json
                     self.screen.result(result.as_json() if as_object else render())
             raise

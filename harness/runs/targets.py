@@ -29,7 +29,7 @@ def check(
     """Check before any work that the targets can be written.
 
     Args:
-        may_replace: decides whether an existing target may be replaced.
+        may_replace: returns True if an existing target may be replaced.
         companions: files beside the targets, with any suffix.
         formats: suffixes of the formats of plugins.
 
@@ -87,7 +87,10 @@ def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
-    """Refuse to overwrite a file that is read; keywords are nouns for such files.
+    """Refuse to overwrite a file that is read.
+
+    Args:
+        sources: the files that are read; each keyword is the noun for its file in messages.
 
     Raises:
         UsageError: an output is one of `sources`.
@@ -198,7 +201,7 @@ def write(
         OutputError: an existing file may not be replaced, or the file cannot be written.
         Any error of `produce`.
     """
-    real = target.resolve()  # a symbolic link is kept, and its target is replaced
+    real = target.resolve()  # a symbolic link is kept, and the file to which it leads is replaced
     # A short name, since the name of the target may have the maximum length.
     temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:

@@ -1,9 +1,8 @@
 """Read untrusted files and folders without blocking and within limits.
 
-A pipe, a device or a link to a device, a folder, and a file that is too large raise an OSError with
-the reason as `strerror`, so that callers report them like other files that cannot be read. A JSON
-file is replaced as a whole, so that a reader never sees a part of it. Lines are appended in such a
-way that the process may be killed while it writes.
+Pipes, devices, folders and files that are too large raise an OSError. Its `strerror` is the reason,
+as for other files that cannot be read. JSON files are replaced as a whole, so that a reader never
+sees an incomplete file. If the process is killed while it appends lines, the complete lines remain.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from harness.errors import OutputError
 
-# Opening a pipe would wait for its writer; Windows does not have this flag.
+# Without this flag, opening a pipe would wait for a writer. Windows does not have the flag.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 MAX_JSON_BYTES = 32_000_000
@@ -38,7 +37,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         OSError: the file is not a regular file, is larger, or cannot be read.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
-        # Checked for the open file, since another file may replace the path at any time.
+        # The open file is checked, since the path may be replaced at any time.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -66,17 +65,17 @@ class Unsearched(Exception):
 def walk(
     root: Path, limit: int, *, until: float = math.inf, follow_links: bool = False
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder from `root` down with the names of its folders and of its other entries.
+    """Walk a folder like `os.walk`: yield each folder with its subfolders and other entries.
 
-    The names are sorted. Folders that the caller removes from the list are not entered, and neither
-    are links to folders unless `follow_links` is True. A folder that cannot be read has no entries.
+    The names are sorted. Subfolders that the caller removes from the list are not entered. Links to
+    folders are entered only if `follow_links` is True. A folder that cannot be read has no entries.
 
     Args:
         limit: maximum number of entries of all folders together.
         until: the time, from `time.monotonic`, at which the search ends.
 
     Raises:
-        Unsearched: a limit was reached; all folders before it have been yielded.
+        Unsearched: a limit was reached; the entries up to the limit have been yielded.
     """
     waiting, left = [root], limit
     while waiting:
@@ -114,11 +113,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class Damaged(Exception):
-    """Raised if a file exists, but has no usable content; the text is the reason."""
+    """Raised if a file exists but has no usable content; the text is the reason."""
 
 
 def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
-    """Return the value in a regular file of at most `limit` bytes.
+    """Return the parsed content of a JSON file of at most `limit` bytes.
 
     Raises:
         OSError: the file cannot be read, is larger, or is not a regular file.
@@ -131,7 +130,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
 
 
 def load_json(path: Path) -> Any:
-    """Return the content of a file of the harness, or None if it is missing.
+    """Return the parsed content of a JSON file of the harness, or None if it does not exist.
 
     Raises:
         Damaged: the file cannot be read, is too large, or is not JSON.
@@ -147,14 +146,14 @@ def load_json(path: Path) -> Any:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged file to NAME.damaged, so that writing does not destroy it."""
+    """Rename a damaged file to NAME.damaged, so that it is not overwritten."""
     with contextlib.suppress(OSError):
         if path.is_file():
             path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
-    """Replace the content of the file.
+    """Replace a JSON file as a whole.
 
     Args:
         what: the noun for the content in the error message: "the trust".
@@ -176,13 +175,13 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
 
 
 def complete_lines(path: Path, start: int = 0) -> list[bytes]:
-    """Return the lines of a file with their ends, without an incomplete last line.
+    """Return the lines of a file with their line endings, without an incomplete last line.
 
     Args:
-        start: the offset in bytes at which a line begins.
+        start: the offset in bytes of the beginning of the first returned line.
 
     Returns:
-        The lines, or [] without a file.
+        The lines; [] if the file does not exist.
 
     Raises:
         OSError: the file cannot be read.
@@ -197,10 +196,10 @@ def complete_lines(path: Path, start: int = 0) -> list[bytes]:
 
 
 def append_lines(path: Path, text: bytes, *, sync: bool = True) -> None:
-    """Append complete lines; first remove an incomplete last line of a killed process.
+    """Append complete lines; first remove an incomplete last line, which a killed process left.
 
     Args:
-        text: the lines with their ends; b"" only removes an incomplete line.
+        text: the lines with their line endings; b"" only removes an incomplete line.
         sync: True to return after the lines are on the disk.
 
     Raises:

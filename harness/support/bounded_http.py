@@ -1,8 +1,8 @@
-"""Limit HTTP responses: bytes of lines, bodies and errors, compression, and redirects.
+"""Limit HTTP responses: the size of lines and bodies, compression, and redirects.
 
 A server may be faulty or hostile. `limit_response` is a response hook for clients of httpx and
-httpx2, which then read no more bytes than a `Meter` allows. Compressed responses are refused:
-clients request "identity".
+httpx2, which then read no more bytes than a `Meter` allows. Clients request uncompressed responses
+("identity"), and compressed responses are refused.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ OBJECTS = 10_000
 MESSAGE = 3_000_000
 """Maximum number of bytes of a message of the Model Context Protocol."""
 VALUES = 60_000
-"""Maximum number of values in such a message, each of which needs up to 800 bytes of memory."""
+"""Maximum number of JSON values in an MCP message. Each value needs up to 800 bytes of memory."""
 ERROR = 64_000
-"""Maximum number of bytes of the body of an error that are read."""
+"""Maximum number of bytes that are read from the body of an error response."""
 SHOWN = 500
 """Maximum number of characters of a server's error that a message quotes."""
 REASONS = ("error", "message", "detail", "reason")
-"""Fields of a JSON object with the reason for an error."""
+"""Keys of a JSON error object that may contain the reason."""
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""Errors that are raised when a message violates the protocol."""
+"""Exceptions that parsing a malformed message may raise."""
 IDENTITY = {"Accept-Encoding": "identity"}
 
 
@@ -44,13 +44,14 @@ class TooLong(SkillFailed):
 
 @dataclass(slots=True)
 class Meter:
-    """Counts the bytes of a stream.
+    """Counts the bytes of a stream, and limits them.
 
     Attributes:
         name: the name of the server, for messages.
         size: maximum number of bytes of the stream.
-        ends: the texts that end a line or an event, which then may have `LINE` bytes and `OBJECTS`.
-        cuts: True to end the stream at its limit instead of raising an error.
+        ends: the separators of lines or events. If given, a line may have at most `LINE` bytes and
+            `OBJECTS` objects.
+        cuts: True to cut the stream off at its limit instead of raising an error.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Meter:
     _objects: int = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the piece, or the part of it that is within the limit.
+        """Count the next piece of the stream, and return the piece or, if `cuts`, its allowed part.
 
         Raises:
             TooLong: the stream or a line exceeds its limit.
@@ -89,7 +90,7 @@ class Meter:
 
 
 def has_too_many_values(message: bytes, most: int = VALUES) -> bool:
-    """Return True for JSON whose objects would take much more memory than its text."""
+    """Return True for JSON that would need much more memory after parsing than its text."""
     return sum(map(message.count, (b"[", b"{", b","))) > most
 
 
@@ -116,10 +117,10 @@ def limit_response(response: Any, meter: Meter) -> None:
 
 
 def other_host(response: Any, allowed: str | None = None) -> str:
-    """Return the address to which a response redirects if it is another host or unencrypted.
+    """Return the address of a redirect to another host or to an unencrypted address, or "".
 
     Args:
-        allowed: the host, with or without port, to which it may redirect.
+        allowed: another host, with or without port, to which the response may redirect.
     """
     if not response.has_redirect_location:
         return ""
@@ -133,16 +134,16 @@ def other_host(response: Any, allowed: str | None = None) -> str:
 
 
 def error_text(body: Any) -> str:
-    """Return the reason in the body of an error, which is text, or JSON of any type.
+    """Return the reason in the body of an error response, which is text or any JSON value.
 
-    Keys that the server repeats are redacted; the text has at most `SHOWN` characters.
+    Secrets are redacted, and the reason is cut off after `SHOWN` characters.
     """
     text = " ".join(redact(_reason(body, 8)).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _reason(body: Any, depth: int) -> str:
-    """Return the reason; servers may pass on the JSON of other servers after a text."""
+    """Return the reason, also from JSON text that another server's error contains."""
     if isinstance(body, str):
         for start in (0, body.find("{")):
             with contextlib.suppress(ValueError, RecursionError):

@@ -21,13 +21,13 @@ class Overdue(Exception):
 
 
 class Raised(Exception):
-    """Raised if a call raised its `__cause__`, which may be SystemExit or KeyboardInterrupt."""
+    """Raised if a call raised an exception: `__cause__`, which may be SystemExit."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
     """Call `work` in a daemon thread and wait at most `seconds` for its result.
 
-    Signal handlers cannot be installed by `work`, since it does not run in the main thread.
+    `work` cannot install signal handlers, since it does not run in the main thread.
 
     Args:
         name: the name of the thread.
@@ -49,8 +49,8 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
 def in_thread(work: Callable[[], T], name: str) -> T:
     """Call `work` in a thread, where Ctrl-C does not interrupt its native code.
 
-    After Ctrl-C the thread completes the work and frees its result. Python waits for it at exit,
-    since native code must not run while its libraries are unloaded.
+    After Ctrl-C the thread completes the work and frees its result. At exit Python waits for the
+    thread, since native code must not run while its libraries are unloaded.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed while waiting.
@@ -93,10 +93,10 @@ class TTLCache(Generic[T]):
         self._locks: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, call: Callable[[], T]) -> T:
-        """Return `call()`, or its recent result for `key`.
+        """Return the recent result for `key`, or else call `call` and cache its result.
 
         Raises:
-            ModelUnavailable: `call` raised it.
+            ModelUnavailable: `call` raised it, now or recently.
         """
         with self._locks.setdefault(key, threading.Lock()):
             known = self._results.get(key)
@@ -113,9 +113,10 @@ class TTLCache(Generic[T]):
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds in a Retry-After header, a number or a date; None without a header.
+    """Parse a Retry-After header; return the seconds to wait, or None.
 
-    A malformed header counts as missing, and a date in the past as 0 seconds.
+    The header is a number of seconds or a date. The result is None if the header is missing or
+    malformed, and 0 for a date in the past.
     """
     try:
         seconds = float(header or "")

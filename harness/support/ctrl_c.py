@@ -1,8 +1,8 @@
 """Make Ctrl-C take effect in time, even while native code is running.
 
-Python runs a signal handler in the main thread, between two bytecodes. Native code delays the
-handler, and its KeyboardInterrupt may be swallowed by a callback, or delayed by a wait in a
-`finally`. Therefore another thread, which the signal wakes up directly, repeats the interruption.
+Python runs a signal handler in the main thread, between two bytecodes. So native code delays the
+handler. A callback may swallow the handler's KeyboardInterrupt, and a wait in a `finally` block may
+delay it. Therefore another thread, which the signal wakes up directly, repeats the interruption.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 Last = Literal["end", "interrupt", "none"]
-"""The last resort if Ctrl-C has no effect: end the process, for a one-shot command; interrupt the
-work again, in a session; or none, at a prompt."""
+"""The last resort if Ctrl-C has no effect. "end" ends the process of a one-shot command;
+"interrupt" interrupts the work of a session again; "none" does nothing, at a prompt.
+"""
 
 GRACE = 1.2
 """Seconds from Ctrl-C until the work is interrupted again."""
 AGAIN = 0.4
-"""Seconds from this second interruption, or from a second Ctrl-C, to the last resort."""
+"""Seconds from the repeated interruption, or from a second Ctrl-C, to the last resort."""
 BOUNCE = 0.1
 """Seconds within which several signals count as one."""
 EXIT_CODE = 130
 kill_first: list[Callable[[], None]] = []
 """Functions that kill other processes without waiting; called before this process is ended."""
 _ENDED, _LOST = 0, 255
-"""Bytes that report events to the thread; other bytes are the numbers of signals."""
+"""Bytes that report the end of a block or a swallowed interruption to the thread. Any other byte is
+the number of a signal.
+"""
 _started: list[_Watch] = []
 
 
@@ -43,7 +46,7 @@ _started: list[_Watch] = []
 def taking_effect(last: Last) -> Iterator[None]:
     """Guarantee that Ctrl-C ends the block in time.
 
-    In a thread that receives no signals, and on Windows, this does nothing.
+    This does nothing on Windows, and in threads other than the main thread.
     """
     if threading.current_thread() is not threading.main_thread() or os.name == "nt":
         yield
@@ -75,9 +78,10 @@ def unlimited() -> Iterator[None]:
 
 @contextlib.contextmanager
 def left_to_the_system() -> Iterator[None]:
-    """Let Ctrl-C kill a one-shot command in a block whose native code blocks Python.
+    """Let Ctrl-C kill a one-shot command while native code in the block keeps Python waiting.
 
-    A shell reports exit code 130 as well. In a session, Ctrl-C has to wait.
+    The shell reports exit code 130 in this case too. In a session, Ctrl-C waits for the native
+    code.
     """
     if all(watch.last != "end" for watch in _started):
         yield
@@ -90,7 +94,7 @@ def left_to_the_system() -> Iterator[None]:
 
 
 def end_process() -> NoReturn:
-    """End the process without the cleanup of Python and of native libraries, which may wait."""
+    """End the process without the cleanup of Python and native libraries, which may wait."""
     kill_others()
     # A progress bar may have hidden the cursor and written an incomplete line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
@@ -101,15 +105,16 @@ def end_process() -> NoReturn:
 
 
 def is_cause_of(error: BaseException) -> bool:
-    """Return True if Ctrl-C interrupted a `__set_name__`, as in the import of a dataclass.
+    """Return True if Ctrl-C caused an error while a class was created.
 
-    Python 3.11 raises a RuntimeError from the exception of that method.
+    Python 3.11 raises a RuntimeError if a `__set_name__` method is interrupted, for example while a
+    dataclass is imported.
     """
     return isinstance(error.__cause__, KeyboardInterrupt)
 
 
 def kill_others() -> None:
-    """Kill the processes that must not outlive this one."""
+    """Kill the processes that must not outlive this process."""
     for kill in kill_first:
         kill()
 
@@ -137,7 +142,11 @@ class _Watch:
         threading.Thread(target=self._run, name="ctrl-c", daemon=True).start()
 
     def is_lost(self, what: UnraisableHookArgs) -> bool:
-        """Request a KeyboardInterrupt again that a callback or destructor has swallowed."""
+        """Repeat a KeyboardInterrupt that a callback or destructor has swallowed.
+
+        Returns:
+            True if the exception is a KeyboardInterrupt.
+        """
         if not issubclass(what.exc_type, KeyboardInterrupt):
             return False
         os.write(self.writer, bytes([_LOST]))
@@ -152,11 +161,10 @@ class _Watch:
                 continue
             for byte in os.read(self._reader, 512):
                 if byte == _ENDED:
-                    # The time is also reset, since the signal of `_interrupt` may have been read
-                    # late.
+                    # A signal of `_interrupt` that was read late may have been counted as a press.
                     self._presses, self._pressed, self._due = 0, -math.inf, math.inf
                 elif byte == _LOST:
-                    time.sleep(BOUNCE / 2)  # not within the callback again
+                    time.sleep(BOUNCE / 2)  # until the callback has ended
                     self._interrupt()
                 elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
                     self._count()
@@ -173,7 +181,7 @@ class _Watch:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Interrupt the main thread again; this signal does not count as another Ctrl-C."""
+        """Interrupt the main thread again; the signal of this function does not count as Ctrl-C."""
         self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

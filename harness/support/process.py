@@ -1,4 +1,4 @@
-"""Functions for this process: cores, threads, optional packages, and locks of jobs."""
+"""Cores and threads of this process, optional packages, and locks of jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _limit: int | None = None
 def low_spin_openmp() -> Iterator[None]:
     """Make libraries that are first imported in this block yield to other processes.
 
-    OpenMP reads its settings once, at the first import; the user's own settings are kept.
+    OpenMP reads its settings once, at the first import. The user's own settings are kept.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
         yield
@@ -98,7 +98,10 @@ def is_alive(pid: int) -> bool:
 
 
 def remove_left_over(folder: Path, pattern: str) -> None:
-    """Remove files and folders of killed processes, whose numbers end the names: ".7-a1b2.tmp"."""
+    """Remove temporary files and folders that killed processes have left in a folder.
+
+    Their names end with the process id, such as ".7-a1b2.tmp".
+    """
     for path in folder.glob(pattern):
         found = re.search(r"[.-](\d+)(-\w+)?(\.tmp)?$", path.name)
         if found and not is_alive(int(found[1])):
@@ -124,7 +127,7 @@ def require(*modules: str, extra: str = "finetune") -> None:
 def install_command(extra: str) -> str:
     """Return the command that installs an extra for the Python that runs this process.
 
-    pip uses the installed package for its name, so that the command is the same in a checkout.
+    The command also works in a checkout, since pip finds the installed package by its name.
     """
     python = Path(sys.executable)
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python

@@ -22,14 +22,15 @@ milliseconds.
 PATIENCE = 10.0
 """Seconds to wait for a lock of one of the user's files."""
 STEP = 0.2
-"""Seconds that SQLite waits for a lock, while Python cannot handle signals."""
+"""Seconds of a single wait for a lock in SQLite, during which Python cannot handle signals."""
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
     """Apply all missing migrations of a file in one transaction.
 
-    The function name is the key: migrations must not be renamed, changed or removed. A file with
-    all migrations is only read, so that it can be opened while another process writes.
+    The file stores the function names of its migrations, so that migrations must not be renamed,
+    changed or removed. A file with all migrations is only read, so that it can be opened while
+    another process writes.
     """
     if not _due(connection, migrations):
         return
@@ -60,7 +61,7 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """An SQLite file with mode 0600 and WAL, without which the work can continue.
+    """A private SQLite file of the user (mode 0600, WAL). Work continues if it cannot be used.
 
     Args:
         path: the file, which is created with its folder if it does not exist.
@@ -91,7 +92,7 @@ class UserDatabase:
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
         """Return the result of `work` on a new connection, or `instead` after an error.
 
-        The error is printed as a notice.
+        The first error is passed to `notice`.
         """
         try:
             with contextlib.closing(self.connect()) as db:
@@ -137,8 +138,9 @@ def storable(text: str) -> str:
 def handle_signals(connection: sqlite3.Connection) -> None:
     """Let Ctrl-C abort statements; `is_interrupted` recognises the error.
 
-    Python runs signal handlers during every Python code of the main thread, even an empty callback.
-    The KeyboardInterrupt makes SQLite abort the statement, and is lost.
+    Python runs signal handlers in any Python code of the main thread, even in an empty progress
+    handler. SQLite then aborts the statement with an error of its own, and drops the
+    KeyboardInterrupt.
     """
     connection.set_progress_handler(lambda: None, INSTRUCTIONS)
 
@@ -179,5 +181,5 @@ def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
 
 def is_of_storage(error: Exception) -> bool:
     """Return True if storing is impossible: the disk is full, the database locked or damaged."""
-    damaged = type(error) is sqlite3.DatabaseError  # subclasses are errors of statements
+    damaged = type(error) is sqlite3.DatabaseError  # a subclass is an error of a statement
     return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

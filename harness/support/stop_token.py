@@ -1,4 +1,4 @@
-"""The request to stop that all layers of a run share: Ctrl-C, cancellation, and time limits."""
+"""A token that all layers of a run share, and that requests them to stop."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class StopToken(threading.Event):
     ) -> Iterator[None]:
         """Request a stop on Ctrl-C, instead of interrupting a step that must be completed.
 
-        A second Ctrl-C raises KeyboardInterrupt. Within another such block, which keeps its token,
-        and in a thread that receives no signals, this does nothing.
+        A second Ctrl-C raises KeyboardInterrupt. This does nothing within another such block, and
+        in threads other than the main thread.
 
         Args:
-            signals: other signals that have the same effect.
+            signals: other signals that request a stop.
             notify: called at the first signal.
-            unlimited: True if the step may take any time; otherwise Ctrl-C ends the block in time
-                (`ctrl_c`).
+            unlimited: True if the step may take any time after Ctrl-C; otherwise `ctrl_c` ends the
+                block in time.
         """
         before = signal.getsignal(signal.SIGINT)
         main = threading.current_thread() is threading.main_thread()

@@ -1,8 +1,8 @@
-"""Read the input of a skill: the text of a line, or the file that it names.
+"""Read the input of a skill: the text of a line, or the file that the text names.
 
-Text may contain half of a surrogate pair, since JSON may contain it (`"\\ud83d"`) and Python keeps
-it. Such text cannot be written to a file, stored in SQLite or sent to a server, so that
-`well_formed` joins or replaces the halves.
+JSON may contain lone surrogates (`"\\ud83d"`), and Python keeps them. Text with lone surrogates
+cannot be written to a file, stored in SQLite or sent to a server. `well_formed` joins the
+surrogates of a pair, and replaces lone surrogates.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from harness.errors import InputError
 
 SUFFIXES = (".txt", ".md")
 TEXT_WORDS = 40
-"""Minimum number of words of input that is always text, and not a file name."""
+"""Input of at least this number of words is always a text, and never a file name."""
 MAX_BYTES = 1_000_000
 """Maximum size of a text file in bytes, about 150,000 words."""
 MAX_ROW = 1_500_000
-"""Maximum number of characters of a line, and of a row or a reference with several lines."""
+"""Maximum number of characters of a line, or of a row or reference that has several lines."""
 _LINE_COST = 50
 """Number of bytes of memory that a line of a row needs in addition to its characters."""
 
 PIPED = "nanda-stdin-"
-"""Prefix of the temporary folder of a piped file, which messages and results do not show."""
+"""Name prefix of the temporary folder of piped input; `shown` omits this folder."""
 
 _PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
 _CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}
-"""The closing quotes for each opening quote."""
+"""The possible closing quotes for each opening quote."""
 _APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’](?=[^\W\d_])")  # noqa: RUF001
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
@@ -86,7 +86,7 @@ def lone_file(text: str) -> Path | None:
 def path_in(text: str) -> Path | None:
     """Return `text` as a path if it has a file suffix, a path separator, or names a file.
 
-    If the text has blanks, a separator counts only if the folder exists.
+    A text with blanks and a separator, but without a suffix, must name an existing folder or file.
     """
     name = unquote(text)
     if not name or "\n" in name or "\0" in name:
@@ -114,7 +114,7 @@ def is_folder(name: str | Path) -> bool:
 
 
 def at_home(name: str | Path) -> Path:
-    """Return a path with "~" expanded; the path of an unknown user is not changed."""
+    """Return a path with "~" expanded, or an unchanged path if the user is unknown."""
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 
@@ -143,11 +143,11 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
 def regular_file(
     path: Path, *, what: str = "the data", instead: str = "Save it to a file and name that."
 ) -> Path:
-    """Return the path, with "~" expanded, of a file that can be read more than once.
+    """Check that a file can be read more than once; return its path with "~" expanded.
 
     Args:
         what: a noun for the expected content, for messages.
-        instead: the hint for a pipe.
+        instead: the hint for a pipe or device.
 
     Raises:
         InputError: the file is missing, empty, unreadable, a folder or a pipe.
@@ -169,11 +169,11 @@ def regular_file(
 def text_lines(
     path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False, cut: bool = False
 ) -> Generator[str, None, None]:
-    """Yield the lines of a text file with their line endings, in the style of any system.
+    """Yield the lines of a text file with their line endings (LF, CRLF or CR).
 
     Args:
         encoding: the encoding of the file, if it is known not to be UTF-8.
-        with_nul: True to yield lines with NUL characters, which the reader refuses.
+        with_nul: True to yield lines with NUL characters; otherwise they raise an InputError.
         cut: see `bounded_lines`.
 
     Raises:
@@ -208,12 +208,12 @@ def bounded_lines(
     *,
     cut: bool = False,
 ) -> Iterator[str]:
-    """Yield the lines of an open file.
+    """Yield the lines of an open file, and limit the size of each row.
 
     Args:
         begins_row: returns True for a line that begins a row; by default, each line begins a row.
-        cut: True to yield only the beginning of a line of more than `MAX_ROW` characters, which the
-            caller refuses, instead of raising an error.
+        cut: True to cut off a line after `MAX_ROW` + 1 characters instead of raising an error. The
+            caller must refuse such a line.
 
     Raises:
         InputError: a row has more than `MAX_ROW` characters; the remaining characters are not read.
@@ -241,12 +241,12 @@ def check_row(size: int, path: Path, unit: str, position: int) -> None:
 
 
 def place(path: Path, unit: str, position: int) -> str:
-    """Return a place in a file in words, for messages: "papers.csv, line 7"."""
+    """Return a position in a file as text for messages, such as "papers.csv, line 7"."""
     return f"{shown(path)}, {unit} {position}"
 
 
 def _not_utf8(path: Path) -> InputError:
-    """Return the error with the first invalid byte, which the decoder does not locate."""
+    """Return the error that locates the first byte of a file that is not UTF-8."""
     number, offset = 1, 0
     with path.open("rb") as file:
         for line in iter(partial(file.readline, MAX_ROW), b""):
@@ -289,34 +289,41 @@ def unreadable(path: Path, exc: Exception) -> InputError:
 
 
 def shown(path: Path) -> str:
-    """Return a path for messages, even with undecodable bytes; "stdin" for piped text."""
+    """Return a path as text for messages, or "stdin" for piped input.
+
+    Undecodable bytes are replaced by U+FFFD.
+    """
     if path.parent.name.startswith(PIPED):
         return path.stem
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 class SurrogateJoiner:
-    """Joins surrogate pairs whose halves are in different pieces of a text."""
+    """Joins surrogate pairs that are divided between two pieces of a text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")
 
     def feed(self, piece: str) -> str:
-        """Return the piece with lone halves as U+FFFD; a first half at its end is held back."""
+        """Return the piece, with lone surrogates as U+FFFD.
+
+        A high surrogate at the end is held back, since the next piece may begin with its low
+        surrogate.
+        """
         return self._decoder.decode(piece.encode(_ENCODING, "surrogatepass"))
 
     def flush(self) -> str:
-        """Return U+FFFD if the text ended with a first half, or ""."""
+        """Return U+FFFD for a high surrogate that was held back, or ""."""
         return self._decoder.decode(b"", final=True)
 
 
 def well_formed(text: str) -> str:
-    """Return `text` with the halves of surrogate pairs joined, and lone halves as U+FFFD."""
+    """Return `text` with the surrogates of pairs joined, and lone surrogates as U+FFFD."""
     return text.encode(_ENCODING, "surrogatepass").decode(_ENCODING, "replace")
 
 
 def well_formed_json(text: str) -> str:
-    """Return JSON with `well_formed` values; for other text, return `well_formed(text)`."""
+    """Apply `well_formed` to the values of a JSON text, or to the whole text if it is not JSON."""
     try:
         values = json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):

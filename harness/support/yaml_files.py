@@ -34,15 +34,16 @@ NODES = 20_000
 REPEATED = 100_000
 """Maximum number of characters and nodes that all aliases together repeat."""
 DIRECTIVES = 10
-"""Maximum number of lines that begin with "%"; libyaml compares each %TAG with all earlier
-lines.
+"""Maximum number of lines that begin with "%". The time for %TAG lines is quadratic in libyaml.
 """
 DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
-"""Maximum number of characters of numbers: 64 bits, since larger keys of mappings can be made to
-collide.
+"""Maximum number of characters of a number, by YAML tag. Integers have about 64 bits, since larger
+integers can be chosen so that their hashes collide.
 """
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
-"""The error of libyaml, which reads ahead and so may reach its own limit before `DEPTH`."""
+"""The error of libyaml at its own nesting limit, which it may reach before `DEPTH`, since it reads
+ahead.
+"""
 _DIRECTIVE = re.compile(r"^%", re.M)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 M = TypeVar("M", bound=BaseModel)
@@ -74,11 +75,14 @@ class DataLoader(SafeLoader):
 
 
 class TextLoader(BaseLoader):
-    """A loader that creates a text for every scalar, as written."""
+    """A loader that returns every scalar as a string, as written."""
 
 
 def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tuple[Any, Any]:
-    """Return the root node and the data of the only document; None for an empty text.
+    """Parse a text with at most one document.
+
+    Returns:
+        The root node and the data; both are None if the text is empty.
 
     Raises:
         yaml.YAMLError: the text is not YAML, has several documents, or exceeds a limit (`Excess`).
@@ -91,7 +95,7 @@ def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tupl
             return root, None if root is None else reader.construct_document(root)
         finally:
             reader.dispose()
-    # Composed twice, since creating the data copies the values of `<<` into the nodes.
+    # The text is parsed twice, since loading the data inserts the values of `<<` into the nodes.
     return yaml.compose(text, Loader=loader), yaml.load(text, Loader=loader)  # noqa: S506
 
 
@@ -148,7 +152,7 @@ class _Limits:
     def _add_alias(self, event: yaml.AliasEvent) -> None:
         if any(anchor == event.anchor for anchor, _ in self._opened):
             raise _excess("contains itself", event)
-        size = 1 + self._sizes.get(event.anchor, 0)  # a missing anchor is a separate error
+        size = 1 + self._sizes.get(event.anchor, 0)  # an undefined anchor is reported later
         self._size += size
         self._repeated += size
         if self._repeated > REPEATED:
@@ -177,7 +181,7 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
 
 
 def data(path: Path, error: type[HarnessError] = UsageError) -> Any:
-    """Return the content of a file without validation, or None if it is empty.
+    """Return the parsed content of a file without validation, or None if it is empty.
 
     Raises:
         error: the file cannot be read, is not YAML or exceeds a limit.
@@ -198,13 +202,17 @@ def _parsed(path: Path, error: type[HarnessError]) -> tuple[yaml.Node | None, An
 
 
 def where(path: Path, *loc: str | int) -> str:
-    """Return "FILE:LINE" of a place in a file that `load` has read."""
+    """Return "FILE:LINE" for a field of a file that `load` has read.
+
+    Args:
+        loc: the keys and indices that lead to the field.
+    """
     root, _ = _parsed(path, UsageError)
     return f"{path}:{_line(root, loc)}"
 
 
 def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Yield the duplicate keys of all mappings, each with its line; PyYAML ignores duplicates."""
+    """Yield each duplicate key of a mapping with its line, since PyYAML ignores duplicates."""
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
             yield from repeated_keys(child)
@@ -225,7 +233,7 @@ def _syntax_error(
         line = text.count("\n", 0, invalid.start()) + 1
         return error(f"contains the invalid character {invalid[0]!a}", where=f"{path}:{line}")
     mark = getattr(exc, "problem_mark", None)
-    # libyaml locates a missing end on the line after the last line.
+    # libyaml reports a missing end one line after the last line.
     where = f"{path}:{min(mark.line + 1, len(text.splitlines()))}" if mark else str(path)
     problem = (getattr(exc, "problem", None) or str(exc).partition("\n")[0])[:MAX_SHOWN]
     if isinstance(exc, Excess):
@@ -236,7 +244,7 @@ def _syntax_error(
 def _validation_error(
     exc: ValidationError, root: yaml.Node | None, path: Path, error: type[HarnessError]
 ) -> HarnessError:
-    # A misspelled key causes two errors; the error about the key itself is clearer.
+    # A misspelled key causes two errors, an unknown and a missing key; the unknown key comes first.
     first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
     more = f" (and {len(rest)} more)" if rest else ""
@@ -246,7 +254,7 @@ def _validation_error(
 
 
 def _line(node: yaml.Node | None, loc: Sequence[Any]) -> int:
-    """Return the line of `loc`, or of its innermost part that is in the file."""
+    """Return the line of the field at `loc`, or of its innermost parent that is in the file."""
     if node is None:
         return 1
     line: int = node.start_mark.line + 1

@@ -51,10 +51,10 @@ class Screen:
         on_progress: called with each report of progress, independently of the streams.
 
     Attributes:
-        part: a text before the description of each progress, such as "stage 2 of 8, ".
-        rates: a text after the progress of a job: the speed of each node of a cluster.
+        part: a prefix of the description of all progress, such as "stage 2 of 8, ".
+        rates: a suffix of the progress of a job: the speed of each node of a cluster.
         emitted: True if a piece of the result has been printed.
-        line_ended: True if the pieces need no line feed after them.
+        line_ended: True if no line feed is needed after the printed pieces.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return another screen of the same kind and streams, except for the arguments."""
+        """Return a new screen of the same class and streams, unless arguments replace them."""
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
@@ -110,7 +110,7 @@ class Screen:
             self._write(piece)
 
     def markdown_writer(self) -> PlainWriter | MarkdownWriter:
-        """Return a writer of the pieces of a Markdown text, which a terminal shows rendered.
+        """Return a writer for a Markdown text that arrives in pieces; a terminal shows it rendered.
 
         Its `write(piece)` prints complete blocks, and `close()` the last block.
         """
@@ -126,7 +126,7 @@ class Screen:
         self.write_raw(text)
 
     def result(self, text: str) -> None:
-        """Print a whole result, which ends with one line feed."""
+        """Print a whole result, and a line feed if the result does not end with one."""
         if text:
             self._write(text if text.endswith("\n") else text + "\n")
 
@@ -145,14 +145,14 @@ class Screen:
             self.write_raw("\x1b[H\x1b[2J")
 
     def show(self, content: RenderableType) -> None:
-        """Print a rich renderable to stdout, which is a terminal."""
+        """Print a rich renderable to stdout, which must be a terminal."""
         from harness.terminal.rendering import rendered
 
         assert self.out is not None
         self.write_raw(rendered(content, self.out))
 
     def _write(self, text: str) -> None:
-        """Write text to stdout; a failure raises an error of `harness.errors`."""
+        """Write text to stdout, with its control characters made visible."""
         self.write_raw(text if self.out is None else shown_on(self.out, text))
 
     def write_raw(self, text: str) -> None:
@@ -195,7 +195,7 @@ class Screen:
 
     @property
     def prints(self) -> IO[str]:
-        """The stream for the prints of skills, which writes to stderr."""
+        """The stream to which skills print instead of stdout; it leads to stderr."""
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
@@ -214,7 +214,7 @@ class Screen:
         """Show progress on a terminal within the block; yield a function that updates the status.
 
         Args:
-            reported: False for a step before the work, whose progress is reported with a total.
+            reported: False to only show the progress, without passing it to `report`.
         """
         description = self.part + description
         ticks = itertools.count(1)
@@ -260,9 +260,10 @@ def render_markdown(text: str) -> RenderableType:
 
 
 def shown_on(stream: IO[str], text: str) -> str:
-    """Return text with its control characters made visible, also for a file that is shown later.
+    """Return `text` with its control characters made visible.
 
     Papers, models and file names may contain control sequences, which move the cursor, hide text or
-    change its order.
+    change its order. They are replaced in files and pipes too, which may be shown on a terminal
+    later.
     """
     return text.translate(CONTROLS if stream.isatty() else ESCAPES)

@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """Markdown of rich that shows HTML as text, and the address of a link once."""
+    """Markdown of rich, except that HTML is shown as text, and the address of a link only once."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -102,12 +102,13 @@ class MarkdownWriter:
 
     Args:
         out: the terminal.
-        print_raw: writes text with escape sequences to it.
+        print_raw: writes text with escape sequences to the terminal.
     """
 
     def __init__(self, out: IO[str], print_raw: Callable[[str], None]) -> None:
         self._print_raw = print_raw
-        # Without it, rich would repeat a text that Ctrl-C has interrupted.
+        # rich writes into this buffer. Otherwise it would repeat a text that Ctrl-C has
+        # interrupted.
         self._unwritten = io.StringIO()
         self._console = console(out, self._unwritten)
         self._text = ""

@@ -1,4 +1,4 @@
-"""Render with rich on a terminal: width, colours and tables, without control characters.
+"""Render texts and tables with rich, without control characters.
 
 rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
 """
@@ -32,17 +32,19 @@ CONTROLS = {
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
     **{code: f"\\u{code:04x}" for code in _BIDI},
 }
-"""Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
+"""Replacements of control characters on a terminal: Unicode control pictures or escapes."""
 ESCAPES = {
     code: f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI)
     if chr(code) not in "\t\n\r"
 }
-"""Replacements in files and pipes: escapes that leave the values of JSON unchanged."""
+"""Replacements of control characters in files and pipes: escape sequences, which JSON decodes to
+the same characters.
+"""
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""Length of a word in a cell above which it may be broken, such as a path."""
+"""Maximum length of a word in a table cell that is never broken; longer words may be broken."""
 
 
 def columns(stream: IO[str]) -> int:
@@ -62,7 +64,7 @@ def size(stream: IO[str]) -> os.terminal_size:
 
 
 def wrapped(text: str, stream: IO[str]) -> str:
-    """Return text with lines broken between words to fit, if `stream` is a terminal."""
+    """Wrap text between words to the width of `stream` if it is a terminal."""
     width = columns(stream) if stream.isatty() else 0
     if not width or len(text) <= width:
         return text
@@ -119,9 +121,9 @@ class Plain:
 
 
 def _plain_line(line: list[Segment]) -> Iterable[Segment]:
-    """Yield a line without blanks at its end.
+    """Yield the segments of a line without trailing blanks.
 
-    A line that fills the terminal would leave the cursor at a place where the next key wraps.
+    After a line that fills the terminal, the next character would begin a new line.
     """
     from rich.segment import Segment
 

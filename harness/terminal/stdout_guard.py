@@ -1,8 +1,8 @@
 """Reserve stdout for results: all other prints go to stderr.
 
-Replacing `sys.stdout` while plugin code runs is not enough: its threads print later, its child
-processes write to the descriptor, and it may close stdout. So results have a separate descriptor,
-and descriptor 1 leads to stderr.
+Replacing `sys.stdout` while plugin code runs is not enough: threads of a plugin may print
+later, its child processes write to descriptor 1, and its code may close stdout. So results have a
+separate descriptor, and descriptor 1 leads to stderr.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Prints(io.TextIOWrapper):
 
 
 def prints(stream: IO[str] | None) -> Prints:
-    """Return the `Prints` for a stream, which is created once and kept alive.
+    """Return the `Prints` object of a stream, which is created once and kept alive.
 
-    CPython crashes if `sys.stdout` is replaced and freed while a thread prints, which happens when
-    a `redirect_stdout` ends.
+    At the end of a `redirect_stdout` block, `sys.stdout` is replaced. CPython crashes if the
+    replaced object is freed while a thread prints.
     """
     for used in _used:
         if stream is not None and used.over is stream:

@@ -70,14 +70,14 @@ class Workplace:
         try:
             path = (self.project / Path(given).expanduser()).resolve()
             path.exists()  # raises an error for a name that is too long
-        # links in a circle, an unknown user's home, or a NUL
+        # a loop of links, the home folder of an unknown user, or a NUL character
         except (OSError, RuntimeError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise InputError(f"it cannot be a path: {reason}", where=given[:200]) from exc
         return path
 
     def path_to_read(self, given: str) -> Path:
-        """Return a path like `path`; a file missing in the project may be in a skill's folder."""
+        """Return the resolved path of a file in the project, or else in a skill's folder."""
         path = self.path(given)
         if path.exists() or Path(given).is_absolute():
             return path
@@ -97,17 +97,17 @@ class Workplace:
         return is_free(path, self.settings, self.skills.values())
 
     def allow_reading(self, path: Path) -> None:
-        """Request permission to read a resolved path if necessary.
+        """Ask for permission to read a resolved path, unless the model may read it anyway.
 
-        Errors are raised as by `allow`.
+        The errors of `allow` are raised.
         """
         if not self.is_free(path):
             self.allow("read", str(path))
 
     def allow(self, kind: Kind, subject: str, detail: str = "", *, confined: bool = False) -> None:
-        """Return if the user allows it for the skill that was activated last, if there is one.
+        """Check that the user allows an action, for the skill that was activated last, if any.
 
-        Errors are raised as by `Permissions.check`; the permission is recorded.
+        The permission is recorded in the run log, and the errors of `Permissions.check` are raised.
         """
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
         wanted = Permission(kind, subject, detail, name, folder, confined)
@@ -115,11 +115,11 @@ class Workplace:
 
 
 def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None:
-    """Ask the user before a command of the model reads files outside of the project, as tools do.
+    """Ask for permission if a command of the model reads files outside of the project.
 
-    Errors are raised as by `Workplace.allow`.
+    The errors of `Workplace.allow` are raised.
     """
-    if not skill.tool:  # a prompt skill reads no file that its text names
+    if not skill.tool:  # prompt skills do not read files that their text names
         return
     values = [*given.options.model_dump(mode="json", exclude_unset=True).values()]
     if given.subcommand not in skill.target_text:
@@ -153,7 +153,7 @@ class BuiltinTool(ABC):
 
     @abstractmethod
     def shown(self, given: Any) -> str:
-        """Return the subject of a call, for the line that the user sees."""
+        """Return the arguments of a call as text, for the line that the user sees."""
 
     @abstractmethod
     def call(self, given: Any, place: Workplace) -> Mapping[str, Any]:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import regex
 
 MAX_READ = 20_000_000
-"""Maximum size in bytes of a file that is read in parts."""
+"""Maximum size in bytes of a file from which read_file reads lines."""
 CHARACTERS = 16_000
 """Maximum number of characters of a result."""
 LINE = 2_000
 """Maximum number of characters of a line that are kept."""
 ENTRIES = 500
-"""Maximum number of entries of a list."""
+"""Maximum number of entries that list_files returns."""
 SCANNED = 100_000
 """Maximum number of entries that a search examines."""
 SECONDS = 10.0
@@ -43,7 +43,9 @@ PATTERN = 1_000
 MAX_WRITTEN = 1_000_000
 """Maximum size in bytes of a file that is written or changed."""
 COMPARED = 2_000
-"""Maximum number of lines that are compared; further lines are shown as removed and added."""
+"""Maximum number of lines for which a diff is computed. In longer texts, all lines from the first
+to the last difference are shown as removed and added.
+"""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -52,7 +54,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 LEGACY = "cp1252"
-"""The encoding of text that is not in Unicode."""
+"""The assumed encoding of text that is not valid Unicode."""
 
 
 class TextFile(NamedTuple):
@@ -187,7 +189,7 @@ def folder_to_read(given: str, place: Workplace) -> Path:
 
     Raises:
         InputError: the path is missing, or not a folder.
-        NotAllowed: the user does not allow to read it.
+        NotAllowed: the user does not allow reading it.
     """
     path = place.path_to_read(given)
     place.allow_reading(path)
@@ -269,7 +271,7 @@ class SearchFiles(BuiltinTool):
         for path in files_below(root):
             try:
                 real = place.path(str(path))
-            except InputError:  # links in a circle
+            except InputError:  # a loop of links
                 continue
             inside = real.is_relative_to(root) if asked else place.is_free(real)
             if inside and matches_pattern(path.relative_to(root).as_posix(), given.files):

@@ -34,13 +34,14 @@ from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 SECONDS = 120
 MOST_SECONDS = 600
 PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV")
-"""Variables that every command receives, with PATH and LC_*. Others may be secrets."""
+"""Variables that every command receives, with PATH and LC_*. Other variables may contain secrets.
+"""
 SET = {
     "TERM": "dumb",
     "PAGER": "cat",
     "GIT_PAGER": "cat",
     "GIT_TERMINAL_PROMPT": "0",
-    # Files of the project that look like a repository are not one, and configure no programs.
+    # Otherwise, files of the project that imitate a bare repository could configure programs.
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "safe.bareRepository",
     "GIT_CONFIG_VALUE_0": "explicit",
@@ -118,7 +119,7 @@ class Run(BuiltinTool):
         return {"exit_code": ended.code, "output": ended.output}
 
     def _of_skill(self, command: str, place: Workplace) -> str:
-        """Return a command in which the name of a skill's script is replaced by its full path."""
+        """Return the command with the name of a skill's script replaced by the full path."""
         words = command_words(command) or ()
         for number, word in enumerate(words[:2]):
             if "/" not in word or is_file(str(place.project / word)):
@@ -139,7 +140,7 @@ def _exists(program: str, project: Path, path: str) -> bool:
 def environment_of(
     named: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return the variables for a command.
+    """Return the environment variables for a command.
 
     Args:
         named: names of additional variables, as given by the user.
@@ -273,10 +274,11 @@ def confined(
 ) -> Iterator[list[str]]:
     """Yield the command that runs `command` in the sandbox.
 
-    Protected places of the project that do not exist are created as folders for this time, since
-    only existing places can be made read-only.
+    Protected paths in the project that do not exist are created as folders until the block ends,
+    since only existing paths can be made read-only.
 
     Args:
+        protected: files and folders that are read-only in the sandbox.
         readable: folders that the command may read, even if they are below /tmp.
     """
     options = [*_BASE, *([] if network else [_NO_NETWORK])]
@@ -294,18 +296,21 @@ def confined(
 
 
 def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Iterator[str]:
-    """Yield the options that make places below the project read-only.
+    """Yield the options that make paths below the project read-only.
 
-    The folders around these places also become mounts, so that they cannot be renamed, which would
-    move the place. A mount hides mounts below it, so that outer folders come first, each only once.
+    The parent folders of these paths also become mounts, since renaming a parent would move the
+    path. A mount hides earlier mounts below it, so that outer folders come first, each only once.
+
+    Args:
+        made: receives the folders that are created.
     """
     if any(project.is_relative_to(place) for place in places):
         yield from ("--ro-bind", str(project), str(project))
         return
     below = [place for place in places if place.is_relative_to(project)]
     outermost = [place for place in below if not any(other in place.parents for other in below)]
-    # A missing place is created for this time, as a folder, which git does not list while it is
-    # empty; but not a registry or a database, which another process may create meanwhile.
+    # A missing path is created as a folder, which git does not list while it is empty. A registry
+    # or a database is not created, since another process may create it meanwhile.
     kept = [p for p in dict.fromkeys(outermost) if p.exists() or p.suffix in _CREATED]
     around = {above for place in kept for above in place.parents if project in above.parents}
     for folder in sorted(around):
@@ -315,7 +320,7 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
 
 
 def _existing(place: Path, made: list[Path]) -> Path:
-    """Return the place, which is created as a folder if it does not exist."""
+    """Return `place`, which is created as a folder if it does not exist."""
     if not place.exists():
         place.mkdir()
         made.append(place)

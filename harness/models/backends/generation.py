@@ -1,8 +1,8 @@
 """A running generation: its worker thread, time limit, cancellation, and partial reply.
 
 Neither the C++ engine nor a socket notices Ctrl-C, a deadline or a cancellation while it waits for
-the next token. Therefore it runs in a worker thread, and the calling thread never waits longer than
-`TICK`.
+the next token. Therefore the generation runs in a worker thread, and the calling thread never
+waits longer than `TICK`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PrefillStripper:
         self._matched = 0  # number of characters of the prefill that the answer has repeated
 
     def feed(self, piece: str) -> str:
-        """Add a piece, and return the text that is known to belong to the answer."""
+        """Add a piece, and return the text that belongs to the answer, as far as this is known."""
         prefill, matched = self._prefill, self._matched
         if not prefill:
             return piece
@@ -65,7 +65,7 @@ class PrefillStripper:
 class GenerationState:
     """The time limit, the cancellation and the collected reply of a generation.
 
-    The text of the reply can always be encoded (`well_formed`).
+    The text of the reply has no lone surrogates (`well_formed`).
 
     Args:
         repeated: a prefill that the server may repeat, which is removed from the reply.
@@ -106,11 +106,16 @@ class GenerationState:
         self._append(self._joiner.feed(self._stripper.feed(text)))
 
     def flush(self) -> None:
-        """Append the text that was held back; the answer has ended."""
+        """End the answer: append the text that was held back."""
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
-        """Record that a piece arrived; the answer must make progress within `STALLED` seconds."""
+        """Record that a piece arrived; an error is raised after `STALLED` seconds without progress.
+
+        Args:
+            progress: False for a piece without progress, which only starts the time if it is the
+                first.
+        """
         if progress or self._progress is None:
             self._progress = time.monotonic()
 
@@ -124,14 +129,15 @@ class GenerationState:
         by_text: dict[str, float] = {}
         for raw, logprob in alternatives:
             text = well_formed(raw)
-            if (known := by_text.get(text)) is not None:  # the sum, computed without overflow
+            # the logarithm of the sum, without overflow
+            if (known := by_text.get(text)) is not None:
                 logprob = max(known, logprob) + math.log1p(math.exp(-abs(known - logprob)))
             by_text[text] = logprob
         if by_text:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Drop the first tokens if their text is `text`, which is not part of the reply."""
+        """Drop the tokens at the start whose text is `text`, which is not part of the reply."""
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)
@@ -183,7 +189,7 @@ class GenerationState:
         )
 
     def _append(self, text: str, *, end: bool = False) -> None:
-        """Append text without repeated secrets; hold back the possible beginning of a secret."""
+        """Append text with secrets redacted; hold back the possible beginning of a secret."""
         text = without_secrets(self._held + text)
         kept = len(text) - (0 if end else held_back(text))
         text, self._held = text[:kept], text[kept:]
@@ -212,8 +218,8 @@ def relay(
 
     Args:
         produce: calls `emit(item)` for each item, and returns soon after `emit` returned True.
-        take: may raise an exception, which ends the generation.
-        interrupt: wakes up a blocked `produce`; always called.
+        take: called with each item; an exception ends the generation.
+        interrupt: called at the end in any case; wakes up a blocked `produce`.
 
     Raises:
         DeadlineExceeded, Interrupted: raised by `state.check`.
@@ -237,7 +243,7 @@ def relay(
         finally:
             items.put(_END)
 
-    # Python waits for the thread at exit, since native code that returns to an ended Python aborts.
+    # The thread is not a daemon: native code that returns after the end of Python would abort.
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:

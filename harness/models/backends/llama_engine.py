@@ -37,7 +37,7 @@ LARGE = 500_000_000
 Python code during loading. 98 MB take 0.4 s.
 """
 _CHANGING = threading.Lock()
-"""The lock while a model is loaded or freed; an interrupted command does not wait for it."""
+"""Held by a thread while it loads or frees a model."""
 SECONDS = 30.0
 """Default timeout of a request in seconds; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
@@ -60,7 +60,9 @@ class Engine:
     _ended: threading.Condition = field(default_factory=threading.Condition)
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
-        """Answer a chat completion by calling `emit`, or by the return value."""
+        """Run a chat completion: pass the chunks to `emit`, or return the answer or error as a
+        whole.
+        """
         with self._ended:
             self._generations += 1
         try:
@@ -83,7 +85,7 @@ class Engine:
 
 
 def module() -> Any:
-    """Import xllamacpp with threads that yield to other processes."""
+    """Import xllamacpp so that its idle threads yield to other processes."""
     with low_spin_openmp():
         import xllamacpp
     return xllamacpp
@@ -173,7 +175,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
     assign(
         params,
-        n_ctx=context * slots,  # the context of all slots together
+        n_ctx=context * slots,  # the number is for all slots together
         n_parallel=slots,
         kv_unified=False,  # otherwise, if a shared cache fills up, every generation ends
         n_batch=BATCH,
@@ -181,8 +183,9 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         fit_params=False,  # keeps the context of the entry, and saves 0.15 s
         ui=False,
         endpoint_slots=False,
-        endpoint_metrics=True,  # for `start`
-        cache_ram_mib=0,  # otherwise up to 8 GiB of prompts would be kept that are not used again
+        endpoint_metrics=True,  # `_start` requests the metrics
+        # otherwise the engine would keep up to 8 GiB of prompts that are not used again
+        cache_ram_mib=0,
         **cache_settings(xllamacpp),
         warmup=False,
         verbosity=0,  # from 1 on, the engine prints errors that are also raised here
@@ -251,7 +254,7 @@ class EnginePort:
                         headers={"Authorization": f"Bearer {self._key}"},
                         timeout=self._seconds,
                         limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-                        trust_env=False,  # without a proxy for this machine
+                        trust_env=False,  # no proxy is used for an address of this machine
                     )
                 answer = self._client.request(method, path, json=body).json()
         except (httpx.HTTPError, json.JSONDecodeError) as exc:

@@ -31,11 +31,11 @@ TOP_LOGPROBS = 20
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
 _INVALID = re.compile('option ".*" must be of |invalid format: ')
 _MOST_BYTES = 16
-"""Average number of bytes of a token that texts never exceed."""
+"""Upper bound of the average number of bytes per token of a text."""
 
 
 class OllamaBackend:
-    """The backend for Ollama at `url`, or else OLLAMA_HOST, or else the default port.
+    """The backend for Ollama at the entry's `url`, or else at OLLAMA_HOST or the default address.
 
     An entry with a `digest` or files is not served by another model with the same name.
 
@@ -74,7 +74,7 @@ class OllamaBackend:
         return digest
 
     def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
-        """Raise NotServed for a model that differs from the model of the entry."""
+        """Raise NotServed if the server's model is not the model that the entry describes."""
         expected = [{entry.digest}] if entry.digest else []
         if self._files is not None and entry.gguf:
             expected += self._files.identities(entry.gguf, entry.adapter)
@@ -96,15 +96,15 @@ class OllamaBackend:
 class OllamaModel:
     """A model of an Ollama server. Grammars are not supported: Ollama's `format` is only for JSON.
 
-    `context` is sent as num_ctx, which the server allocates for each generation, with the request
-    not to cut a longer prompt. The stop texts of a request replace the stop texts of the model.
+    `context` is sent as num_ctx; the server allocates it for each generation, and is told not to
+    cut off a longer prompt. The stop texts of a request replace the stop texts of the model.
     Servers before 0.12.11 do not report logprobs.
 
-    Depending on the template, the server continues a final message of the assistant, continues it
-    and repeats it in the answer, or ignores it. This is measured once for a model.
+    Depending on the model's template, the server continues a prefill, continues it and also repeats
+    it in the answer, or ignores it. This is measured once for a model.
 
     Args:
-        prefills: the known treatment of a prefill, by server and digest of the model.
+        prefills: how a prefill is treated, as far as known, by server and digest of the model.
     """
 
     takes_grammar = False
@@ -135,7 +135,7 @@ class OllamaModel:
 
     @cached_property
     def takes_tools(self) -> bool:
-        """True if the model supports tools; False if the server is too old to report it (0.6.4)."""
+        """True if the model supports tools; False if the server cannot report it (before 0.6.4)."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
@@ -152,7 +152,7 @@ class OllamaModel:
         if kind == "ignored":
             raise SkillFailed(
                 f"{self._server} does not continue a prefilled answer of {self._name}",
-                hint="Its template closes the beginning. Send the request without `prefill`.",
+                hint="The model's template closes the prefill. Send the request without `prefill`.",
             )
         repeated = request.prefill if kind == "repeated" else ""
         return self._generate(request, GenerationState(request, cancel, on_text, repeated))
@@ -215,7 +215,7 @@ class OllamaModel:
                         raise remote.stream_error(self._server, part)
                     if emit(ollama.ChatResponse(**part)):
                         return
-                response.close()  # the next request takes its connection
+                response.close()  # frees the connection for the next request
                 self._check_digest(client)
         except ollama.ResponseError as exc:
             raise self._error(exc, handle.retry_after) from exc
@@ -228,7 +228,7 @@ class OllamaModel:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
     def _check_digest(self, client: ollama.Client) -> None:
-        """Raise ModelChanged if the server has another model of this name by now."""
+        """Raise ModelChanged if the server has replaced the model under its name."""
         import httpx
         import ollama
 
@@ -247,11 +247,12 @@ class OllamaModel:
             return self._prefills[self._key]
 
     def _probe_prefill(self, cancel: threading.Event | None) -> PrefillKind:
-        """Measure the treatment of a prefill by the server.
+        """Measure how the server treats a prefill.
 
-        The prefill has more than one token, so that an answer of one token that begins like it
-        repeats it. If the prompt ends with the prefill, it is continued. If the server does not
-        return the prompt, as servers with logprobs do not, the prefill counts as ignored.
+        The first request limits the answer to one token. If the answer begins with the whole
+        prefill, which has several tokens, the server repeats it. The second request returns the
+        rendered prompt. If it ends with the prefill, the server continues the prefill. A server
+        that does not return the prompt counts as ignoring the prefill.
         """
         question = (Message("user", "Say one sentence."),)
         request = Request(question, max_tokens=1, prefill=BEGINNING)
@@ -261,7 +262,7 @@ class OllamaModel:
                 return "repeated"
             body = self._body(request) | {"stream": False, "_debug_render_only": True}
             rendered = ollama_server.rendered_prompt(self._host, body, self._allowed)
-        except SkillFailed:  # some models refuse it, such as reasoning models
+        except SkillFailed:  # some models refuse a prefill, such as reasoning models
             return "ignored"
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
 
@@ -290,16 +291,16 @@ class OllamaModel:
         if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
             body |= {"logprobs": True, "top_logprobs": alternatives}
             if not request.temperature:
-                # Some versions only report tokens that sampling keeps; the greedy choice is the
-                # same.
+                # Some versions report only the alternatives that sampling keeps. With these options
+                # it keeps all alternatives; the greedy choice is the same.
                 options |= {"top_k": 0, "top_p": 1.0}
         return body
 
     def _refuse_cut(self, request: Request, evaluated: int) -> None:
         """Raise InputError for a prompt that the server has cut to about half of its context.
 
-        Servers that do not know `truncate` cut silently. The cut is recognized by the number of
-        tokens, which is too small for the text.
+        Servers that do not know `truncate` cut the prompt silently. In this case the number of
+        evaluated tokens is too small for the text.
         """
         size = sum(len(message.content.encode()) for message in request.conversation)
         if self.context // 2 <= evaluated <= self.context and size > evaluated * _MOST_BYTES:
@@ -326,7 +327,7 @@ class OllamaModel:
                 f"the prompt does not fit the context of {self._name}: {message}",
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
-        # Ollama answers with 500, as for a model that cannot be loaded
+        # Ollama reports an invalid option with 500, like a model that cannot be loaded
         if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)

@@ -31,13 +31,13 @@ _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 PULL_SECONDS = 600.0
 """Read timeout of a download in seconds, since the server is silent while it verifies files."""
 PULL_BYTES = 1_000_000_000
-"""Maximum number of bytes of the progress of a download."""
+"""Maximum number of bytes of all progress messages of a download."""
 DOWNLOAD = "https://ollama.com/download"
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
 class Absent(ModelUnavailable):
-    """Raised if the default place of an entry has no server, or no such model."""
+    """Raised if there is no server at the default address, or it does not have the model."""
 
 
 class NoModel(Absent, remote.NotServed):
@@ -50,17 +50,18 @@ def host_of(url: str | None = None) -> str:
 
 
 def full_name(name: str) -> str:
-    """Return the name of a model with its tag."""
+    """Return the name of a model with its tag, by default "latest"."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
-    The methods of the client raise ollama.ResponseError for an error with a body of any type.
+    The methods of the client raise ollama.ResponseError for an error, whatever its body contains.
 
     Raises:
-        ModelUnavailable: `host` is not an address; the client also reads OLLAMA_HOST on import.
+        ModelUnavailable: `host` is not an address; nor may OLLAMA_HOST be invalid, which the client
+            reads on import.
     """
     import httpx
 
@@ -177,7 +178,7 @@ def _answering(
 def _probing(
     host: str, allowed: str | None, seconds: float | None = None
 ) -> Iterator[ollama.Client]:
-    """Yield a client for short requests, like `_answering`."""
+    """Yield a client for short requests, like `_answering`, with a time limit for the block."""
     seconds, handle = seconds or remote.PROBE_SECONDS, remote.ConnectionHandle(allowed=allowed)
     with handle.limited(seconds * remote.PROBE_LIMIT), _answering(host, seconds, handle) as client:
         yield client
@@ -270,7 +271,7 @@ def _details(
     allowed: str | None,
     seconds: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the object that the server answers; an empty object without an answer."""
+    """Return the JSON object that answers a request, or {} after an error."""
     try:
         with _probing(host, allowed, seconds) as client:
             found = client._client.request("POST", path, json=body).json()

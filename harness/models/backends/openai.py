@@ -41,7 +41,7 @@ START = "Start the server, or correct its url in the registry (or OPENAI_BASE_UR
 NAME = "Correct the model's name in the registry."
 URL = f"Check that the url ends in /v1, as for most servers. {NAME}"
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-"""Codes or types of the error for a prompt that is too long, of OpenAI and llama-server."""
+"""Error codes and types of OpenAI and llama-server for a prompt that is too long."""
 MAY_REFUSE_LOGPROBS = frozenset({400, 403, 422})
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
@@ -50,7 +50,7 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
-"""Servers that accept the fields of `CONTINUE`, by the `owned_by` of their models."""
+"""The `owned_by` of models on servers that accept the fields of `CONTINUE`."""
 
 
 class OpenAIServer:
@@ -113,14 +113,14 @@ class OpenAIServer:
                 ) from exc
 
     def error(self, exc: openai.APIStatusError) -> HarnessError:
-        """Return the error for a status that does not depend on the request."""
+        """Return the error for a status that is not caused by the request itself."""
         if exc.status_code in (401, 403):
             unset = " (not set)" if self.key == NO_KEY else ""
             return ModelUnavailable(
                 f"{self.shown} refuses the key of {self.key_env}{unset}",
                 hint=f"Set the environment variable {self.key_env} to the server's key.",
             )
-        if NO_QUOTA in codes(exc):  # a status 429 that waiting does not resolve
+        if NO_QUOTA in codes(exc):  # a status 429 for which waiting does not help
             return ModelUnavailable(
                 f"{self.shown} refuses the key of {self.key_env}: {server_message(exc)}",
                 hint="Check the plan and the limits of its account.",
@@ -135,7 +135,7 @@ def server_message(exc: openai.APIStatusError) -> str:
 
 
 def codes(exc: openai.APIStatusError) -> Set[str]:
-    """Return code and type of an error, which the client does not check to be texts."""
+    """Return the code and the type of an error as texts, whatever JSON the server sends."""
     return {str(exc.code), str(exc.type)}
 
 
@@ -184,13 +184,12 @@ class CallCollector:
 
 
 class AnswerReader:
-    """Reads the chunks of an answer, whose types the client does not check.
+    """Reads the chunks of an answer. The client does not check the types in a chunk.
 
     Attributes:
         model: the model that answers, if the server names it.
         finish: the finish_reason; "" before the end.
-        counts: the numbers of tokens of the prompt and of the completion, and of cached tokens of
-            the prompt.
+        counts: the numbers of prompt tokens, completion tokens, and cached prompt tokens.
     """
 
     def __init__(self, state: GenerationState) -> None:
@@ -225,7 +224,7 @@ class AnswerReader:
 
 
 class OpenAIBackend:
-    """The backend for a server at `url`, or else OPENAI_BASE_URL, or else for OpenAI itself.
+    """The backend for a server at the entry's `url`, or else at OPENAI_BASE_URL, or else OpenAI.
 
     The key is read from the environment variable `api_key_env`, or else OPENAI_API_KEY.
     """
@@ -312,7 +311,7 @@ class OpenAIModel:
             try:
                 texts = answer.read(chunk)
             except UNREADABLE as exc:
-                reason = "a part of it is not of the protocol"
+                reason = "a part of it violates the protocol"
                 raise remote.stream_error(self._server.shown, reason, state.text) from exc
             for text in texts:
                 state.add(text)

@@ -1,4 +1,4 @@
-"""The parts that backends for servers share: connections with limits, and errors by status."""
+"""Limited connections, and errors by HTTP status, for the backends that use servers."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
-"""Time limit of a probe in seconds, for the connection, and again for the answer."""
+"""Timeout of a probe in seconds, for the connection, and again for each read of the answer."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A silent server is probed after 15 s; if its machine is unreachable, the connection ends after 30
 s. With the system's default of two hours, a generation would wait for its deadline.
 """
 PROBE_LIMIT = 5.0
-"""Time limit of a whole probe as a multiple of its timeout, which each arriving piece renews."""
+"""Time limit of a whole probe, as a multiple of its timeout, which restarts with each read."""
 TOKEN_BYTES = 4000
 """Maximum number of bytes for each token of an answer: 20 alternatives take 2,000 bytes."""
 LONGEST_ANSWER = 16_000_000
-"""Maximum number of bytes of an answer, for any number of requested tokens."""
+"""Maximum number of bytes of an answer, even if `max_tokens` would allow a longer answer."""
 
 
 class NotServed(ModelUnavailable):
@@ -67,7 +67,7 @@ def shown_address(address: str) -> str:
 
 
 def answer_bytes(max_tokens: int) -> int:
-    """Return the limit of the number of bytes of an answer."""
+    """Return the maximum number of bytes of an answer with at most `max_tokens` tokens."""
     return min(bounded_http.BODY + max_tokens * TOKEN_BYTES, LONGEST_ANSWER)
 
 
@@ -112,7 +112,9 @@ class ConnectionHandle:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Close the connection after some seconds, since each piece renews the read timeout."""
+        """Close the connection after `seconds`, since each received piece restarts the read
+        timeout.
+        """
 
         def close() -> None:
             self.overdue = True
@@ -147,7 +149,7 @@ class ConnectionHandle:
                 hint="Correct the address, or permit it with `allow_redirects_to` in the registry.",
             )
         meter = bounded_http.Meter(self.server)
-        if response.request.method == "POST":  # other requests in between are short
+        if response.request.method == "POST":  # the answers of other requests are short
             meter = bounded_http.Meter(self.server, self._size, self._ends)
         bounded_http.limit_response(response, meter)
 

@@ -63,9 +63,9 @@ class Server:
     """A server of a group of equal servers.
 
     Attributes:
-        model: the latest model that was loaded.
+        model: the model of the last successful connection; None before.
         running: number of running requests.
-        turn: the number of the latest request, among the requests to all servers.
+        turn: the sequence number of the latest request, counted over all servers.
         error: the error for which the server is left out; None while it serves.
         again: the time at which a server that is left out is tried again.
         reported: True if it was reported that the server is left out.
@@ -85,7 +85,9 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, with the digest of the model, or the reason why the server is left out."""
+        """The address, followed by the digest of the model or the reason for leaving the server
+        out.
+        """
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -142,7 +144,10 @@ class Balanced:
 
     @property
     def state(self) -> str:
-        """The number of serving servers and the others' errors: "1 of 2 servers; http://b: ..."."""
+        """The number of serving servers, and the errors of other servers.
+
+        For example: "1 of 2 servers; http://b: ...".
+        """
         out = [server for server in self._servers if server.error is not None]
         serving = f"{len(self._servers) - len(out)} of " * bool(out)
         return "; ".join([f"{serving}{len(self._servers)} servers", *(s.found for s in out)])
@@ -157,7 +162,7 @@ class Balanced:
 
     @property
     def tools_refused(self) -> str:
-        """The message of a server that refused tools, which equal servers also refuse."""
+        """The message of a server that refused tools, or "". Equal servers refuse them too."""
         refused = (getattr(model, "tools_refused", "") for model in self._models)
         return next(filter(None, refused), "")
 
@@ -166,7 +171,7 @@ class Balanced:
         return self._use(lambda model: getattr(model, "continues_prefill", True))
 
     def report_to(self, notice: Callable[[str], None]) -> None:
-        """Call `notice` from now on for servers that are left out, or serve again."""
+        """Register `notice`, which is called if a server is left out, or serves again."""
         self._notice = notice
         for server in self._servers:
             self._report(server)
@@ -183,7 +188,7 @@ class Balanced:
         """Generate on the server with the least work, see `backend.Model.generate`.
 
         A server that fails before its answer begins is replaced by another server. If it fails
-        within its answer, a retryable error is raised, since `on_text` has received text.
+        after its answer began, a retryable error is raised, since `on_text` has received text.
 
         Raises:
             ModelUnavailable: no server is left.
@@ -196,7 +201,7 @@ class Balanced:
         for model in self._models:
             model.close()
 
-    # The next server
+    # Choosing the next server
 
     def _use(self, work: Callable[[Model], T]) -> T:
         """Return `work(model)`, trying the models of the servers until one succeeds."""
@@ -215,7 +220,7 @@ class Balanced:
             except GenerationFailed as exc:
                 if exc.retryable:
                     self._leave_out(server, exc)
-                raise  # the work may have had an effect, so that it is not repeated here
+                raise  # not repeated on another server, since `on_text` may have received text
             finally:
                 with self._lock:
                     server.running -= 1
@@ -228,7 +233,7 @@ class Balanced:
         If no server serves, servers that are left out are tried even before their pause is over.
 
         Args:
-            failed: the servers to which this request has been sent before.
+            failed: the servers that have failed for this request.
         """
         now = time.monotonic()
         with self._lock:
@@ -256,7 +261,7 @@ class Balanced:
             server.turn = 1 + max(s.turn for s in self._servers)
         return server
 
-    # Servers that are left out or serve again
+    # Leaving servers out, and using them again
 
     def _connect(self, server: Server) -> bool:
         """Load the model of a server again; return True if it serves the same model."""
@@ -281,12 +286,12 @@ class Balanced:
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
             if isinstance(error, NotServed) and not isinstance(server.error, NotServed):
-                server.reported = False  # waiting does not help
+                server.reported = False  # reported again, since waiting does not help
             server.error, server.again = error, time.monotonic() + PAUSE
         self._report(server)
 
     def _report(self, server: Server) -> None:
-        """Report that a server is left out, or serves again, unless that was reported."""
+        """Report that a server is left out or serves again, unless this has been reported."""
         if self._notice is None:
             return
         with self._lock:

@@ -1,8 +1,8 @@
-"""The actors of a job: started, watched, left out, and used again when they return.
+"""Start and watch the actors of a job, and use lost actors again when they return.
 
-An actor is lost if its process or its node dies. Ray starts it again as soon as a node has
-resources, and it loads its model again. So a job continues with fewer actors, and later with more
-actors.
+An actor is lost if its process or its node dies. Ray starts the actor again as soon as a node has
+resources, and the actor loads its model again. So a job continues with fewer actors, and later with
+more actors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.models.cluster.connection import TICK
 from harness.models.cluster.node import Assignment, NodeModel, Report
 
 FEWER_SECONDS = 30.0
-"""Seconds after which a job begins with the actors that have a node."""
+"""Seconds after which a job begins without the actors that still wait for a node."""
 NONE_SECONDS = 60.0
 """Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
@@ -31,20 +31,21 @@ seconds after the head is lost; the process has to store its work before.
 RETRY_SECONDS = 1.0
 """Interval in seconds at which a lost actor is tried again."""
 MOST_SLOTS = 64
-"""Limit of concurrent calls of an actor whose number of slots is not known before loading."""
+"""Limit of concurrent calls of an actor whose slots are known only after loading."""
 
 State = Literal["waiting", "loading", "ready", "gone", "left out"]
 
 
 @dataclass(slots=True)
 class Actor:
-    """A loaded model on a node.
+    """An actor of Ray, which loads a model on a node.
 
     Attributes:
         handle: the handle of the actor in Ray.
         state: "waiting" for a node, "loading", "ready", "gone" until it is started again, or "left
             out" until the end of the job.
-        free: the numbers of its unused slots.
+        report: the report on the loaded model; None before.
+        free: the numbers of unused slots.
     """
 
     handle: Any
@@ -54,7 +55,7 @@ class Actor:
 
     @property
     def name(self) -> str:
-        """The address of its node, for messages."""
+        """The address of the actor's node, for messages."""
         return self.report.node[0] if self.report else "?"
 
     def stop(self, call: int) -> None:
@@ -64,7 +65,7 @@ class Actor:
 
 
 class Actors:
-    """All actors of a job; its methods may be called by many threads.
+    """All actors of a job. Several threads may call the methods.
 
     Args:
         left_out: called with a line for each actor that is left out after the job has begun.
@@ -108,7 +109,7 @@ class Actors:
         return [actor for actor in self.all if actor.state == "ready"]
 
     def begin(self, check: Callable[[], None]) -> Report:
-        """Wait until the job can begin, and return the report that all loaded models share.
+        """Wait until the job can begin, and return the report on the model.
 
         The job can begin when all actors are ready, or after `FEWER_SECONDS`, when all actors with
         a node are ready.
@@ -156,7 +157,7 @@ class Actors:
             check: called while waiting; may raise an error.
 
         Raises:
-            ClusterUnavailable: no actor is ready, for `LOST_SECONDS`.
+            ClusterUnavailable: no actor has been ready for `LOST_SECONDS`.
         """
         check()
         with self._changed:
@@ -171,7 +172,8 @@ class Actors:
             yield actor, taken
         finally:
             with self._changed:
-                if actor.report is report:  # otherwise it has loaded again, with all slots free
+                # otherwise the actor has loaded its model again, and all slots are free
+                if actor.report is report:
                     actor.free.add(taken)
                 self._changed.notify_all()
 
@@ -199,7 +201,7 @@ class Actors:
             )
 
     def lose(self, actor: Actor) -> None:
-        """Leave an actor out until it answers again."""
+        """Mark an actor as lost; it is used again after it has loaded its model again."""
         with self._changed:
             if actor.state == "ready":
                 actor.state = "gone"
@@ -217,7 +219,7 @@ class Actors:
                 ray.kill(actor.handle, no_restart=True)
 
     def _start(self, actor: Actor) -> None:
-        """Request that an actor loads its model; an actor that waits for a node does it later."""
+        """Request that an actor loads its model, as soon as it has a node."""
         actor.state = "waiting"
         try:
             placed = actor.handle.placed.remote().future()

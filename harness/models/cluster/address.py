@@ -1,4 +1,4 @@
-"""Parse the place where a job runs: the address of a Ray cluster, and the part that is used."""
+"""The address of a Ray cluster, and the part of the cluster that a job uses."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Address:
     """The address of a Ray cluster.
 
     Attributes:
-        kind: the kind of address: "own" for a Ray that is started on this machine and stopped at
-            the end, "client" for the port of Ray's client server, "node" for the port of the head,
-            for a process on a node of the cluster.
+        kind: "own" for a Ray that is started on this machine and stopped at the end; "client"
+            for the port of Ray's client server; "node" for the port of the head, which a process
+            on a node of the cluster uses.
     """
 
     kind: Literal["own", "client", "node"]
@@ -65,7 +65,9 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
 
 
 def ray_data(on: str | None) -> str | None:
-    """Return the address of a pipeline of Ray Data, "" without an address; None for other values.
+    """Return the address in a value "ray-data://ADDRESS" of `--on`, or "" for "ray-data".
+
+    The result is None for any other value.
 
     Raises:
         UsageError: the text after "ray-data" is not an address.
@@ -85,7 +87,8 @@ class Placement:
         slots: number of concurrent generations of each model; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
-            None for `CPUS`, or for all CPUs of the smallest node if it has fewer.
+            None for
+            `CPUS` CPUs, or for all CPUs of the smallest node if it has fewer.
     """
 
     address: Address

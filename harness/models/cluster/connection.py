@@ -31,15 +31,15 @@ GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
 }
-"""The call that each kind of port answers immediately."""
+"""The gRPC method that a port of each kind answers immediately."""
 MAX_REASON = 400
-"""Maximum number of characters of a message of Ray."""
+"""Maximum number of characters of Ray's reason why it cannot connect."""
 ACCESS_HINT = (
     "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of the cluster "
     "(`ray get-auth-token` prints it on the head), here and on every node."
 )
 ENVIRONMENT = {
-    # After a lost connection, calls would start a Ray on this machine.
+    # Otherwise, calls after a lost connection would start a Ray on this machine.
     "RAY_ENABLE_AUTO_CONNECT": "0",
     # GPUs remain visible to tasks that do not reserve any; without the setting, Ray prints a tip.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -47,14 +47,14 @@ ENVIRONMENT = {
 }
 """Environment variables that Ray reads when it is imported, unless the user has set them."""
 PREFIX = "nanda-"
-"""Prefix of the name of a folder; short, since paths of its sockets are limited to 107 bytes."""
+"""Name prefix of Ray's temporary folder; short, since socket paths have at most 107 bytes."""
 _in_use = threading.Lock()
-"""The lock of the only connection that a process can have."""
+"""Held while this process has a connection, since a process can have only one."""
 T = TypeVar("T")
 TICK = 0.05
-"""Interval in seconds at which `check` is called."""
+"""Interval in seconds at which `wait_for` calls `check`."""
 MAX_SHOWN = 300
-"""Maximum number of characters of a message of Ray."""
+"""Maximum number of characters of a line that `last_line` returns."""
 
 
 class Connection:
@@ -117,7 +117,7 @@ class Connection:
         options: dict[str, Any] = {"address": str(self.address)}
         if self.address.kind == "own":
             self._folder = own_folder()
-            # Ray's default is 15, with which models would be slower than without Ray.
+            # Ray's default niceness of 15 would make models slower than without Ray.
             os.environ.setdefault("RAY_worker_niceness", "0")
             options = {
                 "address": "local",
@@ -129,7 +129,7 @@ class Connection:
         import ray
 
         options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-        # `ray.init` replaces the handler by one that exits
+        # `ray.init` replaces the handler by a handler that exits
         handler = signal.getsignal(signal.SIGTERM)
         try:
             try:
@@ -142,7 +142,7 @@ class Connection:
             raise
         except Exception as exc:
             hint = None
-            # Ray reports different versions of both sides as RuntimeError
+            # a RuntimeError reports different versions on both sides
             if isinstance(exc, RuntimeError):
                 hint = "Ray and Python must have the same versions here and on every node."
             reason = " ".join(str(exc).split())[:MAX_REASON]
@@ -192,14 +192,14 @@ def check_address(address: Address) -> None:
             elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 reason, hint = f"no Ray answers ({code.value[1]})", "Check host and port."
             else:
-                return  # the port answers; the request was empty
+                return  # the port answers, with an error about the empty request
         else:
             return
     raise ClusterUnavailable(reason, where=str(address), hint=hint)
 
 
 def _use_token() -> None:
-    """Use the token that `ray start --head` has stored for this user, unless a mode is set.
+    """Use the token that `ray start --head` stored for this user, unless RAY_AUTH_MODE is set.
 
     Ray's commands do the same, but its clients do not, and a head requires a token by default.
     """
@@ -215,7 +215,7 @@ def _use_token() -> None:
 
 
 def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math.inf) -> T:
-    """Return the result of `future`, calling `check` while waiting, which may raise.
+    """Wait for the result of `future`, and call `check` meanwhile, which may raise an error.
 
     Raises:
         TimeoutError: the future has no result within `seconds`.
@@ -227,13 +227,13 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
         try:
             return future.result(TICK)
         except TimeoutError:
-            if future.done():  # an exception of the work itself, with the same type
+            if future.done():  # the work itself raised a TimeoutError
                 return future.result()
             if time.monotonic() > end:
                 raise
 
 
 def last_line(exc: Exception) -> str:
-    """Return the message of an error, without the traceback of the node before it."""
+    """Return the last line of an error's message, which follows the traceback of a node."""
     lines = str(exc).strip().splitlines()
     return lines[-1][:MAX_SHOWN] if lines else type(exc).__name__

@@ -32,7 +32,7 @@ COUNT_SECONDS = 60.0
 GRACE = 10.0
 """Seconds after the deadline of a request until its actor counts as lost."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
-"""Variables that are not sent to nodes, which do not need them."""
+"""HARNESS_ variables that are not sent to nodes, since nodes do not need them."""
 
 
 class Rates:
@@ -69,7 +69,7 @@ class Rates:
 
 
 def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a name for each node: its address, with its id if several have the same address."""
+    """Return a name for each node: its address, and its id if several nodes share the address."""
     shared = Counter(address for address, _ in nodes)
     return {
         (address, node_id): address if shared[address] == 1 else f"{address} ({node_id[:6]})"
@@ -80,7 +80,7 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
 class ClusterModel:
     """A model with the slots of all actors; each generation is a call of an actor.
 
-    The text of a reply arrives as a whole.
+    `on_text` receives the text of a reply as a whole.
     """
 
     takes_tools = False
@@ -168,11 +168,13 @@ class ClusterModel:
 class RayExecutor:
     """An executor that loads each candidate on every actor; this process needs no weights.
 
-    It connects on first use; `close` stops its actors, and a Ray that it has started.
+    The executor connects to the cluster on first use. `close` ends the connection, and stops a Ray
+    that was started on this machine.
 
     Args:
         files: returns the entries of files in the registry.
-        make_backends: a function of a module, which is called on the nodes.
+        make_backends: makes the backends on a node. It must be a function of a module, since it is
+            pickled by name.
         notice: called with a line about the actors, and with a line for each actor that is left out
             later.
         check: called while waiting for the cluster; may raise an error.
@@ -234,7 +236,7 @@ class RayExecutor:
         self._connection.close()
 
     def _leave_out(self, node: Node) -> None:
-        """Do not start an actor for a lost node; Ray itself notices the loss later."""
+        """Remove a lost node from the nodes of the job; Ray itself notices the loss later."""
         room = self._connected()
         fewer = 0 if self._placement.actors else node.actors(room.cpus, self._placement.gpus)
         others = tuple(one for one in room.nodes if one != node)
@@ -257,7 +259,7 @@ def assignment(
     slots: int | None,
     threads: int,
 ) -> Assignment:
-    """Return the assignment of a node for a candidate, with its entries of `files`."""
+    """Return the assignment that is sent to a node for a candidate."""
     return Assignment(
         candidate,
         {file_id: files[file_id] for file_id in candidate.serve.files.values()},

@@ -26,7 +26,7 @@ from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
-"""Number of copies of a download for which a node needs space: the wheel, and its file."""
+"""Number of copies of a download for which a node needs space: the wheel and its content."""
 CPUS = 4
 """Default number of CPUs of an actor; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0
@@ -35,16 +35,16 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The data that is sent to a node: a serve entry with its files, without the other registry.
+    """The data that is sent to a node: a serve entry, and the registry's entries of its files.
 
     Attributes:
-        files: the entries of the files that the serve entry names.
-        code_root: the folder of the code on the driver; files below it are found in the folder of
-            the node.
+        files: the entries of the files that the serve entry names, by id.
+        code_root: the folder of the code on the driver. A file below this folder has the same
+            relative path on the node.
         environment: HARNESS_ variables of the driver; variables of the node take precedence.
-        make_backends: returns the backends of a node; pickled by name.
+        make_backends: makes the backends on a node; pickled by name.
         slots: number of concurrent generations; None for the slots of the entry.
-        threads: the number of CPUs that the actor uses.
+        threads: number of CPUs that the actor uses.
     """
 
     candidate: Candidate
@@ -84,7 +84,7 @@ class Report:
 
 
 def available(assignment: Assignment) -> Availability:
-    """Return whether this node could serve: files, backend, and space in the cache."""
+    """Return whether this node could serve: check files, backend, and space in the cache."""
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
@@ -103,14 +103,14 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load the model of an assignment in this process; errors as of `LocalExecutor.load`."""
+    """Load the model of an assignment in this process; raise the errors of `LocalExecutor.load`."""
     process.limit_cores(assignment.threads)
     backends = assignment.make_backends(_store(assignment))
     return LocalExecutor(backends).load(assignment.candidate, assignment.slots)
 
 
 class NodeModel:
-    """The model of an assignment, loaded on first use; its methods may be called by many threads.
+    """A thread-safe actor that loads the model of an assignment on first use.
 
     Errors of the harness are returned, since Ray would wrap a raised error.
     """
@@ -122,10 +122,10 @@ class NodeModel:
         self._stops: dict[int, threading.Event] = {}
 
     def placed(self) -> None:
-        """Return immediately: the actor has a node."""
+        """Do nothing; a call that returns shows that the actor has a node."""
 
     def load(self) -> Report | HarnessError:
-        """Load the model, and return the report on it."""
+        """Load the model; return a report on it, or the error."""
         import ray
 
         try:
@@ -145,7 +145,7 @@ class NodeModel:
             return exc
 
     def generate(self, call: int, request: Request) -> Reply | Exception:
-        """Answer a request; a reply that loops is stopped here.
+        """Generate a reply, and stop it if it loops; return an error instead of raising it.
 
         Args:
             call: identifies the call for `stop`.
@@ -159,7 +159,7 @@ class NodeModel:
             del self._stops[call]
 
     def stop(self, call: int) -> None:
-        """End a call of `generate`, which may not have begun."""
+        """End a call of `generate`, even if it has not begun."""
         self._stops.setdefault(call, threading.Event()).set()
 
     def count_tokens(self, request: Request) -> int | HarnessError | None:
@@ -177,7 +177,10 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Return the files of an assignment on this node, where the code may be in another folder."""
+    """Return the store of an assignment's files on this node.
+
+    The code may be in another folder than on the driver.
+    """
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
     files = {file_id: file.model_copy() for file_id, file in assignment.files.items()}
@@ -249,7 +252,7 @@ def probe_nodes(
     Args:
         where: the address of the cluster, for messages.
         check: called while waiting; may raise an error.
-        lost: called with each node that does not answer, which is ignored.
+        lost: called with each node that does not answer; the result ignores these nodes.
 
     Raises:
         ClusterUnavailable: a node does not have this version of the harness, or no node answers.
@@ -274,7 +277,7 @@ def probe_nodes(
     answers = {node: answer for node, answer in found.items() if isinstance(answer, Availability)}
     if not answers:
         raise ClusterUnavailable("no node answers", where=where, hint="See `ray status` there.")
-    if len({*answers.values()}) == 1:  # as on one machine
+    if len({*answers.values()}) == 1:  # for example, if all nodes are on one machine
         return next(iter(answers.values()))
     reasons = {node: one.reason for node, one in answers.items() if not one.available}
     if reasons:
@@ -283,7 +286,7 @@ def probe_nodes(
 
 
 def _answer(future: Any, check: Callable[[], None]) -> Availability | str | None:
-    """Return the answer of a node, the reason why it cannot work, or None if it is lost."""
+    """Return a node's answer, or the reason why the node cannot work, or None if it is lost."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
@@ -304,7 +307,7 @@ def _listed(by_node: dict[Node, str]) -> str:
 
 
 def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:
-    """Return the task of the probe, a nested function, which Ray sends with its code."""
+    """Return the function that probes a node; Ray sends a nested function with its code."""
     version = __version__
 
     def examine() -> str | tuple[bool, str, bool]:

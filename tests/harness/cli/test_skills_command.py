@@ -62,7 +62,7 @@ def test_name_shows_origin_fields_and_problems(app, tmp_path):
         f"from       {theirs}",
         "called by  users and models",
         "metadata   version: 1.0",
-        f"/pdf ({mine}) is not loaded: the name belongs to the one from {theirs}",
+        f"/pdf ({mine}) is not loaded: the skill from {theirs} has the same name",
     ]
     assert outcome.data["skills"][0]["owner"] == "project"
     assert "problem: unknown field 'x'" in app.dispatch("/skills /commit").result.text

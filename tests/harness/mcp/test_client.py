@@ -364,7 +364,7 @@ def test_names_that_models_take(make: Make) -> None:
         "bad___",
         "bad____",
     ]
-    assert "its tool a_b has the name of another one" in server.problem
+    assert "its tool a_b has the name of another tool" in server.problem
     assert "its tool huge is too large" in server.problem
     assert "its tool tasks requires tasks of the protocol" in server.problem
 

@@ -83,9 +83,13 @@ def test_a_summary_has_its_own_form() -> None:
 
 
 def test_a_result_of_another_form_is_a_fault_of_the_skill() -> None:
-    with pytest.raises(SkillFailed, match="/table has a result that is not its `output`"):
+    with pytest.raises(
+        SkillFailed, match="/table returned a result that does not match its `output`"
+    ):
         content("list", {"rows": 3})
-    with pytest.raises(SkillFailed, match="/table has a summary that is not its `output_summary`"):
+    with pytest.raises(
+        SkillFailed, match="/table returned a summary that does not match its `output_summary`"
+    ):
         content("list", summary={"count": "x"})
 
 

@@ -287,7 +287,7 @@ def test_name_of_the_project_comes_first(tmp_path):
     skill(tmp_path / "skills" / "greet")
     source = skill(tmp_path / "source" / "greet")
     said = fake_app(tmp_path).dispatch(f"/skills add {source}").result.text
-    assert f"It is not loaded here: the name belongs to the one from {tmp_path / 'skills'}" in said
+    assert f"It is not loaded here: the skill from {tmp_path / 'skills'}" in said
 
 
 def test_removed_skill_is_gone(tmp_path):
