@@ -110,8 +110,8 @@ class RunStarted:
     Attributes:
         id: the number of the run in `/logs`, or None if the log cannot be written.
         skill, subcommand: the called command; the subcommand may be "".
-        door: the frontend of the run: "one-shot", "repl", "model" for a call by the model, "mcp" for
-            another agent, "acp" for an editor, or "test".
+        door: the frontend of the run: "one-shot", "repl", "model" for a call by the model, "mcp"
+            for another agent, "acp" for an editor, or "test".
         started: the time of the start, in UTC.
     """
 
