@@ -346,7 +346,7 @@ def test_locked_database_can_be_read_only(
     db.rollback()
 
 
-def m013_later(db: sqlite3.Connection) -> None:
+def m999_later(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
 
 
@@ -354,7 +354,7 @@ def test_locked_database_cannot_be_migrated(
     db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "MIGRATIONS", (*MIGRATIONS, m013_later))
+    monkeypatch.setattr(connection, "MIGRATIONS", (*MIGRATIONS, m999_later))
     db.execute("BEGIN IMMEDIATE")
     with (
         pytest.raises(OutputError, match="database is locked"),
