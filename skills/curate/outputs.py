@@ -199,6 +199,15 @@ class Agreed(Output):
     alpha: Alpha
 
 
+class AgreedPassages(Output):
+    """The agreement of reviewers in the passages of a move."""
+
+    what: str = Field(description="'All moves', or the label of a move")
+    papers: int = Field(description="number of papers in which a reviewer has a passage")
+    f1: float | None = Field(description="F1 of the words in the passages of two reviewers")
+    alpha: float | None = Field(description="Krippendorff's unitizing alpha of the passages")
+
+
 class Agreement(Output):
     """The agreement of the reviewers of a gold table."""
 
@@ -208,6 +217,7 @@ class Agreement(Output):
     disputed: int
     waiting: int
     agreement: list[Agreed] = Field(description="the agreement in each judgement")
+    passages: list[AgreedPassages] = Field(description="the agreement in the passages of moves")
 
 
 class CurateSummary(RootModel[Curation | Reviewed | Agreement]):

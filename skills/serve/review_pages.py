@@ -21,6 +21,7 @@ from skills.curate.review.disagreement import (
     decided_by_each,
     dispute_at,
     outline,
+    passage_agreement,
     rated,
 )
 from skills.nanda.marked_sentences import marked
@@ -260,6 +261,7 @@ def _agreement(participants: Participants, request: Request) -> Response:
             reviewers=sorted({name or "(no name)" for one in decided for name in one}),
             counts=desk.counts(),
             rows=agreement(decided, desk.framework),
+            passages=passage_agreement(desk.papers, desk.log, desk.framework),
         )
 
 

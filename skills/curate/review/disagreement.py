@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from harness.errors import UsageError
 from skills.curate.items import Item
-from skills.curate.outputs import Agreed
+from skills.curate.outputs import Agreed, AgreedPassages
 from skills.curate.review.candidates import Candidates
 from skills.curate.review.decision_log import Decision, ReviewLog, Spans, by_reviewer
+from skills.curate.review.form import anchors_in
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import Framework, Move
 from skills.reporting.annotation_view import Piece, word_diff
 from skills.reporting.outputs import Share
-from skills.reporting.statistics import alpha, paired_kappa
+from skills.reporting.statistics import alpha, paired_kappa, rounded
 
 Choice = int | str
 """The choice for a move: the index of the reviewer whose text is used, or another text."""
 By = Mapping[str, Decision]
 """The decision of each reviewer on a paper."""
+Unit = tuple[int, int]
+"""The start and the end of a passage."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +197,139 @@ def _agreed(
         kappa=paired_kappa([(values[0], values[1]) for values in valid]),
         alpha=alpha(table),
     )
+
+
+@dataclass(slots=True)
+class _Passages:
+    """The passages of a move in several papers, for two reviewers each.
+
+    The abstracts are the parts of one text, in which passages are given by their ends.
+
+    Attributes:
+        units: the passages of the first and of the second reviewer, in order.
+        common, words: number of words in the passages of both reviewers, and the sum of the words
+            in the passages of each.
+    """
+
+    units: tuple[list[Unit], list[Unit]] = field(default_factory=lambda: ([], []))
+    common: int = 0
+    words: int = 0
+    papers: int = 0
+
+    def add(self, abstract: str, sides: Sequence[Spans], start: int) -> None:
+        """Add the passages of a paper whose abstract begins at `start` of the text."""
+        merged = [_merged(spans) for spans in sides]
+        for own, found in zip(self.units, merged, strict=True):
+            own += [(begin + start, end + start) for begin, end in found]
+        places = [
+            {
+                word.start()
+                for word in _WORD.finditer(abstract)
+                if any(begin < word.end() and word.start() < end for begin, end in found)
+            }
+            for found in merged
+        ]
+        self.common += len(places[0] & places[1])
+        self.words += sum(map(len, places))
+        self.papers += any(merged)
+
+
+def passage_agreement(
+    papers: Candidates, log: ReviewLog, framework: Framework
+) -> list[AgreedPassages]:
+    """Return the agreement in the passages of all moves, then of each move.
+
+    Of each paper, the first two reviewers who accepted moves are compared, in the order of their
+    names. The passages are those that a reviewer selected, or else those of the annotation for an
+    unedited move, or else the sentences that share the words of the move.
+    """
+    found = {name: _Passages() for name in framework.names}
+    length = 0
+    for item in papers.known(log.known()):
+        by = by_reviewer(log.decisions(item))
+        accepted = [one for _, one in sorted(by.items()) if one.what == "accept"][:2]
+        if len(accepted) < 2:
+            continue
+        anchors = [anchors_in(item, framework, one.moves, one.anchors) for one in accepted]
+        for name, passages in found.items():
+            sides = [one[name]["spans"] if name in one else [] for one in anchors]
+            passages.add(item.paper.abstract, sides, length)
+        length += len(item.paper.abstract)
+    figures = {name: disagreements(one.units, length) for name, one in found.items()}
+    labels = {"All moves": framework.names, **{one.label: [one.name] for one in framework.moves}}
+    rows = []
+    for label, names in labels.items():
+        words = sum(found[name].words for name in names)
+        common = sum(found[name].common for name in names)
+        observed, expected = (sum(figures[name][at] for name in names) for at in (0, 1))
+        rows.append(
+            AgreedPassages(
+                what=label,
+                papers=max(found[name].papers for name in names),
+                f1=rounded(2 * common / words if words else None),
+                alpha=rounded(1 - observed / expected if expected else None),
+            )
+        )
+    return rows
+
+
+def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[float, float]:
+    """Return the observed and the expected disagreement of observers who unitize a text.
+
+    Alpha is 1 - observed / expected (Krippendorff 1995, "On the Reliability of Unitizing Continuous
+    Data"). The distance of two units that overlap is the sum of the squared differences of their
+    ends; that of a unit and a gap that contains it is its squared length. The expected disagreement
+    is that of units and gaps with the same lengths at all places.
+
+    Args:
+        observers: the units of each observer in order, which do not overlap.
+    """
+    if not any(observers):
+        return 0.0, 0.0
+    count = len(observers)
+    pairs = itertools.combinations(observers, 2)
+    distances = sum(_distance(one, other) + _alone(other, one) for one, other in pairs)
+    observed = 2 * distances / (count * (count - 1) * length**2)
+    units = [end - begin for own in observers for begin, end in own]
+    edges = ([0, *itertools.chain(*own), length] for own in observers)
+    gaps = sorted(end - begin for own in edges for begin, end in zip(*[iter(own)] * 2, strict=True))
+    sums = [0, *itertools.accumulate(gaps)]
+    expected = 0.0
+    for unit in units:
+        first = bisect.bisect_left(gaps, unit)
+        places = sums[-1] - sums[first] - (unit - 1) * (len(gaps) - first)
+        expected += (len(units) - 1) / 3 * (2 * unit**3 - 3 * unit**2 + unit) + unit**2 * places
+    total = count * length
+    pairs_of_places = total * (total - 1) - sum(unit * (unit - 1) for unit in units)
+    return observed, 2 / length * expected / pairs_of_places
+
+
+def _distance(one: Sequence[Unit], other: Sequence[Unit]) -> int:
+    """Return the distances of the units of `one` from overlapping units and from gaps."""
+    found = 0
+    for begin, end in one:
+        near = _overlapping(begin, end, other)
+        found += sum((begin - first) ** 2 + (end - last) ** 2 for first, last in near)
+        found += (end - begin) ** 2 * (not near)
+    return found
+
+
+def _alone(one: Sequence[Unit], other: Sequence[Unit]) -> int:
+    """Return the distances of the units of `one` from gaps alone."""
+    return sum((end - begin) ** 2 for begin, end in one if not _overlapping(begin, end, other))
+
+
+def _overlapping(begin: int, end: int, units: Sequence[Unit]) -> Sequence[Unit]:
+    first = bisect.bisect_right(units, begin, key=lambda unit: unit[1])
+    return units[first : bisect.bisect_left(units, end, key=lambda unit: unit[0])]
+
+
+def _merged(spans: Spans) -> list[Unit]:
+    """Return spans in order, with overlapping and adjacent spans joined."""
+    found: list[Unit] = []
+    for begin, end in sorted(map(tuple, spans)):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found

@@ -79,12 +79,9 @@ def sheet_of(
         moves: the texts of the moves, with the reviewer's edits.
         selected: the passages that the reviewer selected, by move.
     """
-    abstract = item.paper.abstract
-    stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
-    entry = item.entry
-    stored = _unchanged(item, moves, entry.anchors if entry else None)
-    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
-    anchors = read_anchors(abstract, stated, stored)
+    abstract, entry = item.paper.abstract, item.entry
+    anchors = anchors_in(item, framework, moves, selected)
+    stated = {name: moves[name] for name in anchors}
     checks = check(abstract, stated, anchors)
     confidence = _unchanged(item, moves, entry.confidence if entry else None)
     given = _unchanged(item, moves, entry.suggestions if entry else None)
@@ -112,6 +109,20 @@ def sheet_of(
         for number, move in enumerate(framework.moves, start=1)
     )
     return Sheet(item.paper, marked(abstract, anchors), views)
+
+
+def anchors_in(
+    item: Item, framework: Framework, moves: Mapping[str, str], selected: Mapping[str, Spans]
+) -> dict[str, Anchor]:
+    """Return the anchors of the stated moves: selected, stored with an unedited move, or lexical.
+
+    Args:
+        moves, selected: as for `sheet_of`.
+    """
+    stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
+    stored = _unchanged(item, moves, item.entry.anchors if item.entry else None)
+    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
+    return read_anchors(item.paper.abstract, stated, stored)
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from skills.corpus.tables.columns import Columns
 from skills.curate.outputs import Agreement, Reviewed
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.decision_log import ReviewLog
-from skills.curate.review.disagreement import agreement, rated
+from skills.curate.review.disagreement import agreement, passage_agreement, rated
 from skills.curate.review.reviewer import Desk, Queue, highlights_in, name_lock
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
@@ -98,7 +98,7 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
         f"{counts['disputed']} disputed, {counts['waiting']} wait for a second reviewer"
     )
     rows = [(one.what, one.judged, one.same, one.kappa, one.alpha) for one in found]
-    header = ("judged", "whether", "alike", "kappa", "alpha")
+    header: tuple[str, ...] = ("judged", "whether", "alike", "kappa", "alpha")
     summary = Agreement(
         gold=str(target),
         reviewers=sorted({name for one in decided for name in one}),
@@ -106,8 +106,13 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
         disputed=counts["disputed"],
         waiting=counts["waiting"],
         agreement=found,
+        passages=passage_agreement(desk.papers, desk.log, desk.framework),
     )
     shown = table(header, rows) if decided else "--double 20% gives papers to two reviewers."
+    if any(one.papers for one in summary.passages):
+        of_passages = [(one.what, one.papers, one.f1, one.alpha) for one in summary.passages]
+        header = ("passages", "papers", "F1 of words", "unitizing alpha")
+        shown += f"\n\n{table(header, of_passages)}"
     return _shown(call, desk, f"{head}\n\n{shown}", summary)
 
 

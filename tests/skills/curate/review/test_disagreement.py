@@ -14,7 +14,14 @@ from reviewing import MOVES, Workspace, row
 from harness.errors import UsageError
 from harness.testing import fake_app
 from skills.curate.plugin import Curate
-from skills.curate.review.disagreement import agreement, dispute_at, outline, rated
+from skills.curate.review.disagreement import (
+    agreement,
+    disagreements,
+    dispute_at,
+    outline,
+    passage_agreement,
+    rated,
+)
 from skills.curate.review.review_command import show_agreement
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import nanda
@@ -123,6 +130,51 @@ def test_the_command(tmp_path: Path) -> None:
     app = fake_app(tmp_path)
     app.dispatch(f"/curate {workspace.agent} --agreement --review save to {workspace.gold}")
     assert "2 papers with two decisions" in app.screen.err.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_published_example_of_unitizing_alpha() -> None:
+    """Krippendorff (2004), Content Analysis, p. 254: 150 to 450, two observers, categories c, k."""
+
+    def units(*given: tuple[int, int]) -> list[tuple[int, int]]:
+        return [(begin - 150, begin - 150 + length) for begin, length in given]
+
+    c = disagreements(
+        [units((225, 70), (370, 30)), units((220, 80), (355, 20), (400, 20))], length=300
+    )
+    k = disagreements([units((180, 60), (300, 50))] * 2, length=300)
+    assert c == (pytest.approx(0.0144, abs=5e-5), pytest.approx(0.0532, abs=5e-5))
+    assert k == (0, pytest.approx(0.0490, abs=5e-5))
+    assert 1 - c[0] / c[1] == pytest.approx(0.7286, abs=5e-5)
+    assert 1 - (c[0] + k[0]) / (c[1] + k[1]) == pytest.approx(0.8591, abs=5e-4)
+    assert disagreements([[], []], 10) == (0, 0)
+    with_gap = disagreements([[(2, 4)], []], 10)  # the whole unit is in a gap
+    assert with_gap[0] == 2 * 2**2 / (2 * 10**2)
+
+
+def test_passages_are_compared(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.annotations(row(1), row(2))
+    ada, bo = (workspace.desk(name, double=1.0) for name in ("ada", "bo"))
+    abstract = ada.papers.items[0].paper.abstract
+    claim = [0, len("Plans of agents break in many ways.")]
+    for one, spans in ((ada, [claim]), (bo, [[0, len("Plans of agents")], [6, 15]])):
+        for at in range(2):
+            one.next()
+            one.anchor(at, "claim", spans)
+            one.anchor(at, "scope", [[abstract.index("On PlanBench"), len(abstract)]])
+            one.edit(at, "novelty", "Not stated.")
+            one.accept(at)
+    found = {one.what: one for one in passage_agreement(ada.papers, bo.log, ada.framework)}
+    # bo's passages overlap, and are three of the seven words of ada's passage.
+    assert (found["Claim"].papers, found["Claim"].f1) == (2, pytest.approx(2 * 3 / 10))
+    assert 0 < found["Claim"].alpha < 1
+    assert (found["Scope"].f1, found["Scope"].alpha) == (1, 1)
+    assert (found["Novelty"].papers, found["Novelty"].f1, found["Novelty"].alpha) == (0, None, None)
+    assert found["Claim"].f1 < found["All moves"].f1 < 1
+    result: Any = show_agreement(workspace.call(), workspace.agent, workspace.gold)
+    check_output(Curate(), "", result)
+    assert "unitizing alpha" in result.text
+    assert [one["what"] for one in result.summary["passages"]] == list(found)
 
 
 @pytest.fixture
