@@ -1,4 +1,8 @@
-"""Complete the rows of papers with facts that sources state, and record the lookups."""
+"""Complete the stored facts of papers with the answers of sources, and record the lookups.
+
+A source is a service such as Crossref or PubMed. A fact is a date, a venue, a number of
+citations, a retraction or an identifier.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from skills.corpus.records import SOURCE_NAMES, Found
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
-"""The kind of identifier of a title, which takes the place of an identifier."""
+"""Key of the title in the mappings of identifiers that `due` yields."""
 
 COLUMNS = {
     "doi": "NOT EXISTS (SELECT 1 FROM identifiers WHERE paper_id = papers.id AND kind = 'doi')",
@@ -27,16 +31,20 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""For each fact that a source may state, the condition under which a paper lacks it."""
+"""For each fact that a source may state, the SQL condition that a paper lacks the fact."""
 TEXTS = ("title", "authors", "published")
-"""Columns that are completed from other rows of the same paper."""
+"""Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
-    """Add the facts that a source states to a row of papers, and return the names of new facts.
+    """Store new facts about a paper, and return their names.
 
-    Known facts are kept, except the number of citations; a retraction is never withdrawn. New
-    identifiers may merge the row with other rows.
+    A known fact is not replaced, except the number of citations and a `retracted` of 0, which may
+    become 1. A new identifier may merge the row with other rows of the same paper.
+
+    Args:
+        paper_id: the id of a row of `papers`.
+        found: the facts that a source states.
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
@@ -55,7 +63,12 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
 
 
 def remember(db: sqlite3.Connection, of: Of, row_id: int, source: str, *, found: bool) -> None:
-    """Record that a row was looked up at a source."""
+    """Record that a row of `papers` or `awaited` was looked up at a source.
+
+    Args:
+        of: the table that contains the row.
+        found: True if the source knows the paper.
+    """
     with transaction(db):
         db.execute(
             "INSERT INTO lookups (of, row_id, source, found, looked_up_at) VALUES (?, ?, ?, ?, ?)"
@@ -73,15 +86,17 @@ def due(
     *,
     by_title: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the papers to look up at a source, with their identifiers.
+    """Yield the row id and the identifiers of each paper to look up at a source.
 
-    These papers lack a fact that the source may state, and were not looked up there.
+    A paper is due if it was not looked up at the source since the time `since`, and it either lacks
+    one of the facts or was looked up before.
 
     Args:
-        states: the facts that the source may state.
-        since: a time as stored in the tables. A paper that was last looked up earlier is due again,
-            even if no fact is missing.
-        by_title: True if the title replaces a missing identifier.
+        source: the name of the source.
+        states: the facts that the source may state; names in `COLUMNS`.
+        since: a time in the format of `rows.now`.
+        by_title: True if the source finds papers by title. A paper without identifiers is then
+            yielded with its title under the key `TITLE`.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
@@ -98,7 +113,7 @@ def due(
 
 
 def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
-    """Return the facts that sources state about a paper."""
+    """Return the facts that were looked up for a paper, with the day of each lookup."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
@@ -110,7 +125,10 @@ def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
 
 
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return identifiers and venue of each paper, under their names in `Paper.source`."""
+    """Return the identifiers and the venue of each paper, by row id.
+
+    The names are the names that `Paper.source` uses.
+    """
     wanted = json.dumps(list(paper_ids))
     stated: dict[int, dict[str, str]] = {}
     rows: list[Any] = db.execute(
@@ -119,7 +137,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # other kinds are items in Zotero
+        if name := SOURCE_NAMES.get(row["kind"]):  # the other kind is the key of a Zotero item
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
@@ -131,7 +149,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
 
 
 def _columns(row: Row, found: Found) -> dict[str, Any]:
-    """Return the columns that change, with their values."""
+    """Return the new values of the columns of `papers` that change."""
     paper = found.paper
     texts = {
         "title": found.title,
@@ -154,9 +172,10 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return `stated_of` the rows, completed from other rows of the same papers.
+    """Return `stated_of` these rows, completed with the facts of other rows of the same papers.
 
-    The facts of the row itself take precedence, then the facts of the first rows.
+    Merged rows also get the facts `TEXTS`. The facts of a row itself take precedence, then the
+    facts of the row with the lowest id.
     """
     wanted = list(paper_ids)
     merged = db.execute(

@@ -17,9 +17,9 @@ from skills.corpus.db.schema import MIGRATIONS
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
-"""Timeout for the transaction of another process."""
+"""Seconds to wait for a transaction of another process."""
 _FIRST = "m001_papers"
-"""The name of the first migration in every corpus from before 0.1.0."""
+"""The first migration of every corpus that was created by a version before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
 _UNUSABLE_HINT = (
     "Is another process writing to it, is its disk full, or do you lack write permission for it or "
@@ -28,38 +28,40 @@ _UNUSABLE_HINT = (
 
 
 def default_path(settings: Settings) -> Path:
-    """Return the path of the corpus without `--db`: beside the run log, not in the cache."""
+    """Return the path of the corpus that is used without `--db`, in the folder of the run log."""
     return settings.data_dir / NAME
 
 
 def database(call: Call) -> Path:
-    """Return the path of the corpus for a run: `--db`, or else the user's own corpus."""
+    """Return the path of the corpus that a run uses: `--db` or the default path."""
     return call.options.db or default_path(call.settings)
 
 
 def locks(path: Path) -> Path:
-    """Return the folder for the locks of jobs on a corpus: beside it, for all its users."""
+    """Return the folder of the job locks of a corpus, which is in the folder of the corpus."""
     return path.with_name(f".{path.name}.jobs")
 
 
 @contextlib.contextmanager
 def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the database at `path`, create or migrate it if needed, and close it at the end.
+    """Open the corpus at `path`, and close it after the block.
+
+    The file is created if it does not exist, and migrated if its schema is old.
 
     Args:
         must_exist: raise an error if the file does not exist, for commands that only read.
 
     Raises:
-        InputError: the file is missing although it must exist, is damaged, is not a corpus
-            database, or was created by a newer version or by a version before 0.1.0; it is
-            unchanged.
-        OutputError: the file cannot be created or written: it is a folder, permission is denied,
-            the disk is full, or another process blocks it for `BUSY_SECONDS`. Such errors are also
-            raised within the block.
+        InputError: the file does not exist although `must_exist` is set, is damaged, is not a
+            corpus, or was created by a newer version or by a version before 0.1.0. The file is not
+            changed.
+        OutputError: the file cannot be created or written: `path` is a folder, permission is
+            denied, the disk is full, or another process blocked the file for `BUSY_SECONDS`. The
+            block raises the same error if a later statement fails for one of these reasons.
     """
     if path.is_dir():
         raise OutputError(
-            "is a folder, from which a corpus is only read",
+            "is a folder of parts, which can be read but not written",
             where=str(path),
             hint=f"`/corpus add {path} --db corpus.db` copies its parts to a database, and --db "
             "selects it.",
@@ -84,10 +86,10 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Run the block as a transaction; a nested block is part of the outer transaction.
+    """Run the block as a transaction. A nested block joins the outer transaction.
 
-    The write lock is acquired at the beginning: a transaction that begins with a read cannot wait
-    for it.
+    The transaction acquires the write lock when it begins. SQLite does not wait for the lock if a
+    transaction begins with a read and writes later.
     """
     if db.in_transaction:
         yield
@@ -104,17 +106,17 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _refuse_foreign(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
-    # Safe if the process is killed; in a power failure, the last rows may be lost.
+    # A killed process loses nothing; after a power failure, the last rows may be missing.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.row_factory = sqlite3.Row
-    # No implicit transactions, since `transaction` could not begin a transaction within one.
+    # sqlite3 must not begin transactions implicitly: `transaction` issues its own BEGIN.
     connection.isolation_level = None
     migrate(connection, MIGRATIONS)
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise InputError for a database of another program or version, without writing to it."""
+    """Raise InputError if another program or an incompatible version created the database."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return
@@ -143,13 +145,13 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Translate errors of the file or its disk; errors of statements pass through."""
+    """Translate errors of the file or the disk; errors of SQL statements are not caught."""
     try:
         yield
     except sqlite3.OperationalError as exc:
         if is_interrupted(exc):
             raise KeyboardInterrupt from exc
-        code = getattr(exc, "sqlite_errorcode", None)  # None for a text that is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # missing if a text is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             if found := (str(exc) if code is None else damage.find(path)):
                 raise damage.error(path, found) from exc
@@ -158,18 +160,23 @@ def _translated(path: Path) -> Iterator[None]:
             f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
         ) from exc
     except sqlite3.DatabaseError as exc:
-        if type(exc) is not sqlite3.DatabaseError:  # subclasses are errors of statements
+        if type(exc) is not sqlite3.DatabaseError:  # a subclass: an error in an SQL statement
             raise
         raise damage.error(path, str(exc)) from exc
 
 
 def open_temporary(*schema: str) -> sqlite3.Connection:
-    """Return a new database with these tables, which is deleted when it is closed.
+    """Return a new temporary database, which SQLite deletes when it is closed.
 
-    SQLite keeps a database without a name in memory until its cache is full, and then in a file in
-    $SQLITE_TMPDIR, /var/tmp or /tmp. Transactions are disabled, since they take time. Any thread
-    may close the database, for the garbage collector. `execute` raises an OutputError if the file
-    cannot be written.
+    SQLite keeps the database in memory until its cache is full, and then in a file in
+    $SQLITE_TMPDIR, /var/tmp or /tmp. The journal is off, for speed, so that nothing can be rolled
+    back. Any thread may close the connection, since the garbage collector may run in any thread.
+
+    Args:
+        schema: SQL statements that create the tables.
+
+    Raises:
+        OutputError: the file cannot be written; `execute` may also raise it later.
     """
     db = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Temporary)
     db.execute("PRAGMA journal_mode = OFF")
@@ -186,5 +193,5 @@ class _Temporary(sqlite3.Connection):
         except sqlite3.OperationalError as exc:
             raise OutputError(
                 f"a temporary file cannot be written: {exc}",
-                hint="The environment variable SQLITE_TMPDIR names a folder with more space.",
+                hint="The environment variable SQLITE_TMPDIR selects another folder for it.",
             ) from exc

@@ -1,4 +1,4 @@
-"""Detect a damaged database, and set it aside without deleting it."""
+"""Detect damage of a corpus database, and rename a damaged database."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "calibrations": {"thresholds": stored_json},
     "measures": {"measured": stored_json},
 }
-"""The functions that read the columns with JSON, by table and column."""
+"""For each table and column with JSON, the function that commands read its values with."""
 COMPANIONS = ("", "-wal", "-shm")
-"""Suffixes of the files of a database; SQLite finds them by the name of the first file."""
+"""Suffixes of the files of an SQLite database: the database, its log and its shared memory."""
 
 
 def find(path: Path) -> str:
-    """Return a description of the damage of a file, or ""; the file is not changed.
+    """Return a description of the first damage in a database, or "" if there is none.
 
-    SQLite checks the structure. In addition, the stored texts are read as commands read them.
+    SQLite checks the structure of the file; then every stored value is read as commands read it.
+    The file is not changed.
 
     Raises:
         OutputError: the file cannot be read now: another process blocks it, or permission is
@@ -39,7 +40,7 @@ def find(path: Path) -> str:
             _read_all(db)
             return ""
     except sqlite3.OperationalError as exc:
-        code = getattr(exc, "sqlite_errorcode", None)  # None for a text that is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # missing if a text is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             return str(exc)
         raise OutputError(
@@ -53,17 +54,19 @@ def find(path: Path) -> str:
 
 
 def refuse(connection: sqlite3.Connection, path: Path) -> None:
-    """Check the structure of an open database before results of long work are stored in it.
+    """Raise an error if the structure of an open database is damaged.
+
+    Jobs call this function before long work, since its results could not be stored.
 
     Raises:
-        InputError: the database is damaged; it was not changed.
+        InputError: the database is damaged; it is not changed.
     """
     if found := _check(connection, "quick_check"):  # about 7 ms per MB
         raise error(path, found)
 
 
 def error(path: Path, found: str) -> InputError:
-    """Return the error for a file with damage that `find` has found."""
+    """Return an InputError for a damaged file, with the description that `find` returned."""
     return InputError(
         f"is not a corpus database, or damaged: {found}",
         where=str(path),
@@ -92,9 +95,9 @@ def set_aside(path: Path) -> tuple[Path, str]:
     found = find(path)
     if not found:
         raise UsageError(
-            "is not damaged: SQLite finds nothing wrong with it, and all of it can be read",
+            "is not damaged: SQLite finds no fault, and every stored value can be read",
             where=str(path),
-            hint="`/corpus verify` checks that annotations match their keys, which are digests.",
+            hint="`/corpus verify` checks that annotations match their content keys.",
         )
     number = 1
     while any(_aside(path, number, suffix).exists() for suffix in COMPANIONS):
@@ -113,15 +116,15 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection, pragma: str) -> str:
-    """Return the first fault that a check of SQLite finds, or ""."""
+    """Return the first fault that a check by SQLite finds, or ""."""
     (found,) = db.execute(f"PRAGMA {pragma}(1)").fetchone()
     return "" if found == "ok" else " ".join(str(found).split())
 
 
 def _read_all(db: sqlite3.Connection) -> None:
-    """Raise an error for a text that is not UTF-8, or a stored value that cannot be read."""
+    """Raise an error if a stored text is not UTF-8, or a stored JSON value cannot be read."""
     db.row_factory = sqlite3.Row
-    # The other tables belong to full-text indexes, which contain no text.
+    # Full-text tables are omitted: they store no text of their own.
     tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()
     for (table,) in tables:
         readers = STORED.get(table, {})

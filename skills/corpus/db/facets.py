@@ -1,9 +1,9 @@
-"""Name the facets of papers and moves, and encode them as words of the full-text index.
+"""Encode the facets of papers and moves as words of the full-text index.
 
-Since the facets are indexed together with the text, a single pass of the index finds the moves that
-contain a word and, for example, are methods of 2024; joining every matching move to its paper takes
-twenty times as long. The words are chosen so that no text contains them and no stemmer changes
-them.
+A facet is a property to filter by: move, year or category. Each move is indexed with its text and
+the words of its facets, so that one full-text query finds, for example, the methods of 2024 that
+contain a word; a join of every matching move with its paper takes twenty times as long. No text
+contains these words, and no stemmer changes them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from skills.nanda.paper import Paper
 Kind = Literal["move", "year", "category"]
 
 UNKNOWN = "unknown"
-"""The value of an unknown year or category."""
+"""The facet value of a paper without a year or a category."""
 STATED, UNSTATED = "stated", "not stated"
-"""The values of the facet of a move, whose name begins with `MOVE`."""
+"""The two values of each facet `MOVE` + name of the move."""
 MOVE = "move."
 ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
 """The values of the facet "state"."""
@@ -28,9 +28,9 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 
 def word(kind: Kind, value: object) -> str:
-    """Return the word for a value of a facet: letters and digits, different for each value.
+    """Return the index word of a facet value, which consists of letters and digits.
 
-    The word for an unknown year is "".
+    Different values have different words. The value of an unknown year is "".
     """
     folded = str(value).casefold()
     plain = (c if c in "abcdefghijklmnopqrstuvwxy0123456789" else f"z{ord(c):x}z" for c in folded)
@@ -38,20 +38,21 @@ def word(kind: Kind, value: object) -> str:
 
 
 def words(move: str, paper: Paper) -> str:
-    """Return the words of a move of a paper's annotation."""
+    """Return the facet words of a move in an annotation of `paper`."""
     return f"{word('move', move)} {paper_words(paper.year, paper.categories)}"
 
 
 def paper_words(year: int | None, of: str) -> str:
-    """Return the words of a paper of this year with these `Paper.categories`."""
+    """Return the facet words of a paper with this year and these `Paper.categories`."""
     among = (word("category", category) for category in categories(of))
     return " ".join((word("year", "" if year is None else year), *among))
 
 
 def categories(text: str) -> list[str]:
-    """Split `Paper.categories`, the primary category first.
+    """Split the text of `Paper.categories`; the primary category comes first.
 
-    Commas or semicolons separate categories; blanks also do if all of them are categories of arXiv.
+    Categories are separated by commas or semicolons. arXiv categories may also be separated by
+    blanks, as in "cs.CL cs.AI".
     """
     found: list[str] = []
     for part in filter(str.strip, re.split("[,;]", text)):

@@ -1,7 +1,7 @@
 """Merge rows of the same paper, and link preprints to published versions.
 
-A row of papers is an abstract as found at one source. The rows of one paper together have one
-current annotation for each framework, the latest.
+A row of the table `papers` is one abstract as one source states it, so that a paper may have
+several rows. The rows of a paper share one current annotation for each framework: the latest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers of a row of papers, and merge it with the rows of the same paper.
+    """Store the identifiers of a row, and merge the row with other rows of the same paper.
 
     Args:
-        changed: True if the row is new or was completed; otherwise it is compared only if it has a
-            new identifier.
+        paper_id: the id of the row.
+        paper: the paper as a source states it.
+        changed: True if the row is new or was completed. Otherwise the row is compared with other
+            rows only if `paper` has a new identifier.
     """
     found = known(paper)
     if found.venue:
@@ -43,14 +45,14 @@ def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool
 
 
 def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the rows with at least one of these identifiers, in the order of the identifiers."""
+    """Return the ids of rows that have one of these identifiers, given by kind."""
     sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
     rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
     return list(dict.fromkeys(rows))
 
 
 def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
-    """Return the identifiers of a row of papers by kind."""
+    """Return the identifiers of a row by kind, in the order of `KINDS`."""
     rows = db.execute(
         "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
         [paper_id],
@@ -60,7 +62,7 @@ def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
 
 
 def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
-    """Return the items of Zotero libraries that these rows of papers were read from."""
+    """Return the keys of the Zotero items from which these rows were read."""
     rows = db.execute(
         "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
         " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
@@ -78,8 +80,8 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
     decided = [
         (other, decision) for other in candidates if (decision := compare(own, _known(db, other)))
     ]
-    # Identifiers come first: they may merge rows that titles would only link. Links come next: they
-    # keep rows apart that a record without identifiers would merge.
+    # Identifiers come first, since they merge rows that titles alone would only link. Links come
+    # before merges: a record without identifiers must not merge rows that a link keeps apart.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)
@@ -113,10 +115,11 @@ def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Deci
 
 
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
-    """Return False if merging two rows would also merge rows that were split or are apart.
+    """Return False if a merge would also join two rows that must stay separate.
 
-    A record without identifiers may have the title of a preprint and of its published version, or
-    the title of two reports with a DOI each.
+    Rows stay separate if they were split by the user. If no identifier is common, linked or
+    contradicting rows stay separate too: a record without identifiers may have the title of both a
+    preprint and its published version, or of two reports with different DOIs.
     """
     ours, theirs = members(db, one_id), members(db, other_id)
     apart = {"split"} if by_identifier else {"split", "linked"}
@@ -137,7 +140,7 @@ def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identif
 
 
 def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the other rows with a common identifier or key of the title."""
+    """Return the ids of other rows with a common identifier or title key."""
     keys = db.execute(
         "SELECT kind, value FROM identifiers WHERE paper_id = ?", [paper_id]
     ).fetchall()
@@ -159,7 +162,7 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of all rows of the same paper, including this row, in order."""
+    """Return the ids of all rows of the paper that this row belongs to, in ascending order."""
     rows = db.execute(
         "WITH RECURSIVE members(id) AS (SELECT ?"
         " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
@@ -173,9 +176,9 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of source ids minus the number of papers.
+    """Return the number of source ids that merging removed from the number of papers.
 
-    The versions of an abstract at arXiv share an id, but count as separate papers.
+    Several versions of one arXiv paper have the same source id, and count once.
     """
     pairs = db.execute("SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'")
     left = {paper_id for pair in pairs for paper_id in pair}
@@ -202,7 +205,7 @@ def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> lis
 
 
 def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) -> None:
-    """Set the flag of an annotation and its moves."""
+    """Set the flag `current` of an annotation and of its moves."""
     update(db, "annotations", annotation_id, current=int(is_current))
     db.execute(
         "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(is_current), annotation_id]
@@ -210,7 +213,7 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Keep the latest annotation of each framework current among rows of the same paper."""
+    """Clear `current` for all but the latest annotation of each framework among these rows."""
     kept = set()
     for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:

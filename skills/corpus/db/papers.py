@@ -1,4 +1,4 @@
-"""Read and write the table `papers`, whose rows are completed as facts become known."""
+"""Read and write the table `papers`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from skills.nanda.paper import IdField, Paper
 
 
 def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
-    """Return the paper of a row of papers; its source is the corpus unless `source` is given."""
+    """Return the paper in a row of `papers`.
+
+    Args:
+        source: the value of `Paper.source`; None for `{"kind": "corpus"}`.
+    """
     return Paper(
         cast("IdField", row["id_field"]),
         row["source_id"],
@@ -29,23 +33,23 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
 
 
 def failure_of(row: Row, paper: Paper) -> Failure:
-    """Return the failure of a row of failures."""
+    """Return the failure in a row of `failures`, which belongs to `paper`."""
     return Failure(
         paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
     )
 
 
 def row_id(db: sqlite3.Connection, paper: Paper) -> int | None:
-    """Return the id of the row of `paper` in papers, or None."""
+    """Return the id of the row of `papers` that contains `paper`, or None."""
     row = look_up(db, paper.id, paper.id_field, paper.sha256)
     return None if row is None else int(row["id"])
 
 
 def look_up(db: sqlite3.Connection, paper_id: str, id_field: str, sha256: str) -> Row | None:
-    """Return the row of the paper with this id and abstract.
+    """Return the row with this source id and this digest of the abstract, or None.
 
-    The name of the id column may differ, since a file with papers of several sources calls all ids
-    "id". A paper with the name `id_field` takes precedence.
+    The same paper may be stored under another `id_field`, since a file with papers of several
+    sources names its id column "id". A row with the given `id_field` takes precedence.
     """
     return one(
         db,
@@ -56,15 +60,15 @@ def look_up(db: sqlite3.Connection, paper_id: str, id_field: str, sha256: str) -
 
 
 def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
-    """Return the first paper with this abstract, or None."""
+    """Return the first stored paper whose abstract has this digest, or None."""
     row = one(db, "SELECT * FROM papers WHERE sha256 = ? ORDER BY id LIMIT 1", [sha256])
     return None if row is None else paper_of(row)
 
 
 def save(db: sqlite3.Connection, paper: Paper) -> int:
-    """Insert a paper, or complete its row, and return its id in papers.
+    """Insert a paper or complete its stored row, and return the id of the row.
 
-    The row is merged or linked with other rows of the same paper (see `merging`).
+    The row may be merged with or linked to other rows (see `merging.record`).
     """
     columns = {
         "title": paper.title,
@@ -100,12 +104,12 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
 
 
 def stored(db: sqlite3.Connection, paper_id: int) -> Paper:
-    """Return a paper with all stored facts from every source."""
+    """Return the paper in the row with this id; the row must exist."""
     return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})
 
 
 def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
-    """Update the full-text index of the moves of a paper with its year and categories."""
+    """Write the year and categories of a paper to the full-text index of its moves."""
     paper = stored(db, paper_id)
     rows = db.execute(
         "SELECT id, move FROM moves WHERE annotation_id IN"

@@ -26,7 +26,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
-"""Number of annotations that are kept in memory, since their records are long."""
+"""Number of annotations that are read at a time, which limits the memory for their records."""
 FAILED = (
     " FROM failures JOIN papers ON papers.id = paper_id"
     " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
@@ -36,15 +36,16 @@ FAILED = (
     "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
     "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
 )
-"""SQL for the latest failure of each paper without a current annotation."""
+"""SQL that selects the latest failure of each paper without a current annotation."""
 
 
 def annotated(
     db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
 ) -> Iterator[Annotated]:
-    """Yield the annotations with these ids in order, keeping only a few of them in memory.
+    """Yield the annotations with these ids, in the order of `ids`.
 
-    An annotation by an older version of `framework`, which lacks a move, is omitted.
+    At most `CHUNK` annotations are in memory. An annotation that lacks a move of `framework` is
+    omitted; an older version of the framework produced it.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -65,9 +66,10 @@ def annotated(
 def confidences(
     db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
 ) -> Iterator[tuple[int, str, object]]:
-    """Yield the id, the id of the paper and the stored "confidence" of annotations with these ids.
+    """Yield the annotation id, the source id and the stored confidences of each annotation.
 
-    SQLite extracts the confidences from the records, in a tenth of the time of `annotated`.
+    The confidences are a dictionary by move, or None. SQLite extracts them from the records, in a
+    tenth of the time that `annotated` takes.
     """
     rows = db.execute(
         "SELECT annotations.id, source_id, json_extract(record, '$.confidence') AS confidence"
@@ -84,10 +86,10 @@ def confidences(
 
 
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
-    """Return the current annotation of `paper`, or None.
+    """Return the current annotation of `paper`, or None if this abstract is not annotated.
 
-    If the current annotation belongs to another row of the same paper, the latest annotation of
-    this abstract is returned.
+    The current annotation may belong to a merged row with another abstract. In this case, the
+    latest annotation of this abstract is returned.
     """
     row = one(
         db,
@@ -108,7 +110,11 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the latest annotation of `paper` with exactly these moves, and its id, or None."""
+    """Return the latest annotation of `paper` with exactly these texts of moves, or None.
+
+    Returns:
+        The id of the annotation and the annotation.
+    """
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
@@ -122,15 +128,15 @@ def with_moves(
 
 @dataclass(frozen=True, slots=True)
 class StoredPaper:
-    """A paper with all that the database contains about it.
+    """A row of `papers`, with all other data that the database has about the paper.
 
     Attributes:
-        row_id: the id of its row in papers.
-        annotations: the current annotation of each framework.
-        failure: the latest failure, or None if the paper is annotated.
+        row_id: the id of the row.
+        annotations: the current annotations, one for each framework.
+        failure: the latest failure, or None if the row has a current annotation.
         identifiers: DOI, arXiv id, PMID and OpenAlex id, by kind.
-        pairs: pairs with the rows that its row was merged or linked with, or split from.
-        facts: the facts that were looked up.
+        pairs: the decisions that merged this row with another row, linked them or split them.
+        facts: facts from lookups at sources, such as the venue.
     """
 
     row_id: int
@@ -142,7 +148,7 @@ class StoredPaper:
     facts: LookedUp = field(default_factory=LookedUp)
 
     def details(self) -> PaperDetails:
-        """Return the paper as a result of /corpus."""
+        """Return the data in the form that /corpus prints and saves as JSON."""
         paper, failed = self.paper, self.failure
         return PaperDetails(
             id_field=paper.id_field,
@@ -168,19 +174,20 @@ class StoredPaper:
 
 
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
-    """Return the papers that `wanted` identifies (see `rows_of`).
+    """Return the papers that `wanted` identifies; see `rows_of` for the accepted ids.
 
-    A paper is represented by the row with its current annotation.
+    For merged rows, the row with the current annotation is returned.
     """
     shown = rows_with_annotations(db, rows_of(db, wanted))
     return [found for found in (numbered(db, row) for row in shown) if found]
 
 
 def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
-    """Return the rows with this id, or else this row number, or else this identifier.
+    """Return the ids of the rows that `wanted` identifies.
 
-    An identifier is a DOI, arXiv id, PMID or OpenAlex id in any spelling. An arXiv id may have a
-    version or the prefix "arXiv:", or be a URL.
+    `wanted` is compared with the ids of the sources, then with the row ids, then with the
+    identifiers: DOI, arXiv id, PMID and OpenAlex id. An arXiv id may have a version or the prefix
+    "arXiv:", or be a URL.
     """
     rows = db.execute("SELECT id FROM papers WHERE source_id = ? ORDER BY id", [wanted]).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
@@ -193,10 +200,10 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return the rows that have the current annotations of these papers.
+    """Replace each row by the rows of the same paper that have its current annotations.
 
-    A paper without a current annotation is represented by the first of the given rows. If an id has
-    several abstracts, such as the versions of a paper at arXiv, all given rows are returned.
+    A paper without a current annotation is represented by its first row in `paper_ids`. All given
+    rows are kept if they have the same source id, as the versions of an arXiv paper do.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:
@@ -210,7 +217,7 @@ def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[
 
 
 def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
-    """Return the row that represents a paper: the row with the latest annotation, or the first."""
+    """Return the row of the paper with the latest current annotation, or its first row."""
     group = members(db, paper_id)
     annotated = current_annotations(db, group)
     return int(annotated[0]["paper_id"]) if annotated else group[0]
@@ -222,7 +229,11 @@ def _source_id(db: sqlite3.Connection, paper_id: int) -> str:
 
 
 def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
-    """Return the decided pairs of all rows, or of one row."""
+    """Return the pairs of rows that were merged, linked or split.
+
+    Args:
+        paper_id: the row to which the pairs belong; None for all pairs.
+    """
     rows = db.execute(
         "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
         " other_id, other.source_id AS other_source_id, other.title AS other_title,"
@@ -245,12 +256,14 @@ def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
 
 
 def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
-    """Return row number, id, title and year of papers, in the order of row numbers.
+    """Return a page of the list of papers, in the order of row ids.
 
-    Only the `representing_row` of each paper is listed.
+    A paper with merged rows is listed once, as its `representing_row`. The returned rows have the
+    columns id, source_id, title and year.
 
     Args:
-        after: the row number of the last paper that was listed before, or 0.
+        after: the last row id of the previous page, or 0.
+        most: the maximum number of papers.
     """
     listed: list[Row] = []
     while len(listed) < most:
@@ -266,13 +279,13 @@ def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
 
 
 def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
-    """Return the paper with this row number, or None."""
+    """Return the paper in the row with this id, or None."""
     row = one(db, "SELECT * FROM papers WHERE id = ?", [number])
     return None if row is None else _stored_paper(db, row)
 
 
 def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the id field that the papers of annotations share, or "id" if they have several."""
+    """Return the `id_field` that all papers of these annotations have, or "id" if they differ."""
     rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",
@@ -304,7 +317,12 @@ def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
 
 
 def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
-    """Return an annotation; facts that the source did not state are taken from `stated`."""
+    """Return the annotation in a row.
+
+    Args:
+        row: the columns of `papers`, and the record of the annotation.
+        stated: facts that other rows or sources state; the facts of the row take precedence.
+    """
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
     own = {key: value for key, value in made_from.items() if key != "sha256" and value}

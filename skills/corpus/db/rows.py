@@ -1,4 +1,4 @@
-"""Read and write single rows of the corpus database."""
+"""Read and write single rows of the corpus database, and decode stored JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def insert(db: sqlite3.Connection, table: str, **columns: Any) -> int:
 
 
 def update(db: sqlite3.Connection, table: str, row_id: int, **columns: Any) -> None:
-    """Set columns of the row with this id."""
+    """Set the given columns of the row with this id."""
     assigned = ", ".join(f"{name} = ?" for name in columns)
     db.execute(
         f"UPDATE {table} SET {assigned} WHERE id = ?",  # noqa: S608  not user input
@@ -38,10 +38,10 @@ def one(db: sqlite3.Connection, sql: str, parameters: list[Any]) -> Row | None:
 
 
 def stored_json(text: str) -> Any:
-    """Return the value of a stored JSON text.
+    """Parse a stored JSON text.
 
     Raises:
-        sqlite3.DatabaseError: the text is damaged.
+        sqlite3.DatabaseError: the text is not JSON.
     """
     try:
         return json.loads(text)
@@ -50,10 +50,10 @@ def stored_json(text: str) -> Any:
 
 
 def stored_record(text: str) -> dict[str, Any]:
-    """Return a stored record of an annotation.
+    """Parse the stored record of an annotation.
 
     Raises:
-        sqlite3.DatabaseError: the text is damaged.
+        sqlite3.DatabaseError: the text is not JSON, or lacks a part of a record.
     """
     match stored_json(text):
         case {
@@ -72,5 +72,5 @@ def stored_record(text: str) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the current time in the stored form: UTC, with a resolution of one second."""
+    """Return the current UTC time in ISO 8601, to the second, as all tables store times."""
     return datetime.now(UTC).isoformat(timespec="seconds")

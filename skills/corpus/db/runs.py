@@ -1,4 +1,4 @@
-"""Write the table `runs`: one row for each start of a job."""
+"""Write the table `runs`, with one row for each start of a job, and read the progress of jobs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
 ANNOTATE = ("annotate", "evaluate")
-"""Skills whose jobs add annotations; of the other skills, only /curate has progress."""
+"""Skills that add annotations, which are counted for their progress."""
 INTERVAL = 0.9
-"""Seconds for which the same progress is returned, since several pages may query it."""
+"""Seconds for which `RunningJobs.read` returns the same progress without a query."""
 
 
 def start(
     db: sqlite3.Connection, *, skill: str, source: str, model: str, settings: Mapping[str, Any]
 ) -> int:
-    """Record the start of a job and return the id of its row.
+    """Insert a row with the status "running" for a new job, and return its id.
 
-    A row with the status "running" and without a process is a job that was killed.
+    If a job is killed, its row keeps the status "running".
     """
     with transaction(db):
         return insert(
@@ -49,7 +49,7 @@ def start(
 
 
 def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
-    """Record the number of rows to process, if it is known only after the start of a job."""
+    """Record the number of papers to process, for jobs that count them after the start."""
     with transaction(db):
         db.execute(
             "UPDATE runs SET settings = json_set(settings, '$.due', ?) WHERE id = ?", [due, run_id]
@@ -57,7 +57,7 @@ def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
 
 
 def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping[str, Any]) -> None:
-    """Record the end of a job."""
+    """Record the status and the summary of a job that has ended."""
     text = json.dumps(summary, ensure_ascii=False)
     with transaction(db):
         update(db, "runs", run_id, status=status, summary=text, finished_at=now())
@@ -65,24 +65,29 @@ def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping
 
 @contextlib.contextmanager
 def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None]:
-    """Record the end of a job if an exception ends the block before the summary.
+    """If the block raises an exception, record the job as failed or interrupted.
 
     Args:
-        run_id: returns the id of the row, or 0 before the row exists.
+        run_id: returns the id of the job's row, or 0 while the row does not exist.
     """
     try:
         yield
     except BaseException as error:
         if run_id():
             stopped = isinstance(error, KeyboardInterrupt | Interrupted)
-            with contextlib.suppress(Exception):  # the original error is reported
+            with contextlib.suppress(Exception):  # so that the original error is raised
                 status: Status = "interrupted" if stopped else "failed"
                 finish(db, run_id(), status, {"error": str(error)})
         raise
 
 
 def status_of(stopped: HarnessError | None, failed: int) -> Status:
-    """Return the status of a job, from the error that stopped it and its number of failed rows."""
+    """Return the status of a job that has ended.
+
+    Args:
+        stopped: the error that stopped the job, or None.
+        failed: number of failed papers.
+    """
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"
@@ -90,11 +95,16 @@ def status_of(stopped: HarnessError | None, failed: int) -> Status:
 
 @dataclass(slots=True)
 class RunProgress:
-    """The progress of a job that is running or was killed.
+    """The progress of a job with the status "running"; the job may have been killed.
 
     Attributes:
-        done, failed: number of stored annotations or ballots, and of failures.
-        due: number of rows to process; None if it is not recorded.
+        run: the id of the job's row in `runs`.
+        input: the table that the job processes.
+        due: number of papers to process; None if it was not recorded.
+        is_alive: False if the process of the job does not exist any more.
+        done: number of stored annotations, or of complete ballots.
+        failed: number of failures.
+        seen: the id of the last annotation that was counted; None before the first count.
     """
 
     run: int
@@ -107,11 +117,10 @@ class RunProgress:
     done: int = 0
     failed: int = 0
     seen: int | None = None
-    """The id of the last annotation that was counted."""
 
 
 class RunningJobs:
-    """Counts the rows of running jobs, reading each annotation only once."""
+    """Reads the progress of running jobs; thread-safe. Each annotation is counted only once."""
 
     def __init__(self) -> None:
         self._known: dict[int, RunProgress] = {}
@@ -119,7 +128,7 @@ class RunningJobs:
         self._read_at = 0.0
 
     def read(self, db: sqlite3.Connection) -> list[RunProgress]:
-        """Return the jobs that have not ended, the latest first."""
+        """Return the progress of the jobs with the status "running", the latest first."""
         with self._lock:
             if time.monotonic() - self._read_at > INTERVAL:
                 self._update(db)
@@ -142,7 +151,7 @@ class RunningJobs:
 
 
 def due(row: Row) -> int | None:
-    """Return the number of rows that a job has to process, or None if it is not recorded."""
+    """Return the number of papers that a job has to process, or None if it was not recorded."""
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None
@@ -161,7 +170,7 @@ def _new(row: Row) -> RunProgress:
 
 
 def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Count the annotations that were stored after the last call, and all failures."""
+    """Add the annotations that were stored since the last call, and count all failures again."""
     if one.seen is None:
         one.seen = _before(db, one.started_at)
     count, last = db.execute(
@@ -169,14 +178,14 @@ def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
     ).fetchone()
     one.done += count or 0
     one.seen = last or one.seen
-    # A repeated failure replaces its row, so that all failures are counted.
+    # A repeated failure replaces its row, so that an increment would count it twice.
     [one.failed] = db.execute(
         "SELECT count(*) FROM failures WHERE run_id = ?", [one.run]
     ).fetchone()
 
 
 def _count_ballots(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Count all ballots of a run; a row is inserted with the first vote and completed later."""
+    """Count the ballots of a run again: a vote may change the status of an earlier ballot."""
     one.done, one.failed = db.execute(
         "SELECT count(*) FILTER (WHERE status = 'done'), count(*) FILTER (WHERE status = 'failed')"
         " FROM ballots WHERE run_id = ?",
@@ -185,7 +194,10 @@ def _count_ballots(db: sqlite3.Connection, one: RunProgress) -> None:
 
 
 def _before(db: sqlite3.Connection, started_at: str) -> int:
-    """Return the id of the last annotation before a time; ids are in the order of time."""
+    """Return the id of the last annotation before a time.
+
+    The search is binary, since later annotations have higher ids.
+    """
 
     def made_at(number: int) -> str:
         sql = "SELECT created_at FROM annotations WHERE id >= ? ORDER BY id LIMIT 1"

@@ -1,45 +1,47 @@
 """Define the tables of the corpus database.
 
-    papers        an abstract with its metadata
-    annotations   the record of an annotation of a paper, and whether it is the current one
-    moves         the same in long form, one row per move, with its checks; full text in moves_fts
-    failures      papers whose annotation failed, with reason and raw reply, until it succeeds
-    runs          one row for each start of a job
-    ballots       the judgement of an annotation or probe by a panel of /curate, or its failure
-    votes         each persona's score on a ballot, and whether it passed
-    verdicts      the decision of a run of /curate on a row of its input
-    judge_forms   the measured question form of a judge
-    calibrations  thresholds of a judge set by --calibrate
-    identifiers   the DOI, arXiv id, PMID, OpenAlex id and keys of the title of each row of papers
-    duplicates    pairs of rows that are one paper, or preprint and published version; by which rule
-    reviews       the gold tables of /curate --review, and the share of papers for two reviewers
-    review_leases, review_drafts    papers that reviewers have, and texts that they are editing
-    measures      figures that /evaluate has computed, by the digest of the texts measured
-    embedding     the model of the vectors, and the last move that has a vector
-    vectors       the vector of a stated move, a signed byte for each dimension
-    vector_blocks of some thousand moves of one name: their ids, and the signs of their vectors
-    awaited       papers without an abstract, until it is found
-    lookups       at which source a row of papers or awaited was looked up, and whether it is there
-    zotero_highlights    highlights and comments of people in PDF files of Zotero, as last read
+    papers          one abstract as one source states it, with its metadata
+    annotations     the record of an annotation, and whether it is the current annotation
+    moves           the moves of each annotation, one row for each move, with their checks
+    failures        papers that could not be annotated, with the reason and the raw reply
+    runs            one row for each start of a job
+    ballots         the panel's judgement of an annotation or a probe, or its failure
+    votes           the score of each persona on a ballot, and whether the annotation passed
+    verdicts        the decision of a run of /curate on each row of its input
+    judge_forms     the form of question that a judge answers best, as measured
+    calibrations    thresholds of a judge that --calibrate has set
+    identifiers     the DOI, arXiv id, PMID, OpenAlex id and title keys of each row of papers
+    duplicates      pairs of rows that were merged, linked or split, and the rule that decided
+    reviews         gold tables of /curate --review, and the share of papers for two reviewers
+    review_leases   papers that are reserved for a reviewer until a time
+    review_drafts   texts of moves that a reviewer has edited but not submitted
+    measures        figures that /evaluate has computed, by the digest of the measured texts
+    embedding       the model of the vectors, and the last move that has a vector
+    vectors         the vector of each stated move, one signed byte for each dimension
+    vector_blocks   the signs of some thousand vectors of one move, and the ids of their rows
+    awaited         papers without an abstract, until a source states the abstract
+    lookups         when a source was asked for a row of papers or awaited, and if it knew it
+    zotero_highlights   highlights and comments of people in PDF files of Zotero
 
-Every key is an explicit INTEGER PRIMARY KEY, since VACUUM changes an implicit rowid, which the
-full-text tables refer to.
+Every primary key is declared as INTEGER PRIMARY KEY. VACUUM may change the implicit rowid of
+other tables, and the full-text tables refer to the rowid.
 
-Values that are often queried are denormalized: a move has its annotation's framework and flag, and
-the words of its facets for the full-text index (facets.py); an annotation has the names of its
-stated moves in order, separated by blanks, their mean support, and the number of their numbers and
-names that are not in the abstract. Records and abstracts are long, so statistics and filters read
-only indexes: papers_facets, annotations_paper, moves_current.
+Some values are stored twice, for speed. `moves` repeats the framework and the flag `current` of the
+annotation, and has the facet words of the full-text index (facets.py). `annotations` has the
+names of the stated moves, separated by blanks, their mean support, and the number of their
+numbers and names that the abstract lacks. Statistics and filters thus read
+the indexes papers_facets, annotations_paper and moves_current, and never the long records and
+abstracts.
 
-A row of papers is an abstract as one source has it. Rows of one paper stay apart, so that nothing
-is lost when a pair is split again; `duplicates` joins them. A row of identifiers with the kind
-"title" is a key by which candidates are found, not an identifier. `cited`, `retracted` and
-`retraction` (the DOI of the notice) are null or empty until they are looked up.
+Rows of the same paper are not combined, so that a merged pair can be split without loss;
+`duplicates` joins the rows. In `identifiers`, the kind "title" is a key that finds candidates for
+a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of the notice) are null
+or empty until a lookup.
 
-A ballot identifies the annotation by the digests of its moves and abstract, since it need not be in
-the corpus, and a probe never is; `annotation_id` is set if it is. A lease keeps a paper for a
-reviewer until it expires. The first search by meaning fills the tables of the vectors: the signs of
-thousands of vectors are one value, since reading a row for each would take seconds.
+A ballot names its annotation by the digests of the moves and the abstract, because probes and
+annotations from files are not in the corpus; `annotation_id` is null for them. The first search
+by meaning fills the tables of vectors. A block stores the signs of many vectors in one value,
+because reading one row for each vector would take seconds.
 """
 
 from __future__ import annotations
@@ -47,9 +49,7 @@ from __future__ import annotations
 import sqlite3
 
 TOKENIZER = "porter unicode61"
-"""The tokenizer of the full-text indexes: words of every script, without case, accents and English
-inflections.
-"""
+"""The FTS5 tokenizer: it ignores case, accents and English inflections in words of any script."""
 
 _TABLES = """
 CREATE TABLE papers (
@@ -186,16 +186,16 @@ CREATE TABLE lookups (
 
 
 def m012_lookups(db: sqlite3.Connection) -> None:
-    """Create all tables of 0.1.0; the function has the name of the last earlier migration."""
+    """Create all tables of 0.1.0, under the name of the last migration before 0.1.0."""
     for statement in _TABLES.split(";"):
         db.execute(statement)
     _full_text(db, "papers", "title", "abstract")
-    # "Not stated." is not indexed: otherwise a search for "state" would find half of the papers.
+    # "Not stated." is not indexed: otherwise a search for "state" would find most papers.
     _full_text(db, "moves", "text", "facets", only="stated")
 
 
 def m013_zotero_highlights(db: sqlite3.Connection) -> None:
-    """Create the table of people's highlights in Zotero."""
+    """Create the table of highlights that people made in Zotero."""
     db.execute(
         "CREATE TABLE zotero_highlights ("
         "id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),"
@@ -208,13 +208,15 @@ def m013_zotero_highlights(db: sqlite3.Connection) -> None:
 
 
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
-    """Create an external-content FTS5 index TABLE_fts of `table`, updated by triggers.
+    """Create the external-content FTS5 index `TABLE_fts`, and the triggers that update it.
 
-    The name of the table is in double quotes, so that datasette finds the index. The update trigger
-    only fires for these columns, so that a changed flag does not index the row again.
+    The name of the content table is in double quotes, because datasette requires them to detect the
+    index. The update trigger is limited to the indexed columns and `only`, so that a change of the
+    flag `current` does not index the row again.
 
     Args:
-        only: a column that is 1 for the rows to index; "" to index all rows.
+        columns: the columns to index.
+        only: a column that is 1 in the rows to index; "" to index all rows.
     """
     named = ", ".join(columns)
     new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))

@@ -1,7 +1,7 @@
 """Write annotations and failures to the corpus database, and find them by content key.
 
-All functions take an open database (`connection.open_corpus`). Each writing function uses a
-transaction, so that a killed process never leaves a part of an annotation.
+All functions take a database that `connection.open_corpus` opened. Every write is a transaction, so
+that a killed process never leaves an incomplete annotation.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ def save(
     unless_newer: bool = False,
     unless_any: bool = False,
 ) -> int:
-    """Save an annotation as the current annotation of its paper; delete a failure of its key.
+    """Store an annotation, and return its id.
+
+    The annotation becomes the current annotation of its paper, and a failure with the same content
+    key is deleted. An annotation that is already stored for this paper is not stored again.
 
     Args:
-        unless_newer: True if a newer annotation stays current.
+        run_id: the id of the job in `runs`, or None.
+        unless_newer: True if a current annotation with a later time stays current.
         unless_any: True if every current annotation stays current.
-
-    Returns:
-        The id of the annotation; an annotation with the same paper and key is not stored again.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -78,7 +79,13 @@ def fail(
     traceback: str | None = None,
     run_id: int | None = None,
 ) -> None:
-    """Save a failure; it replaces an earlier failure of the same key, and counts the attempts."""
+    """Store a failure in place of an earlier failure of this paper and key; count the attempts.
+
+    Args:
+        key: the content key of the annotation that could not be made.
+        request: the request to the model.
+        run_id: the id of the job in `runs`, or None.
+    """
     with transaction(db):
         paper_id = papers.save(db, failure.paper)
         before = one(
@@ -92,7 +99,7 @@ def fail(
             run_id=run_id,
             key=key,
             error_type=failure.error_type,
-            reason=well_formed(failure.reason),  # the reason may quote any reply
+            reason=well_formed(failure.reason),  # the reason may quote invalid Unicode from a reply
             retryable=int(failure.retryable),
             raw_reply=well_formed(failure.raw_reply),
             request=well_formed(json.dumps(request, ensure_ascii=False)),
@@ -103,22 +110,23 @@ def fail(
 
 
 def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
-    """Return True if this paper has an annotation with this key, current or not."""
+    """Return True if this paper has an annotation with this content key, current or not."""
     sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
     return one(db, sql, [key, paper_id]) is not None
 
 
 def state(db: sqlite3.Connection, key: str) -> State | None:
-    """Return the state of the work with this key, or None if it was not tried."""
+    """Return "done" or "failed" for a content key, or None if it was never tried."""
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"
     return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None
 
 
 def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | None:
-    """Return the record with this key, with the id and title of `paper`, or None.
+    """Return the record of the annotation with this content key, or None.
 
-    The annotation may have been made for another paper with the same abstract.
+    The annotation may belong to another paper with the same abstract, so that its id and title are
+    replaced by the id and title of `paper`.
     """
     row = one(
         db,
@@ -132,7 +140,7 @@ def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | N
 
 
 def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
-    """Return the last failure with this key, or None."""
+    """Return the failure with this content key, or None if there is none or an annotation."""
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None
@@ -140,17 +148,17 @@ def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
 
 
 def error_type(db: sqlite3.Connection, key: str) -> str:
-    """Return the type of the last error with this key, or "" without a failure."""
+    """Return the type of the error that is stored for this content key, or ""."""
     row = one(db, "SELECT error_type FROM failures WHERE key = ? LIMIT 1", [key])
     return "" if row is None else str(row["error_type"])
 
 
 def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str, Any]:
-    """Return a record with the id and title of `paper` in place of its own.
+    """Return a copy of a stored record with the id and title of `paper`.
 
     Args:
-        abstract: the text that the spans of its anchors refer to; the abstract of `paper` may have
-            other line breaks.
+        abstract: the abstract to which the spans in the record refer. The abstract of `paper` may
+            have other line breaks, so that the spans are moved.
     """
     moved = placed(stored, abstract, paper.abstract)
     rest = {k: v for k, v in moved.items() if k not in (*ID_FIELDS, "title")}
@@ -219,7 +227,11 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of the annotation of a paper: the current annotation, or an earlier one."""
+    """One of the annotations of a paper, current or earlier.
+
+    Attributes:
+        row_id: the id of the annotation.
+    """
 
     row_id: int
     model: str
@@ -229,7 +241,10 @@ class Version:
 
 
 def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
-    """Return all annotations of a paper and of rows merged with it, the current one first."""
+    """Return all annotations of a paper and of its merged rows, the current annotation first.
+
+    An annotation that lacks a move of `framework` is omitted.
+    """
     rows = db.execute(
         "SELECT id, model, created_at, current, record FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"

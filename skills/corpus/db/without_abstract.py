@@ -1,4 +1,4 @@
-"""Papers without an abstract, which are kept until a lookup finds the abstract."""
+"""Read and write the table `awaited`: papers without an abstract, until a lookup finds it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skills.nanda.paper import Paper
 
 
 def keep(db: sqlite3.Connection, paper: Paper) -> bool:
-    """Keep a paper without an abstract, and return True if it is new.
+    """Store a paper without an abstract, and return True if it was not stored before.
 
-    A paper without an identifier is not kept, since its abstract cannot be looked up.
+    A paper without an identifier is not stored, since its abstract cannot be looked up.
     """
     if not identifiers_of(paper, paper.source):
         return False
@@ -42,12 +42,15 @@ def keep(db: sqlite3.Connection, paper: Paper) -> bool:
 
 
 def count(db: sqlite3.Connection) -> int:
-    """Return the number of papers without an abstract."""
+    """Return the number of stored papers without an abstract."""
     return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
 
 
 def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield papers that were not looked up at a source after a time, with their identifiers."""
+    """Yield the row id and the identifiers of each paper to look up at a source.
+
+    Papers that were looked up at the source since the time `since` are omitted.
+    """
     rows = db.execute(
         "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
         " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
@@ -59,7 +62,10 @@ def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, 
 
 
 def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
-    """Move a paper whose abstract was found to papers, and return its row id, or None."""
+    """Move a paper to `papers`, with the abstract that a source found, and return its row id.
+
+    Return None if `found` has no abstract, or another process has moved the paper.
+    """
     row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
     if row is None or not found.abstract:
         return None

@@ -1,4 +1,4 @@
-"""The facts that identify a paper, and its public identifiers: DOI, arXiv id, PMID, OpenAlex id."""
+"""Parse identifiers of papers (DOI, arXiv id, PMID, OpenAlex id), and describe known papers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from skills.corpus.identity import titles
 from skills.nanda.paper import Paper, bare_arxiv_id
 
 BLOCK = 50
-"""Number of papers with the same key of a title above which the key is common wording, and
-ignored.
+"""Maximum number of papers with the same title key; a more frequent key is common wording.
+
+Papers are not compared because of a more frequent key.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
-"""The kinds of identifiers, in the order in which they are compared."""
+"""The kinds of identifiers, in the order in which two papers are compared by them."""
 ZOTERO = "zotero"
-"""The kind of the key of a paper's item in a Zotero library, such as "users/475425/items/ABCD2345"
-in Zotero's API. It is stored like an identifier, but is not public and not compared.
+"""The kind under which the key of a paper's Zotero item is stored with the identifiers.
 
-The user is "local" if Zotero does not synchronize.
+An example of a key is "users/475425/items/ABCD2345", a path of Zotero's API; the user is "local" if
+Zotero does not synchronize. The key is not public, and papers are not compared by it.
 """
 
 _DOI = re.compile(
@@ -44,37 +45,39 @@ _PREPRINT_DOI = re.compile(
     r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/",
     re.ASCII,
 )
-"""Matches the DOIs of bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN,
-OSF, Authorea, APSA, Zenodo, arXiv.
+"""Matches DOIs of preprint servers and archives.
+
+These are bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN, OSF,
+Authorea, APSA, Zenodo and arXiv.
 """
 
 
 def doi(text: str) -> str:
-    """Return a DOI in lower case without an address, or "" if `text` is not a DOI.
+    """Return the DOI in `text` in lower case and without a URL prefix, or "" if there is none.
 
-    A DOI does not depend on case (https://www.doi.org/doi-handbook). Punctuation at its end belongs
-    to a sentence.
+    DOIs are case-insensitive (https://www.doi.org/doi-handbook). Punctuation after the DOI is
+    removed, since it belongs to the sentence.
     """
     made = written_doi(unquote(text)).lower().split("#")[0]
-    if "?" in made and "doi.org" in text.lower():  # parameters of the address
+    if "?" in made and "doi.org" in text.lower():  # query parameters of the URL
         made = made.split("?")[0]
     made = made.rstrip(".,;/")
     return made.rstrip(")") if made.count(")") > made.count("(") else made
 
 
 def written_doi(text: str) -> str:
-    """Return a DOI as written, but without an address, or "" if `text` is not a DOI."""
+    """Return the DOI in `text` as written, without a URL prefix, or "" if there is none."""
     found = _DOI.fullmatch(text.strip())
     return found["id"] if found else ""
 
 
 def dois_within(text: str) -> set[str]:
-    """Return the DOIs in running text."""
+    """Return all DOIs that occur in running text, in lower case."""
     return set(filter(None, map(doi, _DOI_WITHIN.findall(text))))
 
 
 def arxiv(text: str) -> str:
-    """Return the arXiv id without version from an id, an address or a DOI of arXiv, or ""."""
+    """Return the arXiv id in an id, URL or arXiv DOI, without the version, or ""."""
     own = _ARXIV_DOI.fullmatch(doi(text))
     bare = bare_arxiv_id(own[1] if own else text.strip()) or ""
     archive, slash, number = bare.lower().partition("/")
@@ -83,13 +86,13 @@ def arxiv(text: str) -> str:
 
 
 def pmid(text: str) -> str:
-    """Return the PubMed id that `text` marks as such, or ""."""
+    """Return the PubMed id in a PubMed URL or after "PMID", or "" for other text."""
     found = _PMID.fullmatch(text.strip())
     return found["id"].lstrip("0") if found else ""
 
 
 def openalex(text: str) -> str:
-    """Return the id of a work at OpenAlex, such as "W2741809807", or ""."""
+    """Return the OpenAlex id in an id or URL, such as "W2741809807", or ""."""
     found = _OPENALEX.fullmatch(text.strip())
     return found["id"].upper() if found else ""
 
@@ -103,9 +106,9 @@ _READERS: Mapping[str, Callable[[str], str]] = {
 
 
 def identifiers(text: str) -> dict[str, str]:
-    """Return the identifiers in `text` by kind, or {} for an id of another source, such as "12"."""
+    """Return the identifiers in an id or URL by kind; {} for an id of another source like "12"."""
     found = {kind: read(text) for kind, read in _READERS.items()}
-    if found["arxiv"]:  # a DOI of arXiv is the same identifier
+    if found["arxiv"]:  # an arXiv DOI is not kept as a second identifier
         found["doi"] = ""
     return {kind: value for kind, value in found.items() if value}
 
@@ -114,7 +117,7 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     """Return the identifiers of a paper by kind.
 
     Args:
-        known: facts from its source, under "doi", "arxiv_id", "pmid" and "openalex_id".
+        known: facts of the paper, under the names "doi", "arxiv_id", "pmid" and "openalex_id".
     """
     stated = {name: value for name, value in known.items() if isinstance(value, str) and value}
     found = identifiers(stated.get("doi", "")) | identifiers(stated.get("openalex_id", ""))
@@ -126,24 +129,24 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     own = identifiers(paper.id)
     if paper.id_field == "arxiv_id":
         own.setdefault("arxiv", paper.id.lower())
-    # otherwise "2405.12345" may be a number of another source
+    # in another column, "2405.12345" may be an id of another source
     elif bare_arxiv_id(paper.id) == paper.id:
         own.pop("arxiv")
     return found | own
 
 
 def is_preprint_doi(value: str) -> bool:
-    """Return True for a DOI of a preprint server or an archive."""
+    """Return True if a DOI belongs to a preprint server or an archive."""
     return bool(_PREPRINT_DOI.match(value))
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The facts that identify a paper.
+    """The facts by which papers are compared.
 
     Attributes:
-        identifiers: the identifiers by kind (`KINDS`).
-        authors: the names of the authors as written in the source.
+        identifiers: the identifiers by kind (see `KINDS`).
+        authors: the authors' names in the spelling of the source.
     """
 
     identifiers: Mapping[str, str] = field(default_factory=dict)
@@ -154,29 +157,29 @@ class Known:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two papers that `matching.compare` accepts have a common key."""
+        """Blocking keys: `matching.compare` accepts only papers with a common key."""
         own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
         return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
 
     @property
     def is_preprint(self) -> bool:
-        """True if the paper is only on a preprint server."""
+        """True if the paper has an id of a preprint server and is not published elsewhere."""
         doi = self.identifiers.get("doi", "")
         return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
 
     @property
     def is_published(self) -> bool:
-        """True if the paper has a place of publication other than a preprint server."""
+        """True if the paper has a DOI, a PMID or a venue that is not of a preprint server."""
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
 
 
 def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
-    """Return the facts that identify `paper`.
+    """Return the facts by which `paper` is compared.
 
     Args:
-        source: further facts from its source.
+        source: additional facts; the facts in `paper.source` take precedence.
     """
     stated = {**(source or {}), **paper.source}
     year, venue = stated.get("year"), stated.get("venue")

@@ -1,7 +1,7 @@
-"""Decide whether two records are the same paper, or preprint and published version.
+"""Decide whether two records are the same paper, or a preprint and its published version.
 
-Identifiers take precedence over titles, authors and years. Names of authors may be written in
-different orders, with initials or without accents.
+Identifiers take precedence over title, authors and year. Authors' names match despite a different
+order of the words, initials or missing accents.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from skills.corpus.tex import plain_field
 Relation = Literal["same", "linked"]
 
 YEARS = 1
-"""Maximum difference of the years of two records of a paper, which may be online first and in
-print.
+"""Maximum difference of the years of two records of a paper.
+
+A paper may appear online in one year and in print in the next.
 """
 LINKED_YEARS = 2
 """Maximum difference of the years of a preprint and its published version."""
 LONG_TITLE = 5
-"""Minimum number of words of a title that is sufficient evidence if an author is unknown."""
+"""Minimum number of words of two equal titles that suffice if an author is unknown."""
 AUTHORS = 0.5
-"""Minimum share of common authors if the titles are only similar."""
+"""Minimum share of common authors if the titles are similar but not equal."""
 ALIKE = 0.5
-"""Minimum share of common words in titles of records with the same DOI; half of it with a common
-author.
+"""Minimum share of common title words of two records with the same DOI.
+
+Half of this share suffices if the first author is the same.
 """
 Name = tuple[str, ...]
 _AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
@@ -49,8 +51,8 @@ class Decision:
 
     Attributes:
         relation: "same", or "linked" for a preprint and its published version.
-        rule: a kind of identifier, or "title" with the other facts that agree.
-        evidence: the common value.
+        rule: the kind of the common identifier, or "title" with the other facts that agree.
+        evidence: the common identifier, or the shorter title.
     """
 
     relation: Relation
@@ -59,7 +61,7 @@ class Decision:
 
 
 def compare(one: Known, other: Known) -> Decision | None:
-    """Return the decision that two records describe the same paper, or None."""
+    """Return the decision if two records describe the same paper, or else None."""
     for kind in KINDS:
         value = one.identifiers.get(kind)
         if value and value == other.identifiers.get(kind):
@@ -72,7 +74,10 @@ def compare(one: Known, other: Known) -> Decision | None:
 
 
 def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
-    """Yield the indexes of all pairs of the same paper; the papers of a pair have a common key."""
+    """Yield the indexes of each pair of records of the same paper, and the decision.
+
+    Only papers with a common blocking key are compared (see `Known.keys`).
+    """
     every = list(papers)
     blocks: dict[str, list[int]] = {}
     for place, paper in enumerate(every):
@@ -90,7 +95,7 @@ def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
 
 
 def _is_of_a_volume(one: Known, other: Known) -> bool:
-    """Return True if a common DOI belongs to a volume with both papers, or to an erratum."""
+    """Return True if the common DOI of two different papers belongs to a volume or an erratum."""
     ours, theirs = titles.title(one.title), titles.title(other.title)
     if not ours.words or not theirs.words:
         return False
@@ -102,7 +107,10 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
 
 def contradict(one: Known, other: Known) -> bool:
-    """Return True if both have identifiers of the same kind with different values."""
+    """Return True if an identifier of the same kind differs.
+
+    The DOIs of a preprint and of its published version may differ.
+    """
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
     if different == {"doi"}:  # the DOIs of a preprint server and of a publisher
@@ -139,10 +147,11 @@ def _years(one: Known, other: Known) -> int | None:
 
 @functools.lru_cache(maxsize=4096)
 def names(authors: str) -> tuple[Name, ...]:
-    """Return the words of each author's name, folded, in the order in which they are written.
+    """Return the folded words of each author's name, in the order in which they are written.
 
-    "Family, Given; Family, Given", "Given Family, Given Family" and BibTeX's "and" are read. The
-    parts of "Family, Given, Family, Given" are joined if each of them is one word or initials.
+    The authors may be separated by semicolons ("Family, Given; Family, Given"), by commas ("Given
+    Family, Given Family") or by "and", as in BibTeX. In a list such as "Family, Given, Family,
+    Given", pairs are joined to names if every item is a single word or initials.
     """
     text = _REST.sub("", plain_field(authors)).strip()
     parts = [part for part in _AND.split(text) if part.strip(" ,")]
@@ -153,13 +162,13 @@ def names(authors: str) -> tuple[Name, ...]:
 
 
 def same_first(one: str, other: str) -> bool | None:
-    """Return True if the first authors may be the same person; None if an author is unknown."""
+    """Return True if the first authors may be the same person, or None if one is unknown."""
     ours, theirs = names(one), names(other)
     return compatible(ours[0], theirs[0]) if ours and theirs else None
 
 
 def shared(one: str, other: str) -> float:
-    """Return the share of the shorter list of authors that is in the other list."""
+    """Return the share of authors in the shorter list that also occur in the longer list."""
     shorter, longer = sorted((names(one), names(other)), key=len)
     found = sum(any(compatible(name, known) for known in longer) for name in shorter)
     return found / len(shorter) if shorter else 0.0
@@ -168,9 +177,9 @@ def shared(one: str, other: str) -> float:
 def compatible(one: Name, other: Name) -> bool:
     """Return True if two names may belong to the same person.
 
-    The names must share a word, and each other word of the shorter name must be a word or an
-    initial of the longer name. The first initial must be the initial of the first word: "L. Moreau"
-    is not "Maria-Luisa Moreau".
+    The names must have a common word. Every other word of the shorter name must be a word or an
+    initial of the longer name, and its first word must match the first word of the longer name. So
+    "L. Moreau" does not match "Maria-Luisa Moreau".
     """
     common = {word for word in one if len(word) > 1} & set(other)
     if not common:
@@ -195,7 +204,7 @@ def _abbreviates(one: str, other: str) -> bool:
 
 
 def _separated(text: str) -> list[str]:
-    """Return the names in a list with commas; join names such as "Family, Given, Family, Given"."""
+    """Split a list of names at commas, and join the pairs of "Family, Given, Family, Given"."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     initials = [all(len(word) == 1 for word in _TOKEN.findall(part)) for part in parts]
     lengths = [len(part.split()) for part in parts]
@@ -210,7 +219,7 @@ def _separated(text: str) -> list[str]:
 def _words(name: str, *, upper: bool) -> Name:
     found: list[str] = []
     for word in _TOKEN.findall(name):
-        if not upper and _INITIALS.fullmatch(word):  # "Smith JP", as written by PubMed
+        if not upper and _INITIALS.fullmatch(word):  # "Smith JP" in PubMed
             found += word.lower()
         else:
             # "Mueller" and "Müller" both become "muller".

@@ -1,4 +1,4 @@
-"""Compare titles of papers despite different spelling."""
+"""Compare titles of papers despite differences in spelling."""
 
 from __future__ import annotations
 
@@ -60,21 +60,22 @@ GENERIC = set_of(
     obituary overview preface reply response specialissue tableofcontents untitled
     """
 )
-"""Titles, without blanks and articles, that do not identify a paper."""
+"""Titles that do not identify a paper, without blanks and articles."""
 _TYPO_LETTERS = 6
-"""Minimum length of a word in which a dropped, doubled or swapped letter counts as a typo."""
+"""Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
 KEY_LETTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """A title in the form in which it is compared.
+    """A title in the form in which titles are compared.
 
     Attributes:
-        words: the words in lower case, without accents, punctuation, TeX, articles and "and".
+        words: the words in lower case, without accents, punctuation, TeX commands, articles and
+            "and".
         main: the words before the subtitle.
-        numbers: numbers, including number words, which distinguish the parts of a series.
-        notice: True for an erratum, a comment, a reply or a retraction of a paper.
+        numbers: the numbers in the title, also number words; they distinguish parts of a series.
+        notice: True if the title is of an erratum, comment, reply or retraction.
     """
 
     words: tuple[str, ...]
@@ -84,20 +85,21 @@ class Title:
 
     @property
     def squeezed(self) -> str:
-        """The title without blanks, so that "multi-agent" equals "multiagent"."""
+        """The words without blanks, so that "multi-agent" and "multiagent" are equal."""
         return "".join(self.words)
 
     @property
     def is_generic(self) -> bool:
-        """True if the title does not identify a paper, such as "Introduction"."""
+        """True if many papers have the title, such as "Introduction", or it has no words."""
         return not self.words or self.squeezed in GENERIC
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two titles that `compare` accepts have a common key.
+        """Blocking keys: `compare` accepts only titles with a common key.
 
-        The key of the beginning of the main title tolerates a missing subtitle and a typo near the
-        end; the key of the end tolerates a typo near the beginning.
+        The first key is the beginning of the main title, which tolerates a missing subtitle or a
+        typo near the end. The second key is the end of the title, which tolerates a typo near the
+        beginning.
         """
         if self.is_generic:
             return ()
@@ -107,7 +109,7 @@ class Title:
 
 @functools.lru_cache(maxsize=4096)
 def title(text: str) -> Title:
-    """Return the comparable form of a title."""
+    """Return the comparable form of the title `text`."""
     if "&" in text or "<" in text:
         text = _TAG.sub("", html.unescape(text))
     plain = plain_field(text).replace("&", " and ").strip()
@@ -120,10 +122,10 @@ def title(text: str) -> Title:
 
 
 def compare(one: Title, other: Title) -> Match | None:
-    """Return the kind of match of two titles, or None.
+    """Return how two titles match, or None if they do not.
 
-    The kind "subtitle" means that a title lacks the subtitle, and "typo" that a letter is dropped,
-    doubled or swapped in a long word.
+    "same" means equal words. "subtitle" means that one title lacks the subtitle or is cut off.
+    "typo" means that a letter of one long word is dropped, doubled or swapped.
     """
     if one.notice != other.notice:
         return None
@@ -138,13 +140,13 @@ def compare(one: Title, other: Title) -> Match | None:
 
 
 def overlap(one: Title, other: Title) -> float:
-    """Return the share of the words of the shorter title that are in the other title."""
+    """Return the share of words of the shorter title that also occur in the other title."""
     shorter = min(len(set(one.words)), len(set(other.words)))
     return len(set(one.words) & set(other.words)) / shorter if shorter else 0.0
 
 
 def fold(text: str) -> str:
-    """Return `text` in lower case without accents; letters such as "ø" become plain letters."""
+    """Return `text` in lower case, without accents and with "ø" as "o", "æ" as "ae" and so on."""
     decomposed = unicodedata.normalize("NFKD", text)
     if not decomposed.isascii():
         shown = (char for char in decomposed if not unicodedata.combining(char))
@@ -158,7 +160,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _number(word: str, place: int) -> str:
-    """Return the number that a word is or contains; "i" or "v" at the beginning is not a number."""
+    """Return the number in a word, or "".
+
+    A number word in the first place of a title does not count, since it may be the pronoun "I".
+    """
     if word.isdecimal():
         return word.lstrip("0") or "0"
     if any(char.isdecimal() for char in word):
@@ -173,7 +178,7 @@ def _greek(char: str) -> str:
 
 
 def _is_cut(shorter: Title, longer: Title) -> bool:
-    """Return True if the shorter title is the longer title cut off after at least six words."""
+    """Return True if the shorter title is the beginning of the longer title, of 6 or more words."""
     count = len(shorter.words)
     return count >= 6 and shorter.words == longer.words[:count]
 
@@ -186,9 +191,10 @@ def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def _near(one: str, other: str) -> bool:
-    """Return True for words that differ by a dropped, doubled or swapped inner letter.
+    """Return True if two words differ by a dropped, doubled or swapped inner letter.
 
-    The last letter must be equal, too: "agent" and "agents" may occur in titles of two papers.
+    The first and last letters must be equal: "agent" and "agents" may occur in titles of two
+    papers.
     """
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) < _TYPO_LETTERS or one[0] != other[0] or one[-1] != other[-1]:

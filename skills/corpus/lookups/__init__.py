@@ -1,1 +1,1 @@
-"""Look up papers at sources: by id, by a query, or to complete the corpus."""
+"""Look up papers at sources: papers of an id list or a query, or facts that the corpus lacks."""

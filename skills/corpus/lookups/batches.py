@@ -1,4 +1,4 @@
-"""Look up many papers at a source by their identifiers: costs, requests and storage."""
+"""Look up many papers at a source: combine them to requests, estimate costs, store the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
 CANDIDATES = 3
-"""Number of papers that a search for a title returns."""
+"""Number of search results that are compared with a title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Wanted:
     """A paper to look up.
 
     Attributes:
-        key: the number of the paper for the caller.
-        identifiers: the identifiers by kind; only `TITLE` if there is no other.
+        key: a number by which the caller recognizes the paper.
+        identifiers: the identifiers by kind; the title under `TITLE` if there are no identifiers.
     """
 
     key: int
@@ -46,14 +46,16 @@ class Wanted:
 
 @dataclass(slots=True)
 class Answers:
-    """The answers of a source; counts are numbers of papers.
+    """The result of looking up papers at one source.
 
     Attributes:
-        left: number of papers that were not requested, or whose request failed; the same line
-            requests them again.
-        requests: number of requests that were sent, without requests that the cache answered.
-        errors: the errors of failed requests, without repetitions.
-        stopped: the error that ended the run early, or None.
+        found: number of papers that the source knows.
+        unknown: number of papers that the source does not know.
+        left: number of papers whose request failed or was not sent. A repetition of the command
+            requests them.
+        requests: number of requests that were sent to the source. Cached responses are not counted.
+        errors: the messages of failed requests, each message once.
+        stopped: the error that ended the lookup early, or None.
     """
 
     found: int = 0
@@ -66,11 +68,14 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An upper limit of the requests to a source; cached answers do not count against it.
+    """The maximum cost of looking up papers at a source, without cached responses.
 
     Attributes:
-        dollars: the price according to the source.
-        seconds: the total time of the pauses between requests.
+        source: the name of the source.
+        papers: number of papers to look up.
+        requests: number of requests.
+        dollars: the price by the price list of the source, in US dollars.
+        seconds: the sum of the pauses between requests.
     """
 
     source: str
@@ -81,16 +86,19 @@ class Cost:
 
 
 Batch = tuple[str, list[Wanted]]
-"""A batch: the kind of identifiers, and the papers that one request returns."""
+"""The kind of identifier and the papers of one request."""
 
 
 def can_look_up(source: Source, identifiers: Mapping[str, str]) -> bool:
-    """Return True if a source finds papers by one of these identifiers."""
+    """Return True if the source can find a paper by one of these identifiers."""
     return not {*source.kinds, TITLE}.isdisjoint(identifiers)
 
 
 def _batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
-    """Yield the requests for papers, in order; papers that the source cannot find are left out."""
+    """Group the papers into requests, by the first kind of identifier that the source accepts.
+
+    Papers that the source cannot find by any identifier are omitted.
+    """
     kinds = (*source.kinds, TITLE)
     waiting: dict[str, list[Wanted]] = {kind: [] for kind in kinds}
     for paper in wanted:
@@ -103,7 +111,7 @@ def _batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
 
 
 def _requests(source: Source, kind: str) -> int:
-    """Return the number of requests that a batch takes."""
+    """Return the number of HTTP requests for a batch with this kind of identifier."""
     rates = source.rates
     return 1 + rates.before_pages if kind == TITLE else rates.requests.get(kind, 1)
 
@@ -117,15 +125,16 @@ def look_up(
     most: int | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Answers:
-    """Look up papers at a source in a job, and store each answer immediately.
+    """Look up papers at a source in a job, and store the result of each request immediately.
 
-    A failed request does not affect other requests, unless the source is unavailable; then no
-    further request is sent.
+    After a failed request, the job continues with the next request. If the source is unavailable,
+    no further request is sent.
 
     Args:
-        keep: stores the facts that were found about a paper, or None for a paper that the source
-            does not know.
-        most: maximum number of requests.
+        keep: stores the facts that were found about a paper; called with None for a paper that the
+            source does not know.
+        stop: a token that interrupts the job.
+        most: maximum number of requests; None for no limit.
         tick: called with the number of finished papers.
     """
     lookup = _Lookup(source, keep, tick)
@@ -138,10 +147,11 @@ def look_up(
 
 @dataclass(slots=True)
 class _Lookup:
-    """The steps of a job that looks up papers.
+    """The functions of a job that looks up papers.
 
     Attributes:
-        gone: the error of an unavailable source, or None.
+        made: the result so far.
+        gone: the error that made the source unavailable, or None.
     """
 
     source: Source
@@ -151,7 +161,7 @@ class _Lookup:
     gone: SourceUnavailable | None = None
 
     def tasks(self, wanted: Iterable[Wanted], most: int | None) -> Iterator[Batch]:
-        """Yield the batches to request, and count the papers of the remaining batches."""
+        """Yield the batches to request; count the papers of all other batches as `left`."""
         requests = 0
         for kind, batch in _batches(self.source, wanted):
             requests += _requests(self.source, kind)
@@ -170,7 +180,7 @@ class _Lookup:
                 return _by_titles(self.source, values)
             return self.source.by_ids(kind, values)
         except SourceUnavailable as error:
-            self.gone = error  # before the next batch begins, in this thread
+            self.gone = error  # set before this thread begins the next batch
             raise
 
     def store(self, batch: Batch, found: Mapping[str, Found]) -> None:
@@ -190,9 +200,9 @@ class _Lookup:
 
 
 def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
-    """Return the papers with these titles.
+    """Search for titles, and return the first result with the same title, by title.
 
-    The code that stores a paper decides by authors and year whether it is the same paper.
+    Authors and years are compared later, when the result is stored.
     """
     found: dict[str, Found] = {}
     for value in values:
@@ -204,10 +214,10 @@ def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
 
 
 def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) -> Cost:
-    """Return the cost of looking up papers by their ids.
+    """Return the maximum cost of looking up papers by their identifiers or titles.
 
     Args:
-        most: maximum number of requests.
+        most: maximum number of requests; None for no limit.
     """
     count = requests = 0
     price = 0.0
@@ -221,7 +231,7 @@ def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = Non
 
 
 def cost_of_search(source: Source, limit: int) -> Cost:
-    """Return the cost of a search for `limit` papers."""
+    """Return the maximum cost of a search for `limit` papers."""
     requests = math.ceil(limit / source.rates.page) + source.rates.before_pages
     return _cost(source, limit, requests, requests * source.rates.by_search)
 
@@ -232,7 +242,7 @@ def _cost(source: Source, papers: int, requests: int, price: float) -> Cost:
 
 
 def costs_shown(costs: Sequence[Cost]) -> str:
-    """Return a table of costs with a line for each source."""
+    """Return a table of costs as text, with one line for each source."""
     rows = [
         (
             SERVICES[cost.source].title,
@@ -247,10 +257,12 @@ def costs_shown(costs: Sequence[Cost]) -> str:
 
 
 def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
-    """Store a paper, and return its row and whether it is new.
+    """Add a found paper to the corpus, or complete its row if the corpus contains it.
 
-    A paper that is in the corpus is completed. A paper without an abstract is kept until the
-    abstract is found, and the row is None.
+    A new paper without an abstract is stored in `awaited` instead.
+
+    Returns:
+        The row id of the paper, or None without an abstract; and True if the paper is new.
     """
     with transaction(db):
         rows = merging.rows_with_identifiers(db, found.identifiers)
@@ -263,5 +275,5 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
 
 
 def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if the source has another title for the identifier of a paper."""
+    """Return True if `found` is another paper than `paper`, although an identifier is common."""
     return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

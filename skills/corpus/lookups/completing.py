@@ -1,4 +1,4 @@
-"""/corpus complete: look up unknown facts about the papers of the corpus in a job."""
+"""Implement /corpus complete, which looks up missing facts about the papers of the corpus."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
 DAYS = 30
-"""Days after which papers are looked up again, for new citations and retractions."""
+"""Days after which a paper is looked up again, for new citations and retractions."""
 NEVER = "9999"
-"""A time that is later than all times in the tables."""
+"""A time after all stored times, so that every earlier lookup is too old."""
 SHOWN = 20
 
 
@@ -84,13 +84,15 @@ def complete(call: Call) -> Result:
 
 @dataclass(slots=True)
 class Completion:
-    """A job that completes the papers of the corpus `db` from sources, one source after another.
+    """A job that looks up the papers of a corpus at several sources, one source after another.
 
     Attributes:
-        since: a time; papers that were looked up after it are not looked up again.
-        most: maximum number of requests to each source.
+        db: the corpus.
+        since: a time; papers that were looked up later are not looked up again.
+        most: maximum number of requests to each source; None for no limit.
         by_title: True if papers without an identifier are looked up by their titles.
-        stopped: the error that ended the run early, or None.
+        made: the result so far.
+        stopped: the error that ended the job early, or None.
     """
 
     call: Call
@@ -103,11 +105,11 @@ class Completion:
     stopped: HarnessError | None = None
 
     def costs(self) -> list[Cost]:
-        """Return the maximum cost of each source."""
+        """Return the maximum cost at each source."""
         return [cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
     def run(self) -> None:
-        """Look up at each source the facts that earlier sources did not state."""
+        """Look up papers at each source in turn, for the facts that are still missing."""
         run_id = runs.start(
             self.db,
             skill="corpus complete",
@@ -140,7 +142,11 @@ class Completion:
         self.stopped = answers.stopped
 
     def _due(self, source: Source) -> Iterator[Wanted]:
-        """Yield the papers to look up at a source; the keys of awaited papers are negative."""
+        """Yield the papers to look up at a source.
+
+        The key of a paper is its row id. For papers without an abstract, it is the negative row id
+        of `awaited`.
+        """
         own = facts.due(self.db, source.name, source.states, self.since, by_title=self.by_title)
         without = awaited.due(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
@@ -172,12 +178,12 @@ class Completion:
 
 
 def _left(made: Completed) -> int:
-    """Return the number of papers that were not looked up at a source."""
+    """Return the sum of the papers that were left at each source."""
     return sum(one["left"] for one in made.sources.values())
 
 
 def _shown(made: Completed) -> str:
-    """Return a text about the completed facts, and about the answers of each source."""
+    """Return the text of the result: a table of the sources, then the facts that were added."""
     rows = [
         (SERVICES[name].title, one["found"], one["unknown"], one["left"], one["requests"])
         for name, one in made.sources.items()

@@ -1,6 +1,6 @@
-"""/corpus fetch: search sources, merge the papers by identity, and save them.
+"""Implement /corpus fetch, which searches sources and combines their results.
 
-The papers are added to the corpus, or written to a table or a file of references for /annotate.
+The found papers are added to the corpus, or saved in a table or a file of references.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def fetch(call: Call) -> Result:
     for target in call.targets:
         if not target.name.lower().endswith(SUFFIXES):
             raise UsageError(
-                "the papers of a search are not annotated, and cannot be saved like this",
+                "the papers of a search have no annotations, which this format requires",
                 where=str(target),
-                hint=f"They are saved as {', '.join(SUFFIXES)}; /annotate reads each of these.",
+                hint=f"Save them as {', '.join(SUFFIXES)}; /annotate reads these files.",
             )
     sources = [opened(name, call) for name in names]
     costs = [cost_of_search(source, options.max) for source in sources]
@@ -100,10 +100,10 @@ def fetch(call: Call) -> Result:
 
 
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Return the papers of several sources without repetitions, in the order of occurrence.
+    """Combine the records of each paper, in the order of the first records.
 
-    Preprint and published version count as one paper. Facts that the first source does not state
-    are taken from the other sources.
+    The first record takes precedence; facts that it lacks are taken from the later records. A
+    preprint and its published version are one paper.
     """
     made: dict[int, Found] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):
@@ -112,7 +112,7 @@ def merged(found: Sequence[Found]) -> list[Found]:
 
 
 def firsts(papers: Sequence[Paper]) -> list[int]:
-    """Return for each paper the index of its first record."""
+    """Return for each record the index of the first record of the same paper."""
     first = list(range(len(papers)))
 
     def root(place: int) -> int:
@@ -127,13 +127,13 @@ def firsts(papers: Sequence[Paper]) -> list[int]:
 
 
 def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
-    """Return the papers of several sources, alternating between sources."""
+    """Return the items of several lists in turn: the first items, then the second items, ..."""
     longest = max(map(len, lists), default=0)
     return [one[place] for place in range(longest) for one in lists if place < len(one)]
 
 
 def _with(one: Found, other: Found) -> Found:
-    """Return a paper with additional facts from another source."""
+    """Return the record `one`, with the facts that it lacks taken from `other`."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
     if one.cited is None:
@@ -160,10 +160,10 @@ def _sources_and_query(call: Call) -> tuple[list[str], str]:
 def _search(
     call: Call, sources: Sequence[Source], query: Query
 ) -> tuple[list[list[Found]], list[str]]:
-    """Return the papers that each source finds, and the errors of sources that fail.
+    """Return the papers that each source finds, and the messages of sources that fail.
 
     Raises:
-        SkillFailed: all sources fail.
+        SkillFailed: all sources fail; the error is of the first source.
     """
     found: list[list[Found]] = []
     errors: list[SkillFailed] = []
@@ -181,7 +181,7 @@ def _search(
 
 
 def _row(found: Found) -> dict[str, Any]:
-    """Return a paper as a row of a table."""
+    """Return a paper as a row of a table, by column name."""
     paper = found.paper
     return {
         paper.id_field: paper.id,
@@ -200,7 +200,11 @@ def _row(found: Found) -> dict[str, Any]:
 
 
 def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
-    """Return the writer of each suffix."""
+    """Return the function that writes the papers in the format of each suffix.
+
+    Args:
+        raw: True if a .csv file may contain formulas.
+    """
     rows = list(map(_row, papers))
 
     def write_jsonl(file: IO[bytes]) -> None:
@@ -208,7 +212,7 @@ def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def write_table(file: IO[bytes]) -> None:
-        _, *names = rows[0]  # one column of ids for all kinds of ids
+        _, *names = rows[0]  # the id columns of all sources become the column "id"
         texts = ([str(value or "") for value in row.values()] for row in rows)
         write_csv(file, [["id", *names], *texts], raw=raw)
 

@@ -1,8 +1,8 @@
-"""Recognize ids of papers on a line, and lists of them in a text file.
+"""Recognize an id of a paper in a command, and read .txt files with lists of ids.
 
-A .txt file is a list of ids if its first entry is an id and each line is a single word or an id. An
-id is a DOI, an arXiv id, a PMID or an OpenAlex id, in any spelling or as a URL. "#" begins a
-comment. A number is a PMID, as in lists saved by PubMed. Other text files are abstracts.
+An id is a DOI, an arXiv id, a PMID or an OpenAlex id, also as a URL. A plain number is a PMID, as
+in lists that PubMed saves. A .txt file is a list of ids if its first line is an id and every line
+is a single word or an id; otherwise it contains an abstract. "#" begins a comment.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from skills.corpus.tables.refusals import Refusals
 
 SUFFIX = ".txt"
 MOST_BYTES = 20_000_000
-"""Maximum size of a list in bytes, enough for a million DOIs."""
+"""Maximum size of a list in bytes, enough for about a million DOIs."""
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _NUMBER = re.compile(r"\d{1,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Id:
-    """An id of a paper as written, and its identifier by kind."""
+    """The id of a paper.
+
+    Attributes:
+        text: the id as written.
+        identifiers: the parsed identifier by its kind.
+    """
 
     text: str
     identifiers: Mapping[str, str]
@@ -34,12 +39,12 @@ class Id:
 
 @dataclass(slots=True)
 class IdList:
-    """The distinct ids of a file.
+    """The different ids in a file.
 
     Attributes:
-        file: the path of the file in messages; "" for an id on a line.
-        repeated: number of repeated ids that were left out.
-        refused: the errors of lines that are not ids.
+        file: the path of the file for messages; "" for an id in a command.
+        repeated: number of repeated ids, which `ids` omits.
+        refused: the errors of lines that contain no id.
     """
 
     file: str = ""
@@ -49,16 +54,19 @@ class IdList:
 
 
 def id_in(text: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id that a text consists of; None for an arXiv id."""
+    """Return the id if `text` is a DOI, a PMID or an OpenAlex id, or else None.
+
+    An arXiv id also returns None: commands look it up at arXiv directly.
+    """
     found = identifiers(text.strip())
     return None if "arxiv" in found or not found else Id(text.strip(), found)
 
 
 def read(path: Path, *, limit: int | None = None) -> IdList | None:
-    """Return the ids in a text file, or None if there is no list of ids at `path`.
+    """Return the ids in a text file, or None if the file is not a list of ids.
 
     Args:
-        limit: maximum number of ids.
+        limit: maximum number of ids; None for all.
 
     Raises:
         InputError: the file cannot be read, or is not UTF-8.

@@ -1,4 +1,4 @@
-"""Find the papers of a list of ids in the corpus, or else at the enabled sources."""
+"""Find the papers of a list of ids, in the corpus or at the enabled sources."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 ARXIV = "arxiv"
 SHOWN = 20
-"""Maximum number of ids without a paper that are printed; the result contains all of them."""
+"""Maximum number of printed ids without a paper; the result contains all."""
 
 
 def add_ids(call: Call, ids: IdList) -> Result:
-    """Add the papers of a list of ids to the corpus."""
+    """Add the papers of a list of ids to the corpus, for /corpus add."""
     sources = switched_on(call.options.source)
     with open_corpus(database(call)) as db, call.cancel.on_signals():
         made = resolve(call, db, ids.ids, sources)
@@ -71,14 +71,14 @@ def add_ids(call: Call, ids: IdList) -> Result:
 
 @dataclass(slots=True)
 class Resolved:
-    """The papers of a list of ids.
+    """The papers that were found for a list of ids.
 
     Attributes:
-        rows: the rows of the papers that were found, by the index of the id.
-        known: number of these papers that were in the corpus before.
+        rows: the row id of the paper, by the index of the id in the list.
+        known: number of these papers that the corpus already contained.
         missing: the reason why an id has no paper, by the index of the id.
-        awaited: number of papers without abstract that were kept, since it may be found later.
-        errors: the errors of failed requests.
+        errors: the messages of failed requests.
+        awaited: number of new papers without an abstract; `/corpus complete` may find the abstract.
         stopped: the error that ended the lookup early, or None.
     """
 
@@ -93,12 +93,15 @@ class Resolved:
 def resolve(
     call: Call, db: sqlite3.Connection, ids: Sequence[Id], sources: Sequence[str]
 ) -> Resolved:
-    """Find the papers of ids, and add missing papers to the corpus.
+    """Find the papers of ids, and add papers that the corpus lacks.
 
-    Ids of arXiv are always looked up at arXiv, even if no source is enabled.
+    arXiv ids are looked up at arXiv even if no source is enabled.
+
+    Args:
+        sources: the names of the enabled sources.
 
     Raises:
-        UsageError: an id needs a source, but no source is enabled.
+        UsageError: an id has to be looked up, but no source is enabled.
     """
     made = Resolved()
     for place, one in enumerate(ids):
@@ -110,7 +113,7 @@ def resolve(
     if others and not sources:
         raise UsageError(
             f"{others[0].text[:60]} is not in the corpus, and no source is switched on",
-            hint=f"Name some with --source, or in {VARIABLE}: {','.join(NAMES)}.",
+            hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
         )
     names = dict.fromkeys([*[ARXIV] * (len(others) < len(left)), *sources])
     open_sources = [opened(name, call) for name in names]
@@ -131,11 +134,12 @@ def resolve(
 
 @dataclass(slots=True)
 class _Search:
-    """The search for the ids that the corpus lacks.
+    """The lookup of ids that the corpus lacks.
 
     Attributes:
-        left: these ids, by their index in the list.
-        tried: the titles of the sources that were searched for an id, by the index of the id.
+        left: the ids that the corpus lacks, by their index in the list.
+        made: the result so far.
+        tried: the titles of the sources that do not know an id, by the index of the id.
     """
 
     call: Call
@@ -145,7 +149,7 @@ class _Search:
     tried: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def due(self, source: Source) -> list[Wanted]:
-        """Return the ids without a paper that can be looked up at a source."""
+        """Return the ids that have no paper yet and that the source can look up."""
         return [
             Wanted(place, one.identifiers)
             for place, one in self.left.items()
@@ -180,7 +184,7 @@ class _Search:
 
 
 def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
-    """Print the number of ids without a paper, and the first of these ids with reasons."""
+    """Print the errors, the number of ids without a paper, and the first of these ids."""
     for error in made.errors:
         call.screen.notice(error)
     missing = sorted(made.missing.items())
@@ -193,7 +197,7 @@ def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
 
 
 def papers_of(db: sqlite3.Connection, made: Resolved) -> list[Paper]:
-    """Return the papers that were found, without repetitions, in the order of their ids."""
+    """Return the different papers that were found, in the order of the ids."""
     rows = list(dict.fromkeys(row for _, row in sorted(made.rows.items())))
     stated = stated_of(db, rows)
     found = (

@@ -1,1 +1,1 @@
-"""Read and write references (.bib, .ris, .nbib, CSL-JSON), and read Zotero's library."""
+"""Read and write reference files (.bib, .ris, .nbib, CSL-JSON), and read Zotero's library."""

@@ -1,7 +1,8 @@
-"""BibTeX and BibLaTeX: read entries, write entries, and add notes to the entries of a file.
+"""Read and write BibTeX and BibLaTeX entries, and add notes to the entries of a file.
 
-Adding notes does not change the other text of a file. A file is read in pieces, which end before a
-line that begins with a block: there, bibtexparser ends a block that is not closed.
+Adding notes does not change any other text of the file. A file is parsed in pieces of several
+blocks (entries, strings and comments). A piece ends before a line that begins with a block, where
+bibtexparser also ends an unclosed block.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ if TYPE_CHECKING:
     from bibtexparser.model import Block, Entry, ParsingFailedBlock
 
 PIECE = 200
-"""Number of blocks that are parsed together."""
+"""Maximum number of blocks in a piece."""
 PIECE_CHARS = 500_000
-"""Number of characters after which no further block is parsed together with the others."""
+"""Number of characters after which a piece ends before the next block."""
 NOTE_FIELDS = ("annote", "annotation")
-"""Fields that reference managers show as a note, but styles do not print; BibLaTeX has both."""
+"""Fields that reference managers show as a note and styles do not print; BibLaTeX has both."""
 
 _BLOCK = re.compile(r"\s*@\w*[ \t]*[{(]")
 _ENCODING = re.compile(r"\A(%[ %]*Encoding: *)[\w-]+", re.IGNORECASE)
@@ -73,7 +74,7 @@ TYPES = {
     "dataset": "dataset",
     "software": "software",
 }
-"""The type of CSL for each type of entry."""
+"""The CSL type of each BibTeX entry type."""
 _VARIABLES = {
     "title": ("title",),
     "abstract": ("abstract",),
@@ -105,12 +106,12 @@ _PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
 _KEY = re.compile(r"[A-Za-z][\w:.+-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
-"""Matches words with a capital after the first letter, which styles would write in lower case."""
+"""Matches words with a capital after the first letter; styles would change them to lower case."""
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the entries of a file, and an error for each block that cannot be read."""
+    """Yield the entries of a file, and an error for each block that cannot be parsed."""
     from bibtexparser.model import String
 
     strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
@@ -141,10 +142,11 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the text of the file, in pieces, with a note in each annotated entry.
+    """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        take: returns the note of the record with this number, in the order of `read`.
+        take: returns the note of the record with this number, counted from 1 in the order of
+            `read`, or "".
     """
     row = 0
     for first, piece in _pieces(path):
@@ -162,7 +164,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield pieces of the text that begin with a block, with the numbers of their first lines."""
+    """Yield each piece of the text, with the number of its first line."""
     lines: list[str] = []
     first, blocks, size = 1, 0, 0
     for number, line in enumerate(decoded_lines(path, _BLOCK.match), start=1):
@@ -179,13 +181,13 @@ def _pieces(path: Path) -> Iterator[tuple[int, str]]:
 def _blocks(text: str) -> list[Block]:
     from bibtexparser.splitter import Splitter
 
-    # Do not log blocks that cannot be read: they are also returned.
+    # bibtexparser would log each invalid block; they are also returned, and reported as errors.
     logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)
     return list(Splitter(text).split().blocks)
 
 
 def _entry(block: Block) -> Entry | None:
-    """Return a block as an entry, even if its key or one of its fields is repeated."""
+    """Return the block if it is an entry, even if its key or one of its fields is repeated."""
     from bibtexparser.model import Entry, ParsingFailedBlock
 
     while isinstance(block, ParsingFailedBlock) and block.ignore_error_block is not None:
@@ -194,7 +196,7 @@ def _entry(block: Block) -> Entry | None:
 
 
 def _broken(block: Block) -> ParsingFailedBlock | None:
-    """Return a block that cannot be read, unless it is a comment."""
+    """Return the block if it cannot be parsed and is not a comment, or else None."""
     from bibtexparser.model import ParsingFailedBlock
 
     if not isinstance(block, ParsingFailedBlock) or block.ignore_error_block is not None:
@@ -203,10 +205,11 @@ def _broken(block: Block) -> ParsingFailedBlock | None:
 
 
 def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]) -> Item:
-    """Return the reference of an entry.
+    """Return an entry as an item of CSL-JSON.
 
     Args:
-        check: called with the size of the item; raises an InputError if it is too large.
+        strings: the values of @string blocks, by name.
+        check: called with the size of the entry so far; raises an InputError if it is too large.
     """
     fields: dict[str, str] = {}
     size = 0
@@ -243,7 +246,7 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
 def _value(
     written: str, strings: Mapping[str, str], check: Callable[[int], None] = lambda _: None
 ) -> str:
-    """Return the text of a value: in braces or quotes, a name, or several joined by #."""
+    """Return the text of a field value: braces, quotes, @string names, and joins with #."""
     text = ""
     for part in map(str.strip, _concatenated(written)):
         enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
@@ -268,7 +271,7 @@ def _concatenated(written: str) -> Iterator[str]:
 
 
 def _verbatim(value: str) -> str:
-    """Return a field that TeX does not interpret, without the escapes that some programs add."""
+    """Return a value that TeX does not interpret, such as a URL, without braces and escapes."""
     return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
 
 
@@ -300,11 +303,11 @@ def _names(field: str) -> list[Item]:
 
 
 def _issued(fields: Mapping[str, str]) -> Item:
-    """Return the date of an entry, or the beginning of a period."""
+    """Return the date of an entry in the form of CSL-JSON; of a period, the beginning."""
     if date := fields.get("date", "").partition("/")[0].strip():
         return issued(date)
     year = plain_field(fields.get("year", "")).strip()
-    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar# JabRef writes #mar#
+    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar#
     number = str(month_number(month) or month)
     parts = (year, number.zfill(2) if number else "", fields.get("day", "").zfill(2))
     known = itertools.takewhile(str.isdecimal, parts if fields.get("day") else parts[:2])
@@ -312,7 +315,7 @@ def _issued(fields: Mapping[str, str]) -> Item:
 
 
 def _annotated(entry: Entry, note: str) -> str:
-    """Return the text of an entry with a note; the other text is unchanged."""
+    """Return the text of an entry with a note, and no other change."""
     raw = entry.raw or ""
     done = 0
     for field in entry.fields:
@@ -329,7 +332,11 @@ def _annotated(entry: Entry, note: str) -> str:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write an entry for each item, with its note unless the note is ""."""
+    """Write an entry for each item.
+
+    Args:
+        noted: each item, and its note or "".
+    """
     from bibtexparser.library import Library
     from bibtexparser.model import Entry, Field
     from bibtexparser.writer import BibtexFormat
@@ -347,7 +354,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
 
 
 def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields of an entry with their values in braces, or "" without a value."""
+    """Yield the names and values of BibTeX fields; values are in braces, or "" if empty."""
     date, arxiv_id = date_of(item), arxiv_id_of(item)
     year, month, day = (*iso_date(date).split("-"), "", "")[:3]
     category = text(item, "keyword").partition(",")[0].strip()
@@ -400,7 +407,7 @@ def _key(item: Item) -> str:
 
 
 def _unused(key: str, used: set[str]) -> str:
-    """Return the key, with a number if another entry has the same key."""
+    """Return the key, with a number appended if another entry has the same key."""
     made, number = key, 2
     while made.casefold() in used:
         made, number = f"{key}-{number}", number + 1
@@ -413,7 +420,7 @@ def _braced(value: str) -> str:
 
 
 def _balanced(value: str) -> str:
-    """Return a value, without its braces if they are not balanced."""
+    """Return a value in braces; if its own braces are not balanced, they are removed."""
     depth = 0
     for char in value:
         depth += (char == "{") - (char == "}")

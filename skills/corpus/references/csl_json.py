@@ -1,15 +1,13 @@
-"""References as items of CSL-JSON: their fields and files, and notes of annotations.
+"""Read, write and convert references in CSL-JSON, and format the notes of annotations.
 
-CSL-JSON is the form in which citation processors and reference managers exchange references
-(https://docs.citationstyles.org). Of its variables, "archive" and "archive_location" hold an arXiv
-id, and "keyword" the categories.
+Citation processors and reference managers exchange references in CSL-JSON
+(https://docs.citationstyles.org). Here, its variables "archive" and "archive_location" contain the
+arXiv id, and "keyword" the categories.
 
-The note of an annotation contains a line for each stated move and each suggestion:
+The note of an annotation has one line for each stated move and each suggestion:
 
-Annotation by nanda-harness:
-Claim: ...
-Method (uncertain, 0.35): ...
-Suggestion for Novelty (0.21): ...
+    Annotation by nanda-harness:
+    Claim: ... Method (uncertain, 0.35): ... Suggestion for Novelty (0.21): ...
 """
 
 from __future__ import annotations
@@ -35,14 +33,14 @@ from skills.nanda.text import flatten
 Item = dict[str, Any]
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
-"""The fields of a reference that are kept in the source of a paper."""
+"""The fields of a reference that are kept in `Paper.source`."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-"""Abbreviated English names of months, as used in BibTeX and PubMed."""
+"""The abbreviated English names of the months in BibTeX and PubMed."""
 ET_AL = "et al."
-"""The last name of a shortened list of authors."""
+"""The last name in a shortened list of authors."""
 PREPRINT = "article"
-"""The type of a preprint in CSL; the type in a journal is "article-journal"."""
+"""The CSL type of a preprint; an article in a journal has the type "article-journal"."""
 
 _PMID = re.compile(r"\bPMID: ?(\d{1,8})\b")
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
@@ -52,16 +50,16 @@ _JATS = re.compile(
     r"|</?(?:jats:)?(?:p|sec|italic|bold|sub|sup|i|b|strong|em)>",
     re.IGNORECASE,
 )
-"""Matches the markup that Crossref adds to abstracts."""
+"""Matches the JATS markup in Crossref's abstracts."""
 _BEGIN = re.compile(r'\s*(?:\{[^\[{]*"items"\s*:\s*)?\[\s*\]?')
-"""Matches the beginning of a list of items, or of an object with a list, as in Zotero's API."""
+"""Matches the beginning of a list of items, or of an object with the list "items"."""
 _NEXT = re.compile(r"\s*(?:,\s*(?=\S)|\])")
 _BLOCK = 64_000
 _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""Matches a note up to the next empty line, or to the end if a program has joined its lines."""
+"""Matches a note up to an empty line; or up to the end if a program has joined the lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,9 @@ class Record:
     """A reference in a file.
 
     Attributes:
-        position: the first line of the reference, or its number in CSL-JSON.
+        position: the first line of the reference; in CSL-JSON, its number in the list.
         item: the reference as an item of CSL-JSON; empty if there is an error.
-        error: the reason why it cannot be read, or None.
+        error: the reason why the reference cannot be read, or None.
     """
 
     position: int
@@ -80,14 +78,16 @@ class Record:
 
 
 def row_of(item: Item) -> dict[str, str]:
-    """Return an item as a row of a table, with the fields that the source of a paper keeps.
+    """Return an item as a row of a table, with the columns `COLUMNS` and `SOURCE_KEYS`.
 
-    The id is the arXiv id of a preprint, or else the key of the entry, the DOI or the PMID.
+    The id is the arXiv id if the item is a preprint. Otherwise it is the key, the DOI or the PMID,
+    whichever is present first.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
     published = date_of(item)
-    own_key = "" if key.startswith("http") else key  # addresses of items in Zotero are not keys
+    # The URL of a Zotero item is not a citation key.
+    own_key = "" if key.startswith("http") else key
     return {
         "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,
         "title": text(item, "title"),
@@ -105,10 +105,10 @@ def row_of(item: Item) -> dict[str, str]:
 
 
 def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
-    """Return the reference of a paper.
+    """Return a paper as an item of CSL-JSON.
 
     Args:
-        known: further facts under `SOURCE_KEYS`, from the input of its annotation.
+        known: other facts under the names `SOURCE_KEYS`; the facts of the paper take precedence.
     """
     source = {**known, **paper.source}
     stated = {name: source[name] for name in SOURCE_KEYS if isinstance(source.get(name), str)}
@@ -130,29 +130,29 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
 
 
 def text(item: Mapping[str, Any], name: str) -> str:
-    """Return a value on one line, or "" if it is neither text nor a number."""
+    """Return a string or number of an item on one line, or "" for a value of another type."""
     value = item.get(name)
     return flatten(str(value)) if isinstance(value, (str, int)) else ""
 
 
 def without_jats(abstract: str) -> str:
-    """Return an abstract without the markup of JATS and without the heading "Abstract"."""
+    """Return an abstract without JATS markup and without its heading, such as "Abstract"."""
     return _JATS.sub(" ", abstract)
 
 
 def doi_of(item: Item) -> str:
-    """Return the DOI of an item without an address, or ""."""
+    """Return the DOI of an item without a URL prefix, or ""."""
     return written_doi(text(item, "DOI"))
 
 
 def pmid_of(item: Item) -> str:
-    """Return the PubMed id of an item, which Zotero writes into the note, or ""."""
+    """Return the PubMed id of an item, also from its note, where Zotero stores it, or ""."""
     found = _PMID.search(text(item, "note"))
     return text(item, "PMID") or (found[1] if found else "")
 
 
 def arxiv_id_of(item: Item) -> str:
-    """Return the arXiv id as written in the item, with or without version, or ""."""
+    """Return the arXiv id of an item as written, with or without version, or ""."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
     if found := _ARXIV_DOI.fullmatch(doi_of(item)):
@@ -162,7 +162,7 @@ def arxiv_id_of(item: Item) -> str:
 
 
 def archive(arxiv_id: str) -> Item:
-    """Return the variables for an arXiv id."""
+    """Return the variables of an item with this arXiv id."""
     if not arxiv_id:
         return {}
     bare = bare_arxiv_id(arxiv_id) or arxiv_id
@@ -174,20 +174,20 @@ def archive(arxiv_id: str) -> Item:
 
 
 def is_preprint(item: Item) -> bool:
-    """Return True if an item has an arXiv id and no other place of publication."""
+    """Return True if an item has an arXiv id, and neither a venue nor a DOI of a publisher."""
     venue, doi = text(item, "container-title"), doi_of(item)
     elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not _ARXIV_DOI.match(doi))
     return bool(arxiv_id_of(item)) and not elsewhere
 
 
 def names_of(item: Item, role: str) -> list[Item]:
-    """Return the names of people in a role; ignore values that are not names."""
+    """Return the names in a role, such as "author"; values of other types are omitted."""
     found = item.get(role)
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def without_et_al(item: Item) -> Item:
-    """Return an item without the name "et al.", which only BibTeX supports."""
+    """Return an item without the name "et al.", which is a name only in BibTeX."""
     named: Item = {
         role: [name for name in names_of(item, role) if name != {"literal": ET_AL}]
         for role in ("author", "editor")
@@ -197,29 +197,33 @@ def without_et_al(item: Item) -> Item:
 
 
 def full_name(name: Item) -> str:
-    """Return a full name in spoken order."""
+    """Return a name in spoken order: given name, particles, family name, suffix."""
     parts = ("given", "dropping-particle", "non-dropping-particle", "family", "suffix")
     spoken = " ".join(str(name[part]) for part in parts if name.get(part))
     return flatten(spoken or str(name.get("literal", "")))
 
 
 def inverted_name(name: Item) -> tuple[str, str, str]:
-    """Return family name with particles (or the whole name), suffix, and given name."""
+    """Return the family name with particles, the suffix and the given name.
+
+    For a name that is not divided, the family name is the whole name.
+    """
     particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
     family = " ".join(filter(None, (*particles, text(name, "family") or text(name, "literal"))))
     return family, text(name, "suffix"), text(name, "given")
 
 
 def joined_names(names: Iterable[str]) -> str:
-    """Return names as one text for a table, separated by ";" if a name contains a comma."""
+    """Join names to one text, with "; " if a name contains a comma, or else with ", "."""
     known = list(filter(None, names))
     return ("; " if any("," in name for name in known) else ", ").join(known)
 
 
 def separate_names(authors: str) -> list[str]:
-    """Return the names in the authors of a table, which are separated by ";" or else by ",".
+    """Split the text of authors at ";", or else at ",".
 
-    A single word before or after the only comma is part of one name: "Müller, Jörg".
+    A single comma does not separate two names if there is a single word before or after it:
+    "Müller, Jörg" is one name.
     """
     names = list(filter(None, map(flatten, authors.split(";" if ";" in authors else ","))))
     lengths = sorted(len(name.split()) for name in names)
@@ -228,10 +232,10 @@ def separate_names(authors: str) -> list[str]:
 
 
 def name_of(written: str) -> Item:
-    """Return a name written as "Family, Given", "Family, Suffix, Given" or "Given Family".
+    """Parse a name: "Family, Given", "Family, Suffix, Given" or "Given Family".
 
-    Words in lower case before the family name are its particle. A name of a single word may be a
-    group or a person, and is not divided.
+    In the last form, words in lower case before the family name are its particle. A name of a
+    single word is not divided, since it may belong to a group.
     """
     parts = [flatten(part) for part in written.split(",")]
     if len(parts) > 1:
@@ -247,17 +251,14 @@ def name_of(written: str) -> Item:
 
 
 def issued(date: str) -> Item:
-    """Return a date in the form of CSL-JSON.
-
-    A date that does not begin with a year remains text.
-    """
+    """Return a date in the form of CSL-JSON, as text if it does not begin with a year."""
     if known := iso_date(date):
         return {"date-parts": [[int(part) for part in known.split("-")]]}
     return {"literal": date} if date else {}
 
 
 def month_number(name: str) -> int:
-    """Return 1 to 12 for the English name of a month or its beginning, or 0 for other text."""
+    """Return the number of a month from the beginning of its English name, or 0."""
     return MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in MONTHS else 0
 
 
@@ -276,15 +277,15 @@ def date_of(item: Item) -> str:
 
 
 def joined(values: Iterable[str], separator: str = ", ") -> str:
-    """Return the values that are not empty, joined."""
+    """Join the values that are not empty, each on one line."""
     return separator.join(filter(None, map(flatten, values)))
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the items of a file, and an error for each value that is not an item.
+    """Yield the items of a file, and an error for each value in the list that is not an item.
 
     Raises:
-        InputError: the file is not JSON, or not a list of items.
+        InputError: the file is not JSON, or contains no item.
     """
     if not sum(map(_is_item, _items(path))):
         raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
@@ -299,10 +300,10 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the items of a file as JSON in pieces, with their notes.
+    """Yield the items of a file as JSON, in pieces, with a note in each annotated item.
 
     Args:
-        take: returns the note of the item with this number.
+        take: returns the note of the item with this number, counted from 1, or "".
     """
 
     def items() -> Iterator[Any]:
@@ -316,7 +317,11 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write an array of items with their notes."""
+    """Write a JSON array of items.
+
+    Args:
+        noted: each item, and its note or "".
+    """
 
     def items() -> Iterator[Item]:
         for item, note in noted:
@@ -329,7 +334,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
 
 
 def as_json(items: Iterable[Any]) -> Iterator[str]:
-    """Yield a list of items as JSON, in pieces."""
+    """Yield a JSON array of the items, in pieces."""
     before = "[\n"
     for item in items:
         yield before + json.dumps(item, ensure_ascii=False, indent=2)
@@ -338,7 +343,7 @@ def as_json(items: Iterable[Any]) -> Iterator[str]:
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Yield the values of the list in a file, with only a block of the file in memory.
+    """Yield the values of the list in a file; only a block of the file is in memory.
 
     Raises:
         InputError: the file is not JSON, or a value is too large.
@@ -349,7 +354,7 @@ def _items(path: Path) -> Iterator[Any]:
         after = _BEGIN.match(text)
         while after is not None and not after[0].endswith("]"):
             at, number = after.end(), number + 1
-            while True:  # read more of the file until the value and the comma after it are complete
+            while True:  # read on until the value and the next comma are complete
                 found, after, problem = None, None, None
                 try:
                     found, end = decode(text, at)
@@ -384,9 +389,9 @@ def _is_item(found: Any) -> bool:
 
 
 def note_of(item: Annotated, framework: Framework) -> str:
-    """Return the note of an annotation, without empty lines.
+    """Return the note of an annotation, which contains no empty line.
 
-    The note has a line for each stated move, and a line for each suggestion.
+    The note has a heading, and one line for each stated move and each suggestion.
     """
     stated = framework.stated(item.record)
     found, labels = {**from_sections(item.record), **stated}, framework.labels
@@ -400,7 +405,7 @@ def note_of(item: Annotated, framework: Framework) -> str:
 
 
 def with_note(text: str, note: str) -> str:
-    """Return `text` with the note in place of an earlier note, or else at the end."""
+    """Replace the annotation's note in `text` by `note`, or append the note."""
     kept = without_note(text)
     return f"{kept}\n\n{note}" if kept else note
 
@@ -410,10 +415,10 @@ def without_note(text: str) -> str:
 
 
 class NotesByRow:
-    """The notes of the rows of a file, taken in the order of the file.
+    """Returns the notes of the rows of a file, in the order of the file.
 
     Args:
-        items: annotations of rows of the file, in the order of the file.
+        items: the annotations of rows of the file, in the order of the file.
     """
 
     def __init__(self, items: Iterable[Annotated], framework: Framework) -> None:
@@ -423,7 +428,7 @@ class NotesByRow:
         self._next = next(self._notes, None)
 
     def take(self, row: int) -> str:
-        """Return the note of a row, or ""; the row must follow the rows taken before."""
+        """Return the note of a row, or ""; each call must have a higher row number."""
         while self._next is not None and self._next[0] < row:
             self._next = next(self._notes, None)
         return self._next[1] if self._next is not None and self._next[0] == row else ""

@@ -1,4 +1,4 @@
-"""Read records in PubMed's format, .nbib."""
+"""Read .nbib files, in which PubMed saves references."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _VARIABLES = {
     "PMID": "pubmed_id",
 }
 _FAULTS = (ValueError, IndexError, OverflowError)
-"""The errors that nbib raises for a malformed number or date, or a record without a tag."""
+"""Errors that the package nbib raises for an invalid number or date, or a line without a tag."""
 _DATE = re.compile(
     r"(?P<year>\d{4})(?: (?P<month>[A-Za-z]{3})(?:-[A-Za-z]{3})?(?: (?P<day>\d{1,2}))?)?"
 )
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file, which are separated by empty lines."""
+    """Yield the records of a file, and an error for each record that is not valid."""
     import nbib
 
     for line, text in _records(path):
@@ -86,7 +86,7 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _date(written: str) -> str:
-    """Return a date as in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall"."""
+    """Return a date in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall"."""
     found = _DATE.match(written)
     if found is None:
         return written

@@ -1,6 +1,7 @@
-"""Read reference files as tables of papers, and write annotations as notes in references.
+"""Read reference files as tables of papers, and write annotations as notes of references.
 
-If the papers were read from a file of the same format, the whole file is written with notes added.
+If the papers were read from a file of the target's format, that file is copied with the notes
+added. Otherwise each annotated paper is written as a reference.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from skills.corpus.tables.text_tables import line_end
 from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
-"""The name of the module for each suffix."""
+"""The module of `skills.corpus.references` that reads and writes each suffix."""
 
 
 class ReferenceReader(Reader):
@@ -55,12 +56,12 @@ class ReferenceReader(Reader):
 
 
 def is_reference_file(path: Path | None) -> bool:
-    """Return True if a path is a reference file."""
+    """Return True if the suffix of a path is that of a reference file."""
     return path is not None and path.suffix.lower() in FORMATS
 
 
 def records(path: Path) -> Iterator[Record]:
-    """Yield the references of a file as items of CSL-JSON, or errors.
+    """Yield the references of a file as items of CSL-JSON, and an error for each invalid reference.
 
     Raises:
         InputError: the file cannot be read.
@@ -70,7 +71,7 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def format_of(path: Path) -> ModuleType:
-    """Import the module for the format of a file; its library is imported when it is used."""
+    """Import the module for the suffix of a path."""
     name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
 
@@ -82,12 +83,12 @@ def write(
     framework: Framework,
     library: Path | None = None,
 ) -> None:
-    """Write annotations as notes in references.
+    """Write annotations as notes of references.
 
     Args:
-        suffix: one of `SAVED_REFERENCES`.
+        suffix: the suffix of the target; one of `SAVED_REFERENCES`.
         items: the annotations, in the order of the library.
-        library: the file that the papers were read from.
+        library: the file from which the papers were read, or None.
     """
     if not is_reference_file(library):
         library = None
@@ -103,7 +104,10 @@ def write(
 def _with_references(
     items: Iterable[Annotated], library: Path | None
 ) -> Iterator[tuple[Annotated, Item]]:
-    """Yield each annotation with its reference: from the library, or else made from the paper."""
+    """Yield each annotation with its reference.
+
+    The reference is taken from the library, if there is one, and completed with facts of the paper.
+    """
     references = enumerate(records(library), start=1) if library else iter(())
     for one in items:
         row = int(one.paper.source.get("row", 0)) if library else 0

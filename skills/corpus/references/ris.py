@@ -1,6 +1,6 @@
-"""RIS: read records, write records, and add notes to the records of a file.
+"""Read and write RIS records, and add notes to the records of a file.
 
-Adding notes does not change the other text of a file.
+Adding notes does not change any other text of the file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ TYPES = {
     "DATA": "dataset",
     "COMP": "software",
 }
-"""The type of CSL for each value of the tag TY."""
+"""The CSL type of each value of the RIS tag TY."""
 TEXTS = {
     "id": ("id",),
     "title": ("title", "primary_title"),
@@ -74,20 +74,23 @@ TEXTS = {
     "ISSN": ("issn",),
     "language": ("language",),
 }
-"""The names of tags in rispy for each variable of CSL."""
+"""For each CSL variable, the names by which rispy returns its possible tags."""
 
 _DATES = ("date", "year", "publication_year")
-"""The names of dates; the first may contain only a month, as written by EndNote."""
+"""The names by which rispy returns dates; EndNote writes only a month to the first."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
 _PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)
 _TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
-"""The first value of TY for each type of CSL."""
+"""The preferred value of TY for each CSL type."""
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file; a record without an end tag ends before the next record."""
+    """Yield the records of a file, and an error for each record that cannot be parsed.
+
+    A record without an end tag ends before the next record.
+    """
     for line, lines in _records(path):
         if not line:
             continue
@@ -105,10 +108,11 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the text of the file, in pieces, with a note in each annotated record.
+    """Yield the text of a file, in pieces, with a note in each annotated record.
 
     Args:
-        take: returns the note of the record with this number, in the order of `read`.
+        take: returns the note of the record with this number, counted from 1 in the order of
+            `read`, or "".
     """
     row = 0
     for line, lines in _records(path):
@@ -118,7 +122,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of each record with the number of its first line, or 0 outside of records."""
+    """Yield the first line number and the lines of each record; 0 for lines between records."""
     lines: list[str] = []
     first = 0
     lines_of_file = decoded_lines(path, lambda line: _tag(line) == "TY")
@@ -149,7 +153,7 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
         found = _TAG.match(line.rstrip("\n"))
         if found:
             tagged.append(f"{found[1]}  - {found[2] or ''}")
-        elif tagged[-1].startswith("N1"):  # rispy treats each line of a note as a separate note
+        elif tagged[-1].startswith("N1"):  # rispy would read each line as a separate note
             tagged[-1] += _LINE + line.rstrip("\n")
         else:
             tagged.append(line.rstrip("\n"))
@@ -161,11 +165,11 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
 
 def _item(fields: Mapping[str, Any]) -> Item:
     first, last = (str(fields.get(name, "")).strip() for name in ("start_page", "end_page"))
-    # "2024/05/17/Spring" may have empty parts
+    # "2024/05/17/Spring" is a date with a season; each part may be empty.
     written = (str(fields[name]).split("/")[:3] for name in _DATES if fields.get(name))
     dates = ["-".join(part.strip() for part in date if part.strip()) for date in written]
     urls = [url for url in fields.get("urls", ()) if url]
-    # The accession number is a PMID if the database of the record is PubMed.
+    # An accession number is a PMID only if the record names PubMed as its database.
     database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
     pmid = _PMID.fullmatch(str(fields.get("accession_number", "")).strip())
     item: Item = {
@@ -186,7 +190,7 @@ def _item(fields: Mapping[str, Any]) -> Item:
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:
-    """Return the lines of a record with the note before its end tag, without an earlier note."""
+    """Return the lines of a record with the note before the end tag, in place of an old note."""
     kept: list[str] = []
     ours = False
     for line in lines:
@@ -203,21 +207,26 @@ def _annotated(lines: list[str], note: str) -> list[str]:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write a record for each item, with its note unless the note is ""."""
+    """Write a RIS record for each item.
+
+    Args:
+        noted: each item, and its note or "".
+    """
     import rispy
 
     for number, (item, note) in enumerate(noted):
         made = rispy.dumps([_fields(item, note)])
-        _, record = made.split("\n", 1)  # rispy adds numbers, which are not part of RIS
+        # rispy writes a number before each record, which RIS does not allow.
+        _, record = made.split("\n", 1)
         file.write(("\n" * bool(number) + record).encode())
 
 
 def _fields(item: Item, note: str) -> dict[str, Any]:
-    """Return the values of an item by the names of tags in rispy."""
+    """Return the fields of a record under the names that rispy uses."""
     item = without_et_al(item)
     first, _, last = text(item, "page").partition("-")
     date = date_of(item)
-    # Without empty lines, at which some programs end a record.
+    # Empty lines are removed, since some programs end a record at an empty line.
     own = without_note(str(item.get("note") or "")).splitlines()
     note_lines = "\n".join(filter(None, map(flatten, own)))
 

@@ -1,12 +1,12 @@
-"""Open a copy of Zotero's database, which a running Zotero locks.
+"""Open a copy of Zotero's database, which Zotero locks while it runs.
 
-The database itself is never opened, since SQLite would have to write files beside it. Its file is
-copied with its journals, without a lock. The copy is consistent if no file has changed in the
-meantime: Zotero writes its journal before the database, so that the files always contain a complete
-state, even within a transaction or with commits that are only in the write-ahead log. SQLite
-recovers the copy from the journals as it would recover the database after a crash.
+The database itself is never opened, since SQLite would have to write files next to it. Instead, its
+file and its journals are copied without a lock. The copy is consistent if no file changed while it
+was made: Zotero writes the journal before the database, so that the files together always contain a
+complete state, even during a transaction. SQLite recovers the copy from the journals, as it
+recovers a database after a crash.
 
-Before Zotero 8, Better BibTeX stores the citation keys in a separate database.
+Before Zotero 8, the plugin Better BibTeX stores the citation keys in a database of its own.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from harness.support.text_input import reading, regular_file, shown
 
 FILE = "zotero.sqlite"
 OLDEST_SCHEMA = 81
-"""The schema of Zotero 5.0; earlier schemas have different tables of libraries and creators."""
+"""The schema version of Zotero 5.0; older databases have other tables."""
 NEWEST_COMPATIBILITY = 9
-"""The compatibility number of Zotero 10, which Zotero increases when older programs can no longer
-read the data.
+"""The compatibility number of Zotero 10.
+
+Zotero increases the number when older programs can no longer read the data.
 """
 
 _MAGIC = b"SQLite format 3\0"
 _SUFFIXES = ("", "-wal", "-journal")
 _TRIES = 20
 _SETTLED = 0.1
-"""Seconds for which a file must not have changed before it is copied, since two changes within the
-resolution of its modification time cannot be distinguished.
+"""Seconds for which no file may have changed before a copy begins.
+
+Two changes within the resolution of the modification time could not be distinguished.
 """
 
 _State = tuple[tuple[int, int, int] | None, ...]
@@ -45,14 +47,14 @@ KEYS_FILE = "better-bibtex.sqlite"
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a temporary copy of the database, which is deleted after the block.
+    """Yield a connection to a temporary copy of Zotero's database.
 
     Raises:
-        InputError: the database cannot be read, is damaged, or belongs to an unknown version of
+        InputError: the database cannot be read, is damaged, or belongs to an unsupported version of
             Zotero.
         OutputError: the disk is too full for the copy.
     """
-    path = regular_file(path).resolve()  # SQLite finds the journals by this path
+    path = regular_file(path).resolve()  # the journals are next to the target of a link
     with reading(path), path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise _not_zotero(path)
@@ -64,7 +66,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             _check(db, path)
             yield db
-        # UnicodeDecodeError: the message of SQLite contains a name that is not UTF-8.
+        # UnicodeDecodeError: SQLite's message quotes a name that is not UTF-8.
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             raise _damaged(path, str(exc)) from exc
         finally:
@@ -72,10 +74,10 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def copy_settled(path: Path, copy: Path) -> None:
-    """Copy a database and its journals in a consistent state.
+    """Copy a database and its journals while they do not change.
 
     Raises:
-        InputError: the database cannot be read, or changes all the time.
+        InputError: the database cannot be read, or did not stop changing.
         OutputError: the disk is too full for the copy.
     """
     for _ in range(_TRIES):
@@ -90,7 +92,7 @@ def copy_settled(path: Path, copy: Path) -> None:
         if _state(path) == before:
             return
     raise InputError(
-        "changes all the time",
+        "did not stop changing, so that it cannot be copied",
         where=shown(path),
         hint="Wait until Zotero has synchronized, or close it, and repeat the line.",
     )
@@ -114,12 +116,12 @@ def _copy_file(path: Path, source: Path, target: Path) -> None:
         raise OutputError(
             "there is no space for a copy of Zotero's database",
             where=str(target.parent),
-            hint="The environment variable TMPDIR names a folder with more space.",
+            hint="The environment variable TMPDIR selects the folder for temporary files.",
         ) from exc
 
 
 def _state(path: Path) -> _State:
-    """Return the state of the files, which changes when a file is written."""
+    """Return the inode, size and modification time of each file; None for a missing file."""
     found: list[tuple[int, int, int] | None] = []
     for suffix in _SUFFIXES:
         try:
@@ -135,7 +137,7 @@ def _state(path: Path) -> _State:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """Check that the database is intact, and belongs to a supported version of Zotero."""
+    """Raise an InputError if the database is damaged, or of an unsupported version of Zotero."""
     [(problem,)] = db.execute("PRAGMA quick_check(1)").fetchall()
     if problem != "ok":
         raise _damaged(path, problem)
@@ -149,7 +151,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise InputError(
             f"is of {age} Zotero (schema {data}, compatibility {compatibility})",
             where=shown(path),
-            hint="Zotero 5 to 10 can be read; of others, export the library as CSL-JSON or BibTeX.",
+            hint="Zotero 5 to 10 can be read; export the library of another version as CSL-JSON.",
         )
 
 
@@ -170,13 +172,12 @@ def _not_zotero(path: Path) -> InputError:
 
 
 def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
-    """Create the table `citationKeys` with the citation keys of the items in the library.
+    """Create the temporary table `citationKeys` with the citation keys of Better BibTeX.
 
-    The table is empty without Better BibTeX, or if its database cannot be read; items are read
-    nevertheless.
+    The table stays empty without Better BibTeX, or if its database cannot be read.
 
     Args:
-        path: path of Zotero's database, beside which the database of the keys is.
+        path: the path of Zotero's database; the database of the keys is in the same folder.
     """
     db.execute("CREATE TEMP TABLE citationKeys (itemID INTEGER PRIMARY KEY, citationKey TEXT)")
     with contextlib.suppress(InputError, sqlite3.DatabaseError):

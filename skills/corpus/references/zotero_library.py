@@ -1,8 +1,8 @@
-"""Read a library of Zotero as a table of papers: all items, or a selection.
+"""Read a Zotero library as a table of papers: all items, or the items of a collection or tags.
 
-Items are selected by collection and tags. The path of a collection consists of the names of the
-collections that contain it and its own name, separated by "/". In a group it begins with the name
-of the group; this name alone is the path of all items in the group.
+The path of a collection consists of the names of its parent collections and its own name, separated
+by "/". In a group, the path begins with the name of the group. The name of a group alone stands for
+all its items.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ VARIABLES = {
     "archiveLocation": "archive_location",
     "extra": "note",
 }
-"""The variable of CSL-JSON for each base field of Zotero, which item types share."""
+"""The CSL-JSON variable of each Zotero base field; item types share base fields."""
 CITATION_KEY = "citation-key"
-"""The variable of CSL-JSON by which programs cite a reference."""
+"""The CSL-JSON variable with the key by which a text cites a reference."""
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: |$)")
 _EXTRA = re.compile(r"^(DOI|PMID|Citation Key) ?: ?(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
 Creator = Sequence[Any]
-"""A creator: role, given name, family name, and 1 for a name in a single field."""
+"""A creator: role, given name, family name, and 1 if the name is a single field."""
 _LISTED = 12
 _COLLECTIONS = """
     WITH RECURSIVE paths(id, library, path) AS (
@@ -121,20 +121,21 @@ _NO_PAPERS = """
 
 
 def database_in(path: Path) -> Path | None:
-    """Return the database at a path: the file itself, or the file in Zotero's folder, or None."""
+    """Return the path of the database: `path` itself, or the file in the folder `path`, or None."""
     place = at_home(path)
     try:
         if (place / zotero_database.FILE).is_file():
             return place / zotero_database.FILE
         return place if path.suffix.lower() == SUFFIX and not place.is_dir() else None
-    except (OSError, ValueError):  # a name that is too long, or contains a NUL
+    except (OSError, ValueError):  # the path is too long, or contains a NUL
         return None
 
 
 class ZoteroReader(Reader):
-    """The reader of a library, which is read once, since Zotero may change it between two passes.
+    """Reads the rows of a library.
 
-    The rows are kept in a temporary database.
+    The library is read only once, and kept in a temporary database: Zotero could change the library
+    between two passes.
     """
 
     unit = "item"
@@ -170,7 +171,7 @@ class ZoteroReader(Reader):
 
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
-    """Yield the rows of the selected items."""
+    """Yield the rows of the items in the table `chosen`."""
     account = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
     known = db.execute(account).fetchone()
     user = known[0] if known and known[0] else "local"
@@ -184,12 +185,12 @@ def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
 
 
 def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]) -> Item:
-    """Return the reference of an item.
+    """Return an item as an item of CSL-JSON.
 
     Args:
-        fields: the values of the base fields of the item.
-        creators: the creators of the item, in order.
-        tags: the tags of the item, in order.
+        fields: the values of the item's base fields, by name.
+        creators: the creators, in order.
+        tags: the tags, in order.
     """
     extra = str(fields.get("extra") or "")
     found = {name: str(fields[field]) for field, name in VARIABLES.items() if fields.get(field)}
@@ -206,7 +207,7 @@ def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iter
         "issued": _issued(str(fields.get("date") or "")),
         "keyword": joined(tags),
     }
-    # The arXiv id is in Extra ("arXiv:1706.03762 [cs]"), or in the number of a preprint.
+    # The arXiv id is in the number of a preprint, or in the field Extra: "arXiv:1706.03762 [cs]".
     arxiv_id = find_arxiv_id(found.get("number", "")) or find_arxiv_id(extra)
     made |= {name: value for name, value in archive(arxiv_id or "").items() if not made.get(name)}
     return {name: value for name, value in made.items() if value}
@@ -220,9 +221,9 @@ def _name(creator: Creator) -> Item:
 
 
 def _issued(written: str) -> Item:
-    """Return a date, which Zotero stores as "2024-05-00 May 2024"; 00 is an unknown part.
+    """Parse a date of Zotero, such as "2024-05-00 May 2024", where 00 means unknown.
 
-    "0000-00-00 in press" contains only text.
+    A date such as "0000-00-00 in press" remains the text "in press".
     """
     parts = _DATE.match(written)
     if parts is None:
@@ -233,7 +234,12 @@ def _issued(written: str) -> Item:
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """A collection, or the whole library of a group if `id` is None."""
+    """A collection of a library.
+
+    Attributes:
+        library: the id of the library.
+        id: the id of the collection; None for a group, which stands for all items of its library.
+    """
 
     path: str
     library: int
@@ -241,7 +247,9 @@ class _Collection:
 
 
 def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]) -> None:
-    """Create the table `chosen` of the selected items, without items in the trash.
+    """Create the temporary table `chosen` with the ids of the selected items.
+
+    Items in the trash are not selected.
 
     Args:
         collection: the name of a collection, or the end of its path; None for all items of the
@@ -276,7 +284,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
-    """Return the collection with this path, or else the only collection whose path ends with it."""
+    """Return the collection with this path, or the only collection with this end of the path."""
     wanted = name.strip().strip("/")
     known = _collections(db)
     for of in (str, str.casefold):
@@ -295,7 +303,7 @@ def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
 
 
 def _collections(db: sqlite3.Connection) -> list[_Collection]:
-    """Return all collections that are not in the trash, and the groups."""
+    """Return the groups and all collections that are not in the trash."""
     sql = _COLLECTIONS.format(group="coalesce(groups.name || '/', '') || ", kept=_kept(db))
     found = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
     groups = db.execute("SELECT name, libraryID FROM groups").fetchall()
@@ -304,7 +312,10 @@ def _collections(db: sqlite3.Connection) -> list[_Collection]:
 
 
 def _kept(db: sqlite3.Connection) -> str:
-    """Return the condition that a collection is not in the trash; Zotero 5 has no such trash."""
+    """Return the SQL condition for collections that are not in the trash.
+
+    Zotero 5 has no trash for collections.
+    """
     known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deletedCollections'").fetchone()
     if not known:
         return "TRUE"
@@ -312,7 +323,10 @@ def _kept(db: sqlite3.Connection) -> str:
 
 
 def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:
-    """Return a tag as written in the library; a tag in the case of `name` is preferred."""
+    """Return the name of a tag in the library's spelling.
+
+    A tag with the same case as `name` takes precedence.
+    """
     used = "SELECT DISTINCT name FROM tags JOIN itemTags USING (tagID) ORDER BY name"
     known = [tag for (tag,) in db.execute(used)]
     alike = [tag for tag in known if tag.casefold() == name.strip().casefold()]

@@ -1,1 +1,1 @@
-"""Full-text search and filters over the corpus."""
+"""Search and filter the annotations of a corpus."""

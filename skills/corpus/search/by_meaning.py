@@ -1,8 +1,8 @@
-"""Search moves by meaning, alone or fused with a search by words, and find similar papers.
+"""Search moves by meaning, also combined with a search by words, and find similar papers.
 
-The moves nearest to a vector are found in three steps, each for fewer moves and more exact than the
-previous step. They compare the number of different signs of the two vectors, one bit for each
-dimension; the product of one vector with the signs of the other; and the product of both vectors.
+The moves nearest to a query vector are found in three steps. Each step compares fewer moves, more
+exactly: first the Hamming distance of the sign bits of both vectors, then the dot product of the
+query vector with the sign bits, then the dot product of both vectors.
 """
 
 from __future__ import annotations
@@ -38,31 +38,34 @@ from skills.nanda.framework import Framework
 BY_SIGNS = 20_000
 """Number of moves that the first step keeps."""
 BY_VECTORS = 3_000
-"""Number of moves that the second step keeps, and whose vectors are read."""
+"""Number of moves that the second step keeps; the third step reads their vectors."""
 FEW = 20_000
-"""Number of matching moves up to which only matching moves are compared; among more moves, enough
-are near.
+"""Maximum number of matches for which the conditions are applied before the comparison.
+
+With more matches, the conditions are applied to the ranked moves.
 """
 K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""
 DEPTH = 100
-"""Number of results of each ranking that are fused."""
+"""Number of results of each ranking that enter the fusion."""
 LEAST = 0.38
-"""Minimum similarity of a move that is found by meaning. 98% of the titles of the gold data exceed
-it for a move of their paper, unlike words on other subjects.
+"""Minimum cosine similarity of a result.
+
+In the gold data, 98% of the titles are more similar than this to a move of their paper; words about
+other subjects are less similar.
 """
 
 T = TypeVar("T", bound=Hashable)
 
 
 def search(moves: MoveIndex, query: Query) -> Hits:
-    """Find moves by meaning, or by both words (`fulltext.search`) and meaning.
+    """Find moves by meaning, or by both words and meaning.
 
-    In a search by both, moves with all words precede moves with some of the words, which are added
-    if there are few. Every move must contain the phrases in double quotes. In a search only by
-    meaning, quotes are ignored.
+    With `query.by` "both", the ranking by words and the ranking by meaning are fused. If few moves
+    contain all words of the query, moves that contain a rare word are added. Every result contains
+    the phrases in double quotes. With "meaning", double quotes have no effect.
 
-    The vectors must be complete (`vectors.complete`).
+    `vectors.complete` must have been called.
     """
     text, limit, depth = query.text, query.limit, max(query.limit, DEPTH)
     needed = phrases(text) if query.by == "both" else ()
@@ -89,7 +92,7 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 
 
 def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Return the members of all rankings, best first, with the sums of their reciprocal ranks."""
+    """Fuse rankings, and return the members with their reciprocal rank scores, best first."""
     scores: defaultdict[T, float] = defaultdict(float)
     for ranking in rankings:
         for rank, member in enumerate(ranking, start=1):
@@ -100,16 +103,18 @@ def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
 def similar_papers(
     moves: MoveIndex, wanted: str, move: str | None, limit: int
 ) -> list[SimilarPaper]:
-    """Return the papers most similar to a paper, by one move or by all moves.
+    """Return the papers most similar to a paper, in one move or in all its moves.
 
-    For all moves, the rankings by each move are fused, so that papers with several similar moves
-    come first. The vectors must be complete (`vectors.complete`).
+    For all moves, the ranking of each move is fused, so that papers with several similar moves come
+    first. `vectors.complete` must have been called.
 
     Args:
-        wanted: any id of the paper (`reads.rows_of`).
+        wanted: any id of the paper (see `reads.rows_of`).
+        move: the name of the move to compare; None for all stated moves.
+        limit: maximum number of papers.
 
     Raises:
-        InputError: the paper is not in the corpus, or does not state the move.
+        InputError: the paper is not in the corpus, has no annotation, or does not state `move`.
     """
     db = moves.fts
     own = _moves(db, moves.framework, wanted)
@@ -146,13 +151,14 @@ def nearest(
     limit: int,
     least: float,
 ) -> list[Scored]:
-    """Return the current moves nearest to `vector`, with the cosines of their angles.
+    """Return the current moves nearest to `vector`, with their cosine similarities.
 
     Args:
         vector: a vector of length 1.
-        names: the names of the moves that are compared; all moves if empty.
+        names: the names of the moves to compare; all moves if empty.
         narrowing: conditions that the moves must meet.
-        least: the minimum similarity.
+        limit: maximum number of moves.
+        least: minimum similarity.
     """
     db, framework = moves.fts, moves.framework
     ids, stored, distances = _compared(db, framework, vector, names or framework.names)
@@ -174,7 +180,7 @@ def nearest(
 def _compared(
     db: sqlite3.Connection, framework: Framework, vector: Vectors, names: Sequence[str]
 ) -> tuple[Ids, Signs, NDArray[np.uint16]]:
-    """Return ids and signs of moves, and the numbers of signs that differ from `vector`."""
+    """Return the ids, the sign bits and the Hamming distances to `vector` of all moves."""
     of_vector = signs(vector[None])
     blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
     for ids, stored in blocks_of(db, framework, names):
@@ -185,7 +191,7 @@ def _compared(
 
 
 def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> Iterator[Scored]:
-    """Yield the moves with these ids, the nearest first."""
+    """Yield the moves with these ids and at least this similarity, the most similar first."""
     rows = db.execute(
         "SELECT move_id, vector FROM vectors WHERE move_id IN (SELECT value FROM json_each(?))",
         [json.dumps(ids.tolist())],
@@ -200,13 +206,16 @@ def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> 
 
 
 def _matching(db: sqlite3.Connection, match: str) -> Ids:
-    """Return the ids of the matching moves, at most `FEW` + 1."""
+    """Return the ids of at most `FEW` + 1 moves that match an FTS5 expression."""
     sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
     return np.fromiter((row[0] for row in db.execute(sql, [match, FEW + 1])), dtype=np.int64)
 
 
 def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:
-    """Return the stated moves of the current annotation of a paper, with their vectors."""
+    """Return the rows of a paper's stated moves by name, with vectors.
+
+    The moves belong to the current annotation.
+    """
     members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
     if not members:
         raise InputError(
@@ -236,7 +245,11 @@ def _annotations(db: sqlite3.Connection, move_ids: Sequence[int]) -> dict[int, i
 
 
 def _similar_paper(db: sqlite3.Connection, near: dict[str, tuple[float, int]]) -> SimilarPaper:
-    """Return a paper by the similarities and ids of its near moves."""
+    """Return the result for a paper.
+
+    Args:
+        near: for each similar move of the paper, its similarity and its id.
+    """
     ordered = sorted(near.items(), key=lambda item: -item[1][0])
     row = one(
         db,

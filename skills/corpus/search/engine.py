@@ -1,13 +1,11 @@
 """Define the searches, filters and statistics of an open corpus.
 
-An engine provides the corpus as relations with the same columns: by SQLite for a database, by
-DuckDB for a folder of parts. Each search, filter and statistic is defined once, over these
-relations:
+An engine reads a database with SQLite, or a folder of parts with DuckDB. Both engines provide the
+following relations, so that each filter and statistic is one query for both:
 
     annotations   current annotations with their papers: id, paper, year, category, categories,
                   stated, support, unsupported, model; in a database also cited, retracted
-    moves         for each move: the number of supports and their sum, and the numbers of
-                  moves with a number or name that the abstract lacks (`stats.SUMS`)
+    moves         for each move, the sums that `stats.SUMS` names
     failures      papers without an annotation: paper, error
 """
 
@@ -36,9 +34,9 @@ _BY_PAPER = "ORDER BY paper, id"
 
 
 class Engine(ABC):
-    """An open corpus, read by the framework with which it was opened.
+    """An open corpus, read with the framework that was given at opening.
 
-    All methods use the same ids of annotations.
+    The ids of annotations are the same in all methods.
 
     Attributes:
         has_vectors: True if moves can be searched by meaning.
@@ -50,12 +48,12 @@ class Engine(ABC):
     @property
     @abstractmethod
     def relations(self) -> Mapping[str, str]:
-        """The SQL of the relations, by name."""
+        """The SQL of each relation, by name: a table or a subquery."""
 
     @property
     @abstractmethod
     def fts(self) -> sqlite3.Connection:
-        """The database with the full text of moves (`fulltext.MoveIndex`)."""
+        """The database that contains the full-text table `moves_fts`; see `fulltext.MoveIndex`."""
 
     @property
     @abstractmethod
@@ -73,15 +71,22 @@ class Engine(ABC):
 
     @abstractmethod
     def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a query in the SQL of the engine."""
+        """Execute a query in the SQL dialect of the engine, and return the rows."""
 
     @abstractmethod
     def matched(self, match: str) -> tuple[str, list[Any]]:
-        """Return SQL for the ids of annotations with a matching move, and its parameters."""
+        """Return a query for the ids of annotations with a matching move, and its parameters.
+
+        Args:
+            match: an FTS5 expression.
+        """
 
     @abstractmethod
     def texts(self, wanted: str) -> Iterator[QuotableText]:
-        """Yield texts by paper, the abstract first; texts without `wanted` may be left out."""
+        """Yield the abstracts and moves to search for the wording `wanted`, paper by paper.
+
+        The abstract of a paper comes first. Texts that cannot contain `wanted` may be omitted.
+        """
 
     @abstractmethod
     def count_papers(self) -> int:
@@ -89,11 +94,11 @@ class Engine(ABC):
 
     @abstractmethod
     def find(self, wanted: str) -> list[StoredPaper]:
-        """Return the papers with this id, or else the paper with this number."""
+        """Return the papers with this id, or else with this row number; see `reads.rows_of`."""
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations with these ids in order, keeping only a few of them in memory."""
+        """Yield the annotations with these ids in order, with few of them in memory."""
 
     @abstractmethod
     def failures(self) -> Iterator[Failure]:
@@ -101,31 +106,40 @@ class Engine(ABC):
 
     @abstractmethod
     def id_column(self, ids: Sequence[int]) -> str:
-        """Return the name of the id field of annotated papers, or "id" if they have several."""
+        """Return the `id_field` that all papers of these annotations have, or "id" if they
+        differ."""
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:
-        """Yield id, paper, abstract, record and key of all annotations, for `verify`."""
+        """Yield what `verify` compares for every annotation, current or not.
+
+        Yields:
+            The id of the annotation, the id of the paper, the abstract, the record and the content
+            key.
+        """
 
     @abstractmethod
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        """Add missing vectors (see `vectors.complete`).
+        """Compute the missing vectors; see `vectors.complete`.
 
         Raises:
-            UsageError: the model is not installed.
+            UsageError: the embedding model is not installed.
             InputError: the engine has no vectors.
         """
 
     @abstractmethod
     def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        """Return the papers most similar to a paper; `complete_vectors` must be called before."""
+        """Return the papers most similar to a paper, after a call of `complete_vectors`."""
 
     def search(self, query: Query) -> Hits:
-        """Find moves by words, in a database also by meaning (after `complete_vectors`)."""
+        """Find the moves that match a query.
+
+        A search by meaning requires a database and a call of `complete_vectors`.
+        """
         return fulltext.search(self, query)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
-        """Return the passages that contain `wording`, by paper: in the abstract, then in moves.
+        """Return the passages that contain `wording`, paper by paper, the abstract first.
 
         Raises:
             InputError: `wording` has neither letters nor digits.
@@ -141,7 +155,7 @@ class Engine(ABC):
         """Select the current annotations that meet all conditions.
 
         Raises:
-            InputError: the engine has no column that a condition needs.
+            InputError: the engine lacks a column that a condition uses.
         """
         unknown = {}
         for column in dict.fromkeys(filter(None, (one.needs for one in conditions))):
@@ -171,7 +185,7 @@ class Engine(ABC):
         return tally.stats(Counter(dict(failed)), self.count_papers())
 
     def verify(self) -> Verified:
-        """Compare all annotations, current or not, with their keys."""
+        """Compare the content key of every annotation, current or not, with its record."""
         checked, wrong = 0, []
         for number, paper, abstract, record, key in self.stored_records():
             checked += 1
@@ -187,17 +201,24 @@ class Engine(ABC):
         parameters: Sequence[Any] = (),
         more: str = "",
     ) -> list[tuple[Any, ...]]:
-        """Return columns of the rows of a relation that meet the condition `where`."""
+        """Return columns of the rows of a relation.
+
+        Args:
+            columns: SQL expressions, separated by commas.
+            relation: a name in `relations`.
+            where: an SQL condition.
+            more: SQL after the condition, such as GROUP BY.
+        """
         relation = self.relations[relation]
         sql = f"SELECT {columns} FROM {relation} AS r WHERE {where} {more}"  # noqa: S608
         return self.execute(sql, parameters)
 
     def ids(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> list[int]:
-        """Return the ids of annotations that meet a condition, in the order of their papers."""
+        """Return the ids of the current annotations that meet an SQL condition, sorted by paper."""
         return [row[0] for row in self.query("id", "annotations", where, parameters, _BY_PAPER)]
 
     def all_of(self, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """Return the SQL that combines all conditions, and its parameters."""
+        """Return the conjunction of conditions as SQL, and its parameters."""
         sql, parameters = ["TRUE"], list[Any]()
         for one in conditions:
             matched, of_match = self.matched(one.match) if one.match else ("", [])

@@ -1,9 +1,11 @@
-"""Filter annotations: `limitation=stated comparison~baseline year=2024.. support<0.5`.
+"""Parse the conditions of `/corpus filter`.
+
+The forms of conditions are:
 
     MOVE=stated  MOVE=unstated  MOVE~word  MOVE~"a phrase"
     year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0  cited>=10  retracted=yes
 
-All conditions must hold. `!=` and `!~` negate a condition.
+An annotation must meet all conditions. `!=` and `!~` negate a condition.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from skills.corpus.search.query_syntax import all_of, parse_years, quoted, token
 from skills.nanda.framework import Framework
 
 NUMBERS = ("support", "unsupported")
-"""Columns of annotations: the mean support of the moves, 0 to 1, and the number of their numbers
-and names that are not in the abstract.
+"""Numeric columns of annotations.
+
+`support` is the mean support of the moves, 0 to 1. `unsupported` is the number of numbers and names
+in the moves that the abstract lacks.
 """
 LOOKED_UP = ("cited", "retracted")
-"""Columns of papers that `/corpus complete` fills; a folder of parts does not have them."""
+"""Columns of papers that `/corpus complete` fills; they exist only in a database."""
 FIELDS = ("year", "category", "model", *NUMBERS, *LOOKED_UP)
 EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
 
@@ -37,16 +41,16 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition in the SQL that SQLite and DuckDB share, over the relation "annotations".
+    """A condition on the relation "annotations", in SQL that SQLite and DuckDB understand.
 
-    An engine (`engine.py`) provides the columns (id, paper, year, category, categories, stated,
-    support, unsupported, model, cited, retracted) and the function `has_category`.
+    The SQL may use the columns of the relation (see `engine.py`) and the function `has_category`.
 
     Attributes:
-        sql: the condition; `MATCHED` stands for a query for the ids of annotations that `match`
-            finds.
-        needs: the column without whose value the condition is neither true nor false, or "".
-        match: an FTS5 expression over texts and facets of moves, or "".
+        sql: the condition, in which `MATCHED` stands for the subquery of `match`.
+        parameters: the values of the placeholders in `sql`.
+        needs: the column that must have a value, or "". If it is null, the condition is unknown.
+        match: an FTS5 expression over the texts and facets of moves, or "". The subquery selects
+            the ids of annotations with a matching move.
     """
 
     sql: str
@@ -60,8 +64,8 @@ class Selected:
     """The annotations that meet all conditions.
 
     Attributes:
-        ids: the ids of annotations, in the order of their papers.
-        unknown: number of annotations that lack a value that a condition needs, by column.
+        ids: the ids of the annotations, sorted by paper.
+        unknown: by column, the number of annotations without a value that a condition needs.
     """
 
     ids: list[int]
@@ -69,10 +73,10 @@ class Selected:
 
 
 def parse(text: str, framework: Framework) -> list[Condition]:
-    """Parse conditions.
+    """Parse conditions that are separated by blanks.
 
     Raises:
-        InputError: there is no condition, or a condition is not valid.
+        InputError: `text` contains no condition, or an invalid condition.
     """
     text, conditions, at = text.rstrip(), [], 0
     while at < len(text):
@@ -93,10 +97,10 @@ def parse(text: str, framework: Framework) -> list[Condition]:
 
 
 def facet(name: str, value: str, framework: Framework) -> Condition:
-    """Return the condition that a paper has a value for a facet.
+    """Return the condition for a facet value.
 
     Args:
-        name: "year", "category", "model", "state", or "move.NAME".
+        name: "year", "category", "model", "state", or "move." and the name of a move.
 
     Raises:
         InputError: the facet does not exist.
@@ -109,18 +113,21 @@ def facet(name: str, value: str, framework: Framework) -> Condition:
         return Condition(f"{name} = ?", (value,))
     move = name.removeprefix(MOVE)
     if move == name or move not in framework.names:
-        raise InputError(f"there is no facet {name[:40]!r}", hint="Follow a link of the page.")
+        raise InputError(
+            f"there is no facet {name[:40]!r}",
+            hint="The facets are year, category, model, state and move.NAME.",
+        )
     return _states(move, value != UNSTATED)
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    """Return the condition that at least one of these conditions, which have no `match`, holds."""
+    """Return the disjunction of conditions; they must not use `match`."""
     either = " OR ".join(one.sql for one in conditions)
     return Condition(either, tuple(value for one in conditions for value in one.parameters))
 
 
 def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
-    """Return the condition that a move is stated or not, or that its text contains words."""
+    """Return the condition MOVE=stated, MOVE=unstated or MOVE~words, which `op` may negate."""
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):
         match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
@@ -134,7 +141,6 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
 
 
 def _states(move: str, is_stated: bool) -> Condition:
-    # The column contains the names of the stated moves, separated by blanks.
     return Condition(
         f"instr(' ' || stated || ' ', ?) {'>' if is_stated else '='} 0", (f" {move} ",)
     )

@@ -1,7 +1,7 @@
-"""Search moves, papers and other texts by full text, with SQLite's FTS5.
+"""Search moves, papers and other texts with SQLite's full-text search, FTS5.
 
-A database, and the index of a folder of parts, have the same table `moves_fts`; a `MoveIndex`
-contains the SQL in which they differ.
+A database and the index of a folder of parts both have the table `moves_fts`. `MoveIndex` provides
+the SQL that differs between them.
 """
 
 from __future__ import annotations
@@ -26,34 +26,36 @@ from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Number of the latest matches that are ranked, since bm25 takes some microseconds for each."""
+"""Number of matches, the latest, that are ranked: bm25 takes some microseconds for each."""
 COMMON = 100_000
-"""Number of moves above which a word is not used for ranking: bm25 would count its moves in every
-search, only to give it little weight.
+"""Number of moves above which a word does not enter the ranking.
+
+bm25 would count all moves with the word in each search, and then give the word a small weight.
 """
 RARE = 5_000
-"""Number of moves above which a word alone finds no moves, since bm25 would rank all of them."""
+"""Number of moves above which a word is not searched alone: bm25 would rank all its moves."""
 COMMON_IN_PAPERS = 20_000
-"""Number of papers above which words are searched only in title and abstract, and the latest papers
-come first, since each paper takes some microseconds.
+"""Number of papers above which papers are not ranked, and only titles and abstracts are searched.
+
+The latest papers come first in this case, since bm25 takes some microseconds for each paper.
 """
 SNIPPET_WORDS = 32
 MARK = "**"
 NO_YEAR = "none"
-"""The word for a year that no paper has."""
+"""A facet value that no paper has, so that a condition on it matches nothing."""
 
 Scored = tuple[int, float]
-"""The id of a move, and a score."""
+"""The id of a move, and its score."""
 
 
 class MoveIndex(Protocol):
     """A full-text index of moves.
 
     Attributes:
-        fts: the database with the table `moves_fts`, whose rowids are the ids of moves.
-        fts_moves: the SQL after FROM: `moves_fts`, and the condition that a move belongs to a
-            current annotation by `framework`.
-        fts_paper: the SQL for the number of the paper of a move.
+        fts: the database with the table `moves_fts`; its rowids are the ids of moves.
+        fts_moves: SQL for FROM and WHERE that selects from `moves_fts` the moves of current
+            annotations by `framework`.
+        fts_paper: the SQL expression for the row number of a move's paper.
     """
 
     framework: Framework
@@ -68,23 +70,23 @@ class MoveIndex(Protocol):
     def fts_paper(self) -> str: ...
 
     def years(self) -> list[int | None]:
-        """Return the years of papers, which include None for an unknown year."""
+        """Return the different years of papers, with None if a paper has no year."""
 
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
-        """Yield the moves with these ids and scores.
+        """Yield the search results for moves with these ids and scores.
 
         Args:
-            words: the FTS5 expression whose matches are marked in the snippets; "" for moves that
-                were found by meaning, so that a snippet is the beginning of the text.
+            words: the FTS5 expression that determines and marks the snippets; "" for moves that
+                were found by meaning, for which the snippet is the beginning of the text.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """Conditions on moves in addition to the words of a query.
+    """Conditions that moves must meet in addition to the words of a query.
 
     Attributes:
-        facets: groups of words of facets (`db/facets.py`); a move must have a word of each group.
+        facets: groups of facet words (see `db/facets.py`). A move must have one word of each group.
         phrases: words and phrases that the text of a move must contain.
     """
 
@@ -95,10 +97,10 @@ class Narrowing:
     def of(
         cls, query: Query, years: Iterable[int | None], phrases: Sequence[str] = ()
     ) -> Narrowing:
-        """Return the narrowing by the moves, categories and years of a query, and by phrases.
+        """Return the conditions of a query: its moves, categories and years, and `phrases`.
 
         Args:
-            years: the years of papers.
+            years: the different years of papers (see `MoveIndex.years`).
         """
         groups = [[word("move", name) for name in query.moves]]
         groups.append([word("category", category) for category in query.categories])
@@ -109,7 +111,7 @@ class Narrowing:
 
     @property
     def match(self) -> str:
-        """The FTS5 expression of the conditions, or ""."""
+        """The conditions as an FTS5 expression, or "" if there are none."""
         either = (" OR ".join(map(quoted, sorted(group))) for group in self.facets)
         found = [f"facets : ({words})" for words in either]
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
@@ -138,7 +140,7 @@ class Narrowing:
 
 
 def search(moves: MoveIndex, query: Query) -> Hits:
-    """Find the moves that contain all words and phrases of a query, see `best_moves`."""
+    """Find the moves that contain all words and phrases of a query (see `best_moves`)."""
     best, without_year = best_moves(moves, query)
     hits = moves.hits(best, in_text(tokens(query.text)))
     return Hits(hits=list(hits), without_year=without_year)
@@ -147,11 +149,11 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     """Find the moves that contain all words and phrases of a query, ranked by bm25.
 
-    Of more than `RANKED` matches, only the latest are ranked. If all words are `COMMON`, the latest
-    moves come first, with a score of 0.
+    If there are more than `RANKED` matches, only the latest are ranked. If every word occurs in
+    more than `COMMON` moves, the matches are not ranked: the latest come first, with a score of 0.
 
     Returns:
-        The moves, and the number of matching papers that are left out, since they have no year.
+        The best moves; and, for a query with years, the number of matching papers without a year.
 
     Raises:
         InputError: the query has no words.
@@ -175,8 +177,8 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     newest = [move_id for (move_id,) in found]
     if not ranking:
         return [(move_id, 0.0) for move_id in newest], without_year
-    # bm25 counts the rows of all phrases in its query, so that the query does not include facets,
-    # which many rows contain. The plus prevents SQLite from starting the search again for every id.
+    # bm25 counts all rows with each phrase of its expression. Facets are therefore excluded: many
+    # rows contain them. The unary plus keeps SQLite from using the ids as a lookup for each row.
     rows = moves.fts.execute(
         "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
@@ -189,7 +191,10 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
 def by_any_word(
     db: sqlite3.Connection, text: str, framework: Framework, narrowing: Narrowing, limit: int
 ) -> list[Scored]:
-    """Return the best current moves with a rare word or phrase of `text`, ranked by bm25."""
+    """Return the best moves with at least one rare word or phrase of `text`, ranked by bm25.
+
+    Only moves of current annotations are returned. A word is rare in up to `RARE` moves.
+    """
     rare = [token for token in content_tokens(text) if not is_in_more(db, token, RARE)]
     if not rare:
         return []
@@ -203,17 +208,17 @@ def by_any_word(
 
 
 def content_tokens(text: str) -> list[str]:
-    """Return the words and phrases of a query without the stop words."""
+    """Return the words and phrases of a query, without stop words."""
     return [token for token in tokens(text) if token.casefold() not in STOP_WORDS]
 
 
 def in_text(words: Sequence[str], joined: str = "AND") -> str:
-    """Return the FTS5 expression for texts with all words, or with "OR" for any of the words."""
+    """Return the FTS5 expression for all words in the column `text`, or with "OR" for any word."""
     return f"text : ({f' {joined} '.join(map(quoted, words))})"
 
 
 def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True if a word occurs in more than `moves` moves, or has no letter or digit."""
+    """Return True if more than `moves` moves contain a word, or it has no letter or digit."""
     if not any(map(str.isalnum, word)):
         return True
     sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
@@ -221,17 +226,16 @@ def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
 
 
 def beginning_of(text: str) -> str:
-    """Return the beginning of a text, with the length of a snippet."""
+    """Return the first `SNIPPET_WORDS` words of a text."""
     words = text.split()
     return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
 
 
 def find_papers(moves: MoveIndex, words: str) -> None:
-    """Find the papers of a database that contain all words; store them in `temp.found`.
+    """Find the papers of a database that contain all words, and store their ids in `temp.found`.
 
-    A paper contains the words in title and abstract, or in one move; a paper with this id is also
-    found. The lowest score is the best: first a paper with this id, then papers by bm25, then
-    papers with the words only in a move.
+    A paper is found if its id is `words`, if its title and abstract contain all words, or if one of
+    its moves does. The results have scores in this order, the best (lowest) score first.
 
     Raises:
         InputError: `words` contains no word.
@@ -252,7 +256,7 @@ def find_papers(moves: MoveIndex, words: str) -> None:
 
 
 def keep_found(db: sqlite3.Connection, found: Iterable[tuple[int | str, float]]) -> None:
-    """Replace the rows of the temporary table `found`: ids of papers, and scores."""
+    """Replace the rows of the temporary table `found` by these ids of papers and scores."""
     db.execute("CREATE TEMP TABLE IF NOT EXISTS found (id INTEGER PRIMARY KEY, score REAL)")
     db.execute("DELETE FROM temp.found")
     db.executemany("INSERT OR IGNORE INTO temp.found VALUES (?, ?)", found)
@@ -267,16 +271,18 @@ def papers_about(
     *,
     fewest: int | None = None,
 ) -> list[Paper]:
-    """Find the papers whose title and abstract contain all of `words`, or `fewest` of them.
+    """Find papers with all of `words` in title and abstract, or with at least `fewest` of them.
 
-    Papers with all words come first, then bm25 decides. Of several versions at arXiv, the version
-    that was added last is returned; of papers with the same abstract, the best paper.
+    Papers with all words come first, and are then ranked by bm25. Of several versions of an arXiv
+    paper, only the last added version is returned. Of papers with the same abstract, only the best
+    is returned.
 
     Args:
         words: words or phrases, without stop words.
-        fewest: minimum number of words that a paper must contain; None for all.
-        since, until: the first and last day. A paper with only a known year is compared by its
-            year; a paper without a date is left out if one of them is given.
+        since: the first day, or None. A paper with only a known year is compared by its year. A
+            paper without a date is omitted if `since` or `until` is given.
+        until: the last day, or None.
+        fewest: minimum number of `words` in a paper; None for all.
     """
     wanted = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
     if not wanted:
@@ -318,7 +324,7 @@ def _is_between(published: str, since: date | None, until: date | None) -> bool:
 
 
 def _each_once(rows: Iterable[Row]) -> Iterator[int]:
-    """Yield the ids of papers, except papers that repeat an abstract under another id."""
+    """Yield the ids of papers, without papers that repeat the abstract of an earlier paper."""
     seen: set[str] = set()
     for row in rows:
         if row["sha256"] not in seen:
@@ -330,10 +336,11 @@ def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:
     """Return the keys of the texts that contain all words and phrases.
 
     Args:
-        texts: keys, titles and texts; several texts may have the same key.
+        texts: a key, a title and a text for each text; keys may repeat.
+        words: words, and phrases in double quotes.
 
     Raises:
-        InputError: `words` is empty.
+        InputError: `words` contains no word.
     """
     match = all_of(tokens(words))
     with closing(sqlite3.connect(":memory:")) as db:

@@ -1,4 +1,4 @@
-"""Parse the text of a search: words, phrases, and ranges of years."""
+"""Parse search queries and ranges of years, and quote words for FTS5."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from harness.errors import InputError, did_you_mean
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]
-"""The kind of search."""
+"""How moves are searched."""
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def tokens(text: str) -> list[str]:
-    """Split a query into words and phrases, which are in double quotes.
+    """Split a query into words and phrases; a phrase is in double quotes.
 
-    Tokens without a letter or digit are ignored.
+    Words and phrases without a letter or digit are omitted.
 
     Raises:
-        InputError: the query contains no words.
+        InputError: the query contains no word.
     """
     query = flatten(text)
     found = [match[1] or match[2] or "" for match in _TOKEN.finditer(query)]
@@ -37,7 +37,7 @@ def tokens(text: str) -> list[str]:
 
 
 def phrases(text: str) -> list[str]:
-    """Return the texts in double quotes of a query."""
+    """Return the phrases in double quotes in a query."""
     return [match[1] for match in _TOKEN.finditer(flatten(text)) if _has_word(match[1] or "")]
 
 
@@ -46,24 +46,28 @@ def _has_word(token: str) -> bool:
 
 
 def quoted(token: str) -> str:
-    """Return a word or phrase as an FTS5 string, in which operators are plain text."""
+    """Return a word or phrase as an FTS5 string, in which operators have no effect."""
     return '"' + token.replace('"', '""') + '"'
 
 
 def all_of(found: list[str]) -> str:
-    """Return the FTS5 expression that all words and phrases must match."""
+    """Return the FTS5 expression for texts that contain all words and phrases."""
     return " AND ".join(map(quoted, found))
 
 
 def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
-    """Return the error for an unknown name, with similar known names."""
+    """Return the error for an unknown name, with a hint that suggests known names.
+
+    Args:
+        noun: the noun before the name in the message, such as "move".
+    """
     hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
     return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """A range of years, which includes both ends; None is an open end."""
+    """A range of years with both ends included; None for an open end."""
 
     first: int | None = None
     last: int | None = None
@@ -76,21 +80,21 @@ class Years:
         return first, last
 
     def among(self, years: Iterable[int | None]) -> list[int]:
-        """Return the years that are in the range."""
+        """Return those of the given years that are in the range."""
         first, last = self.first or 0, self.last or 9999
         return [year for year in years if year is not None and first <= year <= last]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search of moves.
+    """A search for moves.
 
     Attributes:
-        text: the words and phrases of the query.
+        text: the words and phrases to search for.
         moves: the names of the moves to search; all moves if empty.
-        categories: categories, of which a paper must have one, in any position and case.
-        years: the years of papers; None for all years.
-        limit: maximum number of moves.
+        categories: the paper must have one of these categories, in any case; all papers if empty.
+        years: the allowed years of papers; None for all papers.
+        limit: maximum number of results.
     """
 
     text: str
@@ -102,10 +106,10 @@ class Query:
 
 
 def parse_years(text: str) -> Years:
-    """Parse "2024", "2023..2025", "2024.." or "..2022".
+    """Parse a year or a range of years: "2024", "2023..2025", "2024.." or "..2022".
 
     Raises:
-        InputError: it has another form, or the range is empty.
+        InputError: the text has another form, or the range is empty.
     """
     found = re.fullmatch(r"(\d{4})?(\.\.)?(\d{4})?", text.strip(), re.ASCII)
     if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):

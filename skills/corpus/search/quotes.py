@@ -1,7 +1,7 @@
-"""Find passages of abstracts and moves by a piece of their wording.
+"""Find the passages of abstracts and moves that contain a piece of wording.
 
-Case, kinds of white space and invisible characters are ignored in the comparison; the wording may
-begin and end within a word. Every text is read once, in linear time.
+Texts and wording are folded before the comparison: case, invisible characters and differences of
+white space are ignored. The wording may begin and end within a word.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ABSTRACT = "abstract"
 
 
 class QuotableText(NamedTuple):
-    """The abstract of a paper, or one of its moves.
+    """The abstract of a paper, or the text of one of its moves.
 
     Attributes:
-        number: the number of the paper in the corpus.
+        number: the row number of the paper in the corpus.
         place: `ABSTRACT`, or the name of the move.
-        read: returns the paper, and for a move the stored anchors of the annotation.
+        read: returns the paper, and for a move also the stored anchors of the annotation.
     """
 
     number: int
@@ -37,14 +37,14 @@ class QuotableText(NamedTuple):
 
 
 def passages(texts: Iterable[QuotableText], wanted: str) -> Iterator[Passage]:
-    """Yield the passages of texts that contain a wording, which is folded."""
+    """Yield the passages that contain the wording `wanted`, which must be folded."""
     for one in texts:
         for start, end in places_of(wanted, one.text):
             yield _passage(one, start, end)
 
 
 def folded_wording(wording: str) -> str:
-    """Return the folded form of a wording, without quotes around it.
+    """Return the folded form of a wording, without enclosing quotation marks.
 
     Raises:
         InputError: the wording has neither letters nor digits.
@@ -59,7 +59,7 @@ def folded_wording(wording: str) -> str:
 
 
 def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each occurrence of a folded wording in `text`."""
+    """Yield the start and end offsets in `text` of each occurrence of a folded wording."""
     if wanted not in flatten(text).casefold():
         return
     folded, places = _folded(text)
@@ -71,7 +71,7 @@ def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """Return the folded form of `text`, and the place in `text` of each of its characters."""
+    """Return the folded text, and for each folded character its offset in `text`."""
     folded: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):
@@ -83,7 +83,7 @@ def _folded(text: str) -> tuple[str, list[int]]:
 
 
 def _passage(quoted: QuotableText, start: int, end: int) -> Passage:
-    """Return the sentences of an abstract around a span, or the whole move."""
+    """Return the passage around a span: sentences of the abstract, or the whole move."""
     (paper, anchors), text, place = quoted.read(), quoted.text, quoted.place
     first, last = 0, len(text)
     if place == ABSTRACT:

@@ -1,8 +1,8 @@
-"""Compute vectors of texts with the static vectors of wordllama.
+"""Compute and store vectors of moves, with the static embeddings of wordllama.
 
-The vector of a text is the mean of the vectors of its tokens. Weights and tokenizer are read from
-the files of the wheel: importing wordllama takes a second and configures the log of the whole
-process, and its loader searches the tokenizer in the network.
+The vector of a text is the mean of the vectors of its tokens, scaled to length 1. The weights and
+the tokenizer are read directly from the files of the installed package. Importing wordllama would
+take a second and change the logging of the whole process, and its loader downloads the tokenizer.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 MOST_CHARACTERS = 8_000
-"""Maximum number of characters of a text that are read; a move has a few hundred."""
+"""Maximum number of characters of a text that are used; a move has a few hundred."""
 
 Vectors = NDArray[np.float32]
 BATCH = 4_000
-"""Number of moves whose vectors are computed and written together."""
+"""Number of moves whose vectors are computed and stored in one transaction."""
 BLOCK = 8_192
-"""Number of vectors in a full block."""
+"""Maximum number of vectors in a row of `vector_blocks`."""
 Ids = NDArray[np.int64]
 Signs = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """A loaded model that computes vectors.
+    """A loaded embedding model.
 
     Attributes:
-        digest: the digest of the weights and the tokenizer.
-        megabytes: the size of weights and tokenizer.
+        weights: the vector of each token; shape (vocabulary, `DIMENSIONS`).
+        digest: SHA-256 of the weights and the tokenizer.
+        megabytes: the size of the weights and the tokenizer.
     """
 
     weights: NDArray[np.float16]
@@ -60,16 +61,20 @@ class Embedder:
 
     @classmethod
     def load(cls) -> Embedder:
-        """Return the model of the installed wheel, which is loaded once.
+        """Return the model of the installed package; it is loaded once per process.
 
         Raises:
-            UsageError: the wheel is not installed.
+            UsageError: the package is not installed.
         """
         require("wordllama", "tokenizers", "safetensors", extra="meaning")
         return _loaded()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return a vector of length 1 for each text; zeros for a text without tokens."""
+        """Return one vector for each text, of length 1, or 0 for a text without tokens.
+
+        Returns:
+            An array of shape (len(texts), `DIMENSIONS`).
+        """
         cut = [text[:MOST_CHARACTERS] for text in texts]
         encoded = self.tokenizer.encode_batch_fast(cut, add_special_tokens=False)
         sums = np.zeros((len(cut), DIMENSIONS), dtype=np.float32)
@@ -80,7 +85,7 @@ class Embedder:
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Return vectors scaled to length 1; zeros remain zeros."""
+    """Scale each row to length 1; rows of zeros are not changed."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     made: Vectors = vectors / lengths
@@ -111,13 +116,14 @@ def complete(
     tick: Callable[[str], None] = lambda status: None,
     check: Callable[[], None] = lambda: None,
 ) -> int:
-    """Add missing vectors, and return their number.
+    """Compute and store the missing vectors of stated moves, and return their number.
 
-    Vectors that were written before an interruption remain. Vectors of another model are replaced.
+    The vectors of another model are deleted first. Each batch is a transaction, so that an
+    interruption loses only the current batch.
 
     Args:
-        tick: called with the progress.
-        check: called between batches; raises an error to stop.
+        tick: called with the progress, as text.
+        check: called before each batch; may raise an error to stop.
     """
     last = one(db, "SELECT max(id) AS id FROM moves", [])
     end = (last and last["id"]) or 0
@@ -133,7 +139,7 @@ def complete(
         ).fetchall()
         vectors = embedder.embed([row["text"] for row in rows])
         with transaction(db):
-            if _complete_to(db, embedder) != begin:  # another process has added vectors
+            if _complete_to(db, embedder) != begin:  # another process has added these vectors
                 continue
             _add(db, rows, vectors)
             at = rows[-1]["id"] if len(rows) == BATCH else end
@@ -145,7 +151,10 @@ def complete(
 def blocks_of(
     db: sqlite3.Connection, framework: Framework, names: Sequence[str]
 ) -> Iterator[tuple[Ids, Signs]]:
-    """Yield ids and signs of all moves with these names, current or not, in blocks."""
+    """Yield the ids and the sign bits of all moves with these names, block by block.
+
+    The moves may belong to current or earlier annotations.
+    """
     marks = ", ".join("?" * len(names))
     rows = db.execute(
         f"SELECT move_ids, signs FROM vector_blocks WHERE framework = ? AND move IN ({marks})",  # noqa: S608  only "?"
@@ -157,12 +166,12 @@ def blocks_of(
 
 
 def signs(vectors: Vectors) -> Signs:
-    """Return the signs of vectors, one bit for each dimension."""
+    """Return the sign bits of vectors; shape (vectors, `DIMENSIONS` / 64)."""
     return np.packbits(vectors > 0, axis=1).view(np.uint64)
 
 
 def unpacked(stored: Iterable[bytes]) -> Vectors:
-    """Return stored vectors, scaled to length 1."""
+    """Decode stored vectors, and scale them to length 1."""
     whole = np.frombuffer(b"".join(stored), dtype=np.int8).reshape(-1, DIMENSIONS)
     return normalized(whole.astype(np.float32))
 
@@ -173,7 +182,10 @@ def _packed(vectors: Vectors) -> NDArray[np.int8]:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id of the last move with a vector of this model, or 0."""
+    """Return the id of the last move with a vector of this model, or 0.
+
+    The vectors of another model are deleted.
+    """
     row = one(db, "SELECT digest, last_move FROM embedding", [])
     if row is not None and row["digest"] == embedder.digest:
         return int(row["last_move"])
@@ -202,7 +214,7 @@ def _add(db: sqlite3.Connection, rows: Sequence[Row], vectors: Vectors) -> None:
 def _extend_blocks(
     db: sqlite3.Connection, framework: str, move: str, ids: Ids, coarse: Signs
 ) -> None:
-    """Fill the last block of a move, and add further blocks."""
+    """Append moves to the last block that is not full, and to new blocks."""
     last = one(
         db,
         "SELECT * FROM vector_blocks WHERE framework = ? AND move = ? AND size < ?",
@@ -225,7 +237,7 @@ def _extend_blocks(
 
 
 def _blocks(ids: bytes, coarse: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield size, ids and signs of new blocks."""
+    """Split ids and sign bits into blocks, and yield the size, ids and sign bits of each."""
     id_bytes, sign_bytes = 8, DIMENSIONS // 8
     for begin in itertools.count(0, BLOCK):
         part = ids[begin * id_bytes : (begin + BLOCK) * id_bytes]

@@ -1,4 +1,4 @@
-"""Sources of papers: OpenAlex, Crossref, Semantic Scholar, PubMed and arXiv."""
+"""Sources of papers: the services OpenAlex, Crossref, Semantic Scholar, PubMed and arXiv."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def opened(name: str, call: Call) -> Source:
-    """Return a source for a run."""
+    """Return the source with this name, configured by the settings and environment of a run."""
     service = services.SERVICES[name]
     key = os.environ.get(service.key, "").strip() if service.key else ""
 
@@ -36,12 +36,12 @@ def opened(name: str, call: Call) -> Source:
 
 
 def open_arxiv(call: Call) -> Arxiv:
-    """Return the source arXiv for a run, with the methods that other sources do not have."""
+    """Return the source arXiv, typed for the methods that only arXiv has."""
     return cast("Arxiv", opened("arxiv", call))
 
 
 def _class_of(name: str) -> type[Source]:
-    """Import the class of a source, and the libraries for its requests."""
+    """Return the class of a source; its module, which imports requests, is imported only here."""
     if name == "openalex":
         from skills.corpus.sources.openalex import OpenAlex
 

@@ -1,6 +1,6 @@
-"""Send requests to a source of papers: cached for a day, at its rate, with retries.
+"""Send requests to a source of papers, with a cache, a rate limit and retries.
 
-Importing this module imports requests; import it where a request is made.
+This module imports requests, which is slow; import it only where a request is sent.
 """
 
 from __future__ import annotations
@@ -33,24 +33,26 @@ from skills.nanda.text import flatten
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400
-"""Seconds for which an answer is cached."""
+"""Seconds for which a response is cached."""
 TIMEOUT = 20.0
-"""Timeout in seconds for a connection, and for each part of a response."""
+"""Timeout in seconds for the connection, and for each read of the response."""
 RETRIES = 3
-"""Number of repetitions of a failed request. The pauses before them are 1, 2 and 4 times the delay,
-and at least a second if there is a delay.
+"""Number of retries of a failed request.
+
+The pauses before the retries are 1, 2 and 4 times the delay of the source, and at least 1, 2 and 4
+seconds unless the delay is shorter than 0.1 s.
 """
 LONGEST_WAIT = 60.0
-"""Maximum pause in seconds; a request fails if the source requires a longer pause."""
+"""Maximum pause in seconds; a request fails if the source asks for a longer pause."""
 PATIENCE = 600.0
-"""Maximum number of seconds to wait for the requests of other processes."""
+"""Seconds to wait while other processes send requests."""
 
 LONGEST_ANSWER = 16_000_000
-"""Maximum size of an uncompressed answer in bytes."""
+"""Maximum size of a response in bytes, after decompression."""
 LONGEST = 600.0
-"""Maximum seconds of a request with its repetitions and pauses, whatever pieces arrive."""
+"""Maximum seconds of a request, with all retries and pauses."""
 MOST_VALUES = 1_000_000
-"""Maximum number of values in an answer in JSON."""
+"""Maximum number of values in a JSON response."""
 CHUNK = 1 << 16
 
 _BUSY = (429, 500, 502, 503, 504)
@@ -59,21 +61,26 @@ _REFUSED = (401, 403)
 
 @dataclass
 class Source(ABC):
-    """A source of papers, and the access to it.
+    """A source of papers: a service with an HTTP API.
+
+    Requests are sent one at a time, across all processes of the user.
 
     Attributes:
         name: the name of the source in options and environment variables.
-        kinds: kinds of identifiers by which the source finds papers, the best first.
-        states: facts that the source states about a paper, by the names of `Found`.
-        url: the address of the source.
-        folder: the folder of the cached answers and the time of the last request of every process.
-        notice: called with a line for each pause.
-        delay: seconds between two requests.
+        kinds: the kinds of identifiers that the source accepts, in the order of preference.
+        states: the names of the facts that the source may state about a paper.
+        rates: the sizes and prices of requests.
+        hint: the hint of errors that may be temporary.
+        url: the base URL of the API.
+        folder: the folder with the cache and the time of the last request.
+        notice: prints a message before each pause.
+        timeout: see `TIMEOUT`.
+        delay: minimum seconds between two requests.
         wait: sleeps for a number of seconds.
-        key: the user's key or address, which is added to a request when it is sent, so that it
-            never is in a cache, a message or a log.
-        key_hint: hint for the error if the source refuses the key, or the lack of a key.
-        sent: number of requests that the cache did not answer.
+        key: the user's API key or email address. It is added to a request only when the request is
+            sent, so that it does not occur in the cache, in a message or in a log.
+        key_hint: the hint of an error if the source refuses the request for its key.
+        sent: number of requests that were sent; cached responses are not counted.
     """
 
     name: ClassVar[str]
@@ -96,19 +103,23 @@ class Source(ABC):
 
     @abstractmethod
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        """Return the papers with these identifiers of one kind, up to `rates.batch`.
+        """Return the papers with these identifiers, by identifier.
 
         Papers that the source does not know are missing from the result.
 
+        Args:
+            kind: the kind of the identifiers; one of `kinds`.
+            values: at most `rates.batch` identifiers.
+
         Raises:
-            SkillFailed: the source refuses the request, or its response cannot be used.
-            SourceUnavailable: the source serves no requests now.
-            OutputError: the cache cannot be used.
+            SkillFailed: the source refuses the request, or the response cannot be parsed.
+            SourceUnavailable: the source cannot serve requests at present.
+            OutputError: the cache cannot be read or written.
         """
 
     @abstractmethod
     def search(self, query: Query) -> list[Found]:
-        """Return the papers that a query finds, best first.
+        """Search for papers, and return the results, the most relevant first.
 
         Raises:
             SkillFailed, SourceUnavailable, OutputError: as for `by_ids`.
@@ -116,17 +127,17 @@ class Source(ABC):
 
     @abstractmethod
     def check_content(self, response: requests.Response) -> None:
-        """Check the content of a response of status 200 before it is cached.
+        """Check the content of a response with status 200; only valid responses are cached.
 
         Raises:
-            SkillFailed: the response is not a complete answer.
+            SkillFailed: the response is incomplete or has another form than the API documents.
         """
 
     def parsed_xml(self, response: requests.Response) -> Any:
-        """Return the root of a response in XML; entities are not expanded.
+        """Parse an XML response without expanding entities, and return the root element.
 
         Raises:
-            SkillFailed: the response is incomplete.
+            SkillFailed: the response is not well-formed XML.
         """
         from lxml import etree  # type: ignore[import-untyped]
 
@@ -138,30 +149,39 @@ class Source(ABC):
 
     @property
     def title(self) -> str:
-        """The name of the source for messages."""
+        """The name of the source in messages."""
         return SERVICES[self.name].title
 
     @property
     def headers(self) -> dict[str, str]:
-        """The HTTP headers with the key."""
+        """HTTP headers that contain the key."""
         return {}
 
     @property
     def form(self) -> dict[str, str]:
-        """The fields with the key, which are added to the body of a POST."""
+        """Form fields that contain the key; they are added to the body of a POST."""
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
-        """Return the facts that the source states about a paper."""
+        """Return a `Found` of this source.
+
+        Args:
+            identifiers: the identifiers by kind; empty identifiers are removed.
+            stated: other fields of `Found`.
+        """
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Return the response to a request; `content` are parameters of the package requests.
+        """Send a request or read it from the cache, and return the response.
+
+        Args:
+            path: the path after the base URL.
+            content: keyword arguments of `requests.Session.request`.
 
         Raises:
-            SkillFailed: the source refuses the request, or its response is not an answer.
-            SourceUnavailable: the source cannot be reached, or serves no requests now.
-            OutputError: the cache cannot be used.
+            SkillFailed: the source refuses the request, or the response is invalid.
+            SourceUnavailable: the source cannot be reached, or cannot serve requests at present.
+            OutputError: the cache cannot be read or written.
         """
         try:
             with self._session() as session:
@@ -172,24 +192,24 @@ class Source(ABC):
             raise OutputError(
                 f"the cache of {self.title} pages cannot be used: {exc}",
                 where=str(self.folder),
-                hint="Delete the folder, or name another cache with HARNESS_CACHE.",
+                hint="Delete the folder, or select another cache folder with HARNESS_CACHE.",
             ) from exc
 
     def failed(self, reason: str) -> SkillFailed:
-        """Return the error for a request without a usable response."""
+        """Return the error for a request that failed."""
         return SkillFailed(f"{self.title} request failed: {reason}", where=self.url, hint=self.hint)
 
     def unavailable(self, reason: str, hint: str = "") -> SourceUnavailable:
-        """Return the error for a source that serves no requests now."""
+        """Return the error for a source that cannot serve requests at present."""
         return SourceUnavailable(
             f"{self.title} request failed: {reason}", where=self.url, hint=hint or self.hint
         )
 
     def check(self, response: requests.Response) -> None:
-        """Check a response before it is cached.
+        """Raise an error for a response that must not be cached or used.
 
         Raises:
-            SkillFailed: the request is refused, or the response is not a complete answer.
+            SkillFailed: the source refuses the request, or the response is invalid.
             SourceUnavailable: the source is busy or unavailable, or refuses the key.
         """
         status = response.status_code
@@ -198,14 +218,14 @@ class Source(ABC):
             raise self.unavailable(reason, self.key_hint)
         if status in _BUSY:
             raise self.unavailable(reason, self.key_hint if status == 429 else "")
-        if response.is_redirect:  # not followed
+        if response.is_redirect:  # redirects are not followed, since a request may contain the key
             reason += f", a redirect to {response.headers['location']}"
         if status != 200:
             raise self.failed(reason)
         self.check_content(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True if a response of status 200 can be cached."""
+        """Return True if a valid response may be cached."""
         return True
 
     def _session(self) -> CachedSession:
@@ -225,10 +245,12 @@ class Source(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for the right to send a request: alone among all processes, `delay` after the last.
+        """Acquire the right to send a request.
+
+        Only one process sends a request at a time, at least `delay` seconds after the last request.
 
         Raises:
-            SourceUnavailable: other processes send requests all the time.
+            SourceUnavailable: other processes sent requests for `PATIENCE` seconds.
         """
         stamp = self.folder / "last-request"
         try:
@@ -245,7 +267,7 @@ class Source(ABC):
             raise self.unavailable(reason) from exc
 
     def signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return a request with the user's key; redirects are not followed."""
+        """Return a copy of a request that contains the user's key."""
         made = request.copy()
         made.headers.update(self.headers)
         if self.form and isinstance(made.body, (str, bytes)):
@@ -256,7 +278,7 @@ class Source(ABC):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends the requests that the cache cannot serve."""
+    """Sends the requests that are not in the cache."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(max_retries=_Retry.of(source))
@@ -274,7 +296,7 @@ class _Adapter(HTTPAdapter):
                 raise source.unavailable(f"no complete response within {LONGEST:.0f} s") from exc
             except Raised as exc:
                 raise exc.__cause__ or exc from None
-        response.request = request  # the request is cached with the response
+        response.request = request  # so that the cache stores the request without the key
         source.check(response)
         return response
 
@@ -291,13 +313,13 @@ class _Adapter(HTTPAdapter):
 
 
 class _Retry(Retry):
-    """The retries of urllib3, with a notice before each pause."""
+    """urllib3's retries, with a message before each pause and the limits of this module."""
 
     source: Source
 
     @classmethod
     def of(cls, source: Source) -> _Retry:
-        # A POST is also repeated, since it only reads.
+        # A POST may be repeated safely, since the APIs only read.
         retry = cls(
             RETRIES, connect=0, status_forcelist=_BUSY, raise_on_status=False, allowed_methods=None
         )
@@ -334,20 +356,21 @@ def _words(reason: object, source: Source) -> str:
 
 
 class JsonSource(Source):
-    """A source that answers in JSON; only a valid answer is cached."""
+    """A source with a JSON API."""
 
     @abstractmethod
     def is_answer(self, found: Any) -> bool:
-        """Return True if a JSON value has the form of an answer."""
+        """Return True if a parsed response has the form that the API documents."""
 
     def check_content(self, response: requests.Response) -> None:
         self.read(response)
 
     def read(self, response: requests.Response) -> Any:
-        """Return the JSON of a response.
+        """Parse a JSON response.
 
         Raises:
-            SkillFailed: the response is not JSON, is cut off, or is not an answer.
+            SkillFailed: the response is not JSON, is cut off, has too many values, or has another
+                form than the API documents.
         """
         if has_too_many_values(response.content, MOST_VALUES):
             raise self.failed(f"the response has more than {MOST_VALUES:,} values")
@@ -360,7 +383,7 @@ class JsonSource(Source):
         return found
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
-        """Return the answer to a GET request.
+        """Send a GET request, and return the parsed response.
 
         Raises:
             SkillFailed, SourceUnavailable, OutputError: as for `request` and `read`.
@@ -369,14 +392,14 @@ class JsonSource(Source):
 
 
 class CursorSource(JsonSource):
-    """A source whose searches return pages, each with a cursor that requests the next page."""
+    """A source with a JSON API that returns search results in pages, linked by cursors."""
 
     @abstractmethod
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
-        """Return the papers of a page, and the cursor of the next page."""
+        """Request a page of results; return its papers and the cursor of the next page, or ""."""
 
     def pages(self, query: Query, parameters: Mapping[str, str]) -> list[Found]:
-        """Return the papers that a search finds on its pages."""
+        """Return the results of a search, from as many pages as `query.limit` requires."""
         found: list[Found] = []
         cursor = "*"
         while cursor and len(found) < query.limit:
@@ -387,10 +410,12 @@ class CursorSource(JsonSource):
 
 
 def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict[str, str]:
-    """Return the parameter "filter" of a search.
+    """Return the conditions of a query as the URL parameter "filter".
 
     Args:
-        since, until, with_abstract: the names of these conditions at the source.
+        since: the source's name of the condition for the first day of publication.
+        until: the source's name of the condition for the last day.
+        with_abstract: the source's name of the condition that an abstract exists.
     """
     dates = ((since, query.since), (until, query.until))
     found = [f"{name}:{day.isoformat()}" for name, day in dates if day]
@@ -399,14 +424,20 @@ def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict
 
 
 def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:
-    """Return the found papers by the values of their identifiers, only for requested values."""
+    """Return the found papers by identifier, without papers that were not requested.
+
+    Args:
+        kind: the kind of the identifiers.
+        values: the requested identifiers.
+        found: the papers in a response; of papers with the same identifier, the first is returned.
+    """
     wanted = set(values)
     known = ((one.identifiers.get(kind, ""), one) for one in reversed(list(found)))
     return {value: one for value, one in known if value in wanted}
 
 
 def text(found: Any, *names: str) -> str:
-    """Return the text or number under these nested names on one line, or ""."""
+    """Return the string or number at a path of nested keys, on one line, or "" if absent."""
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = isinstance(found, (str, int)) and not isinstance(found, bool)
@@ -414,12 +445,12 @@ def text(found: Any, *names: str) -> str:
 
 
 def objects(found: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON objects in a list."""
+    """Yield the JSON objects in a list; nothing if `found` is not a list."""
     if isinstance(found, list):
         yield from (one for one in found if isinstance(one, Mapping))
 
 
 def count(found: Any) -> int | None:
-    """Return a number of citations, or None for another value."""
+    """Return a number of citations, or None if the value is not one."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

@@ -1,6 +1,6 @@
-"""The source arXiv: papers by id and by query.
+"""The source arXiv, which finds papers by id and by query.
 
-See https://info.arxiv.org/help/api/user-manual.html.
+The API is described at https://info.arxiv.org/help/api/user-manual.html.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import WORD, flatten
 
 PAGE = 50
-"""Number of papers that a request of a search returns."""
+"""Maximum number of papers in a response to a search."""
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _DOI = "{http://arxiv.org/schemas/atom}doi"
@@ -40,12 +40,12 @@ class Arxiv(Source):
     states = frozenset({"abstract", "doi", "published"})
     rates = Rates(100, PAGE, {})
     hint = (
-        "Try again in a minute; `/annotate FILE` annotates papers you have, "
-        "and `--source corpus` surveys those of your corpus."
+        "Try again in a minute; `/annotate FILE` annotates papers in a file, "
+        "and `--source corpus` searches only your corpus."
     )
 
     def paper(self, arxiv_id: str) -> Paper:
-        """Return the paper with an arXiv id, with or without a version.
+        """Return the paper with this arXiv id, which may have a version.
 
         Raises:
             NothingFound: arXiv has no such paper.
@@ -72,11 +72,13 @@ class Arxiv(Source):
         since: date | None = None,
         until: date | None = None,
     ) -> list[Paper]:
-        """Return the papers with all words, or with "OR" any of the words, most relevant first.
+        """Return the papers with all words, the most relevant first.
 
         Args:
-            limit: the maximum number of papers; papers without an abstract are left out.
-            since, until: the first and the last day of submission.
+            limit: maximum number of results of arXiv; results without an abstract are then removed.
+            operator: "AND", or "OR" to find papers with any of the words.
+            since: the first day of submission, or None.
+            until: the last day of submission, or None.
 
         Raises:
             SkillFailed, SourceUnavailable, OutputError: as for `Source.search`.
@@ -96,7 +98,7 @@ class Arxiv(Source):
         return query.chosen(map(self._stated, found))
 
     def _entries(self, query: str, limit: int) -> list[Any]:
-        """Return the entries that a query finds, from as many pages as necessary."""
+        """Return the first `limit` Atom entries for a query, from as many pages as necessary."""
         found: list[Any] = []
         total = limit
         while len(found) < min(limit, total):
@@ -113,14 +115,14 @@ class Arxiv(Source):
         return found[:limit]
 
     def _page(self, **parameters: str) -> tuple[list[Any], int]:
-        """Return the entries of a page, and the number of papers that arXiv has for the request.
+        """Request a page; return its Atom entries, and the number of results that arXiv states.
 
-        arXiv sometimes sends an empty page by mistake; then the request is repeated.
+        arXiv sometimes sends an empty page by mistake. In this case, the request is repeated.
 
         Raises:
-            SkillFailed: arXiv refuses the request, or does not send papers.
+            SkillFailed: arXiv refuses the request, or the response is invalid.
             SourceUnavailable: arXiv cannot be reached.
-            OutputError: the cache cannot be used.
+            OutputError: the cache cannot be read or written.
         """
         for _ in range(RETRIES + 1):
             feed = self._feed(self.request("GET", params=parameters))
@@ -132,7 +134,7 @@ class Arxiv(Source):
         raise self.failed("it has papers for this query, but sends an empty page")
 
     def _feed(self, response: requests.Response) -> Any:
-        """Return the feed of a response, after checking that it is complete.
+        """Return the root element of the Atom feed in a response.
 
         Raises:
             SkillFailed: the response is not a complete feed.
@@ -149,7 +151,7 @@ class Arxiv(Source):
         self._feed(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True if a page can be cached, which may be empty by mistake."""
+        """Return True unless the page has no entries, which may be a mistake, or is an error."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
     def _stated(self, entry: Any) -> Found:
@@ -165,10 +167,10 @@ class Arxiv(Source):
 
 
 def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:
-    """Return arXiv's query for papers with `words`.
+    """Return an arXiv query for papers with `words` that were submitted between two days.
 
-    A word that arXiv could treat as an operator is quoted. The format is described in the arXiv API
-    User's Manual, section 5.1; dates are in GMT.
+    Words that arXiv could read as operators are quoted. The syntax is described in section 5.1 of
+    arXiv's API User's Manual; days are in GMT.
     """
 
     def quoted(word: str) -> str:
@@ -211,5 +213,5 @@ def _without_version(arxiv_id: str) -> str:
 
 
 def _comparable(arxiv_id: str) -> str:
-    """Return an id in arXiv's form: without version, and for old ids without subject class."""
+    """Return an id as arXiv's feed states it: without version, and without subject class."""
     return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

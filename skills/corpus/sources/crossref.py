@@ -1,6 +1,6 @@
-"""The source Crossref: works by DOI and by query, with updates such as retractions.
+"""The source Crossref, which finds works by DOI and by query, and states retractions.
 
-See https://www.crossref.org/documentation/retrieve-metadata/rest-api/.
+The API is described at https://www.crossref.org/documentation/retrieve-metadata/rest-api/.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from skills.corpus.sources.services import Query, Rates
 from skills.nanda.text import flatten
 
 PAGE = 50
-"""Number of works that a request returns; each includes all its references."""
+"""Maximum number of works in a response, since each work includes its list of references."""
 RETRACTIONS = frozenset({"retraction", "withdrawal", "removal"})
 
 _MARK_UP = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
@@ -53,7 +53,7 @@ class Crossref(CursorSource):
         return isinstance(message, dict) and isinstance(message.get("items"), list)
 
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        sendable = [value for value in values if "," not in value]  # commas separate the filters
+        sendable = [value for value in values if "," not in value]  # a comma separates filters
         if not sendable:
             return {}
         wanted = ",".join(f"doi:{value}" for value in sendable)
@@ -70,7 +70,7 @@ class Crossref(CursorSource):
         return list(map(self._work, objects(message["items"]))), text(message, "next-cursor")
 
     def _work(self, work: Mapping[str, Any]) -> Found:
-        # A notice has `update-to`; its paper has `updated-by`.
+        # A retraction notice has the field `update-to`; the retracted work has `updated-by`.
         notices = [
             ids.doi(text(update, "DOI"))
             for update in objects(work.get("updated-by"))
@@ -96,5 +96,5 @@ def _first(found: Any) -> str:
 
 
 def _plain(marked: str) -> str:
-    """Return text without markup of JATS or HTML."""
+    """Return text without JATS or HTML tags, on one line."""
     return flatten(unescape(_MARK_UP.sub(" ", marked)))

@@ -1,6 +1,6 @@
-"""The source OpenAlex: works by id and by query, 100 in a request.
+"""The source OpenAlex, which finds works by id and by query.
 
-See https://developers.openalex.org.
+The API is described at https://developers.openalex.org.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from skills.nanda.text import flatten
 
 PAGE = 100
 LONGEST = 100_000
-"""Maximum position of a word in an abstract; words at greater positions are ignored."""
+"""Maximum position of a word in an abstract; words at higher positions are ignored."""
 ARXIV_DOI = "10.48550/arxiv."
 
 _FIELDS = (
@@ -26,7 +26,7 @@ _FIELDS = (
 )
 _FILTERS = {"openalex": "openalex", "doi": "doi", "pmid": "pmid", "arxiv": "doi"}
 _SEPARATORS = frozenset(",|")
-"""Characters that separate the values of a filter; OpenAlex cannot quote them."""
+"""Characters that separate the values of a filter, and cannot be escaped."""
 
 
 class OpenAlex(CursorSource):
@@ -87,7 +87,7 @@ class OpenAlex(CursorSource):
 
 
 def abstract_of(inverted: Any) -> str:
-    """Return the abstract whose words an inverted index lists with their positions."""
+    """Return the abstract that an inverted index encodes: the positions of each word."""
     if not isinstance(inverted, Mapping):
         return ""
     placed = {

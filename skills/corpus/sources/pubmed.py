@@ -1,7 +1,7 @@
-"""The source PubMed, by NCBI's E-utilities: papers by PMID, by DOI and by query.
+"""The source PubMed, which finds papers by PMID, DOI and query, with NCBI's E-utilities.
 
-See https://www.ncbi.nlm.nih.gov/books/NBK25501/. All requests are POSTs, so that a key is not
-part of an address.
+The API is described at https://www.ncbi.nlm.nih.gov/books/NBK25501/. All requests are POSTs, so
+that URLs do not contain the key.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PubMed(Source):
         return {name: value for name, value in known.items() if value}
 
     def check_content(self, response: requests.Response) -> None:
-        """Check that a response is a set of articles in XML, or the JSON of a search."""
+        """Check that the response is a set of articles in XML, or a JSON search result."""
         if _FETCH in (response.url or ""):
             self._articles(response)
         else:
@@ -78,7 +78,7 @@ class PubMed(Source):
         )
 
     def _articles(self, response: requests.Response) -> list[Any]:
-        """Return the articles of a response.
+        """Return the article elements of an efetch response.
 
         Raises:
             SkillFailed: the response is not a complete set of articles.
@@ -89,10 +89,10 @@ class PubMed(Source):
         return list(root.iterfind("PubmedArticle"))
 
     def _pmids(self, response: requests.Response) -> list[str]:
-        """Return the PMIDs that a search has found.
+        """Return the PMIDs in an esearch response.
 
         Raises:
-            SkillFailed: the response is not the result of a search.
+            SkillFailed: the response is not a search result.
         """
         try:
             found = response.json().get("esearchresult")
@@ -126,7 +126,7 @@ class PubMed(Source):
 
 
 def _sections(article: Any) -> Iterator[str]:
-    """Yield the sections of an abstract, with labels as shown by PubMed."""
+    """Yield the sections of an abstract, each after its label, as PubMed shows them."""
     for one in article.iterfind(".//Article/Abstract/AbstractText"):
         label = flatten(one.get("Label") or "")
         yield f"{label}: {_whole(one)}" if label else _whole(one)

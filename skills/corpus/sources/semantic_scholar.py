@@ -1,4 +1,7 @@
-"""The source Semantic Scholar: papers by id and by query (https://api.semanticscholar.org)."""
+"""The source Semantic Scholar, which finds papers by id and by query.
+
+The API is described at https://api.semanticscholar.org.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from skills.corpus.sources.services import Query, Rates
 
 BATCH, PAGE = 500, 100
 MOST = 1000
-"""Maximum number of papers that a search by relevance returns."""
+"""Maximum number of results that the API returns for a search by relevance."""
 
 _FIELDS = "externalIds,title,abstract,venue,year,publicationDate,authors,citationCount"
 _PREFIXES = {"doi": "DOI:", "arxiv": "ARXIV:", "pmid": "PMID:"}
@@ -33,13 +36,13 @@ class SemanticScholar(JsonSource):
         return {"x-api-key": self.key} if self.key else {}
 
     def is_answer(self, found: Any) -> bool:
-        """Return True for a batch (a list of objects and nulls), or a page of a search."""
+        """Return True for the response to a batch request or for a page of search results."""
         if isinstance(found, list):
             return all(one is None or isinstance(one, dict) for one in found)
         return isinstance(found, dict) and ("data" in found or found.get("total") == 0)
 
     def check(self, response: requests.Response) -> None:
-        """Check a response; status 400 may mean that the source does not know any of the papers."""
+        """Check a response, but accept status 400, which means that no paper is known."""
         if response.status_code != 400 or _NONE_KNOWN not in response.text[:500].lower():
             super().check(response)
 

@@ -1,10 +1,12 @@
-"""Settings of the sources of papers: names, addresses, keys and rates.
+"""The names, addresses, keys and rates of the sources of papers.
 
-HARNESS_SOURCES           sources that are used without --source, such as openalex,crossref
-HARNESS_EMAIL             your address, for PubMed, and for Crossref, which then is faster
-OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY, NCBI_API_KEY
-HARNESS_OPENALEX_URL, HARNESS_CROSSREF_URL, HARNESS_SEMANTICSCHOLAR_URL, HARNESS_PUBMED_URL,
-HARNESS_ARXIV_URL         other addresses, such as a mirror
+Users configure the sources with these environment variables:
+
+    HARNESS_SOURCES           the sources that are used without --source, such as openalex,crossref
+    HARNESS_EMAIL             your email address for PubMed, and for Crossref's faster service
+    OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY, NCBI_API_KEY
+    HARNESS_OPENALEX_URL, HARNESS_CROSSREF_URL, HARNESS_SEMANTICSCHOLAR_URL, HARNESS_PUBMED_URL,
+    HARNESS_ARXIV_URL         base URLs of mirrors
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
 CORPUS = "corpus"
-"""The name that restricts a search to the corpus."""
+"""The value of `--source` that restricts a search to the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,12 @@ class Service:
     """The settings of a source.
 
     Attributes:
-        title: the name of the source for messages.
-        url: the address of the source.
-        key: the environment variable of the key, or "".
-        delay: seconds between two requests.
-        delay_with_key: seconds between two requests with a key, or for Crossref with the user's
-            address.
+        title: the name of the source in messages.
+        url: the base URL of the API.
+        key: the environment variable with the API key, or for Crossref the user's email address; ""
+            if the source accepts no key.
+        delay: minimum seconds between two requests.
+        delay_with_key: minimum seconds between two requests with a key.
     """
 
     title: str
@@ -70,10 +72,11 @@ class Query:
     """A search at a source.
 
     Attributes:
-        text: the query in the syntax of the source.
+        text: the words of the query; some sources also accept operators.
         limit: maximum number of papers.
-        since, until: the first and the last day of publication.
-        with_abstract: True to leave out papers without an abstract.
+        since: the first day of publication, or None.
+        until: the last day of publication, or None.
+        with_abstract: True to omit papers without an abstract.
     """
 
     text: str
@@ -83,7 +86,7 @@ class Query:
     with_abstract: bool = True
 
     def chosen(self, found: Iterable[Found]) -> list[Found]:
-        """Return the first `limit` papers that a source has found."""
+        """Return the first `limit` papers, after removing papers that lack a required abstract."""
         kept = (one for one in found if one.abstract or not self.with_abstract)
         return list(itertools.islice(kept, self.limit))
 
@@ -93,11 +96,12 @@ class Rates:
     """The sizes and prices of the requests to a source.
 
     Attributes:
-        batch: number of papers that a request by id returns.
-        page: number of papers that a request of a search returns.
-        requests: number of requests for a batch by kind of identifier, if it is not 1.
-        before_pages: number of requests of a search before its first page.
-        by_ids, by_search: the price of a request by id, and of a search, in US dollars.
+        batch: maximum number of papers in a request by id.
+        page: maximum number of papers in a page of search results.
+        requests: by kind of identifier, the number of HTTP requests for a batch, if not 1.
+        before_pages: number of requests of a search before the first page.
+        by_ids: the price of a request by id, in US dollars.
+        by_search: the price of a request of a search, in US dollars.
     """
 
     batch: int
@@ -109,13 +113,13 @@ class Rates:
 
 
 def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
-    """Return the distinct names of sources in a list separated by commas.
+    """Parse a list of sources that is separated by commas, and return the different names.
 
     Args:
-        more: other names that are accepted.
+        more: names that are accepted besides the sources.
 
     Raises:
-        ValueError: a name is unknown, or there is no name.
+        ValueError: a name is unknown, or the list is empty.
     """
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     for name in names:
@@ -129,10 +133,10 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
 
 
 def switched_on(option: str | None) -> list[str]:
-    """Return the sources in `--source`, or else in HARNESS_SOURCES, or else [].
+    """Return the names of the enabled sources: `--source`, or else HARNESS_SOURCES, or else none.
 
     Raises:
-        UsageError: the variable contains an unknown name.
+        UsageError: HARNESS_SOURCES contains an unknown name.
     """
     if option:
         return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
@@ -144,7 +148,7 @@ def switched_on(option: str | None) -> list[str]:
 
 
 def required(option: str | None) -> list[str]:
-    """Return the names of the enabled sources.
+    """Return the names of the enabled sources; at least one source must be enabled.
 
     Raises:
         UsageError: no source is enabled.
@@ -152,6 +156,6 @@ def required(option: str | None) -> list[str]:
     if names := switched_on(option):
         return names
     raise UsageError(
-        "no source is switched on, and nothing is looked up unless one is",
-        hint=f"Name some with --source, or in {VARIABLE}: {','.join(NAMES)}.",
+        "no source is switched on, so that nothing can be looked up",
+        hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
     )

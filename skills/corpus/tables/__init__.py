@@ -1,1 +1,1 @@
-"""Read and write tables: text, spreadsheets, Parquet, Markdown lists."""
+"""Read and write tables of papers: text tables, spreadsheets, Parquet files, Markdown lists."""

@@ -1,8 +1,7 @@
-"""Find the columns of a table of papers by name or option; the base class of readers.
+"""Define the base class of table readers, and find the columns of a table by name or option.
 
-Columns are recognized in ten languages (English, German, French, Spanish, Italian, Portuguese,
-Dutch, Polish, Chinese and Japanese), and as Zotero, Citavi, Scopus, Web of Science and other
-programs name them.
+Column names are recognized in English, German, French, Spanish, Italian, Portuguese, Dutch, Polish,
+Chinese and Japanese, and as Zotero, Citavi, Scopus, Web of Science and other programs write them.
 """
 
 from __future__ import annotations
@@ -23,25 +22,29 @@ from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
 AbstractBy = Literal["column", "provenance", "id"]
-"""The requirement of a table: abstracts, or else a column by which they can be looked up."""
+"""How a table provides abstracts.
+
+"column" requires a column with abstracts. "provenance" and "id" also accept a table with a
+provenance column or an id column, by which the abstracts are looked up.
+"""
 
 IDENTITY = ("doi", "pmid", "venue")
-"""Columns that are stored in `Paper.source`."""
+"""Columns that are kept in `Paper.source`."""
 EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
-"""Columns of annotations saved by the harness, as in `TableRow`; their values are objects."""
+"""Columns of saved annotations (see `TableRow`) that contain objects instead of text."""
 UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
-"""Columns of a table for people, which a reader of annotations ignores."""
+"""Columns of doubts, which are written for people and not read back."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
-"""Columns that the harness writes; they are not reported as unused."""
+"""Columns that the harness writes but does not read; they are not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
-"""Maximum number of characters of a header in messages."""
+"""Maximum number of characters of the column names in a message."""
 MAX_CHARS = 1_000_000
-"""Maximum number of characters of a cell; bench/text.py measures readers up to this size."""
+"""Maximum number of characters of a cell; bench/text.py measures readers with such cells."""
 _NAMES = {
     "abstract": """Abstract, Abstract Note, Abstract Text, Zusammenfassung, Kurzfassung, Résumé,
         Resumen, Riassunto, Sommario, Resumo, Samenvatting, Streszczenie, Abstrakt, 摘要, 要旨,
@@ -66,12 +69,15 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The options of a reader: names of columns, or None for columns that are found by name.
+    """The options that select what is read from a table.
 
     Attributes:
-        collection: for a Zotero library, the collection that is read.
-        tags: for a Zotero library, the tags that an item must have.
-        sections: for PDF files, the kinds of sections that are read.
+        abstract: the name of the column with abstracts; None to find the column.
+        id: the name of the column with ids; None to find the column.
+        title: the name of the column with titles; None to find the column.
+        collection: for a Zotero library, the collection to read; None for the whole library.
+        tags: for a Zotero library, the tags that each item must have.
+        sections: for PDF files, the kinds of sections to read.
     """
 
     abstract: str | None = None
@@ -82,7 +88,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return the options without names of columns that a table does not have."""
+        """Return the names of columns without names that a table with these columns lacks."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -92,16 +98,17 @@ class Columns:
 
 
 class Reader(ABC):
-    """The reader of a table in one format.
+    """The base class of the readers of tables, one for each format.
 
     Args:
-        columns: the options, which most formats do not use.
+        path: the file, or for some formats a folder.
+        columns: the options; most formats do not use them.
 
     Attributes:
-        unit: the unit of the position of a row, "line" or "row".
-        source_keys: values of a row other than columns that are kept in the source of its paper.
+        unit: the unit in which rows are counted: "line", "row" or "item".
+        source_keys: keys of a row that are not columns and are kept in `Paper.source`.
         has_ids_of_several_sources: True if the column "id" may contain arXiv ids.
-        has_sections: True if a row has sections of the paper under "sections".
+        has_sections: True if rows contain the sections of a paper, under "sections".
     """
 
     unit = "line"
@@ -115,15 +122,15 @@ class Reader(ABC):
 
     @property
     def assumed(self) -> Sequence[str]:
-        """The assumptions about the file, for a notice: "columns separated by ';'"."""
+        """Assumptions that the reader made about the file, such as "columns separated by ';'"."""
         return ()
 
     def located(self, position: int) -> tuple[Path, int]:
-        """Return the file of a position, and the position in this file."""
+        """Return the file that contains the row at a position, and the position in this file."""
         return self.path, position
 
     def place(self, position: int) -> str:
-        """Return a position in words, for messages."""
+        """Return the file and the position of a row as text, for messages."""
         path, at = self.located(position)
         return place(path, self.unit, at)
 
@@ -132,28 +139,32 @@ class Reader(ABC):
         """Return the names of the columns.
 
         Raises:
-            InputError: the file is not of this format.
+            InputError: the file does not have the format of this reader.
         """
 
     @abstractmethod
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any] | InputError]]:
-        """Yield the position, from 1, and at least these columns of each row, read lazily.
+        """Yield the position and the values of each row, reading the file lazily.
 
-        In place of a row that cannot be read, its error is yielded.
+        Positions are counted from 1 in `unit`. For a row that cannot be read, an error is yielded
+        in place of its values.
+
+        Args:
+            names: the columns to read; a reader may yield more columns.
 
         Raises:
-            InputError: the file cannot be read from a line or row on.
+            InputError: a position from which on the file cannot be read.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of a table that are read.
+    """The columns that are read from a table.
 
     Attributes:
-        columns: the names of columns by their role: a field of a paper, a move, or a name in
+        columns: the name of each column by its role: a field of a paper, a move, or one of
             `OBJECTS`.
-        id_fields: names of the id columns, in order of preference.
+        id_fields: the roles of the id columns, in the order of preference.
     """
 
     columns: Mapping[str, str]
@@ -161,14 +172,16 @@ class Layout:
 
     @property
     def id_column(self) -> str | None:
-        """The name of the id column, or None."""
+        """The name of the preferred id column, or None."""
         return self.columns[self.id_fields[0]] if self.id_fields else None
 
     def guessed(self, given: Columns) -> list[str]:
-        """Return the columns with unusual names in words, such as "title from 'Titel'".
+        """Return a description of each column that is read under an unusual name.
+
+        An example is "title from 'Titel'".
 
         Args:
-            given: columns that options name, which are not listed.
+            given: the options; columns that they name are omitted.
         """
         named = {fold(name) for name in (given.abstract, given.id, given.title) if name}
         return [
@@ -178,7 +191,7 @@ class Layout:
         ]
 
     def unused(self, names: Iterable[str]) -> list[str]:
-        """Return the columns that are neither read nor written by the harness."""
+        """Return the columns that are not read, except columns that the harness itself writes."""
         used = {*self.columns.values()}
         return [name for name in names if name not in used and fold(name) not in _UNREAD]
 
@@ -190,11 +203,14 @@ def find_columns(
     where: str,
     abstract_by: AbstractBy = "column",
 ) -> Layout:
-    """Find the columns to read in a header.
+    """Find the columns to read.
 
     Args:
-        names: the columns of the table, as written.
-        moves: names of moves, whose columns are read if they exist, with the columns `OBJECTS`.
+        names: the column names of the table.
+        columns: the options of the user.
+        moves: the names of moves. Their columns and the columns `OBJECTS` are read if they exist.
+        where: the file, for messages.
+        abstract_by: how the table must provide abstracts.
 
     Raises:
         InputError: a column is missing or ambiguous.
@@ -221,10 +237,14 @@ def find_columns(
 
 
 def as_text(value: object, role: str, name: str, where: str) -> str:
-    """Convert a value of the column `name` to text; null becomes "".
+    """Return a value of the column `name` as text; None becomes "".
 
-    For `EXTRAS` every value is accepted: a list becomes "one, other", with the "name" of its
-    objects.
+    For the roles in `EXTRAS`, values of every type are accepted: a list becomes "one, other", and
+    an object in a list is represented by its "name".
+
+    Args:
+        role: the role of the column; see `Layout.columns`.
+        where: the place of the row, for messages.
 
     Raises:
         InputError: the value is not text, or has more than `MAX_CHARS`.
@@ -260,7 +280,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return the comparable form of a column name: without case and surrounding blanks."""
+    """Return a column name without surrounding blanks and in lower case, for comparisons."""
     return name.strip().casefold()
 
 
@@ -271,14 +291,20 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "") -> str | None:
-        """Return the column with this name, or else in another case, or else from `HEADINGS`.
+        """Return the column with this name, in any case, or with one of its `HEADINGS`.
 
-        The column of a move is only found by its name.
+        An exact match takes precedence. The name of a move is no heading of another column.
+
+        Args:
+            option: the option that selects the column, or "".
+
+        Raises:
+            InputError: several columns match, and there is no exact match.
         """
         if self.names.count(name) == 1:
             return name
         others = [column for column in self.names if fold(column) not in self.moves]
-        # without an option, a user cannot choose between several columns
+        # If no option can select a column, the first of several columns is used.
         most = None if option else 1
         alike = [column for column in self.names if fold(column) == fold(name)]
         for heading in HEADINGS.get(name, ()):
@@ -298,7 +324,7 @@ class _Header:
         return found
 
     def missing(self, name: str, option: str) -> InputError:
-        # A file without a header has its first paper in place of the names.
+        # A file without a header has its first row in place of the column names.
         listed = textwrap.shorten(flatten(", ".join(self.names)), SHOWN_CHARS, placeholder=" ...")
         return InputError(
             f"has no column {name!r}",
@@ -308,11 +334,11 @@ class _Header:
 
 
 def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[IdField, str]:
-    """Return the id columns by the id field in which their ids are stored.
+    """Return the columns with ids, by the id field for which they are read.
 
     Args:
-        several: True to read all id columns: a saved .jsonl file has a separate column for each id
-            field.
+        given: the value of `--id-column`, or None.
+        several: True to return all id columns, as a saved .jsonl file has one for each id field.
     """
     if given is not None:
         column = header.required(given, "--id-column")
@@ -331,4 +357,4 @@ def plain(name: str) -> str:
 HEADINGS: Mapping[str, tuple[str, ...]] = {
     role: tuple(dict.fromkeys(map(plain, names.split(",")))) for role, names in _NAMES.items()
 }
-"""The headings of columns by role, in order of preference."""
+"""For each role, the headings of its column in the form of `plain`, the preferred first."""

@@ -1,21 +1,20 @@
-"""Read lists of papers in Markdown, such as arXiv lists that people keep, and write a list.
+"""Read lists of papers in Markdown, such as hand-written reading lists, and write lists.
 
-    ## [Title](https://arxiv.org/abs/2405.12345)
-    **Authors:** One, Other
-    **Published:** 2024-05-17
+A paper may be a section with labels:
+
+    ## [Title](https://arxiv.org/abs/2405.12345) **Authors:** One, Other **Published:** 2024-05-17
     **Abstract:** Text of any number of lines and paragraphs.
 
-A section under a heading of any level is a paper if it has an abstract or its heading contains an
-arXiv id; below the first level, any of these labels is enough. An abstract ends at the next bold
-label, rule or heading; labels within a structured abstract ("**Methods:** ...") belong to the
-abstract. A <summary>, in lists with folded entries, is also a heading or a label.
+The heading may have any level. A section is a paper if it has an abstract or its heading contains
+an arXiv id; below the first level, any of these labels suffices. An abstract ends at the next bold
+label, rule or heading, but labels of a structured abstract ("**Methods:** ...") belong to it. In
+lists with folded sections, a <summary> element is read as a heading or a label.
 
-A list without labels has a title and an abstract under each heading, or in each item:
+In a list without labels, a paper is a section, a list item, a text below a line in bold
+("**Title**"), or a row of a table with a column "abstract". Examples of items are:
 
     - **Title.** Text of any number of paragraphs and nested items.
     - Author, A. (2024). Title. Text.
-
-or below each line in bold ("**Title**"), or in each row of a table with a column "abstract".
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 SUMMARY_LEVEL = 6
 HEAD = 200_000
-"""Number of characters that are examined to recognize a list, since parsing 1 MB takes seconds."""
+"""Number of characters that are parsed to recognize a list, since 1 MB would take seconds."""
 
 _LABELS = {
     name: role
@@ -62,7 +61,7 @@ _LABELS = {
     }.items()
     for name in names.split(", ")
 }
-"""The field for each label; "" for a label that is not read."""
+"""The field of each label; "" for a label whose text is not read."""
 _HEADINGS = ("abstract", "authors")
 _OF_ABSTRACTS = re.compile(
     r"(?:background|introduction|context|motivation|objectives?|aims?|purpose|problem|approach"
@@ -70,7 +69,7 @@ _OF_ABSTRACTS = re.compile(
     r"|discussion|limitations?|implications?|significance|conclusions?)",
     re.IGNORECASE,
 )
-"""Matches bold labels within a structured abstract."""
+"""Matches bold labels that are parts of a structured abstract."""
 _MARKED = re.compile(
     r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
     r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
@@ -92,31 +91,31 @@ _LEAD = re.compile(
     r"[*_]{1,3}\s*(?:\([^()\n]*\)\s*)?(?:[.:\u2013\u2014-]|\n))\s*"
     r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?)"
 )
-"""Matches the title at the beginning of an item, which is emphasized or a link."""
+"""Matches a title at the beginning of an item: emphasized text or a link."""
 _CITED = re.compile(
     r"(?P<authors>[^\n()]{3,500}?)[ ,.]*\((?P<published>(?:19|20)\d\d)[a-z]?\)[.:,]?\s+"
     r"(?P<title>[^\n]{3,300}?)[.?!]\s+(?=[A-Z])"
 )
-"""Matches the reference at the beginning of an item: "Smith, J. (2021). Title." """
+"""Matches a reference at the beginning of an item: "Smith, J. (2021). Title. "."""
 _BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
 MOST_BYTES, MOST_LINES = 2_000_000, 20_000
-"""Maximum size of a file in bytes and lines; it is kept in memory, with an object for each line."""
+"""Maximum number of bytes and lines of a file, which is parsed in memory."""
 BOLD_LEVEL = 7
-"""The level of a line in bold, below all headings."""
+"""The level of a line in bold; headings have the levels 1 to 6."""
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
-"""Minimum number of words of an abstract in a list without labels, with and without a title."""
+"""Minimum number of words of an abstract in a list without labels: with a title, without one."""
 TITLE_CHARS = 1000
-"""Number of characters of a heading that are searched for a title in bold."""
+"""Number of characters at the beginning of a heading in which a title in bold is searched."""
 
 
 class _Line(NamedTuple):
     """A line of text.
 
     Attributes:
-        level: the level of a heading, 1 to 6; 0 for other text, -1 for a rule.
-        marker: the marker of a list item that begins with the line, or "".
+        level: 1 to 6 for a heading, -1 for a rule, 0 for other text.
+        marker: the marker of the list item that begins in this line, or "".
     """
 
     number: int
@@ -127,12 +126,17 @@ class _Line(NamedTuple):
 
 @dataclass(slots=True)
 class _Section:
-    """The text under a heading, by field.
+    """A heading and the fields of the text below it.
 
     Attributes:
         line: the line number of the heading.
-        current: the field of the last line, or "" between fields.
-        marked: True if its label was bold or a heading, like the next label.
+        level: the level of the heading; 0 for a list item or a row of a table.
+        fields: the lines of each field.
+        linked_id: the arXiv id in the first link, or None.
+        has_two_abstracts: True if two labels "Abstract" occur.
+        current: the field to which the next line is added, or "".
+        marked: True if the label of the current field is bold or a heading. A label that ends an
+            abstract must then be bold or a heading too.
     """
 
     line: int
@@ -164,7 +168,7 @@ class _Section:
         return _plain(text)
 
     def add(self, line: _Line) -> None:
-        """Add a line to its field."""
+        """Add a line to the current field, or begin a field if the line is a label."""
         text = _TAG.sub("", line.text)
         linked = find_arxiv_id(text)
         if line.level < 0:
@@ -238,15 +242,15 @@ def _text_of(path: Path) -> str:
 
 
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
-    """Return True if Markdown is a list of papers, False if it is an abstract with its title.
+    """Return True if a Markdown text is a list of papers, False if it is a single abstract.
 
-    Within the first `HEAD` characters, a list has two sections with an abstract, or a section below
-    the first level with an abstract and authors, a date or an id. A heading "Abstract" does not
-    begin a section: "# Title" followed by "## Abstract" is one paper.
+    A list has at least two sections with an abstract in its first `HEAD` characters, or one section
+    below the first level with an abstract and another field or an arXiv id. The heading "Abstract"
+    does not begin a section, so that "# Title" followed by "## Abstract" is a single paper.
 
     Args:
-        source: the text, or a path. A file that cannot be read is not a list.
-        unlabelled: True to accept a list without labels (`_unlabelled`).
+        source: the text, or the path of a file. A file that cannot be read is not a list.
+        unlabelled: True to accept lists without labels.
     """
     try:
         text = source if isinstance(source, str) else _text_of(source.expanduser())
@@ -261,10 +265,9 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
 
 def consists_of_items(text: str) -> bool:
-    """Return True if list items or table rows contain four fifths of the words of a text.
+    """Return True if two or more items or table rows contain at least 80% of the words.
 
-    There must be at least two. Items that begin with headings of a structured abstract do not
-    count.
+    Items that begin with the headings of a structured abstract do not count.
     """
     (items, rows, *_), words = _groups(text[:HEAD])
     texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
@@ -276,10 +279,10 @@ def consists_of_items(text: str) -> bool:
 
 
 def _unlabelled(text: str) -> list[_Section]:
-    """Return the papers of a list without labels; [] for other text.
+    """Return the papers in a list without labels, or [] if the text is not such a list.
 
-    The papers are the items of lists, the rows of tables, or else the sections under headings of
-    the same level or under lines in bold.
+    The first of these groups that contains papers is used: list items, rows of tables, sections of
+    one level, texts below lines in bold.
     """
     (items, *others), words = _groups(text)
     for item in items:
@@ -288,10 +291,11 @@ def _unlabelled(text: str) -> list[_Section]:
 
 
 def _groups(text: str) -> tuple[list[list[_Section]], int]:
-    """Return groups of possible papers, and the number of words outside of headings.
+    """Return the groups of possible papers, and the number of words outside of headings.
 
-    The groups are the items of lists, not yet split, the rows of tables, and the sections under
-    headings of each level and under lines in bold.
+    The groups are the list items, the rows of tables, and for each level the sections. Lines in
+    bold are headings of the level `BOLD_LEVEL`. The items are not yet split into title and
+    abstract.
     """
     items, rows, sections, current, words = [], list[_Section](), list[_Section](), None, 0
     bold: _Section | None = None
@@ -327,7 +331,7 @@ def _groups(text: str) -> tuple[list[list[_Section]], int]:
 
 
 def _rows(text: str, line: int) -> Iterator[_Section]:
-    """Yield the rows of a table: lines of cells between "|", with a rule below the first."""
+    """Yield the rows of a Markdown table; nothing if the text is not a table."""
     lines = [one.strip().removeprefix("|").removesuffix("|") for one in text.split("\n")]
     cells = [re.split(r"(?<!\\)\|", one) for one in lines]
     if (
@@ -345,7 +349,7 @@ def _rows(text: str, line: int) -> Iterator[_Section]:
 
 
 def _split(item: _Section) -> None:
-    """Move the title and labeled fields, if any, out of the text of an item."""
+    """Split the text of an item into title, abstract and other fields, if it has a title."""
     text = "\n\n".join(item.fields.get("abstract", ()))
     if cited := _CITED.match(text):
         found = {name: [value] for name, value in cited.groupdict().items()}
@@ -365,9 +369,9 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if at least two sections are papers, and contain most of the `words`.
+    """Return True if two or more sections are papers, and the sections contain most of the words.
 
-    The parts of a structured abstract, and the items of a list within an abstract, are not papers.
+    The sections of a structured abstract, and the items of a list in an abstract, are not papers.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -380,7 +384,7 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
 
 
 def _sections(text: str) -> Iterator[_Section]:
-    """Yield each heading with the text below it."""
+    """Yield a section for each heading, with the text below it."""
     section: _Section | None = None
     for line in _lines(text):
         if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
@@ -398,12 +402,12 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark")
-    # "Text\\n---" is text and a rule; tags and indented lines are text.
+    # Setext headings are disabled: "Text\\n---" is text and a rule. HTML and code are read as text.
     return parser.disable(["lheading", "code", "fence", "html_block", "reference", "inline"])
 
 
 def _lines(text: str) -> Iterator[_Line]:
-    """Yield the lines of all blocks, without the markers of quotes and lists."""
+    """Yield the lines of all blocks, without the markers of quotations and lists."""
     end, level, marker = 0, 0, ""
     for token in _parser().parse(text):
         if token.type == "heading_open":
@@ -425,7 +429,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label at the beginning of a line, the remaining line, and True if it is bold.
+    """Return the label at the beginning of a line, the rest of the line, and if it is bold.
 
     Args:
         plain: True to accept a label that is not bold.
@@ -448,13 +452,13 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """Return the title in a heading, without its number."""
+    """Return the title in a heading, without numbering; text in bold takes precedence."""
     strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 
 
 def _plain(text: str) -> str:
-    """Return inline Markdown as plain text, without addresses of links and emphasis."""
+    """Return inline Markdown as plain text, without emphasis and URLs."""
     tokens = _parser().inline.parse(text, _parser(), {}, [])
     parts = (
         "\n" if token.type.endswith("break") else token.content
@@ -467,10 +471,10 @@ def _plain(text: str) -> str:
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write a list in UTF-8, with a line for each stated move and each suggestion.
+    """Write annotations as a Markdown list, with a line for each stated move and suggestion.
 
     Args:
-        title: the main heading of the list.
+        title: the text of the first heading.
     """
     file.write(f"# {escape_markdown(title)}\n".encode())
     for item in items:

@@ -1,10 +1,12 @@
-"""Read Parquet files (a file, a folder or a pattern) as one table, and write a file.
+"""Read Parquet files as one table, and write annotations as a Parquet file.
 
-    papers/             the .parquet files in a folder, which may be named papers.parquet itself
-    "parts/*.parquet"   a pattern; ** also matches folders in between
+A table is a file, or several files with the same columns:
 
-The files are read in the order of their names. Names in a folder that begin with "." or "_" are
-ignored: other programs give such names to incomplete files and files without rows.
+    papers/             the .parquet files of a folder; its name may end with .parquet
+    "parts/*.parquet"   the files that match a pattern; ** matches any number of folders
+
+Several files are read in the order of their names. In a folder, names that begin with "." or "_"
+are ignored, since other programs use them for incomplete files and metadata.
 """
 
 from __future__ import annotations
@@ -31,27 +33,25 @@ if TYPE_CHECKING:
 
 SUFFIX = ".parquet"
 ROW_GROUP = 1000
-"""Number of rows in a written row group: about 5 MB with provenance, before compression."""
+"""Number of rows in a written row group: about 5 MB with provenance, uncompressed."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
-_WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # earlier parts have no suggestions
+_WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # older parts have no suggestions
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
-"""Maximum number of rows that are read together, and of the bytes of their longest texts."""
+"""Maximum number of rows that are read together, and of bytes of their longest texts."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
-"""Maximum size in bytes of an uncompressed page, and of the largest pages of all columns
-together.
-"""
+"""Maximum bytes of an uncompressed page, and of the largest pages of all columns together."""
 ITEM_BYTES = 8
-"""Number of bytes of a value in a list, in addition to its text."""
+"""Assumed bytes of memory for a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
-"""Number of bytes that are read for the header of a page; the second number for long statistics."""
+"""Bytes that are read to parse a page header: at first, and if the header is longer."""
 BUFFER_BYTES = 1 << 16
-"""Number of bytes that are read ahead in each column; without it, whole columns are read."""
+"""Bytes that pyarrow buffers for each column; without a buffer it reads whole columns."""
 
 
 def is_part(name: str) -> bool:
-    """Return True if a file with this name is read as a part of its folder."""
+    """Return True if a file with this name in a folder of parts is a part."""
     return name.lower().endswith(SUFFIX) and name[0] not in "._"
 
 
@@ -59,7 +59,7 @@ def find_files(path: Path) -> list[Path]:
     """Return the files of a folder or a pattern, in the order of their names.
 
     Raises:
-        InputError: the file is missing, or a file is empty or cannot be read.
+        InputError: there is no such file, or a file is empty or cannot be read.
     """
     place = at_home(path)
     with reading(path):
@@ -78,7 +78,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 class ParquetFiles(Reader):
-    """The reader of several files with the same columns; positions count over all files."""
+    """Reads several files with the same columns; positions are counted across all files."""
 
     unit = "row"
 
@@ -105,20 +105,20 @@ class ParquetFiles(Reader):
         return self._parts[index].path, position - self._begins[index]
 
     def _check(self, path: Path, schema: pa.Schema) -> None:
-        """Check that a file has the columns of the first file, in any order.
+        """Check that a file has the same columns as the first file, in any order.
 
         Raises:
             InputError: the columns differ.
         """
         first = shown(self._parts[0].path)
         expected, found = ({field.name: field for field in s} for s in (self._schema, schema))
-        hint = "Files that are read together have the same columns; read the others on their own."
+        hint = "Files that are read together must have the same columns; read this file alone."
         for name in (*expected, *found):
             if name not in found or name not in expected:
                 problem = f"{'lacks the' if name in expected else 'has another'} column {name!r}"
                 raise InputError(f"{problem}: {first} differs", where=shown(path), hint=hint)
             one, other = expected[name].type, found[name].type
-            # "null" is the type of a column without values
+            # a column without values has the type "null"
             if one != other and "null" not in (str(one), str(other)):
                 raise InputError(
                     f"has {other} in the column {name!r}, and {first} has {one}",
@@ -134,7 +134,7 @@ class ParquetReader(Reader):
         return tuple(self.footer().schema.to_arrow_schema().names)
 
     def footer(self) -> pq.FileMetaData:
-        """Return the metadata at the end of the file: its columns and the number of rows.
+        """Return the metadata at the end of the file, such as columns and number of rows.
 
         Raises:
             InputError: the file is incomplete, or has another format.
@@ -179,23 +179,24 @@ class ParquetReader(Reader):
     def batches(
         self, file: pq.ParquetFile, number: int, names: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a row group, fewer of them together if their texts are long.
+        """Yield the rows of a row group in batches, which are smaller if the texts are long.
 
         Raises:
-            InputError, ValueError: see `row_bytes`.
+            InputError, ValueError: as for `row_bytes`.
         """
         size = BATCH_BYTES // max(1, self.row_bytes(file.metadata, number, names))
         size = max(1, min(BATCH_ROWS, size))
         yield from file.iter_batches(size, [number], columns=list(names), use_threads=False)
 
     def row_bytes(self, metadata: pq.FileMetaData, number: int, names: Sequence[str]) -> int:
-        """Return the largest number of bytes of a row's texts in a row group.
+        """Check the pages of a row group, and return the maximum bytes of the texts of a row.
 
         Args:
+            number: the index of the row group.
             names: the columns to read.
 
         Raises:
-            InputError: an uncompressed page, or the lists, would take too much memory.
+            InputError: an uncompressed page or a column of lists would take too much memory.
             ValueError: the header of a page is damaged.
         """
         group, total, widths = metadata.row_group(number), 0, 0
@@ -221,11 +222,14 @@ class ParquetReader(Reader):
 
 
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:
-    """Yield for each page: True for a dictionary, size, number of values, and longest value.
+    """Yield the sizes of each page of a column, as stated in the page headers.
 
-    These numbers come from the headers, by which a reader allocates memory; the metadata at the end
-    of a file contains only sums. For a page without a dictionary, the mean length replaces the
-    longest.
+    pyarrow allocates memory by the page headers; the metadata at the end of the file contains only
+    sums.
+
+    Yields:
+        True for a page with a dictionary; the uncompressed size in bytes; the number of values; and
+        the length of the longest value of a dictionary, or the mean length of other values.
 
     Raises:
         ValueError: a header is damaged.
@@ -256,7 +260,7 @@ def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool
 
 
 def _longest(texts: bytes, size: int, compression: str) -> int:
-    """Return the length of the longest text of a dictionary."""
+    """Return the length in bytes of the longest text in a dictionary page."""
     if compression != "UNCOMPRESSED":
         import pyarrow as pa
 
@@ -270,7 +274,11 @@ def _longest(texts: bytes, size: int, compression: str) -> int:
 
 
 def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
-    """Return the numbers of a struct in Thrift's compact protocol by field, and where it ends."""
+    """Parse a struct in Thrift's compact protocol.
+
+    Returns:
+        The values of the number fields and nested structs by field id, and the end of the struct.
+    """
     fields: dict[int, Any] = {}
     field = 0
 
@@ -305,7 +313,8 @@ def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
-        # Python's datetime represents seconds of UTC, without rules of time zones.
+        # A datetime cannot represent nanoseconds, and not all rules of time zones: use seconds of
+        # UTC.
         column = column.cast(pa.timestamp("s"), safe=False)
     return list(column.to_pylist())
 
@@ -322,11 +331,11 @@ def write_parquet(
     *,
     sections: bool = False,
 ) -> None:
-    """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
+    """Write annotations with the schema of `parquet_schema`.
 
     Args:
-        id_column: the name of the id column, as in `table_rows`.
-        sections: add a column of the moves that were found in sections, as JSON.
+        id_column: the name of the id column, as for `table_rows`.
+        sections: True to add a column with the moves that were found in sections, as JSON.
     """
     schema = parquet_schema(framework, id_column, sections=sections)
     write_parquet_as(schema, file, items, framework)
@@ -335,7 +344,7 @@ def write_parquet(
 def write_parquet_as(
     schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
 ) -> None:
-    """Write annotations with the columns of a schema, whose first column contains the ids."""
+    """Write annotations with a given schema; the first column contains the ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -346,16 +355,15 @@ def write_parquet_as(
 
 
 def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
-    """Return the schema for annotations by a framework, which does not depend on contents.
+    """Return the schema of annotations by a framework; it does not depend on the annotations.
 
-    The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of a double for each move, null if the move is not stated; confidence is the same struct,
-    null without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions,
-    checks and provenance are JSON strings, since their keys differ between annotations (digests of
-    files, moves with findings).
+    The id, the fields of the paper and the moves are strings. `support` and `confidence` are
+    structs with one double for each move, or null. `uncertain` is a list of move names. `anchors`,
+    `suggestions`, `checks` and `provenance` are JSON strings, since their keys differ between
+    annotations.
 
     Args:
-        sections: add a column of the moves that were found in sections, as JSON.
+        sections: True to add a column with the moves that were found in sections, as JSON.
     """
     import pyarrow as pa
 
@@ -363,7 +371,7 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     id_name = name_of_ids(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
     by_move = pa.struct([(name, pa.float64()) for name in framework.names])
-    texts = pa.list_(pa.field("element", pa.string()))  # named as in files
+    texts = pa.list_(pa.field("element", pa.string()))  # the name that Parquet files use
     types |= {"support": by_move, CONFIDENCE: by_move, UNCERTAIN: texts}
     types |= {name: pa.string() for name in (*_WRITTEN, *[SECTIONS] * sections)}
     return pa.schema(
@@ -378,7 +386,11 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
 
 
 def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str, Any]:
-    """Return an annotation as a row of `parquet_schema`."""
+    """Return an annotation as a row of the schema `parquet_schema`.
+
+    Args:
+        id_name: the name of the id column.
+    """
     record = item.record
     return {
         id_name: item.paper.id,

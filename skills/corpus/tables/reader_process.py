@@ -1,9 +1,8 @@
-"""Read files of foreign formats, one after the other, in a separate process.
+"""Read files in a separate process, one file after another.
 
-If a parser crashes on a file, does not end, or needs too much memory, only this process ends; it is
-started again for the next file. The process runs a module that calls `serve`. A request is a line
-of JSON with the path and the options of a file; each answer is a line of JSON, and the line `null`
-ends the answers.
+If a parser crashes, hangs or needs too much memory, only the process ends; a new process reads the
+next file. The process runs a module that calls `serve`. A request is a line of JSON with the path
+and the options of a file. Each answer is a line of JSON, and the line `null` ends the answers.
 """
 
 from __future__ import annotations
@@ -25,37 +24,37 @@ from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
-"""Maximum number of bytes of memory that the process may use for a file."""
+"""Maximum bytes of memory that the process may use for a file of any size."""
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
-"""Number of bytes of memory that the process may use for every file, and additional bytes for each
-byte of the file. A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of
-texts 20.
+"""Bytes of memory that the process may use: a fixed number, and a number for each byte of the file.
+
+A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of texts 20.
 """
 CPU_SECONDS = 40
-"""Maximum processor time in seconds for a file."""
+"""Maximum seconds of CPU time for a file."""
 SECONDS = 120.0
-"""Maximum time in seconds for a file, in case the process waits."""
+"""Maximum seconds for a file, since a waiting process uses no CPU time."""
 PATIENCE = 5.0
-"""Seconds that the process has to end when it is no longer needed, before it is killed."""
+"""Seconds that the process gets to end by itself before it is killed."""
 
 
 class Unreadable(Exception):
-    """Raised if a file cannot be read; its text is the reason.
+    """Raised if a file cannot be read; the message is the reason.
 
     Attributes:
-        signal: the signal that ended the process, or None.
+        signal: the number of the signal that ended the process, or 0.
     """
 
     signal: int = 0
 
 
 def memory_for(path: str | Path) -> int:
-    """Return the number of bytes of memory that may be used for a file."""
+    """Return the bytes of memory that the process may use for a file."""
     return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
 class ReaderProcess:
-    """The process that reads files; it starts with the first file.
+    """A context manager for a process that reads files; it starts with the first file.
 
     Args:
         module: the module that the process runs.
@@ -74,7 +73,10 @@ class ReaderProcess:
         self._end()
 
     def read(self, path: Path, **options: Any) -> Iterator[Any]:
-        """Yield the answers of the process about a file.
+        """Yield the answers of the process for a file.
+
+        Args:
+            options: keyword arguments of the function that the process passes to `serve`.
 
         Raises:
             Unreadable: the file cannot be read.
@@ -87,7 +89,7 @@ class ReaderProcess:
         timer.daemon = True
         timer.start()
         try:
-            with contextlib.suppress(OSError):  # the process has ended
+            with contextlib.suppress(OSError):  # raised if the process has ended
                 request = {"path": os.fspath(path.resolve()), **options}
                 process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.flush()
@@ -111,7 +113,7 @@ class ReaderProcess:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # Ctrl-C is for the parent process
+                start_new_session=True,  # so that Ctrl-C interrupts only the parent process
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -122,14 +124,14 @@ class ReaderProcess:
             raise SkillFailed(f"the process that reads files cannot be started: {exc}") from exc
 
     def _end(self) -> Unreadable:
-        """End the process, and return the error that describes its end."""
+        """End the process, and return the reason for its exit as an `Unreadable`."""
         process, self._process = self._process, None
         if process is None:
             return Unreadable()
         with process:  # closes the pipes and waits
             with contextlib.suppress(OSError):
                 assert process.stdin is not None
-                process.stdin.close()  # the process ends when stdin is closed
+                process.stdin.close()  # `serve` returns at the end of stdin
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -151,11 +153,11 @@ def serve(read: Callable[..., Iterable[Any]]) -> None:
     """Answer the requests of a `ReaderProcess` until stdin ends.
 
     Args:
-        read: called with the path and the options of a file; returns the answers, or raises
+        read: called with the path and the options of a file. Returns the answers, or raises
             Unreadable.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # parsers print warnings
+    os.dup2(2, 1)  # a warning of a parser must not become an answer
     for line in sys.stdin:
         request = json.loads(line)
         limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
@@ -181,14 +183,18 @@ def _answers(read: Callable[..., Iterable[Any]], request: dict[str, Any]) -> Ite
 
 
 def _addresses() -> int:
-    """Return the size of the address space of this process; the maximum if unknown."""
+    """Return the bytes of this process's address space, or `MEMORY` if the system lacks /proc."""
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return MEMORY
 
 
 def limit(name: str, value: int) -> None:
-    """Set the soft limit of a resource for this process, on systems that have limits."""
+    """Set the soft limit of a resource, if the system supports such limits.
+
+    Args:
+        name: a constant of the module `resource`, such as "RLIMIT_CPU".
+    """
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -1,8 +1,9 @@
-"""Collect refused rows with place and reason, while the other rows are used.
+"""Collect the errors of refused rows, while the other rows are used.
 
-refusals = Refusals()
-for row in accepted(table.rows_or_errors(), refusals.add): ...
-refusals.report(call.screen)
+For example:
+
+    refusals = Refusals() for row in accepted(table.rows_or_errors(), refusals.add): ...
+    refusals.report(call.screen)
 """
 
 from __future__ import annotations
@@ -22,25 +23,28 @@ from skills.nanda.text import counted
 T = TypeVar("T")
 
 SHOWN = 20
-"""Maximum number of refused rows that are listed."""
+"""Maximum number of refused rows that are printed."""
 KEPT = 1000
-"""Maximum number of refused rows whose errors are kept; further rows are counted."""
+"""Maximum number of refused rows whose errors are kept; all refused rows are counted."""
 
 
 @dataclass(slots=True)
 class Refused:
-    """The error of a row if the block has raised an error."""
+    """The result of a `refusing` block: the error that the block raised, or None."""
 
     error: InputError | None = None
 
 
 @contextlib.contextmanager
 def refusing(where: str) -> Iterator[Refused]:
-    """Record the error that makes a row unusable, even an unexpected error.
+    """Catch the error of an unusable row, and record it in the yielded `Refused`.
+
+    Args:
+        where: the place of the row, for the message of an unexpected error.
 
     Raises:
-        HarnessError: the error is a HarnessError, but not an InputError.
-        OSError, sqlite3.Error: storing rows fails (`is_of_storage`).
+        HarnessError: an error of the harness that is not an InputError. OSError, sqlite3.Error:
+        results cannot be stored (see `is_of_storage`).
     """
     refused = Refused()
     try:
@@ -62,9 +66,9 @@ def accepted(
     """Yield the rows that are not errors.
 
     Args:
-        refuse: called with each error; without it, the first error is raised.
+        refuse: called with each error. If it is None, the first error is raised.
     """
-    with contextlib.closing(rows):  # also closes the file, even if an error is raised
+    with contextlib.closing(rows):  # closes the file, even if an error is raised
         for row in rows:
             if not isinstance(row, InputError):
                 yield row
@@ -76,7 +80,12 @@ def accepted(
 
 @dataclass(slots=True)
 class Refusals:
-    """The errors of rows in file order: the first `KEPT` errors, and the number of all."""
+    """The errors of refused rows, in the order of the rows.
+
+    Attributes:
+        errors: the first `KEPT` errors.
+        count: the number of all errors.
+    """
 
     errors: list[InputError] = field(default_factory=list)
     count: int = 0
@@ -90,7 +99,10 @@ class Refusals:
             self.errors.append(error)
 
     def raise_first(self) -> None:
-        """Raise the first error, with the others in its hint, if a table has no usable row."""
+        """Raise the first error if there is any, with the other errors in the hint.
+
+        Callers use this method if no row of a table can be used.
+        """
         if len(self) == 1:
             raise self.errors[0]
         if self.errors:
@@ -100,7 +112,7 @@ class Refusals:
             raise InputError(first.message, where=first.where, hint=hint)
 
     def report(self, screen: Screen) -> None:
-        """Print a line for each of the first `SHOWN` refused rows."""
+        """Print the first `SHOWN` errors, and the number of the other errors."""
         for line in self._lines():
             screen.notice(line)
 
@@ -111,12 +123,12 @@ class Refusals:
             yield f"refused: {counted(len(self) - SHOWN, 'more row')}"
 
     def as_json(self) -> list[dict[str, str]]:
-        """Return the place and the reason of each of the first `KEPT` refused rows."""
+        """Return the place and the reason of each kept error."""
         return [{"where": error.where or "", "reason": error.message} for error in self.errors]
 
 
 def _unexpected(error: Exception, where: str) -> InputError:
-    """Return the error for a fault of this code, with its type and its place in the code."""
+    """Return an InputError for an unexpected exception, with its type and source line."""
     *_, frame = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
     return InputError(

@@ -1,4 +1,4 @@
-"""Write the passages of moves for annotation tools, as spans of the abstract.
+"""Write the passages that state moves as spans of the abstract, for annotation tools.
 
 The formats are W3C Web Annotation (JSON-LD), tasks of Label Studio with predictions, and records of
 Argilla with suggestions. Offsets count Unicode characters of the stored abstract.
@@ -23,15 +23,21 @@ from skills.nanda.paper import page_address
 from skills.nanda.text import flatten
 
 CONTEXT = 32
-"""Number of characters before and after a passage in a TextQuoteSelector."""
+"""Number of characters before and after a passage that a TextQuoteSelector contains."""
 FIELD, QUESTION = "text", "move"
-"""The names of the text and of the labels, in Label Studio's and in Argilla's settings."""
+"""The names of the text field and of the labels, for Label Studio and Argilla."""
 _NAMES = uuid.UUID("6c1c1ad0-5d0e-5d0c-9b4b-6e616e646121")
-"""The namespace of the ids of annotations."""
+"""The UUID namespace of the annotation ids."""
 
 
 class Span(NamedTuple):
-    """A passage of the abstract that states a move."""
+    """A passage of the abstract that states a move.
+
+    Attributes:
+        start: offset of the first character.
+        end: offset after the last character.
+        confidence: the confidence of the move, or None.
+    """
 
     move: str
     start: int
@@ -40,7 +46,7 @@ class Span(NamedTuple):
 
 
 def spans_of(item: Annotated, framework: Framework) -> list[Span]:
-    """Return the passages of the stated moves, in the order of the moves."""
+    """Return the passages of the stated moves, ordered by move."""
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
     known = confidence_of(item.record.get("confidence"), stated)
@@ -54,7 +60,7 @@ def spans_of(item: Annotated, framework: Framework) -> list[Span]:
 def write_web_annotations(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework
 ) -> None:
-    """Write a page of W3C Web Annotations, with an annotation for each passage."""
+    """Write an annotation page in the W3C format, with one annotation for each passage."""
     head = {
         "@context": "http://www.w3.org/ns/anno.jsonld",
         "id": f"urn:uuid:{uuid.uuid5(_NAMES, framework.digest)}",
@@ -66,12 +72,12 @@ def write_web_annotations(
 
 
 def write_label_studio(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
-    """Write tasks of Label Studio, whose predictions are the passages."""
+    """Write tasks for Label Studio, with the passages as predictions."""
     write_json_list(file, (_task(item, framework) for item in items))
 
 
 def write_argilla(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
-    """Write records of Argilla, whose suggestions are the passages."""
+    """Write records for Argilla, with the passages as suggestions."""
     write_json_list(file, (_argilla_record(item, framework) for item in items))
 
 
@@ -117,7 +123,7 @@ def _web_annotations(item: Annotated, framework: Framework) -> Iterator[dict[str
 
 
 def _address(item: Annotated) -> str:
-    """Return the address of a paper: at arXiv, of its DOI, of its file, or else a URN."""
+    """Return the URI of a paper: an arXiv or DOI URL, a file URL, or else a URN."""
     source = item.paper.source
     arxiv = item.paper.id if item.paper.is_arxiv else source.get("arxiv_id", "")
     if address := page_address(arxiv):

@@ -1,7 +1,7 @@
-"""Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table of papers, and write .xlsx.
+"""Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table of papers, and write .xlsx files.
 
-A spreadsheet is read once, in a separate process, into a temporary database: a cell far away from
-other cells may need more memory than there is, which then ends only that process.
+A spreadsheet is read once, by a separate process, into a temporary database. A single cell far from
+the other cells can make the parser exceed the memory, which then ends only that process.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ MOST_BYTES = 200_000_000
 """Maximum size of a file in bytes."""
 WORKER = "skills.corpus.tables.spreadsheets"
 _CREATED = datetime.datetime(1980, 1, 1)
-"""The date in each file and of its ZIP entries, so that equal rows make equal files."""
+"""The date of every written file and of its ZIP entries, so that equal rows give equal files."""
 _REFUSED = {
     -1: "a spreadsheet has 1,048,576 rows at most",
     -2: "a cell of a spreadsheet has 32,767 characters at most",
 }
-"""The reasons for the codes with which xlsxwriter leaves out a row, or cuts a text."""
+"""Messages for the codes with which xlsxwriter reports a row or text that is too long."""
 MOST_UNPACKED = 500_000_000
 """Maximum uncompressed size of a file in bytes."""
 
 
 class SheetReader(Reader):
-    """The reader of the first sheet with a column of abstracts; its header is its first row."""
+    """Reads one sheet: the only sheet, or the first sheet with a column of abstracts.
+
+    The first non-empty row of the sheet is its header.
+    """
 
     unit = "row"
 
@@ -56,7 +59,7 @@ class SheetReader(Reader):
 
     @functools.cached_property
     def _headers(self) -> dict[str, tuple[str, ...]]:
-        """The first non-empty row of each sheet."""
+        """The first non-empty row of each sheet, by the name of the sheet."""
         query = "SELECT sheet, cells, min(number) FROM rows GROUP BY sheet ORDER BY min(rowid)"
         found = {
             sheet: tuple(str(cell).strip() for cell in json.loads(cells))
@@ -70,7 +73,7 @@ class SheetReader(Reader):
 
     @functools.cached_property
     def _sheet(self) -> str:
-        """The sheet to read: the only sheet, or the first sheet with abstracts."""
+        """The name of the sheet to read: the only sheet, or the first sheet with abstracts."""
         headers = self._headers
         if len(headers) == 1:
             return next(iter(headers))
@@ -90,7 +93,7 @@ class SheetReader(Reader):
 
     @functools.cached_property
     def _read(self) -> sqlite3.Connection:
-        """The rows of all sheets, each as a JSON array.
+        """A temporary database with the rows of all sheets, each row as a JSON array.
 
         Raises:
             InputError: the file is too large, damaged, or not a spreadsheet.
@@ -105,7 +108,7 @@ class SheetReader(Reader):
                     read.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
         except Unreadable as exc:
             reason = str(exc)
-            if exc.signal == signal.SIGABRT:  # calamine ends in this way without memory
+            if exc.signal == signal.SIGABRT:  # calamine aborts if memory is exhausted
                 most = memory_for(self.path) // 1_000_000
                 reason = f"needs more than {most:,} MB of memory; a cell may be far from the others"
             hint = "Save the sheet as a .csv file."
@@ -115,13 +118,16 @@ class SheetReader(Reader):
 
 
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
-    """Write rows of texts to an open file.
+    """Write rows of texts as an .xlsx file.
 
-    Each cell is a string, so that a text never becomes a formula, a link or a number. Each text is
-    `inert`, so that it also does not when the sheet is saved as another file.
+    Every cell is written as a string, so that a spreadsheet does not turn it into a formula, a link
+    or a number. Cells are also `inert`, in case the sheet is saved as a .csv file.
+
+    Args:
+        raw: True to write the texts without the apostrophes of `inert`.
 
     Raises:
-        OutputError: there are more rows, or a longer text, than a spreadsheet can contain.
+        OutputError: there are too many rows, or a text is too long for a cell.
     """
     from xlsxwriter import Workbook  # type: ignore[import-untyped]
     from xlsxwriter.exceptions import XlsxFileError  # type: ignore[import-untyped]
@@ -143,7 +149,7 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = Fa
 
 
 def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
-    """Yield the sheet name, the number and the cells of each non-empty row."""
+    """Yield the name of the sheet, the row number and the cells of each non-empty row."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
@@ -169,7 +175,7 @@ def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
 
 
 def _cell(value: object) -> object:
-    """Return a cell as a JSON value: a whole number as integer, a date without the time 0:00."""
+    """Return a cell as a JSON value: an integral float as int, a date at 0:00 without time."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
@@ -182,6 +188,6 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
-    import python_calamine  # noqa: F401 imported before the memory for a file is measured
+    import python_calamine  # noqa: F401 imported first, so that its memory does not count
 
     serve(read_sheets)

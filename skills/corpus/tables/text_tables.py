@@ -1,16 +1,15 @@
-"""Read and write tables as text, CSV (RFC 4180) and JSON Lines, and detect encodings.
+"""Read and write .csv (RFC 4180) and .jsonl tables, and detect the encoding of text files.
 
-CSV files of spreadsheets are also read: semicolons or tabs may separate the columns, and the text
-may be in UTF-16 or Windows-1252.
+CSV files may be separated by semicolons or tabs, as spreadsheets write them.
 
-A spreadsheet runs a cell that begins with "=", "+", "-", "@", a tab or a carriage return. So .csv
-and .xlsx files are written with an apostrophe before such a text, which is how spreadsheets mark a
-text, unless it is a number. A text that already has apostrophes before such a character gets one
-more. The mark is removed exactly where it is added, so a table that is saved and read again is
-unchanged. It is removed from all spreadsheets, where other programs store it beside the text, and
-from .csv files with the columns of a saved file (ids, then "title", and "abstract"). Other .csv
-files are read unchanged. In a table that was saved with `--raw`, a text that itself begins like
-"'=" or "'-" loses an apostrophe.
+A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return. Such
+a text, unless it is a number, is written to .csv and .xlsx files after an apostrophe, by which
+spreadsheets mark text. A text that already begins with apostrophes and such a character gets
+another apostrophe. Reading removes one apostrophe again, so that a saved table does not change when
+it is
+read: always from spreadsheets, and from .csv files with the columns of a saved table (an id column,
+"title" and "abstract"). Other .csv files are read unchanged. Only in a table that was saved with
+`--raw` does a text that begins with "'=" lose its apostrophe.
 """
 
 from __future__ import annotations
@@ -48,17 +47,17 @@ from skills.nanda.confidence import (
 from skills.nanda.framework import Framework
 
 MAX_VALUES = 50_000
-"""Maximum number of values in a line of JSON, each of which may need 200 bytes of memory."""
+"""Maximum number of values in a line of JSON; each may need 200 bytes of memory."""
 _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
-"""Names of encodings in a notice; other names are the names of the codecs in capitals."""
+"""Names of encodings in messages; other encodings are shown by their codec name."""
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
-"""Number of rows whose keys form the header, since a writer may omit keys without a value."""
+"""Number of rows whose keys form the header: a row may lack keys without a value."""
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this mark
+    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is a prefix
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -68,12 +67,12 @@ _DECLARED = re.compile(
     rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
     re.IGNORECASE | re.MULTILINE,
 )
-"""Matches the encoding in the first lines of a file by JabRef."""
+"""Matches the encoding that JabRef declares in the first lines of a file."""
 _UNMARKED = {
     "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
     "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
 }
-"""Matches the beginning of a file in UTF-16 without a mark: letters of ASCII."""
+"""Match the beginning of ASCII text in UTF-16 without a byte order mark."""
 _RUN = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 GUESSED = "cp1252"
@@ -91,7 +90,7 @@ class CsvReader(Reader):
         return found
 
     def header(self) -> tuple[str, ...]:
-        """Return the names of columns, "" for a nameless column such as the index of pandas."""
+        """Return the column names; "" for a column without a name, such as the index of pandas."""
         line, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
         if any("\0" in name for name in names):
@@ -108,7 +107,7 @@ class CsvReader(Reader):
         for line, row in records:
             if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
-                    continue  # a line with blanks
+                    continue  # a blank line
                 yield (
                     line,
                     InputError(
@@ -131,7 +130,7 @@ class CsvReader(Reader):
         )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield each non-empty row with the number of its first line; the header comes first."""
+        """Yield the first line number and the cells of each non-empty row, first the header."""
         csv.field_size_limit(MAX_ROW)
         has_marks = None
         with contextlib.closing(self._lines()) as lines:
@@ -144,7 +143,10 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _encoding(self) -> str:
-        """The encoding; the first letter outside ASCII decides whether the file is in UTF-8."""
+        """The encoding of the file.
+
+        If the first character outside ASCII is valid UTF-8, the whole file is read as UTF-8.
+        """
         with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
             lines = (line for line in bounded_lines(file, self.path) if not line.isascii())
             beyond = (c for line in lines for c in line if not c.isascii())
@@ -160,9 +162,10 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _separator(self) -> str:
-        """The separator in a first line such as "sep=;", or else the most frequent in the header.
+        """The separator of columns.
 
-        The header is searched for comma, semicolon and tab, outside of quotes.
+        A first line such as "sep=;" names the separator. Otherwise it is the most frequent of
+        comma, semicolon and tab in the header, outside of quotation marks.
         """
         if self.path.suffix.lower() == ".tsv":
             return "\t"
@@ -201,7 +204,7 @@ class CsvReader(Reader):
 
 class JsonlReader(Reader):
     def header(self) -> tuple[str, ...]:
-        """Return the keys of the first rows, in the order of their first occurrence."""
+        """Return the keys of the first `HEADER_ROWS` rows, in the order of first occurrence."""
         names: dict[str, None] = {}
         errors: list[InputError] = []
         for _, row in itertools.islice(self.rows(()), HEADER_ROWS):
@@ -234,35 +237,40 @@ class JsonlReader(Reader):
             return InputError(
                 f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
             )
-        except (ValueError, RecursionError) as exc:  # a number of 5,000 digits, or deep nesting
+        except (ValueError, RecursionError) as exc:  # a number with 5,000 digits, or deep nesting
             return InputError(f"cannot be read as JSON ({exc})", where=where, hint=_HINT)
         if not isinstance(found, dict):
             return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
-            # Ids are text: 2405.10 is not 2405.1. pandas writes NaN for a missing value.
+            # Ids must keep their digits (2405.10), which floats do not. NaN, which pandas writes,
+            # is null.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
 
 
 def inert(text: str, *, raw: bool = False) -> str:
-    """Return a text as a cell that no spreadsheet runs; with `raw`, return it unchanged."""
+    """Return the cell for a text, with an apostrophe if a spreadsheet would execute the text.
+
+    Args:
+        raw: True to return the text unchanged.
+    """
     runs = not raw and _RUN.match(text) and not _NUMBER.fullmatch(text)
     return f"'{text}" if runs else text
 
 
 def without_mark(cell: str) -> str:
-    """Return the text that `inert` made a cell of."""
+    """Return the text of a cell that `inert` returned."""
     return cell[1:] if cell[:1] == "'" and _RUN.match(cell) else cell
 
 
 def is_saved_table(names: Sequence[str]) -> bool:
-    """Return True for the header of a table that was saved here, whose cells are `inert`."""
+    """Return True if a header belongs to a table that the harness saved with `inert` cells."""
     return tuple(names[1:2]) == ("title",) and "abstract" in names
 
 
 def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON array, one value a line."""
+    """Write a JSON array, with one value in each line."""
     before = b"[\n"
     for value in values:
         file.write(before + json.dumps(value, ensure_ascii=False).encode())
@@ -271,22 +279,22 @@ def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> Non
 
 
 def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
-    """Write rows as RFC 4180 in UTF-8, with "\\n" between them."""
+    """Write rows as CSV (RFC 4180) in UTF-8, but with "\\n" at the end of lines."""
     for row in rows:
         file.write(csv_row(row, raw=raw))
 
 
 def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
-    """Return a row of CSV, with cells that are `inert`."""
-    # With "\n" as line end, the csv module of Python 3.11 does not quote a lone "\r", which a
-    # reader would treat as the end of a row.
+    """Return a line of CSV with `inert` cells."""
+    # With "\n" as line terminator, the csv module of Python 3.11 does not quote a lone "\r", which
+    # readers would treat as the end of a row.
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(inert(text, raw=raw) for text in values)
     return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
-    """Write each record, with all objects of the annotation, as a line of JSON in UTF-8."""
+    """Write the record of each annotation as a line of JSON in UTF-8."""
     for item in items:
         file.write(compact_json(item.record).encode() + b"\n")
 
@@ -299,14 +307,13 @@ def table_rows(
     doubt: bool = False,
     sections: bool = False,
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a header, then for each annotation id, title, abstract and moves in order.
+    """Yield the header, then a row for each annotation: id, title, abstract and moves.
 
     Args:
-        id_column: the name of the id column in the input, replaced by "id" if another column has
-            this name.
-        doubt: True to add the names of the uncertain moves, the confidence of each move, and
-            suggestions.
-        sections: True to add a column of the moves that were found in sections.
+        id_column: the name of the id column in the input; "id" replaces it if another column has
+            the same name.
+        doubt: True to add the columns `DOUBT`.
+        sections: True to add a column with the moves that were found in sections.
     """
     names = ("title", "abstract", *framework.names, *DOUBT * doubt, *[SECTIONS] * sections)
     yield (name_of_ids(id_column, names), *names)
@@ -334,7 +341,7 @@ def table_rows(
 
 
 def name_of_ids(id_column: str, others: Iterable[str]) -> str:
-    """Return the name of the id column: `id_column`, or "id" if another column has that name."""
+    """Return `id_column`, or "id" if another column has the same name."""
     return "id" if id_column.casefold() in others else id_column
 
 
@@ -343,13 +350,12 @@ def compact_json(value: Mapping[str, Any]) -> str:
 
 
 def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[str, None, None]:
-    """Yield the lines of a file, each with "\\n" at its end.
+    """Yield the lines of a text file, each with "\\n" at its end.
 
-    The encoding is determined by a byte order mark or by a declaration of JabRef; otherwise it is
-    UTF-16 if every second byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
+    The encoding is detected by `encoding_of`.
 
     Args:
-        begins_row: as in `bounded_lines`.
+        begins_row: returns True for a line that begins a row, as in `bounded_lines`.
 
     Raises:
         InputError: the file cannot be read, is binary, has another encoding, or contains a row that
@@ -367,11 +373,13 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
 
 
 def encoding_of(path: Path) -> str:
-    """Return the name of the encoding of a file, as `decoded_lines` detects it.
+    """Return the encoding of a text file.
+
+    A byte order mark or a declaration by JabRef determines the encoding. Otherwise it is UTF-16 if
+    every second byte is 0, or UTF-8, or else Windows-1252, which includes Latin-1.
 
     Raises:
-        InputError: the file cannot be read, or has bytes that are invalid in all supported
-            encodings.
+        InputError: the file cannot be read, or contains bytes that are invalid in these encodings.
     """
     with reading(path), path.open("rb") as file:
         head = file.read(HEAD)
@@ -392,7 +400,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return the line ending of the first line of a file."""
+    """Return the line ending of a file, as found after its first line."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"

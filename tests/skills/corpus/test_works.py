@@ -90,7 +90,7 @@ def test_what_cannot_be_split_is_refused(app: App) -> None:
     with pytest.raises(NothingFound, match="p7 is neither merged nor linked"):
         app.dispatch("/corpus split p7")
     Path("parts").mkdir()
-    with pytest.raises(OutputError, match="from which a corpus is only read"):
+    with pytest.raises(OutputError, match="which can be read but not written"):
         app.dispatch("/corpus duplicates --db parts")
 
 

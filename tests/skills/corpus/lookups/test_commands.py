@@ -341,7 +341,7 @@ def test_fetch_saves_a_table_that_annotate_reads(app: App, tmp_path: Path) -> No
 
 
 def test_fetch_refuses_what_it_cannot_save_before_it_asks(app: App, server: PapersServer) -> None:
-    with pytest.raises(UsageError, match="cannot be saved like this"):
+    with pytest.raises(UsageError, match="which this format requires"):
         app.dispatch("/corpus fetch openalex plans save to found.html")
     assert server.asked == []
 

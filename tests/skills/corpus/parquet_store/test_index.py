@@ -204,15 +204,24 @@ def test_index_of_another_version_of_a_framework_is_made_again(app: App, tmp_pat
         ("/corpus index empty", "is a folder without parts"),
         ("/corpus index parts/a.parquet", "is not a folder of parts"),
         ("/corpus stats --db empty", "is a folder without parts"),
-        ("/corpus add parts/a.parquet --db parts", "is a folder, from which a corpus is only read"),
-        ("/annotate papers.csv --db parts", "is a folder, from which a corpus is only read"),
-        ("/curate parts/a.parquet --db parts", "is a folder, from which a corpus is only read"),
+        (
+            "/corpus add parts/a.parquet --db parts",
+            "is a folder of parts, which can be read but not written",
+        ),
+        (
+            "/annotate papers.csv --db parts",
+            "is a folder of parts, which can be read but not written",
+        ),
+        (
+            "/curate parts/a.parquet --db parts",
+            "is a folder of parts, which can be read but not written",
+        ),
     ],
 )
 def test_refused_commands(app: App, line: str, message: str) -> None:
     Path("empty").mkdir()
     Path("papers.csv").write_text("id,abstract\n1,We test a ledger. It finds faults in plans.\n")
-    writes = "only read" in message
+    writes = "read but not written" in message
     error = assert_refuses(app, line, message, code=4 if writes else 2)
     if writes:
         assert "`/corpus add parts --db corpus.db`" in str(error)
