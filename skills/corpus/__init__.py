@@ -1,1 +1,1 @@
-"""/corpus: store, search, count, map and export papers and annotations."""
+"""The skill /corpus: store, search, count, map and export papers and their annotations."""

@@ -1,4 +1,4 @@
-"""Run the subcommands of /corpus."""
+"""Implement the subcommands of /corpus."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from skills.nanda.text import counted
 
 HITS = 20
 SHOWN = 50
-"""Number of papers that `filter` shows without --limit; all papers are saved."""
+"""Number of papers that `filter` shows without --limit; it saves all papers."""
 NEAREST = 10
 """Number of papers that `similar` shows without --limit."""
 
@@ -61,7 +61,9 @@ def add(call: Call) -> Result:
         )
     added.file = shown(path)
     if added.lacks:
-        call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
+        call.screen.notice(
+            f"no annotations were imported, since there is no column {', '.join(added.lacks)}"
+        )
     report_encoding(path, call.screen)
     refusals.report(call.screen)
     return Result(
@@ -70,7 +72,7 @@ def add(call: Call) -> Result:
 
 
 def index(call: Call) -> Result:
-    """Index a folder of parts, so that `--db FOLDER` can read it."""
+    """Index a folder of parts, so that `--db FOLDER` can read them."""
     from skills.corpus.parquet_store.building import build
 
     folder = as_path(_text(call, "/corpus index FOLDER"))
@@ -121,7 +123,7 @@ def similar(call: Call) -> Result:
         _complete_vectors(call, corpus)
         found = corpus.similar(wanted, moves[0] if moves else None, call.options.limit or NEAREST)
     if not found:
-        raise NothingFound("no other paper of the corpus has an annotation that is near")
+        raise NothingFound("no other paper in the corpus is similar")
     return Result(views.similar(found), SimilarPapers(papers=found).model_dump())
 
 
@@ -133,11 +135,11 @@ def quote(call: Call) -> Result:
     if not found:
         raise NothingFound(
             f"no abstract or move contains the wording {wording[:60]}",
-            hint="`/corpus search WORDS` finds words in any order and with other endings.",
+            hint="`/corpus search WORDS` finds words in any order and with any endings.",
         )
     shown = found[:limit]
     if len(found) > limit:
-        call.screen.notice(f"the first {counted(limit, 'passage')} of more (--limit N)")
+        call.screen.notice(f"the first {counted(limit, 'passage')}; --limit N shows more")
     return Result(
         views.passages(shown),
         Passages(passages=shown).model_dump(),
@@ -210,7 +212,7 @@ def export(call: Call) -> Result:
 
 
 def highlight(call: Call) -> Result:
-    """Write copies of the PDF files of papers, with the passages of their moves highlighted."""
+    """Save copies of the papers' PDF files, with the passages of their moves highlighted."""
     if not call.targets or any(one not in call.folders for one in call.targets):
         raise UsageError(
             "/corpus highlight saves to a folder",
@@ -245,7 +247,7 @@ def set_aside(call: Call) -> Result:
     kept, found = damage.set_aside(path)
     text = (
         f"{path} is damaged ({found}) and is now {kept}; the next command begins a new corpus.\n"
-        f"`sqlite3 {kept} .recover` reads what is left of it."
+        f"`sqlite3 {kept} .recover` recovers the readable rows."
     )
     aside = SetAside(database=str(path), kept=str(kept), damage=found)
     return Result(text, aside.model_dump())
@@ -308,7 +310,14 @@ def _saved_or(
     title: str,
     failed: Sequence[Failure] = (),
 ) -> Result:
-    """Return `shown`, or the writers of these annotations if there are targets."""
+    """Return `shown`, or if the command has targets, a result that saves these annotations.
+
+    Args:
+        shown: the result without targets.
+        ids: the ids of the annotations to save.
+        title: the heading of a saved page.
+        failed: failures to list on a saved page.
+    """
     if not call.targets:
         return shown
     framework, path = _framework(call), database(call)
@@ -334,7 +343,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import the views for a terminal, which other frontends do not need."""
+    """Import the views for a terminal; they need rich, which other frontends do not."""
     from skills.corpus import terminal_views
 
     return terminal_views
@@ -367,12 +376,12 @@ def _check_moves(moves: Iterable[str], framework: Framework) -> None:
 
 
 def _way(call: Call, corpus: Engine) -> By:
-    """Return the kind of search: from `--like` or `--words`, or else both if possible.
+    """Return how to search: by `--like` or `--words`, or else by both if possible.
 
-    Missing vectors are added first.
+    For a search by meaning, the missing vectors are computed first.
 
     Raises:
-        UsageError: `--like` is given, but the extra `meaning` is not installed.
+        UsageError: `--like` and `--words` are both given, or the extra `meaning` is missing.
         InputError: `--like` is given for a folder of parts, which has no vectors.
     """
     options = call.options
@@ -396,24 +405,24 @@ def _complete_vectors(call: Call, corpus: Engine) -> None:
 
 
 def _nothing_found(by: By, query: str, options: Any) -> NothingFound:
-    """Return the error for a search without hits."""
+    """Return the error for a search without results, with a hint that fits the query."""
     narrowed = (
         f" in {' or '.join(options.move)}" * bool(options.move)
         + f" of {options.year}" * bool(options.year)
         + f" with the category {' or '.join(options.category)}" * bool(options.category)
     )
     has_phrase = '"' in query
-    verb = "is near to" if by == "meaning" else "contains"
+    verb = "is similar to" if by == "meaning" else "contains"
     if by == "meaning":
-        hint = "Without --like, moves with some of the words are found, too."
+        hint = "Without --like, a search also finds moves with some of the words."
     elif by == "words":
         adjacent = "words in double quotes must be adjacent; " if has_phrase else ""
         hint = f"All words must be in one move ({adjacent}endings do not matter)."
     elif has_phrase:
         hint = (
             "Words in double quotes must be adjacent in each hit; without the quotes, moves with "
-            "some of the words, or near in meaning, are found, too."
+            "some of the words or a similar meaning are also found."
         )
     else:
-        hint = "No move is near to it in meaning, either; try other words."
+        hint = "No move is similar in meaning either; try other words."
     return NothingFound(f"no move {verb} {query[:60]}{narrowed}", hint=hint)

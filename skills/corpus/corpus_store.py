@@ -1,4 +1,4 @@
-"""Open a corpus: an SQLite database, or a folder of parts (`parquet_store/parts.py`)."""
+"""Open a corpus for reading: an SQLite database, or a folder of parts (`parquet_store`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-# Access annotations from papers by an index, since their rows are long.
+# CROSS JOIN makes SQLite start with the index of papers, and find annotations by their index: rows
+# of annotations are long.
 _ANNOTATIONS = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model
@@ -42,7 +43,7 @@ _YEARS = """
         SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
         WHERE found.year IS NOT NULL)
     SELECT year FROM found WHERE year IS NOT NULL"""
-"""Finds each year by a step in the index; DISTINCT would read all papers."""
+"""SQL for the different years. It steps through the index, while DISTINCT would read all papers."""
 _HIT = """
     SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
         {snippet} AS snippet,
@@ -56,7 +57,7 @@ _SNIPPET = """(
 
 @dataclass(slots=True)
 class Database(Engine):
-    """The corpus in an open database (see `connection.open_corpus`)."""
+    """The engine of an open corpus database (see `connection.open_corpus`)."""
 
     db: sqlite3.Connection
     framework: Framework
@@ -178,10 +179,10 @@ class Database(Engine):
 def opened(
     path: Path, framework: Framework, notice: Callable[[str], None] = lambda text: None
 ) -> Iterator[Engine]:
-    """Open an existing corpus for reading: a database, or a folder of parts with its index.
+    """Open an existing corpus for reading: a database, or a folder of parts with an index.
 
     Args:
-        notice: called with a sentence about each part that is left out.
+        notice: called with a sentence for each reason why parts are left out.
 
     Raises:
         InputError: the corpus does not exist, or cannot be read.

@@ -1,4 +1,4 @@
-"""Return the writers of annotations for each suffix, for jobs and for the corpus."""
+"""Provide the functions that save annotations, by suffix, for jobs and for the corpus."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ def writers(
     sections: bool = False,
     raw: bool = False,
 ) -> dict[str, Write]:
-    """Return the writer of each suffix.
+    """Return the function that writes annotations for each suffix of a file.
 
     Args:
-        id_column: the name of the id column in a table.
-        items, failures: return new iterators over all annotations and failures.
-        title, about: the heading of a page, and facts that are shown below it.
-        library: the file that the papers were read from, whose fields the written references keep.
+        framework: the framework of the annotations.
+        id_column: the name of the id column in tables.
+        items: returns a new iterator over the annotations.
+        failures: returns a new iterator over the failures.
+        title: the heading of a page.
+        about: facts that a page shows below the heading.
+        library: the file from which the papers were read; its fields are kept in references.
         sections: True if tables have a column of moves that were found in sections.
-        raw: True if cells are written unchanged, although a spreadsheet would run them.
+        raw: True to write cells unchanged, even if a spreadsheet would execute them.
     """
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -104,7 +107,9 @@ def folders(
     sections: bool = False,
     of_pdfs: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Return functions that write a folder, by suffix, with the parameters of `writers`.
+    """Return the function that saves annotations for each suffix of a folder.
+
+    The parameters `framework`, `id_column`, `items` and `sections` are as for `writers`.
 
     Args:
         of_pdfs: True if the papers were read from PDF files (see `is_for_copies`).
@@ -136,7 +141,7 @@ def folders(
         from skills.corpus.exports import highlights
 
         if call.cancel.is_set():
-            call.screen.notice(f"{folder}: no PDF file is written, since the job was stopped")
+            call.screen.notice(f"{folder}: no PDF file was written, since the job was stopped")
             return
         with call.screen.progress(f"writing {folder}") as tick, call.cancel.on_signals():
             try:
@@ -158,7 +163,8 @@ def folders(
 def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
     """Return True if copies of PDF files are saved to a folder without a suffix.
 
-    A folder named "vault" and a folder that is a vault already receive notes.
+    Otherwise a vault is saved. This is the case if the papers were not read from PDF files, the
+    folder is named "vault", or it is already a vault.
     """
     if not of_pdfs or folder.name.casefold() == "vault":
         return False
@@ -168,14 +174,14 @@ def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
 
 
 def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
-    """Refuse a folder that contains other files, before any work.
+    """Refuse a target folder that contains other files, before any work is done.
 
     Args:
         of_pdfs: True if the papers are read from PDF files.
 
     Raises:
-        UsageError: a folder contains other files, or an option for a dataset is given without a
-            dataset as target.
+        UsageError: a folder contains other files, or an option for datasets is given but no target
+            is a dataset.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():
@@ -191,4 +197,4 @@ def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
     given = call.options.model_fields_set & own
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"
-        raise UsageError(f"{name} goes with a dataset", hint="`save to NAME.dataset/`")
+        raise UsageError(f"{name} applies only to a dataset", hint="`save to NAME.dataset/`")

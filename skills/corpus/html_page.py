@@ -1,4 +1,4 @@
-"""Write the corpus as a single HTML file with search, facets, statistics and failures."""
+"""Write annotations as a single HTML page with search, facets, statistics and failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Facts = tuple[tuple[str, str], ...]
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
-"""The fields of a provenance that differ between papers."""
+"""Keys of a provenance with values that differ between papers."""
 
 
 def write_html(
@@ -42,12 +42,13 @@ def write_html(
     framework: Framework,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the page, paper by paper; equal input gives equal bytes.
+    """Write the page, one paper at a time; equal input gives equal bytes.
 
     Args:
-        items: annotations under `framework`.
-        failures: papers without an annotation.
-        about: facts about the run, shown below the heading.
+        items: annotations by `framework`.
+        failures: failures of papers that have no annotation.
+        framework: the framework of the annotations.
+        about: facts about the run, which are shown below the heading.
     """
     failed, tally = list(failures), Tally(framework)
     provenances: dict[Facts, int] = {}
@@ -85,12 +86,12 @@ def write_html(
 def paper_view(
     item: Annotated, framework: Framework, provenances: dict[Facts, int]
 ) -> dict[str, Any]:
-    """Return the variables of the template for a paper.
+    """Return the variables of the page template for one paper.
 
-    Its entries are in the form of the macro `entries` in skills/reporting/templates/macros.html.
+    The list "entries" has the form that the macro `entries` in macros.html expects.
 
     Args:
-        provenances: the indexes of provenances that papers share; a new provenance is added.
+        provenances: the index of each different provenance; a new provenance is added.
     """
     paper = item.paper
     stated = framework.stated(item.record)
@@ -144,7 +145,7 @@ def _entry(
 
 
 def facts(given: Mapping[str, Any]) -> Facts:
-    """Return names and values as text; a nested value has the names of its mapping and its own."""
+    """Return a mapping as names and texts; a nested key is shown as "outer, inner"."""
     found: list[tuple[str, str]] = []
     for key, value in given.items():
         name = flatten(key).replace("_", " ")
@@ -159,7 +160,7 @@ def facts(given: Mapping[str, Any]) -> Facts:
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
-    """Split the text of a move so that every second piece is an unsupported passage."""
+    """Split the text of a move; every second piece is an unsupported number or name."""
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
@@ -175,6 +176,6 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
 
 
 def _number(number: str) -> str:
-    """Return a pattern for a number that `check` found: 12500 also matches 12,500."""
+    """Return a pattern that matches a number in other spellings: for 12500 also 12,500."""
     digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
     return f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"

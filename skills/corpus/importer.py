@@ -1,9 +1,9 @@
-"""Import papers, and annotations if a table contains them, into the corpus.
+"""Import papers into the corpus, with their annotations if the table contains them.
 
-A file saved by the harness (.jsonl, .parquet) includes the provenance of its annotations, which
-keep provenance and keys. Other annotations are marked as imported. The whole file is read once
-before rows are written, so that a file that cannot be read leaves the corpus unchanged; a row that
-cannot be used is refused, and the other rows are added.
+The .jsonl and .parquet files of the harness contain the provenance of each annotation; provenance
+and content key are kept. An annotation without provenance gets the provenance of an import. The
+file is read completely before rows are added, so that an unreadable file does not change the
+corpus. An invalid row is refused; the other rows are added.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skills.nanda.paper import Paper
 from skills.reporting.outputs import RefusedRow
 
 TICK_ROWS = 100
-"""Number of rows between two reports of the progress."""
+"""Number of rows between two progress messages."""
 
 
 def add(
@@ -45,16 +45,18 @@ def add(
     tick: Callable[[str], None] = lambda status: None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Added:
-    """Import a table of papers, with their annotations if it has a column for each move.
+    """Import a table of papers, with annotations if the table has a column for each move.
 
     Args:
-        refusals: receives the rows that cannot be used.
-        limit: maximum number of rows.
+        framework: the framework of the annotations.
+        columns: the options for the columns.
+        refusals: receives the errors of refused rows.
+        limit: maximum number of rows; None for all.
         tick: called with the progress.
-        notice: as in `open_table`.
+        notice: as for `open_table`.
 
     Raises:
-        InputError: the file cannot be read, or no row of it can be added; the corpus is unchanged.
+        InputError: the file cannot be read, or every row is refused. The corpus is not changed.
     """
     table = open_table(
         path,
@@ -89,10 +91,10 @@ def add(
 
 
 def annotated(row: TableRow, framework: Framework) -> Annotated | None:
-    """Return the annotation of a row as it would be imported, or None.
+    """Return the annotation of a row as an import would store it, or None without moves.
 
     Raises:
-        InputError: a move is not valid.
+        InputError: a move is invalid.
     """
     if not row.has_moves:
         return None
@@ -103,7 +105,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
 def _validate(
     db: sqlite3.Connection, table: Table, framework: Framework, tick: Callable[[str], None]
 ) -> int:
-    """Check all rows, and return their number.
+    """Check all rows of a table, and return their number.
 
     Raises:
         InputError: no row can be added.
@@ -158,9 +160,13 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
 
 
 def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any]) -> bool:
-    """Store a failure from a part of a job, unless the corpus has a result of the same key.
+    """Store a failed annotation, unless the corpus already has a result for the content key.
 
-    Returns: False if the error does not have this form.
+    Args:
+        error: the column "error" of a part.
+
+    Returns:
+        False if the column does not contain a complete failure.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]
@@ -178,7 +184,8 @@ def _annotated(
 ) -> Annotated:
     """Return the annotation of a row.
 
-    Other fields of the row are used only with its own provenance.
+    Anchors, confidence, suggestions and sections of the row are used only if `provenance` is the
+    provenance of the row.
     """
     own = provenance is row.provenance
     anchors = read_anchors(
@@ -199,7 +206,7 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return the provenance in a row if it is complete and consistent, or else of an import."""
+    """Return the provenance of a row if it is complete and consistent, or else of an import."""
     imported, own = _import_provenance(row, moves, framework), row.provenance
     if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
         return imported
@@ -211,9 +218,9 @@ def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -
 def _import_provenance(
     row: TableRow, moves: Mapping[str, str], framework: Framework
 ) -> dict[str, Any]:
-    """Return the provenance of an annotation of unknown origin: the file it was read from.
+    """Return the provenance of an imported annotation, which names the file.
 
-    moves_sha256 replaces the parameters of a model: different moves are different annotations.
+    The digest of the moves is part of the content key, since model and settings are unknown.
     """
     paper = row.paper
     provenance: dict[str, Any] = {
@@ -242,12 +249,12 @@ def _import_provenance(
 def complete_rows(
     db: sqlite3.Connection, table: Table
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, with abstracts from the corpus if the table lacks them.
+    """Yield the rows of a table; abstracts that the table lacks are taken from the corpus.
 
-    For a row that cannot be read, or whose abstract is not in the corpus, the error is yielded.
+    For a row that cannot be read, or with an abstract that the corpus lacks, the error is yielded.
 
     Args:
-        table: opened with `abstract_by="provenance"`.
+        table: a table that was opened with `abstract_by="provenance"`.
     """
     if table.has_abstracts:
         yield from table.rows_or_errors()
@@ -268,17 +275,17 @@ def complete_rows(
 
 
 def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
-    """Return the paper of an annotation.
+    """Return the paper of a row without an abstract.
 
     Raises:
-        InputError: the paper is not in the corpus.
+        InputError: the corpus does not contain the paper.
     """
     paper = row.paper
     if not paper.id or not row.abstract_sha256:
         raise InputError(
             f"has no abstract and no {'provenance' if paper.id else 'id'}",
             where=row.where,
-            hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
+            hint="Each line must be an annotation as `save to FILE.jsonl` writes it.",
         )
     found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
     if found is None:

@@ -1,9 +1,9 @@
-"""List papers of a corpus database by words, conditions and facets, in pages, with counts.
+"""List the papers of a database in pages, selected by words, conditions and facets, with counts.
 
-Unlike `/corpus filter`, this also lists papers without an annotation. Of rows of the same paper,
-one row is listed. The values of a facet are counted over the papers that all other facets select,
-so that they remain available. A single query groups the papers; the groups are kept until the
-database changes.
+Unlike `/corpus filter`, a listing includes papers without an annotation. Rows of the same paper are
+listed once. The values of a facet are counted among the papers that the other facets select, so
+that a user can change the selection. For the counts, one query groups all papers; the groups are
+cached until the database changes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from skills.nanda.framework import Framework
 
 WAYS: tuple[By, ...] = ("words", "both", "meaning")
 NEAREST = 200
-"""Number of moves that are found by meaning."""
+"""Maximum number of moves in a search by meaning."""
 PATIENCE = 3.0
-"""Maximum number of seconds in which vectors are added before a search."""
+"""Maximum seconds to compute missing vectors before a search."""
 ROWS = 50
 BEST = "best"
-"""The order of a search: by bm25 of title and abstract, then papers found only by a move."""
+"""The order of a search: by bm25 of title and abstract, then papers with a matching move."""
 SORTS: Mapping[str, tuple[str, bool]] = {
     BEST: ("(SELECT score FROM temp.found WHERE found.id = listed.paper)", False),
     "added": ("paper", True),
@@ -44,13 +44,13 @@ SORTS: Mapping[str, tuple[str, bool]] = {
     "support": ("coalesce(support, 2.0)", False),
     "unsupported": ("coalesce(unsupported, -1)", True),
 }
-"""For each order, the value by which papers are sorted, and True if the greatest is first."""
+"""For each order, the SQL expression to sort by, and True for descending order."""
 _OPEN, _CLOSE = "\x02", "\x03"
-"""The marks around words that were found; stored texts do not contain these characters."""
+"""Marks around matching words; stored texts cannot contain these characters."""
 
-# The relation "annotations" of an engine, with all other papers, and the facet "state". It accesses
-# annotations from papers by an index, since their rows are long. A merged row without annotation is
-# left out if another row of the paper has the annotation or precedes it.
+# The columns of the relation "annotations" (see search/engine.py) and the facet "state", for all
+# papers, annotated or not. Of merged rows, the row with the annotation is listed, or else the
+# first. The join starts with an index of papers, since rows of annotations are long.
 _LISTED = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model,
@@ -67,11 +67,11 @@ _LISTED = """(
             ON others.paper_id = duplicates.paper_id AND others.current = 1
             WHERE relation = 'same')) AS listed"""
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
-"""The column of each facet; the facets of moves share the column `stated`."""
+"""The column of each facet; all facets of moves use the column `stated`."""
 KEPT = 16
-"""Number of groupings that are kept."""
+"""Maximum number of cached groupings."""
 Group = tuple[Any, ...]
-"""Values of `COLUMNS`, the stated moves, and the number of papers with these values."""
+"""The values of `COLUMNS` and `stated`, and the number of papers with these values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Selection:
     """A selection of papers.
 
     Attributes:
-        words: words that all occur in title and abstract, or in one move; words of a "phrase" are
-            adjacent. A paper with this id is also listed.
-        by: the kind of search; "both" and "meaning" find the nearest moves, like `/corpus search`.
-        conditions: conditions in the form of `/corpus filter`.
-        facets: the selected values by facet: "year", "category", "model", "state" and "move.NAME".
-            A paper must have a selected value of each facet.
+        words: words that must all occur in title and abstract, or in one move; or the id of a
+            paper. Words in double quotes must be adjacent.
+        conditions: conditions in the syntax of `/corpus filter`.
+        facets: the selected values of each facet: "year", "category", "model", "state" or
+            "move.NAME". A paper must have one of the selected values of each facet.
+        by: how `words` are searched. "both" and "meaning" select the papers of the nearest moves.
     """
 
     words: str = ""
@@ -95,12 +95,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A paper of a page.
+    """A paper in a page.
 
     Attributes:
+        paper: the row of `papers`.
         record: the current annotation, or None.
-        found: a piece of title or abstract in parts, in which every second part was found.
-        key: the key of the paper in the order, by which the previous or next page is found.
+        found: a snippet of title or abstract, split so that every second part is a match; empty
+            without a search.
+        key: the position of the paper in the order, from which the next or previous page continues.
     """
 
     row_id: int
@@ -115,7 +117,8 @@ class Page:
     """A page of papers.
 
     Attributes:
-        has_previous, has_next: True if there are papers before, or after, these papers.
+        has_previous: True if there are papers before the page.
+        has_next: True if there are papers after the page.
     """
 
     papers: tuple[Listed, ...]
@@ -124,13 +127,17 @@ class Page:
 
 
 class Listing:
-    """The papers of a selection."""
+    """The papers of a selection, which can be read in pages.
+
+    Raises:
+        InputError: a word or condition of the selection is invalid.
+    """
 
     def __init__(self, corpus: Database, selection: Selection) -> None:
-        """Find the words of the selection.
+        """Search the words of the selection.
 
         Raises:
-            InputError: `words` has no words, or a condition is not valid.
+            InputError: the search text contains no word, or a condition is invalid.
         """
         self.selection, self._db, self._framework = selection, corpus.db, corpus.framework
         conditions = []
@@ -148,7 +155,7 @@ class Listing:
             if values
         ]
         self.matching = corpus.all_of(conditions)
-        """The SQL condition without the facets, and its parameters."""
+        """SQL for the selection without the facets, and its parameters."""
         self._selected = corpus.all_of([*conditions, *facets])
 
     def rows(
@@ -161,17 +168,23 @@ class Listing:
         ).fetchall()
 
     def annotation_ids(self) -> list[int]:
-        """Return the ids of the current annotations, in the order of their papers."""
+        """Return the ids of the current annotations, sorted by paper."""
         rows = self.rows("id", self._selected, "AND id IS NOT NULL ORDER BY paper, id", [])
         return [row["id"] for row in rows]
 
     def page(
         self, *, sort: str = "added", after: str = "", before: str = "", rows: int = ROWS
     ) -> Page:
-        """Return the first page of papers, or the page after or before a key.
+        """Return a page of papers.
+
+        Args:
+            sort: the order; a key of `SORTS`.
+            after: the key of the paper before the page; "" for the first page.
+            before: the key of the paper after the page, or "".
+            rows: maximum number of papers.
 
         Raises:
-            InputError: a key or order is not valid.
+            InputError: a key or the order is invalid.
         """
         if sort not in SORTS or (sort == BEST and not self.selection.words.strip()):
             hint = f"There are {', '.join(SORTS)}."
@@ -227,22 +240,22 @@ class Listing:
 
 
 def complete_soon(corpus: Engine) -> None:
-    """Add missing vectors, for at most `PATIENCE` seconds.
+    """Compute missing vectors for at most `PATIENCE` seconds.
 
     Raises:
-        InputError: it takes longer; the added vectors are stored.
+        InputError: more time is needed; the computed vectors are stored.
     """
     try:
         corpus.complete_vectors(lambda status: None, StopToken(seconds=PATIENCE).check)
     except DeadlineExceeded as exc:
         raise InputError(
-            "the vectors of moves, by which meaning is searched, are not complete",
-            hint="Repeat this; each time, more are added.",
+            "the vectors for a search by meaning are not complete yet",
+            hint="Repeat the search; each time, more vectors are computed.",
         ) from exc
 
 
 def _find_near(corpus: Database, selection: Selection) -> None:
-    """Find the papers with the nearest moves, ranked by the best move of each paper."""
+    """Find the papers of the nearest moves, and rank each paper by its best move."""
     complete_soon(corpus)
     found = corpus.search(Query(selection.words, limit=NEAREST, by=selection.by))
     ranked = ((hit.paper_id, float(rank)) for rank, hit in enumerate(found.hits))
@@ -254,15 +267,18 @@ def _parsed(key: str) -> tuple[float, int]:
         value, row_id = json.loads(key)
         return float(value), int(row_id)
     except (ValueError, TypeError) as exc:
-        raise InputError("the address of this page is not valid", hint="Start again.") from exc
+        raise InputError(
+            "the address of this page is invalid", hint="Go back to the first page."
+        ) from exc
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The number of listed papers, and the numbers of papers with each value of each facet.
+    """The number of papers in a listing, and the counts of each facet.
 
     Attributes:
-        facets: the counts by facet, `COLUMNS` and then "move.NAME", and by value.
+        total: number of papers.
+        facets: for each facet, the number of papers with each value.
     """
 
     total: int
@@ -270,7 +286,11 @@ class Counts:
 
 
 class FacetCounts:
-    """Counts the facets of the database at `path`; several threads may use it."""
+    """Counts facets, and caches the groups of papers; thread-safe.
+
+    Args:
+        path: the path of the database.
+    """
 
     def __init__(self, path: Path, framework: Framework) -> None:
         self._path, self._framework = path, framework
@@ -278,7 +298,7 @@ class FacetCounts:
         self._lock = Lock()
 
     def of(self, listing: Listing) -> Counts:
-        """Count the papers of a listing."""
+        """Return the counts of a listing."""
         facets = listing.selection.facets
         wanted = {name: frozenset(values) for name, values in facets.items() if values}
         moves = [MOVE + name for name in self._framework.names]
@@ -295,7 +315,7 @@ class FacetCounts:
             if not missed:
                 for counter, value in zip(everywhere, values, strict=True):
                     counter[value] += number
-            elif len(missed) == 1:  # papers that only this facet leaves out
+            elif len(missed) == 1:  # papers that only one facet excludes
                 besides[missed[0]][values[place[missed[0]]]] += number
         counts = {
             name: _expanded(name, everywhere[place[name]] + besides.get(name, Counter()))
@@ -322,9 +342,9 @@ class FacetCounts:
 
 
 def stamp(path: Path) -> tuple[Any, ...]:
-    """Return the state of the file and of its WAL; every transaction changes the state.
+    """Return the times and sizes of a database and its WAL, which change with every transaction.
 
-    A connection that only reads creates an empty WAL, and removes it at the end.
+    An empty WAL counts as absent, since a reading connection creates it and removes it.
     """
     found = list[tuple[int, int] | None]()
     for file in (path, path.with_name(f"{path.name}-wal")):
@@ -339,7 +359,7 @@ def stamp(path: Path) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=65_536)
 def _values(name: str, column: Any) -> tuple[str, ...]:
-    """Return the values of a facet for a paper, from the value of its column."""
+    """Return the values that a paper has for a facet, from the value of the facet's column."""
     if name == "year":
         return (UNKNOWN if column is None else str(column),)
     if name == "category":

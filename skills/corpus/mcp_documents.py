@@ -1,4 +1,4 @@
-"""The papers of the user's corpus as documents for MCP clients."""
+"""Provide the papers of the user's corpus as documents of the MCP server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from skills.corpus.db.connection import default_path, open_corpus
 
 
 def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
-    """Return the papers after the paper with the key `after`; [] without a corpus."""
+    """Return the next papers of the list of documents; none if there is no corpus.
+
+    Args:
+        after: the key of the last document of the previous page, or "".
+        most: maximum number of documents.
+    """
     path = default_path(settings)
     if not path.is_file():
         return ()
@@ -32,9 +37,12 @@ def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
 def read(settings: Settings, key: str) -> str:
     """Return a paper with its annotations as JSON.
 
+    Args:
+        key: the row id of the paper.
+
     Raises:
         NothingFound: there is no paper with this key.
-        InputError: the corpus is missing.
+        InputError: there is no corpus.
     """
     with open_corpus(default_path(settings), must_exist=True) as db:
         is_number = key.isascii() and key.isdigit() and len(key) < 19

@@ -1,4 +1,4 @@
-"""Options shared by the skills that read tables and write to the corpus."""
+"""Options that several skills share, and the suffixes of files that are read and saved."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The suffixes of tables in words; `table.reader_class` returns the reader of a file."""
+"""The suffixes of readable tables, as text; `table.reader_class` returns their readers."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
-"""The suffixes of tables as which annotations are saved, and from which they are read."""
+"""The suffixes of tables that contain annotations, for saving and reading."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
-"""The suffixes of reference files as which annotations are saved, in notes."""
+"""The suffixes of reference files that contain annotations as notes."""
 SAVED_SPANS = (".annotations.json", ".labelstudio.json", ".argilla.json")
-"""The suffixes of files for annotation tools, with the passages of the moves."""
+"""The suffixes of files for annotation tools, which contain the passages of moves."""
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)
 
 
 def _share(given: object) -> object:
-    """Return a percentage as a share."""
+    """Convert a percentage such as "20%" to a number; return other values unchanged."""
     text = str(given).strip()
     try:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else given
@@ -38,11 +38,11 @@ def _share(given: object) -> object:
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
-"""A share, given as 0.2 or 20%."""
+"""A number from 0 to 1; "20%" is also accepted."""
 
 
 class ColumnOptions(SkillOptions):
-    """The names of the columns of a table; by default, columns are recognized by common names."""
+    """Options for the columns of a table, which are found by their names by default."""
 
     abstract_column: str | None = Field(
         None, description="the name of the column with the abstracts"
@@ -55,18 +55,18 @@ class TitledColumnOptions(ColumnOptions):
 
 
 class LibraryOptions(TitledColumnOptions):
-    """The columns of a table of papers, and the selection of items of a Zotero library."""
+    """Options for the columns of a table of papers, and for the items of a Zotero library."""
 
     collection: str | None = Field(
         None,
-        description="only a collection of a Zotero library, NAME or PARENT/NAME, with its parts",
+        description="read only this collection of a Zotero library: NAME or PARENT/NAME",
     )
     tag: tuple[str, ...] = Field(
-        (), description="from a Zotero library, only items with this tag; may be repeated"
+        (), description="read only items of a Zotero library with this tag; may be repeated"
     )
 
     def table_columns(self) -> Columns:
-        """Return the columns and the selection of the table."""
+        """Return the values of these options for a reader of tables."""
         from skills.corpus.tables.columns import Columns
 
         names = self.abstract_column, self.id_column, self.title_column
@@ -74,19 +74,19 @@ class LibraryOptions(TitledColumnOptions):
 
 
 class DatabaseOptions(SkillOptions):
-    db: Path | None = Field(None, description="the corpus database, instead of your own")
+    db: Path | None = Field(None, description="the corpus database to use instead of your own")
 
 
 class RawOptions(SkillOptions):
     raw: bool = Field(
         False,
-        description="save texts in .csv and .xlsx without the apostrophe that keeps a spreadsheet "
-        "from running them",
+        description="save .csv and .xlsx cells without the apostrophe that keeps a spreadsheet "
+        "from executing them",
     )
 
 
 class DatasetOptions(RawOptions):
-    """The options of saved tables, and of a dataset, `save to NAME.dataset/`."""
+    """Options for saved tables and for datasets (`save to NAME.dataset/`)."""
 
     abstracts: bool = Field(True, description="save a dataset without the texts of the abstracts")
     split: str | None = Field(
@@ -98,7 +98,7 @@ class AnswerOptions(SkillOptions):
     max_tokens: int | None = Field(
         None,
         ge=16,
-        description="maximum number of tokens of an answer; default: enough for every annotation",
+        description="maximum number of tokens of an answer (default: enough for every annotation)",
     )
     wording: Wording | None = Field(
         None,
@@ -112,12 +112,12 @@ class WorkerOptions(ClusterOptions):
         None,
         ge=1,
         le=256,
-        description="number of parallel requests; default: as many as the model serves",
+        description="number of parallel requests (default: as many as the model serves)",
     )
 
 
 class ReportOptions(SkillOptions):
-    details: bool = Field(False, description="show all figures, not only the verdict")
+    details: bool = Field(False, description="show all figures instead of only the verdict")
 
 
 class MapOptions(SkillOptions):
@@ -135,17 +135,17 @@ class MapOptions(SkillOptions):
 
 
 def check_target(target: Path, subcommand: str) -> None:
-    """Check that a subcommand of /corpus can save to a target.
+    """Raise an error if a subcommand of /corpus cannot save files of this kind.
 
     Raises:
-        UsageError: only another subcommand saves files of this kind.
+        UsageError: only another subcommand saves such files.
     """
     suffix, is_map = target.suffix.lower(), subcommand == "map"
     if is_map and target.name.lower().endswith(SAVED_SPANS):
         suffix = "".join(target.suffixes[-2:]).lower()
     if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
         raise UsageError(
-            f"/corpus {subcommand} saves no {suffix} file",
+            f"/corpus {subcommand} cannot save a {suffix} file",
             where=str(target),
             hint=f"A map is saved as {', '.join(SAVES)}."
             if is_map
@@ -158,34 +158,41 @@ def _sources(text: str | None) -> str | None:
 
 
 Sources = Annotated[str | None, AfterValidator(_sources)]
-"""The names of sources, separated by commas."""
+"""Names of sources, separated by commas; unknown names are refused."""
 
 
 class SourceOptions(SkillOptions):
     source: Sources = Field(
-        None, description=f"sources of ids, separated by commas: {','.join(NAMES)}"
+        None,
+        description="sources at which papers are looked up, separated by commas: "
+        f"{','.join(NAMES)}",
     )
 
 
 class BudgetOptions(SkillOptions):
-    dry_run: bool = Field(False, description="show the cost without sending requests")
+    dry_run: bool = Field(False, description="show the cost, and send no request")
 
 
 class FetchOptions(BudgetOptions, RawOptions):
     max: int = Field(50, ge=1, le=2000, description="maximum number of papers")
-    year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
+    year: str | None = Field(
+        None, description="only papers of these years: 2024, 2023..2025, 2024.. or ..2022"
+    )
 
 
 class CompleteOptions(SourceOptions, BudgetOptions):
     requests: int | None = Field(
         None,
         ge=1,
-        description="maximum number of requests to each source; repeat the line to continue",
+        description="maximum number of requests to each source; repeat the line for the remaining "
+        "papers",
     )
     by_title: bool = Field(
         False, description="also look up papers without an identifier, with one request each"
     )
-    refresh: bool = Field(False, description="also repeat lookups of the last 30 days")
+    refresh: bool = Field(
+        False, description="look up papers again that were looked up in the last 30 days"
+    )
 
 
 class HubOptions(SkillOptions):

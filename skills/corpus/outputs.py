@@ -1,4 +1,4 @@
-"""Define the results of /corpus, for `--json`, the schemas of MCP, and the views."""
+"""Define the results of /corpus: the output of `--json`, the MCP schemas, the input of views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
 
 
 class OfPaper(Output):
-    """A result about one paper, whose first field is the id under its own name."""
+    """The base class of results about one paper; the first key is the name of the id field."""
 
     id_field: SkipJsonSchema[str] = Field("id", exclude=True)
     id: SkipJsonSchema[str] = Field("", exclude=True)
@@ -26,51 +26,50 @@ class OfPaper(Output):
 
 
 class Added(Output):
-    """The result of `add`: numbers of rows of a file."""
+    """The result of `add`: how many rows of the file were added, known or refused."""
 
     file: str = ""
     ids: int = Field(0, description="number of ids in a list of ids")
-    missing: dict[str, str] = Field(
-        {}, description="the reason why an id of the list has no paper, by id"
-    )
+    missing: dict[str, str] = Field({}, description="for each id that has no paper, the reason")
     papers: int = Field(0, description="new papers")
     annotations: int = Field(0, description="new annotations")
-    known_papers: int = Field(0, description="papers already present, which are unchanged")
+    known_papers: int = Field(0, description="papers that the corpus already contains")
     known_annotations: int = 0
-    without_moves: int = Field(0, description="rows with a paper, but without an annotation")
-    failures: int = Field(0, description="rows of a paper whose annotation failed")
+    without_moves: int = Field(0, description="rows without an annotation")
+    failures: int = Field(0, description="rows with a failed annotation")
     empty: int = Field(0, description="rows without an abstract")
     repeated: int = Field(0, description="rows that repeat the id and abstract of an earlier row")
     renamed: int = Field(
-        0, description="annotations counted as imported: their provenance does not match them"
+        0, description="annotations with a wrong provenance, which are stored as imported"
     )
-    merged: int = Field(0, description="papers that are the same as a paper with another id")
-    awaited: int = Field(0, description="rows without an abstract, kept for /corpus complete")
+    merged: int = Field(0, description="papers that were merged with a paper of another id")
+    awaited: int = Field(0, description="papers without an abstract, kept for /corpus complete")
     lacks: list[str] = Field([], description="moves without a column")
     refused: list[RefusedRow] = []
 
 
 class Indexed(Output):
-    """The parts in the index of a folder."""
+    """The result of `index`: the indexed parts of a folder.
+
+    `parts` and `rows` count the whole index.
+    """
 
     folder: str = ""
     parts: int = 0
     rows: int = 0
-    added: int = Field(0, description="parts that were read now")
-    refused: dict[str, str] = Field(
-        {}, description="the reason why a part cannot be read, by its name"
-    )
+    added: int = Field(0, description="parts that this call has added")
+    refused: dict[str, str] = Field({}, description="for each part that cannot be read, the reason")
 
 
 class Hit(OfPaper):
-    """A matching move, with the id of its paper."""
+    """A move that matches a search, and its paper."""
 
     title: str
     year: int | None
     move: str
     text: str
-    snippet: str = Field(description="with the words found between two **")
-    score: float = Field(description="higher is better; only comparable within a search")
+    snippet: str = Field(description="text with the matching words between ** and **")
+    score: float = Field(description="higher is better; comparable only within one search")
     paper_id: int | str
     annotation_id: int
     found_by: str = Field("words", description='"words", "meaning" or "both"')
@@ -80,7 +79,7 @@ class Hit(OfPaper):
 
     @property
     def mark(self) -> str:
-        """The mark of an uncertain move, or ""."""
+        """The mark of an uncertain move for texts, or ""."""
         record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
         return uncertainty(record, self.move)
 
@@ -88,38 +87,38 @@ class Hit(OfPaper):
 class Hits(Output):
     hits: list[Hit] = Field(description="best first")
     without_year: int = Field(
-        0, description="matching papers that are left out, since their year is unknown"
+        0, description="number of matching papers that are left out, since their year is unknown"
     )
 
 
 class SimilarPaper(OfPaper):
-    """A paper that is similar to another paper, with its id."""
+    """A paper that is similar to the paper of the query."""
 
     title: str
     year: int | None
     near: dict[str, float] = Field(
-        description="similarity of each move to the same move of the other paper, at most 1; "
-        "nearest first"
+        description="cosine similarity of each move to the same move of the given paper; "
+        "most similar first"
     )
-    text: str = Field(description="text of the nearest move")
+    text: str = Field(description="text of the most similar move")
     paper_id: int | str
     annotation_id: int
 
 
 class SimilarPapers(Output):
-    papers: list[SimilarPaper] = Field(description="nearest first")
+    papers: list[SimilarPaper] = Field(description="most similar first")
 
 
 class Passage(OfPaper):
-    """A passage that contains the wording, with the id of its paper."""
+    """A passage that contains a wording, and its paper."""
 
     title: str
     year: int | None
     where: str = Field(description='"abstract", or the name of a move')
     sentences: list[int] = Field(description="numbers of the sentences of the abstract")
-    start: int = Field(description="position of the wording in the abstract or in the move")
+    start: int = Field(description="offset of the wording in the abstract or move")
     end: int
-    passage: str = Field(description="text with the wording between two **")
+    passage: str = Field(description="text with the wording between ** and **")
     paper_id: int | str
 
 
@@ -129,28 +128,36 @@ class Passages(Output):
 
 class FoundPapers(Output):
     found: int
-    papers: list[AnnotationOutput] = Field(description="the first annotations")
+    papers: list[AnnotationOutput] = Field(description="the annotations of the first papers")
 
 
 class MoveStats(Output):
     """The statistics of a move."""
 
-    stated: Share = Field(description="share of the annotations that state it")
-    support: Rounded | None = Field(description="mean support of the annotations that state it")
-    unsupported_numbers: Share = Field(description="share with a number that the abstract lacks")
-    unsupported_names: Share = Field(description="share with a name that the abstract lacks")
+    stated: Share = Field(description="share of the annotations that state the move")
+    support: Rounded | None = Field(
+        description="mean support in the annotations that state the move"
+    )
+    unsupported_numbers: Share = Field(
+        description="share of these moves with a number that the abstract lacks"
+    )
+    unsupported_names: Share = Field(
+        description="share of these moves with a name that the abstract lacks"
+    )
 
 
 class Group(Output):
-    """The annotations of a category or a year."""
+    """The statistics of one category or year."""
 
     name: str
     papers: int
-    stated: dict[str, Share] = Field(description="share of annotations that state a move, by move")
+    stated: dict[str, Share] = Field(
+        description="for each move, the share of annotations that state it"
+    )
 
 
 class Stats(Output):
-    """The statistics of a corpus, or of the rows of one job."""
+    """The statistics of a corpus, or of the papers of one job."""
 
     framework: str
     papers: int = Field(description="all papers, annotated or not")
@@ -159,27 +166,27 @@ class Stats(Output):
         description="number of annotations by model, most frequent first"
     )
     moves: dict[str, MoveStats]
-    categories: list[Group] = Field(description='by first category; then "other" and "unknown"')
+    categories: list[Group] = Field(description='by primary category, then "other" and "unknown"')
     years: list[Group]
     failures: dict[str, int] = Field(description="number of failures by type of the error")
 
 
 class Side(Output):
-    """A row of papers in a pair."""
+    """One of the two rows in a pair."""
 
-    row: int = Field(description="its number in the corpus")
+    row: int = Field(description="the row number in the corpus")
     id: str
     title: str
 
 
 class Pair(Output):
-    """Two rows of the corpus that are the same paper, or preprint and published version."""
+    """Two rows of the corpus that were merged, linked or split."""
 
     paper: Side
     other: Side
     relation: str = Field(description="merged, linked or split")
     rule: str = Field(description="the identifier or the facts that agree")
-    evidence: str = Field(description="the common value")
+    evidence: str = Field(description="the identifier or title that agrees")
 
 
 class Pairs(Output):
@@ -187,19 +194,19 @@ class Pairs(Output):
 
 
 class LookedUp(Output):
-    """The facts about a paper that sources stated."""
+    """Facts about a paper that were looked up at sources."""
 
     venue: str = ""
-    cited: int | None = Field(None, description="citations, if they were looked up")
+    cited: int | None = Field(None, description="number of citations, if looked up")
     retracted: bool | None = None
-    retraction: str = Field("", description="the DOI of the notice of retraction")
+    retraction: str = Field("", description="the DOI of the retraction notice")
     looked_up: dict[str, str] = Field(
-        {}, description="the day of the lookup, by source that knows the paper"
+        {}, description="for each source that knows the paper, the day of the lookup"
     )
 
 
 class StoredFailure(Output):
-    """The last failure of a paper without an annotation."""
+    """The latest failure of a paper that has no annotation."""
 
     error_type: str
     reason: str
@@ -208,9 +215,9 @@ class StoredFailure(Output):
 
 
 class PaperDetails(OfPaper, LookedUp):
-    """A paper with its annotations and its id."""
+    """A paper with its annotations."""
 
-    row: int = Field(description="its number in the corpus")
+    row: int = Field(description="the row number in the corpus")
     title: str
     authors: str
     published: str
@@ -229,7 +236,7 @@ class PapersDetails(Output):
 
 
 class WrongKey(Output):
-    """An annotation that does not match its key."""
+    """An annotation that does not match its content key."""
 
     annotation: int
     paper: str
@@ -238,12 +245,12 @@ class WrongKey(Output):
 
 class Verified(Output):
     checked: int
-    wrong: list[WrongKey] = Field(description="annotations that do not match their keys")
+    wrong: list[WrongKey] = Field(description="annotations that do not match their content keys")
 
 
 class SetAside(Output):
     database: str
-    kept: str = Field(description="where the damaged database is now")
+    kept: str = Field(description="the new path of the damaged database")
     damage: str
 
 
@@ -299,7 +306,7 @@ class Pulled(Output):
 
 
 class MapCluster(Output):
-    """A cluster of papers with similar texts of a move."""
+    """A cluster of papers with similar texts of one move."""
 
     number: int
     label: str
@@ -309,7 +316,7 @@ class MapCluster(Output):
 
 
 class MappedMove(Output):
-    """The clusters of the papers of a map by one move."""
+    """The clusters of papers by one move."""
 
     move: str
     stated: int
@@ -319,14 +326,12 @@ class MappedMove(Output):
 
 
 class MapCell(Output):
-    """The papers in a cluster of the first move and a cluster of the second move."""
+    """The papers in one cluster of the first move and one cluster of the second move."""
 
     row: int
     column: int
     count: int
-    expected: float = Field(
-        description="expected number of papers if the clusters were independent"
-    )
+    expected: float = Field(description="expected number of papers if both moves were independent")
     gap: bool
     papers: list[str]
 
@@ -342,7 +347,7 @@ class MapMatrix(Output):
 
 
 class MapOutput(Output):
-    """A map of papers, which are identified by their ids."""
+    """A map of papers; papers are listed by id."""
 
     title: str
     papers: int
@@ -352,14 +357,14 @@ class MapOutput(Output):
 
 
 class Saved(Output):
-    """The annotations that were written to files."""
+    """The number of annotations that were saved to files."""
 
     papers: int
     corpus: str
 
 
 class MapSaved(Saved):
-    """The map that was written to files."""
+    """The size of a map that was saved to files."""
 
     clusters: dict[str, int] = Field(description="number of clusters, by move")
     gaps: int | None
@@ -390,23 +395,25 @@ SUMMARIES: dict[str, type[Output]] = {
 
 
 class Budget(Output):
-    """The maximum cost of a lookup, by source."""
+    """The maximum cost of a lookup at each source."""
 
-    budget: list[dict[str, Any]] = Field([], description="with --dry-run: papers, requests, ...")
+    budget: list[dict[str, Any]] = Field(
+        [], description="for each source: papers, requests, dollars, seconds"
+    )
 
 
 class FetchedToFile(Budget):
-    """The papers that sources have found, and that were saved."""
+    """The result of `fetch` if the found papers were saved to files."""
 
     query: str
     found: int
-    errors: list[str] = Field(description="the errors of sources that failed")
+    errors: list[str] = Field(description="the messages of sources that failed")
 
 
 class Fetched(FetchedToFile):
-    """The papers that sources have found and that were added to the corpus."""
+    """The result of `fetch` if the found papers were added to the corpus."""
 
-    new: int = Field(description="papers that the corpus did not have")
+    new: int = Field(description="number of papers that the corpus did not contain")
     known: int
     papers: list[dict[str, Any]]
 
@@ -415,12 +422,14 @@ class Completed(Budget):
     """The result of `complete`."""
 
     filled: dict[str, int] = Field(
-        {}, description="number of papers by added fact: doi, venue, ..."
+        {}, description="for each added fact, such as doi, the number of papers"
     )
-    added: int = Field(0, description="papers whose abstract was found")
+    added: int = Field(0, description="number of papers whose abstract was found")
     other_titles: list[str] = Field(
-        [], description="papers that were not changed, since a source has another title"
+        [], description="papers that were not changed, since a source states another title"
     )
     retracted: list[str] = []
-    awaited: int = Field(0, description="papers that are still without an abstract")
-    sources: dict[str, dict[str, Any]] = Field({}, description="the answers of each source")
+    awaited: int = Field(0, description="number of papers that still lack an abstract")
+    sources: dict[str, dict[str, Any]] = Field(
+        {}, description="for each source, the numbers of papers and requests, and the errors"
+    )

@@ -1,4 +1,4 @@
-"""Define the skill /corpus; its dependencies are imported when it runs."""
+"""Define the skill /corpus; the modules that execute it are imported when it runs."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ _SAVED = ("search", "filter", "export", "page", "map", "fetch", "highlight")
 
 class SearchOptions(DatasetOptions):
     move: tuple[str, ...] = Field((), description="search only this move; may be repeated")
-    year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
-    category: tuple[str, ...] = Field((), description="papers with this category; may be repeated")
-    limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
-    like: bool = Field(
-        False, description="search only by meaning: moves similar to this text, in any words"
+    year: str | None = Field(
+        None, description="only papers of these years: 2024, 2023..2025, 2024.. or ..2022"
     )
+    category: tuple[str, ...] = Field(
+        (), description="only papers with this category; may be repeated"
+    )
+    limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
+    like: bool = Field(False, description="search only by meaning, without regard to the words")
     words: bool = Field(False, description="search only by words")
 
 
@@ -75,7 +77,7 @@ class PushOptions(ZoteroOptions):
 
 
 class AddOptions(SourceOptions, LibraryOptions):
-    limit: int | None = Field(None, ge=1, description="only the first N rows")
+    limit: int | None = Field(None, ge=1, description="read only the first N rows")
 
 
 class Corpus(Skill, DocumentSource):
@@ -310,7 +312,7 @@ class Corpus(Skill, DocumentSource):
 
 
 def _sends(options: Corpus.Options) -> str:
-    """Return the effect that ids are sent to the sources of the line, or ""."""
+    """Return the part of an effect that names the sources to which ids are sent, or ""."""
     return f", sending ids to {options.source}" if options.source else ""
 
 

@@ -1,4 +1,4 @@
-"""Define annotated papers, failures, and papers as sources state them."""
+"""Define annotated papers, failures, papers as sources describe them, and stored records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
-"""The names of identifiers in `Paper.source`, by kind."""
+"""The key in `Paper.source` of each kind of identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Annotated:
     """A paper and its annotation.
 
     Attributes:
-        record: the annotation in its stored form (`record_of`).
+        record: the annotation in the stored form (see `record_of`).
     """
 
     paper: Paper
@@ -35,20 +35,28 @@ class Annotated:
 
 
 class AnnotationOutput(Output):
-    """The annotation of a paper, with its id and a text for each move of the framework."""
+    """An annotation of a paper as JSON, with the id and a text for each move of the framework."""
 
     title: str
-    anchors: dict[str, Any] = Field({}, description="the sentences that a move comes from, by move")
+    anchors: dict[str, Any] = Field(
+        {}, description="for each move, the sentences of the abstract that state it"
+    )
     confidence: dict[str, float] = Field(
-        {}, description="the probability that a move is right, by move"
+        {}, description="for each move, the probability that it is right"
     )
     uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
     suggestions: dict[str, Any] = Field(
-        {}, description="for a move that is not stated, a passage with a confidence below 0.3"
+        {},
+        description="for each move that is not stated, a possible passage with a confidence below "
+        "0.3",
     )
-    checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
+    checks: dict[str, Any] = Field(
+        description="support, and numbers and names that the abstract lacks"
+    )
     sections: dict[str, Any] = Field(
-        {}, description="moves that a section of the PDF states; the key is the name of the move"
+        {},
+        description="for each move that a section of the PDF file states, the section and the "
+        "passage",
     )
     provenance: dict[str, Any] = Field(
         description="the model that made the annotation, and its settings"
@@ -57,12 +65,12 @@ class AnnotationOutput(Output):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A paper whose annotation failed.
+    """A paper with a failed annotation.
 
     Attributes:
-        error_type: the name of the error's class in `harness.errors`.
-        reason: the error in words, with a hint.
-        retryable: True if the same request may succeed later.
+        error_type: the name of the exception class in `harness.errors`.
+        reason: the message of the error, with its hint.
+        retryable: True if a repetition of the same request may succeed.
         raw_reply: the last reply of the model, or "".
     """
 
@@ -75,14 +83,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A paper as described by a source; "" and None stand for unknown facts.
+    """The facts about a paper that a source states; "" and None stand for unknown facts.
 
     Attributes:
         source: the name of the source, such as "openalex".
-        identifiers: the identifiers by kind (skills/corpus/identity/identifiers.py).
-        published: an ISO 8601 date or its beginning.
-        cited: number of citations that the source knows.
-        notice: the DOI of the notice that retracts it.
+        identifiers: the identifiers by kind (see skills/corpus/identity/identifiers.py).
+        published: an ISO 8601 date, or its beginning: a year and month, or a year.
+        cited: the number of citations.
+        notice: the DOI of the retraction notice.
     """
 
     source: str
@@ -99,13 +107,13 @@ class Found:
 
     @property
     def stated(self) -> dict[str, str]:
-        """The facts for `Paper.source`."""
+        """The identifiers and the venue, under the keys of `Paper.source`."""
         found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
         return {**found, **({"venue": self.venue} if self.venue else {})}
 
     @property
     def paper(self) -> Paper:
-        """The paper, with its arXiv id, or else its DOI, PMID or OpenAlex id."""
+        """The paper; its id is the arXiv id, or else the DOI, PMID or OpenAlex id."""
         known = self.identifiers
         kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
         own = known[kind] if kind else own_id(self.abstract)
@@ -133,17 +141,19 @@ def record_of(
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
-    The stored form contains the id under `paper.id_field`, title, the moves in order, anchors,
-    confidence, uncertain (the names of `uncertain_moves`), suggestions, checks (`checks.check`),
-    sections and provenance.
+    The keys are the name of the id field, title, the moves in order, anchors, confidence,
+    uncertain, suggestions, checks, sections and provenance.
 
     Args:
-        anchors: the anchors of the stated moves; by default lexical anchors.
-        confidence: the estimated probability that the anchor of a move is right, by move; stored
-            with uncertain if there is any.
-        sections: the moves that sections state (`skills.nanda.confidence`), if they were read.
-        suggestions: the suggestions for moves that are not stated (`read_suggestions`); stored if
-            there are any.
+        paper: the paper.
+        moves: the text of each move.
+        framework: the framework of the annotation.
+        provenance: how the annotation was made.
+        anchors: the anchors of the stated moves; None to compute lexical anchors.
+        confidence: the probability that the anchor of each move is right. If it is empty, the keys
+            confidence and uncertain are omitted.
+        sections: the moves that sections of the paper state; None if no sections were read.
+        suggestions: possible passages for moves that are not stated, by move.
     """
     from skills.nanda.anchors import lexical_anchors
     from skills.nanda.checks import check

@@ -1,7 +1,6 @@
-"""Count annotations: stated moves by category and year, support, and failures.
+"""Compute statistics of annotations: stated moves by category and year, support, failures.
 
-`Tally` counts annotations one by one, or adds sums of a query (`search/engine.py`); both give the
-same `Stats`.
+A `Tally` counts single annotations, or receives sums from queries (see search/engine.py).
 """
 
 from __future__ import annotations
@@ -16,20 +15,27 @@ from skills.nanda.framework import Framework
 from skills.reporting.outputs import Share
 
 CATEGORIES = 12
-"""Maximum number of categories that have their own row; other categories share a row."""
+"""Maximum number of categories with a row of their own; the others share the row `OTHER`."""
 OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")
-"""Sums of the checks of a move over the annotations that state it: the number of annotations with a
-support, the sum of support, and the numbers of annotations with an unsupported number, and with an
-unsupported name.
+"""The sums for each move, over the annotations that state the move.
+
+These are the number of annotations with a support, the sum of their supports, the number with an
+unsupported number, and the number with an unsupported name.
 """
 
 _Facets = tuple[str, int | None, frozenset[str]]
-"""The first category, the year, and the stated moves of an annotation."""
+"""The primary category, the year and the stated moves of an annotation."""
 
 
 class Tally:
-    """Counts annotations for statistics."""
+    """Counts annotations, and computes their statistics.
+
+    Attributes:
+        facets: number of annotations with the same `_Facets`.
+        models: number of annotations by model.
+        sums: the sums in `SUMS`, by move and name of the sum.
+    """
 
     def __init__(self, framework: Framework) -> None:
         self.framework = framework
@@ -49,11 +55,11 @@ class Tally:
             self.sums[move, "names"] += bool(checks["unsupported_names"].get(move))
 
     def stats(self, failed: Counter[str], papers: int | None = None) -> Stats:
-        """Return the statistics.
+        """Return the statistics of the counted annotations.
 
         Args:
-            failed: number of failed papers by type of the error.
-            papers: number of all papers; None if each has an annotation or a failure.
+            failed: number of failed papers by error type.
+            papers: number of all papers; None if every paper has an annotation or a failure.
         """
         counted = ((stated, count) for (_, _, stated), count in self.facets.items())
         everything = self._group("", counted)

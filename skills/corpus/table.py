@@ -1,4 +1,4 @@
-"""Read tables of papers and annotations: files, folders of PDF or Parquet files, Zotero."""
+"""Read tables of papers and annotations from files, folders, patterns and Zotero libraries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
-OWN_ID = re.compile(r"[0-9a-f]{12}")  # of an id made from an abstract, compared with the digest
+OWN_ID = re.compile(r"[0-9a-f]{12}")  # an id that may be made from the abstract
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
@@ -53,7 +53,7 @@ _BEGINNINGS = {
     ".json": re.compile(r"\[\s*\{"),
     ".csv": re.compile(r"sep=[;,]\r?\n"),
 }
-"""Matches the beginning of a table without a name, by the suffix of its format."""
+"""For each suffix, a pattern for the beginning of a text in its format, to detect the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ class TableRow:
     """A row of a table: a paper, and its annotation if the table contains annotations.
 
     Attributes:
-        where: the place of the row in words: "papers.csv, line 7" (its first line),
-            "papers.parquet, row 3".
-        paper: the paper; its abstract is "" if the row has no abstract.
-        moves: the moves that have a column, as written in the file; "" for an empty cell.
-        anchors, confidence, suggestions, sections, provenance: the values of the stored annotation,
-            if the row has them.
-        error: in a part of a job, the error of a failed paper.
-        repeat: True if an earlier row without an error has the same id and the same abstract.
+        where: the place of the row as text, such as "papers.csv, line 7" or "papers.parquet, row
+            3".
+        paper: the paper; its abstract is "" if the row has none.
+        moves: the texts of the moves that have a column, as written; "" for an empty cell.
+        anchors, confidence, suggestions, sections, provenance: these values of the stored
+            annotation, or None.
+        error: the failure of the paper, in a part that a job has written.
+        repeat: True if an earlier row has the same id and abstract.
     """
 
     where: str
@@ -89,7 +89,7 @@ class TableRow:
 
     @property
     def abstract_sha256(self) -> str:
-        """The digest of the annotated abstract according to the provenance, or ""."""
+        """The digest of the abstract that was annotated, according to the provenance, or ""."""
         made_from = (self.provenance or {}).get("input")
         return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
 
@@ -97,7 +97,7 @@ class TableRow:
         """Return the moves in their stored form.
 
         Raises:
-            InputError: a move does not fit, or the annotation was made with another framework.
+            InputError: a move is invalid, or the annotation was made with another framework.
         """
         made_with = (self.provenance or {}).get("framework")
         name = made_with.get("name") if isinstance(made_with, dict) else None
@@ -105,17 +105,18 @@ class TableRow:
             raise InputError(
                 f"was made with the framework {name}, not {framework.name}",
                 where=self.where,
-                hint="`--framework FILE` selects the one it was made with.",
+                hint="`--framework FILE` selects another framework.",
             )
         return framework.valid_moves(self.moves, self.where)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose header has been read.
+    """A table after its header has been read.
 
     Attributes:
-        moves: the moves to read.
+        path: the path of the file, folder or pattern.
+        moves: the names of the moves to read.
     """
 
     path: Path
@@ -126,26 +127,26 @@ class Table:
 
     @property
     def id_column(self) -> str | None:
-        """The name of the id column in the table, or None."""
+        """The name of the id column, or None."""
         return self._layout.id_column
 
     @property
     def is_read_fast(self) -> bool:
-        """False if each row is a separate file."""
+        """False if each row is a file of its own, such as a PDF file."""
         return self._reader.unit != "file"
 
     @property
     def has_abstracts(self) -> bool:
-        """False if the abstracts must be looked up elsewhere."""
+        """True if the table has a column of abstracts; otherwise they must be looked up."""
         return "abstract" in self._layout.columns
 
     @property
     def missing_moves(self) -> tuple[str, ...]:
-        """The moves without a column."""
+        """The moves to read that have no column."""
         return tuple(move for move in self.moves if move not in self._layout.columns)
 
     def require_moves(self) -> None:
-        """Raise an InputError unless each move has a column."""
+        """Raise an InputError if a move has no column."""
         if missing := self.missing_moves:
             raise InputError(
                 f"has no column {', '.join(missing)}",
@@ -154,23 +155,24 @@ class Table:
             )
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows, like `rows_or_errors`, and raise the first error.
+        """Yield all rows; raise the first error of `rows_or_errors`.
 
         Raises:
-            InputError: a row cannot be read, or its id was used for another abstract.
+            InputError: a row cannot be read, or an earlier row has the same id and another
+                abstract.
         """
         return accepted(self.rows_or_errors())
 
     def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
-        """Yield the rows in file order; in place of a refused row, its error.
+        """Yield the rows in the order of the file, and for a refused row an error in its place.
 
-        An id identifies one paper; a missing id is made from the abstract. An arXiv id is read
-        without its version or URL, which are kept in the source of the paper as "arxiv_id". A row
-        is refused if it cannot be read, or its id was used for another abstract. Only ids and
-        digests of earlier rows are kept.
+        A row is refused if it cannot be read, or if an earlier row has the same id and another
+        abstract. A row without an id gets an id that is made from its abstract. An arXiv id is
+        returned without its version or URL; the written form is kept in `Paper.source` as
+        "arxiv_id". The memory use does not grow with the number of rows.
 
         Raises:
-            InputError: the file cannot be read from a row on.
+            InputError: a row from which on the file cannot be read.
         """
         columns = list(self._layout.columns.values())
         rows = itertools.islice(self._reader.rows(columns), self._limit)
@@ -196,7 +198,7 @@ class Table:
         objects: dict[str, Any] = {
             role: _object(row.get(columns.get(role, ""))) for role in OBJECTS
         }
-        # A PDF file is opened again for its highlights, possibly from another folder.
+        # The absolute path is kept, since the PDF file is opened again to write highlights.
         place = path.absolute() if self._reader.has_sections else path
         source = {"kind": "table", "path": shown(place), "row": str(number)}
         source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
@@ -209,14 +211,16 @@ class Table:
         return TableRow(where, paper, moves, **objects)
 
     def _paper(self, values: Mapping[str, str], source: dict[str, str], *, mixed: bool) -> Paper:
-        """Return the paper of a row.
+        """Return the paper in a row.
 
         Args:
-            mixed: True if the id column has ids of several sources, as in a table saved by the
-                harness.
+            values: the texts of the row, by role.
+            source: the value of `Paper.source`; an arXiv id with version or URL is added.
+            mixed: True if the id column may contain ids of several sources, as in tables that the
+                harness saved.
         """
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
-        # JSON can contain surrogates and NUL, which a file cannot contain.
+        # JSON texts may contain surrogates and NUL, which cannot be written to files.
         abstract = well_formed(values.get("abstract", "")).replace("\0", " ").strip()
         fields = self._layout.id_fields
         id_field = next((name for name in fields if texts[name]), fields[0] if fields else "id")
@@ -228,7 +232,7 @@ class Table:
                 source["arxiv_id"] = written
         elif mixed and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
             id_field = "arxiv_id"
-        # Ids made from abstracts are saved in the same column as other ids.
+        # An id that was made from the abstract may be saved in the column of another id field.
         if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
             id_field = "id"
         return Paper(
@@ -251,7 +255,7 @@ class Table:
             of = "" if before == path else f" of {shown(before)}"
             hint = "Give each paper an id of its own, or name another id column."
             if paper.id_field == "arxiv_id" and bare_arxiv_id(paper.id):
-                hint = "Versions of a paper at arXiv count as one paper: keep one of these."
+                hint = "Versions of an arXiv paper count as one paper: keep only one of these rows."
             raise InputError(
                 f"has the id {paper.id} of {self._reader.unit} {earlier}{of}, but another abstract",
                 where=row.where,
@@ -261,15 +265,15 @@ class Table:
 
 
 def paper_key(paper_id: str) -> str:
-    """Return the comparable form of an id: an arXiv id without version, "arXiv:" or URL."""
+    """Return an id for comparisons: an arXiv id without version, prefix "arXiv:" or URL."""
     return bare_arxiv_id(paper_id) or paper_id
 
 
 def read_header(path: Path) -> tuple[str, ...]:
-    """Return the names of a table's columns.
+    """Return the column names of a table.
 
     Raises:
-        InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
+        InputError: the file cannot be read, or has an unknown suffix.
     """
     return tuple(filter(None, reader_of(path, Columns()).header()))
 
@@ -283,23 +287,23 @@ def open_table(
     abstract_by: AbstractBy = "column",
     notice: Callable[[str], None] = lambda _: None,
 ) -> Table:
-    """Read the header of a table, and return the table.
+    """Read the header of a table, find its columns, and return the table.
 
-    Columns are found by name, in upper or lower case: abstract; arxiv_id, or else paper_id, or else
-    id; title, authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and
-    with it the other `OBJECTS`. `columns.HEADINGS` contains further names.
+    Columns are found by name, in any case and in the spellings of `columns.HEADINGS`. The columns
+    of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one id:
+    arxiv_id, or else paper_id, or else id. With `moves`, the columns of these moves and the columns
+    `OBJECTS` of annotations are read too.
 
     Args:
-        columns: names of columns from options, which take precedence.
-        moves: names of moves, whose columns are read if they exist.
-        limit: maximum number of rows.
-        abstract_by: "provenance" or "id" to accept a table without abstracts that has these
-            columns.
+        columns: column names from options, which take precedence.
+        moves: the names of the moves to read.
+        limit: maximum number of rows; None for all.
+        abstract_by: how the table must provide abstracts; see `AbstractBy`.
         notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
-        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, a column
-            is missing, or files that are read together differ.
+        InputError: the file cannot be read, has an unknown suffix or lacks a column, or the files
+            of a folder have different columns.
     """
     reader = reader_of(path, columns or Columns())
     names = tuple(filter(None, reader.header()))
@@ -314,7 +318,7 @@ def open_table(
 
 
 def _object(value: Any) -> Mapping[str, Any] | None:
-    """Return the value of an object column: an object, or its JSON."""
+    """Return an object, or parse its JSON; return None for another value."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -323,7 +327,7 @@ def _object(value: Any) -> Mapping[str, Any] | None:
 
 
 def suffix_of(text: str) -> str:
-    """Return the suffix of the table format of a text, or "" if it is not a table."""
+    """Detect the format of a table from its text, and return the suffix; "" if it is no table."""
     begun = text.lstrip("\ufeff \t\r\n")
     for suffix, beginning in _BEGINNINGS.items():
         if beginning.match(begun):
@@ -332,7 +336,7 @@ def suffix_of(text: str) -> str:
         rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
         with contextlib.suppress(InputError, csv.Error):
             names, first = next(rows, []), next(rows, [])
-            if len(names) == len(first) > 1:  # a single line "Abstract" also begins an abstract
+            if len(names) == len(first) > 1:  # a line "Abstract" alone may begin an abstract
                 find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
                 return suffix
     from skills.corpus.tables.markdown_lists import is_list
@@ -341,20 +345,20 @@ def suffix_of(text: str) -> str:
 
 
 def is_several(path: Path) -> bool:
-    """Return True if a path is a folder or a pattern, and not an existing file."""
+    """Return True if a path is a folder, or a pattern that is not the name of a file."""
     place = at_home(path)
     try:
         is_magic = glob.has_magic(str(path)) and path.suffix.lower() == PARQUET
         return place.is_dir() or (is_magic and not place.exists())
-    except (OSError, ValueError):  # a name that is too long, or contains a NUL
+    except (OSError, ValueError):  # the path is too long, or contains a NUL
         return False
 
 
 def refuse_targets(targets: Iterable[Path], path: Path) -> None:
-    """Refuse targets that the same line would read the next time as a part of the input.
+    """Refuse targets that a repetition of the line would read as part of its input.
 
     Raises:
-        UsageError: a target is in the folder, or matches the pattern.
+        UsageError: a target is in the input folder, or matches the input pattern.
     """
     if not is_several(path):
         return
@@ -370,7 +374,7 @@ def refuse_targets(targets: Iterable[Path], path: Path) -> None:
 
 
 def is_pdf(path: Path) -> bool:
-    """Return True for the name of a PDF file."""
+    """Return True if a path has the suffix of a PDF file."""
     return path.suffix.lower() == PDF
 
 
@@ -378,11 +382,10 @@ def reader_of(path: Path, columns: Columns) -> Reader:
     """Return the reader of a table.
 
     Args:
-        columns: the options, of which some apply only to one kind of table.
+        columns: the options; an option for another kind of table is refused.
 
     Raises:
-        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
-            for another kind of table.
+        InputError: the file cannot be read, has an unknown suffix, or an option does not apply.
     """
     library, suffix, is_of_several = None, path.suffix.lower(), is_several(path)
     of_pdfs = suffix == PDF
@@ -396,13 +399,13 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         of_pdfs = is_of_pdfs(path)
     if library is None and (columns.collection is not None or columns.tags):
         raise InputError(
-            "--collection and --tag select papers of a Zotero library, and this is another table",
+            "--collection and --tag require a Zotero library",
             where=shown(path),
             hint="Name Zotero's data directory, such as ~/Zotero, or its zotero.sqlite.",
         )
     if not of_pdfs and columns.sections:
         raise InputError(
-            "--sections reads sections of PDF files, and this is another table",
+            "--sections requires PDF files",
             where=shown(path),
             hint="Name a PDF file, or a folder of PDF files.",
         )
@@ -417,7 +420,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
         return ParquetFiles(path, find_files(path))
     if (make_reader := reader_class(suffix)) is None:
-        regular_file(path)  # a misspelled name is reported as missing, not as another kind of file
+        regular_file(path)  # reports a misspelled name as a missing file
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
             where=shown(path),
@@ -427,7 +430,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
 
 def report_encoding(path: Path, screen: Screen) -> None:
-    """Print a notice if the encoding of a reference file is guessed."""
+    """Print a notice if the encoding of a reference file had to be guessed."""
     if path.suffix.lower() in REFERENCES and encoding_of(at_home(path)) == GUESSED:
         screen.notice(
             f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
@@ -436,7 +439,7 @@ def report_encoding(path: Path, screen: Screen) -> None:
 
 
 def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
-    """Import the reader of files with a suffix; return None for an unknown suffix."""
+    """Import the reader for a suffix; return None for an unknown suffix."""
     if suffix in SHEETS:
         from skills.corpus.tables.spreadsheets import SheetReader
 
@@ -457,7 +460,7 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
 
 
 class SeenIds:
-    """The first position of each id and the digest of its abstract, in a temporary file."""
+    """The first position of each id and the digest of its abstract, in a temporary database."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
@@ -471,7 +474,7 @@ class SeenIds:
         self._db.close()
 
     def first(self, paper_id: str, position: int, digest: bytes) -> tuple[int, bytes]:
-        """Return the position and the digest of an id at its first occurrence."""
+        """Return the first position of an id and the digest of its abstract; add a new id."""
         row = paper_id, position, digest
         if self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", row).rowcount:
             return position, digest

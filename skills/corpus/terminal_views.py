@@ -1,4 +1,4 @@
-"""Render the results of /corpus for a terminal."""
+"""Render the results of /corpus for a terminal, with rich."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from skills.reporting.annotation_view import (
     stacked,
 )
 
-MATCH = "bold red"  # as in grep
+MATCH = "bold red"  # the colour of grep
 
 
 def hits(found: Hits, framework: Framework) -> RenderableType:
-    """Return the matching moves of each paper below its title, with the matches highlighted.
+    """Return the matching moves grouped by paper, with highlighted matches.
 
-    The kind of search that found a move follows it.
+    Each move is followed by the kind of search that found it.
     """
     return _by_paper(
         (
@@ -48,7 +48,7 @@ def hits(found: Hits, framework: Framework) -> RenderableType:
 
 
 def passages(found: Sequence[Passage], framework: Framework) -> RenderableType:
-    """Return the passages of each paper below its title, with the wording highlighted."""
+    """Return the passages grouped by paper, with the wording highlighted."""
     labels = {"abstract": "Abstract", **framework.labels}
 
     def shown(one: Passage) -> Text:
@@ -59,7 +59,7 @@ def passages(found: Sequence[Passage], framework: Framework) -> RenderableType:
 
 
 def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableType:
-    """Return labels and texts of each paper below its title."""
+    """Group labels and texts by paper, below the title of each paper."""
     by_paper: defaultdict[object, list[tuple[Hit | Passage, str, Text]]] = defaultdict(list)
     for row in found:
         by_paper[row[0].paper_id].append(row)
@@ -73,14 +73,14 @@ def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableTyp
 
 
 def statistics(stats: Stats) -> RenderableType:
-    """Return the statistics as tables, with intervals for the most important shares."""
+    """Return the statistics as tables, with intervals only for shares of all annotations."""
     blocks = statistics_blocks(stats, brief=True)
     drawn = [_paragraph(b) if isinstance(b, str) else FittedTable.of(*b) for b in blocks]
     return stacked(drawn, empty=1)
 
 
 def papers_details(found: Sequence[PaperDetails], framework: Framework) -> RenderableType:
-    """Return papers with all their data."""
+    """Return papers with their annotations and other data."""
     return stacked([_paper_details(one, framework) for one in found], empty=2)
 
 
@@ -106,6 +106,6 @@ def _paragraph(text: str) -> RenderableType:
 
 
 def _highlighted(snippet: str) -> Text:
-    """Return a snippet with the text between two marks highlighted."""
+    """Return a snippet with the text between marks highlighted."""
     styles = itertools.cycle(("", MATCH))
     return Text.assemble(*zip(snippet.split(MARK), styles, strict=False))

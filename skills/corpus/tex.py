@@ -1,4 +1,4 @@
-"""Turn TeX in titles, names and abstracts into plain text, and plain text into TeX."""
+"""Convert TeX in titles, names and abstracts to plain text, and escape plain text for TeX."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _STYLES = re.compile(
     r"\\(?:(?:text|math)[a-z]+|emph|underline|boldsymbol|operatorname|mbox|bm|url|[bist][fclt])"
     r"\s?\{([^{}]{1,300})\}"
 )
-"""Matches commands that only change the style of their argument."""
+"""Matches a command that only changes the style of its argument."""
 _DEPTH = 4
-"""Maximum nesting of such commands that is resolved."""
+"""Maximum number of nested style commands that are removed."""
 _TEX = re.compile(
-    # The rule of pandoc, by which "$5 to $10" is not a formula.
+    # "$5 to $10" is not a formula: pandoc's rule for dollar signs.
     r"\$(?=\S)[^$\n]{1,200}(?<=\S)\$(?!\d)"
     r"|\\[cvHkrubdt] [A-Za-z]"
     r"|\\(?:[OoLlij]|ss|AE|ae|OE|oe|AA|aa)(?![A-Za-z]) ?"
@@ -34,9 +34,9 @@ _PLAIN = {
 }
 _QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
 _DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
-"""Matches marks of TeX that are rare in other text: "a -- b" and "3--5", but not "--help"."""
+"""Matches TeX marks that other text rarely contains: in "a -- b" and "3--5", not in "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
-"""Private characters that replace braces and tildes in the results of commands temporarily."""
+"""Private characters that stand for braces and tildes in converted commands, until the end."""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
 _HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {
@@ -48,7 +48,7 @@ _UNKNOWN = {
     "textbar": "|",
     "textunderscore": "_",
 }
-"""Commands that pylatexenc omits or does not translate as needed."""
+"""Commands that pylatexenc does not know or converts in another way."""
 _BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
 _NEEDS_TEX = re.compile(r"[\\{}~`]|--|``|''|\$")
 _ESCAPES = str.maketrans(
@@ -64,10 +64,10 @@ _ESCAPES = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """Return `text` with formulas, accents and other TeX commands as plain text.
+    """Return a text with TeX formulas, accents and commands converted to plain text.
 
-    "$10^{-21}$" becomes "10^-21", and "G\\"odel" becomes "Gödel". Unknown commands are replaced by
-    their arguments.
+    "$10^{-21}$" becomes "10^-21", and "G\\"odel" becomes "Gödel". An unknown command is replaced by
+    its arguments.
     """
     if "\\" not in text and "$" not in text:
         return text
@@ -77,32 +77,32 @@ def plain(text: str) -> str:
 
 
 def plain_field(text: str) -> str:
-    """Return the value of a field of BibTeX as plain text, without the braces that keep case."""
+    """Return the value of a BibTeX field as plain text, also without braces that protect case."""
     if not _NEEDS_TEX.search(text):
         return text
     for _ in range(_DEPTH):
         text = _STYLES.sub(r"\1", text)
     text = _BRACED_ACCENT.sub(r"\1{\2}", text)
-    # Commands are replaced first, since their braces enclose arguments.
+    # Commands first: braces that enclose their arguments must not be removed before.
     text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
     text = _quoted(_MARKS.sub(lambda found: _PLAIN[found.group()], text))
     return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)
 
 
 def typographic(title: str) -> str:
-    """Return a title with typographic quotes and dashes in place of the marks of TeX."""
+    """Return a title with typographic quotation marks and dashes in place of TeX's marks."""
     if "--" not in title and "`" not in title:
         return title
     return _quoted(_DASHES.sub(lambda found: _PLAIN[found.group()], title))
 
 
 def _quoted(text: str) -> str:
-    """Return a text with typographic quotes for "`" and "'" around words."""
+    """Replace "`" and "'" around words by typographic quotation marks."""
     return _QUOTED.sub("\N{LEFT SINGLE QUOTATION MARK}\\1\N{RIGHT SINGLE QUOTATION MARK}", text)
 
 
 def escaped(text: str) -> str:
-    """Return plain text as the value of a field of BibTeX, in UTF-8."""
+    """Escape plain text for a BibTeX field in UTF-8."""
     return text.translate(_ESCAPES)
 
 

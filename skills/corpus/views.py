@@ -1,4 +1,4 @@
-"""Render the results of /corpus as text, with the same facts as their JSON."""
+"""Render the results of /corpus as plain text."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _NOUNS = {"cited": "number of citations", "retracted": "retraction status"}
 NAMED = 3
-"""Maximum number of moves that are named for a similar paper."""
+"""Maximum number of moves that are listed for a similar paper."""
 _LEGEND = """\
 stated: percent of the annotations{}; unsupported: percent of the stated
 moves with a number or name that is not in the abstract"""
 
 
 def added(added: Added, refused: int) -> str:
-    """Return the counts of an import, with the number of refused rows."""
+    """Return sentences about an import, with the numbers of added, known and refused rows."""
     annotations = counted(added.annotations, "annotation")
     lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {added.file}."]
     if added.known_papers or added.known_annotations:
@@ -54,11 +54,11 @@ def added(added: Added, refused: int) -> str:
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
         (refused, "row", "Refused: {}, each named on stderr."),
-        (added.merged, "paper", "The same as other papers (/corpus duplicates): {}."),
+        (added.merged, "paper", "Merged with other papers (/corpus duplicates): {}."),
         (
             added.renamed,
             "annotation",
-            "Counted as imported, since their provenance in the file does not match them: {}.",
+            "Stored as imported, since their provenance is wrong: {}.",
         ),
     ):
         if count:
@@ -71,13 +71,13 @@ def added(added: Added, refused: int) -> str:
 
 
 def indexed(found: Indexed) -> str:
-    """Return the size of the index of a folder."""
+    """Return a sentence about the size of an index."""
     known = f"{counted(found.parts, 'part')} with {counted(found.rows, 'row')}"
-    return f"The index of {found.folder} has {known}; {counted(found.added, 'part')} read now."
+    return f"The index of {found.folder} has {known}; {counted(found.added, 'part')} added."
 
 
 def hits(found: Hits) -> str:
-    """Return a line for each move, with the kind of search that found it."""
+    """Return a table of the matching moves."""
     rows = [
         (hit.id, hit.year, hit.title, hit.move + hit.mark, hit.found_by, hit.snippet)
         for hit in found.hits
@@ -86,13 +86,13 @@ def hits(found: Hits) -> str:
 
 
 def left_out(count: int, column: str) -> str:
-    """Return the notice about papers that are left out, since they lack a value."""
+    """Return a sentence about papers that are left out, since a value is unknown."""
     papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
     return f"{papers} left out, since the {_NOUNS.get(column, column)} is unknown"
 
 
 def passages(found: Sequence[Passage]) -> str:
-    """Return a line for each passage."""
+    """Return a table of passages."""
     rows = [
         (one.id, one.year, one.title, one.where, numbers_of(one.sentences), one.passage)
         for one in found
@@ -101,7 +101,7 @@ def passages(found: Sequence[Passage]) -> str:
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
-    """Return a line for each paper."""
+    """Return a table of papers."""
     rows = []
     for item in items:
         stated = f"{len(framework.stated(item.record))} of {len(framework.names)}"
@@ -111,18 +111,18 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
 
 
 def statistics(stats: Stats) -> str:
-    """Return the statistics as tables; shares are in percent, with 95% intervals."""
+    """Return the statistics as tables; shares are percentages with 95% intervals."""
     return "\n\n".join(
         block if isinstance(block, str) else table(*block) for block in statistics_blocks(stats)
     )
 
 
 def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]:
-    """Return the paragraphs of the statistics, and their tables as headers and rows.
+    """Return the paragraphs of the statistics, and the tables as headings and rows.
 
     Args:
-        brief: True to leave out intervals of categories, years and small counts, and facets without
-            known values.
+        brief: True to omit the intervals of categories and years, the intervals of few annotations,
+            and facets without known values.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent
@@ -138,22 +138,22 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
 
 
 def papers_details(found: Sequence[PaperDetails]) -> str:
-    """Return papers with all their data."""
+    """Return papers with their annotations and other data."""
     return "\n\n\n".join(map(_paper_details, found))
 
 
 def similar(found: Sequence[SimilarPaper]) -> str:
-    """Return a line for each paper, with its nearest moves and their similarity."""
+    """Return a table of papers, with their most similar moves."""
     rows = []
     for one in found:
         near = itertools.islice(one.near.items(), NAMED)
         named = ", ".join(f"{move} {similarity:.2f}" for move, similarity in near)
         rows.append((one.id, one.year, one.title, named, one.text))
-    return table(("paper", "year", "title", "near by", "text"), rows)
+    return table(("paper", "year", "title", "similar in", "text"), rows)
 
 
 def verified(found: Verified) -> str:
-    """Return the number of annotations that match their keys, and list the others."""
+    """Return the number of checked annotations, and a table of mismatches."""
     checked = f"{counted(found.checked, 'annotation')} checked"
     if not found.wrong:
         return f"{checked}: all match their keys."
@@ -194,7 +194,7 @@ def _groups(facet: str, groups: Sequence[Group], shown: Callable[[Share], str]) 
 
 
 def _percent(share: Share) -> str:
-    """Return a share as "85 (81-88)", or "" if it is a share of 0 annotations."""
+    """Return a share with its interval in percent, such as "85 (81-88)"; "" without cases."""
     if share.value is None:
         return ""
     low, high = share.interval
@@ -202,7 +202,7 @@ def _percent(share: Share) -> str:
 
 
 def _share(share: Share) -> str:
-    """Return a share as "85", or "" if it is a share of 0 annotations."""
+    """Return a share in percent, such as "85"; "" without cases."""
     return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
@@ -223,7 +223,7 @@ def _paper_details(found: PaperDetails) -> str:
 
 
 def _looked_up(found: PaperDetails) -> Iterator[str]:
-    """Yield lines about the facts that were looked up for a paper, with their sources."""
+    """Yield lines about facts that were looked up for a paper, and the days of the lookups."""
     if found.retracted:
         yield "RETRACTED" + (f" by {found.retraction}" if found.retraction else "")
     known = [f"in {found.venue}"] if found.venue else []
@@ -237,19 +237,20 @@ def _looked_up(found: PaperDetails) -> Iterator[str]:
 
 
 def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
-    """Return the anchors of all annotations of a paper, for marking them in the abstract."""
+    """Return the anchors of all annotations of a paper, by number of the annotation and move."""
     read = (_anchors(found.abstract, record) for record in found.annotations)
     return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
 
 
 def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
-    # Another framework may have another text for moves that are not stated, which have no support.
+    # A move has a support if it is stated. The text of a move that is not stated depends on the
+    # framework.
     stated = {name: record[name] for name in record["checks"]["support"]}
     return read_anchors(abstract, stated, record.get("anchors"))
 
 
 def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
-    """Return an abstract with numbered sentences, and the passages of moves between marks."""
+    """Return an abstract with sentence numbers, and with marks around the passages of moves."""
     sentences = []
     for number, sentence in enumerate(marked(abstract, anchors), start=1):
         runs = itertools.groupby(sentence.segments, lambda one: MARK if one.moves else "")

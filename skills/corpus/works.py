@@ -1,4 +1,4 @@
-"""Report the papers that came from several sources, and split them again."""
+"""Implement /corpus duplicates and /corpus split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report(call: Call) -> Result:
     counts = Counter(pair.relation for pair in found)
     data = Pairs(pairs=found).model_dump()
     if not found:
-        return Result("No paper came from several sources.", data)
+        return Result("No paper was merged, linked or split.", data)
     total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     return Result(f"{counted(len(found), 'pair')}: {total}\n{pairs(found)}", data)
 
@@ -40,7 +40,7 @@ def split(call: Call) -> Result:
             listed = ", ".join(map(str, rows))
             raise InputError(
                 f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
-                hint=f"`/corpus split {rows[-1]}` splits the last one from the others.",
+                hint=f"`/corpus split {rows[-1]}` splits the last row from the other rows.",
             )
         undone = separate(db, rows[0]) if rows else []
     if not undone:
@@ -49,18 +49,18 @@ def split(call: Call) -> Result:
             f"the paper {wanted[:60]} {problem}",
             hint="`/corpus duplicates` shows the merged and linked papers.",
         )
-    text = f"Split, and not to be joined again:\n{pairs(undone)}"
+    text = f"Split permanently:\n{pairs(undone)}"
     return Result(text, Pairs(pairs=undone).model_dump())
 
 
 def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
-    """Undo the merges and links of a row of papers, and record that it was split.
+    """Undo the merges and links of a row, and record that they were split.
 
-    The annotations of all rows are kept; the latest annotation of a paper without a current
-    annotation becomes current. The caller must provide a transaction.
+    No annotation is lost: for a paper that is left without a current annotation, the latest
+    annotation becomes current. The caller must provide the transaction.
 
     Returns:
-        The pairs before they were undone.
+        The pairs as they were before.
     """
     undone = [pair for pair in reads.pairs(db, paper_id) if pair.relation != "split"]
     others = [other for other in merging.members(db, paper_id) if other != paper_id]
@@ -69,7 +69,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
     )
     known = {row for pair in undone for row in (pair.paper.row, pair.other.row)}
     for other in others:
-        if other not in known:  # rows that were joined through a third row
+        if other not in known:  # merged only through a third row
             first, second = sorted((paper_id, other))
             insert(
                 db,
@@ -87,7 +87,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
 
 
 def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the latest annotation of each framework current if the paper has no current one."""
+    """For frameworks without a current annotation of a paper, make the latest one current."""
     kept = {row["framework"] for row in merging.current_annotations(db, paper_ids)}
     newest = db.execute(
         "SELECT id, framework FROM annotations"
@@ -101,7 +101,7 @@ def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
 
 
 def pairs(found: Sequence[Pair]) -> str:
-    """Return a line for each pair."""
+    """Return a table of pairs."""
     rows = [
         (one.relation, *map(_side, (one.paper, one.other)), one.rule, one.evidence) for one in found
     ]
@@ -109,7 +109,7 @@ def pairs(found: Sequence[Pair]) -> str:
 
 
 def other_sources(found: PaperDetails) -> list[str]:
-    """Return a line with the other identifiers, and a line for each merged or linked row."""
+    """Return lines about the other identifiers of a paper, and about its merged or linked rows."""
     other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
     lines = [", ".join(one for one in other if not one.endswith(f" {found.id}"))]
     for pair in found.duplicates:

@@ -1,1 +1,1 @@
-"""Map a field: clusters of moves, their timeline, and a matrix that shows gaps."""
+"""Map a field: clusters of papers by move, their years, and a matrix that shows gaps."""

@@ -1,12 +1,12 @@
-"""Cluster papers by one move: k-means over the vectors of its texts.
+"""Cluster papers by the text of one move, with k-means over vectors of the texts.
 
 A vector is the TF-IDF of the terms of a text, reduced by a truncated SVD (latent semantic
 analysis). The result is deterministic: one thread, a fixed seed, and terms in alphabetical order.
 
-A cluster is labelled by class-based TF-IDF, as BERTopic weighs terms (Grootendorst 2022, "BERTopic:
-Neural topic modeling with a class-based TF-IDF procedure"): the weight of a term in a cluster is
-its share of the cluster's terms, times log(1 + A / f), where f is the number of its occurrences in
-all clusters, and A is the mean number of terms of a cluster.
+The label of a cluster consists of the terms with the highest class-based TF-IDF, as in BERTopic
+(Grootendorst 2022, "BERTopic: Neural topic modeling with a class-based TF-IDF procedure"). The
+weight of a term in a cluster is its count in the cluster times log(1 + A / f), where f is its count
+in all clusters and A is the mean number of term occurrences of a cluster.
 """
 
 from __future__ import annotations
@@ -29,40 +29,45 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_PAPERS = 10
-"""Minimum number of papers that state a move, for clustering it."""
+"""Minimum number of papers that must state a move to cluster papers by the move."""
 MOST = 12
-"""Maximum number of clusters without --clusters; more clusters do not fit on a page."""
+"""Maximum number of clusters if --clusters is not given; a page has no space for more."""
 AVERAGE = 8
-"""Minimum average number of papers of a cluster without --clusters."""
+"""Minimum mean number of papers in a cluster if --clusters is not given."""
 SMALLEST = 3
-"""Minimum number of papers of a cluster; the papers of a smaller cluster are unclustered."""
+"""Minimum number of papers in a cluster; smaller clusters are dissolved."""
 NEAR = 0.3
-"""Minimum cosine similarity of a text to the centre of its cluster; other texts are unclustered."""
+"""Minimum cosine similarity of a text to the centre of its cluster.
+
+Papers with a lower similarity belong to no cluster.
+"""
 GOOD = 0.95
-"""The lowest number of clusters whose silhouette is at least this share of the best silhouette is
-chosen.
+"""Minimum silhouette of the chosen number of clusters, as a share of the best silhouette.
+
+The lowest number of clusters that reaches this share is chosen.
 """
 SAMPLE = 2_000
-"""Number of papers by which the number of clusters is chosen."""
+"""Maximum number of papers that are used to choose the number of clusters."""
 STARTS = 5
 SEED = 0
 DIMENSIONS = 20
-"""Dimensions of a reduced vector: as stable as 10, and more stable than 50 and 100
-(bench/map.py).
+"""Dimensions of a reduced vector.
+
+Clusters are as stable as with 10 dimensions, and more stable than with 50 or 100 (bench/map.py).
 """
 FEWEST = 2
-"""Minimum number of texts that contain a term of the vectors."""
+"""Minimum number of texts that must contain a term of the vectors."""
 MOST_TERMS = 20_000
 TERMS = 4
-"""Maximum number of terms of a label."""
+"""Maximum number of terms in a label."""
 TYPICAL = 0.1
-"""Minimum share of the texts of a cluster that contain a term of its label."""
+"""Minimum share of the texts of a cluster that must contain a term of its label."""
 MOSTLY = 0.5
-"""Minimum share of the occurrences of a word in a pair for which the pair replaces the word."""
+"""Minimum share of a word's occurrences that must be in a pair to replace the word by the pair."""
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
 )
-"""Words that occur in abstracts on every subject."""
+"""Words that occur in abstracts on any subject."""
 # Unlike `re`, the package regex counts the vowel signs of Indic scripts as parts of words.
 _WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
 _SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -70,16 +75,13 @@ _UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
 _IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
 
 
-# Unlike `re`, this package counts the vowel signs of Indic scripts as parts of words.
-
-
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Papers with similar texts of a move.
+    """A cluster of papers with similar texts of a move.
 
     Attributes:
-        terms: terms that distinguish its texts from other clusters, the most typical first.
-        papers: the indices of its papers, in order.
+        terms: the terms that distinguish the texts from other clusters, by descending weight.
+        papers: the indices of the papers, in ascending order.
     """
 
     terms: tuple[str, ...]
@@ -87,19 +89,18 @@ class Cluster:
 
     @property
     def label(self) -> str:
-        """The terms in one line."""
+        """The terms, separated by commas."""
         return ", ".join(self.terms)
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """The papers grouped by one move.
+    """The clusters of papers by one move.
 
     Attributes:
         name: the name of the move.
-        clusters: the largest first.
-        places: for each paper the index of its cluster; `unclustered` if the paper states the move
-            but has no cluster, `unstated` if it does not state the move.
+        clusters: the clusters, the largest first.
+        places: for each paper the index of its cluster, or `unclustered` or `unstated`.
     """
 
     name: str
@@ -108,16 +109,16 @@ class Grouping:
 
     @property
     def unclustered(self) -> int:
-        """The place of papers that state the move but have no cluster."""
+        """The value in `places` of papers that state the move but belong to no cluster."""
         return len(self.clusters)
 
     @property
     def unstated(self) -> int:
-        """The place of papers that do not state the move."""
+        """The value in `places` of papers that do not state the move."""
         return len(self.clusters) + 1
 
     def papers(self, place: int) -> list[int]:
-        """Return the indices of the papers in a cluster, or in another place."""
+        """Return the indices of the papers with this value in `places`."""
         return [paper for paper, one in enumerate(self.places) if one == place]
 
 
@@ -127,19 +128,20 @@ def grouped(
     number: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Grouping | None:
-    """Cluster papers by the texts of a move; return None if the texts have too little in common.
+    """Cluster papers by the texts of a move; return None if the texts have too few common terms.
 
     Args:
-        texts: the move of each paper; None if the paper does not state it.
+        name: the name of the move.
+        texts: the text of each paper; None if the paper does not state the move.
         number: the number of clusters; None to choose it by the silhouette.
-        check: raises an error to stop.
+        check: called between steps; may raise an error to stop.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     stated = [paper for paper, text in enumerate(texts) if text is not None]
     given = [text for text in texts if text is not None]
-    with threadpool_limits(1):  # otherwise, sums would depend on the number of threads
+    with threadpool_limits(1):  # since sums depend on the number of threads
         vectors = vectors_of(given) if given else None
         if vectors is None:
             return None
@@ -164,7 +166,11 @@ def grouped(
 def assigned(
     vectors: Floats, number: int | None, check: Callable[[], None] = lambda: None
 ) -> Integers:
-    """Return the index of the cluster of each vector, or -1."""
+    """Return the index of the cluster of each vector, or -1 for a vector without a cluster.
+
+    Args:
+        number: as for `grouped`.
+    """
     import numpy as np
 
     known = np.flatnonzero(vectors.any(axis=1))
@@ -186,7 +192,7 @@ def assigned(
 
 
 def _chosen(vectors: Floats, most: int, check: Callable[[], None]) -> int:
-    """Return the number of clusters with a good silhouette, on an even sample."""
+    """Return the number of clusters, chosen by the silhouette of a sample of the vectors."""
     import numpy as np
     from sklearn.metrics import silhouette_score  # type: ignore[import-untyped]
 
@@ -213,9 +219,11 @@ class Vectors:
     """The vectors of texts.
 
     Attributes:
-        reduced: a row of length 1 for each text; zeros if no other text contains its terms.
-        counts: the number of occurrences of each term in each text, as a sparse matrix.
-        terms: the terms of the columns of `counts`.
+        reduced: one row of length 1 for each text, or zeros for a text without common terms; shape
+            (texts, dimensions).
+        counts: the sparse matrix of the occurrences of each term in each text; shape (texts,
+            terms).
+        terms: the term of each column of `counts`.
     """
 
     reduced: Floats
@@ -224,7 +232,7 @@ class Vectors:
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors | None:
-    """Return the vectors of texts, or None if they have too few common terms."""
+    """Return the vectors of texts, or None if the texts have too few common terms."""
     from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]
         CountVectorizer,
@@ -237,7 +245,7 @@ def vectors_of(texts: Sequence[str]) -> Vectors | None:
     )
     try:
         counts = counting.fit_transform(texts)
-    except ValueError:  # no term is left
+    except ValueError:  # raised if no term is frequent enough
         return None
     dimensions = min(DIMENSIONS, min(counts.shape) - 1)
     if dimensions < 2:
@@ -250,9 +258,10 @@ def vectors_of(texts: Sequence[str]) -> Vectors | None:
 def terms_of_clusters(
     vectors: Vectors, texts: Sequence[str], clusters: Sequence[NDArray[np.int64]]
 ) -> list[tuple[str, ...]]:
-    """Return the terms of each cluster in their most frequent spelling.
+    """Return the terms for the label of each cluster, in their most frequent spelling.
 
     Args:
+        texts: the texts that the vectors represent.
         clusters: the indices of the texts of each cluster.
     """
     import numpy as np
@@ -272,12 +281,12 @@ def terms_of_clusters(
 
 
 def _distinct(ranked: Mapping[str, int]) -> list[str]:
-    """Return the first terms, without repeated words.
+    """Return up to `TERMS` terms that have no word in common, by descending weight.
 
-    A pair replaces a word that mostly occurs in this pair: "fine tuning" replaces "tuning".
+    A pair replaces a word that occurs mostly in this pair: "fine tuning" replaces "tuning".
 
     Args:
-        ranked: terms with their counts, by descending weight.
+        ranked: the counts of the terms, by descending weight.
     """
     pairs: dict[str, str] = {}
     for term, count in ranked.items():
@@ -299,7 +308,7 @@ def _distinct(ranked: Mapping[str, int]) -> list[str]:
 
 
 def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the terms in their most frequent spelling, of ties the first in order."""
+    """Return each term in its most frequent spelling; of ties, the first in alphabetical order."""
     spellings: dict[str, Counter[str]] = {term: Counter() for term in terms}
     for text in texts:
         for term, spelling in spelled_terms(text):
@@ -309,15 +318,15 @@ def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def terms_of(text: str) -> list[str]:
-    """Return the terms of a text: stems of content words, and pairs of adjacent stems."""
+    """Return the terms of a text: the stems of content words, and the pairs of adjacent stems."""
     return [term for term, _ in spelled_terms(text)]
 
 
 def spelled_terms(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each term with its spelling in the text.
+    """Yield each term of a text with its spelling in the text.
 
-    Capitals are kept only in words such as LLM and GitHub. In scripts without blanks between words,
-    pairs of characters replace words. Headings ("CONCLUSIONS:") are left out.
+    The spelling has capitals only in words such as LLM and GitHub. In scripts without blanks
+    between words, pairs of characters are the terms. Headings such as "CONCLUSIONS:" are omitted.
     """
     text = composed(without_headings(text))
     before: tuple[str, str, int] | None = None

@@ -1,6 +1,6 @@
-"""Map a field: papers by the clusters of moves, by year, and in a matrix of two moves.
+"""Compute a map of papers: clusters by move, counts by year, and a matrix of two moves.
 
-A gap of the matrix is a cell with fewer papers than chance would leave.
+A gap is a cell of the matrix with fewer papers than expected by chance.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 RARE = 0.05
-"""Probability of the number of papers of a cell, or fewer, below which the cell is a gap."""
+"""The significance level of a gap: the maximum probability of so few papers in a cell."""
 MOST = 20
-"""Maximum number of columns of years; earlier years share the first column."""
+"""Maximum number of years in a timeline; earlier years are added to the first column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The papers that are in one cluster of the first move and in one cluster of the second.
+    """The papers in a cluster of the move of the rows and a cluster of the move of the columns.
 
     Attributes:
-        row, column: the places of the clusters, or of the papers without a cluster.
+        row: the value of `Grouping.places` in the grouping of the rows.
+        column: the value of `Grouping.places` in the grouping of the columns.
         papers: the indices of the papers.
-        expected: the expected number of papers if the clusters were independent; None for papers
-            without a cluster.
-        chance: the probability of at most this number of papers if the clusters were independent.
+        expected: the expected number of papers if both moves were independent; None if the cell is
+            for papers without a cluster.
+        chance: the probability of at most this number of papers if both moves were independent.
     """
 
     row: int
@@ -42,19 +43,19 @@ class Cell:
 
     @property
     def is_gap(self) -> bool:
-        """True if there are significantly fewer papers than expected by chance."""
+        """True if the cell has significantly fewer papers than expected by chance."""
         return self.chance < RARE
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The matrix of two groupings.
+    """The matrix of two groupings of the same papers.
 
     Attributes:
-        cells: the cells by row and column; the last two rows and columns are for papers without a
+        cells: the cells by row and column. The last two rows and columns are for papers without a
             cluster.
-        papers: the number of papers in a cluster of both moves, to which expected counts refer.
-        by_chance: the expected number of gaps if the clusters were independent.
+        papers: number of papers that are in a cluster of both moves.
+        by_chance: the expected number of gaps if both moves were independent.
     """
 
     rows: Grouping
@@ -71,9 +72,10 @@ class Matrix:
 
 
 def crossed(rows: Grouping, columns: Grouping) -> Matrix:
-    """Cross two groupings of the same papers.
+    """Return the matrix of two groupings of the same papers.
 
-    For given sums of rows and columns, the count of a cell has a hypergeometric distribution.
+    The number of papers in a cell, given the sums of rows and columns, has a hypergeometric
+    distribution.
     """
     from scipy.stats import hypergeom
 
@@ -99,7 +101,7 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
                     float(drawn.cdf(len(papers))),
                 )
             )
-            # the probability of the counts that are gaps
+            # The probability of a count that makes the cell a gap.
             by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
         cells.append(tuple(found))
     return Matrix(rows, columns, tuple(cells), total, by_chance)
@@ -116,11 +118,11 @@ def _members(rows: Grouping, columns: Grouping) -> Sequence[Sequence[list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """The years of a map, as the columns of a timeline.
+    """The years of a map, which are the columns of a timeline.
 
     Attributes:
-        columns: consecutive years, including years without papers; empty if no paper has a year.
-        earlier: True if the first column also has the papers of earlier years.
+        columns: consecutive years, including years without papers; empty if no year is known.
+        earlier: True if the first column includes the papers of earlier years.
     """
 
     columns: range
@@ -128,18 +130,18 @@ class Years:
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns."""
+        """The headings of the columns: years, with "≤" before the first if `earlier`."""
         before = "\N{LESS-THAN OR EQUAL TO}" * self.earlier
         return [f"{before * (year == self.columns.start)}{year}" for year in self.columns]
 
     def counts(self, years: Iterable[int | None]) -> list[int]:
-        """Return the number of these years in each column; unknown years are left out."""
+        """Return how many of the given years belong to each column; None is not counted."""
         found = Counter(max(year, self.columns.start) for year in years if year is not None)
         return [found[year] for year in self.columns]
 
 
 def years_of(known: Iterable[int | None]) -> Years:
-    """Return the columns for the years of papers."""
+    """Return the columns for the given years of papers."""
     years = {year for year in known if year is not None}
     if not years:
         return Years(range(0))
@@ -149,7 +151,11 @@ def years_of(known: Iterable[int | None]) -> Years:
 
 @dataclass(frozen=True, slots=True)
 class MappedPaper:
-    """A paper of a map; `texts` are its clustered moves, None for a move that it does not state."""
+    """A paper of a map.
+
+    Attributes:
+        texts: the texts of the mapped moves by name; None for a move that is not stated.
+    """
 
     id: str
     title: str
@@ -164,10 +170,11 @@ class FieldMap:
 
     Attributes:
         title: the heading of the map.
-        labels: the labels of moves by name.
-        papers: the papers, in an order that does not depend on the order of the corpus.
-        groupings: the clusters of papers by move.
-        matrix: the matrix of the first two groupings; None if a single move is mapped.
+        labels: the labels of moves, by name.
+        papers: the papers, sorted by id.
+        groupings: the clusters of each mapped move.
+        matrix: the matrix of the first two groupings; None if only single moves are mapped.
+        years: the columns of the timelines.
     """
 
     title: str
@@ -179,15 +186,19 @@ class FieldMap:
 
     @property
     def without_year(self) -> list[MappedPaper]:
-        """The papers whose year is unknown."""
+        """The papers without a known year."""
         return [paper for paper in self.papers if paper.year is None]
 
     def years_in(self, papers: Iterable[int]) -> list[int]:
-        """Return the number of these papers in each column of `years`."""
+        """Return the number of papers in each column of `years`.
+
+        Args:
+            papers: indices of papers.
+        """
         return self.years.counts(self.papers[paper].year for paper in papers)
 
     def most_in_a_year(self, grouping: Grouping) -> int:
-        """Return the largest number of papers in a cluster and a column of `years`."""
+        """Return the largest number of papers of one cluster in one column of `years`."""
         counts = (self.years_in(cluster.papers) for cluster in grouping.clusters)
         return max((number for of_one in counts for number in of_one), default=0)
 
@@ -195,7 +206,7 @@ class FieldMap:
 def read_papers(
     items: Iterable[Annotated], framework: Framework, moves: Sequence[str]
 ) -> list[MappedPaper]:
-    """Return the papers of annotations, in an order that does not depend on their order."""
+    """Return the papers of annotations, sorted by id, so that equal corpora give equal maps."""
     found = []
     for item in items:
         paper, stated = item.paper, framework.stated(item.record)
@@ -217,17 +228,18 @@ def map_of(
     check: Callable[[], None] = lambda: None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> FieldMap:
-    """Return the map of papers.
+    """Compute the map of papers.
 
     Args:
-        moves: the moves by which papers are clustered.
-        crossing: True if the first two moves are the rows and columns of a matrix.
+        moves: the moves by which the papers are clustered.
+        title: the heading of the map.
+        crossing: True to make a matrix of the first two moves.
         number: number of clusters of each move; None to choose it.
-        check: raises an error to stop.
+        check: called between steps; may raise an error to stop.
         tick: called with the progress.
 
     Raises:
-        NothingFound: too few papers state a move, or their texts have too little in common.
+        NothingFound: too few papers state a move, or their texts have too few common terms.
     """
     groupings = []
     for move in moves:
@@ -243,7 +255,7 @@ def map_of(
         grouping = grouped(move, texts, number, check)
         if grouping is None:
             raise NothingFound(
-                f"the texts of the {move} have too little in common to form clusters",
+                f"the texts of the {move} have too few common terms to form clusters",
                 hint="Map more papers, or another move (--move).",
             )
         groupings.append(grouping)
@@ -254,7 +266,7 @@ def map_of(
 
 
 def as_output(found: FieldMap) -> MapOutput:
-    """Return a map as the result of /corpus map."""
+    """Return a map in the JSON form of /corpus map."""
     names = found.years.names
 
     def ids(papers: Iterable[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The subcommand /corpus map."""
+"""Implement /corpus map."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 
 EACH = 500
-"""Number of papers between two reports of progress."""
+"""Number of papers between two progress messages."""
 
 
 def draw_map(call: Call) -> Result:
-    """Return the map of all papers, or of the papers that meet the conditions in the text."""
+    """Map all papers, or the papers that meet the conditions in the text of the command."""
     require("sklearn", extra="map")
     if any(target.suffix.lower() == ".png" for target in call.targets):
         require("resvg_py", extra="map")
@@ -76,7 +76,7 @@ def draw_map(call: Call) -> Result:
 def _selected(
     call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
-    """Return the ids of all current annotations, or of the selected annotations."""
+    """Return the ids of the annotations to map: all current annotations, or the selected ones."""
     if conditions is None:
         ids, meets = corpus.current_ids(), ""
     else:
@@ -87,7 +87,7 @@ def _selected(
     if not ids:
         raise NothingFound(
             f"there is no annotation to map{meets}",
-            hint="`/corpus stats` shows the annotations; `/annotate TABLE` makes more.",
+            hint="`/corpus stats` shows the annotations; `/annotate TABLE` adds annotations.",
         )
     return ids
 
@@ -108,13 +108,17 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
             raise unknown("move", move, framework.names)
     if not options.move and moves[0] == moves[1]:
         raise UsageError(
-            f"rows and columns are both the {moves[0]}", hint="Name two moves, or one with --move."
+            f"rows and columns are both the {moves[0]}",
+            hint="Name two different moves, or map one move with --move.",
         )
     return moves
 
 
 def _default(framework: Framework, place: int) -> str:
-    """Return the default move of rows (0) or columns (1): method and scope if they exist."""
+    """Return the default move of the rows (place 0) or columns (place 1).
+
+    These are "method" and "scope" if the framework has both, or else its first two moves.
+    """
     usual = ("method", "scope")
     return (usual if set(usual) <= set(framework.names) else framework.names)[place]
 

@@ -1,4 +1,4 @@
-"""Render a map as text, as a picture (SVG, PNG), or as an HTML page with papers by cluster."""
+"""Render a map as text, as an SVG or PNG picture, or as an HTML page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skills.reporting.page import environment, write_page
 FOLDER = Path(__file__).parent
 SCRIPT = FOLDER / "page.js"
 LISTED = 200
-"""Maximum number of papers listed for a cell, or for a cluster if there is no matrix."""
+"""Maximum number of listed papers of a cell, or of a cluster if there is no matrix."""
 SHADES = 6
-"""Number of shades of cells, which are CSS classes: the page allows no styles of elements."""
+"""Number of shades of cells. They are CSS classes, since the page forbids inline styles."""
 WIDTH = 1200
 ZOOM = 2
 """Pixels of the PNG for each unit of the SVG."""
@@ -28,7 +28,7 @@ MOST_GAPS = 10
 
 
 def summary(found: FieldMap) -> str:
-    """Return a map as text: a table of clusters for each move, the matrix, and the gaps."""
+    """Return a map as text: sentences, a table of clusters for each move, the matrix, the gaps."""
     sentences = [*verdict(found), *([gap_sentence(found.matrix)] if found.matrix else ())]
     parts = [" ".join(sentences)]
     parts += [_clusters(found, one) for one in found.groupings]
@@ -38,7 +38,7 @@ def summary(found: FieldMap) -> str:
 
 
 def verdict(found: FieldMap) -> Iterator[str]:
-    """Yield sentences about the papers and clusters of a map."""
+    """Yield sentences about the number of papers and clusters."""
     moves = " and ".join(one.name for one in found.groupings)
     yield f"{counted(len(found.papers), 'paper')} by {moves}."
     for one in found.groupings:
@@ -48,7 +48,7 @@ def verdict(found: FieldMap) -> Iterator[str]:
 
 
 def gap_sentence(matrix: Matrix) -> str:
-    """Return a sentence about the number of gaps, and the number expected by chance."""
+    """Return a sentence that compares the number of gaps with the number expected by chance."""
     number = len(matrix.gaps)
     cells = len(matrix.rows.clusters) * len(matrix.columns.clusters)
     are = "is a gap" if number == 1 else "are gaps"
@@ -60,7 +60,7 @@ def gap_sentence(matrix: Matrix) -> str:
 
 
 def cluster_key(place: int, *, column: bool = False) -> str:
-    """Return the key of a cluster: 1, 2, ... for rows; A, B, ..., Z, AA, ... for columns."""
+    """Return the key of a cluster: 1, 2, ... in rows, and A, B, ..., Z, AA, ... in columns."""
     if not column:
         return str(place + 1)
     letters = chr(ord("A") + place % 26)
@@ -68,7 +68,7 @@ def cluster_key(place: int, *, column: bool = False) -> str:
 
 
 def cluster_name(grouping: Grouping, place: int) -> str:
-    """Return the label of a cluster, or a name for the papers without a cluster."""
+    """Return the label of a cluster, or a name for papers without a cluster."""
     if place < len(grouping.clusters):
         return grouping.clusters[place].label
     return "in no cluster" if place == grouping.unclustered else "not stated"
@@ -96,7 +96,7 @@ def _clusters(found: FieldMap, one: Grouping) -> str:
 
 
 def _matrix(found: FieldMap, matrix: Matrix) -> str:
-    """Return the counts of all cells; a gap also shows its expected count."""
+    """Return the matrix as text, with the expected count after the count of each gap."""
     head = [cluster_key(place, column=True) for place in range(len(matrix.columns.clusters))]
     rows = [
         (cluster_key(place), *(_count(cell) for cell in line[: len(head)]))
@@ -131,11 +131,11 @@ _SENTENCES = {
     "cluster_key": cluster_key,
     "cluster_name": cluster_name,
 }
-"""The functions that the templates call."""
+"""The functions that the templates may call."""
 
 
 def svg(found: FieldMap) -> str:
-    """Return the map as SVG: clusters with their years, and the matrix; text remains text."""
+    """Return the clusters and the matrix as SVG; texts are <text> elements."""
     template = environment(FOLDER).get_template("figure.svg.j2")
     return template.render(
         found=found, counted=counted, width=WIDTH, cut=_cut, shade=shade, **_SENTENCES
@@ -143,12 +143,12 @@ def svg(found: FieldMap) -> str:
 
 
 def png(found: FieldMap) -> bytes:
-    """Return the map as PNG, rendered from the SVG with the fonts of this machine."""
+    """Return the SVG rendered as PNG, with fonts of this machine."""
     return _rendered(svg(found), zoom=ZOOM, background="#ffffff")
 
 
 def check_fonts() -> None:
-    """Check that text can be drawn.
+    """Raise an error if no font is installed, since texts would be missing from a PNG.
 
     Raises:
         SkillFailed: this machine has no font.
@@ -156,8 +156,8 @@ def check_fonts() -> None:
     text = '<text x="2" y="16">M</text>'
     if _rendered(_TEST.format(text)) == _rendered(_TEST.format("")):
         raise SkillFailed(
-            "there is no font on this machine to draw a PNG with",
-            hint="Install one, such as DejaVu Sans, or save to an .svg or .html file.",
+            "no font is installed, which a PNG needs",
+            hint="Install a font, such as DejaVu Sans, or save to an .svg or .html file.",
         )
 
 
@@ -170,7 +170,7 @@ def _rendered(picture: str, **options: Any) -> bytes:
 
 
 def _cut(text: str, cells: float) -> str:
-    """Return text cut to the width of `cells` Latin letters."""
+    """Cut a text to a width, given in widths of Latin letters."""
     from rich.text import Text
 
     shown = Text(text)
@@ -179,12 +179,12 @@ def _cut(text: str, cells: float) -> str:
 
 
 def shade(count: int, most: int) -> float:
-    """Return the darkness of a cell, 0 to 1: the square root of its share of the largest count."""
+    """Return the darkness of a cell, 0 to 1: the square root of its count relative to `most`."""
     return (count / most) ** 0.5 if most else 0.0
 
 
 def write_html(file: IO[bytes], found: FieldMap) -> None:
-    """Write the HTML page of a map; equal maps give equal bytes."""
+    """Write a map as an HTML page; equal maps give equal bytes."""
     cells = [cell for line in found.matrix.cells for cell in line] if found.matrix else []
     most = max((len(cell.papers) for cell in cells if cell.expected is not None), default=0)
     write_page(

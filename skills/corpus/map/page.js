@@ -1,4 +1,4 @@
-/* Open what a link leads to: the papers of a cell are in a closed <details>. */
+/* Open the closed <details> elements that contain the target of a link, such as the papers of a cell. */
 
 function reveal() {
   const target = document.getElementById(location.hash.slice(1));
@@ -12,6 +12,6 @@ function reveal() {
 addEventListener("hashchange", reveal);
 addEventListener("click", ({ target }) => {
   const link = target.closest("a[href^='#']");
-  if (link && link.hash === location.hash) reveal(); // no hashchange follows
+  if (link && link.hash === location.hash) reveal(); // a repeated click causes no hashchange
 });
 reveal();

@@ -1,1 +1,1 @@
-"""A corpus in a folder of Parquet files (parts), with an index."""
+"""Read a corpus from a folder of Parquet files, its parts, with an index."""

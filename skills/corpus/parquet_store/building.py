@@ -1,19 +1,19 @@
-"""Build and update the index of a folder of parts: each part is read once.
+"""Build and update the index of a folder of parts; each part is read once.
 
-The facts about the rows of parts are written to Parquet files, so that filters and statistics need
-not read the texts:
+The index has a full-text table of the moves, and Parquet files with facts about the rows of parts,
+so that filters and statistics need not read the texts. The columns of the facts are:
 
-    id          the id of the row (index.py)
+    id          the id of the row (see index.py)
     part        the id of the part
-    source_id   the id of the paper in its source
-    arxiv       True if it is an id of arXiv
-    digest      64 bits of the digest of the abstract
-    year, category, categories   as in the table `papers`; the categories in lower case
+    source_id   the id of the paper at its source
+    arxiv       True if source_id is an arXiv id
+    digest      the first 64 bits of the digest of the abstract
+    year, category, categories   as in the table `papers`; categories in lower case
     annotated   True if the row has an annotation
     error       the type of the error, or ""
     model, created, stated, support, unsupported   as in the table `annotations`
-    support_0, ...   the support of each stated move
-    numbers, names   the moves with a number or name that is not in the abstract
+    support_0, ...   the support of each move of the framework; null if not stated
+    numbers, names   the moves with a number or name that the abstract lacks
 """
 
 from __future__ import annotations
@@ -55,24 +55,25 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 GROUP_ROWS = 50_000
-"""Maximum number of rows that are indexed in a transaction, unless a part has more rows."""
+"""Maximum number of rows in a transaction; a larger part has a transaction of its own."""
 GROUP_PARTS = 1_000
 FETCHED = 512
-"""Number of rows that are kept in memory with their texts."""
+"""Number of rows whose texts are in memory at a time."""
 HELD_BYTES = 50_000_000
-"""Number of bytes of facts that are written as one row group."""
+"""Number of bytes of facts in a row group of a file of facts."""
 _NO_ROWS = Layout(0, "", has_errors=False)
 
 Tick = Callable[[str], None]
 
 
 def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
-    """Index the parts of a folder that are new or were written again.
+    """Index the parts of a folder that are new or have changed.
 
-    Parts that were indexed before an interruption remain; the next call indexes the other parts.
+    After an interruption, the next call continues with the parts that are not yet indexed.
 
     Args:
-        check: raises an error to stop.
+        tick: called with the progress.
+        check: called before each step; may raise an error to stop.
 
     Raises:
         InputError: the folder has no parts.
@@ -137,7 +138,7 @@ class _Builder:
         return built
 
     def _groups(self, due: Sequence[File]) -> Iterator[list[tuple[File, NewPart]]]:
-        """Yield groups of parts with the same layout; refuse parts without a valid layout."""
+        """Group parts with the same layout, and refuse parts that are not valid."""
         group: list[tuple[File, NewPart]] = []
         rows = 0
         for file in due:
@@ -157,7 +158,7 @@ class _Builder:
             yield group
 
     def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
-        """Index parts in a transaction; only parts that cannot be read are refused."""
+        """Index parts in one transaction. If that fails, index each part alone, or refuse it."""
         import duckdb
 
         try:
@@ -192,7 +193,7 @@ class _Builder:
         self.db.commit()
 
     def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
-        """Return parts with new ids for parts and rows; ids are never used again."""
+        """Return the parts with ids for the parts and their rows; ids are never reused."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
@@ -203,7 +204,7 @@ class _Builder:
         return numbered
 
     def _moves(self, parts: Sequence[NewPart]) -> Iterator[tuple[int, str, str]]:
-        """Yield rowid, text and facet words of each stated move."""
+        """Yield the rowid, the text and the facet words of each stated move."""
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
         known = functools.lru_cache(maxsize=100_000)(_facets)
@@ -217,7 +218,7 @@ class _Builder:
                     yield begin + place, text, f"{moves[place]} {of_paper}"
 
     def _complete(self) -> None:
-        """Determine the current annotation of each paper, and show all parts to readers."""
+        """Determine the current annotation of each paper, and make new parts visible to readers."""
         self.tick("looking for papers in several parts")
         parts = [part for part in known_parts(self.db) if not part.refused]
         place = place_of(self.folder, self.framework)
@@ -263,7 +264,12 @@ def _facets(published: str, categories: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NewPart:
-    """A part to be indexed, with the ids for its rows."""
+    """A part to be indexed.
+
+    Attributes:
+        id: the id of the part.
+        first: the id of its first row.
+    """
 
     id: int
     path: Path
@@ -274,10 +280,10 @@ class NewPart:
 def write_facts(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework, target: Path
 ) -> list[int | None]:
-    """Write the facts of parts with the same layout, and return the years of their papers.
+    """Write the facts about parts with the same layout, and return the years of their papers.
 
     Raises:
-        duckdb.Error: a part cannot be read, or its JSON is damaged.
+        duckdb.Error: a part cannot be read, or contains invalid JSON.
     """
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -295,7 +301,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
-    """Return the query for the facts that `_completed` does not compute."""
+    """Return the SQL query for the facts; `_completed` computes the other facts."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -344,7 +350,7 @@ def _completed_tables(batches: Iterable[pa.RecordBatch], moves: int) -> Iterator
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return facts with the columns that Python computes, as in the database."""
+    """Return a batch of facts, with the columns that Python computes for the database too."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
@@ -371,12 +377,12 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 
 
 def folded_categories(text: str) -> list[str]:
-    """Return the categories of a paper in the form that filters compare."""
+    """Return the categories of a paper in lower case, as filters compare them."""
     return [category.casefold() for category in split_categories(text)]
 
 
 def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Return the results of a function for a column, computed once for equal values."""
+    """Apply a function to each different value of a column, and return the column of results."""
     import pyarrow as pa
 
     encoded = column.dictionary_encode()
@@ -389,7 +395,11 @@ def _paper(*, published: str = "", categories: str = "") -> Paper:
 
 
 def _digest(sha256: str | None, abstract: str | None) -> int:
-    """Return the first 64 bits of the digest of an abstract."""
+    """Return the first 64 bits of the digest of an abstract.
+
+    Args:
+        sha256: the digest in hexadecimal, or None to compute it from `abstract`.
+    """
     return int((sha256 or abstract_digest(abstract or ""))[:16], 16)
 
 
@@ -401,7 +411,7 @@ def _mean(supports: Sequence[float | None]) -> float | None:
 def texts_of(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
 ) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Yield id, date, categories and moves of each annotation, in the order of the ids."""
+    """Yield the row id, date, categories and moves of each annotation, in the order of parts."""
     error = "error = ''" if parts[0].layout.has_errors else "TRUE"
     moves = ", ".join(map(sql_name, framework.names))
     found = db.execute(
@@ -417,11 +427,14 @@ def texts_of(
 def find_repeats(
     db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
 ) -> list[tuple[int, int, bool]]:
-    """Return id, number of the paper, and True if current, of rows of repeated papers.
+    """Find the rows of papers that have several rows, or an annotation that is not current.
 
-    As in the database, the latest annotation is current; of annotations with the same time, the
-    annotation of the last row. For papers of arXiv, a new version of an abstract replaces the old
-    version. A failure is current if its paper has no annotation.
+    As in the database, the latest annotation of a paper is current; of annotations with the same
+    time, the last row. For arXiv papers, an annotation of a newer version of the abstract replaces
+    the older one. A failure is current if its paper has no annotation.
+
+    Returns:
+        The id of the row, the number of its paper, and True if the row is current.
     """
     sql = f"""
         WITH known AS (
@@ -456,13 +469,13 @@ def _read(parts: Sequence[NewPart]) -> str:
 
 
 def _rows(parts: Sequence[NewPart]) -> str:
-    """Return the SQL for ids and first rows of parts."""
+    """Return SQL for the rows of parts, with the id and the first row id of each part."""
     known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
     return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"
 
 
 def _count(of: str) -> str:
-    """Return SQL for the number of texts in the lists of a JSON object."""
+    """Return SQL for the total length of the lists in a JSON object."""
     lengths = f"list_transform(json_keys({of}), lambda key: json_array_length({of}, '$.' || key))"
     return f"CASE WHEN {of} IS NULL OR {of}::VARCHAR = '{{}}' THEN 0 ELSE list_sum({lengths}) END"
 

@@ -1,4 +1,4 @@
-"""Read parts with DuckDB: the connection, the views, and names for SQL."""
+"""Query parts with DuckDB: open a connection, create views, and quote names and values."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _MOVE_SUMS = {
     "numbers": "count(*) FILTER (WHERE list_contains(numbers, {move}))",
     "names": "count(*) FILTER (WHERE list_contains(names, {move}))",
 }
-"""The columns of the relation "moves", as SQL expressions for a move."""
+"""The columns of the relation "moves", as SQL templates for one move."""
 
 
 @contextlib.contextmanager
 def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory.
+    """Open a DuckDB database in memory, and close it after the block.
+
+    Queries must not call Python functions: DuckDB aborts the process if one of its threads waits
+    for Python while Python exits.
 
     Args:
-        where: the folder for the message of an error of DuckDB.
-
-    SQL must not call Python functions: a thread of DuckDB that waits for Python when Python ends
-    aborts the process.
+        where: the folder of the parts, for messages.
 
     Raises:
         UsageError: duckdb is not installed.
@@ -48,7 +48,7 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     spilled = Path(tempfile.gettempdir()) / f"nanda-duckdb-{os.getpid()}"
     settings: dict[str, Any] = {
         "threads": available_cores(),
-        "temp_directory": str(spilled),  # by default, it would be in the current folder
+        "temp_directory": str(spilled),  # the default is in the current folder
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
@@ -57,14 +57,14 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             try:
                 yield db
             except BaseException:
-                db.interrupt()  # after Ctrl-C its threads continue, and closing would wait for them
+                db.interrupt()  # otherwise closing would wait for the running query
                 raise
     except RuntimeError as exc:
         if type(exc) is not RuntimeError:
             raise
-        raise KeyboardInterrupt from exc  # DuckDB raises an error of its own after Ctrl-C
+        raise KeyboardInterrupt from exc  # DuckDB's reaction to Ctrl-C
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
-        raise  # an error of this code
+        raise  # a fault of the query, not of a file
     except duckdb.Error as exc:
         first = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise InputError(
@@ -75,32 +75,33 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def sql_text(value: str) -> str:
-    """Return a string for SQL."""
+    """Quote a string as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def sql_name(column: str) -> str:
-    """Return the name of a column for SQL."""
+    """Quote a column name as an SQL identifier."""
     return '"' + column.replace('"', '""') + '"'
 
 
 def sql_files(paths: Iterable[Path]) -> str:
-    """Return a list of files for SQL; their names are not used as patterns.
+    """Return a list of paths as an SQL literal, with pattern characters escaped.
 
-    For an absolute path, DuckDB returns the same path as the name of the file.
+    Paths should be absolute: DuckDB's column `filename` then contains the same paths.
     """
     return "[" + ", ".join(sql_text(glob.escape(str(path))) for path in paths) + "]"
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the view `facts` with all rows, and the relations of `search/engine.py`.
+    """Create the view `facts` and the relations of `search/engine.py` as views.
 
-    `facts` and `annotations` have the columns `paper`, the number of the paper, and `current`.
+    `facts` has all rows of the parts. `facts` and `annotations` have two columns besides the stored
+    facts: `paper`, the number of the paper, and `current`.
     """
     read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
     [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()
     live = sum(part.rows for part in index.parts)
-    if rows != live:  # a file also contains facts of parts that were changed or removed
+    if rows != live:  # a file may contain facts of changed or removed parts
         ids = ", ".join(str(part.id) for part in index.parts)
         read += f" WHERE part IN ({ids})"
     repeats = index.db.execute("SELECT id, paper, current FROM repeats").fetchall()

@@ -1,18 +1,18 @@
-"""Find the parts in a folder, and read their index: rows, full text, and facts to filter by.
+"""Read the index of a folder of parts: its parts, the full text of moves, and facts.
 
-Parts are .parquet files in the format of `save to FILE.parquet`. They may have more columns: the
-parts of a job have a column `error`, which is "" for an annotation, and JSON for a failure.
+A part is a .parquet file in the format of `save to FILE.parquet`. A part that a job writes has the
+additional column `error`, which is "" for an annotation and JSON for a failure. The files are:
 
-    FOLDER/.index/FRAMEWORK/index.db          parts, full text (FTS5 without a copy of the texts)
-                            facts-N.parquet   facts about rows of some parts: year, model, support
+    FOLDER/.index/FRAMEWORK/index.db          parts, and full text (FTS5 without copies of texts)
+                            facts-N.parquet   facts about rows of some parts, such as the year
 
-A row of a part has the id `first + its position`, with `first` from the table `parts`. A move has
-the rowid `id * moves of the framework + its place among them` in the full text. The rows of a part
-that was removed or written again remain in the full text, where no search returns them.
+The id of a row is `first` of its part plus its position in the part. The rowid of a move in the
+full text is the id of its row times the number of moves in the framework, plus the position of the
+move. Rows of a removed or changed part remain in the full text, but searches do not return them.
 
-The table `repeats` contains the rows of papers that have several rows: the number of the paper,
-which is the id of its first row, and whether the row is current. A row without an entry is the only
-row of its paper, and current.
+The table `repeats` lists rows of papers with several rows: the number of the paper, which is the id
+of its first row, and whether the row is current. A row that is not listed is the only row of its
+paper, and current.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ VERSION = "1"
 BUSY_SECONDS = 30.0
 UNKNOWN_YEAR = -1
 MOST_ROW = 100_000
-"""Maximum number of bytes of a row's texts, of which DuckDB unpacks 2,048 rows together."""
+"""Maximum bytes of the texts in a row of a part, since DuckDB unpacks 2,048 rows together."""
 
-# Entries of `about`: the id of the last part, the last part that readers see, and the next id of a
-# row.
+# The table `about` contains, among others, "given" (the last id of a part), "last" (the last part
+# that readers see) and "past" (the next id of a row).
 _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE parts (
@@ -69,8 +69,11 @@ class Part:
     """A part in the index.
 
     Attributes:
-        first: the id of its first row.
-        facts: the name of the file with the facts of its rows.
+        file: the file when it was indexed.
+        first: the id of the first row.
+        rows: number of rows.
+        id_column: the name of the column with ids.
+        facts: the name of the file with the facts about the rows.
         refused: the reason why the part cannot be read, or "".
     """
 
@@ -85,16 +88,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index, with the unchanged parts that it covers.
+    """An open index.
 
     Attributes:
         db: the database of the index.
         folder: the folder of the parts.
         place: the folder of the index.
-        parts: the parts, in the order of their rows.
-        new: names of parts that are not in the index, or were written again.
-        refused: names of parts that cannot be read, with the reason.
-        gone: names of parts that are in the index, but no longer in the folder.
+        parts: the readable parts that have not changed since they were indexed, ordered by row ids.
+        new: the names of parts that are new or have changed.
+        refused: the reason for each part that could not be read, by name.
+        gone: the names of indexed parts that no longer exist.
     """
 
     db: sqlite3.Connection
@@ -107,18 +110,18 @@ class Index:
     gone: tuple[str, ...]
 
     def part_of(self, row_id: int) -> Part | None:
-        """Return the part that contains a row, or None."""
+        """Return the part that contains the row with this id, or None."""
         at = bisect.bisect_right(self.parts, row_id, key=lambda part: part.first) - 1
         part = self.parts[at] if at >= 0 else None
         return part if part and row_id < part.first + part.rows else None
 
     def facts(self) -> list[Path]:
-        """Return the files with facts about the parts."""
+        """Return the paths of the files with facts about the parts."""
         return [self.place / name for name in dict.fromkeys(part.facts for part in self.parts)]
 
 
 def place_of(folder: Path, framework: Framework) -> Path:
-    """Return the folder of the index of parts for a framework."""
+    """Return the folder of the index for a framework."""
     return folder / FOLDER / framework.name
 
 
@@ -127,7 +130,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """Open the index of a folder of parts for reading.
 
     Raises:
-        InputError: the index is missing, damaged, or of another version of the framework.
+        InputError: the index does not exist, is damaged, or was made with other moves.
     """
     files = find_files(folder)
     place = place_of(folder, framework)
@@ -142,17 +145,18 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
         with contextlib.closing(_connect(place, mode="ro")) as db:
             if not is_current(db, framework):
                 raise InputError(
-                    f"has an index of another version of the framework {framework.name}",
+                    "has an index that was made with another version of the framework "
+                    f"{framework.name}",
                     where=str(folder),
                     hint=hint,
                 )
             index = _opened(db, folder, place, framework, files)
             if not index.parts:
                 raise InputError(
-                    "has no part that is in the index and can be read",
+                    "has no readable part that is in the index",
                     where=str(folder),
-                    hint=f"`/corpus index {folder}` adds new parts, and names those that cannot be "
-                    "read.",
+                    hint=f"`/corpus index {folder}` adds new parts, and names parts that "
+                    "cannot be read.",
                 )
             _prepare(index)
             yield index
@@ -168,12 +172,12 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
 
 @contextlib.contextmanager
 def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connection]:
-    """Open the database of an index for writing; create it if it is missing."""
+    """Open the database of an index for writing, and create it if it does not exist."""
     place = place_of(folder, framework)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_connect(place, mode="rwc")) as db:
-        # Readers can continue meanwhile. A permanent log beside the file would require a folder
-        # that readers can write to.
+        # Readers can read while the index is written. The log is removed at the end, since readers
+        # of a database with a log need write permission for the folder.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -100000")
@@ -182,21 +186,22 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
             numbers = {"given": "0", "last": "0", "past": "1"}
             described = {"version": VERSION, **numbers, **_identity(framework)}
             db.executemany("INSERT INTO about VALUES (?, ?)", described.items())
-            # Larger first segments, so that fewer segments are merged later.
+            # Larger segments at first mean fewer merges later.
             db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
         yield db
-        with contextlib.suppress(sqlite3.OperationalError):  # a reader has the database open
+        # Raised while a reader has the database open.
+        with contextlib.suppress(sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = DELETE")
 
 
 def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
-    """Return True if this version of the code made an index, with the moves of `framework`."""
+    """Return True if an index has the format of this code and the moves of `framework`."""
     about = dict(db.execute("SELECT name, value FROM about").fetchall())
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()
 
 
 def known_parts(db: sqlite3.Connection) -> list[Part]:
-    """Return all parts in an index, in the order of their rows."""
+    """Return all parts in an index, ordered by row ids."""
     rows = db.execute(
         "SELECT id, name, size, mtime_ns, first, rows, id_column, facts, refused FROM parts"
         " ORDER BY first, id"
@@ -235,7 +240,7 @@ def _opened(
 
 
 def _prepare(index: Index) -> None:
-    """Create the temporary table `live` with the ranges of ids of the parts."""
+    """Create the temporary table `live` with the ranges of row ids of the readable parts."""
     ranges: list[list[int]] = []
     for part in index.parts:
         if ranges and ranges[-1][1] == part.first:
@@ -248,7 +253,7 @@ def _prepare(index: Index) -> None:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part as found in the folder; another size or time means that it was written again."""
+    """A part as found in the folder; a different size or time means that the part has changed."""
 
     name: str
     size: int
@@ -257,11 +262,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a part, read from the end of its file.
+    """The layout of a part, as its Parquet metadata states it.
 
     Attributes:
+        rows: number of rows.
         id_column: the name of the first column, which contains the ids.
-        has_errors: True if the part has the column `ERROR`.
+        has_errors: True if the part has the column "error".
     """
 
     rows: int
@@ -270,12 +276,12 @@ class Layout:
 
     @property
     def id_field(self) -> str:
-        """The name of the id field."""
+        """The id field of the papers in the part."""
         return self.id_column if self.id_column in ID_FIELDS else "id"
 
 
 def find_files(folder: Path) -> dict[str, File]:
-    """Return the parts of a folder by name, in the order of their names.
+    """Return the parts in a folder by name, sorted by name.
 
     Raises:
         InputError: the folder contains no part, or cannot be read.
@@ -291,7 +297,7 @@ def find_files(folder: Path) -> dict[str, File]:
         raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(folder)) from exc
     if not found:
         raise InputError(
-            f"is a folder without parts, which are {SUFFIX} files",
+            f"is a folder without parts ({SUFFIX} files)",
             where=str(folder),
             hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes one; "
             "`/corpus export NAME.parquet` writes a whole corpus.",
@@ -300,10 +306,10 @@ def find_files(folder: Path) -> dict[str, File]:
 
 
 def layout(path: Path, framework: Framework) -> Layout:
-    """Return the layout of a part with annotations by `framework`.
+    """Read the layout of a part with annotations by `framework`.
 
     Raises:
-        InputError: the part is incomplete, would take too much memory, or has other columns or
+        InputError: the part is incomplete, would take too much memory, lacks a column, or has
             annotations by another framework.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -314,7 +320,7 @@ def layout(path: Path, framework: Framework) -> Layout:
         schema = footer.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as exc:
         first = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
-        raise InputError(f"is not a whole Parquet file ({first})", where=path.name) from exc
+        raise InputError(f"is not a complete Parquet file ({first})", where=path.name) from exc
     name = (schema.metadata or {}).get(b"framework", b"").decode()
     texts = {field.name for field in schema if pa.types.is_string(field.type)}
     missing = [one for one in (*PAPER_COLUMNS, *OBJECTS) if one not in texts]

@@ -1,4 +1,4 @@
-"""Read single rows of parts; Parquet reads whole row groups."""
+"""Read single rows of parts, although Parquet can only read whole row groups."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 CHUNK = 256
-"""Number of rows that are kept in memory with all columns."""
+"""Number of rows that are read at a time and kept in memory."""
 Row = dict[str, Any]
 
 
 class Rows:
-    """Reads rows of the parts of an index."""
+    """Reads rows of the parts of an index by id, and caches open files and row groups."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -37,11 +37,13 @@ class Rows:
         self._group: tuple[object, _Group] | None = None
 
     def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
-        """Yield the rows with these ids that are in parts, in the order of the ids.
+        """Yield the id and the values of each row, in the order of `ids`.
+
+        Ids that belong to no readable part are omitted. The key "id" of a row is the id of the
+        paper.
 
         Args:
-            columns: the columns to read in addition to "id", the id of the paper; by default, all
-                columns.
+            columns: the columns to read; all columns if empty.
 
         Raises:
             InputError: a part cannot be read.
@@ -52,12 +54,12 @@ class Rows:
             yield from ((one, found[one]) for one in chunk if one in found)
 
     def annotated(self, ids: Iterable[int]) -> Iterator[tuple[int, Annotated]]:
-        """Yield the ids and annotations of these rows."""
+        """Yield the id and the annotation of each of these rows."""
         for row_id, row in self.read(ids):
             yield row_id, self.annotation(row_id, row)
 
     def annotation(self, row_id: int, row: Row) -> Annotated:
-        """Return the annotation of a row."""
+        """Return the annotation in a row."""
         framework = self._index.framework
         moves = {name: row[name] for name in framework.names}
         anchors, checks, provenance = (self._object(row_id, row, name) for name in OBJECTS)
@@ -66,7 +68,7 @@ class Rows:
         doubt = doubt_of(row["abstract"], unstated, self.confidence(row_id, row), suggestions)
         made_from = provenance.get("input")
         if not isinstance(made_from, dict) or "support" not in checks:
-            raise self._error(row_id, "has an annotation that is not whole")
+            raise self._error(row_id, "has an incomplete annotation")
         source = {key: value for key, value in made_from.items() if key != "sha256"}
         paper = self.paper(row_id, row, source)
         record = {
@@ -81,11 +83,15 @@ class Rows:
         return Annotated(paper, record)
 
     def confidence(self, row_id: int, row: Row) -> dict[str, float]:
-        """Return the confidence of the moves of a row, by move."""
+        """Return the stored confidences of a row, by move."""
         return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
     def paper(self, row_id: int, row: Row, source: dict[str, str] | None = None) -> Paper:
-        """Return the paper of a row."""
+        """Return the paper in a row.
+
+        Args:
+            source: the value of `Paper.source`; None for `{"kind": "corpus"}`.
+        """
         title, authors, published, categories, abstract = (row[name] for name in PAPER_COLUMNS)
         return Paper(
             self.id_field(row_id),
@@ -99,7 +105,7 @@ class Rows:
         )
 
     def failure(self, row_id: int, row: Row) -> Failure | None:
-        """Return the failure of a row, or None."""
+        """Return the failure in a row, or None if the row has an annotation."""
         if not row.get(ERROR):
             return None
         try:
@@ -117,7 +123,7 @@ class Rows:
         )
 
     def id_field(self, row_id: int) -> IdField:
-        """Return the name of the id field of a paper."""
+        """Return the id field of the paper in the row with this id."""
         part = self._index.part_of(row_id)
         return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
 
@@ -136,12 +142,16 @@ class Rows:
                 rows = self._read_group(part, group, columns, [at for _, at in places])
                 for (row_id, _), row in zip(places, rows, strict=True):
                     found[row_id] = {**row, "id": row[part.id_column]}
-            except (pa.ArrowException, OSError, ValueError) as exc:  # also text that is not UTF-8
+            except (
+                pa.ArrowException,
+                OSError,
+                ValueError,
+            ) as exc:  # ValueError for text that is not UTF-8
                 raise _unreadable(part, exc) from exc
         return found
 
     def _place(self, part: Part, position: int) -> tuple[int, int]:
-        """Return the row group of a position in a part, and the position in this group."""
+        """Return the row group that contains a row of a part, and the position in the group."""
         footer = self._open(part).metadata
         for group in range(footer.num_row_groups):
             rows = footer.row_group(group).num_rows
@@ -214,5 +224,5 @@ def _unreadable(part: Part, exc: Exception) -> InputError:
     return InputError(
         f"cannot be read ({first})",
         where=part.file.name,
-        hint="Is the part whole? Write it again, or remove it; then run `/corpus index FOLDER`.",
+        hint="Is the part complete? Write it again, or remove it; then run `/corpus index FOLDER`.",
     )

@@ -1,4 +1,4 @@
-"""Read the corpus in a folder of parts: an `Engine` over index, DuckDB and parts."""
+"""The engine of a corpus in a folder of parts, which uses the index, DuckDB and the parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import duckdb
 
 NAMED = 3
-"""Maximum number of parts that a message names."""
+"""Maximum number of parts that a message lists."""
 _FTS_MOVES = """
     moves_fts WHERE (SELECT past FROM live WHERE first <= moves_fts.rowid / {moves}
             ORDER BY first DESC LIMIT 1) > moves_fts.rowid / {moves}
@@ -53,7 +53,7 @@ _FTS_PAPER = """
 
 @contextlib.contextmanager
 def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
-    """Open a folder of parts that has an index.
+    """Open a folder of parts that has an index, and close it after the block.
 
     Raises:
         InputError: the folder has no parts or no index, or a part cannot be read.
@@ -64,7 +64,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
 
 @dataclass(slots=True)
 class Parts(Engine):
-    """The corpus of an open index. The first method that needs DuckDB starts it."""
+    """The engine of a folder of parts. DuckDB is started when a method needs it."""
 
     framework: Framework
     index: Index
@@ -74,7 +74,7 @@ class Parts(Engine):
 
     @property
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """The connection to DuckDB, with the views of `prepare`."""
+        """The connection to DuckDB, with the views of `duckdb_views.prepare`."""
         if self.started is None:
             self.started = self.stack.enter_context(connected(self.index.folder))
             prepare(self.started, self.index)
@@ -97,12 +97,12 @@ class Parts(Engine):
         return _FTS_PAPER.format(moves=len(self.framework.names))
 
     def left_out(self) -> Iterator[str]:
-        """Yield sentences about the parts that are not read, with reasons."""
+        """Yield a sentence for each reason why parts are not read."""
         index, folder = self.index, self.index.folder
         if index.new:
             yield (
-                f"{_parts(index.new)} not in the index, and left out: `/corpus index {folder}` "
-                "adds what is new or was written again"
+                f"{_parts(index.new)} not in the index and left out: "
+                f"`/corpus index {folder}` adds new and changed parts"
             )
         for name, reason in itertools.islice(index.refused.items(), NAMED):
             yield f"{name} is left out: it {reason}"
@@ -186,7 +186,8 @@ class Parts(Engine):
         return InputError(
             "a folder of parts has no vectors to search by meaning",
             where=str(folder),
-            hint=f"`/corpus add {folder} --db corpus.db` copies it to a database, which has.",
+            hint=f"`/corpus add {folder} --db corpus.db` copies the parts to a database, "
+            "which has vectors.",
         )
 
     def texts(self, wanted: str) -> Iterator[QuotableText]:
@@ -243,7 +244,7 @@ class Parts(Engine):
         return self.rows.paper(row_id, row), anchors
 
     def _papers(self, condition: str, value: object) -> list[StoredPaper]:
-        """Return the papers of the rows whose facts meet a condition."""
+        """Return the papers that meet an SQL condition on the view `facts`."""
         rows = self.duckdb.execute(
             "SELECT paper, list(id ORDER BY current DESC, id DESC), any_value(id) FILTER"
             f" (annotated AND current) FROM facts WHERE {condition} GROUP BY paper ORDER BY paper",
@@ -260,10 +261,13 @@ class Parts(Engine):
         return StoredPaper(number, paper, items, failure, identifiers_of(paper, source))
 
     def _candidates(self, wanted: str) -> list[tuple[Any, ...]]:
-        """Return the rows that may contain a text: id, number of the paper, and True if current.
+        """Return the rows that may contain the wording `wanted`.
 
-        The rows include all rows with `wanted`, and some other rows. Folding changes ASCII text
-        only in case and white space, so that a row must contain the longest word of `wanted`.
+        DuckDB compares only the longest word of `wanted`, in lower case; texts that are not ASCII
+        are always returned. The caller compares the whole wording.
+
+        Returns:
+            The id of the row, the number of its paper, and True if it is the current annotation.
         """
         longest = max(wanted.split(), key=len)
         texts = map(sql_name, ("abstract", *self.framework.names))
@@ -288,7 +292,7 @@ class Parts(Engine):
 
 
 def _snippets() -> sqlite3.Connection:
-    """Return a full-text database for one text at a time, since the index contains no texts."""
+    """Return a full-text database that makes snippets; the index has no copies of the texts."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE VIRTUAL TABLE moves_fts USING fts5 (text, facets, tokenize='{TOKENIZER}')")
     return db
@@ -305,6 +309,6 @@ def _snippet(db: sqlite3.Connection, text: str, words: str) -> str:
 
 
 def _parts(names: Sequence[str]) -> str:
-    """Return the subject of a sentence: "1 part (a.parquet) is", "4 parts (a.parquet, ...) are"."""
+    """Return "1 part (a.parquet) is" or "4 parts (a.parquet, ...) are", to begin a sentence."""
     listed = ", ".join((*names[:NAMED], *["..."] * (len(names) > NAMED)))
     return f"{counted(len(names), 'part')} ({listed}) {'is' if len(names) == 1 else 'are'}"

@@ -184,7 +184,7 @@ def test_one_bad_file_is_the_error(workspace: Workspace) -> None:
         ("papers --sections summary", "--sections: 'summary' is not one of limitation, conclusion"),
         (
             "papers.csv --sections limitation",
-            "reads sections of PDF files, and this is another table",
+            "--sections requires PDF files",
         ),
         ("agents for libraries --sections limitation", "does not apply to a topic"),
     ],

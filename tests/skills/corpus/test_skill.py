@@ -367,7 +367,7 @@ def test_files_are_added(app: App, tmp_path: Path) -> None:
         "Skipped without an abstract: 1 row.",
     ]
     assert outcome.result.data["papers"] == 1
-    assert "no annotations were read: there is no column evidence, method" in notices(app)
+    assert "no annotations were imported, since there is no column evidence, method" in notices(app)
     assert app.dispatch("/corpus stats --db other.db").result.data["papers"] == 1
 
 

@@ -500,7 +500,7 @@ def test_two_versions_in_one_table_are_one_paper(write: Write) -> None:
         "t.csv, line 3",
         "has the id 2401.00001 of line 2, but another abstract",
     )
-    assert "Versions of a paper at arXiv count as one" in str(error.hint)
+    assert "Versions of an arXiv paper count as one" in str(error.hint)
 
 
 def test_limit_counts_rows_and_stops_reading(write: Write) -> None:

@@ -44,7 +44,7 @@ def data(app: App, line: str) -> Any:
 
 def test_what_was_merged_and_linked_is_reported(app: App) -> None:
     added = app.dispatch("/corpus add table.csv").result
-    assert "The same as other papers (/corpus duplicates): 2 papers." in added.text
+    assert "Merged with other papers (/corpus duplicates): 2 papers." in added.text
     shown = app.dispatch("/corpus duplicates").result
     assert shown.text.startswith("4 pairs: 2 linked, 2 merged")
     found = data(app, "/corpus duplicates")["pairs"]
@@ -100,7 +100,7 @@ def test_without_duplicates(app: App) -> None:
     assert text.startswith("1 pair: 1 split")
     app.dispatch("/corpus add table.csv --db other.db")
     text = app.dispatch("/corpus duplicates --db other.db").result.text
-    assert text == "No paper came from several sources."
+    assert text == "No paper was merged, linked or split."
 
 
 def test_a_paper_of_several_sources_is_listed_once(app: App) -> None:

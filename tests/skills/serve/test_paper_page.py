@@ -125,4 +125,4 @@ def test_many_missing_vectors_are_added_by_and_by(
     for path in ("/papers/12/similar", "/papers?q=boats&by=meaning"):
         answer = client.get(path)
         assert answer.status_code == 400
-        assert "each time, more are added" in answer.text
+        assert "each time, more vectors are computed" in answer.text

@@ -139,8 +139,8 @@ def test_words_are_found_in_moves_too(client: httpx.Client) -> None:
         ("where=colour%3Dred", "there is no move or field"),
         ("q=...", "no word to search for"),
         ("sort=size", "cannot be sorted by"),
-        ("after=nonsense", "the address of this page is not valid"),
-        ("before=[]", "the address of this page is not valid"),
+        ("after=nonsense", "the address of this page is invalid"),
+        ("before=[]", "the address of this page is invalid"),
     ],
 )
 def test_what_is_not_valid_is_refused_beside_the_form(

@@ -236,8 +236,11 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("/corpus export a.vault --split dev", "--split goes with a dataset"),
-        ("/annotate x.csv --no-abstracts save to a.csv", "--no-abstracts goes with a dataset"),
+        ("/corpus export a.vault --split dev", "--split applies only to a dataset"),
+        (
+            "/annotate x.csv --no-abstracts save to a.csv",
+            "--no-abstracts applies only to a dataset",
+        ),
         ("/corpus export a.dataset --split ../x", "--split"),
         ("/corpus stats --no-abstracts", "--no-abstracts"),
     ],

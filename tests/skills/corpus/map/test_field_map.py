@@ -143,11 +143,11 @@ def test_the_number_of_clusters_can_be_given() -> None:
         ),
         (
             [mapped(i, "proof", "bees", method=f"{'abcdefghijklmno'[i] * 9}.") for i in range(12)],
-            "the texts of the method have too little in common",
+            "the texts of the method have too few common terms",
         ),
         (
             [mapped(i, "proof", "bees", method="The very same text.") for i in range(12)],
-            "the texts of the method have too little in common",
+            "the texts of the method have too few common terms",
         ),
     ],
 )

@@ -90,7 +90,7 @@ def test_parts_newer_than_the_index_are_left_out_and_reported(app: App) -> None:
     write_part(PARTS / "b.parquet", [annotated(paper(6), claim="Something else entirely.")])
     write_part(PARTS / "c.parquet", [annotated(paper(5))])
     assert ids(app) == ["1", "2"]
-    assert "2 parts (b.parquet, c.parquet) are not in the index, and left out" in notices(app)
+    assert "2 parts (b.parquet, c.parquet) are not in the index and left out" in notices(app)
     assert {hit["arxiv_id"][-1] for hit in _hits(app, "something")} == {"1", "2"}
     app.dispatch("/corpus index parts")
     assert ids(app) == ["1", "2", "6", "5"]
@@ -126,7 +126,7 @@ def test_part_that_is_not_whole_is_named_and_the_others_are_read(app: App) -> No
     assert outcome.result.code == 1
     assert outcome.result.data["added"] == 2
     assert set(outcome.result.data["refused"]) == {"cut.parquet", "damaged.parquet"}
-    assert "cut.parquet is left out: it is not a whole Parquet file" in notices(app)
+    assert "cut.parquet is left out: it is not a complete Parquet file" in notices(app)
     assert ids(app) == ["1", "2", "3", "4"]
     assert notices(app).count("cut.parquet is left out") == 2
 
@@ -245,7 +245,7 @@ def test_interrupted_index_goes_on(app: App, monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(Interrupted):
         build(PARTS, nanda(), lambda status: None, check)
-    assert_refuses(app, "/corpus stats --db parts", "no part that is in the index", code=2)
+    assert_refuses(app, "/corpus stats --db parts", "no readable part that is in the index", code=2)
     read = parts_read(monkeypatch)
     app.dispatch("/corpus index parts")
     assert read == ["b.parquet"]

@@ -219,7 +219,7 @@ def test_empty_library_names_the_groups(tmp_path: Path) -> None:
 def test_options_are_for_zotero_alone(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,abstract\n1,Text.\n")
     for selected in (Columns(collection="X"), Columns(tags=("x",))):
-        with pytest.raises(InputError, match="select papers of a Zotero library"):
+        with pytest.raises(InputError, match="require a Zotero library"):
             open_table(tmp_path / "t.csv", selected)
 
 

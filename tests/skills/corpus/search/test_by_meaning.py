@@ -177,16 +177,16 @@ def test_search_is_by_words_and_meaning_by_default(app: App) -> None:
     assert methods(app, "/corpus search 'a yeast in bread' --like")["1"] == "meaning"
     assert "by words alone" not in notices(app)
     assert_refuses(app, "/corpus search 'sourdough baking' --words", "no move contains", code=1)
-    assert_refuses(app, "/corpus search xyzzy --like", "no move is near to xyzzy", code=1)
+    assert_refuses(app, "/corpus search xyzzy --like", "no move is similar to xyzzy", code=1)
     assert_refuses(app, "/corpus search yeast --like --words", "exclude each other")
 
 
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("search xyzzy", "contains xyzzy. No move is near to it"),
+        ("search xyzzy", "contains xyzzy. No move is similar in meaning"),
         ("search '\"bread rises slowly\"'", "without the quotes, moves with some"),
-        ("search xyzzy --like", "Without --like, moves with some"),
+        ("search xyzzy --like", "Without --like, a search also finds"),
         ("search xyzzy --words", "All words must be in one move (endings do not matter)."),
     ],
 )

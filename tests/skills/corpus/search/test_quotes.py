@@ -72,7 +72,7 @@ def test_every_occurrence_is_a_passage_in_the_order_of_papers(app: App) -> None:
         *((1, "abstract"), (1, "abstract"), (1, "method"), (2, "abstract"), (2, "claim")),
     ]
     app.dispatch("/corpus quote plan --limit 2")
-    assert "the first 2 passages of more (--limit N)" in app.screen.err.getvalue()  # type: ignore[attr-defined]
+    assert "the first 2 passages; --limit N shows more" in app.screen.err.getvalue()  # type: ignore[attr-defined]
     assert len(found(app, "plan --limit 2")) == 2
     assert len(found(app, "plan --limit 5")) == 5
 
