@@ -142,11 +142,8 @@ class Rows:
                 rows = self._read_group(part, group, columns, [at for _, at in places])
                 for (row_id, _), row in zip(places, rows, strict=True):
                     found[row_id] = {**row, "id": row[part.id_column]}
-            except (
-                pa.ArrowException,
-                OSError,
-                ValueError,
-            ) as exc:  # ValueError for text that is not UTF-8
+            # ValueError is raised for text that is not UTF-8.
+            except (pa.ArrowException, OSError, ValueError) as exc:
                 raise _unreadable(part, exc) from exc
         return found
 
