@@ -1,1 +1,1 @@
-"""The shared parts of reports: results, statistics, page layout and charts."""
+"""The shared parts of reports: result models, statistics, page templates and charts."""

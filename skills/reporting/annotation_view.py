@@ -1,4 +1,4 @@
-"""Render an annotation for a terminal: its moves, with the doubts about each move."""
+"""Render an annotation for a terminal, with the doubts about each move."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from skills.nanda.marked_sentences import marked
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
-"""Matches a word or sign with the blanks after it, so that common blanks do not count as equal."""
+"""Matches a word or sign with the blanks after it, which `word_diff` does not compare."""
 MOST = 4_000
-"""Maximum number of words of texts that are compared; the time grows with their product."""
+"""Maximum number of words of a text for `word_diff`, which takes quadratic time."""
 ALIKE = 0.35
-"""Share of common words below which a whole text counts as replaced."""
+"""Minimum similarity of two texts; less similar texts are shown as replaced as a whole."""
 
 
 def annotation(
@@ -38,15 +38,15 @@ def annotation(
     made: bool = True,
     place: bool = True,
 ) -> RenderableType:
-    """Return the moves of a record, then model and time in a dim line.
+    """Return the moves of an annotation, and below them a dim line with its model and date.
 
     Args:
-        framework: the source of the labels; a move of another framework is shown by its name.
-        abstract: the abstract if it is shown as `numbered_sentences`; the numbers of the sentences
-            that a move comes from then follow its text.
-        made: True to show model and time.
-        place: True to show the place that serves the model as well; False if a line on stderr shows
-            it.
+        record: the stored annotation.
+        framework: the framework with the labels of the moves.
+        abstract: the abstract, if it is shown with sentence numbers. Each move is then followed by
+            the numbers of the sentences that state it.
+        made: True to show the line with model and date.
+        place: True to show also the backend and the address of the model.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -66,7 +66,7 @@ def annotation(
 
 
 def numbered_sentences(abstract: str, anchors: Mapping[str, Anchor]) -> RenderableType:
-    """Return an abstract with the number of each sentence before it, and passages underlined."""
+    """Return an abstract with sentence numbers, and with the passages of moves underlined."""
     parts: list[str | tuple[str, str]] = []
     for number, sentence in enumerate(marked(abstract, anchors), start=1):
         parts += [(f"[{number}]", ANCHOR), " "]
@@ -82,7 +82,7 @@ def heading(title: str, *details: str) -> RenderableType:
 
 
 def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
-    """Return a table with a column of labels in bold and a column of contents."""
+    """Return a table with a bold column of labels and a column of contents."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True, style="bold")
     drawn.add_column(max_width=TEXT_WIDTH)
@@ -92,18 +92,18 @@ def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
 
 
 def narrow(content: RenderableType) -> RenderableType:
-    """Return the content with lines of at most `TEXT_WIDTH` columns."""
+    """Limit a renderable to a width of `TEXT_WIDTH` columns."""
     return Constrain(content, TEXT_WIDTH)
 
 
 def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
-    """Return the contents one below the other, with `empty` lines between them."""
+    """Stack renderables vertically, with `empty` lines between them."""
     between = [Text("")] * empty
     return Group(*[part for content in contents for part in (*between, content)][empty:])
 
 
 def _made(provenance: Mapping[str, Any], *, place: bool) -> str:
-    """Return the model, the date and the duration of an annotation, as a line."""
+    """Return the model, the date and the duration of an annotation as one line."""
     seconds, requested = provenance.get("seconds"), provenance.get("requested")
     model = label(provenance) if place else provenance["resolved"]
     parts = [model, provenance.get("created", "")[:10]]
@@ -118,12 +118,15 @@ class Piece(NamedTuple):
 
 
 def word_diff(old: str, new: str) -> Iterator[Piece]:
-    """Yield the common and different words of two texts; `removed` words precede `added` words."""
+    """Yield the equal, removed and added words of two texts, in order.
+
+    Of a replacement, the removed words precede the added words.
+    """
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if max(len(before), len(after)) > MOST:
         before, after = [old], [new]
     old_words, new_words = ([one.rstrip() for one in words] for words in (before, after))
-    # The junk heuristic is off, since it would never treat frequent words as equal.
+    # autojunk would ignore frequent words, so that they would never be equal.
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if 0 < matcher.ratio() < ALIKE:
         matcher.set_seqs(["old"], ["new"])

@@ -1,4 +1,4 @@
-"""Models that the results of several skills share (`Skill.output`)."""
+"""Models of results that several skills share (see `Skill.output`)."""
 
 from __future__ import annotations
 
@@ -12,35 +12,41 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_fie
 from pydantic.dataclasses import dataclass
 
 MORE = "--details shows all figures"
-"""The last line of a report that begins with its verdict and leaves out details."""
+"""The last line of a report that shows only its verdict."""
 FEWEST = 5
-"""Minimum number of papers for which an interval or a distribution is shown: a Wilson interval for
-four papers is at least 49 percentage points wide.
+"""Minimum number of papers for which an interval or a distribution is shown.
+
+A Wilson interval for four papers is at least 49 percentage points wide.
 """
 TAIL = 0.025
-"""The share of resamples beyond either end of a 95% interval."""
+"""The probability on each side of a 95% interval."""
 Z = NormalDist().inv_cdf(1 - TAIL)
 
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4), when_used="unless-none")]
-"""A figure that is rounded to four decimals in JSON."""
+"""A number that JSON output rounds to four decimals."""
 
 
 class Output(BaseModel):
-    """A result; in JSON it may have more fields than the model defines."""
+    """The base class of results; the JSON may contain more fields than the model defines."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class RefusedRow(Output):
-    """A row of the input that cannot be used."""
+    """A row of a table that cannot be used."""
 
-    where: str = Field(description="the file and the line")
+    where: str = Field(description="the file, and the line or row in it")
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share of a sample, with the 95% interval of the share of the population."""
+    """The number of cases with a property, with a 95% interval for the share in the population.
+
+    Attributes:
+        count: number of cases with the property.
+        of: number of all cases.
+    """
 
     count: int
     of: int
@@ -62,15 +68,15 @@ class Share:
 
     @property
     def value(self) -> float | None:
-        """The proportion, 0 to 1, or None if `of` is 0."""
+        """The share, 0 to 1, or None if `of` is 0."""
         return self.count / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% Wilson score interval: low and high, 0 to 1.
+        """The low and high end of the 95% Wilson score interval, 0 to 1.
 
-        Unlike the normal approximation, it stays within 0 and 1, and is usable near 0 and 1 and for
-        few papers. It treats the papers as a random sample.
+        Unlike the normal approximation, the interval stays within 0 and 1 and is usable for few
+        cases and extreme shares. The cases are treated as a random sample.
         """
         if not self.of:
             return 0.0, 1.0
@@ -86,19 +92,20 @@ class Share:
         return f"{self.count:,} of {self.of:,} ({self.value:.0%})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: count, of, share, low, high."""
+        """Return the share as JSON, with the keys count, of, share, low and high."""
         figures = {"share": self.value, "low": self.interval[0], "high": self.interval[1]}
         rounded = {name: value and round(value, 4) for name, value in figures.items()}
         return {"count": self.count, "of": self.of, **rounded}
 
 
 class Interval(Output):
-    """A figure with its 95% interval.
+    """A number with its 95% interval.
 
     Attributes:
-        value: the figure, or None if it is undefined.
-        low, high: the ends of the interval, or None without an interval.
-        why: the reason for a missing value or interval.
+        value: the number, or None if it is undefined.
+        low: the low end of the interval, or None without an interval.
+        high: the high end of the interval, or None without an interval.
+        why: the reason why the value or the interval is missing, or "".
     """
 
     value: Rounded | None = None
@@ -115,7 +122,7 @@ class Interval(Output):
 
 
 def figures(found: Any) -> Any:
-    """Return the JSON form of dataclasses, with rounded figures, and shares by `Share.as_dict`."""
+    """Convert dataclasses to JSON values, with numbers rounded to four decimals."""
     if isinstance(found, Share):
         return found.as_dict()
     if is_dataclass(found):

@@ -1,8 +1,8 @@
-"""Write the pages of reports, single HTML files that load no other file.
+"""Write reports as single HTML files that load no other file.
 
-A page is a Jinja2 template that extends `templates/base.html`. Text is escaped, and stripped of
-characters that could reorder or hide parts of the page. The Content-Security-Policy allows only the
-script and the style of the page, by their hashes.
+A page is a Jinja2 template that extends `templates/base.html`. Texts are escaped, and characters
+that could reorder or hide parts of the page are removed. The Content-Security-Policy allows only
+the script and the style of the page, by their hashes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = TEMPLATES / "style.css"
 ANNOTATIONS = TEMPLATES / "annotations.js"
-"""The script that marks the anchors of moves and pages through lists of annotations."""
+"""The script that highlights the passages of moves, and numbers papers."""
 
 
 def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) -> None:
-    """Render a page into a binary file as UTF-8, piece by piece; equal input gives equal bytes.
+    """Write a page to a binary file in UTF-8; equal input gives equal bytes.
 
     Args:
-        template: the template of the page.
-        scripts: JavaScript files, joined into one script.
-        context: the variables of the template; iterables are consumed while the page is rendered.
+        template: the path of the template.
+        scripts: JavaScript files, which are combined to one script.
+        context: the variables of the template. Iterators are consumed while the page is written, so
+            that not all papers are in memory.
     """
     style, script = STYLE.read_text("utf-8"), ""
     if scripts:
@@ -43,11 +44,11 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
     )
     page = environment(template.parent).get_template(template.name)
     rendered = page.stream(policy=policy, style=style, script=script, **context)
-    rendered.dump(file, "utf-8", "backslashreplace")  # half a surrogate pair is kept as an escape
+    rendered.dump(file, "utf-8", "backslashreplace")  # an unpaired surrogate becomes an escape
 
 
 def environment(folder: Path = TEMPLATES) -> Environment:
-    """Return the Jinja2 environment of the pages, which also finds the templates of `folder`."""
+    """Return the Jinja2 environment with the shared templates and the templates in `folder`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -64,9 +65,10 @@ def environment(folder: Path = TEMPLATES) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return the text that a template prints for a value: markup, grouped integers, safe text.
+    """Convert a value to the text that a template prints.
 
-    Blanks at both ends of a text are kept, since an element may adjoin it.
+    Integers get thousands separators, and None becomes "". Markup is not changed. Texts are
+    flattened, but keep a blank at the beginning or end.
     """
     if value is None or isinstance(value, Markup):
         return "" if value is None else value
@@ -79,12 +81,12 @@ def _coordinate(value: float) -> str:
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """Return a share in percent, or a dash for None."""
+    """Return a share as a percentage, or a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}%}"
 
 
 def _prose(text: str) -> Markup:
-    """Return `text` with the words between grave accents marked as code."""
+    """Return a text as HTML, in which `grave accents` mark code."""
     pieces = [escape(piece) for piece in flatten(text).split("`")]
     if len(pieces) % 2 == 0:
         return Markup("`").join(pieces)

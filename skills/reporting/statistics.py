@@ -1,7 +1,8 @@
-"""Compute statistics over papers or annotations with intervals: bootstrap, kappa, alpha.
+"""Compute statistics over papers or annotations, with bootstrap intervals; kappa and alpha.
 
-A statistic is a function of sums over units, so that all resamples are computed by one matrix
-product. Statistics of the same resamples are paired: their difference is computed in each resample.
+A statistic is a function of sums over units, which are papers or annotations, so that the sums of
+all resamples are one matrix product. The difference of two statistics is paired: it is computed in
+each resample.
 """
 
 from __future__ import annotations
@@ -24,26 +25,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Table = Sequence[Sequence[float | None]]
-"""A row of votes for each annotation; None is an invalid vote, which counts as missing."""
+"""One row of votes or scores for each annotation; None is an invalid vote, which is ignored."""
 
 EQUAL = 1e-9
-"""Difference below which two values are equal except for rounding errors."""
+"""Maximum difference of two numbers that are equal except for rounding errors."""
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
-"""Minimum number of papers for an interval: resamples of fewer papers hardly differ."""
+"""Minimum number of papers for an interval, since resamples of fewer papers hardly differ."""
 PANEL_RESAMPLES = 2_000
 LEAST_UNITS = 10
-"""Minimum number of annotations for an interval of agreement."""
+"""Minimum number of annotations or papers for an interval of an agreement."""
 UNANIMOUS = "n/a, unanimous"
 RELIABLE, TENTATIVE = 0.8, 0.667
 
 
 def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """Return the number of occurrences of each unit in each resample, `resamples` by `units`.
+    """Draw bootstrap resamples, and return how often each unit occurs in each resample.
 
-    A statistic that is a function of sums over the units is resampled by one matrix product with
-    these weights. `scipy.stats.bootstrap` would instead gather every unit of every sample for each
-    statistic, which takes a hundred times as long.
+    The product of this matrix with the summands of a statistic is the statistic's sums in all
+    resamples. This is a hundred times as fast as `scipy.stats.bootstrap`, which copies the units of
+    each resample.
+
+    Returns:
+        An array of shape (resamples, units).
     """
     import numpy as np
 
@@ -53,11 +57,13 @@ def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint1
 
 
 def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]:
-    """Return the 95% percentile interval of resampled values: low, high and "".
+    """Return the 95% percentile interval of the values in the resamples.
 
-    A resample in which the statistic is undefined (nan) could have any value, so all of these
-    resamples are counted below the low end and above the high end. Without an interval, low and
-    high are None, followed by the reason.
+    A resample without a defined value (nan) is counted both below the low end and above the high
+    end, since its value could be anywhere.
+
+    Returns:
+        The low end, the high end and ""; or None, None and the reason why there is no interval.
     """
     import numpy as np
 
@@ -73,7 +79,7 @@ def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]
 
 
 def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
-    """Return over / under, or `empty` where `under` is 0."""
+    """Return over / under elementwise, with `empty` where `under` is 0."""
     import numpy as np
 
     out = np.full(np.shape(over), empty)
@@ -83,13 +89,14 @@ def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A statistic over papers, which can be resampled.
+    """A statistic over papers, in a form that can be resampled.
 
     Attributes:
-        sums: n by k, the summands of each paper for k sums.
-        value: computes the figure of each row of k sums; nan where it is undefined.
-        counted: n flags, True for the papers that the figure is about.
-        is_share: True if the figure is the share of papers with a property.
+        sums: the summands of each paper; shape (papers, sums).
+        value: computes the value from sums, for each row of an array of shape (rows, sums); nan
+            where it is undefined.
+        counted: for each paper, True if the statistic depends on it.
+        is_share: True if the value is the share of papers with a property.
     """
 
     sums: Floats
@@ -100,11 +107,12 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The value of a statistic, and its value in every resample.
+    """The value of a statistic over all papers, and its value in each resample.
 
     Attributes:
-        counted: n flags, True for the papers that the statistic is about.
-        share: the counts of a share of papers, or None.
+        drawn: the value in each resample.
+        counted: for each paper, True if the statistic depends on it.
+        share: the count and the total, if the statistic is a share of papers; or else None.
     """
 
     value: float
@@ -114,30 +122,35 @@ class Sampled:
 
 
 class Figure(Interval):
-    """A value computed over papers, with its confidence interval.
+    """A value computed over papers, with its 95% interval.
 
     Attributes:
-        papers: the number of papers from which the value is computed.
+        papers: number of papers on which the value depends.
     """
 
     papers: int
 
 
 class Resamples:
-    """`count` bootstrap samples of `papers` papers, which depend only on the seed."""
+    """Bootstrap resamples of papers, which depend only on the seed.
+
+    Args:
+        papers: number of papers.
+        count: number of resamples.
+    """
 
     def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
         self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """Compute a statistic over all papers and over each resample."""
+        """Compute a statistic over all papers and in each resample."""
         return self.of_all({"": statistic})[""]
 
     def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
-        """Compute statistics over all papers and over each resample."""
+        """Compute several statistics over all papers and in each resample, by key."""
         import numpy as np
 
-        # A single product is computed, since numpy would convert the weights for each product.
+        # One product for all statistics: numpy converts the weights to floats for each product.
         sums = np.hstack([one.sums for one in statistics.values()])
         drawn = np.asarray(self._weights @ sums, np.float64)
         found, start = {}, 0
@@ -152,16 +165,19 @@ class Resamples:
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
-    """Return a figure with a 95% interval: a Wilson interval for a share, otherwise a bootstrap.
+    """Return a value with its 95% interval.
+
+    The interval is a Wilson interval for a share, and a bootstrap interval for other statistics.
 
     Args:
-        fewest: the number of papers that the interval is based on; by default, the counted papers.
+        fewest: the number of papers that is compared with `LEAST_PAPERS`; None for the number of
+            counted papers.
     """
     papers = int(sampled.counted.sum())
     low, high, why = None, None, ""
     if math.isnan(sampled.value):
         return _figure(None, None, None, papers, "undefined" if papers else "no papers")
-    if sampled.share is not None:  # because all resamples of a share of 0 or 1 are equal
+    if sampled.share is not None:  # a bootstrap of a share of 0 or 1 has no width
         low, high = sampled.share.interval
     elif (papers if fewest is None else fewest) < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
@@ -171,9 +187,9 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
 
 
 def difference(first: Sampled, other: Sampled) -> Figure:
-    """Return first - other, paired by paper, over the papers that either figure is about.
+    """Return the paired difference first - other.
 
-    The difference has an interval only if each figure has enough papers for an interval.
+    There is an interval only if both statistics depend on enough papers for an interval.
     """
     drawn, either = first.drawn - other.drawn, first.counted | other.counted
     fewest = min(int(first.counted.sum()), int(other.counted.sum()))
@@ -181,11 +197,11 @@ def difference(first: Sampled, other: Sampled) -> Figure:
 
 
 def unpaired_difference(first: Figure, other: Figure) -> Figure:
-    """Return first - other from two figures with intervals, without values of papers.
+    """Return the difference first - other of two values of which only the intervals are known.
 
     The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
-    limits about effect measures"). For figures of the same papers, where a paper may be easy for
-    both, it is wider than the paired interval.
+    limits about effect measures"). If both values are over the same papers, it is wider than the
+    paired interval.
     """
     papers = max(first.papers, other.papers)
     if first.value is None or other.value is None:
@@ -202,7 +218,7 @@ def unpaired_difference(first: Figure, other: Figure) -> Figure:
 def _figure(
     value: float | None, low: float | None, high: float | None, papers: int, why: str
 ) -> Figure:
-    """Return a figure, rounded so that rounding errors do not count as differences."""
+    """Return a `Figure` with rounded numbers, so that rounding errors are not differences."""
     value, low, high = map(rounded, (value, low, high))
     return Figure(value=value, low=low, high=high, papers=papers, why=why)
 
@@ -211,8 +227,10 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
     """Return the statistic sum(over) / sum(under).
 
     Args:
-        over, under: n values, or n by m values, for which the statistic is the mean of the m
-            ratios. For n flags it is the share of the papers in `under` that are also in `over`.
+        over: one value for each paper, or an array of shape (papers, m). For two arrays of shape
+            (papers, m), the statistic is the mean of the m ratios.
+        under: values of the same shape. If both arguments are flags, the statistic is the share of
+            the papers in `under` that are also in `over`.
         empty: the ratio if the sum of `under` is 0.
     """
     import numpy as np
@@ -230,10 +248,14 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
 
 
 def kappa(first: Flags, second: Flags) -> Statistic:
-    """Return Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
+    """Return Cohen's kappa of two judges as a statistic: (p_o - p_e) / (1 - p_e).
 
-    Both may be n by m values, which are then pooled. Kappa is undefined if both judgements always
-    are the same answer.
+    Kappa (Cohen 1960) is undefined if both judges give one and the same answer to all cases.
+
+    Args:
+        first: the answers of the first judge, one for each paper, or of shape (papers, m). Several
+            answers for a paper are pooled.
+        second: the answers of the second judge, in the same shape.
     """
     import numpy as np
 
@@ -244,16 +266,17 @@ def kappa(first: Flags, second: Flags) -> Statistic:
 
 
 def kappa_of(first: Flags, second: Flags) -> float:
-    """Return Cohen's kappa of two judgements, or nan if both always are the same answer."""
+    """Return Cohen's kappa of two judges, or nan if it is undefined."""
     statistic = kappa(first, second)
     return float(statistic.value(statistic.sums.sum(axis=0, keepdims=True))[0])
 
 
 def _kappas(counts: Floats) -> Floats:
-    """Return Cohen's kappa of each row, or nan where both always are the same answer.
+    """Return Cohen's kappa for each row of counts, or nan where it is undefined.
 
     Args:
-        counts: n by 4 numbers of cases: both judge yes, only the first, only the second, neither.
+        counts: the numbers of cases in which both judges answer yes, only the first, only the
+            second, and neither; shape (rows, 4).
     """
     import numpy as np
 
@@ -268,21 +291,20 @@ def _kappas(counts: Floats) -> Floats:
 
 
 class Agreement(Interval):
-    """Agreement of personas or reviewers.
+    """The agreement of personas or reviewers.
 
     Attributes:
-        units: number of annotations or papers that count, since they have at least two valid
-            judgements.
+        units: number of annotations or papers with at least two valid judgements.
     """
 
     units: int
 
 
 class Alpha(Agreement):
-    """Krippendorff's alpha: 1 is full agreement, 0 is chance, below 0 is worse than chance.
+    """Krippendorff's alpha: 1 for full agreement, 0 for chance, negative for less than chance.
 
     Attributes:
-        reading: the interpretation of the value, or the reason `why` there is no value.
+        reading: the interpretation of the value, or `why` there is no value.
     """
 
     reading: str
@@ -291,11 +313,14 @@ class Alpha(Agreement):
 def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -> Alpha:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
-    alpha = 1 - D_o / D_e. D_o is the mean distance between two values of the same annotation, D_e
-    between any two values (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The
-    distance is the squared difference, as for interval data; for votes, with 1 for a pass and 0 for
-    a fail, it equals the nominal distance. The package `krippendorff` gives the same values (see
-    the tests); but if all scores of 2,400 annotations differ, it needs terabytes.
+    alpha = 1 - D_o / D_e, where D_o is the mean distance of two values of the same annotation and
+    D_e the mean distance of any two values (Krippendorff 2011, "Computing Krippendorff's
+    Alpha-Reliability"). The distance is the squared difference, as for interval data; for votes of
+    0 and 1 it equals the nominal distance. The package `krippendorff` computes the same values (see
+    the tests), but needs terabytes if all scores of 2,400 annotations differ.
+
+    Args:
+        table: the values of the personas for each annotation.
     """
     none = "n/a, no annotation has two valid votes"
     sums = _unit_sums(_floats(table))
@@ -307,7 +332,11 @@ def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -
 def paired_kappa(
     pairs: Sequence[tuple[bool, bool]], *, resamples: int = PANEL_RESAMPLES, seed: int = SEED
 ) -> Agreement:
-    """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers."""
+    """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers.
+
+    Args:
+        pairs: the answers of both reviewers for each paper.
+    """
     import numpy as np
 
     none = "n/a, no paper has two decisions"
@@ -325,11 +354,13 @@ def _agreement(
     resamples: int,
     seed: int,
 ) -> Agreement:
-    """Return a statistic of sums over units, with a bootstrap interval over the units.
+    """Return a statistic with a bootstrap interval over its units.
 
     Args:
-        none: the reason that is returned if there are no units.
-        units: the noun for the units, in the plural.
+        sums: the summands of each unit; shape (units, sums).
+        statistic: computes the statistic from sums, for each row.
+        none: the value of `why` if there are no units.
+        units: the plural noun for the units, for messages.
     """
     count = len(sums)
     if not count:
@@ -345,21 +376,21 @@ def _agreement(
 
 
 def reading(value: float) -> str:
-    """Return the interpretation of alpha by Krippendorff (2004, Content Analysis, p. 241)."""
+    """Return the interpretation of alpha (Krippendorff 2004, Content Analysis, p. 241)."""
     if value >= RELIABLE:
         return "reliable"
     return "tentative" if value >= TENTATIVE else "unreliable"
 
 
 def effective_votes(scores: Table) -> float | None:
-    """Return the number of independent votes of k personas: k / (1 + (k - 1) r).
+    """Return the effective number of independent personas: k / (1 + (k - 1) r).
 
-    r is the mean of Pearson's correlation of the scores of each pair of personas. The formula is
-    Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two Effective Votes"
-    (arXiv 2605.29800) applies to judges.
+    k is the number of personas and r the mean of Pearson's correlation over all pairs of personas.
+    The formula is Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two
+    Effective Votes" (arXiv 2605.29800) applies to judges.
 
-    A persona whose scores are all equal is not counted in k; a pair with fewer than three common
-    annotations is left out of r. A negative r counts as 0. The result is None if no pair is left.
+    Personas with equal scores for all annotations are omitted, and pairs with fewer than three
+    common annotations. A negative r counts as 0. The result is None if no pair is left.
     """
     import numpy as np
 
@@ -379,13 +410,13 @@ def effective_votes(scores: Table) -> float | None:
 def length_correlation(
     scores: Sequence[float | None], lengths: Sequence[float]
 ) -> dict[str, float | None]:
-    """Return Spearman's correlation of the mean scores and the lengths of annotations.
+    """Return Spearman's correlation of the scores and the lengths of annotations.
 
-    Rows without a score are left out. The p-value is approximate below 500 annotations.
+    Annotations without a score are omitted. The p-value is approximate for fewer than 500.
 
     Returns:
-        value, p (two-sided) and n. Value and p are None for fewer than three rows, or if all scores
-        or all lengths are equal.
+        The keys value, p (two-sided) and n. Value and p are None for fewer than three annotations,
+        or if all scores or all lengths are equal.
     """
     pairs = [(s, n) for s, n in zip(scores, lengths, strict=True) if s is not None]
     columns = list(zip(*pairs, strict=True))
@@ -399,7 +430,7 @@ def length_correlation(
 
 
 def rounded(value: float | None) -> Any:
-    """Return a figure rounded to four decimals, as in reports."""
+    """Return a number rounded to four decimals, as in reports; None for None."""
     return None if value is None else round(value, 4)
 
 
@@ -410,17 +441,17 @@ def _floats(table: Table) -> Floats:
 
 
 def _unit_sums(values: Floats) -> Floats:
-    """Return the summands of alpha, a row for each unit with at least two values.
+    """Return the summands of alpha for each unit with at least two values.
 
-    If a unit has m values, with the sum s of squared distances from their mean, its row is: m, m s
-    / (m - 1), the sum of squares, and the sum.
+    For a unit with m values, and with s, the sum of the squared distances from their mean, they are
+    m, m s / (m - 1), the sum of the squares and the sum of the values.
     """
     import numpy as np
 
     values = values[(~np.isnan(values)).sum(axis=1) >= 2]
     if not len(values):
         return np.empty((0, 4))
-    # Centered on the mean, so that large squares do not hide small differences.
+    # Values are centred, so that large squares do not hide small differences.
     given = values[~np.isnan(values)]
     spread = values - given.mean() if _varies(given) else values * 0
     count = (~np.isnan(values)).sum(axis=1)
@@ -430,10 +461,10 @@ def _unit_sums(values: Floats) -> Floats:
 
 
 def _alphas(sums: Floats) -> Floats:
-    """Return alpha for each row of sums over units; nan where all values are equal.
+    """Return alpha for each row of sums over units, or nan where all values are equal.
 
-    For n values with the sum S of squared distances from their mean, D_e = 2 S / (n - 1) and D_o =
-    (2 / n) * the sum of m s / (m - 1).
+    For n values, and S, the sum of the squared distances from their mean, D_e = 2 S / (n - 1) and
+    D_o = (2 / n) * the sum of m s / (m - 1) over the units.
     """
     import numpy as np
 

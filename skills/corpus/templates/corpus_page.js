@@ -1,9 +1,10 @@
-/* The papers: search, facets, order, a table in pages, and one paper in detail. The papers are
-   elements of the page, which are copied to be shown; without JavaScript they open themselves. What is chosen is kept in the address. */
+/* Search, facets, sorting, a table in pages, and a detail view of one paper. Each paper is a
+   <details> element of the page, whose content the detail view copies; without JavaScript, users
+   open these elements. The state of the page is stored in the fragment of its URL. */
 
 const TABS = ["papers", "statistics", "failures"];
 const SIZE = 50; // rows of a page
-const PRINTED = 1000; // rows on paper, at most
+const PRINTED = 1000; // maximum number of rows when the page is printed
 
 const grid = byId("grid");
 const view = byId("papers-view");
@@ -11,7 +12,7 @@ const facets = [...document.querySelectorAll("fieldset")].map(({ name: key, elem
   const boxes = [...elements].filter(({ type }) => type === "checkbox");
   return { key, boxes, values: boxes.map(({ value }) => value) };
 });
-/** The columns: key and header, and the index of the move that it shows, or -1. */
+/** The columns, each with its key, its header, and the index of its move, or -1. */
 const moves = facets.map(({ key }) => key).filter((key) => key.startsWith("move."));
 const columns = [...grid.tHead.rows[0].cells].map((header) => {
   const { key } = header.dataset;
@@ -32,19 +33,19 @@ const papers = [...document.querySelectorAll("details.paper")].map((content) => 
 
 const between = (low, value, high) => Math.max(low, Math.min(value, high));
 
-/* State, and the address. All values are texts; chosen values of a facet are joined by "; ". */
+/* The state, which is stored in the URL. All values are strings; "; " joins the values of a facet. */
 
 const usual = {
   tab: "papers",
   query: "",
-  sort: "", // a column, after "-" in descending order; "": the order of the file
+  sort: "", // the key of a column, with "-" before it for descending order; "" for the order of the file
   page: "1",
   hide: "", // keys of columns that are not shown
   paper: "", // key of the open paper
   move: "", // key of the move whose source is marked
   ...Object.fromEntries(facets.map(({ key }) => [key, ""])),
 };
-const KEPT = ["tab", "page", "paper", "move", "hide"]; // changes that do not change the rows
+const KEPT = ["tab", "page", "paper", "move", "hide"]; // fields that do not affect the selected rows
 let state = usual;
 const chosen = ({ key }) => (state[key] ? state[key].split("; ") : []);
 
@@ -64,7 +65,7 @@ function readAddress() {
   state = { ...usual, ...Object.fromEntries(pairs.filter((pair) => isValid(...pair))) };
 }
 
-/** Change the state, the address and what is shown. */
+/** Change the state, and update the URL and the page. */
 function update(changes) {
   const first = Object.keys(changes).every((name) => KEPT.includes(name)) ? {} : { page: "1" };
   state = { ...state, ...first, ...changes };
@@ -73,16 +74,16 @@ function update(changes) {
   render();
 }
 
-/** Add a value to a list in the state, or take it out. */
+/** Add a value to a list in the state, or remove it. */
 function toggle(name, value) {
   const values = new Set(chosen({ key: name }));
   if (!values.delete(value)) values.add(value);
   update({ [name]: [...values].join("; ") });
 }
 
-/* Search and order */
+/* Search and sorting */
 
-/** Return lower case text without accents, in which all but letters and digits is one blank. */
+/** Return a text in lower case without accents; other characters than letters and digits become blanks. */
 function fold(text) {
   const bare = text.normalize("NFKD").replace(/\p{M}+/gu, "");
   return bare.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ");
@@ -90,12 +91,12 @@ function fold(text) {
 
 function searched(paper) {
   const parts = paper.content.querySelectorAll(".id, .title, .authors, .sentence, .text");
-  // The separator keeps a phrase from crossing texts.
+  // A phrase must not match across two texts.
   paper.searched ??= ` ${[...parts].map((part) => fold(part.textContent)).join(" \n ")} `;
   return paper.searched;
 }
 
-/** Return the texts that a query looks for: each begins a word, and a quoted one ends one too. */
+/** Return the strings to search for. Each must begin at a word; a quoted string must also end at a word. */
 function needles(query) {
   const found = [];
   for (const [, phrase, closed, word] of query.matchAll(/"([^"]*)("?)|([^\s"]+)/g)) {
@@ -107,8 +108,8 @@ function needles(query) {
   return found;
 }
 
-/** Return the papers that match. A count is the number of papers that a value of a facet would
-    leave, with the other facets as they are. */
+/** Return the matching papers, and the counts of each facet: for each value, the number of papers
+    that match the query and the other facets. */
 function select() {
   const wanted = needles(state.query);
   const choices = facets.map(chosen);
@@ -128,7 +129,7 @@ function select() {
   return { found, counts };
 }
 
-/** Sort papers by the column of the state; papers without a value come last in either order. */
+/** Sort papers by the selected column; papers without a value come last in both directions. */
 function sorted(found) {
   if (!state.sort) return found;
   const { compare } = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -142,7 +143,7 @@ function sorted(found) {
   return keyed.map(([, paper]) => paper);
 }
 
-/* The table: one row is in the order of tabs, and the arrow keys move from it. */
+/* The table: only the active row can be reached with Tab; the arrow keys move to other rows. */
 
 let rows = papers;
 let active = 0;
@@ -193,7 +194,7 @@ function rowOf(paper, number) {
   return row;
 }
 
-/** Show a paper in detail, with the source of a move marked. */
+/** Open a paper in the detail view, with the passages of a move highlighted. */
 function open(row, key) {
   const move = moves.includes(key) ? key : "";
   active = row;
@@ -253,7 +254,7 @@ function closeDetail() {
 
 /* The page */
 
-let selection = ""; // what `rows` was made of
+let selection = ""; // the state from which `rows` was computed
 
 function render() {
   document.body.dataset.tab = state.tab;
@@ -274,7 +275,7 @@ function render() {
     byId("count").textContent = `${some}${grouped(papers.length)} papers`;
     byId("show-all").hidden = !some;
   }
-  showDetail(); // it takes room from the table
+  showDetail(); // first, since it reduces the width of the table
   showTable();
 }
 

@@ -1,9 +1,9 @@
-/* What pages with annotations share. */
+/* Functions that all pages with annotations use. */
 
 const byId = (id) => document.getElementById(id);
 const grouped = (number) => number.toLocaleString("en");
 
-/** Mark the sentences and passages that the move of `button` comes from, or none. */
+/** Highlight the sentences and passages that state the move of `button`; null removes the highlights. */
 function markSource(paper, button) {
   for (const other of paper.querySelectorAll("[data-move]"))
     other.setAttribute("aria-pressed", String(other === button));

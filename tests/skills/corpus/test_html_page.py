@@ -219,7 +219,7 @@ def test_the_statistics_are_those_of_stats() -> None:
         assert "Support" not in row, "a share of words says nothing about truth"
     for caption, groups in (
         ("Papers by year", counted.years),
-        ("Papers by first category", counted.categories),
+        ("Papers by primary category", counted.categories),
     ):
         found = page.table(caption)
         assert list(found) == [group.name for group in groups]
@@ -232,7 +232,7 @@ def test_the_statistics_are_those_of_stats() -> None:
 def test_few_papers_have_no_intervals_histogram_nor_unknown_facets() -> None:
     page = written([annotated(n, published="", categories="") for n in range(1, FEWEST)])
     assert page.table("Moves")["Claim"]["Share"] == "100.0%"
-    assert not {"Papers by year", "Papers by first category"} & set(page.tables)
+    assert not {"Papers by year", "Papers by primary category"} & set(page.tables)
     assert "interval" not in page.shown
     assert "Histogram" not in page.page.decode()
     assert not {"year", "category"} & set(page.values("name"))

@@ -67,7 +67,7 @@ def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_index_counts_what_it_has(app: App) -> None:
     outcome = app.dispatch("/corpus index parts")
-    assert outcome.result.text == "The index of parts has 2 parts with 4 rows; 2 parts read now."
+    assert outcome.result.text == "The index of parts has 2 parts with 4 rows; 2 parts added."
     assert ids(app) == ["1", "2", "3", "4"]
     assert app.dispatch("/corpus index parts").result.data["added"] == 0
 

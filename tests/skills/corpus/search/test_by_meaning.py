@@ -221,7 +221,7 @@ def test_papers_near_by_a_move_or_by_all(app: App) -> None:
     assert data(app, "/corpus similar 2405.00001 --move claim")["papers"][0]["near"]["claim"] == 1
     assert data(app, "/corpus similar 2405.00001 --limit 1")["papers"][0]["arxiv_id"][-1] in "23"
     text = app.dispatch("/corpus similar 1 --move method").result.text
-    assert text.splitlines()[0].split() == ["paper", "year", "title", "near", "by", "text"]
+    assert text.splitlines()[0].split() == ["paper", "year", "title", "similar", "in", "text"]
 
 
 @pytest.mark.parametrize(
