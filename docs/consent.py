@@ -52,7 +52,8 @@ RULES = {
     ),
     "write instructions": Rule("writes a file of `.git` or an `AGENTS.md`", "each time"),
     "write controls": Rule(
-        "writes a file that controls the harness: trust, permissions, registry, skills, `mcp.json`",
+        "writes a file that controls the harness: trust, permissions, registry, skills, "
+        "`mcp.json`, `hooks.json`",
         "refused",
     ),
     "command": Rule(

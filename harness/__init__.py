@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         RegisterSkill,
         RunFinished,
         RunStarted,
+        ToolFinished,
+        ToolStarted,
         hookimpl,
     )
     from harness.api.result import Format
@@ -114,6 +116,8 @@ __all__ = [
     "Token",
     "Tool",
     "ToolCall",
+    "ToolFinished",
+    "ToolStarted",
     "UsageError",
     "__version__",
     "hookimpl",

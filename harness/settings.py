@@ -112,6 +112,16 @@ class Settings:
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
+    def hooks_file(self) -> Path:
+        """The file with the user's commands that check the calls of a model."""
+        return self.config_dir / "hooks.json"
+
+    @property
+    def project_hooks(self) -> Path:
+        """The file with the project's commands of this kind."""
+        return self.project_dir / AGENTS / "hooks.json"
+
+    @property
     def skills_lock(self) -> Path:
         """The record of installed skills, from which another machine can install them."""
         return self.config_dir / "skills.lock"
@@ -143,7 +153,8 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.sessions, *self.project_mcp_files)
+        hooks = self.project_hooks
+        return (*folders, *registries, self.sessions, *self.project_mcp_files, hooks)
 
 
 def registry_folder(registry: Path) -> Path:

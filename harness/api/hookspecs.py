@@ -6,6 +6,8 @@
     register_formats     file formats for results
     run_started          a run has started
     run_finished         a run has ended: done, failed or interrupted
+    before_tool          a model calls a tool: refuse the call, or annotate it
+    after_tool           a call of a model has a result: withhold the result, or annotate it
 
 The `register_` hooks are called once, when the plugin is loaded. An implementation may omit
 arguments, but must not add any. docs/hooks.md states what may change in which version.
@@ -17,11 +19,11 @@ the values of options may be private. A plugin that needs them can look up the r
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pluggy
 
@@ -44,7 +46,9 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-Hook = Literal["run_started", "run_finished"]
+RunHook = Literal["run_started", "run_finished"]
+ToolHook = Literal["before_tool", "after_tool"]
+Hook = Literal[RunHook, ToolHook]
 End = Literal["done", "failed", "interrupted"]
 
 
@@ -103,6 +107,53 @@ def run_finished(run: RunFinished) -> None:
     """Receive the end of a run: done, failed or interrupted. The rules of `run_started` apply."""
 
 
+@hookspec
+def before_tool(call: ToolStarted) -> str | None:
+    """Check a call of the model before the user is asked and the tool runs.
+
+    Raise `NotAllowed(reason)` to refuse the call: the model receives the reason. Return a text to
+    add it as a note to the result. Any other exception, and a hook that takes too long, refuses the
+    call with the plugin's name. The hooks of all plugins are called, then the commands of
+    hooks.json, until one of them refuses.
+    """
+
+
+@hookspec
+def after_tool(call: ToolFinished) -> str | None:
+    """Check the result of a call before the model receives it; the rules of `before_tool` apply.
+
+    A refusal withholds the result, but does not undo the call. Calls that failed have no result.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A call of a tool by the chat model.
+
+    Attributes:
+        tool: the name of the tool: of a skill, a built-in tool, or a tool of an MCP server.
+        arguments: the arguments that the model has given, without null.
+        line: the line that is shown and recorded for the call.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished(ToolStarted):
+    """A call of a tool that has a result.
+
+    Attributes:
+        result: the JSON object that the model will receive.
+        exit_code: the exit code of the call.
+    """
+
+    result: str
+    exit_code: int
+
+
 @dataclass(frozen=True, slots=True)
 class RunStarted:
     """The facts of a run that starts.
@@ -149,20 +200,21 @@ class RunFinished(RunStarted):
 
 @dataclass(slots=True)
 class Listener:
-    """A plugin with hooks for runs.
+    """A plugin with hooks for runs or calls of tools.
 
     Attributes:
-        call: calls a hook of this plugin only, within a deadline.
-        broken: True if a hook raised an exception or timed out, so that no more hooks are called.
+        call: calls a hook of this plugin only, within a deadline, and returns its results.
+        broken: True if a hook for runs raised an exception or timed out, so that the plugin
+            receives no more events of runs.
     """
 
     name: str
     origin: str
-    call: Callable[[Hook, RunStarted], None]
+    call: Callable[[Hook, RunStarted | ToolStarted], list[Any]]
     broken: bool = False
 
 
-def notify(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Screen) -> None:
+def notify(listeners: Iterable[Listener], hook: RunHook, run: RunStarted, screen: Screen) -> None:
     """Call `hook` of every listener; show failures as notices, without affecting the run.
 
     Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.chat.tool_calls import error_content
+from harness.api.hookspecs import ToolFinished, ToolHook, ToolStarted
+from harness.chat.tool_calls import arguments_of, compact, error_content
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import in_one_line
@@ -127,6 +128,7 @@ class Toolbox:
             within half of the size.
         log_failure: records a failed call that has no row in the run log; called with the run, the
             tool, the line and the error.
+        hooks: calls the hooks before or after a call, and returns their notes for the model.
     """
 
     def __init__(
@@ -134,8 +136,10 @@ class Toolbox:
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
         searchable: Callable[[], Searchable] | None = None,
         log_failure: Callable[[Run, str, str, HarnessError], None] = lambda *given: None,
+        hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]] = lambda *given: [],
     ) -> None:
         self._sources, self._searchable, self._log_failure = sources, searchable, log_failure
+        self._hooks = hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model within a size in bytes."""
@@ -180,7 +184,13 @@ class Toolbox:
             prepared = tools[tool].prepared(call)
             line = prepared.line
             screen.begin_call(tool, in_one_line(line, SHOWN))
+            started = ToolStarted(tool, arguments_of(call), line)
+            notes = self._hooks("before_tool", started, screen)
             content, code = prepared.run(screen, run)
+            finished = ToolFinished(tool, started.arguments, line, content, code)
+            notes += self._hooks("after_tool", finished, screen)
+            if notes:
+                content = compact({**json.loads(content), "notes": notes})
         except HarnessError as error:
             if not line:
                 screen.notice(f"-> {in_one_line(call.name, SHOWN)}: not run")

@@ -131,6 +131,7 @@ class Services(ABC):
         from harness.chat.tool_calls import log_failure
         from harness.chat.toolbox import Toolbox
         from harness.tools import tools_of
+        from harness.tools.tool_hooks import ToolHooks
 
         builtin = tools_of(self)
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
@@ -139,6 +140,7 @@ class Services(ABC):
             [prompts, shipped, lambda: builtin, others],
             lambda: self.mcp_servers,
             partial(log_failure, self),
+            ToolHooks(self.settings, lambda: self.catalogue.listeners, lambda: self.caller).run,
         )
 
     @cached_property

@@ -13,6 +13,7 @@ from harness.chat.conversation import as_text
 from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError
 from harness.permissions import Always
+from harness.plugins.user_choices import TrustStore
 from harness.sessions import Session
 from harness.terminal.console import render_markdown
 from harness.terminal.rendering import table
@@ -349,7 +350,10 @@ class PermissionsCommand(AppCommand):
     summary = "List or revoke what models may do in this project without asking"
     usage = "[NUMBER|all]"
     text = "optional"
-    subcommands = {"revoke": "revoke an answer, or all answers"}
+    subcommands = {
+        "revoke": "revoke an answer, or all answers",
+        "trust": "trust the project's .agents/hooks.json in its current state",
+    }
     output = {"": ProjectPermissions}
 
     def run(self, call: Call) -> Result:
@@ -358,6 +362,12 @@ class PermissionsCommand(AppCommand):
         if damage := answers.damage():
             call.screen.notice(damage)
         given = call.text.strip()
+        if call.subcommand == "trust":
+            path = call.settings.project_hooks
+            if not path.is_file():
+                raise NothingFound("this project has no hooks", where=str(path))
+            TrustStore(call.settings.trust_file).trust(path)
+            return Result(f"{path}: trusted in its current state.", {"trusted": str(path)})
         if call.subcommand != "revoke":
             if given:
                 raise UsageError(f"/permissions takes no {given[:40]!r}", hint="`/permissions`")

@@ -1,31 +1,59 @@
-"""`/skills add` and `/skills remove`: change the user's folder of skills."""
+"""`/skills add`, `check`, `update`, `sync` and `remove`: the skills in the user's folder.
+
+A skill is fetched, copied beside the installed skills, shown and compared before it is installed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.errors import OutputError, UsageError, did_you_mean
-from harness.permissions import consent, in_one_line
+from harness.errors import (
+    HarnessError,
+    InputError,
+    OutputError,
+    SkillFailed,
+    UsageError,
+    did_you_mean,
+)
+from harness.permissions import consent, in_one_line, visible
 from harness.plugins.installer import (
+    MAX_BYTES,
+    MAX_FILES,
     MOST_LISTED,
+    NOT_COPIED,
     Staged,
     chosen,
     opened,
     remove,
     skills_of,
+    split_origin,
     staged,
 )
 from harness.plugins.locations import owner, skill_files
-from harness.plugins.user_choices import Installed, InstalledSkills
+from harness.plugins.user_choices import Installed, InstalledSkills, is_unchanged
+from harness.support.bounded_files import Unsearched, read_bytes, walk
+from harness.tools.file_tools import differences
 
 if TYPE_CHECKING:
     from harness.cli.services import Services
+
+MOST_LINES = 200
+"""Maximum number of lines of the differences of a skill that are shown."""
+LONGEST_LINE = 300
+"""Maximum number of characters of such a line."""
+MAX_COMPARED = 1_000_000
+"""Maximum size in bytes of a file whose differences are shown."""
+LOCK = "skills.lock"
+CURRENT = "is current"
+CHANGED = "has been changed since its installation; --force replaces it"
 
 
 def add(app: Services, source: str, call: Call) -> Result:
@@ -45,7 +73,7 @@ def add(app: Services, source: str, call: Call) -> Result:
             call.screen.notice(remark)
         files = chosen({file.name: file for file in skills_of(fetched)}, names, every=every)
         for file in files:
-            check_free(app, file, settings.own_skills / file.name, force=call.force)
+            _check_free(app, file, settings.own_skills / file.name, force=call.force)
         settings.own_skills.mkdir(parents=True, exist_ok=True)
         copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
         # the line alone permits to copy instructions from this computer
@@ -122,7 +150,7 @@ def delete(app: Services, name: str, call: Call) -> Result:
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
 
 
-def check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
+def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
     """Check that a skill may be installed under its name.
 
     Raises:
@@ -165,3 +193,205 @@ def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
     by = [one.by for one in app.catalogue.shadowed if one.origin == str(own / name)]
     lines += [f"It is not loaded here: the skill from {one} has the same name." for one in by]
     return lines
+
+
+def check(app: Services, given: str, call: Call) -> Result:
+    """Show the differences of installed skills from their sources; install them in `update`.
+
+    Args:
+        given: the name of a skill; "" for all installed skills.
+
+    Raises:
+        UsageError: there is no installed skill of this name.
+        NotAllowed: the user refuses the update, or the session is not interactive.
+        OutputError: a skill cannot be written.
+    """
+    own, records = call.settings.own_skills, InstalledSkills(call.settings.skills_lock).read()
+    if given and given not in records:
+        known = ", ".join(records) or "none"
+        raise UsageError(f"no skill {given!r} is installed", hint=f"Installed: {known}.")
+    records = {given: records[given]} if given else records
+
+    def problem(copy: Staged) -> str:
+        record = records[copy.file.name]
+        changed = not is_unchanged(own / copy.file.name, record["sha256"])
+        if copy.sha256 == record["sha256"]:
+            return CURRENT + ", but has been changed here" * changed
+        return CHANGED if changed and call.subcommand == "update" and not call.force else ""
+
+    return _compared(app, call, records, problem, "updates", pinned=False)
+
+
+def sync(app: Services, given: str, call: Call) -> Result:
+    """Install the skills of a lock file with the recorded content.
+
+    Args:
+        given: the path of the file; "" for the file in the project, or else of the user.
+
+    Raises:
+        InputError: the file is missing or damaged.
+        NotAllowed: the user refuses, or the session is not interactive.
+        OutputError: a skill cannot be written.
+    """
+    own, project = call.settings.own_skills, call.settings.project_dir
+    path = project / (given or LOCK)
+    if not given and not path.exists():
+        path = call.settings.skills_lock
+    file = InstalledSkills(path)
+    if not path.is_file() or file.damage():
+        raise InputError(file.damage() or "there is no such file", where=str(path))
+    locked, known = file.read(), InstalledSkills(call.settings.skills_lock).read()
+    missing = {n: r for n, r in locked.items() if not is_unchanged(own / n, r["sha256"])}
+
+    def problem(copy: Staged) -> str:
+        name, record = copy.file.name, locked[copy.file.name]
+        if copy.sha256 != record["sha256"]:
+            return f"has sha256 {copy.sha256} at {copy.origin}, but {record['sha256']} in {path}"
+        try:
+            _check_free(app, copy.file, own / name, force=True)
+        except UsageError as exc:
+            return str(exc)
+        present = own / name
+        replaceable = name in known and is_unchanged(present, known[name]["sha256"])
+        return CHANGED if present.exists() and not replaceable and not call.force else ""
+
+    return _compared(app, call, missing, problem, "installs", pinned=True)
+
+
+def _compared(
+    app: Services,
+    call: Call,
+    records: Mapping[str, Installed],
+    problem: Callable[[Staged], str],
+    verb: str,
+    *,
+    pinned: bool,
+) -> Result:
+    """Install the skills of records whose fetched copies have no problem; `check` only lists them.
+
+    Returns:
+        The differences or the installed skills, and the problems, which exit with 1.
+    """
+    own, checks = call.settings.own_skills, call.subcommand == "check"
+    refused: dict[str, str] = {}
+    copies: list[Staged] = []
+    with contextlib.ExitStack() as kept:
+        root = own
+        if checks:  # the configuration may be read-only
+            root = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="nanda-skill-")))
+        root.mkdir(parents=True, exist_ok=True)
+        for name, found in _fetched(records, call, kept, root, pinned=pinned).items():
+            if isinstance(found, HarnessError):
+                refused[name] = f"cannot be fetched: {found}"
+            elif reason := problem(found):
+                refused[name] = reason
+            else:
+                copies.append(found)
+        changes = {copy.file.name: [*changes_of(own / copy.file.name, copy)] for copy in copies}
+        data = [
+            {"name": name, "source": copy.origin, "sha256": copy.sha256, "differences": shown}
+            for copy, (name, shown) in zip(copies, changes.items(), strict=True)
+        ]
+        lines = []
+        if checks:
+            for copy, (name, shown) in zip(copies, changes.items(), strict=True):
+                lines += [f"/{name}: {records[name]['source']} -> {copy.origin}", *shown]
+                lines.append(f"`/skills update {name}` installs it.")
+        elif copies:
+            lines = install(app, copies, call, verb, lambda copy: changes[copy.file.name])
+    lines += [f"/{name} {reason}" for name, reason in refused.items()]
+    current = [name for name, reason in refused.items() if reason.startswith(CURRENT)]
+    more = {"current": current, "refused": {n: refused[n] for n in refused if n not in current}}
+    return Result(
+        "\n".join(lines) or "All skills are as recorded.",
+        {"newer" if checks else "installed": data, **more},
+        exit_code=int(len(refused) > len(current)),
+    )
+
+
+def _fetched(
+    records: Mapping[str, Installed],
+    call: Call,
+    kept: contextlib.ExitStack,
+    root: Path,
+    *,
+    pinned: bool,
+) -> dict[str, Staged | HarnessError]:
+    """Return a copy of each skill from its source, or the error; each source is opened once.
+
+    Args:
+        kept: keeps the sources and the copies.
+        root: the folder of the copies.
+        pinned: True to fetch the recorded commit of a repository, False for the latest commit.
+    """
+    sources: dict[tuple[str, str, str], list[str]] = {}
+    for name, record in records.items():
+        address, revision = split_origin(record["source"])
+        single = name if revision.startswith("sha256:") else ""  # one file of an index
+        commit = revision if pinned and not single else ""
+        sources.setdefault((address, commit, single), []).append(name)
+    found: dict[str, Staged | HarnessError] = {}
+    for (address, commit, _), names in sources.items():
+        try:
+            project = call.settings.project_dir
+            fetching = opened(address, project, call.cancel, names=names, revision=commit)
+            source = kept.enter_context(fetching)
+            files = {file.name: file for file in skills_of(source)}
+        except (UsageError, SkillFailed) as exc:
+            found |= dict.fromkeys(names, exc)
+            continue
+        for name in names:
+            try:
+                [file] = chosen(files, [name], every=False)
+                found[name] = kept.enter_context(staged(file, source, root))
+            except (UsageError, SkillFailed) as exc:
+                found[name] = exc
+    return {name: found[name] for name in records}
+
+
+def changes_of(before: Path, copy: Staged) -> Iterator[str]:
+    """Yield the differences between an installed skill, if there is one, and a copy."""
+    if not before.is_dir():
+        return
+    lines = [*_changes(before, copy)]
+    yield from (visible(line.replace("\t", "    "))[:LONGEST_LINE] for line in lines[:MOST_LINES])
+    if (more := len(lines) - MOST_LINES) > 0:
+        yield f"... and {more:,} more lines"
+
+
+def _changes(before: Path, copy: Staged) -> Iterator[str]:
+    with contextlib.suppress(UsageError):
+        fields = skill_md.read(before / skill_md.FILE).fields, copy.file.fields
+        old, new = (str(each.get("allowed-tools", "none")) for each in fields)
+        if old != new:
+            yield f"allowed-tools: {old} -> {new}"
+    files = _files(before), _files(copy.file.folder)
+    names = sorted(files[0].keys() | files[1].keys())
+    for name in sorted(names, key=lambda name: name != skill_md.FILE):
+        old_file, new_file = (each.get(name) for each in files)
+        if old_file == new_file:
+            continue
+        state = " (new)" if old_file is None else " (deleted)" if new_file is None else ""
+        yield f"{name}{state}"
+        contents = [content or b"" for content in (old_file, new_file)]
+        try:
+            texts = [content[: MAX_COMPARED + 1].decode().splitlines() for content in contents]
+        except UnicodeDecodeError:
+            texts = []
+        if texts and max(map(len, contents)) <= MAX_COMPARED:
+            yield from differences(*texts)
+        else:
+            yield "({:,} -> {:,} bytes)".format(*map(len, contents))
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Return the contents of the files of a skill."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(Unsearched):
+        for place, children, names in walk(folder, MAX_FILES):
+            children[:] = [child for child in children if child not in NOT_COPIED]
+            for name in names:
+                path = place / name
+                with contextlib.suppress(OSError):
+                    found[path.relative_to(folder).as_posix()] = read_bytes(path, MAX_BYTES)
+    return found

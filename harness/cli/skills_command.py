@@ -115,11 +115,11 @@ class Skills(AppCommand):
             return add(self._app, source, call)
         name = call.text.strip().removeprefix("/")
         if call.subcommand in ("check", "update", "sync"):
-            from harness.cli import skill_updates
+            from harness.cli import skill_installation
 
             if call.subcommand == "sync":
-                return skill_updates.sync(self._app, call.text.strip(), call)
-            return skill_updates.check(self._app, name, call)
+                return skill_installation.sync(self._app, call.text.strip(), call)
+            return skill_installation.check(self._app, name, call)
         if call.subcommand:
             if not name:
                 raise UsageError(f"/skills {call.subcommand} needs a name", hint="`/skills`")
@@ -262,7 +262,7 @@ def _overview(found: SkillCatalogue) -> Iterator[str]:
     for one in found.formats or ():
         yield f"format {one['suffix']} ({one['origin']}): {one['summary']}"
     for one in found.listeners or ():
-        yield f"listens to runs: {one['name']} ({one['origin']})"
+        yield f"has hooks: {one['name']} ({one['origin']})"
     yield from _left_out(found)
     yield from found.remarks or ()
     yield from _failures(found)

@@ -22,7 +22,7 @@ import pluggy
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api import hookspecs
-from harness.api.hookspecs import Hook, Listener, RunStarted
+from harness.api.hookspecs import Hook, Listener, RunHook, RunStarted, ToolHook, ToolStarted
 from harness.errors import UsageError
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_REASON = 300
 """Maximum number of characters of the reason of a failure."""
+HOOKS = get_args(RunHook) + get_args(ToolHook)
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
@@ -94,7 +95,7 @@ class PluginHost:
                 call(partial(_check_api, plugin))
                 deprecated = self._register(plugin, f"{name} ({origin})")
                 found: Contributions = call(partial(self._collect, plugin, origin, file, ours=ours))
-                callers = (getattr(self._manager.hook, hook) for hook in get_args(Hook))
+                callers = (getattr(self._manager.hook, hook) for hook in HOOKS)
                 if any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls()):
                     found.listener = self._listener(plugin, name, origin, ours=ours)
                 if found == Contributions():
@@ -180,19 +181,17 @@ class PluginHost:
             [FoundFormat(output_format, origin) for output_format in formats],
         )
 
-    def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
-        """Call a hook of this plugin only."""
+    def _call(self, hook: str, plugin: object, **arguments: Any) -> list[Any]:
+        """Call a hook of this plugin only, and return its results that are not None."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
-        self._manager.subset_hook_caller(hook, others)(**arguments)
+        return list(self._manager.subset_hook_caller(hook, others)(**arguments) or ())
 
     def _listener(self, plugin: object, name: str, origin: str, *, ours: bool) -> Listener:
-        def call(hook: Hook, run: RunStarted) -> None:
-            work = partial(self._call, hook, plugin, run=run)
-            if ours:
-                work()
-            else:
-                within(self._deadline, work, f"{hook} of {name}")
+        def call(hook: Hook, event: RunStarted | ToolStarted) -> list[Any]:
+            argument = "run" if isinstance(event, RunStarted) else "call"
+            work = partial(self._call, hook, plugin, **{argument: event})
+            return work() if ours else within(self._deadline, work, f"{hook} of {name}")
 
         return Listener(name, origin, call)
 

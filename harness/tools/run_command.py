@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import Field
 
@@ -178,8 +178,11 @@ def run_program(
     environment: Mapping[str, str],
     seconds: float,
     cancel: StopToken,
+    *,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.STDOUT,
 ) -> Ended:
-    """Run a program, and return its output, which includes stderr.
+    """Run a program, and return its output, which includes stderr by default.
 
     At the end, at a limit and on Ctrl-C, all processes of its group are killed.
 
@@ -193,9 +196,9 @@ def run_program(
             command,
             cwd=folder,
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             start_new_session=True,
         )
     except (OSError, ValueError) as exc:

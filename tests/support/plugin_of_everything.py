@@ -16,6 +16,7 @@ from harness import (
     Format,
     Message,
     Model,
+    NotAllowed,
     OnText,
     RegisterBackend,
     RegisterFormat,
@@ -30,6 +31,8 @@ from harness import (
     ServeEntry,
     Skill,
     SkillOptions,
+    ToolFinished,
+    ToolStarted,
     UsageError,
     hookimpl,
 )
@@ -140,3 +143,15 @@ def run_started(run: RunStarted) -> None:
 @hookimpl
 def run_finished(run: RunFinished) -> None:
     Listener.told.append(run)
+
+
+@hookimpl
+def before_tool(call: ToolStarted) -> str | None:
+    if call.tool == "run" and "sudo" in call.line:
+        raise NotAllowed("this project never needs sudo")
+    return None
+
+
+@hookimpl
+def after_tool(call: ToolFinished) -> str | None:
+    return "this file is generated" if "generated" in call.result else None

@@ -1,0 +1,225 @@
+"""Hooks of the calls of a model: plugins, and commands of hooks.json, refuse or annotate a call.
+
+A hook that fails, or is not finished in time, refuses the call, so that no call passes unchecked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.api.hookspecs import Listener, ToolFinished, ToolHook, ToolStarted
+from harness.errors import HarnessError, InputError, Interrupted, NotAllowed
+from harness.permissions import in_one_line
+from harness.plugins.user_choices import TrustStore
+from harness.runs.frontend import Caller
+from harness.settings import Settings
+from harness.support.bounded_files import read_json
+from harness.support.calls import Overdue, Raised
+from harness.support.stop_token import StopToken
+from harness.terminal.console import Screen
+from harness.tools.run_command import run_program
+
+MAX_BYTES = 1_000_000
+LONGEST = 4_000
+"""Maximum number of characters of a note or a reason."""
+SHOWN = 160
+"""Maximum number of characters of a note that the user sees."""
+REFUSED = 2
+"""The exit code with which a command refuses a call."""
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+class Command(BaseModel):
+    """A command of hooks.json.
+
+    Attributes:
+        command: the command for the shell, which receives the call as JSON on stdin.
+        timeout: time limit in seconds.
+    """
+
+    model_config = _STRICT
+    type: Literal["command"] = "command"
+    command: str = Field(min_length=1)
+    timeout: float = Field(60, gt=0, le=600, strict=False)
+
+
+class Matched(BaseModel):
+    """Commands for the tools whose name matches a regular expression; "" and "*" match all."""
+
+    model_config = _STRICT
+    matcher: str = ""
+    hooks: list[Command]
+
+    @field_validator("matcher")
+    @classmethod
+    def _compiles(cls, given: str) -> str:
+        try:
+            re.compile("" if given == "*" else given)
+        except re.error as exc:
+            raise ValueError(f"not a regular expression: {exc}") from exc
+        return given
+
+    def matches(self, tool: str) -> bool:
+        return self.matcher in ("", "*") or re.fullmatch(self.matcher, tool) is not None
+
+
+class Commands(BaseModel):
+    """The commands of hooks.json by hook."""
+
+    model_config = _STRICT
+    before_tool: list[Matched] = []
+    after_tool: list[Matched] = []
+
+
+class HooksFile(BaseModel):
+    """The content of hooks.json; fields of other clients beside `hooks` are ignored."""
+
+    hooks: Commands
+
+
+def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Path, Commands]]:
+    """Return the commands of the user, and those of the project if its file is trusted.
+
+    Args:
+        untrusted: called with the file of the project if it exists and is not trusted.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    found = []
+    for path in (settings.hooks_file, settings.project_hooks):
+        if not path.exists():
+            continue
+        source: Path | None = path
+        if path == settings.project_hooks:
+            source = TrustStore(settings.trust_file).trusted(path)
+        if source is None:
+            untrusted(path)
+            continue
+        try:
+            found.append((path, HooksFile.model_validate(read_json(source, MAX_BYTES)).hooks))
+        except ValidationError as exc:
+            error = exc.errors()[0]
+            place = ".".join(map(str, error["loc"]))
+            raise InputError(f"{place}: {error['msg']}", where=str(path)) from exc
+        except (OSError, ValueError) as exc:
+            raise InputError(f"cannot be read: {exc}", where=str(path)) from exc
+        finally:
+            if source != path:
+                shutil.rmtree(source.parent, ignore_errors=True)
+    return found
+
+
+@dataclass(slots=True)
+class ToolHooks:
+    """The hooks of an application.
+
+    Args:
+        listeners: returns the plugins with hooks.
+        caller: returns the caller of the present line, who may stop it.
+    """
+
+    settings: Settings
+    listeners: Callable[[], Iterable[Listener]]
+    caller: Callable[[], Caller]
+    _reported: set[Path] = field(default_factory=set)
+
+    def run(self, hook: ToolHook, call: ToolStarted, screen: Screen) -> list[str]:
+        """Call a hook of all plugins and commands in turn, and return their notes for the model.
+
+        Raises:
+            NotAllowed: a hook refuses the call, fails, or is not finished in time.
+            InputError: a file of hooks cannot be used.
+            Interrupted: the caller stopped the line.
+        """
+        notes: list[str] = []
+        for name, work in self._hooks(hook, call, screen):
+            try:
+                with contextlib.redirect_stdout(screen.prints):
+                    answers = work()
+                for answer in answers:
+                    if not isinstance(answer, str):
+                        raise TypeError(f"it returned {type(answer).__name__}, not text")
+                    if note := answer.strip()[:LONGEST]:
+                        notes.append(note)
+                        screen.notice(f"   {name}: {in_one_line(note, SHOWN)}")
+            except Interrupted:
+                raise
+            except KeyboardInterrupt as exc:
+                raise Interrupted("interrupted") from exc
+            except (Exception, SystemExit) as exc:
+                cause = exc.__cause__ or exc if isinstance(exc, Raised) else exc
+                reason = cause.message if isinstance(cause, HarnessError) else str(cause)
+                if not isinstance(cause, (HarnessError, Overdue)):
+                    reason = f"{type(cause).__name__}: {reason}"
+                reason = in_one_line(reason, LONGEST) or "no reason given"
+                raise NotAllowed(f"{hook} of {name} refuses {call.tool}: {reason}") from exc
+        return notes
+
+    def _hooks(
+        self, hook: ToolHook, call: ToolStarted, screen: Screen
+    ) -> Iterator[tuple[str, Callable[[], list[object]]]]:
+        """Yield the name and the work of each hook: plugins first, then commands."""
+        for listener in self.listeners():
+            yield f"{listener.name} ({listener.origin})", partial(listener.call, hook, call)
+
+        def untrusted(path: Path) -> None:
+            if path not in self._reported:
+                self._reported.add(path)
+                hint = "read it, then `/permissions trust`"
+                screen.notice(f"{path} is not trusted, so its commands do not run: {hint}")
+
+        for path, commands in read(self.settings, untrusted):
+            for matched in getattr(commands, hook):
+                if matched.matches(call.tool):
+                    for command in matched.hooks:
+                        name = f"`{in_one_line(command.command, SHOWN)}` ({path})"
+                        yield name, partial(self._run_command, hook, command, call)
+
+    def _run_command(self, hook: ToolHook, command: Command, call: ToolStarted) -> list[object]:
+        """Run a command with the call on stdin, and return its stdout as a note.
+
+        Raises:
+            NotAllowed: the command ends with another exit code than 0, or not in time.
+            SkillFailed: the command cannot be started.
+        """
+        if os.name != "posix":
+            raise NotAllowed("commands of hooks need process groups, which this system lacks")
+        facts = asdict(call)
+        given = {
+            "hook_event_name": hook,
+            "cwd": str(self.settings.project_dir),
+            "tool_name": facts["tool"],
+            "tool_input": facts["arguments"],
+            "line": facts["line"],
+        }
+        if isinstance(call, ToolFinished):
+            given |= {"tool_response": json.loads(call.result), "exit_code": call.exit_code}
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+            stdin.write(json.dumps(given).encode())
+            stdin.seek(0)
+            shell, cancel = ["/bin/sh", "-c", command.command], StopToken(self.caller().cancel)
+            ended = run_program(
+                *(shell, self.settings.project_dir, os.environ, command.timeout, cancel),
+                stdin=stdin,
+                stderr=stderr,
+            )
+            stderr.seek(0)
+            said = stderr.read(LONGEST).decode(errors="replace").strip()
+        if ended.code != 0:
+            failure = ended.stopped or f"it ended with exit code {ended.code}"
+            parts = [said] if ended.code == REFUSED and said else [failure, said]
+            raise NotAllowed(": ".join(filter(None, parts)))
+        return [ended.output]
