@@ -178,17 +178,17 @@ class PdfPages:
         """
         path = check_pdf(path)
         key = self._digest(path), name
-        with self._lock:
-            answer = self._answers.get(key)
-            if answer is None:
+        answer = self._answers.get(key)
+        if answer is None:
+            with self._lock:
                 try:
                     [answer] = self._process.read(path, **request)
                 except Unreadable as exc:
                     answer = exc
-                if not isinstance(answer, str):  # an image
-                    self._answers[key] = answer
-                    while len(self._answers) > KEPT:
-                        self._answers.popitem(last=False)
+            if not isinstance(answer, str):  # an image
+                self._answers[key] = answer
+                while len(self._answers) > KEPT:
+                    self._answers.popitem(last=False)
         if isinstance(answer, Unreadable):
             raise InputError(f"{answer}", where=shown(path))
         return answer

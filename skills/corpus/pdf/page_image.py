@@ -26,6 +26,8 @@ MOST_BYTES = 3_000_000
 """Maximum size of an image in bytes; a larger image is rendered again at a lower resolution."""
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
 """Resolutions at which a page is rendered, in relation to the first one."""
+MEMORY = 512_000_000
+"""Number of bytes of memory that may be used for a file: the scan of a page needs 100 MB."""
 UNIT = 1000.0
 """Width of every page in the units of the places."""
 _FINE = 100_000
@@ -134,4 +136,4 @@ def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
 
 
 if __name__ == "__main__":
-    serve(read)
+    serve(read, MEMORY)

@@ -48,9 +48,9 @@ class Unreadable(Exception):
     signal: int = 0
 
 
-def memory_for(path: str | Path) -> int:
+def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
     """Return the bytes of memory that the process may use for a file."""
-    return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
+    return min(least + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
 class ReaderProcess:
@@ -149,33 +149,36 @@ class ReaderProcess:
         return ended
 
 
-def serve(read: Callable[..., Iterable[Any]]) -> None:
+def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) -> None:
     """Answer the requests of a `ReaderProcess` until stdin ends.
 
     Args:
         read: called with the path and the options of a file. Returns the answers, or raises
             Unreadable.
+        least_memory: bytes of memory that the process may use for every file.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a warning of a parser must not become an answer
     for line in sys.stdin:
         request = json.loads(line)
         limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
-        limit("RLIMIT_AS", _addresses() + memory_for(request["path"]))
-        for answer in _answers(read, request):
+        memory = memory_for(request["path"], least_memory)
+        limit("RLIMIT_AS", _addresses() + memory)
+        for answer in _answers(read, request, memory):
             output.write(json.dumps(answer) + "\n")
         output.write("null\n")
         output.flush()
 
 
-def _answers(read: Callable[..., Iterable[Any]], request: dict[str, Any]) -> Iterator[Any]:
+def _answers(
+    read: Callable[..., Iterable[Any]], request: dict[str, Any], memory: int
+) -> Iterator[Any]:
     try:
         yield from read(**request)
     except Unreadable as error:
         yield {"unreadable": str(error)}
     except MemoryError:
-        most = memory_for(request["path"]) // 1_000_000
-        yield {"unreadable": f"needs more than {most:,} MB of memory"}
+        yield {"unreadable": f"needs more than {memory // 1_000_000:,} MB of memory"}
     except Exception as error:  # noqa: BLE001 a fault of this code affects only this file
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frame.filename).name}, line {frame.lineno}"

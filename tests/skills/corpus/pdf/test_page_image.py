@@ -140,6 +140,17 @@ def process() -> Iterator[ReaderProcess]:
         yield running
 
 
+def test_a_small_file_may_have_a_large_scan(process: ReaderProcess, tmp_path: Path) -> None:
+    from reportlab.lib.utils import ImageReader
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=(595, 842))
+    canvas.drawImage(ImageReader(Image.new("L", (4958, 7016), 250)), 0, 0, 595, 842)
+    canvas.save()
+    [answer] = process.read(tmp_path / "a.pdf", page=0)
+    assert Image.open(io.BytesIO(base64.b64decode(answer))).getextrema() == (250, 250)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "data"), bombs().items())
 def test_a_bomb_gives_an_image_or_a_reason(
