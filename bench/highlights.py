@@ -5,7 +5,7 @@
 Writes invented papers with one to three columns, divided words, ligatures, and footnotes whose
 marks are in the abstract. Highlights sentences, parts of sentences and pairs of sentences, and
 reads the words below the quad points of the written files with PDFium. Then highlights papers of
-twelve pages, and prints the processor time per paper and the peak memory.
+twelve pages, renders pages as /serve shows them, and prints the processor time and the peak memory.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from skills.corpus.exports import highlights  # noqa: E402
 from skills.corpus.pdf import pdf_files  # noqa: E402
 from skills.corpus.tables.reader_process import ReaderProcess  # noqa: E402
 from skills.nanda.sentences import sentence_spans  # noqa: E402
+from skills.serve import pdf_pages  # noqa: E402
 
 SUBJECTS = ("a small classifier", "the flexible reader", "an efficient index", "our workflow")
 VERBS = ("identifies", "reflects", "simplifies", "influences", "outperforms")
@@ -146,6 +147,12 @@ def measure(folder: Path, papers: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"{papers} papers of twelve pages in {seconds:.1f} s, ", end="")
     print(f"{used / papers:.2f} s of processor time each, peak memory {peak:.0f} MB")
+    used = processor_time()
+    with ReaderProcess(pdf_pages.WORKER, "PDFium") as reader:
+        sizes = [len(*reader.read(path, page=page)) * 3 / 4 for path in paths for page in (0, 1)]
+    used = (processor_time() - used) / len(sizes)
+    print(f"{len(sizes)} pages rendered in {used:.2f} s of processor time each, ", end="")
+    print(f"{sum(sizes) / len(sizes) / 1000:.0f} kB on average")
 
 
 if __name__ == "__main__":
