@@ -16,7 +16,6 @@ from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
 from harness.errors import (
-    HarnessError,
     InputError,
     OutputError,
     SkillFailed,
@@ -29,6 +28,7 @@ from harness.plugins.installer import (
     MAX_FILES,
     MOST_LISTED,
     NOT_COPIED,
+    Source,
     Staged,
     chosen,
     opened,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 200
 """Maximum number of lines of the differences of a skill that are shown."""
-LONGEST_LINE = 300
+LONGEST_LINE = 1_000
 """Maximum number of characters of such a line."""
 MAX_COMPARED = 1_000_000
 """Maximum size in bytes of a file whose differences are shown."""
@@ -219,7 +219,7 @@ def check(app: Services, given: str, call: Call) -> Result:
             return CURRENT + ", but has been changed here" * changed
         return CHANGED if changed and call.subcommand == "update" and not call.force else ""
 
-    return _compared(app, call, records, problem, "updates", pinned=False)
+    return _compared(app, call, records, problem)
 
 
 def sync(app: Services, given: str, call: Call) -> Result:
@@ -247,15 +247,12 @@ def sync(app: Services, given: str, call: Call) -> Result:
         name, record = copy.file.name, locked[copy.file.name]
         if copy.sha256 != record["sha256"]:
             return f"has sha256 {copy.sha256} at {copy.origin}, but {record['sha256']} in {path}"
-        try:
-            _check_free(app, copy.file, own / name, force=True)
-        except UsageError as exc:
-            return str(exc)
+        _check_free(app, copy.file, own / name, force=True)
         present = own / name
         replaceable = name in known and is_unchanged(present, known[name]["sha256"])
         return CHANGED if present.exists() and not replaceable and not call.force else ""
 
-    return _compared(app, call, missing, problem, "installs", pinned=True)
+    return _compared(app, call, missing, problem)
 
 
 def _compared(
@@ -263,124 +260,100 @@ def _compared(
     call: Call,
     records: Mapping[str, Installed],
     problem: Callable[[Staged], str],
-    verb: str,
-    *,
-    pinned: bool,
 ) -> Result:
-    """Install the skills of records whose fetched copies have no problem; `check` only lists them.
+    """Install the recorded skills whose fetched copies have no problem; `check` only lists them.
 
-    Returns:
-        The differences or the installed skills, and the problems, which exit with 1.
+    `sync` fetches the recorded commit of a repository, and all others the latest commit. Each
+    repository and folder is opened once.
     """
-    own, checks = call.settings.own_skills, call.subcommand == "check"
+    own, checks, pinned = (
+        call.settings.own_skills,
+        call.subcommand == "check",
+        call.subcommand == "sync",
+    )
     refused: dict[str, str] = {}
     copies: list[Staged] = []
+    sources: dict[tuple[str, str], Source] = {}
     with contextlib.ExitStack() as kept:
         root = own
         if checks:  # the configuration may be read-only
             root = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="nanda-skill-")))
         root.mkdir(parents=True, exist_ok=True)
-        for name, found in _fetched(records, call, kept, root, pinned=pinned).items():
-            if isinstance(found, HarnessError):
-                refused[name] = f"cannot be fetched: {found}"
-            elif reason := problem(found):
-                refused[name] = reason
-            else:
-                copies.append(found)
-        changes = {copy.file.name: [*changes_of(own / copy.file.name, copy)] for copy in copies}
-        data = [
-            {"name": name, "source": copy.origin, "sha256": copy.sha256, "differences": shown}
-            for copy, (name, shown) in zip(copies, changes.items(), strict=True)
-        ]
+        for name, record in records.items():
+            address, revision = split_origin(record["source"])
+            of_index = revision.startswith("sha256:")
+            commit = revision if pinned and not of_index else ""
+            key = address, name if of_index else commit
+            try:
+                if key not in sources:
+                    source = opened(
+                        *(address, call.settings.project_dir, call.cancel),
+                        names=[name],
+                        revision=commit,
+                    )
+                    sources[key] = kept.enter_context(source)
+                files = {file.name: file for file in skills_of(sources[key])}
+                [file] = chosen(files, [name], every=False)
+                copy = kept.enter_context(staged(file, sources[key], root))
+                if reason := problem(copy):
+                    refused[name] = reason
+                else:
+                    copies.append(copy)
+            except (UsageError, SkillFailed) as exc:
+                refused[name] = f"is left out: {exc}"
+        changes = {copy.file.name: [*_differences(own / copy.file.name, copy)] for copy in copies}
         lines = []
         if checks:
-            for copy, (name, shown) in zip(copies, changes.items(), strict=True):
-                lines += [f"/{name}: {records[name]['source']} -> {copy.origin}", *shown]
+            for copy in copies:
+                name = copy.file.name
+                lines += [f"/{name}: {records[name]['source']} -> {copy.origin}", *changes[name]]
                 lines.append(f"`/skills update {name}` installs it.")
         elif copies:
+            verb = "installs" if pinned else "updates"
             lines = install(app, copies, call, verb, lambda copy: changes[copy.file.name])
     lines += [f"/{name} {reason}" for name, reason in refused.items()]
     current = [name for name, reason in refused.items() if reason.startswith(CURRENT)]
-    more = {"current": current, "refused": {n: refused[n] for n in refused if n not in current}}
-    return Result(
-        "\n".join(lines) or "All skills are as recorded.",
-        {"newer" if checks else "installed": data, **more},
-        exit_code=int(len(refused) > len(current)),
-    )
+    data = {
+        "newer" if checks else "installed": [
+            {
+                "name": copy.file.name,
+                "source": copy.origin,
+                "sha256": copy.sha256,
+                "differences": changes[copy.file.name],
+            }
+            for copy in copies
+        ],
+        "current": current,
+        "refused": {n: reason for n, reason in refused.items() if n not in current},
+    }
+    text = "\n".join(lines) or "All skills are as recorded."
+    return Result(text, data, exit_code=int(bool(data["refused"])))
 
 
-def _fetched(
-    records: Mapping[str, Installed],
-    call: Call,
-    kept: contextlib.ExitStack,
-    root: Path,
-    *,
-    pinned: bool,
-) -> dict[str, Staged | HarnessError]:
-    """Return a copy of each skill from its source, or the error; each source is opened once.
-
-    Args:
-        kept: keeps the sources and the copies.
-        root: the folder of the copies.
-        pinned: True to fetch the recorded commit of a repository, False for the latest commit.
-    """
-    sources: dict[tuple[str, str, str], list[str]] = {}
-    for name, record in records.items():
-        address, revision = split_origin(record["source"])
-        single = name if revision.startswith("sha256:") else ""  # one file of an index
-        commit = revision if pinned and not single else ""
-        sources.setdefault((address, commit, single), []).append(name)
-    found: dict[str, Staged | HarnessError] = {}
-    for (address, commit, _), names in sources.items():
-        try:
-            project = call.settings.project_dir
-            fetching = opened(address, project, call.cancel, names=names, revision=commit)
-            source = kept.enter_context(fetching)
-            files = {file.name: file for file in skills_of(source)}
-        except (UsageError, SkillFailed) as exc:
-            found |= dict.fromkeys(names, exc)
-            continue
-        for name in names:
-            try:
-                [file] = chosen(files, [name], every=False)
-                found[name] = kept.enter_context(staged(file, source, root))
-            except (UsageError, SkillFailed) as exc:
-                found[name] = exc
-    return {name: found[name] for name in records}
-
-
-def changes_of(before: Path, copy: Staged) -> Iterator[str]:
+def _differences(before: Path, copy: Staged) -> Iterator[str]:
     """Yield the differences between an installed skill, if there is one, and a copy."""
-    if not before.is_dir():
-        return
-    lines = [*_changes(before, copy)]
-    yield from (visible(line.replace("\t", "    "))[:LONGEST_LINE] for line in lines[:MOST_LINES])
+    lines = [*_all_differences(before, copy)] if before.is_dir() else []
+    for line in lines[:MOST_LINES]:
+        shown = visible(line.replace("\t", "    "))
+        yield shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]}..."
     if (more := len(lines) - MOST_LINES) > 0:
         yield f"... and {more:,} more lines"
 
 
-def _changes(before: Path, copy: Staged) -> Iterator[str]:
-    with contextlib.suppress(UsageError):
-        fields = skill_md.read(before / skill_md.FILE).fields, copy.file.fields
-        old, new = (str(each.get("allowed-tools", "none")) for each in fields)
-        if old != new:
-            yield f"allowed-tools: {old} -> {new}"
-    files = _files(before), _files(copy.file.folder)
-    names = sorted(files[0].keys() | files[1].keys())
+def _all_differences(before: Path, copy: Staged) -> Iterator[str]:
+    """Yield the differences of all files, SKILL.md first."""
+    old, new = _files(before), _files(copy.file.folder)
+    names = sorted({*old, *new})
     for name in sorted(names, key=lambda name: name != skill_md.FILE):
-        old_file, new_file = (each.get(name) for each in files)
-        if old_file == new_file:
+        if old.get(name) == new.get(name):
             continue
-        state = " (new)" if old_file is None else " (deleted)" if new_file is None else ""
-        yield f"{name}{state}"
-        contents = [content or b"" for content in (old_file, new_file)]
+        yield name + " (new)" * (name not in old) + " (deleted)" * (name not in new)
+        contents = old.get(name, b""), new.get(name, b"")
         try:
-            texts = [content[: MAX_COMPARED + 1].decode().splitlines() for content in contents]
-        except UnicodeDecodeError:
-            texts = []
-        if texts and max(map(len, contents)) <= MAX_COMPARED:
-            yield from differences(*texts)
-        else:
+            if max(map(len, contents)) > MAX_COMPARED:
+                raise ValueError
+            yield from differences(*(content.decode().splitlines() for content in contents))
+        except ValueError:  # not UTF-8
             yield "({:,} -> {:,} bytes)".format(*map(len, contents))
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from harness.api.hookspecs import Listener, ToolFinished, ToolHook, ToolStarted
 from harness.errors import HarnessError, InputError, Interrupted, NotAllowed
@@ -38,6 +38,7 @@ SHOWN = 160
 """Maximum number of characters of a note that the user sees."""
 REFUSED = 2
 """The exit code with which a command refuses a call."""
+_ALL = re.compile(".*")
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 
@@ -55,24 +56,16 @@ class Command(BaseModel):
     timeout: float = Field(60, gt=0, le=600, strict=False)
 
 
+def _pattern(given: object) -> object:
+    return _ALL if given in ("", "*") else given
+
+
 class Matched(BaseModel):
     """Commands for the tools whose name matches a regular expression; "" and "*" match all."""
 
-    model_config = _STRICT
-    matcher: str = ""
+    model_config = ConfigDict(extra="forbid")
+    matcher: Annotated[re.Pattern[str], BeforeValidator(_pattern)] = _ALL
     hooks: list[Command]
-
-    @field_validator("matcher")
-    @classmethod
-    def _compiles(cls, given: str) -> str:
-        try:
-            re.compile("" if given == "*" else given)
-        except re.error as exc:
-            raise ValueError(f"not a regular expression: {exc}") from exc
-        return given
-
-    def matches(self, tool: str) -> bool:
-        return self.matcher in ("", "*") or re.fullmatch(self.matcher, tool) is not None
 
 
 class Commands(BaseModel):
@@ -183,7 +176,7 @@ class ToolHooks:
 
         for path, commands in read(self.settings, untrusted):
             for matched in getattr(commands, hook):
-                if matched.matches(call.tool):
+                if matched.matcher.fullmatch(call.tool):
                     for command in matched.hooks:
                         name = f"`{in_one_line(command.command, SHOWN)}` ({path})"
                         yield name, partial(self._run_command, hook, command, call)

@@ -40,7 +40,6 @@ def test_check_shows_the_differences_from_the_latest_commit(tmp_path, commits):
     assert one["source"] == f"{source}@{commits[1]}"
     assert result.text.startswith(f"/greet: {source}@{commits[0]} -> {source}@{commits[1]}\n")
     assert one["differences"] == [
-        "allowed-tools: Bash(ls) -> Bash(*)",
         "SKILL.md",
         "@@ -1,6 +1,7 @@",
         " ---",
@@ -125,7 +124,7 @@ def test_check_of_an_index_and_of_sources_that_are_gone(tmp_path):
         result = app.dispatch("/skills check").result
     assert (result.data["newer"], result.data["current"]) == ([], ["one"])
     assert "/one is current, but has been changed here" in result.text
-    assert f"/gone cannot be fetched: {folder}: there is no such folder" in result.text
+    assert f"/gone is left out: {folder}: there is no such folder" in result.text
     assert result.exit_code == 1
     result = app.dispatch("--yes /skills update one").result
     assert "cannot be downloaded" in result.data["refused"]["one"]
@@ -135,11 +134,11 @@ def test_long_differences_are_cut(tmp_path):
     folder = skill(tmp_path / "folder" / "greet")
     app = fake_app(tmp_path)
     app.dispatch(f"/skills add {folder}")
-    (folder / "long.md").write_text("x" * 1000 + "\n" + "line\n" * 500)
+    (folder / "long.md").write_text("x" * 2000 + "\n" + "line\n" * 500)
     [one] = app.dispatch("/skills check").result.data["newer"]
     assert len(one["differences"]) == 201
     assert one["differences"][-1] == "... and 303 more lines"
-    assert max(map(len, one["differences"])) == 300
+    assert max(one["differences"], key=len) == f"+{'x' * 999}..."
 
 
 def test_sync_installs_the_locked_commit_on_another_machine(tmp_path, commits):

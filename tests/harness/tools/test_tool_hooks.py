@@ -110,7 +110,10 @@ def test_matcher_selects_tools_by_their_whole_name(tmp_path, own, matcher, code)
         ("{", "cannot be read"),
         ('{"hooks": {"before_tols": []}}', "hooks.before_tols: Extra inputs are not permitted"),
         ('{"hooks": {"before_tool": [{"hooks": [{}]}]}}', "hooks.before_tool.0.hooks.0.command"),
-        ('{"hooks": {"before_tool": [{"matcher": "(", "hooks": []}]}}', "not a regular expression"),
+        (
+            '{"hooks": {"before_tool": [{"matcher": "(", "hooks": []}]}}',
+            "a valid regular expression",
+        ),
         ("{}", "hooks: Field required"),
     ],
 )
