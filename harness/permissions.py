@@ -308,7 +308,7 @@ def consent(
     if confirm is None and choose is None:
         raise NotAllowed(
             f"{action}, and nobody is here to allow that",
-            hint="`--yes` before the line allows it.",
+            hint="`--yes` before the line allows the action.",
         )
     question = "\n".join([*detail, f"{action[0].upper()}{action[1:]}. Allow it?"])
     if choose is not None:

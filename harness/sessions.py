@@ -120,7 +120,7 @@ class SessionStore:
         return self._database.broken
 
     def begin(self, project: Path) -> int | None:
-        """Return the id of a new session without turns, which is not listed; None after an error.
+        """Create a session without turns, which is not listed; return its id, or None.
 
         Editors need the id of a session before its first turn.
         """
@@ -181,8 +181,8 @@ class SessionStore:
         """Return the turns and summaries of a session in the order in which they were stored.
 
         Returns:
-            The id of each row, the id of the last turn for which it stands (0 for a turn), and its
-            messages.
+            The id of each row, the id of the last turn that a summary replaces (0 for a turn), and
+            the messages.
         """
 
         def work(db: sqlite3.Connection) -> list[tuple[int, int, list[Message]]]:

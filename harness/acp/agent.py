@@ -1,4 +1,4 @@
-"""The agent of an editor: sessions, prompts, commands and the model, over stdin and stdout.
+"""An agent for an editor: it serves sessions, prompts, commands and the choice of a model.
 
 The folder of a session is its project, with one application for all sessions of a project. Prompts
 run one after the other in a thread of their own, since they may use the same model.
@@ -46,25 +46,25 @@ CHAT, MODEL, DEFAULT = "chat", "model", "default"
 UNLISTED = frozenset({"clear", "exit", "quit", "resume"})
 """Commands of a terminal session that are not offered, since editors have their own."""
 LISTED = 200
-"""Number of the latest sessions that are listed."""
+"""Maximum number of sessions that are listed, the latest first."""
 TITLE = 160
 """Maximum number of characters of the title of a command."""
 DIGITS = 18
 """Maximum number of digits of the id of a session."""
 GRACE = 5.0
-"""Seconds that a prompt has to store complete results after the editor has disconnected."""
+"""Seconds that a running prompt has to store results after the editor has disconnected."""
 INVALID = -32602
 """The code of an error for invalid parameters."""
 
 
 @dataclass(slots=True)
 class Session:
-    """A session of the editor.
+    """A session that the editor has opened.
 
     Attributes:
         model: the chosen chat model; "" for the choice of the registry.
-        commands: the commands that the editor knows.
-        editor: the editor during the current prompt, or None.
+        commands: the commands that were sent to the editor last.
+        editor: the connection to the editor for the current prompt, or None without a prompt.
     """
 
     id: str
@@ -151,9 +151,9 @@ class EditorAgent:
         return schema.LoadSessionResponse(config_options=_options(session))
 
     async def _open(self, cwd: str, session_id: str = "") -> Session:
-        """Return a new session or a stored one.
+        """Return a new session, or the stored session with this id.
 
-        Its commands follow the answer to the request, since editors ignore earlier ones.
+        The commands are sent after the answer, since editors ignore commands before it.
         """
         async with self._opening:
             try:
@@ -240,7 +240,7 @@ class EditorAgent:
 
 
 def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
-    """Return the commands that the user may call, with a hint at their input."""
+    """Return the commands that the user may call, with descriptions of their input."""
     commands = []
     for name, found in sorted(catalogue.skills.items()):
         if name in UNLISTED or not found.for_users:
@@ -257,7 +257,7 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 
 
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
-    """Return the option "model"; [] without a usable registry, which the next prompt reports."""
+    """Return the option "model"; [] if the registry is unusable, which the next prompt reports."""
     try:
         models = session.app.registry.models
     except errors.RegistryError:
@@ -274,7 +274,7 @@ def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
 
 
 def line_of(prompt: Iterable[Any], project: Path) -> str:
-    """Return the line that the blocks of a prompt contain; a link becomes the path of its file.
+    """Return the line in the blocks of a prompt; a link becomes the path of a file.
 
     Raises:
         RequestError: a block is neither text nor a link.
@@ -301,7 +301,7 @@ def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
         return uri
     path = Path(url2pathname(parts.path))
     name = str(path.relative_to(project) if path.is_relative_to(project) else path)
-    name = quoted(f"./{name}" if name.startswith("-") else name)  # no option
+    name = quoted(f"./{name}" if name.startswith("-") else name)  # otherwise it would be an option
     return name if is_command else f"@{name}"
 
 
@@ -376,7 +376,7 @@ def _said(error: HarnessError) -> str:
 
 
 def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> None:
-    """Send what the prompt has changed: the model, the commands, and the title of a new session."""
+    """Send the changes by a prompt: the model, the commands, and the title of a new session."""
     if chosen != before:
         session.model = chosen
         name, options = "config_option_update", _options(session)

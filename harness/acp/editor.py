@@ -1,4 +1,4 @@
-"""The editor during a prompt: shows output and progress, asks the user, and has the text files.
+"""The editor during a prompt: it shows output, asks the user, and reads and writes text files.
 
 The thread that runs the prompt calls these methods, which wait until the editor has received the
 message or answered the question.
@@ -37,9 +37,9 @@ ANSWER = "answer"
 EVERY = 0.1
 """Minimum number of seconds between two reports of progress."""
 LINES = 50
-"""Number of the latest notices that a tool call shows."""
+"""Maximum number of notices that a tool call shows, the latest notices."""
 LONGEST = 20_000
-"""Maximum number of characters of a result that are shown."""
+"""Maximum number of characters that are shown of a result."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
 _KINDS: dict[str, schema.ToolKind] = {"read_file": "read", "write_file": "edit"}
 _numbers = itertools.count(1)
@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class ToolCall:
-    """A command of the user or a call of the model, as the editor shows it.
+    """A command of the user or a call of the model, which the editor shows as a tool call.
 
     Attributes:
         lines: the notices.
@@ -62,7 +62,7 @@ class ToolCall:
     changes: list[Any] = field(default_factory=list)
 
     def content(self, result: str = "") -> list[Any]:
-        """Return the changes of files, or else the notices, and the result or the progress."""
+        """Return the changes of files, or else the notices with the result or the progress."""
         lines = [*self.lines[-LINES:], result or self.progress]
         return [*self.changes] or as_content(shown("\n".join(filter(None, lines))))
 
@@ -73,7 +73,7 @@ def as_content(text: str) -> list[Any]:
 
 
 def shown(text: str) -> str:
-    """Return text as Markdown, within the limit of a result."""
+    """Return text as Markdown, cut off after `LONGEST` characters."""
     more = len(text) - LONGEST
     text = well_formed(text[:LONGEST]) + f"\n... ({more:,} more characters)" * (more > 0)
     return fenced(text) if "\n" in text else text
@@ -108,7 +108,7 @@ class Editor:
         return Frontend("acp", self.confirm, choose=self.choose, ask=self.ask, files=self)
 
     def stop(self) -> None:
-        """Stop the run, and a question that waits for its answer."""
+        """Stop the run, and a question that the user has not answered."""
         self.cancel.set()
         if (waiting := self._waiting) is not None:
             waiting.cancel()
@@ -119,7 +119,7 @@ class Editor:
         problem: str = "the editor could not ask the user",
         refused: type[HarnessError] = NotAllowed,
     ) -> T:
-        """Return the answer of the editor.
+        """Send a request to the editor, and return its answer.
 
         Raises:
             HarnessError: `refused` with the problem and the reason; the editor refuses the request,
@@ -153,7 +153,7 @@ class Editor:
         self.send(helpers.update_agent_message_text(well_formed(text)))
 
     def say_apart(self, text: str) -> None:
-        """Show a paragraph after the answer."""
+        """Show a separate paragraph after the answer."""
         self.say(f"\n\n{text}" if self._said else text)
 
     def note(self, text: str) -> None:
@@ -185,7 +185,7 @@ class Editor:
         self.send(helpers.start_tool_call(call.id, title, kind=kind, status="in_progress"))
 
     def end(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
-        """Show the result of the latest call that has begun."""
+        """Show the result of the call that began last."""
         with self._turn:
             call = self._calls.pop()
             status: schema.ToolCallStatus = "failed" if failed else "completed"
@@ -199,7 +199,7 @@ class Editor:
             )
 
     def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
-        """Show the result of the command, or of the calls that a failed answer has left open."""
+        """Show the result of all calls that have not ended, such as after an error."""
         while self._calls:
             self.end(result, failed=failed, saved=saved)
 
@@ -212,7 +212,7 @@ class Editor:
         return self._permitted(question, (YES, NO)) == YES
 
     def choose(self, question: str, choices: Sequence[str]) -> str:
-        """Ask for consent, or for another choice of answers; return "" without an answer."""
+        """Ask the user to choose an answer; return "" if the user gives none."""
         consents = tuple(choices[:2]) == (YES, NO)
         answer = (self._permitted if consents else self.ask)(question, choices)
         return answer if answer in choices else ""
@@ -244,7 +244,7 @@ class Editor:
         return given
 
     def ask(self, question: str, choices: Sequence[str] = ()) -> str:
-        """Ask for a text, or for one of the choices; return "" without an answer."""
+        """Ask the user for a text, or for one of `choices`; return "" without an answer."""
         if self._can.elicitation is None or self._can.elicitation.form is None:
             raise NotAllowed(
                 "this editor cannot ask the user: it does not support elicitation",
@@ -280,7 +280,7 @@ class Editor:
 
 
 class EditorText(io.StringIO):
-    """The stream of results, which the editor shows as they arrive."""
+    """A stream of results, each piece of which the editor shows as it arrives."""
 
     def __init__(self, editor: Editor) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The messages of the Agent Client Protocol on stdin and stdout, one JSON object per line.
 
-The package `acp` has a transport of its own, which reads lines of any length, and ends with the
-first line that is JSON but not a message.
+The transport of the package `acp` reads lines of any length, and ends at the first line that is
+JSON but not a message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.support.bounded_http import ERROR
 from harness.support.stdin_messages import StdinMessages
 
 CANCEL = acp.AGENT_METHODS["session_cancel"]
-"""The only notification of an editor; the package `acp` would log all others with a traceback."""
+"""The only notification that is used; the package `acp` logs any other with a traceback."""
 Message = dict[str, Any]
 Then = Callable[[], Awaitable[None]]
 
@@ -62,9 +62,9 @@ class Frames:
         return None
 
     async def send(self, message: Message) -> None:
-        """Send a message; an answer is followed by the messages of `then`."""
+        """Send a message; after an answer, call the function that `then` has registered."""
         text = json.dumps(message, default=str)
-        if "error" in message and len(text) > ERROR:  # it repeats the request
+        if "error" in message and len(text) > ERROR:  # the error contains the request
             text = json.dumps({**message, "error": {**message["error"], "data": None}})
         async with self._turn:
             await anyio.to_thread.run_sync(self._write, text)
@@ -82,7 +82,7 @@ class Frames:
             self._open = False
 
     def then(self, send: Then) -> None:
-        """Call `send` after the answer to the request that the current task handles.
+        """Register `send`, to be called after the answer to the current task's request.
 
         The package `acp` handles and answers a request in one task.
         """

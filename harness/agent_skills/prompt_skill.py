@@ -134,7 +134,7 @@ class PromptSkill(Skill):
         return self.copy or self.file.folder.absolute()
 
     def present(self, copy: Path) -> PromptSkill:
-        """Return the skill that a copy of its folder contains."""
+        """Return the skill that `copy`, a copy of the skill's folder, contains."""
         return PromptSkill(skill_md.read(copy / self.file.path.name), self._use)
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:

@@ -60,8 +60,8 @@ class ClusterOptions(SkillOptions):
 
     on: str | None = Field(
         None,
-        description="run on a Ray cluster: ray://HOST:10001, HOST:6379, ray on this machine, or "
-        "local; ray-data for a folder of parts",
+        description="where models run: on a Ray cluster (ray://HOST:10001 or HOST:6379), in a Ray "
+        "on this machine (ray), or in this process (local); ray-data for a folder of parts",
     )
     actors: int | None = Field(
         None,
@@ -83,7 +83,7 @@ class ClusterOptions(SkillOptions):
 class GeneralOptions(SkillOptions):
     """Options of every line, which may also precede the line on the command line."""
 
-    as_json: bool = Field(False, alias="json", description="print a JSON object")
+    as_json: bool = Field(False, alias="json", description="print the result as a JSON object")
     model: str | None = Field(
         None, description="use only this model: an id of /models, or BACKEND/NAME"
     )

@@ -102,7 +102,7 @@ class ActiveSkills:
             raise SkillFailed(
                 f"the instructions of /{skill.name} have about {tokens:,} tokens, and a context of "
                 f"{context:,} has no room for them",
-                hint="`context` in the registry sets it.",
+                hint="`context` of the model in the registry sets this size.",
             )
         self.conversation.activate(skill.name, text)
         self._bodies[skill.name] = body
@@ -232,12 +232,12 @@ class ActivateSkill:
     def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user to allow the model to use a project's skill in its current version.
 
-        The model then uses a copy of its folder: later changes of a file need another answer. The
-        answer "always" applies to all skills of the project.
+        The model then uses a copy of the skill's folder, so that changed files need permission
+        again. The answer "always" applies to all skills of the project.
 
         Raises:
             NotAllowed: the user refuses.
-            UsageError: the folder cannot be trusted, as that of a plugin.
+            UsageError: the folder cannot be trusted (see `content_hash`).
         """
         permissions, folder = self.dispatcher.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):

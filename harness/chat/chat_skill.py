@@ -197,7 +197,7 @@ class Chat(Skill):
             names = " and ".join(f"/{name}" if name in self._skills() else name for name in left)
             notice = (
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
-                "for them; `context` in the registry sets it"
+                "for them; `context` of the model in the registry sets this size"
             )
         if notice:
             self._explain(call, notice)

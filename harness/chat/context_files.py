@@ -78,7 +78,7 @@ def with_files(
             raise InputError(
                 f"the attached files have more than {MAX_BYTES // 1000} KB",
                 where=name,
-                hint="Attach a part of it.",
+                hint="Attach a part of the file.",
             )
         screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
@@ -105,9 +105,9 @@ def _content(name: str) -> str:
     if not name.lower().endswith(_NO_TEXT):
         return text_input.read_text(Path(name), what="an attached text")
     if name.lower().endswith(_TABLES):
-        hint = f"`/annotate {name}` reads it; `/help` lists the other commands."
+        hint = f"`/annotate {name}` reads the table; `/help` lists the other commands."
     else:
-        hint = "Save its text as .txt or .md."
+        hint = "Save the text of the file as .txt or .md."
     raise InputError("chat reads text files only", where=f"@{name}", hint=hint)
 
 

@@ -24,12 +24,13 @@ SUMMARY_REQUEST = "Summarize our conversation so far."
 """The user's message before a summary, which begins a compacted conversation."""
 SUMMARY_TOKENS = 600
 SUMMARY_OVERHEAD = 2 * SUMMARY_TOKENS + 300
-"""Tokens of a request for a summary besides the conversation: instructions, earlier summary, and
-answer."""
+"""Number of tokens of a request for a summary, without the conversation: the instructions, the
+earlier summary, and the answer.
+"""
 MOST_PIECES = 8
-"""Maximum number of requests for a summary; of a longer conversation, the end is summarized."""
+"""Maximum number of requests for a summary. Only the end of a longer conversation is summarized."""
 SHOWN_CALL = 200
-"""Maximum number of characters of a call in the text that is summarized."""
+"""Maximum number of characters of a tool call in the text to summarize."""
 LEFT_OUT = "(left out: the conversation is too long)"
 CUT = "... (cut: the conversation is too long)"
 
@@ -99,13 +100,13 @@ class Conversation:
     def compact(
         self, model: ServedModel, *, keep: int = 0, focus: str = "", asked: bool = True
     ) -> int:
-        """Replace the earlier turns by the model's summary, and return the number of these turns.
+        """Replace earlier turns with a summary by the model, and return their number.
 
         The turns stay in the stored session. After an error, the conversation is unchanged.
 
         Args:
             keep: the size in tokens of the latest turns that are kept.
-            focus: the user's wishes for the summary.
+            focus: what the user wants the summary to contain, or "".
             asked: as for `add`.
 
         Raises:
@@ -176,12 +177,14 @@ class Conversation:
         else:
             found = self.store.get(number)
             if found is None:
-                raise NothingFound(f"there is no session {number}", hint="`/sessions` lists them.")
+                raise NothingFound(
+                    f"there is no session {number}", hint="`/sessions` lists the sessions."
+                )
         if found.project != str(self.project):
             raise NotAllowed(
                 f"session {number} belongs to another folder",
                 where=found.project,
-                hint="Continue it there.",
+                hint="Continue the session in that folder.",
             )
         messages = self.store.messages(found.id)
         if self.store.broken:
@@ -207,7 +210,7 @@ class Conversation:
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return text as a block of Markdown that shows it as it is."""
+    """Return `text` as a fenced code block of Markdown."""
     fence = max(["```", *(f"{found}`" for found in re.findall("`+", text))], key=len)
     return f"{fence}{language}\n{text}\n{fence}"
 
@@ -238,7 +241,7 @@ def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
 
 
 def is_summary(turn: Sequence[Message]) -> bool:
-    """Return True for the request for a summary with its answer."""
+    """Return True for a turn that consists of the request for a summary, and the summary."""
     roles = [message.role for message in turn]
     return roles == ["user", "assistant"] and turn[0].content == SUMMARY_REQUEST
 
@@ -254,7 +257,7 @@ def _turns(messages: Iterable[Message]) -> list[list[Message]]:
 
 
 def as_text(message: Message) -> str:
-    """Return a message as a paragraph of the text to summarize, without the results of tools."""
+    """Return a message as a paragraph of the text to summarize; results of tools are left out."""
     calls = [f"({call.name} {call.arguments})"[:SHOWN_CALL] for call in message.tool_calls]
     content = "" if message.role == "tool" else message.content
     return f"{message.role}: {' '.join(filter(None, (content, *calls)))}"
@@ -275,7 +278,7 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
 
 
 def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
-    """Return messages whose oldest tool results are replaced until they fit into `room`."""
+    """Replace the oldest tool results until the messages fit into `room` bytes."""
     kept, excess = list(messages), _size(messages) - room
     for place, message in enumerate(kept):
         if excess > 0 and message.role == "tool":
@@ -285,7 +288,7 @@ def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
 
 
 def _shortened(turn: list[Message], room: int) -> list[Message]:
-    """Return a turn within `room`, if its tool results can be replaced and cut."""
+    """Replace and cut tool results of a turn, so that it fits into `room` bytes if possible."""
     results = [i for i, message in enumerate(turn) if message.role == "tool"]
     if not results:
         return turn

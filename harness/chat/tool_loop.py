@@ -33,7 +33,7 @@ MOST = 3
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
-"""Divisor of the room: the latest turns of a third are kept when earlier turns are summarized."""
+"""Divisor of the room: when earlier turns are summarized, a third is kept for the latest turns."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -195,7 +195,7 @@ class Turn:
                 if self._has_tools:
                     self.stopped = SkillFailed(
                         f"the model has called skills {self.steps} times, which is the limit",
-                        hint="`/chat --steps N TEXT` allows more.",
+                        hint="`/chat --steps N TEXT` allows more replies with calls.",
                     )
                 reply = self._generate(())
             ended = True
@@ -259,7 +259,7 @@ class Turn:
         return self.model.context - served.ANSWER_TOKENS - -(-used // BYTES_PER_TOKEN)
 
     def _make_room(self, tools: tuple[Tool, ...]) -> None:
-        """Let the model summarize the earlier turns, if some of them would be left out."""
+        """Let the model summarize earlier turns, if they do not all fit into the context."""
         calls, screen = self._has_tools, self.call.screen
         known, room = self._known(calls), self._room(tools, self._system(calls=calls))
         if self._cuts or len(fit(known, room)) == len(known):

@@ -140,7 +140,7 @@ class App(Services):
             if not offer:
                 raise
             if (confirm := self.frontend.confirm) is None:
-                hint = f"This works without one: {in_shell(offer)}\n{exc.hint}"
+                hint = f"This line works without a chat model: {in_shell(offer)}\n{exc.hint}"
                 raise ModelUnavailable(exc.message, where=exc.where, hint=hint) from exc
             self.screen.notice(f"{exc.message}.")
             if not confirm(f"Run {offer[:OFFERED]} instead?"):
@@ -188,11 +188,13 @@ class App(Services):
             raise NotTrusted(
                 f"/{name} is a plugin that is not trusted in its current state",
                 where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
+                hint=f"Read its files, then add --trust once, right after /{name}.",
             )
         self.discovery.trust(name, shown)
         if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
+            raise UsageError(
+                f"the plugin {name} has no skill /{name}", hint="`/skills` lists all plugins."
+            )
         return self.catalogue.skills[name].skill
 
     def _commands(self) -> object:

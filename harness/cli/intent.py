@@ -90,7 +90,7 @@ def command_for(app: Services, line: str) -> tuple[str, str]:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
             return fitting[0], line.strip()
         names = " and ".join(f"/{name}" for name in fitting)
-        app.screen.notice(f"{names} would fit; name one to use it")
+        app.screen.notice(f"{names} would fit: name one of them to use it")
     return app.chat.name, f"-- {line}"  # after `--`, text that looks like an option is text
 
 

@@ -155,7 +155,8 @@ def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Seque
     if options and not skills:
         raise UsageError(
             f"`mcp` cannot be started with {shlex.join(options)}",
-            hint="Its only option is --skills NAME[,NAME ...]; all others go before `mcp`.",
+            hint="`mcp` has only the option --skills NAME[,NAME ...]; general options go before "
+            "`mcp`.",
         )
     require("mcp", extra="mcp")
     # saves a tenth of the time that the client waits, since imported objects are never freed
@@ -177,7 +178,7 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
     if options:
         raise UsageError(
             f"`acp` cannot be started with {shlex.join(options)}",
-            hint="It has no options; all others go before `acp`.",
+            hint="`acp` has no options; general options go before `acp`.",
         )
     require("acp", extra="acp")
     from harness.acp.agent import serve

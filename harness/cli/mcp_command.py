@@ -72,8 +72,12 @@ class McpCommand(AppCommand):
     }
 
     class Add(SkillOptions):
-        env: list[str] = Field([], description="KEY=VALUE for the process; may be repeated")
-        header: list[str] = Field([], description='"NAME: VALUE" for requests; may be repeated')
+        env: list[str] = Field(
+            [], description="environment variable of the server, KEY=VALUE; may be repeated"
+        )
+        header: list[str] = Field(
+            [], description='HTTP header of requests, "NAME: VALUE"; may be repeated'
+        )
 
     class Options(Add):
         pass

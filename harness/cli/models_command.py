@@ -120,7 +120,8 @@ class ModelsCommand(AppCommand):
             return self._add(name, call)
         if name:
             raise UsageError(
-                f"/models takes no text, but found {name[:40]!r}", hint="/models get NAME"
+                f"/models takes no text, but found {name[:40]!r}",
+                hint="`/models get NAME` downloads a model.",
             )
         models = [
             RegisteredModel(
@@ -237,7 +238,9 @@ class ModelsCommand(AppCommand):
             return result_of(Downloads(downloads=[one]), text)
         known = self._app.pool.registry
         if name in known.models and (name not in known.files or not known.files[name].hub):
-            raise UsageError(f"{name} is another model", hint="Rename it in your registry.yaml.")
+            raise UsageError(
+                f"{name} is another model", hint="Rename that model in your registry.yaml."
+            )
         entry = self._entry(name, found)
         consent(f"{action}, and writes {path}", call.confirm, yes=call.yes)
         store = FileStore(entry.files, self._app.discovery.files.cache_dir, call.screen.notice)
@@ -322,7 +325,7 @@ class ModelCommand(AppCommand):
     output = ChatModel
 
     class Options(SkillOptions):
-        default: bool = Field(False, description="return to the choice of the registry")
+        default: bool = Field(False, description="use the model that the registry chooses again")
 
     def run(self, call: Call) -> Result:
         app, name = self._app, call.text.strip()

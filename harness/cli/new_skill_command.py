@@ -42,11 +42,11 @@ class NewSkill(AppCommand):
         prompt_only: bool = Field(
             False, description="create only a SKILL.md with instructions for the producer model"
         )
-        package: bool = Field(False, description="create a project for pip")
+        package: bool = Field(False, description="create a Python package that pip can install")
         own: bool = Field(
-            False, description="create it in your configuration folder, for all projects"
+            False, description="create the skill in your configuration folder, for all projects"
         )
-        folder: Path | None = Field(None, description="create it in this folder")
+        folder: Path | None = Field(None, description="create the skill in this folder")
 
     def run(self, call: Call) -> Result:
         name, settings, options = call.text.strip().removeprefix("/"), call.settings, call.options
@@ -115,7 +115,9 @@ class NewSkill(AppCommand):
             origin = str(catalogue.untrusted[name].folder)
         if not origin or (kind == "package" and Path(origin, "SKILL.md").is_file()):
             return
-        raise UsageError(f"the name /{name} is already taken ({origin})", hint="`/skills`")
+        raise UsageError(
+            f"the name /{name} is already taken ({origin})", hint="`/skills` lists all skills."
+        )
 
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:

@@ -158,7 +158,7 @@ class Services(ABC):
         return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
     def converse(self, conversation: Conversation) -> None:
-        """Continue another conversation with the next line, for a frontend with several."""
+        """Use another conversation from the next line on, for a frontend with several."""
         self.conversation = self.chat.conversation = conversation
 
     @cached_property

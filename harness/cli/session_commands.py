@@ -55,13 +55,15 @@ class Sessions(AppCommand):
     name = "sessions"
     summary = "List the conversations of this folder, or search them for words"
     usage = "WORDS"
-    details = "Beginnings of words are found, too. `/resume SESSION` continues a conversation."
+    details = """\
+    A search also finds longer words that begin with the given words. `/resume SESSION` continues a
+    conversation."""
     text = "optional"
     output = SessionList
 
     class Options(SkillOptions):
         all: bool = Field(False, description="also list the sessions of other folders")
-        limit: int = Field(20, ge=1, description="number of sessions to list")
+        limit: int = Field(20, ge=1, description="maximum number of sessions to list")
         show: int | None = Field(
             None, ge=1, description="print the turns and summaries of the session with this number"
         )
@@ -77,15 +79,19 @@ class Sessions(AppCommand):
         if found.sessions:
             return result_of(found, found.as_table(with_folder=call.options.all))
         if words:
-            raise NothingFound(f"no session contains {words!r}", hint="`/sessions` lists them.")
+            raise NothingFound(
+                f"no session contains {words!r}", hint="`/sessions` lists the sessions."
+            )
         return result_of(found, "No sessions yet.")
 
     def _shown(self, number: int) -> Result:
-        """Return the transcript of a session, without the results of tools."""
+        """Return the transcript of a stored session, without the results of tools."""
         store = self._app.conversation.store
         assert store is not None
         if (session := store.get(number)) is None:
-            raise NothingFound(f"there is no session {number}", hint="`/sessions` lists them.")
+            raise NothingFound(
+                f"there is no session {number}", hint="`/sessions` lists the sessions."
+            )
         parts, turns = [f"session {number}: {session.title}"], []
         for _, covers, messages in store.transcript(number):
             if covers:
@@ -118,7 +124,8 @@ class Resume(AppCommand):
         number = call.text.strip()
         if number and not number.isdecimal():
             raise UsageError(
-                f"{number[:40]!r} is not the number of a session", hint="`/sessions` lists them."
+                f"{number[:40]!r} is not the number of a session",
+                hint="`/sessions` lists the sessions.",
             )
         conversation = self._app.conversation
         session = conversation.resume(int(number) if number else None)
@@ -162,7 +169,7 @@ def _summary(session: Session) -> str:
 
 
 class Compacted(BaseModel):
-    """The result of /compact: the number of the turns, and the summary that stands for them."""
+    """The result of /compact: the number of summarized turns, and the summary."""
 
     model_config = _LAZY
 
@@ -171,10 +178,10 @@ class Compacted(BaseModel):
 
 
 class Compact(AppCommand):
-    """The command /compact, which lets the model summarize the conversation."""
+    """The command /compact, which replaces the conversation with a summary by the model."""
 
     name = "compact"
-    summary = "Replace the conversation by the model's summary, which needs less of the context"
+    summary = "Replace the conversation with the model's summary of it, to save context"
     usage = "WISHES"
     details = """\
     WISHES are words for the model on the summary, such as: keep the names of the files. The turns
@@ -188,7 +195,10 @@ class Compact(AppCommand):
     def run(self, call: Call) -> Result:
         conversation = self._app.conversation
         if not conversation.messages:
-            raise NothingFound("there is no conversation to summarize", hint="`/resume` first.")
+            raise NothingFound(
+                "there is no conversation to summarize",
+                hint="`/resume` continues a stored conversation.",
+            )
         conversation.check_rights(yes=call.yes)
         turns = 0
         if not conversation.summary or conversation.messages[2:]:
@@ -297,7 +307,7 @@ class Logs(AppCommand):
     subcommands = {"path": "print the path of the run log"}
 
     class Options(SkillOptions):
-        limit: int = Field(20, ge=1, description="number of runs to list")
+        limit: int = Field(20, ge=1, description="maximum number of runs to list")
 
     def run(self, call: Call) -> Result:
         log = self._app.run_log
@@ -308,10 +318,12 @@ class Logs(AppCommand):
             found = RunList(runs=log.recent(call.options.limit))
             return result_of(found, _run_table(found.runs) if found.runs else "No runs yet.")
         if not number.isdigit():
-            raise UsageError(f"{number!r} is not the number of a run", hint="`/logs` lists them.")
+            raise UsageError(
+                f"{number!r} is not the number of a run", hint="`/logs` lists the runs."
+            )
         run = log.get(int(number))
         if run is None:
-            raise NothingFound(f"there is no run {number}", hint="`/logs` lists them.")
+            raise NothingFound(f"there is no run {number}", hint="`/logs` lists the runs.")
         lines = []
         for name, value in run.items():
             if value not in (None, [], "{}"):
@@ -351,7 +363,7 @@ class PermissionsCommand(AppCommand):
     usage = "[NUMBER|all]"
     text = "optional"
     subcommands = {
-        "revoke": "revoke an answer, or all answers",
+        "revoke": "revoke the answer with a number, or all answers",
         "trust": "trust the project's .agents/hooks.json in its current state",
     }
     output = {"": ProjectPermissions}
@@ -370,7 +382,10 @@ class PermissionsCommand(AppCommand):
             return Result(f"{path}: trusted in its current state.", {"trusted": str(path)})
         if call.subcommand != "revoke":
             if given:
-                raise UsageError(f"/permissions takes no {given[:40]!r}", hint="`/permissions`")
+                raise UsageError(
+                    f"/permissions takes no {given[:40]!r}",
+                    hint="`/permissions` lists the answers.",
+                )
             allowed = [
                 NumberedAnswer(number=number, **one.model_dump())
                 for number, one in enumerate(known, start=1)
@@ -384,7 +399,10 @@ class PermissionsCommand(AppCommand):
         elif given.isdigit() and 0 < int(given) <= len(known):
             revoked = [known[int(given) - 1]]
         else:
-            raise UsageError(f"{given!r} is not the number of an answer", hint="`/permissions`")
+            raise UsageError(
+                f"{given!r} is not the number of an answer",
+                hint="`/permissions` lists the answers.",
+            )
         answers.remove(revoked)
         text = "\n".join(f"Revoked: {one}" for one in revoked) or "Nothing was allowed."
         return Result(text, {"revoked": [one.model_dump() for one in revoked]})

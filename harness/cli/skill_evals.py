@@ -58,7 +58,9 @@ def test(app: Services, name: str, call: Call) -> Result:
     if found is None:
         raise app.catalogue.unknown(name)
     if found.file is None:
-        raise UsageError(f"/{name} has no folder with {FILE}", hint=f"`/skills {name}`")
+        raise UsageError(
+            f"/{name} has no folder with {FILE}", hint=f"`/skills {name}` shows the skill."
+        )
     if not found.file.for_models:
         raise UsageError(f"/{name} is for users only: `disable-model-invocation` is true")
     cases = read(found.file.folder)

@@ -164,7 +164,7 @@ def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) ->
         hint = f"`/skills enable {file.name}`"
         raise UsageError(f"the name /{file.name} is disabled", hint=hint)
     if not force and (target.is_symlink() or target.exists()):
-        raise OutputError("exists already", where=str(target), hint="--force replaces it.")
+        raise OutputError("exists already", where=str(target), hint="--force replaces the skill.")
 
 
 def _preview(copy: Staged) -> list[str]:
@@ -189,7 +189,7 @@ def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
     name = copy.file.name
     lines = [f"/{name} is installed in {own / name} (sha256 {copy.sha256})."]
     if copy.has_code:
-        lines.append(f"Read it, then `/skills trust {name}`.")
+        lines.append(f"Read its files, then run `/skills trust {name}`.")
     by = [one.by for one in app.catalogue.shadowed if one.origin == str(own / name)]
     lines += [f"It is not loaded here: the skill from {one} has the same name." for one in by]
     return lines

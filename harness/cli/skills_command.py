@@ -86,13 +86,13 @@ class Skills(AppCommand):
     subcommands = {
         "add": "install skills from a folder, a git repository or a host",
         "check": "compare installed skills with their sources, and show the differences",
-        "update": "install the newer state of a source, after showing the differences",
+        "update": "install newer versions of skills, after showing the differences",
         "sync": "install the skills of a skills.lock with exactly the recorded content",
         "remove": "delete a skill from your own folder",
         "test": "try the requests in a skill's evals/evals.json; exit with 1 if a request fails",
         "trust": "trust a project's plugin in its current state, and load it",
         "disable": "do not load plugins and skills of this name any more",
-        "enable": "undo disable",
+        "enable": "load plugins and skills of this name again",
     }
 
     class Add(SkillOptions):
@@ -111,7 +111,10 @@ class Skills(AppCommand):
             from harness.cli.skill_installation import add
 
             if not (source := call.text.strip()):
-                raise UsageError("/skills add needs a path or a URL", hint="`/help skills add`")
+                raise UsageError(
+                    "/skills add needs a path or a URL",
+                    hint="`/help skills add` describes the command.",
+                )
             return add(self._app, source, call)
         name = call.text.strip().removeprefix("/")
         if call.subcommand in ("check", "update", "sync"):
@@ -122,7 +125,9 @@ class Skills(AppCommand):
             return skill_installation.check(self._app, name, call)
         if call.subcommand:
             if not name:
-                raise UsageError(f"/skills {call.subcommand} needs a name", hint="`/skills`")
+                raise UsageError(
+                    f"/skills {call.subcommand} needs a name", hint="`/skills` lists all skills."
+                )
             return self._change(name, call)
         found = self._catalogue()
         return self._found(name, found) if name else result_of(found, "\n".join(_overview(found)))
@@ -143,7 +148,7 @@ class Skills(AppCommand):
                 return self._disable(name, call)
         if name not in (disabled := self._app.catalogue.disabled):
             names = ", ".join(sorted(disabled)) or "none"
-            raise UsageError(f"{name!r} is not disabled", hint=f"Disabled: {names}.")
+            raise UsageError(f"{name!r} is not disabled", hint=f"Disabled names: {names}.")
         self._app.discovery.disabled.remove(name)
         self._app.reload()
         return Result(f"{name} is enabled.", {"enabled": name})
@@ -217,7 +222,7 @@ class Skills(AppCommand):
         if not any(getattr(found, key) for key in LISTED):
             near = did_you_mean(text, [*self._app.catalogue.skills, *self.subcommands])
             raise NothingFound(
-                f"no skill matches {text[:80]!r}", hint=near or "`/skills` lists all."
+                f"no skill matches {text[:80]!r}", hint=near or "`/skills` lists all skills."
             )
         lines = [_skill_table(found.skills)] if found.skills else []
         lines += [f"{_untrusted(one)}: {one.summary}" for one in found.untrusted]
@@ -229,14 +234,14 @@ class Skills(AppCommand):
         if name not in self._app.catalogue.untrusted:
             waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
             raise UsageError(
-                f"there is no untrusted plugin {name!r}", hint=f"Untrusted: {waiting}."
+                f"there is no untrusted plugin {name!r}", hint=f"Untrusted plugins: {waiting}."
             )
         self._app.discovery.trust(name)
         return Result(f"/{name} is trusted in its current state.", {"trusted": name})
 
     def _disable(self, name: str, call: Call) -> Result:
         if not is_name(name):
-            raise UsageError(f"{name!r} is not a valid name", hint="`/skills`")
+            raise UsageError(f"{name!r} is not a valid name", hint="`/skills` lists all skills.")
         if name in self._app.catalogue.framework:
             raise UsageError(f"/{name} is part of the harness and cannot be disabled")
         if name not in (known := self._app.discovery.names()):

@@ -165,7 +165,7 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
             raise UsageError(
                 f"there is a server {known!r}",
                 where=f"{path}:{_line(text, SERVERS, known)}",
-                hint="--force replaces it.",
+                hint="--force replaces the server.",
             )
         del content[SERVERS][known]
     content[SERVERS][name] = dict(server)

@@ -230,7 +230,7 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
                 f"the adapter changes {name} of {shape}, and the base {model.path.name} has "
                 f"{shapes.get(name, 'none')}",
                 where=str(adapter),
-                hint="It was trained on another base.",
+                hint="The adapter was trained on another base.",
             )
 
 

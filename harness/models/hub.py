@@ -2,8 +2,8 @@
 
 Every request goes through huggingface_hub, with its token (`hf auth login`, HF_TOKEN), its endpoint
 (HF_ENDPOINT) and its cache (HF_HOME). A push is one commit, which follows the upload of the large
-files: an interrupted push leaves the repository unchanged, and the next push does not send the
-files again that the Hub has received.
+files: an interrupted push leaves the repository unchanged, and the next push does not repeat
+finished uploads.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def client(*, write: bool = False) -> Any:
     if constants.is_offline_mode():
         raise UsageError(
             "HF_HUB_OFFLINE is set, so that no request is sent to the Hugging Face Hub",
-            hint="Unset it for this line.",
+            hint="Unset HF_HUB_OFFLINE for this line.",
         )
     token = get_token()
     if write and not token:
@@ -101,7 +101,7 @@ def client(*, write: bool = False) -> Any:
 
 @contextlib.contextmanager
 def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
-    """Raise `error`, with the reason and the advice for it, for an error of huggingface_hub."""
+    """Translate an error of huggingface_hub into `error`, with the reason and a hint."""
     from huggingface_hub.errors import HTTPError
 
     try:
@@ -141,7 +141,7 @@ def push(
 
     Args:
         files: paths or contents by their paths in the repository.
-        public: create a public repository, or push to one.
+        public: True to create a public repository, or to push to a public one.
         allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
 
     Raises:
@@ -247,7 +247,7 @@ def is_lora(name: str) -> bool:
 
 
 def download(entry: FileEntry) -> Path:
-    """Return a file in the Hub's cache after downloading it, with the other file of an adapter.
+    """Download a file into the Hub's cache, and return its path; an adapter has two files.
 
     Raises:
         ModelUnavailable: the file cannot be downloaded.
@@ -264,6 +264,6 @@ def download(entry: FileEntry) -> Path:
         raise ChecksumMismatch(
             f"{entry.member} at hf:{entry.hub} has sha256 {found[:12]}..., and "
             f"{str(entry.sha256)[:12]}... is expected",
-            hint="It was deleted. Run the line again to download it.",
+            hint="The file was deleted. Run the line again to download it.",
         )
     return path

@@ -215,7 +215,7 @@ def resolve(
         what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
     else:
         failing, what = skipped, f"no model could serve {task}"
-        hint = "`/models` shows what is available."
+        hint = "`/models` shows which models are available."
     raise ModelUnavailable(": ".join(filter(None, (what, "; ".join(map(str, failing))))), hint=hint)
 
 

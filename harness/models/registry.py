@@ -59,7 +59,7 @@ class FileEntry(Strict):
         None, description="the path of the file inside the wheel or the repository"
     )
     sha256: Sha256 | None = None
-    size: int | None = Field(None, gt=0, description="bytes")
+    size: int | None = Field(None, gt=0, description="size of the file in bytes")
     license: str | None = None
     base_model: str | None = None
     _root: Path = PrivateAttr(default=Path())
@@ -197,7 +197,7 @@ class RequestOptions(Strict):
     temperature: float | None = Field(None, ge=0)
     seed: int | None = None
     max_tokens: int | None = Field(None, ge=1)
-    deadline: float | None = Field(None, gt=0, description="seconds")
+    deadline: float | None = Field(None, gt=0, description="time limit in seconds")
 
 
 class ModelEntry(Strict):
@@ -280,7 +280,7 @@ class Registry(Strict):
                 return model_id
         raise ModelUnavailable(
             f"no model in the registry serves the task {task!r}",
-            hint="Add it to the tasks of a model in your registry.yaml.",
+            hint="Add the task to a model in your registry.yaml.",
         )
 
     @property
@@ -314,7 +314,7 @@ class Registry(Strict):
             return name, (ServeEntry(backend=backend, model=served),)
         raise UsageError(
             f"no model {name!r} in the registry",
-            hint=did_you_mean(name, self.models, cutoff=0.4) or "`/models` lists them.",
+            hint=did_you_mean(name, self.models, cutoff=0.4) or "`/models` lists all models.",
         )
 
 

@@ -226,7 +226,7 @@ class LoopDetector:
                 shown = unit if len(unit) <= SHOWN else f"{unit[:SHOWN]}..."
                 raise LoopingReply(
                     f"the model repeats itself ({shown!r}) and was stopped",
-                    hint="Rephrase the text, or use a larger model: `/models` lists them.",
+                    hint="Rephrase the text, or use a larger model: `/models` lists all models.",
                     partial="".join(self._pieces),
                 )
 

@@ -178,7 +178,7 @@ class Catalogue:
         """Raise UsageError if only models may call the skill."""
         if not self.skills[name].for_users:
             reason = f"/{name} is for models only: `user-invocable` is false"
-            raise UsageError(reason, hint=f"`/skills {name}`")
+            raise UsageError(reason, hint=f"`/skills {name}` shows the skill.")
 
     def unknown(self, name: str) -> UnknownSkill:
         """Return the error for a name that no loaded skill has."""
@@ -189,7 +189,7 @@ class Catalogue:
             return UnknownSkill(
                 f"/{name} is not trusted",
                 where=str(untrusted[name].folder),
-                hint=f"Read it, then `/skills trust {name}`.",
+                hint=f"Read its files, then run `/skills trust {name}`.",
             )
 
         def shown(near: str) -> str:

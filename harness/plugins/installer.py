@@ -159,14 +159,14 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
     if names or every or len(found) == 1:
         return [found[name] for name in names or found]
     raise InputError(
-        f"there are {len(found)} skills: {listed}", hint="Name some with --skill, or add --all."
+        f"there are {len(found)} skills: {listed}", hint="Name skills with --skill, or add --all."
     )
 
 
 def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
     """Clone the latest commit of a repository, or a given commit; return the commit's hash."""
     if (git := shutil.which("git")) is None:
-        raise UsageError("git is not installed", hint="Install it, or download the repository.")
+        raise UsageError("git is not installed", hint="Install git, or download the repository.")
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     environment = {**os.environ, **_ENVIRONMENT, "GIT_SSH_COMMAND": ssh}
     limit = StopToken(cancel, CLONE_SECONDS)

@@ -84,7 +84,7 @@ def read(address: str) -> tuple[dict[str, Published], list[str]]:
     schema = content.get("$schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         shown = f"of the unknown version {schema!r:.100}" if schema else "without a $schema"
-        hint = f"Only {SCHEMA} is read."
+        hint = f"Only version {SCHEMA} is supported."
         raise InputError(f"it is an index {shown}, which is not read", where=address, hint=hint)
     found: dict[str, Published] = {}
     remarks = []
@@ -126,7 +126,7 @@ def download(skill: Published, address: str, folder: Path, files: int, size: int
     content = _downloaded(str(url), ARCHIVE_BYTES)
     if (digest := f"sha256:{hashlib.sha256(content).hexdigest()}") != skill.digest:
         reason = f"{skill.name} has the digest {digest}, and the index states {skill.digest}"
-        raise InputError(reason, where=str(url), hint="It is not installed.")
+        raise InputError(reason, where=str(url), hint="The skill is not installed.")
     folder.mkdir()
     file = folder / skill_md.FILE
     if skill.type == "skill-md":

@@ -61,7 +61,9 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
             raise UsageError(f"cannot be trusted: {reason}", where=str(path)) from exc
         if path.suffix == ".pyc":
             raise UsageError(
-                "cannot be trusted: it is compiled Python", where=str(path), hint="Delete it."
+                "cannot be trusted: it is compiled Python",
+                where=str(path),
+                hint="Delete the compiled file.",
             )
         left -= len(content)
         for part in (os.fsencode(name.as_posix()), content):
@@ -212,7 +214,9 @@ class TrustStore(_ChoicesFile):
         present = content_hash(folder)
         if shown not in ("", present):
             reason = "was changed while you were asked"
-            raise UsageError(reason, where=str(folder), hint="Read it, and repeat the line.")
+            raise UsageError(
+                reason, where=str(folder), hint="Read the files again, and repeat the line."
+            )
         self._store({**(self._load()[0] or {}), str(folder.resolve()): present})
 
     def _is_valid(self, stored: Any) -> bool:

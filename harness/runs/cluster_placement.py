@@ -32,7 +32,7 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
         if not getattr(skill.variants.get(variant, options), "takes_ray_data", False):
             raise UsageError(
                 "--on ray-data does not apply here",
-                hint="It writes a folder of parts: `/annotate TABLE save to FOLDER/ --on "
+                hint="Ray Data writes a folder of parts: `/annotate TABLE save to FOLDER/ --on "
                 "ray-data`. Other jobs run on a cluster with `--on ray`.",
             )
         return None

@@ -25,17 +25,17 @@ T = TypeVar("T")
 
 
 class TextFiles(Protocol):
-    """The text files of a project in an editor, whose text may not be saved yet."""
+    """The text files that an editor has opened, with changes that are not saved yet."""
 
     def read(self, path: Path) -> str | None:
-        """Return the text of an existing file; None if it has to be read from the disk.
+        """Return the editor's text of an existing file; None if the caller must read the file.
 
         Raises:
             InputError: the editor refuses.
         """
 
     def write(self, path: Path, text: str, before: str | None) -> bool:
-        """Write a file; return False if it has to be written to the disk.
+        """Write a file through the editor; return False if the caller must write the file.
 
         Args:
             before: the present text, or None for a new file.

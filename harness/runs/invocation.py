@@ -319,8 +319,8 @@ class _Parser:
                 if saved:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",
-                        hint="Give more targets after it with -o. For a text that ends like that, "
-                        "write -o PATH -- TEXT.",
+                        hint="Give more targets with -o after the path. If the text itself ends "
+                        "with a target, write -o PATH -- TEXT.",
                     )
                 found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"
@@ -365,7 +365,7 @@ class _Parser:
         if value is not None and not self._takes_value(name):
             raise UsageError(
                 f"{name} takes no value, and options go before or after the text",
-                hint="If it belongs to the text, put `--` before the text.",
+                hint="If the option belongs to the text, put `--` before the text.",
             )
         return match
 
@@ -374,7 +374,7 @@ class _Parser:
             known = did_you_mean(name, self.flags) or f"`{self.command} --help` lists the options."
             raise UsageError(
                 f"{self.command} has no option {name}",
-                hint=f"{known} If it belongs to the text, put `--` before the text.",
+                hint=f"{known} If the option belongs to the text, put `--` before the text.",
             )
         return self.flags[name]
 

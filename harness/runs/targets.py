@@ -111,7 +111,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
 
 @contextlib.contextmanager
 def reported(target: Path) -> Iterator[None]:
-    """Raise an OutputError that names `target` in place of an error of the file system."""
+    """Translate an error of the file system into an OutputError that contains `target`."""
     try:
         yield
     except (OSError, RuntimeError) as exc:  # a name that is too long, or a loop of links
@@ -123,7 +123,7 @@ def _check_folder(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError("is not a folder", where=str(target))
     place = target.resolve()
-    while not place.exists():  # the folders above it are created with it
+    while not place.exists():  # missing parent folders are created too
         place = place.parent
     _check_writable(place, target)
 
@@ -137,12 +137,14 @@ def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
         raise OutputError("is not a regular file", where=str(target))
     _check_writable(target.resolve().parent, target)
     if target.exists() and not may_replace(target):
-        raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
+        raise OutputError("exists already", where=str(target), hint="--force overwrites the file.")
 
 
 def _check_writable(folder: Path, target: Path) -> None:
     if not folder.is_dir():
-        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Create it.")
+        raise OutputError(
+            f"there is no folder {folder}", where=str(target), hint="Create the folder."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {folder} is not writable", where=str(target))
 
@@ -156,8 +158,8 @@ def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
         raise UsageError(
             f"/{skill.name} cannot save to {what}",
             where=str(target),
-            hint=f"It saves {known}. If 'save to {target}' belongs to the text, put `--` before "
-            "the text.",
+            hint=f"The skill saves {known}. If 'save to {target}' belongs to the text, put `--` "
+            "before the text.",
         )
 
 
@@ -215,7 +217,7 @@ def write(
                 raise OutputError(
                     "exists already: it was written while the work ran",
                     where=str(target),
-                    hint="--force overwrites it.",
+                    hint="--force overwrites the file.",
                 )
             temporary.chmod(stat.S_IMODE(real.stat().st_mode))
         temporary.replace(real)

@@ -22,7 +22,7 @@ BODY = 2_000_000
 LINE = 200_000
 """Maximum number of bytes of a line or an event of a streamed response."""
 OBJECTS = 10_000
-"""Maximum number of JSON objects in such a line: clients need up to 100 microseconds for each."""
+"""Maximum number of JSON objects in a line: a client needs up to 100 microseconds for each."""
 MESSAGE = 3_000_000
 """Maximum number of bytes of a message of the Model Context Protocol."""
 VALUES = 60_000

@@ -80,7 +80,7 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
             pid = holder.read_text(encoding="ascii")
         raise UsageError(
             f"{job} is locked by process {pid or '(just started)'}",
-            hint="Wait for it, or stop it; its finished work is kept.",
+            hint="Wait for the process, or stop it; finished work is kept.",
         ) from exc
     try:
         holder.write_text(str(os.getpid()), encoding="ascii")

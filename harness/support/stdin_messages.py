@@ -1,4 +1,4 @@
-"""Read the messages of a client on stdin, one per line, within the limits of a message.
+"""Read messages from stdin, one per line, within limits.
 
 `agent.py mcp` and `agent.py acp` communicate over stdin and stdout. A client may be faulty: a line
 of any length, or with any number of values, uses no more memory than an allowed message.
@@ -16,7 +16,7 @@ import anyio.to_thread
 from harness.support.bounded_http import MESSAGE, VALUES, has_too_many_values
 
 HEAD = 999
-"""Number of bytes at the beginning of a line that is too long in which its id is searched."""
+"""Number of bytes at the beginning of a line that is too long that may contain the id."""
 INVALID_REQUEST = -32600
 _ID = re.compile(rb'"id"\s*:\s*(\d{1,18}|"[\w-]{1,99}")')
 _METHOD = re.compile(rb'"method"\s*:')
@@ -25,9 +25,9 @@ _METHOD = re.compile(rb'"method"\s*:')
 class StdinMessages:
     """The lines of stdin.
 
-    A request that is too long is replaced by a request of an unknown method, and an answer that is
-    too long by an error, so that nothing waits for it. Skills and their children read the null
-    device instead of stdin.
+    A request that is too long is replaced by a request of an unknown method, so that the client
+    receives an error. An answer that is too long is replaced by an error, so that no caller waits
+    for it. Skills and their child processes read the null device instead of stdin.
     """
 
     def __init__(self) -> None:

@@ -59,7 +59,7 @@ def given(text: str) -> str:
         raise InputError(
             f"{path.suffix} files are not supported here",
             where=shown(path),
-            hint=f"Save it as {' or '.join(SUFFIXES)}.",
+            hint=f"Save the text as {' or '.join(SUFFIXES)}.",
         )
     return read_text(path)
 
@@ -118,7 +118,9 @@ def at_home(name: str | Path) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 
-def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part of it.") -> str:
+def read_text(
+    path: Path, *, what: str = "a text", shorten: str = "Give a part of the text."
+) -> str:
     """Return the text of a file.
 
     Args:
@@ -136,12 +138,15 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
         )
     text = "".join(text_lines(path))
     if not text.strip():
-        raise InputError("is empty", where=shown(path), hint=f"Put {what} into it.")
+        raise InputError("is empty", where=shown(path), hint=f"Put {what} into the file.")
     return text
 
 
 def regular_file(
-    path: Path, *, what: str = "the data", instead: str = "Save it to a file and name that."
+    path: Path,
+    *,
+    what: str = "the data",
+    instead: str = "Save the data to a file, and name this file.",
 ) -> Path:
     """Check that a file can be read more than once; return its path with "~" expanded.
 
@@ -157,11 +162,11 @@ def regular_file(
         path = path.expanduser()
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise InputError("is a folder", where=where, hint="Name a file in it.")
+        raise InputError("is a folder", where=where, hint="Name a file in the folder.")
     if not stat.S_ISREG(status.st_mode):
         raise InputError("is not a regular file", where=where, hint=instead)
     if not status.st_size:
-        raise InputError("is empty", where=where, hint=f"Put {what} into it.")
+        raise InputError("is empty", where=where, hint=f"Put {what} into the file.")
     with reading(path), path.open("rb"):
         return path
 
@@ -180,7 +185,7 @@ def text_lines(
         InputError: the file cannot be read, or is not text in this encoding; for UTF-8, the message
             contains the line and the byte.
     """
-    hint = "Save it as UTF-8."
+    hint = "Save the file as UTF-8."
     with reading(path):
         with path.open("rb") as file:
             if encoding == "utf-8-sig" and file.read(4).startswith(_UTF16_OR_32):
@@ -192,7 +197,7 @@ def text_lines(
                         raise InputError(
                             f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
                             where=place(path, "line", number),
-                            hint="Save it as UTF-8 text.",
+                            hint="Save the file as UTF-8 text.",
                         )
                     yield line
         except UnicodeDecodeError as exc:
@@ -256,11 +261,11 @@ def _not_utf8(path: Path) -> InputError:
                 return InputError(
                     f"is not UTF-8 text (byte {offset + exc.start} is 0x{line[exc.start]:02x})",
                     where=place(path, "line", number + _line_ends(line[: exc.start])),
-                    hint="Save it as UTF-8.",
+                    hint="Save the file as UTF-8.",
                 )
             number += _line_ends(line)
             offset += len(line)
-    return InputError("is not UTF-8 text", where=shown(path), hint="Save it as UTF-8.")
+    return InputError("is not UTF-8 text", where=shown(path), hint="Save the file as UTF-8.")
 
 
 def _line_ends(data: bytes) -> int:
@@ -274,7 +279,9 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as exc:
         raise InputError(
-            "there is no such file", where=shown(path), hint="Is the path right from this folder?"
+            "there is no such file",
+            where=shown(path),
+            hint="Is the path correct, as seen from this folder?",
         ) from exc
     except RuntimeError as exc:  # the home folder of an unknown user
         raise InputError("there is no such home folder", where=shown(path)) from exc

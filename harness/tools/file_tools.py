@@ -101,9 +101,9 @@ def decoded(content: bytes) -> TextFile | None:
 
 
 def in_editor(path: Path, place: Workplace) -> str | None:
-    """Return the text of a file of the project that exists, as the user's editor has it.
+    """Return the text of an existing file of the project, as the user's editor shows it.
 
-    Returns: None without an editor, and for a file outside of the project or above its limit.
+    Returns: None without an editor, and for a file outside of the project or over the size limit.
     """
     editor = place.frontend.files
     if editor is None or not path.is_relative_to(place.project):

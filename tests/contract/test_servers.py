@@ -136,7 +136,7 @@ def test_server_without_alternatives(telling: Remote, how: str) -> None:
         ("missing", ModelUnavailable, "no model 'smollm2", ("ollama pull", "Correct the model's")),
         ("busy", ModelBusy, "maximum pending requests", ("try again", "try again")),
         ("gateway", ModelBusy, "bad gateway", ("Try again", "Try again")),
-        ("load_error", ModelUnavailable, "error loading model", ("own log", "own log")),
+        ("load_error", ModelUnavailable, "error loading model", ("server's log", "server's log")),
         ("refuse", SkillFailed, "this request is not taken", ("not help", "not help")),
         ("drop", ModelUnavailable, "cannot be reached", ("ollama serve", "Start the server")),
     ],
@@ -165,7 +165,7 @@ def test_error_within_the_answer_keeps_the_text_so_far(remote: Remote, how: str)
     }
     assert messages[how] in exc.message
     assert exc.partial == STREAMED
-    assert "Run it again" in str(exc.hint)
+    assert "Run the line again" in str(exc.hint)
 
 
 @pytest.mark.parametrize("name", ["ollama", "openai"])

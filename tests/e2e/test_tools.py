@@ -93,7 +93,7 @@ def test_a_one_shot_refuses_with_an_exit_code_and_a_hint(
     process = started(project, environment, "make it")
     out, err = process.communicate(timeout=170)
     assert (process.returncode, out) == (2, "I could not.\n")
-    assert "nobody is here to allow that. `--yes` before the line allows it." in err
+    assert "nobody is here to allow that. `--yes` before the line allows the action." in err
     assert not (project / "made").exists()
     server.model = FakeModel(*script, takes_tools=True)
     process = started(project, environment, "--yes", "make it")

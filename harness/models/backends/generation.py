@@ -151,7 +151,7 @@ class GenerationState:
             if self._progress is not None and time.monotonic() - self._progress > STALLED:
                 raise DeadlineExceeded(
                     f"the answer made no progress for {STALLED:g} s",
-                    hint="Run it again; if that fails too, see the server's own log.",
+                    hint="Run the line again. If that fails too, see the server's log.",
                 )
         except DeadlineExceeded as exc:
             self.flush()

@@ -260,7 +260,7 @@ class EnginePort:
         except (httpx.HTTPError, json.JSONDecodeError) as exc:
             raise GenerationFailed(
                 f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
-                hint="Run it again.",
+                hint="Run the line again.",
             ) from exc
         if "error" in answer:
             raise SkillFailed(f"the engine refuses the request: {answer['error']['message']}")

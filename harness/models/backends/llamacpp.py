@@ -233,5 +233,5 @@ def _engine_error(error: Mapping[str, Any], partial: str) -> HarnessError:
     if error.get("code") == 400:
         return SkillFailed(f"the engine refuses the request: {message}")
     return GenerationFailed(
-        f"the engine stopped with an error: {message}", partial=partial, hint="Run it again."
+        f"the engine stopped with an error: {message}", partial=partial, hint="Run the line again."
     )

@@ -68,7 +68,7 @@ class OllamaBackend:
         models = self._models.get(host, lambda: ollama_server.list_models(host, allowed))
         digest = models.get(ollama_server.full_name(str(entry.model)))
         if digest is None:
-            hint = "`ollama list` shows its models."
+            hint = "`ollama list` lists the models of the server."
             raise ollama_server.NoModel(f"Ollama has no {entry.model}", hint=hint)
         self._check_identity(entry, host, digest)
         return digest
@@ -320,7 +320,7 @@ class OllamaModel:
         if status == 404:
             return ModelUnavailable(
                 f"{self._server} has no model {self._name!r}: {message}",
-                hint=f"`ollama pull {self._name}` downloads it.",
+                hint=f"`ollama pull {self._name}` downloads the model.",
             )
         if _TOO_LONG.search(message):
             return InputError(

@@ -33,7 +33,7 @@ PULL_SECONDS = 600.0
 PULL_BYTES = 1_000_000_000
 """Maximum number of bytes of all progress messages of a download."""
 DOWNLOAD = "https://ollama.com/download"
-START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
+START = "Start Ollama with `ollama serve`, or set OLLAMA_HOST to another address."
 
 
 class Absent(ModelUnavailable):
@@ -112,11 +112,11 @@ def translated_errors(host: str) -> Iterator[None]:
     except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
         kind = Absent if host == DEFAULT_HOST else ModelUnavailable
         absent = host == DEFAULT_HOST and shutil.which("ollama") is None
-        hint = f"Install it from {DOWNLOAD}. {START}" if absent else START
+        hint = f"Install Ollama from {DOWNLOAD}. {START}" if absent else START
         raise kind(f"no Ollama server at {shown}", hint=hint) from exc
     except httpx.TimeoutException as exc:
         raise ModelUnavailable(
-            f"the Ollama server at {shown} does not answer", hint="Restart it."
+            f"the Ollama server at {shown} does not answer", hint="Restart the server."
         ) from exc
     except httpx.HTTPError as exc:
         raise remote.stream_error(f"Ollama at {shown}") from exc
@@ -134,9 +134,9 @@ def _refused(server: str, status: int, reason: str) -> HarnessError:
             "localhost.",
         )
     if status == 404:
-        return NothingFound(message, hint="`ollama list` lists its models.")
+        return NothingFound(message, hint="`ollama list` lists the models of the server.")
     if status in (429, 503):
-        return ModelBusy(message, hint="Its queue is full: try again in a moment.")
+        return ModelBusy(message, hint="The server's queue is full: try again in a moment.")
     where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
     is_full = "no space left" in reason
     return SkillFailed(message, hint=where if is_full else "See the server's log.")
@@ -145,7 +145,7 @@ def _refused(server: str, status: int, reason: str) -> HarnessError:
 def _not_ollama(host: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"the server at {remote.shown_address(host)} is not Ollama",
-        hint="Set OLLAMA_HOST to its address.",
+        hint="Set OLLAMA_HOST to the address of an Ollama server.",
     )
 
 
@@ -234,7 +234,7 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
         except ollama.ResponseError as exc:
             raise ModelUnavailable(
                 f"Ollama cannot download {name}: {exc.error}",
-                hint="https://ollama.com/library lists the names.",
+                hint="https://ollama.com/library lists the names of models.",
             ) from exc
         except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
             status = "interrupted"

@@ -123,7 +123,7 @@ class OpenAIServer:
         if NO_QUOTA in codes(exc):  # a status 429 for which waiting does not help
             return ModelUnavailable(
                 f"{self.shown} refuses the key of {self.key_env}: {server_message(exc)}",
-                hint="Check the plan and the limits of its account.",
+                hint="Check the plan and the limits of the key's account.",
             )
         after = exc.response.headers.get("retry-after")
         return remote.status_error(exc.status_code, server_message(exc), self.shown, after)

@@ -178,7 +178,7 @@ def changed_error(server: str, name: str, before: str, now: str) -> ModelChanged
     """Return the error for a model that was replaced during a run."""
     return ModelChanged(
         f"{server} serves another model as {name} since the run began: {now} instead of {before}",
-        hint="Finished rows are stored with the first model. Repeat the line to use the other.",
+        hint="Finished rows are stored with the first model. Repeat the line to use the new model.",
     )
 
 
@@ -192,7 +192,7 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
     wait = retry_after(after) or 0.0
     text = f"{server} answers {status}: {message}" + f" (Retry-After {wait:,.0f} s)" * (wait > 0)
     if status in (429, 503):
-        hint = "Its queue is full: try again in a moment."
+        hint = "The server's queue is full: try again in a moment."
         return ModelBusy(text, hint=hint, wait=wait)
     if status in (408, 502, 504):  # usually from a proxy in front of the server
         return ModelBusy(text, hint="Try again in a moment.", wait=wait)
@@ -200,7 +200,7 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
         return SkillFailed(
             text, hint="The server does not accept this request; a retry will not help."
         )
-    return ModelUnavailable(text, hint="See the server's own log.")
+    return ModelUnavailable(text, hint="See the server's log.")
 
 
 def connection_error(
@@ -216,7 +216,7 @@ def connection_error(
     """
     if timed_out and handle.connected:
         return DeadlineExceeded(
-            f"{server} stopped responding", hint="Allow it more time, or use a smaller model."
+            f"{server} stopped responding", hint="Allow more time, or use a smaller model."
         )
     if not began:
         return ModelUnavailable(f"{server} cannot be reached", hint=hint)
@@ -235,5 +235,5 @@ def stream_error(
     return GenerationFailed(
         f"{server} interrupted its answer: {reason}",
         partial=partial,
-        hint="Run it again; if that fails too, see the server's own log.",
+        hint="Run the line again. If that fails too, see the server's log.",
     )

@@ -127,7 +127,7 @@ class Balanced:
         ):
             raise NotServed(
                 f"the servers do not serve the same model {self._name}: {self._found}",
-                hint="Install the same model on each, or remove the others from `urls`.",
+                hint="Install the same model on all servers, or remove servers from `urls`.",
             )
         self.takes_grammar = first.takes_grammar
         self.digests: Mapping[str, str] = first.digests
@@ -303,7 +303,9 @@ class Balanced:
             self._notice(f"server serves again: {server.address}")
 
     def _none_left(self) -> ModelUnavailable:
-        return ModelUnavailable(f"no server serves {self._name}: {self._found}", hint="Start one.")
+        return ModelUnavailable(
+            f"no server serves {self._name}: {self._found}", hint="Start one of the servers."
+        )
 
     @property
     def _found(self) -> str:

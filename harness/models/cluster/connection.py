@@ -188,7 +188,7 @@ def check_address(address: Address) -> None:
                 reason, hint = "the cluster refuses the token, or misses it", ACCESS_HINT
             elif code is grpc.StatusCode.UNIMPLEMENTED:
                 reason = "another service of Ray answers"
-                hint = "ray:// takes the client port (10001), HOST:PORT the head's (6379)."
+                hint = "ray:// needs the client port (10001), and HOST:PORT the head's port (6379)."
             elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 reason, hint = f"no Ray answers ({code.value[1]})", "Check host and port."
             else:

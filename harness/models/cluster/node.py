@@ -272,11 +272,15 @@ def probe_nodes(
     broken = {node: answer for node, answer in found.items() if isinstance(answer, str)}
     if broken:
         raise ClusterUnavailable(
-            _listed(broken), where=where, hint="Install this version of nanda-harness there."
+            _listed(broken),
+            where=where,
+            hint="Install this version of nanda-harness on every node.",
         )
     answers = {node: answer for node, answer in found.items() if isinstance(answer, Availability)}
     if not answers:
-        raise ClusterUnavailable("no node answers", where=where, hint="See `ray status` there.")
+        raise ClusterUnavailable(
+            "no node answers", where=where, hint="Check `ray status` on the head."
+        )
     if len({*answers.values()}) == 1:  # for example, if all nodes are on one machine
         return next(iter(answers.values()))
     reasons = {node: one.reason for node, one in answers.items() if not one.available}

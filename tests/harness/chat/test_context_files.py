@@ -65,7 +65,7 @@ def test_other_words_with_an_at_sign_are_text(line: str) -> None:
     ("name", "message"),
     [
         ("missing.txt", "there is no such file"),
-        ("a.pdf", "chat reads text files only.*Save its text"),
+        ("a.pdf", "chat reads text files only.*Save the text"),
         ("t.parquet", "chat reads text files only.*/annotate t.parquet"),
         ("binary.dat", "is a binary file"),
         ("latin.txt", "is not UTF-8"),

@@ -199,7 +199,10 @@ def test_a_one_shot_refuses_changes_without_yes(make: Make, tmp_path: Path) -> N
     assert not (tmp_path / "annotated.jsonl").exists()
     assert not agent.judge.requests
     assert agent.out == "/annotate writes annotated.jsonl, and nobody is here to allow that\n"
-    assert producer(agent).tool_results()[0]["what_to_do"] == "`--yes` before the line allows it."
+    assert (
+        producer(agent).tool_results()[0]["what_to_do"]
+        == "`--yes` before the line allows the action."
+    )
     assert "nobody is here to allow that. `--yes`" in agent.stderr
 
 

@@ -205,7 +205,7 @@ def test_two_matching_skills_are_listed_and_not_run(tmp_path):
     app.dispatch(LINE)
     assert model.requests[0].messages[-1].content == LINE
     assert app.screen.err.getvalue().startswith(
-        "/other-notes and /release-notes would fit; name one to use it\n"
+        "/other-notes and /release-notes would fit: name one of them to use it\n"
     )
 
 

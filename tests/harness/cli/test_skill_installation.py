@@ -106,7 +106,7 @@ def test_an_updated_plugin_needs_trust_again(tmp_path):
     with pytest.raises(NotAllowed, match="/skills updates /code in"):
         app.dispatch("/skills update")
     result = app.dispatch("--yes /skills update").result
-    assert result.text.endswith("Read it, then `/skills trust code`.")
+    assert result.text.endswith("Read its files, then run `/skills trust code`.")
     with pytest.raises(NotTrusted):
         lenient(tmp_path).dispatch("/code x")
 

@@ -157,9 +157,15 @@ def test_help_describes_the_options_and_the_annotation(tmp_path):
     [
         (["--skills", "anotate"], "there is no skill /anotate. Did you mean /annotate?"),
         (["--skills=annotate,exit"], "/exit is not offered to agents. Choose from models, ann"),
-        (["--skills"], "`mcp` cannot be started with --skills. Its only option is --skills NAME"),
-        (["--skills", ""], "`mcp` cannot be started with --skills ''. Its only option is"),
-        (["--skills", "annotate", "corpus"], "started with --skills annotate corpus. Its only"),
+        (
+            ["--skills"],
+            "`mcp` cannot be started with --skills. `mcp` has only the option --skills NAME",
+        ),
+        (["--skills", ""], "`mcp` cannot be started with --skills ''. `mcp` has only the option"),
+        (
+            ["--skills", "annotate", "corpus"],
+            "started with --skills annotate corpus. `mcp` has only",
+        ),
         (["--yes"], "`mcp` cannot be started with --yes"),
     ],
 )

@@ -265,7 +265,7 @@ def test_a_download_is_verified_and_an_interrupted_one_continues(
 def test_another_file_than_the_pinned_one_is_deleted(model: Repository, tmp_path: Path) -> None:
     entry = hubs.find("hf:me/model").entry
     model.files["m.Q4_K_M.gguf"] = WEIGHTS[::-1]
-    with pytest.raises(ChecksumMismatch, match=r"is expected. It was deleted"):
+    with pytest.raises(ChecksumMismatch, match=r"is expected. The file was deleted"):
         store(tmp_path, entry).ensure("m")
     assert not any(path.exists() for path in (tmp_path / "hub-cache").rglob("*.gguf"))
     model.files["m.Q4_K_M.gguf"] = WEIGHTS

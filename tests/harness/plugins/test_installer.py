@@ -233,7 +233,7 @@ def test_code_of_an_installed_plugin_runs_only_once_trusted(tmp_path):
     source = plugin(tmp_path / "elsewhere", "code", ran + GOOD.format(name="code"))
     app = lenient(tmp_path)
     said = app.dispatch(f"--yes /skills add {source}").result.text
-    assert said.endswith("Read it, then `/skills trust code`.")
+    assert said.endswith("Read its files, then run `/skills trust code`.")
     with pytest.raises(NotTrusted):
         lenient(tmp_path).dispatch("/code x")
     assert not (tmp_path / "ran").exists()
@@ -272,7 +272,7 @@ def test_taken_names_are_refused(tmp_path):
         app.dispatch(f"/skills add {skill(tmp_path / 'source' / 'help', 'help')}")
     source = skill(tmp_path / "source" / "greet")
     app.dispatch(f"/skills add {source}")
-    with pytest.raises(OutputError, match=r"exists already\. --force replaces it"):
+    with pytest.raises(OutputError, match=r"exists already\. --force replaces the skill"):
         app.dispatch(f"/skills add {source}")
     (source / "new.md").write_text("new")
     app.dispatch(f"/skills add --force {source}")

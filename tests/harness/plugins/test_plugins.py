@@ -139,7 +139,7 @@ def test_both_frontends_require_trust(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     assert main.main(["/theirs x"]) == 2
-    assert "Read it, then add --trust once, right after /theirs." in capsys.readouterr().err
+    assert "Read its files, then add --trust once, right after /theirs." in capsys.readouterr().err
     assert main.main(["--trust", "/theirs x"]) == 0
     assert main.main(["/theirs x"]) == 0
     assert capsys.readouterr().out == "good: x\n" * 2
@@ -164,9 +164,9 @@ def test_session_asks_on_the_terminal(capsys):
 def test_skills_trust_by_name(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path)
-    with pytest.raises(UsageError, match="Untrusted: theirs"):
+    with pytest.raises(UsageError, match="Untrusted plugins: theirs"):
         app.dispatch("/skills trust other")
-    with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read it, then `/"):
+    with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read its files, then run `/"):
         app.dispatch("/help theirs")
     with pytest.raises(UnknownSkill, match="mean /theirs"):
         app.dispatch("/their x")

@@ -100,7 +100,7 @@ def test_a_run_may_have_two_targets(app, tmp_path):
 @pytest.mark.parametrize(
     ("target", "error", "code", "message"),
     [
-        ("a.docx", UsageError, 2, r"the suffix \.docx.*It saves \.txt, \.md"),
+        ("a.docx", UsageError, 2, r"the suffix \.docx.*The skill saves \.txt, \.md"),
         ("a", UsageError, 2, "without a suffix"),
         ("nosuch/a.txt", OutputError, 4, "no folder"),
         ("folder.txt", OutputError, 4, "is a folder"),

@@ -59,10 +59,10 @@ def test_stdin_is_never_a_path(folder):
     [
         ("b.txt", "there is no such file"),
         ("sub/b", "there is no such file"),
-        ("paper.pdf", ".pdf files are not supported here. Save it as .txt or .md."),
-        ("empty.txt", "empty.txt: is empty. Put a text into it."),
+        ("paper.pdf", ".pdf files are not supported here. Save the text as .txt or .md."),
+        ("empty.txt", "empty.txt: is empty. Put a text into the file."),
         ("latin.txt", "is not UTF-8 text (byte 1 is 0xe4)"),
-        ("big.txt", "has 1.0 MB, too much for a text. Give a part of it."),
+        ("big.txt", "has 1.0 MB, too much for a text. Give a part of the text."),
     ],
 )
 def test_unreadable_files_are_refused(folder, text, reason):

@@ -158,7 +158,7 @@ def test_without_a_user_calls_are_refused_with_an_exit_code(
     assert (
         refused["error"] == "the model wants to run `touch a.txt`, and nobody is here to allow that"
     )
-    assert refused["what_to_do"] == "`--yes` before the line allows it."
+    assert refused["what_to_do"] == "`--yes` before the line allows the action."
     assert not (tmp_path / "project" / "a.txt").exists()
     run = next(run for run in app.run_log.recent(9) if run["skill"] == "run")
     assert (run["status"], run["exit_code"], run["error_type"]) == ("failed", 2, "NotAllowed")

@@ -366,7 +366,7 @@ def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
     lines = [f"{i},an abstract “with” some words in it\n".encode() for i in range(2000)]
     error = refused(write("t.csv", b"id,abstract\n" + b"".join(lines) + b"x,\xff\n"))
     assert error.where == "t.csv, line 2002"
-    assert error.hint == "Save it as UTF-8."
+    assert error.hint == "Save the file as UTF-8."
 
 
 # Files

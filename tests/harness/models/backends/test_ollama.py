@@ -175,7 +175,9 @@ def test_where_ollama_is_downloaded_if_it_is_not_installed(monkeypatch: pytest.M
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(ollama_server, "DEFAULT_HOST", "http://127.0.0.1:9")
-    with pytest.raises(ModelUnavailable, match=r"Install it from https://ollama.com/download\."):
+    with pytest.raises(
+        ModelUnavailable, match=r"Install Ollama from https://ollama.com/download\."
+    ):
         OllamaBackend().load(ServeEntry(backend="ollama", model="smollm2"))
 
 
