@@ -33,15 +33,14 @@ class Printer:
                 print(f"({text.strip()})")
             case schema.ToolCallStart() | schema.ToolCallProgress():
                 texts = [one.content.text for one in update.content or () if one.type == "content"]
-                print(f"[{update.tool_call_id}] {update.status}", update.title or "", *texts)
+                print(f"[{update.tool_call_id}] {update.status} {update.title}", *texts, sep="\n")
             case _:
                 print(f"\n({update.session_update})")
 
     async def request_permission(
         self, session_id: str, tool_call: Any, options: list[Any], **_: Any
     ) -> schema.RequestPermissionResponse:
-        for block in tool_call.content or ():
-            print(block.content.text)
+        print(tool_call.title, *(block.content.text for block in tool_call.content or ()), sep="\n")
         for number, option in enumerate(options, start=1):
             print(f"  {number} {option.name}")
         given = await asyncio.to_thread(input, "Answer: ")

@@ -188,15 +188,7 @@ class Editor:
         """Show the result of the call that began last."""
         with self._turn:
             call = self._calls.pop()
-            status: schema.ToolCallStatus = "failed" if failed else "completed"
-            places = [
-                schema.ToolCallLocation(path=well_formed(str(path.absolute()))) for path in saved
-            ]
-            self.send(
-                helpers.update_tool_call(
-                    call.id, status=status, content=call.content(result), locations=places
-                )
-            )
+            self._update(call, call.title, "failed" if failed else "completed", result, saved)
 
     def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
         """Show the result of all calls that have not ended, such as after an error."""
@@ -205,8 +197,25 @@ class Editor:
 
     def _refresh(self) -> None:
         call = self._calls[-1]
-        update = helpers.update_tool_call(call.id, status="in_progress", content=call.content())
-        self.send(update)
+        title = " · ".join(filter(None, (call.title, call.progress)))  # the content may be folded
+        self._update(call, title, "in_progress")
+
+    def _update(
+        self,
+        call: ToolCall,
+        title: str,
+        status: schema.ToolCallStatus,
+        result: str = "",
+        saved: Sequence[Path] = (),
+    ) -> None:
+        content = call.content(result)
+        paths = [well_formed(str(path.absolute())) for path in saved]
+        places = [schema.ToolCallLocation(path=path) for path in paths] or None
+        self.send(
+            helpers.update_tool_call(
+                call.id, title=title, status=status, content=content, locations=places
+            )
+        )
 
     def confirm(self, question: str) -> bool:
         return self._permitted(question, (YES, NO)) == YES
@@ -222,7 +231,8 @@ class Editor:
         if alone := not self._calls:
             self.begin(asked, "other")
         call = self._calls[-1]
-        content = as_content(f"{fenced(detail, 'diff')}\n\n{asked}" if detail else asked)
+        parts = [fenced(detail, "diff") if detail else "", "" if alone else asked]
+        content = as_content("\n\n".join(filter(None, parts)))
         update = schema.ToolCallUpdate(
             tool_call_id=call.id, title=call.title, status="pending", content=content
         )

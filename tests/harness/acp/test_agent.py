@@ -71,6 +71,9 @@ def test_an_editor_runs_commands_chats_and_comes_back(project: Path) -> None:
             assert calls[0] == ("in_progress", "")
             assert ("in_progress", "```\nthe rows begin\nrow 3\n```") in calls
             assert calls[-1] == ("completed", "```\nthe rows begin\nSaved to out.txt\n```")
+            titles = [one.title for one in user.updates if one.session_update == "tool_call_update"]
+            assert "/rows papers.csv save to out.txt · row 3" in titles
+            assert titles[-1] == "/rows papers.csv save to out.txt"
             starts = [one for one in user.updates if isinstance(one, schema.ToolCallStart)]
             assert [one.title for one in starts] == ["/rows papers.csv save to out.txt"]
             assert user.updates[-2].content.text == "Saved to out.txt"
@@ -217,7 +220,8 @@ def test_the_model_asks_for_permission_and_uses_the_files_of_the_editor(project:
             (project / "mine.txt").write_text("mine")
             user.answer = "reject_once"
             await thread.say("/rows x save to mine.txt")
-            assert user.asked[0][0] == "mine.txt exists. Overwrite it?"
+            line = "/rows x save to mine.txt"
+            assert user.asked[0][0] == f"{line}\nmine.txt exists. Overwrite it?"
             assert (project / "mine.txt").read_text() == "mine"
 
             user.said = "blue"

@@ -100,7 +100,7 @@ class User:
         refuses: True if the editor refuses to read and write files.
         on_update: called with each update.
         updates: the updates in order.
-        asked: the requests for permission, each as text and the kinds of its options.
+        asked: the requests for permission, each as title and text, and the kinds of its options.
         forms: the questions with their schemas.
         written: the files that the agent has written.
     """
@@ -122,7 +122,7 @@ class User:
     async def request_permission(
         self, session_id: str, tool_call: Any, options: list[Any], **_: Any
     ) -> schema.RequestPermissionResponse:
-        text = "".join(one.content.text for one in tool_call.content)
+        text = "\n".join([tool_call.title, *(one.content.text for one in tool_call.content or ())])
         self.asked.append((text, [option.kind for option in options]))
         chosen = [option.option_id for option in options if option.kind == self.answer]
         outcome: Any = schema.DeniedOutcome(outcome="cancelled")
