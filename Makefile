@@ -34,7 +34,7 @@ test: .venv/installed-dev
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-train: .venv/installed-dev$(COMMA)finetune
+test-train: .venv/installed-dev$(COMMA)finetune$(COMMA)train-tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m train
 
 examples: .venv/installed-dev

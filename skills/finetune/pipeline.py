@@ -26,6 +26,7 @@ from skills.finetune.model.bases import describe
 from skills.finetune.run_folder import Entry, RunDir, StageContext
 from skills.finetune.tokenization.prepare import prepare
 from skills.finetune.training import checkpoints
+from skills.finetune.training.trackers import Tracking
 from skills.finetune.training.train import packages, train, train_inputs
 from skills.nanda import framework as frameworks
 from skills.nanda.framework_option import framework_file
@@ -56,8 +57,24 @@ def run(call: Call) -> Result:
     context, name = _context(call), call.subcommand
     locks = call.settings.data_dir / "locks"
     with job_lock(locks, str(context.run_dir.folder.resolve())), ranks.leading():
-        done = {name: _perform_one(context, name)} if name else _perform_all(context)
+        facts: dict[str, str | float] = {}
+        try:
+            done = {name: _perform_one(context, name)} if name else _perform_all(context)
+            facts = _tracked_facts(done) if context.tracking else {}
+        finally:
+            if context.tracking:
+                context.tracking.close(facts)
         return _result(context, done)
+
+
+def _tracked_facts(done: Mapping[str, Entry]) -> dict[str, str | float]:
+    """Return the final figures of a run, and the digests of its files by name, for a tracker."""
+    facts = {**done["train"].facts}
+    found = {f"final/{key}": float(facts[key]) for key in ("loss", "dev_loss") if facts.get(key)}
+    if "compare" in done and (agreement := done["compare"].facts.get("agreement")):
+        found["final/agreement"] = float(agreement[0])
+    files = (one for stage in done.values() for one in stage.outputs.items())
+    return found | {f"artifact/{path}": file.sha256 for path, file in files}
 
 
 def show_plan(call: Call) -> Result:
@@ -169,6 +186,13 @@ def _context(call: Call) -> StageContext:
     own = framework_file(options.framework, call.frameworks) or _path(before.get("framework"))
     for path in filter(None, (data, dev)):
         regular_file(path)
+    if options.track_to and options.track in (None, "tensorboard"):
+        raise UsageError(
+            "--track-to needs a tracker with a server",
+            hint="Add --track trackio, --track mlflow or --track wandb.",
+        )
+    notice = call.screen.notice
+    tracking = options.track and Tracking(options.track, options.track_to, folder, notice)
     return StageContext(
         call,
         recipe,
@@ -177,6 +201,7 @@ def _context(call: Call) -> StageContext:
         data or _path(remembered.get("data")),
         dev or _path(before.get("dev")),
         own,
+        tracking or None,
     )
 
 

@@ -58,6 +58,13 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     checkpoint: Path | None = Field(
         None, description="continue from this checkpoint in its folder, such as OUT/checkpoint-300"
     )
+    track: Literal["trackio", "mlflow", "wandb", "tensorboard"] | None = Field(
+        None, description="forward the measurements to this tracker, into a store on this machine"
+    )
+    track_to: str | None = Field(
+        None,
+        description="send them to this server instead, or to this Space of the Hugging Face Hub",
+    )
 
 
 class GgufOptions(SkillOptions):
@@ -213,7 +220,8 @@ class Finetune(Skill):
         RunOptions, ReportOptions, DataOptions, ReaderOptions, ModelPushOptions
     ):
         manner: ClassVar[frozenset[str]] = frozenset(
-            {"resume", "checkpoint", "processes", "sharding", "host", "llama_cpp"}
+            {"resume", "checkpoint", "processes", "sharding", "host", "llama_cpp", "track"}
+            | {"track_to"}
         )
 
         framework: FrameworkOption = None
@@ -317,6 +325,7 @@ class Finetune(Skill):
             changed += ["registers it"]
         changed += [f"runs the code of {options.llama_cpp}"] * bool(options.llama_cpp)
         changed += [f"sends the model to {options.host}"] * bool(options.host)
+        changed += [f"sends its measurements to {options.track_to}"] * bool(options.track_to)
         return " and ".join(changed)
 
     def run(self, call: Call) -> Result:

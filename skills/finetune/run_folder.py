@@ -30,7 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -44,6 +44,9 @@ from harness.support.text_input import unreadable
 from skills.finetune import ranks
 from skills.finetune.recipe import Recipe, first_error
 from skills.nanda.framework import Framework, sha256_of
+
+if TYPE_CHECKING:
+    from skills.finetune.training.trackers import Tracking
 
 SPARE = 1.02
 """Factor on the needed disk space, since a file system uses more space than the size of a file."""
@@ -371,6 +374,7 @@ class StageContext:
         dev: the file of the dev rows, in the same form; None to use a share of the gold rows of
             `data`.
         framework_file: the file of `framework`; None for the shipped framework.
+        tracking: forwards the measurements of the training to a tracker; None without `--track`.
     """
 
     call: Call
@@ -380,6 +384,7 @@ class StageContext:
     data: Path | None = None
     dev: Path | None = None
     framework_file: Path | None = None
+    tracking: Tracking | None = None
 
     @property
     def cache(self) -> Path:

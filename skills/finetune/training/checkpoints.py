@@ -30,6 +30,8 @@ from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import RunDir, StageContext, package_versions, partial
 
 METRICS, CURVE, RUN = "metrics.jsonl", "loss.png", "run.json"
+TRACKING = "tracking.json"
+"""The runs at trackers."""
 SEAL = "checkpoint.json"
 ASIDE = "earlier"
 """Prefix of the folders that earlier trainings are moved to."""
@@ -382,7 +384,7 @@ def _move_aside(run_dir: RunDir) -> Path:
     """
     folder = run_dir.folder
     target = _free(folder)
-    files = [folder / name for name in (METRICS, CURVE, RUN)]
+    files = [folder / name for name in (METRICS, CURVE, RUN, TRACKING)]
     found = [folder / f"checkpoint-{step}" for step in steps(folder)]
     found += [path for path in (run_dir.adapter, *files) if path.exists()]
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,9 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
     count, settings = context.processes, recipe.model_dump(mode="json")
     record = {"guard": guard, "recipe": settings, "processes": count}
     targets.write_text(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False))
-    reached = _optimized(context, run, checkpoint, len(prepared.train))
+    tracking = context.tracking
+    with tracking.following(log) if tracking else nullcontext():
+        reached = _optimized(context, run, checkpoint, len(prepared.train))
     if reached < run.steps.last:
         raise Interrupted(
             f"stopped after step {reached} of {run.steps.last}, which is saved",

@@ -1,0 +1,272 @@
+"""Trackers: forward metrics.jsonl to trackio, MLflow, Weights & Biases or TensorBoard.
+
+A thread follows the file, so that a slow tracker does not delay the training, and a tracker that
+fails does not stop it. tracking.json contains the id of the run at each tracker and the number of
+lines that it has: a training that is stopped and continued is one run there. Without a place to
+send to, every store is on this machine, whatever the environment names.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.redaction import remember
+from harness.support.bounded_files import load_json, write_json
+from harness.support.process import require
+from skills.finetune.training.callbacks import Metrics
+from skills.finetune.training.checkpoints import TRACKING
+
+PROJECT = "nanda-harness"
+POLL, PATIENCE = 1.0, 30.0
+"""Seconds between two looks at the file, and until a tracker that hangs is left alone."""
+UNSEEN = io.StringIO()
+"""Takes what trackio prints. It is never freed, since a thread may print later."""
+Facts = Mapping[str, str | float]
+"""Final figures, and the digests of the artifacts by name."""
+
+
+class Tracker(ABC):
+    """A run at a tracker, which is continued if it exists.
+
+    Attributes:
+        run: the id of the run.
+        folder: the folder of a store on this machine.
+        to: the address to send to; None to send nothing.
+    """
+
+    modules: ClassVar[tuple[str, ...]]
+
+    def __init__(self, run: str, folder: Path, to: str | None) -> None:
+        self.run, self.folder, self.to = run, folder, to
+        self.open()
+
+    @abstractmethod
+    def open(self) -> None: ...
+
+    @abstractmethod
+    def log(self, step: int, figures: dict[str, float]) -> None: ...
+
+    @abstractmethod
+    def close(self, facts: Facts) -> None:
+        """End the run; `facts` are empty if it is not complete."""
+
+
+class Trackio(Tracker):
+    modules = ("trackio",)
+    _step: int | None = None
+
+    def open(self, config: Facts | None = None) -> None:
+        """Open the run without the places that the environment names."""
+        import trackio
+        from huggingface_hub import constants
+
+        places = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID")
+        hidden = {place: os.environ.pop(place) for place in places if place in os.environ}
+        offline, is_server = constants.HF_HUB_OFFLINE, "://" in (self.to or "")
+        constants.HF_HUB_OFFLINE = offline or not self.to  # it would ask for the user's name
+        own: dict[str, Any] = {
+            "private": True,
+            "embed": False,
+            "auto_log_gpu": False,
+            "auto_log_cpu": False,
+        }
+        own |= {"server_url" if is_server else "space_id": self.to, "config": dict(config or {})}
+        try:
+            with redirect_stdout(UNSEEN):
+                self._run = trackio.init(PROJECT, self.run, resume="allow", **own)
+        finally:
+            constants.HF_HUB_OFFLINE = offline
+            os.environ.update(hidden)
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        self._step = step
+        self._run.log(figures, step)
+
+    def close(self, facts: Facts) -> None:
+        import trackio
+
+        with redirect_stdout(UNSEEN):
+            self._run.finish()
+            if facts:  # the configuration is written with the first figures
+                self.open(facts)
+                self._run.log({k: v for k, v in facts.items() if isinstance(v, float)}, self._step)
+                trackio.finish()  # otherwise it is repeated when the process ends
+
+
+class MLflow(Tracker):
+    modules = ("mlflow", "sqlalchemy", "alembic")
+
+    def open(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self._client = MlflowClient(self.to or f"sqlite:///{self.folder / 'mlflow.db'}")
+        found = self._client.get_experiment_by_name(PROJECT)
+        project = found.experiment_id if found else self._client.create_experiment(PROJECT)
+        runs = self._client.search_runs([project], f"attributes.run_name = '{self.run}'")
+        run = runs[0] if runs else self._client.create_run(project, run_name=self.run)
+        self._id = run.info.run_id
+        self._client.update_run(self._id, "RUNNING")
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(self._id, [Metric(*one, now, step) for one in figures.items()])
+
+    def close(self, facts: Facts) -> None:
+        for key, value in facts.items():
+            self._client.set_tag(self._id, key, value)
+        self._client.set_terminated(self._id, "FINISHED" if facts else "KILLED")
+
+
+class Wandb(Tracker):
+    modules = ("wandb",)
+
+    def open(self) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        own = {"silent": True, "console": "off", "disable_git": True, "save_code": False}
+        own |= {"x_disable_stats": True, "x_disable_meta": True, "resume": "allow"}
+        own |= {"base_url": self.to, "mode": "online"} if self.to else {"mode": "offline"}
+        self._run = wandb.init(project=PROJECT, id=self.run, dir=self.folder, settings=own)
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        self._run.log(figures, step=step)
+
+    def close(self, facts: Facts) -> None:
+        self._run.summary.update(dict(facts))
+        self._run.finish()
+
+
+class TensorBoard(Tracker):
+    modules = ("tensorboard",)
+
+    def open(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(Path(self.to or self.folder / "tensorboard") / self.run))
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        for key, value in figures.items():
+            self._writer.add_scalar(key, value, step)
+        self._writer.flush()
+
+    def close(self, facts: Facts) -> None:
+        if facts:
+            self._writer.add_text("facts", "\n".join(f"- {k}: `{v}`" for k, v in facts.items()))
+        self._writer.close()
+
+
+TRACKERS: dict[str, type[Tracker]] = {
+    "trackio": Trackio,
+    "mlflow": MLflow,
+    "wandb": Wandb,
+    "tensorboard": TensorBoard,
+}
+
+
+class Tracking:
+    """Forwards the measurements of a run to a tracker, until the tracker fails.
+
+    Args:
+        name: a key of `TRACKERS`.
+        to: see `Tracker`.
+        folder: the folder of the run.
+        notice: called once with the error of the tracker.
+
+    Raises:
+        UsageError: the package of the tracker is not installed.
+    """
+
+    def __init__(
+        self, name: str, to: str | None, folder: Path, notice: Callable[[str], None]
+    ) -> None:
+        require(*TRACKERS[name].modules, extra="trackers")
+        self._name, self._to, self._folder = name, to and remember(to), folder.absolute()
+        self._notice, self._failed = notice, False
+        self._tracker: Tracker | None = None
+
+    @contextmanager
+    def following(self, log: Metrics) -> Iterator[None]:
+        """Forward the lines of a file, as they are written, during the block."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(POLL):
+                self._guarded(lambda: self._forward(log))
+            self._guarded(lambda: self._forward(log))
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(PATIENCE)
+            if thread.is_alive():
+                self._end(f"it has not answered for {PATIENCE:.0f} s")
+
+    def close(self, facts: Facts) -> None:
+        """End the run; with `facts`, it is complete."""
+        self._guarded(lambda: self._close(facts))
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            if not self._failed:
+                act()
+        except Exception as exc:  # noqa: BLE001 - of any package
+            self._end(f"{type(exc).__name__}: {exc}")
+
+    def _end(self, reason: str) -> None:
+        self._failed = True
+        self._notice(f"{self._name}: tracking has ended, the training has not: {reason}")
+
+    def _forward(self, log: Metrics) -> None:
+        """Send the lines that the tracker does not have."""
+        state = self._state()
+        for line in log.read()[state["lines"] :]:
+            figures = {k: float(v) for k, v in line.items() if isinstance(v, (int, float))}
+            self._opened(state).log(int(figures.pop("step")), figures)
+            state["lines"] += 1
+        self._store(state)
+
+    def _close(self, facts: Facts) -> None:
+        state = self._state()
+        if state["run"] and facts and dict(facts) != state["facts"]:
+            self._opened(state).close(facts)
+            self._store({**state, "facts": dict(facts)})
+        elif self._tracker is not None:
+            self._tracker.close({})
+        self._tracker = None
+
+    def _opened(self, state: dict[str, Any]) -> Tracker:
+        if self._tracker is None:
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", self._folder.name)
+            run = state["run"] = state["run"] or f"{name}-{uuid.uuid4().hex[:6]}"
+            self._tracker = TRACKERS[self._name](run, self._folder, self._to)
+            self._notice(f"{self._name}: this is the run {run} of the project {PROJECT}")
+        return self._tracker
+
+    def _state(self) -> dict[str, Any]:
+        known = load_json(self._folder / TRACKING) or {}
+        return {"run": "", "lines": 0, "facts": {}, **known.get(self._name, {})}
+
+    def _store(self, state: dict[str, Any]) -> None:
+        path = self._folder / TRACKING
+        known = {**(load_json(path) or {}), self._name: state}
+        if state["run"]:
+            write_json(path, known, "the state of tracking")
