@@ -191,7 +191,7 @@ def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> No
     page.fill("#query", "keeper")
     page.get_by_role("checkbox", name="Comparison: stated").check()
     page.get_by_role("button", name="Published").click()
-    page.get_by_text("Columns").click()
+    page.get_by_text("Columns", exact=True).click()
     page.get_by_role("checkbox", name="Scope what the claim").uncheck()
     page.locator("tr[data-row='1'] td[data-key='move.claim']").click()
     view, before = page.url, titles(page)
@@ -225,7 +225,7 @@ def test_all_moves_are_reached_without_scrolling_sideways(
     expect(row).to_be_focused()
     assert view.evaluate(fits)
     page.keyboard.press("Escape")
-    page.get_by_text("Columns").click()
+    page.get_by_text("Columns", exact=True).click()
     page.get_by_role("checkbox", name="Claim").first.uncheck()
     expect(row.locator("td.move:visible")).to_have_count(min(shown, 7))
 
