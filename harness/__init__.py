@@ -138,7 +138,7 @@ _MODULES = (
     "runs.frontend",
     "cli.app",
 )
-"""The modules that define the exported names; modules that are slow to import come later."""
+"""The modules that define the exported names, with the slowest imports last."""
 
 
 def __getattr__(name: str) -> Any:

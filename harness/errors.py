@@ -17,7 +17,7 @@
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
     │   ├── ModelChanged                 the server replaced the model under its name during the run
-    │   ├── ModelBusy                    its queue is full                      (retryable)
+    │   ├── ModelBusy                    the server's queue is full             (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
     │   └── ChecksumMismatch             a model file differs from the checksum in the registry
     ├── OutputError                  4   a requested file, or stdout, was not written

@@ -31,7 +31,7 @@ def _place(name: str | Path, settings: Settings) -> Path:
     """Resolve a path relative to the project; return "/" if it cannot be resolved."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
-    except (OSError, RuntimeError, ValueError):  # a loop of symbolic links
+    except (OSError, RuntimeError, ValueError):  # raised for a loop of symbolic links
         return Path("/")
 
 
@@ -91,7 +91,7 @@ def _is_within(path: Path, place: Path) -> bool:
     if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):
-        with contextlib.suppress(OSError):  # the path does not exist, or is not readable
+        with contextlib.suppress(OSError):  # raised if the path does not exist, or is not readable
             if above.samefile(place):
                 return True
     return path.is_relative_to(place)

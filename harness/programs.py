@@ -44,7 +44,7 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
 for the allowed options, and the reason. Arguments that are not options may be files of the project.
 """
 _WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
-_RUNNERS = frozenset(  # a table in alphabetical order
+_RUNNERS = frozenset(  # in alphabetical order
     """
     ash awk bash bun busybox bwrap chroot chrt cmd command csh dash deno doas env eval exec expect
     find fish flock gawk gdb ionice julia ksh linux ltrace lua mawk nice node nodejs nohup npx
@@ -66,7 +66,7 @@ def command_words(command: str) -> tuple[str, ...] | None:
         return None
     try:
         found = tuple(shlex.split(command))
-    except ValueError:  # an unclosed quotation
+    except ValueError:  # raised for an unclosed quotation
         return None
     return found if found and found[0] and "=" not in found[0] else None
 

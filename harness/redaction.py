@@ -60,7 +60,7 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
         try:
             parts = urlsplit(value if "://" in value else f"//{value}")
-        except ValueError:  # not an address
+        except ValueError:  # the value is not a URL
             return
         yield from filter(_is_secret, {parts.password or "", unquote(parts.password or "")})
         for parameter, stated in parse_qsl(parts.query):

@@ -118,7 +118,7 @@ class Settings:
 
     @property
     def project_hooks(self) -> Path:
-        """The file with the project's commands of this kind."""
+        """The file with the project's commands that check the calls of a model."""
         return self.project_dir / AGENTS / "hooks.json"
 
     @property

@@ -44,17 +44,17 @@ if TYPE_CHECKING:
 
 CHAT, MODEL, DEFAULT = "chat", "model", "default"
 UNLISTED = frozenset({"clear", "exit", "quit", "resume"})
-"""Commands of a terminal session that are not offered, since editors have their own."""
+"""Commands of a terminal session that are not offered, since editors provide these functions."""
 LISTED = 200
 """Maximum number of sessions that are listed, the latest first."""
 TITLE = 160
-"""Maximum number of characters of the title of a command."""
+"""Maximum number of characters of a tool call's title."""
 DIGITS = 18
 """Maximum number of digits of the id of a session."""
 GRACE = 5.0
-"""Seconds that a running prompt has to store results after the editor has disconnected."""
+"""Time in seconds for a running prompt to store results after the editor has disconnected."""
 INVALID = -32602
-"""The code of an error for invalid parameters."""
+"""JSON-RPC error code for invalid parameters."""
 
 
 @dataclass(slots=True)
@@ -257,7 +257,10 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 
 
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
-    """Return the option "model"; [] if the registry is unusable, which the next prompt reports."""
+    """Return the session option that selects the model, or [] if the registry cannot be used.
+
+    The next prompt reports the error in the registry.
+    """
     try:
         models = session.app.registry.models
     except errors.RegistryError:
@@ -295,13 +298,16 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 
 
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
-    """Return a link as a user would type it: the path of a file, or @PATH in plain text."""
+    """Convert a link to the text that a user would type: the path of a file, or @PATH in plain
+    text.
+    """
     parts = urlsplit(uri)
     if parts.scheme != "file":
         return uri
     path = Path(url2pathname(parts.path))
     name = str(path.relative_to(project) if path.is_relative_to(project) else path)
-    name = quoted(f"./{name}" if name.startswith("-") else name)  # otherwise it would be an option
+    # otherwise the name would be parsed as an option
+    name = quoted(f"./{name}" if name.startswith("-") else name)
     return name if is_command else f"@{name}"
 
 
@@ -367,7 +373,7 @@ def _show(outcome: Outcome, editor: Editor) -> HarnessError | None:
 
 
 def _said(error: HarnessError) -> str:
-    """Return the message of an error; the traceback of an internal error goes to stderr."""
+    """Return the message of an error; print the traceback of an internal error to stderr."""
     if isinstance(error, errors.InternalError):
         print_error(error, Screen())
     if isinstance(error, Interrupted):

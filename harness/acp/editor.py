@@ -157,7 +157,7 @@ class Editor:
         self.say(f"\n\n{text}" if self._said else text)
 
     def note(self, text: str) -> None:
-        """Show a notice: in the current tool call, or else as a thought."""
+        """Show a notice in the current tool call, or else as a thought of the agent."""
         text = well_formed(text)
         with self._turn:
             if self._calls:
@@ -167,7 +167,7 @@ class Editor:
                 self.send(helpers.update_agent_thought_text(f"{text}\n\n"))
 
     def report(self, event: Progress) -> None:
-        """Show the progress of a job in a tool call; skills call it in any thread."""
+        """Show the progress of a job in a tool call; skills may call this method in any thread."""
         with self._turn:
             if not self._calls and event.total is not None:
                 self.begin(self.title)

@@ -43,7 +43,7 @@ class Frames:
         self._reading: anyio.CancelScope | None = None
 
     async def receive(self) -> Message | None:
-        """Return the next message; None if the client has closed its end."""
+        """Return the next message; None if the client has closed stdin or stdout."""
         with anyio.CancelScope() as self._reading:
             while self._open and (line := await anext(self._lines, None)) is not None:
                 if not line.strip():

@@ -138,7 +138,7 @@ class PromptSkill(Skill):
         return PromptSkill(skill_md.read(copy / self.file.path.name), self._use)
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
-        """Return the body for a model, with the folder of the skill, names of files, and files."""
+        """Return the text for a model: the skill's folder, the body, files, and file names."""
         parts = [f"The folder of this skill is {self.folder}", body]
         parts += [f'<skill_file path="{file.name}">\n{file.text}\n</skill_file>' for file in files]
         read = {file.name for file in files}
@@ -166,7 +166,7 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
     origin = origin or folder
     try:
         words = shlex.split(arguments)
-    except ValueError:  # an apostrophe, as in "don't"
+    except ValueError:  # raised for an unpaired apostrophe, as in "don't"
         words = arguments.split()
 
     def value(match: re.Match[str]) -> str:
@@ -266,5 +266,5 @@ def _named_file(match: re.Match[str]) -> str:
 def _exists(path: Path) -> bool:
     try:
         return path.exists() or path.is_symlink()
-    except OSError:  # the name is too long
+    except OSError:  # raised if the name is too long for the file system
         return False

@@ -131,7 +131,7 @@ def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
         if not isinstance(exc, yaml_files.Excess):
             problem = f"is not YAML: {problem}"
         raise UsageError(f"front matter {problem}", where=f"{path}:{line}") from exc
-    except TypeError as exc:  # a key is a list
+    except TypeError as exc:  # raised if a key is a list
         raise UsageError("front matter is not a plain mapping", where=str(path)) from exc
     if root is None:
         return None, {}
@@ -234,7 +234,7 @@ def is_inside(folder: Path, path: Path) -> bool:
     """Return True if the file is in the folder after all links are resolved."""
     try:
         return path.resolve(strict=True).is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a broken link, or a cycle
+    except (OSError, RuntimeError):  # raised for a broken link or a loop of links
         return False
 
 

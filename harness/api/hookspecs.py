@@ -132,7 +132,7 @@ class ToolStarted:
 
     Attributes:
         tool: the name of the tool: of a skill, a built-in tool, or a tool of an MCP server.
-        arguments: the arguments that the model has given, without null.
+        arguments: the arguments that the model has given, except null values.
         line: the line that is shown and recorded for the call.
     """
 

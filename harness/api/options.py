@@ -212,7 +212,7 @@ def _values(kind: Any) -> tuple[Any, ...]:
 
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
-    """Return the flags of a skill by the variants to which they apply; `()` stands for all."""
+    """Return the flags of a skill by their variants; the key `()` means all variants."""
     cases: dict[tuple[str, str], list[str]] = {}
     limited: dict[tuple[str, str], Flag] = {}
     for case, model in skill.variants.items():
@@ -228,7 +228,7 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
 
 
 def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
-    """Return the flags that a subcommand reads; for any other word, all flags of the skill."""
+    """Return the flags of a subcommand, or all flags of the skill for any other word."""
     known = flags(skill.Options)
     if subcommand not in skill.subcommands:
         return known

@@ -72,11 +72,11 @@ class Result:
 
     @property
     def has_records(self) -> bool:
-        """True if the format of a plugin has records to write."""
+        """True if the result has records that the format of a plugin can write."""
         return self.records is not None or self.data is not None or bool(self.text)
 
     def each(self) -> Iterator[Any]:
-        """Yield the records."""
+        """Yield the records of the result."""
         if self.records is not None:
             yield from self.records()
         elif isinstance(self.data, list):

@@ -211,7 +211,7 @@ class Skill(ABC):
     ) -> Mapping[str, Path]:
         """Return the files that are written beside `target`, by their names in `Result.companions`.
 
-        The same checks apply to them as to the target, before the work begins.
+        Before the work begins, these files are checked like the target.
         """
         return {}
 

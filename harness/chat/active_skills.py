@@ -44,10 +44,9 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_CATALOGUE = 4096
-"""Size in bytes that the catalogue, the names and descriptions of skills, may have in any context.
-"""
+"""Minimum size limit in bytes of the catalogue of skill names and descriptions."""
 CATALOGUE_SHARE = 50
-"""Divisor of the context size: in a large context, the catalogue may use 2%."""
+"""Divisor of the context size: in a large context, the catalogue may use 2% of it."""
 CUT = "..."
 MODEL_TEXT = 1000
 """Maximum number of characters of the text that a model passes to a skill."""
@@ -110,8 +109,8 @@ class ActiveSkills:
     def text(self, context: int, *, read_ahead: bool) -> str:
         """Return the part of the system message that contains the instructions, or "".
 
-        The oldest skills are dropped if all of them exceed their share of the context; the latest
-        skill is always kept.
+        The oldest skills are dropped if the instructions of all skills together are too long; the
+        latest skill is always kept.
 
         Args:
             context: the size of the context in tokens.
@@ -264,14 +263,14 @@ class ActivateSkill:
 
 
 def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
-    """Return the names and descriptions of skills within a size in bytes.
+    """Return the names and descriptions of skills that fit into `room` bytes.
 
     The longest descriptions are cut first. If all names do not fit, the last skills are
     left out.
     """
     kept: list[PromptSkill] = []
     for skill in skills:
-        room -= len(skill.name) + 5  # "- ", ": " and the end of the line
+        room -= len(skill.name) + 5  # the characters "- ", ": " and the line feed
         if room < 0:
             break
         kept.append(skill)
@@ -280,7 +279,7 @@ def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
 
 
 def _longest(sizes: Sequence[int], room: int) -> int:
-    """Return the maximum size of a text so that all texts, cut to it, fit into `room` bytes."""
+    """Return the size to which the longest texts must be cut so that all texts fit into `room`."""
     for place, size in enumerate(sorted(sizes)):
         left = len(sizes) - place
         if size * left > room:

@@ -115,7 +115,7 @@ class Chat(Skill):
         try:
             return self._result(self._answer(call, line, conversation))
         finally:
-            # no turn was added
+            # the line was not added to the conversation
             if Message("user", line) not in conversation.messages:
                 conversation.skills = before
 
@@ -171,7 +171,7 @@ class Chat(Skill):
         )
 
     def _explain_model(self, call: Call, model: ServedModel) -> None:
-        """Print once that a different model reads a resumed session."""
+        """Print once that another model has answered the resumed session before."""
         resumed = self.conversation.resumed
         if resumed is not None and resumed.served not in ("", label(model.about)):
             self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")

@@ -216,11 +216,11 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
-    """Return the summary and the latest turns within about `tokens`, which begin with the user.
+    """Return the summary and the latest turns that fit into about `tokens` tokens.
 
-    The last turn is always kept. If this turn alone is too long, its oldest tool results are
-    replaced first, and then the latest result is cut. The oldest tool results of earlier turns are
-    replaced before the oldest turns are left out.
+    Each turn begins with a message of the user. The last turn is always kept. If this turn alone is
+    too long, its oldest tool results are replaced first, and then the latest result is cut. The
+    oldest tool results of earlier turns are replaced before the oldest turns are left out.
     """
     room = tokens * BYTES_PER_TOKEN
     *earlier, last = _turns(messages)
@@ -247,7 +247,7 @@ def is_summary(turn: Sequence[Message]) -> bool:
 
 
 def _turns(messages: Iterable[Message]) -> list[list[Message]]:
-    """Split messages before each message of the user."""
+    """Split messages into turns, each of which begins with a message of the user."""
     turns: list[list[Message]] = []
     for message in messages:
         if message.role == "user" or not turns:

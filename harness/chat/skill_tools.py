@@ -205,7 +205,7 @@ class Dispatcher(Host, Protocol):
 
 
 def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
-    """Yield the shipped skills that a model may call, or, without `shipped`, all other skills."""
+    """Yield the tools of skills that a model may call, either of shipped or of all other skills."""
     for found in dispatcher.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(dispatcher, found.skill)

@@ -27,7 +27,7 @@ _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
 characters of a text.
 """
 LINE = 2_000
-"""Maximum number of characters of an invalid call that are recorded."""
+"""Maximum number of characters that are recorded of an invalid call."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Host(Protocol):
 
     @property
     def caller(self) -> Caller:
-        """The caller for whom the user's line is run."""
+        """The caller of the user's line."""
 
     @property
     def current_general(self) -> GeneralOptions | None:
@@ -133,7 +133,7 @@ def logged(
 
 
 def log_failure(host: Host, run: Run, tool: str, line: str, error: HarnessError) -> None:
-    """Record a call that failed before it had a row, since it is invalid or not allowed."""
+    """Record a call that is invalid or not allowed, and so has no row in the run log yet."""
     with contextlib.suppress(HarnessError), logged(host, run, tool, line[:LINE], {}):
         raise error
 

@@ -53,9 +53,10 @@ NO_ANSWER = "(no answer)"
 
 
 class RepeatedCalls:
-    """Counts the calls of a turn with the same arguments and results, since the last new call.
+    """Counts repeated calls: calls of a turn with the same arguments and the same result.
 
-    A model that changes a file and runs the same failing test again is not stuck.
+    The counts restart with every new call. A model that changes a file and runs the same failing
+    test again is not stuck.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class RepeatedCalls:
 
     def add(self, call: ToolCall, result: str) -> None:
         """Count a call; `stuck` becomes the name of the tool if it is called too often."""
-        given = call.sendable  # independent of the order and the blanks of the arguments
+        given = call.sendable  # parsed, so that the order of arguments and blanks do not matter
         arguments = json.dumps(given, sort_keys=True) if given else call.arguments
         same = call.name, arguments, result
         if same not in self._known:
@@ -244,7 +245,7 @@ class Turn:
         """Return the messages of a request with these tools.
 
         Args:
-            calls: True if the model can call tools; otherwise earlier calls are left out as well.
+            calls: True if the model can call tools; False to leave out earlier calls too.
         """
         system = self._system(calls=calls)
         return (Message("system", system), *fit(self._known(calls), self._room(tools, system)))
@@ -322,6 +323,6 @@ class Turn:
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:
-            self._codes.pop(answer.tool, None)  # keeps the order of the latest calls
+            self._codes.pop(answer.tool, None)  # the tool that was called last comes last
             self._codes[answer.tool] = answer.code
         return answer.content

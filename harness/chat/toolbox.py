@@ -83,7 +83,7 @@ class ChatTool(Described, Protocol):
 
 
 def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
-    """Return the tools of a request within `MOST` and a size in bytes.
+    """Return at most `MOST` tools for a request, which fit into `room` bytes.
 
     First, the tools are added in order at the lowest level of detail; then the level of one tool
     after the other is raised while the size permits. Tools that do not fit are left out.
@@ -142,7 +142,7 @@ class Toolbox:
         self._hooks = hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
-        """Return the tools for a model within a size in bytes."""
+        """Return the tools for a model that fit into `room` bytes."""
         own = [*self._own.values()]
         if self._searchable is None:
             return offered(own, room)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters of an offered line in the question."""
+"""Maximum number of characters that a question shows of an offered line."""
 
 
 class App(Services):

@@ -197,7 +197,7 @@ def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
 
 
 def _matching(word: str, rows: Rows) -> Iterator[Completion]:
-    """Yield the rows that contain the word: exact matches first, then prefixes."""
+    """Yield the rows that contain the word: exact matches first, then rows that begin with it."""
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:
         return row[0] != word, not row[0].startswith(word)
@@ -226,7 +226,8 @@ def paths(word: str) -> Iterator[Completion]:
     for entry in sorted(shown, key=lambda e: e.name.lower())[:MOST]:
         name = entry.name + "/" * entry.is_dir()
         path = folder + name
-        if quote or any(map(str.isspace, path)):  # the quotes of a folder are left open
+        # without a closing quote after a folder, the user can continue the path
+        if quote or any(map(str.isspace, path)):
             mark = quote or ("'" if '"' in path else '"')
             path = f"{mark}{path}" if path.endswith("/") else f"{mark}{path}{mark}"
         yield Completion(path, start_position=-len(word), display=name)

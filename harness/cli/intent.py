@@ -74,7 +74,7 @@ COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
 def command_for(app: Services, line: str) -> tuple[str, str]:
     """Return the name of the skill that plain text requests, and the text for the skill.
 
-    If no skill is clearly requested, this is /chat.
+    If no skill is clearly requested, the skill is /chat.
     """
     skills = app.catalogue.skills
     first, *others = line.split()
@@ -175,7 +175,7 @@ def _request(line: str) -> tuple[str, frozenset[str]] | None:
         return None
     first = words[0].lower()
     if first in _STOP or first.endswith(("ing", "ed")) or re.search("[^s]s$", first):
-        return None  # not an imperative
+        return None  # the line does not begin with an imperative
     return _stem(first), terms
 
 

@@ -139,7 +139,7 @@ class Repl:
         except HarnessError as error:
             print_error(error, self.app.screen)
             return False
-        except KeyboardInterrupt:  # outside of a run
+        except KeyboardInterrupt:  # Ctrl-C was pressed outside of a run
             self.app.screen.notice("Interrupted.")
             return False
         return outcome.result.leave
@@ -214,7 +214,7 @@ def _confirm(question: str) -> bool:
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Ask on the terminal for a choice, by number or beginning; Ctrl-D means no choice."""
+    """Ask the user to choose an answer by its number or beginning; Ctrl-D chooses none."""
     listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
     _print(f"{question}\n{listed}")
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}

@@ -40,11 +40,11 @@ BARE = re.compile(r"\s*/skills\s+(?:disable|enable|remove)(?:\s|\Z)")
 INFORMATION = ("--help", "-h", "--version")
 """Options of the program that print information instead of running a line."""
 SOON = 0.5
-"""Maximum number of seconds that MCP servers have to end after Ctrl-C."""
+"""Time in seconds for MCP servers to end after Ctrl-C, before they are killed."""
 _unfreed: list[App] = []
 """Interrupted applications, kept alive since freeing a busy engine would delay the exit."""
 GRACE = 2.0
-"""Maximum number of seconds that the exit waits for threads, such as threads of libraries."""
+"""Maximum number of seconds that the exit waits for other threads."""
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
@@ -56,7 +56,7 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
                 # replaces the handler of agent.py
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             code = main(argv, make)
-        except KeyboardInterrupt:  # just before or after the work
+        except KeyboardInterrupt:  # Ctrl-C was pressed just before or after the work
             ctrl_c.end_process()
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback
     return leave(code)
@@ -172,7 +172,7 @@ def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Seque
 
 
 def _serve_acp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
-    """Serve an editor until it closes stdin; each folder that it opens has an application."""
+    """Serve an editor until it closes stdin; each project folder has its own application."""
     from harness.support.process import require
 
     if options:
@@ -241,7 +241,7 @@ def _piped_stdin() -> IO[bytes] | None:
     """Return stdin, or None if it is missing, a terminal, or /dev/null (as in cron)."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
-    with contextlib.suppress(OSError):  # stdin is not a file of the system
+    with contextlib.suppress(OSError):  # stdin has no file descriptor
         if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
             return None
     return sys.stdin.buffer

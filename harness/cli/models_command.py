@@ -253,7 +253,7 @@ class ModelsCommand(AppCommand):
         return result_of(Downloads(downloads=[one]), text)
 
     def _entry(self, name: str, found: hub.Found) -> Registry:
-        """Return the registry entries of a GGUF of the Hub; for an adapter, with its base.
+        """Return the registry entries for a GGUF of the Hub, and for the base of an adapter.
 
         Raises:
             UsageError: no file of the registry is the base of the adapter.

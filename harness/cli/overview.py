@@ -56,7 +56,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Wrap a text again that is formatted for `WIDTH` columns, if `width` is smaller.
+    """Rewrap a text that is formatted for `WIDTH` columns, if `width` is smaller.
 
     An indented line, such as an example, is wrapped separately.
     """
@@ -102,7 +102,7 @@ def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
 
 
 def _named(title: str, skills: list[Found], width: int) -> str:
-    """Return up to `MOST_LINES` skills with short summaries, or only the names of more skills."""
+    """Return up to `MOST_LINES` skills with short summaries, or the names of more skills."""
     if not skills:
         return ""
     names = sorted(f"/{skill.name}" for skill in skills)

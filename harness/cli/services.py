@@ -53,7 +53,7 @@ class Services(ABC):
     Args:
         general: general options given before the line, by key.
         plugins: additional plugin objects to load, by name.
-        bare: True to load only the framework's own commands, for lines that must work although a
+        bare: True to load only the framework's own commands, for lines that must work even if a
             plugin fails.
 
     Attributes:

@@ -343,7 +343,7 @@ def _run_table(runs: list[dict[str, Any]]) -> str:
 
 
 class NumberedAnswer(Always):
-    """An answer "always", with the number by which it is revoked."""
+    """An "always" answer, with the number that revokes it."""
 
     number: int
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MOST_LINES = 200
 """Maximum number of lines of the differences of a skill that are shown."""
 LONGEST_LINE = 1_000
-"""Maximum number of characters of such a line."""
+"""Maximum number of characters that are shown of a line of the differences."""
 MAX_COMPARED = 1_000_000
 """Maximum size in bytes of a file whose differences are shown."""
 LOCK = "skills.lock"
@@ -76,7 +76,7 @@ def add(app: Services, source: str, call: Call) -> Result:
             _check_free(app, file, settings.own_skills / file.name, force=call.force)
         settings.own_skills.mkdir(parents=True, exist_ok=True)
         copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
-        # the line alone permits to copy instructions from this computer
+        # Without a user, the line itself permits copying skills without code from this machine.
         known = all(copy.is_local and not copy.has_code for copy in copies)
         lines = install(app, copies, call, asks=not known)
     data = [{"name": c.file.name, "sha256": c.sha256, "files": len(c.files)} for c in copies]
@@ -97,7 +97,7 @@ def install(
     Args:
         verb: the verb of the question.
         changes: returns further lines that the user sees before the question.
-        asks: False if the line is enough where nobody can be asked.
+        asks: False if the line itself permits the installation when there is no user to ask.
 
     Returns:
         Lines about the installed skills.
@@ -196,7 +196,7 @@ def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
 
 
 def check(app: Services, given: str, call: Call) -> Result:
-    """Show the differences of installed skills from their sources; install them in `update`.
+    """Compare installed skills with their sources; for `update`, install the differences.
 
     Args:
         given: the name of a skill; "" for all installed skills.
@@ -261,10 +261,10 @@ def _compared(
     records: Mapping[str, Installed],
     problem: Callable[[Staged], str],
 ) -> Result:
-    """Install the recorded skills whose fetched copies have no problem; `check` only lists them.
+    """Fetch the recorded skills, and install the copies without problems; `check` only lists them.
 
-    `sync` fetches the recorded commit of a repository, and all others the latest commit. Each
-    repository and folder is opened once.
+    `sync` fetches the recorded commit of a repository; other subcommands fetch the latest commit.
+    Each repository and folder is opened once.
     """
     own, checks, pinned = (
         call.settings.own_skills,
@@ -276,7 +276,7 @@ def _compared(
     sources: dict[tuple[str, str], Source] = {}
     with contextlib.ExitStack() as kept:
         root = own
-        if checks:  # the configuration may be read-only
+        if checks:  # the configuration folder may be read-only
             root = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="nanda-skill-")))
         root.mkdir(parents=True, exist_ok=True)
         for name, record in records.items():
@@ -331,7 +331,7 @@ def _compared(
 
 
 def _differences(before: Path, copy: Staged) -> Iterator[str]:
-    """Yield the differences between an installed skill, if there is one, and a copy."""
+    """Yield the differences between an installed skill and a copy, if the skill is installed."""
     lines = [*_all_differences(before, copy)] if before.is_dir() else []
     for line in lines[:MOST_LINES]:
         shown = visible(line.replace("\t", "    "))
@@ -353,7 +353,7 @@ def _all_differences(before: Path, copy: Staged) -> Iterator[str]:
             if max(map(len, contents)) > MAX_COMPARED:
                 raise ValueError
             yield from differences(*(content.decode().splitlines() for content in contents))
-        except ValueError:  # not UTF-8
+        except ValueError:  # the file is not UTF-8 text
             yield "({:,} -> {:,} bytes)".format(*map(len, contents))
 
 

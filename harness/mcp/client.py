@@ -41,7 +41,7 @@ _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", 
 WAIT = 10.0
 """Seconds that a chat waits for servers to start. The tools of slower servers are added later."""
 FOUND = 20
-"""Maximum number of tools found by search that are offered, the latest first."""
+"""Maximum number of tools that are offered since a search found them, the latest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class ServerTool:
 
     @property
     def subject(self) -> str:
-        """The text to which permission applies: it changes with the server or the definition.
+        """The tool's name in permissions, which changes with the server or the tool's definition.
 
         Annotations are not included, since they are unverified claims of the server.
         """
@@ -259,7 +259,7 @@ class Servers:
         try:
             for server in servers:
                 server.join(max(0.0, until - time.monotonic()))
-        finally:  # even after another Ctrl-C
+        finally:  # the servers are killed even after another Ctrl-C
             if servers:
                 from harness.mcp.client_transport import kill_all
 
@@ -285,7 +285,7 @@ class Servers:
         self.servers = [Server(entry, self._settings.project_dir, seconds) for entry in entries]
 
     def _wait(self, seconds: float) -> None:
-        """Wait for starting servers.
+        """Wait at most `seconds` for servers that are starting.
 
         If `seconds` is at most `WAIT`, servers that were late before are skipped.
         """

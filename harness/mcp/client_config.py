@@ -225,7 +225,7 @@ def _entries(path: Path, source: Path, problems: list[UsageError]) -> Iterator[E
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the text and the content of a file, which is empty if the file does not exist.
+    """Return the text and the parsed content of a file; without servers if it does not exist.
 
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
@@ -242,7 +242,8 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
         raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
     except json.JSONDecodeError as exc:
         raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    except (ValueError, RecursionError) as exc:  # a number with too many digits, or deep nesting
+    # raised for a number with too many digits, or deep nesting
+    except (ValueError, RecursionError) as exc:
         raise InputError("it is not usable JSON", where=str(path)) from exc
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
@@ -274,7 +275,7 @@ def _prefix_of(name: str) -> str:
 
 
 def _line(text: str, *keys: str) -> int:
-    """Return the line of the innermost of these nested keys that is found."""
+    """Return the number of the line with the innermost of these nested keys that is found."""
     place = 0
     for key in keys:
         found = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:").search(

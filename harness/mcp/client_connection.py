@@ -42,9 +42,9 @@ LONGEST = 10
 TICK = 0.2
 """Seconds between two checks of a running call."""
 PAGES = 100
-"""Maximum number of pages of a list of tools that are read."""
+"""Maximum number of pages that are read of a list of tools."""
 SHOWN = 300
-"""Maximum number of characters of a server's message that are shown."""
+"""Maximum number of characters that are shown of a server's message."""
 NAME = 64
 """Maximum number of characters of the name of a tool."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -86,7 +86,7 @@ class Server:
     def request_stop(self) -> None:
         """Request the end of the server; `join` waits for it."""
         self.state = "stopped" if self.state != "failed" else self.state
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with contextlib.suppress(RuntimeError):  # raised if the event loop has ended
             self._loop.call_soon_threadsafe(self._end)
 
     def join(self, seconds: float) -> None:
@@ -100,7 +100,7 @@ class Server:
         cancel: StopToken,
         on_progress: Callable[[str], None],
     ) -> types.CallToolResult:
-        """Call a tool by its name at the server.
+        """Call a tool of the server; `name` is the tool's name at the server.
 
         Args:
             on_progress: called with messages about the progress, in this thread.
@@ -146,7 +146,7 @@ class Server:
             try:
                 await self._connect(mode)
             except Exception as exc:
-                # Some servers of earlier revisions end on a request other than `initialize`.
+                # Some servers of earlier revisions exit on a request other than `initialize`.
                 if self.state == "ready" or mode == "legacy" or not is_closed(exc):
                     raise
 
@@ -205,7 +205,7 @@ class Server:
 
     async def _listen(self, client: Client) -> None:
         """Read the tools again when a server of the latest revision reports a change."""
-        with contextlib.suppress(Exception):  # the server does not report changes
+        with contextlib.suppress(Exception):  # raised if the server does not report changes
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:
                     self._wake.set()
@@ -229,7 +229,7 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            # a server at an address may answer again
+            # a server at a URL may answer again, so that it does not count as failed
             if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()

@@ -141,7 +141,7 @@ async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[s
 
 async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
     assert process.stdout is not None
-    with contextlib.suppress(ValueError):  # the line is longer than the limit
+    with contextlib.suppress(ValueError):  # raised if the line is longer than the limit
         line = await process.stdout.readline()
         if not has_too_many_values(line):
             return line
@@ -152,7 +152,7 @@ async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
 async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
     assert process.stdin is not None
     async with sent:
-        with contextlib.suppress(OSError):  # the server does not read any more
+        with contextlib.suppress(OSError):  # raised if the server does not read any more
             async for message in sent:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 process.stdin.write(text.encode() + b"\n")
@@ -188,7 +188,7 @@ async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> boo
 
 
 def _signal(group: int, name: str) -> None:
-    with contextlib.suppress(OSError):  # the process has ended
+    with contextlib.suppress(OSError):  # raised if the process has ended
         if hasattr(os, "killpg"):
             os.killpg(group, getattr(signal, name))
         else:

@@ -54,7 +54,7 @@ on to their models. Tools have as much detail as this limit allows; tools of the
 more detail.
 """
 GRACE = 5.0
-"""Seconds that a cancelled call has to store complete results before its thread is abandoned."""
+"""Time in seconds for a cancelled call to store complete results; then its thread is abandoned."""
 READS = 16
 """Maximum number of calls that read at the same time, each in a thread."""
 STEP = 0.001
@@ -278,7 +278,7 @@ class _Call:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
                 self.cancel.request_stop()
-                if begun.acquire(blocking=False):  # its thread will not begin
+                if begun.acquire(blocking=False):  # the thread of the call will not begin
                     finish()
                 with anyio.move_on_after(GRACE, shield=True):
                     await ended.wait()

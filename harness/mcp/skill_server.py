@@ -51,7 +51,7 @@ SCHEME = "harness"
 LISTED = 100
 """Maximum number of documents in an answer."""
 MAX_FILE = 10_000_000
-"""Maximum size in bytes of a saved file that is read."""
+"""Maximum size in bytes of a saved file that a client can read."""
 
 
 def serve(app: Dispatcher, skills: Collection[str] = ()) -> bool:
@@ -89,7 +89,7 @@ def serve(app: Dispatcher, skills: Collection[str] = ()) -> bool:
 
 
 def server_of(calls: Calls) -> Server[object]:
-    """Return the server without a transport."""
+    """Return an MCP server that is not connected to a transport yet."""
     prompts, documents = Prompts(calls), Documents(calls)
     return Server(
         SERVER_NAME,
@@ -257,7 +257,7 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Parse a cursor: the skill and the key of the last document that the client has received."""
+    """Return the skill and the key in a cursor, which identify the last document that was sent."""
     if cursor is None:
         return "", ""
     try:

@@ -5,7 +5,7 @@ A single file is served faster than a base with an adapter, so they are merged o
     W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
 Both files have the format of llama.cpp, so that the sum equals the sum that its engine would
-compute from base and adapter (the rows of query and key are permuted in both). It is computed in
+compute from base and adapter (the rows of query and key are permuted in both). The sum is in
 float32. All matrices are written as Q8_0, which has faster kernels on a CPU than smaller types, and
 is so close to the sum that texts hardly change. The merge needs neither torch nor the finetune
 extra.

@@ -145,7 +145,8 @@ def push(
         allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
 
     Raises:
-        UsageError: the name is invalid, a token is missing, or the repository is public.
+        UsageError: the name is invalid, a token is missing, or the repository is public and
+            `public` is False.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
     repository, api = check_repository(repository), client(write=True)
@@ -203,7 +204,7 @@ def find(reference: str, file: str = "") -> Found:
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
-        file: the path of the file in the repository, if it has several.
+        file: the path of the file, which is needed if the repository has several files.
 
     Raises:
         UsageError: the reference is invalid, or the repository has no such file or several files.

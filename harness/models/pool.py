@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry, ServeEntry
 
 LARGER = (
-    "Get one with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
-    "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows what is "
-    "found). The commands work without it (`/help` lists them), /annotate and /corpus among them; "
-    "`--model {unfit}` before the line (in a session, `/model {unfit}`) uses the one whose answers "
-    "are poor."
+    "Get a larger model with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
+    "OpenAI-compatible server to your registry.yaml (docs/models.md). `/models` shows the models "
+    "that are found. Commands such as /annotate and /corpus work without a chat model (`/help` "
+    "lists all commands). `--model {unfit}` before the line (in a session, `/model {unfit}`) uses "
+    "the small model, whose answers are poor."
 )
 """The hint for a task for which all available models are unfit."""
 T = TypeVar("T")
@@ -361,7 +361,7 @@ class Models:
                 unavailable[resolution.chosen] = Availability(False, exc.message)
 
     def again(self, served: ServedModel) -> ServedModel:
-        """Load the model of `served` again if other runs have freed it, and return it.
+        """Return `served` with a loaded model, since other runs may have freed its model.
 
         Raises:
             ModelUnavailable, ChecksumMismatch: raised by `ModelPool.load`.

@@ -74,7 +74,7 @@ class FileEntry(Strict):
 
     @property
     def origin(self) -> str:
-        """The place from which the file is downloaded, in words; "" for a file with a `path`."""
+        """A description of the file's source, for messages; "" for a file with a `path`."""
         return f"the wheel {self.pypi}" if self.pypi else f"hf:{self.hub}" if self.hub else ""
 
     @property

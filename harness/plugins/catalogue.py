@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MAX_NOTICES = 10
-"""Maximum number of failed plugins that are reported at a start; `/skills` shows all of them."""
+"""Maximum number of failed plugins that are reported at start-up; `/skills` shows all of them."""
 BUILT_IN = "built in"
 """The origin of plugins that are part of the program."""
 MOST_NAMED = 40
@@ -152,7 +152,7 @@ class Catalogue:
     remarks: list[str] = field(default_factory=list)
 
     def notices(self) -> Iterator[str]:
-        """Yield the lines about found plugins that are printed at the start."""
+        """Yield the lines about found plugins that are printed at start-up."""
         for failure in self.failures[:MAX_NOTICES]:
             yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
         if (more := len(self.failures) - MAX_NOTICES) > 0:

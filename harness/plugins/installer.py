@@ -250,7 +250,7 @@ def _is_linked(path: Path, root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy of a skill in a hidden folder beside its final place.
+    """A copy of a skill in a hidden folder, before it is moved to its final folder.
 
     Attributes:
         files: the names of the files, each with its size in bytes.

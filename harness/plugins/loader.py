@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_REASON = 300
-"""Maximum number of characters of the reason of a failure."""
+"""Maximum number of characters of a failure's reason."""
 HOOKS = get_args(RunHook) + get_args(ToolHook)
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 

@@ -146,7 +146,7 @@ def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator
     """Yield the paths of SKILL.md files; search a folder only once despite links to it."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
         place = None
-        with contextlib.suppress(OSError):  # removed in the meantime
+        with contextlib.suppress(OSError):  # the folder was removed in the meantime
             status = folder.stat()
             place = status.st_dev, status.st_ino
         if place is None or place in searched:

@@ -41,7 +41,8 @@ ARCHIVE_BYTES = 10_000_000
 _ADDRESS = re.compile(rf"(https?://[^/\s?#]+)(?:/|{re.escape(PATH)})?")
 _UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError),
-    *(RuntimeError, NotImplementedError, ValueError),  # encrypted, or an unknown compression
+    # raised for an encrypted archive, or an unknown compression
+    *(RuntimeError, NotImplementedError, ValueError),
 )
 
 
@@ -155,7 +156,7 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
     members = _in_zip if content.startswith(b"PK") else _in_tar
     try:
         for number, (name, length, extract) in enumerate(members(content, folder, files, size)):
-            path = PureWindowsPath(name)  # knows both separators, and drives
+            path = PureWindowsPath(name)  # recognizes both path separators, and drives
             if path.drive or path.root or ".." in path.parts:
                 raise InputError("leads out of the archive", where=f"{shown}: {name}")
             left -= length

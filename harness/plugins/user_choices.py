@@ -163,10 +163,10 @@ class _ChoicesFile(ABC):
 
     @abstractmethod
     def _is_valid(self, stored: Any) -> bool:
-        """Return True if the JSON has the form of the content."""
+        """Return True if the parsed JSON has the required form."""
 
     def _store(self, stored: Any) -> None:
-        """Replace the content.
+        """Replace the content of the file.
 
         Raises:
             OutputError: the file cannot be written.
@@ -235,7 +235,7 @@ class DisabledNames(_ChoicesFile):
     effect = "no name is disabled"
 
     def read(self) -> frozenset[str]:
-        """Return the names."""
+        """Return the disabled names."""
         return frozenset(self._load()[0] or ())
 
     def add(self, name: str) -> None:
@@ -291,7 +291,7 @@ class InstalledSkills(_ChoicesFile):
         return bool(self._load()[1]) or name in self.read()
 
     def add(self, name: str, installed: Installed) -> None:
-        """Record a skill.
+        """Record an installed skill.
 
         Raises:
             OutputError: the file cannot be written.

@@ -91,7 +91,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller for whom a line is run.
+    """The caller of a line: its frontend, its output, and its cancellation.
 
     Attributes:
         cancel: an event that stops the run, or None.
@@ -127,7 +127,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
     """
     try:
         line.encode()
-    except UnicodeEncodeError as exc:  # undecodable bytes from the terminal or a pipe
+    except UnicodeEncodeError as exc:  # the terminal or a pipe has sent undecodable bytes
         raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
     try:
         return work()

@@ -144,7 +144,7 @@ def as_path(value: str) -> Path:
         raise UsageError("save to needs a path")
     try:
         return Path(path).expanduser()
-    except RuntimeError as exc:  # the home folder of an unknown user
+    except RuntimeError as exc:  # raised for the home folder of an unknown user
         raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
 
 
@@ -165,7 +165,7 @@ def split_options(line: str) -> tuple[dict[str, object], str]:
     parser = _Parser("", opts.flags(GeneralOptions))
     try:
         rest = parser.take_leading(line)
-    except UsageError:  # text that begins with hyphens
+    except UsageError:  # the line is text that begins with hyphens
         return {}, line
     if parser.verbatim or parser.help or parser.targets or not split_command(rest):
         return {}, line
@@ -299,7 +299,7 @@ class _Parser:
         return text[at:].lstrip()
 
     def take_text(self, text: str) -> str:
-        """Parse a line whose flags are text; return the text without the files to save to."""
+        """Parse the line of a skill with `flags_are_text`; return the text without the targets."""
         if text.strip() in _HELP:
             self.help = True
             return ""
@@ -312,7 +312,7 @@ class _Parser:
 
         An earlier `save to` could belong to the text, so that it is an error.
         """
-        found: list[tuple[str, str | None]] = []  # the last option first
+        found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)
         while True:
             if match := _search_end(_SAVE_AT_END, text, end):

@@ -120,7 +120,8 @@ class Job(Generic[T, R]):
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
             self._check()
-        for future in [one for one in self._running if one in ended]:  # in the order of the tasks
+        # the results are stored in the order of the tasks
+        for future in [one for one in self._running if one in ended]:
             self._settle(future)
 
     def _check(self) -> None:
@@ -191,7 +192,7 @@ class Job(Generic[T, R]):
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds before the next attempt, which grow or are the server's request."""
+    """Return the seconds before the next attempt: exponential, or as the server requests."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
     return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)

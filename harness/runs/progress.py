@@ -80,7 +80,7 @@ class ProgressEstimate:
         return count
 
     def finish_row(self, row: str, weight: int, tokens: int | None) -> None:
-        """Count a finished row with its number of completion tokens, or None for a failed row."""
+        """Count an ended row; `tokens` is its number of completion tokens, or None if it failed."""
         self.done += tokens is not None
         self.failed += tokens is None
         self.add_work(weight, tokens, row)

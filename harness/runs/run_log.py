@@ -144,9 +144,7 @@ class Run:
             self.log.check_usable()
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
-        """Close the row; `error` may contain the columns error_type, error, raw_reply and
-        traceback.
-        """
+        """Close the row; `error` may set error_type, error, raw_reply and traceback."""
         self._update(
             status=status,
             exit_code=exit_code,

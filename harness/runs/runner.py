@@ -334,7 +334,8 @@ class Runner:
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")
-                with contextlib.suppress(HarnessError):  # the error of the file is reported
+                # the error of writing the file is more important
+                with contextlib.suppress(HarnessError):
                     as_object = self.invocation.general.as_json
                     self.screen.result(result.as_json() if as_object else render())
             raise

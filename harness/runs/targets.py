@@ -114,7 +114,7 @@ def reported(target: Path) -> Iterator[None]:
     """Translate an error of the file system into an OutputError that contains `target`."""
     try:
         yield
-    except (OSError, RuntimeError) as exc:  # a name that is too long, or a loop of links
+    except (OSError, RuntimeError) as exc:  # raised for a name that is too long, or a loop of links
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
 

@@ -20,7 +20,7 @@ INSTRUCTIONS = 100_000
 milliseconds.
 """
 PATIENCE = 10.0
-"""Seconds to wait for a lock of one of the user's files."""
+"""Seconds to wait for the lock of a user's database."""
 STEP = 0.2
 """Seconds of a single wait for a lock in SQLite, during which Python cannot handle signals."""
 

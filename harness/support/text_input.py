@@ -102,14 +102,14 @@ def path_in(text: str) -> Path | None:
 def is_file(name: str | Path) -> bool:
     try:
         return Path(name).is_file()
-    except OSError:  # the name is too long for a file
+    except OSError:  # raised if the name is too long for a file
         return False
 
 
 def is_folder(name: str | Path) -> bool:
     try:
         return at_home(name).is_dir()
-    except OSError:  # the name is too long for a file
+    except OSError:  # raised if the name is too long for a file
         return False
 
 
@@ -251,7 +251,7 @@ def place(path: Path, unit: str, position: int) -> str:
 
 
 def _not_utf8(path: Path) -> InputError:
-    """Return the error that locates the first byte of a file that is not UTF-8."""
+    """Return the error with the position of the first byte that is not UTF-8."""
     number, offset = 1, 0
     with path.open("rb") as file:
         for line in iter(partial(file.readline, MAX_ROW), b""):
@@ -283,9 +283,9 @@ def reading(path: Path) -> Iterator[None]:
             where=shown(path),
             hint="Is the path correct, as seen from this folder?",
         ) from exc
-    except RuntimeError as exc:  # the home folder of an unknown user
+    except RuntimeError as exc:  # raised for the home folder of an unknown user
         raise InputError("there is no such home folder", where=shown(path)) from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+    except (OSError, ValueError) as exc:  # a NUL in the path raises ValueError
         raise unreadable(path, exc) from exc
 
 

@@ -79,7 +79,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return a new screen of the same class and streams, unless arguments replace them."""
+        """Return a copy of this screen; the arguments replace its streams and its callback."""
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
@@ -168,7 +168,7 @@ class Screen:
         except OSError as exc:
             self._discard_output()
             raise OutputError(f"stdout cannot be written: {exc.strerror or exc}") from exc
-        except ValueError as exc:  # an unencodable character, or a closed stream
+        except ValueError as exc:  # raised for an unencodable character, or a closed stream
             raise OutputError(f"stdout cannot be written: {exc}") from exc
 
     def _discard_output(self) -> None:

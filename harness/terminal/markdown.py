@@ -81,7 +81,7 @@ def _without_autolinks(tokens: Iterable[Token]) -> Iterable[Token]:
 
 @dataclass(frozen=True, slots=True)
 class RenderedMarkdown:
-    """A Markdown text as a renderable."""
+    """A Markdown text as a rich renderable."""
 
     text: str
 

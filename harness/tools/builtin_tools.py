@@ -28,7 +28,7 @@ from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 
 VALUE = 80
-"""Maximum number of characters of an invalid value that are shown."""
+"""Maximum number of characters that are shown of an invalid value."""
 
 
 class ToolArguments(BaseModel):
@@ -70,7 +70,7 @@ class Workplace:
         try:
             path = (self.project / Path(given).expanduser()).resolve()
             path.exists()  # raises an error for a name that is too long
-        # a loop of links, the home folder of an unknown user, or a NUL character
+        # raised for a loop of links, the home folder of an unknown user, or a NUL character
         except (OSError, RuntimeError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise InputError(f"it cannot be a path: {reason}", where=given[:200]) from exc

@@ -26,7 +26,7 @@ MAX_READ = 20_000_000
 CHARACTERS = 16_000
 """Maximum number of characters of a result."""
 LINE = 2_000
-"""Maximum number of characters of a line that are kept."""
+"""Maximum number of characters that are kept of a line."""
 ENTRIES = 500
 """Maximum number of entries that list_files returns."""
 SCANNED = 100_000
@@ -37,7 +37,7 @@ MAX_SEARCHED = 2_000_000
 """Maximum size in bytes of a file that is searched."""
 MATCHES = 100
 MATCHED_LINE = 200
-"""Number of characters of a line around a match that are shown."""
+"""Number of characters that are shown of a line around a match."""
 PATTERN = 1_000
 """Maximum number of characters of a regular expression."""
 MAX_WRITTEN = 1_000_000
@@ -271,7 +271,7 @@ class SearchFiles(BuiltinTool):
         for path in files_below(root):
             try:
                 real = place.path(str(path))
-            except InputError:  # a loop of links
+            except InputError:  # raised for a loop of links
                 continue
             inside = real.is_relative_to(root) if asked else place.is_free(real)
             if inside and matches_pattern(path.relative_to(root).as_posix(), given.files):
@@ -292,7 +292,7 @@ class SearchFiles(BuiltinTool):
             raise TimeoutError
         try:
             text = read_text_file(path, MAX_SEARCHED, str(path)).text.replace("\r\n", "\n")
-        except InputError:  # binary, too large, or not readable
+        except InputError:  # the file is binary, too large, or not readable
             return
         start, number, last = 0, 1, -1
         for match in pattern.finditer(text, timeout=left):

@@ -1,4 +1,4 @@
-"""Hooks of the calls of a model: plugins, and commands of hooks.json, refuse or annotate a call.
+"""Let plugins, and commands of hooks.json, refuse or annotate the tool calls of a model.
 
 A hook that fails, or is not finished in time, refuses the call, so that no call passes unchecked.
 """

@@ -44,7 +44,7 @@ class PrefillStripper:
         self._matched = 0  # number of characters of the prefill that the answer has repeated
 
     def feed(self, piece: str) -> str:
-        """Add a piece, and return the text that belongs to the answer, as far as this is known."""
+        """Add a piece; return the text that certainly belongs to the answer."""
         prefill, matched = self._prefill, self._matched
         if not prefill:
             return piece
@@ -113,8 +113,7 @@ class GenerationState:
         """Record that a piece arrived; an error is raised after `STALLED` seconds without progress.
 
         Args:
-            progress: False for a piece without progress, which only starts the time if it is the
-                first.
+            progress: False for a piece without progress, which counts only if it is the first.
         """
         if progress or self._progress is None:
             self._progress = time.monotonic()
@@ -129,7 +128,7 @@ class GenerationState:
         by_text: dict[str, float] = {}
         for raw, logprob in alternatives:
             text = well_formed(raw)
-            # the logarithm of the sum, without overflow
+            # the logarithm of the sum of both probabilities, without overflow
             if (known := by_text.get(text)) is not None:
                 logprob = max(known, logprob) + math.log1p(math.exp(-abs(known - logprob)))
             by_text[text] = logprob
@@ -137,7 +136,7 @@ class GenerationState:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Drop the tokens at the start whose text is `text`, which is not part of the reply."""
+        """Drop the tokens of `text`, which is not part of the reply, from the start."""
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)

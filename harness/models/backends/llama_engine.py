@@ -60,9 +60,7 @@ class Engine:
     _ended: threading.Condition = field(default_factory=threading.Condition)
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
-        """Run a chat completion: pass the chunks to `emit`, or return the answer or error as a
-        whole.
-        """
+        """Run a chat completion; pass chunks to `emit`, or return the whole answer or error."""
         with self._ended:
             self._generations += 1
         try:
@@ -175,7 +173,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
     assign(
         params,
-        n_ctx=context * slots,  # the number is for all slots together
+        n_ctx=context * slots,  # the number of tokens of all slots together
         n_parallel=slots,
         kv_unified=False,  # otherwise, if a shared cache fills up, every generation ends
         n_batch=BATCH,

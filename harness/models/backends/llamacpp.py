@@ -62,9 +62,9 @@ class LlamaCppModel:
     """A model in this process, with one concurrent generation for each slot.
 
     A request gives the same text and the same `logprobs` in every slot, with or without other
-    requests at the same time (`llama_engine.cache_settings`). This was
-    measured for 18 prompts of 79 to 564 tokens, without a cache and with all tokens but one cached
-    (for 8 prompts, also with all but the last 20).
+    requests at the same time (`llama_engine.cache_settings`). This was measured for 18 prompts of
+    79 to 564 tokens, without a cache and with all tokens but one cached (for 8 prompts, also with
+    all but the last 20).
     """
 
     takes_grammar = in_process = True

@@ -27,7 +27,7 @@ BEGINNING = "The answer begins with these seven words"
 """A prefill of more than one token in every vocabulary."""
 PrefillKind = Literal["continued", "repeated", "ignored"]
 TOP_LOGPROBS = 20
-"""The server's limit of the number of alternatives for a token."""
+"""Ollama's maximum number of alternatives for a token."""
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
 _INVALID = re.compile('option ".*" must be of |invalid format: ')
 _MOST_BYTES = 16
@@ -251,7 +251,7 @@ class OllamaModel:
 
         The first request limits the answer to one token. If the answer begins with the whole
         prefill, which has several tokens, the server repeats it. The second request returns the
-        rendered prompt. If it ends with the prefill, the server continues the prefill. A server
+        rendered prompt. If the prompt ends with the prefill, the server continues it. A server
         that does not return the prompt counts as ignoring the prefill.
         """
         question = (Message("user", "Say one sentence."),)
@@ -291,8 +291,8 @@ class OllamaModel:
         if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
             body |= {"logprobs": True, "top_logprobs": alternatives}
             if not request.temperature:
-                # Some versions report only the alternatives that sampling keeps. With these options
-                # it keeps all alternatives; the greedy choice is the same.
+                # Some versions report only the alternatives that sampling keeps. These options keep
+                # all alternatives, and do not change the greedy choice.
                 options |= {"top_k": 0, "top_p": 1.0}
         return body
 

@@ -60,8 +60,8 @@ def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> o
     The methods of the client raise ollama.ResponseError for an error, whatever its body contains.
 
     Raises:
-        ModelUnavailable: `host` is not an address; nor may OLLAMA_HOST be invalid, which the client
-            reads on import.
+        ModelUnavailable: `host` or OLLAMA_HOST is not an address; the client reads OLLAMA_HOST
+            when it is imported.
     """
     import httpx
 

@@ -1,4 +1,4 @@
-"""Run a model on several equal servers, which share its requests: an entry with `urls`."""
+"""Run a model of an entry with `urls` on several equal servers, which share the requests."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, followed by the digest of the model or the reason for leaving the server
-        out.
-        """
+        """The address, and the digest of the model or the reason why the server is left out."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -239,7 +237,7 @@ class Balanced:
         with self._lock:
             due = next((s for s in self._servers if s.error is not None and s.again <= now), None)
             if due is not None:
-                due.again = now + PAUSE  # so that one request at a time tries it
+                due.again = now + PAUSE  # so that only one request at a time tries the server
         if due is not None:
             self._connect(due)
         server = self._least_work(failed)
@@ -286,7 +284,8 @@ class Balanced:
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
             if isinstance(error, NotServed) and not isinstance(server.error, NotServed):
-                server.reported = False  # reported again, since waiting does not help
+                # reported even after another error, since waiting does not help
+                server.reported = False
             server.error, server.again = error, time.monotonic() + PAUSE
         self._report(server)
 

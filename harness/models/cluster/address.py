@@ -65,9 +65,9 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
 
 
 def ray_data(on: str | None) -> str | None:
-    """Return the address in a value "ray-data://ADDRESS" of `--on`, or "" for "ray-data".
+    """Return ADDRESS of the value "ray-data://ADDRESS" of `--on`, or "" of "ray-data".
 
-    The result is None for any other value.
+    For any other value, return None.
 
     Raises:
         UsageError: the text after "ray-data" is not an address.
@@ -87,8 +87,7 @@ class Placement:
         slots: number of concurrent generations of each model; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
-            None for
-            `CPUS` CPUs, or for all CPUs of the smallest node if it has fewer.
+            None for `CPUS` CPUs, or all CPUs of the smallest node if it has fewer.
     """
 
     address: Address

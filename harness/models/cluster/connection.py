@@ -170,7 +170,9 @@ def check_address(address: Address) -> None:
             the address.
     """
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel  # uses the token and certificates
+
+    # this function uses the token and certificates
+    from ray._private.grpc_utils import init_grpc_channel
 
     with init_grpc_channel(address.server) as channel:
         call = channel.unary_unary(
