@@ -16,6 +16,7 @@ from harness.support.text_input import (
     TEXT_WORDS,
     at_home,
     is_file,
+    is_folder,
     path_in,
     unquote,
 )
@@ -157,6 +158,8 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
     if one := _id_in(given):
         return Input("id", text, id=one)
     path = None if _is_long(given) else path_in(given)
+    if path is None and not _is_long(given) and is_folder(unquote(given)):
+        path = Path(unquote(given))
     if path is not None:
         if (ids := id_list.read(path, limit=limit)) is not None:
             return Input("ids", text, path, ids)

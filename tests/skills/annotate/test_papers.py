@@ -223,6 +223,13 @@ def test_a_big_file_is_not_read(folder: Path) -> None:
     assert "too much for an abstract" in str(refused("big.txt"))
 
 
+def test_an_existing_folder_needs_no_slash(folder: Path) -> None:
+    (folder / "agent papers").mkdir()
+    assert recognize("agent papers").kind == "table"
+    assert recognize("'agent papers'").path == Path("agent papers")
+    assert recognize("agents").kind == "topic"
+
+
 def test_a_file_named_like_an_old_arxiv_id_is_the_file(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "0112017").write_text(ABSTRACT)
