@@ -39,6 +39,8 @@ ANNOTATOR = "nanda-annotator"
 """The tag of a model on the Hub that writes annotations in the form "tagged"."""
 PEFT = ("adapter_model.safetensors", "adapter_config.json")
 """The files of an adapter in the format of PEFT, weights first."""
+_LOADED = re.compile(r"(?!/)(?!.*\.\.)[^\\]+\.(gguf|safetensors)")
+"""Matches the paths of files that are loaded, within the repository."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADVICE = {
     401: (
@@ -125,7 +127,7 @@ def check_repository(name: str | None) -> str:
     if name and _REPOSITORY.fullmatch(name):
         return name
     reason = f"{name[:80]!r} is not the name of a repository" if name else "no repository is named"
-    raise UsageError(reason, hint="A push needs --to USER/REPO.")
+    raise UsageError(reason, hint="Name it USER/REPO, as in --to USER/REPO or hf:USER/REPO.")
 
 
 def push(
@@ -217,7 +219,8 @@ def find(reference: str, file: str = "") -> Found:
     where = f"{api.endpoint}/{check_repository(name)}"
     with _errors(where, ModelUnavailable):
         info = api.model_info(name, revision=revision or None, files_metadata=True)
-    present = {one.rfilename: one.lfs for one in info.siblings or () if one.lfs}
+    safe = [one for one in info.siblings or () if _LOADED.fullmatch(one.rfilename)]
+    present = {one.rfilename: one.lfs for one in safe if one.lfs}
     ggufs = [one for one in present if one.endswith(".gguf")]
     names = [one for one in ggufs if not is_lora(one)] or ggufs or [PEFT[0]] * (PEFT[0] in present)
     names = [one for one in ggufs if one == file] if file else names

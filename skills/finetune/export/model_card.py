@@ -35,7 +35,6 @@ from skills.nanda.text import counted, escape_markdown
 TAGS = [hub.ANNOTATOR, "nanda-harness", "scientific-papers", "lora", "gguf"]
 _NEW = """\
 ---
-# license: of the model, one of https://huggingface.co/docs/hub/repositories-licenses
 ---
 
 # {name}
@@ -130,7 +129,7 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Sco
         rows = [
             (key, meanings.get(key, key), data, float(one["value"]), _note(one))
             for key, one in figures.items()
-            if one["value"] is not None
+            if one["value"] is not None and one["papers"]
         ]
     except OSError as exc:
         raise unreadable(path, exc) from exc

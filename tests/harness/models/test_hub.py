@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import re
 from collections.abc import Callable
@@ -156,7 +157,7 @@ def test_nothing_is_sent_without_consent(hub: Hub, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [None, "", "model", "a/b/c", "../model", "me/mödel"])
 def test_a_push_needs_a_repository(hub: Hub, push: Push, name: str | None) -> None:
-    with pytest.raises(UsageError, match="needs --to USER/REPO"):
+    with pytest.raises(UsageError, match="Name it USER/REPO, as in --to"):
         push(name)
     assert not hub.requests
 
@@ -177,6 +178,14 @@ def test_offline_and_without_a_token_nothing_is_sent(
     with pytest.raises(UsageError, match=r"needs a token with write access. `hf auth login`"):
         push()
     assert not hub.requests
+
+
+def test_a_missing_package_is_named_with_the_extra(
+    push: Push, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"huggingface_hub, .* \"nanda-harness\[hub\]\""):
+        push()
 
 
 def test_an_unreachable_hub(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ def evaluate(bench: Bench, path: Path, digest: str | None = None) -> Path:
         "digests": {"gguf": digest},
         "metrics": {
             "rouge_l": {"overall": FIGURE, "claim": FIGURE},
+            "chrf": {"overall": {**FIGURE, "papers": 0}},
             "kappa": {"overall": {"value": None, "low": None, "high": None, "why": "undefined"}},
         },
     }
@@ -124,7 +125,7 @@ def test_the_card_follows_the_figures_and_keeps_what_a_person_wrote(
     pushed(model)
     readme = model.out.folder / "README.md"
     text = readme.read_text().replace("describe them here", "papers of physics")
-    readme.write_text(text.replace("# license: of", "datasets:\n  - me/mine\n# license: of"))
+    readme.write_text(text.replace("---\n", "---\ndatasets:\n  - me/mine\n", 1))
     pushed(model, evaluation=evaluate(model, tmp_path / "e.json"), trained_on=("me/other",))
     metadata, text = card(hub)
     assert metadata["datasets"] == ["me/mine"]
