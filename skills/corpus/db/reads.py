@@ -340,8 +340,10 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
     return Annotated(paper, with_paper(paper, record, paper.abstract))
 
 
-REVIEWED = "reviewed"
-"""The kind of the tag by which a person accepts all moves of an item, such as "nanda:reviewed"."""
+DELETED, REVIEWED = "deleted", "reviewed"
+"""The kinds of our highlights that a person has deleted, and of the tag "nanda:reviewed", by which
+a person accepts all moves of an item.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +351,8 @@ class PulledHighlight:
     """A highlight or comment of a person in a PDF file of Zotero.
 
     Attributes:
-        kind: the type of the annotation in Zotero, such as "highlight" or "note"; "deleted" for a
-            highlight of the harness that a person has deleted; `REVIEWED` for the tag of an item.
+        kind: the type of the annotation in Zotero, such as "highlight" or "note"; `DELETED` or
+            `REVIEWED`.
         tags: the names of the tags, as JSON.
         author: the name of the user, or "" if it is unknown.
         chosen: True if a person has chosen the passage and its tags.

@@ -7,9 +7,7 @@ of footnotes have no influence.
 
 from __future__ import annotations
 
-import bisect
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -51,7 +49,6 @@ class Place(TypedDict):
         boxes: the boxes of the lines, one for each line.
         start: number of characters of the page before the passage.
         below: distance in points of the highest box from the top of the page.
-        text: the words of the passage on this page.
     """
 
     page: int
@@ -59,7 +56,6 @@ class Place(TypedDict):
     boxes: list[Box]
     start: int
     below: float
-    text: str
 
 
 def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
@@ -77,15 +73,14 @@ def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
                 printed.find(text[start:end], len(letters_of(text[:start]))) for start, end in spans
             ]
             if ranges and all(ranges):
-                wanted = [one for one in ranges if one]
-                found[move] = printed.places(pages, wanted, _joined(text, spans))
+                found[move] = printed.places(pages, [one for one in ranges if one])
         if passages["quotes"]:
             sections = extraction.sections_below(pages, abstract, KINDS)
             texts = [Letters(one.lines) for one in sections]
             for move, quote in passages["quotes"].items():
                 known = ((one, place) for one in texts if (place := one.find(quote)))
                 if first := next(known, None):
-                    found[move] = first[0].places(pages, [first[1]], quote)
+                    found[move] = first[0].places(pages, [first[1]])
     return found
 
 
@@ -138,54 +133,21 @@ class Letters:
         most = self._places[end] - 1 if end < len(self._places) else len(self._chars) - 1
         return range(max(least, first - outside[0]), min(most, last + outside[1]) + 1)
 
-    def places(self, pages: Pages, ranges: Sequence[range], passage: str) -> list[Place]:
-        """Return the places of ranges of characters: a box for each line, without marks.
-
-        Args:
-            passage: the text of the ranges.
-        """
+    def places(self, pages: Pages, ranges: Sequence[range]) -> list[Place]:
+        """Return the places of ranges of characters: a box for each line, without marks."""
         found: dict[int, Place] = {}
-        letters: Counter[int] = Counter()
-        wanted = dict.fromkeys(itertools.chain(*ranges))
-        for (number, _), own in itertools.groupby(wanted, key=lambda at: self._chars[at][:2]):
-            page, chars = self._lines[number].page, list(own)
-            on_page = [self._chars[at][2] for at in chars]
+        chars = [self._chars[at] for at in dict.fromkeys(itertools.chain(*ranges))]
+        for (number, _), own in itertools.groupby(chars, key=lambda one: one[:2]):
+            page, on_page = self._lines[number].page, [at for *_, at in own]
             lefts, bottoms, rights, tops = zip(*pages.boxes(page, on_page), strict=True)
             box = min(lefts), min(bottoms), max(rights), max(tops)
             label, top = pages.label_and_top(page)
-            place = found.setdefault(
-                page,
-                Place(page=page, label=label, boxes=[], start=on_page[0], below=top, text=""),
-            )
+            known = Place(page=page, label=label, boxes=[], start=on_page[0], below=top)
+            place = found.setdefault(page, known)
             place["boxes"].append(box)
             place["start"] = min(place["start"], *on_page)
             place["below"] = min(place["below"], max(0.0, top - box[3]))
-            letters[page] += sum(map(self._letters_at, chars))
-        rest = passage
-        for page, place in found.items():
-            place["text"], rest = _divided(rest, letters[page]) if len(found) > 1 else (rest, "")
         return list(found.values())
-
-    def _letters_at(self, at: int) -> int:
-        """Return the number of letters of a character: two for the ligature of f and i."""
-        return bisect.bisect_right(self._places, at) - bisect.bisect_left(self._places, at)
-
-
-def _joined(text: str, spans: Sequence[Sequence[int]]) -> str:
-    """Return the text of spans, with "..." where other words are between them."""
-    parts, last = list[str](), spans[0][0]
-    for start, end in spans:
-        parts += ["..."] * bool(text[last:start].strip()) + [text[start:end]]
-        last = end
-    return " ".join(parts)
-
-
-def _divided(text: str, count: int) -> tuple[str, str]:
-    """Return the words of a text with the first `count` letters, and the rest of the text."""
-    ends = itertools.accumulate(len(letters_of(char)) for char in text)
-    at = next((at for at, letters in enumerate(ends, start=1) if letters >= count), len(text))
-    at += len(list(itertools.takewhile(lambda char: not char.isspace(), text[at:])))
-    return text[:at].strip(), text[at:].strip()
 
 
 def _ends(passage: str) -> tuple[str, str]:

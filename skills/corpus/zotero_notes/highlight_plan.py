@@ -1,17 +1,18 @@
 """Make the highlights of moves in Zotero's reader, and compare them with those in a library.
 
 A highlight is an annotation item below the PDF attachment of an item. Its key depends only on the
-framework, the attachment, the move and its number, so that a second push, also from another
+framework, the attachment and the move, so that a second push, also from another
 computer, finds it again. A content that was never sent was written by a person and is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,48 +47,9 @@ PDF = "application/pdf"
 _KEY = re.compile(rf"[{KEY_LETTERS}]{{8}}")
 
 
-@dataclass(frozen=True, slots=True)
-class Passages:
-    """The passages of the moves of a paper from Zotero.
-
-    Attributes:
-        pdf: the PDF file that the paper was annotated from, or None.
-        folder: Zotero's data directory.
-        passages: the passages, as `passage_places.places_of` requires them.
-        marks: the colour and the comment of the highlights by move.
-    """
-
-    note: Note
-    pdf: Path | None
-    folder: Path
-    passages: Mapping[str, Any]
-    marks: Mapping[str, Mapping[str, str]]
-
-
-def passages_in(note: Note, item: Annotated, framework: Framework) -> Passages:
-    """Return the passages of an annotation whose note is `note`."""
-    source = {**item.record["provenance"]["input"], **item.paper.source}
-    database = database_in(Path(source.get("path") or "")) if ZOTERO in source else None
-    found = passages_of(item, framework)
-    quoted = {
-        move: " ".join(found["abstract"][start:end] for start, end in spans)
-        for move, spans in found["spans"].items()
-    }
-    texts = {**from_sections(item.record), **framework.stated(item.record)}
-    marks = {}
-    for move, mark in marks_of(item.record, framework).items():
-        is_quote = flatten(texts[move]) == flatten(
-            quoted.get(move) or found["quotes"].get(move, "")
-        )
-        comment = mark["label"] + certainty(item.record, move) if is_quote else mark["contents"]
-        marks[move] = {"colour": f"#{mark['colour']}", "comment": comment}
-    folder = database.parent if database else HOME.expanduser()
-    return Passages(note, pdf_of(item), folder, found, marks)
-
-
 def highlights_in(
     library: Library,
-    papers: Sequence[Passages],
+    papers: Sequence[tuple[Note, Annotated]],
     framework: Framework,
     *,
     check: Callable[[], None],
@@ -99,29 +61,27 @@ def highlights_in(
         check: called before each file; an exception ends the work.
         notice: called with a sentence about each file that cannot be read.
     """
-    attachments = library.children((one.note.item for one in papers), "attachment")
+    attachments: defaultdict[str, list[Data]] = defaultdict(list)
+    for one in library.children((note.item for note, _ in papers), "attachment"):
+        attachments[one["data"]["parentItem"]].append(one["data"])
     with placing() as process:
-        for paper in papers:
+        for note, item in papers:
             check()
-            known = (one for one in attachments if one["data"]["parentItem"] == paper.note.item)
-            files = ((one, file) for one in known if (file := _file_of(one["data"], paper)))
-            attachment, path = next(files, (None, None))
-            if attachment is None or path is None:
+            files = ((one, _file_of(one, item)) for one in attachments[note.item])
+            attachment, path = next((pair for pair in files if pair[1]), ({}, None))
+            if path is None:
                 continue
+            passages = passages_of(item, framework)
             try:
-                [places] = process.read(check_pdf(path), passages=paper.passages)
-            except InputError as exc:
-                notice(f"without highlights: {exc}")
+                [places] = process.read(check_pdf(path), passages=passages)
+            except (InputError, Unreadable) as exc:
+                why = exc.message if isinstance(exc, InputError) else exc
+                notice(f"without highlights: {shown(path)}: {why}")
                 continue
-            except Unreadable as exc:
-                notice(f"without highlights: {shown(path)}: {exc}")
-                continue
-            for move, found in places.items():
-                for number, place in enumerate(found):
-                    yield _highlight(paper, str(attachment["key"]), move, number, place, framework)
+            yield from _highlights(note, item, attachment["key"], passages, places, framework)
 
 
-def _file_of(attachment: Data, paper: Passages) -> Path | None:
+def _file_of(attachment: Data, item: Annotated) -> Path | None:
     """Return the file of an attachment on this computer, or None.
 
     The file is in Zotero's storage, or linked, or it is the file that was annotated: at the linked
@@ -130,63 +90,74 @@ def _file_of(attachment: Data, paper: Passages) -> Path | None:
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):
         return None
-    linked = str(attachment.get("path") or "")
-    if (pdf := paper.pdf) is not None and pdf.is_file():
+    linked, pdf = str(attachment.get("path") or ""), pdf_of(item)
+    if pdf is not None and pdf.is_file():
         # A path below Zotero's base directory begins with "attachments:".
-        relative = linked.removeprefix("attachments:")
-        is_linked = bool(linked) and f"/{pdf.as_posix()}".endswith(f"/{relative}")
-        digest = attachment.get("md5")
-        if is_linked or pdf.parent.name == key or (digest and digest == _md5(pdf)):
+        end = linked.removeprefix("attachments:")
+        is_linked = bool(end) and f"/{pdf.as_posix()}".endswith(f"/{end}")
+        if is_linked or pdf.parent.name == key:
             return pdf
-    path = Path(linked) if linked else paper.folder / "storage" / key / name
+        digest = hashlib.md5(pdf.read_bytes(), usedforsecurity=False).hexdigest()
+        if digest == attachment.get("md5"):
+            return pdf
+    source = {**item.record["provenance"]["input"], **item.paper.source}
+    database = database_in(Path(source.get("path") or "")) if ZOTERO in source else None
+    folder = database.parent if database else HOME.expanduser()
+    path = Path(linked) if linked else folder / "storage" / key / name
     return path if path.is_absolute() and path.is_file() else None
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _highlight(
-    paper: Passages,
+def _highlights(
+    note: Note,
+    item: Annotated,
     attachment: str,
-    move: str,
-    number: int,
-    place: Mapping[str, Any],
+    passages: Mapping[str, Any],
+    places: Mapping[str, Sequence[Mapping[str, Any]]],
     framework: Framework,
-) -> Highlight:
-    note, mark = paper.note, paper.marks[move]
-    rects = [[round(one, 3) for one in box] for box in place["boxes"]]
-    sort = f"{place['page']:05}|{place['start']:06}|{int(place['below']):05}"
-    data = {
-        "annotationType": "highlight",
-        "annotationAuthorName": TAG,
-        "annotationText": flatten(place["text"])[:MOST_TEXT],
-        "annotationComment": mark["comment"],
-        "annotationColor": mark["colour"],
-        "annotationPageLabel": place["label"][:MOST_LABEL],
-        "annotationSortIndex": sort,
-        "annotationPosition": json.dumps(
-            {"pageIndex": place["page"], "rects": rects}, separators=(",", ":")
-        ),
-    }
-    key = key_of(framework, note.library, attachment, move, number)
-    tags = (TAG, f"{framework.name}:{move}")
-    return Highlight(note.library, note.item, attachment, note.title, move, key, data, tags)
-
-
-def key_of(framework: Framework, library: str, attachment: str, move: str, number: int) -> str:
-    """Return the key of a highlight.
+) -> Iterator[Highlight]:
+    """Yield the highlights of a paper, each on one page or on two consecutive pages.
 
     Args:
-        number: the number of the highlight among those of the move, which are on different pages.
+        places: the places of the passages (`passage_places.Place`) by move.
     """
-    named = f"{framework.name}\n{library}\n{attachment}\n{move}\n{number}"
-    rest, letters = int(hashlib.sha256(named.encode()).hexdigest(), 16), ""
-    while len(letters) < 8:
-        rest, digit = divmod(rest, len(KEY_LETTERS))
-        letters += KEY_LETTERS[digit]
-    return letters
+    texts = {**from_sections(item.record), **framework.stated(item.record)}
+    for move, mark in marks_of(item.record, framework).items():
+        if move not in places:
+            continue
+        first, *others = places[move]
+        if [one["page"] - first["page"] for one in others] not in ([], [1]):
+            continue
+        spans, abstract = passages["spans"].get(move, ()), passages["abstract"]
+        quotes = [abstract[start:end] for start, end in spans] or [passages["quotes"][move]]
+        is_quote = flatten(texts[move]) == flatten(" ".join(quotes))
+        for at, ((_, end), (start, _)) in enumerate(itertools.pairwise(spans), start=1):
+            quotes[at] = f"{'... ' * bool(abstract[end:start].strip())}{quotes[at]}"
+        rects = [[[round(end, 3) for end in box] for box in one["boxes"]] for one in places[move]]
+        position = {"pageIndex": first["page"], "rects": rects[0]}
+        position |= {"nextPageRects": rects[1]} if others else {}
+        data = {
+            "annotationType": "highlight",
+            "annotationAuthorName": TAG,
+            "annotationText": flatten(" ".join(quotes))[:MOST_TEXT],
+            "annotationComment": mark["label"] + certainty(item.record, move)
+            if is_quote
+            else mark["contents"],
+            "annotationColor": f"#{mark['colour']}",
+            "annotationPageLabel": first["label"][:MOST_LABEL],
+            "annotationSortIndex": f"{first['page']:05}|{first['start']:06}"
+            f"|{int(first['below']):05}",
+            "annotationPosition": json.dumps(position, separators=(",", ":")),
+        }
+        key = key_of(framework, note.library, attachment, move)
+        tags = (TAG, f"{framework.name}:{move}")
+        yield Highlight(note.library, note.item, attachment, note.title, move, key, data, tags)
+
+
+def key_of(framework: Framework, library: str, attachment: str, move: str) -> str:
+    """Return the key of the highlight of a move."""
+    named = f"{framework.name}\n{library}\n{attachment}\n{move}"
+    digest = hashlib.sha256(named.encode()).digest()
+    return "".join(KEY_LETTERS[byte % len(KEY_LETTERS)] for byte in digest[:8])
 
 
 def plan_highlights(
@@ -245,9 +216,10 @@ def digest_of(data: Data, framework: str) -> str:
     position = str(data.get("annotationPosition"))
     try:
         place = json.loads(position)
-        boxes = [[round(float(one), 1) for one in box] for box in place["rects"]]
-        passage: list[Any] = [place["pageIndex"], boxes]
-    except (ValueError, TypeError, KeyError):
+        boxes = [*place["rects"], *place.get("nextPageRects", ())]
+        passage: list[Any] = [place["pageIndex"]]
+        passage += [[round(float(one), 1) for one in box] for box in boxes]
+    except (ValueError, TypeError, KeyError, AttributeError):
         passage = [position]
     moves = sorted(tag for one in tags_of(data) if (tag := one["tag"]).startswith(f"{framework}:"))
     passage += [flatten(str(data.get("annotationText") or "")), moves]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.reads import REVIEWED, PulledHighlight
+from skills.corpus.db.reads import DELETED, REVIEWED, PulledHighlight
 from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.outputs import Pulled
 from skills.corpus.zotero_notes.highlight_plan import digest_of, key_of
@@ -26,8 +26,6 @@ from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted, flatten
 
-PAGES = 20
-"""Maximum number of pages on which a move has highlights."""
 _FIELDS = {"text": "Text", "comment": "Comment", "colour": "Color", "page": "PageLabel"}
 
 
@@ -36,111 +34,82 @@ def pull(call: Call) -> Result:
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-pull takes no text, but got {text[:40]!r}")
     framework = selected_framework(call.options.framework, call.frameworks)
-    every: list[PulledHighlight] = []
-    papers = 0
+    every: dict[str, list[PulledHighlight]] = {}
     with locked(call) as path, open_corpus(path, must_exist=True) as db:
         written = {entry.note: entry for entry in Record(path).entries() if entry.digests}
-        items: defaultdict[str, defaultdict[str, list[int]]]
-        items = defaultdict(lambda: defaultdict(list))
         rows = db.execute("SELECT value, paper_id FROM identifiers WHERE kind = ?", [ZOTERO])
+        papers: defaultdict[str, list[int]] = defaultdict(list)
         for place, paper_id in rows:
-            library, _, key = place.rpartition("/items/")
-            items[library][key].append(paper_id)
-        if not items:
+            papers[place].append(paper_id)
+        if not papers:
             raise NothingFound(
                 "no paper of the corpus is from Zotero",
                 hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
                 "that are annotated already.",
             )
-        for name, own in items.items():
+        for name in dict.fromkeys(place.partition("/items/")[0] for place in papers):
+            items = [place.rpartition("/")[2] for place in papers if place.startswith(f"{name}/")]
             with call.screen.progress(f"reading {name}"), library_of(call, name) as library:
                 library.check_access(write=False)
-                found = _read(library, own, written, framework)
-            stored = ((n, one) for item, marks in found.items() for one in marks for n in own[item])
+                found = [*_read(library, items, written, framework)]
+            stored = ((n, one) for item, one in found for n in papers[f"{name}/items/{item}"])
             reads.store_highlights(db, name, stored)
-            every += [one for marks in found.values() for one in marks]
-            papers += len(found)
-    own_marks = [one for one in every if one.kind not in ("deleted", REVIEWED)]
+            for item, one in found:
+                every.setdefault(f"{name}/{item}", []).append(one)
+    marks = [one for own in every.values() for one in own if one.kind != DELETED]
     summary = Pulled(
-        papers=papers,
-        highlights=sum(bool(one.text) for one in own_marks),
-        comments=sum(bool(one.comment) for one in own_marks),
-        moves=sum(one.chosen and bool(one.moves(framework)) for one in own_marks),
-        reviewed=sum(one.kind == REVIEWED for one in every),
+        papers=len(every),
+        highlights=sum(bool(one.text) for one in marks),
+        comments=sum(bool(one.comment) for one in marks),
+        moves=sum(one.chosen and bool(one.moves(framework)) for one in marks),
+        reviewed=sum(one.kind == REVIEWED for one in marks),
     )
-    lines = [
+    text = (
         f"Read {counted(summary.highlights, 'highlight')} and "
-        f"{counted(summary.comments, 'comment')} of people in {counted(papers, 'paper')}."
-    ]
-    if summary.moves or summary.reviewed:
-        lines.append(
-            f"{counted(summary.moves, 'highlight')} with the tag of a move, and "
-            f"{counted(summary.reviewed, 'paper')} with the tag {framework.name}:{REVIEWED}: "
-            "`/curate corpus --review` takes them over."
-        )
-    return Result("\n".join(lines), summary.model_dump())
+        f"{counted(summary.comments, 'comment')} of people in {counted(len(every), 'paper')}.\n"
+        f"{counted(summary.moves, 'highlight')} with the tag of a move, and "
+        f"{counted(summary.reviewed, 'paper')} with the tag {framework.name}:{REVIEWED}, which "
+        "`/curate corpus --review` takes over."
+    )
+    return Result(text, summary.model_dump())
 
 
 def _read(
     library: Library, items: Collection[str], written: Mapping[str, Entry], framework: Framework
-) -> dict[str, list[PulledHighlight]]:
-    """Return the highlights in a library by the keys of their items."""
-    attachments = library.children(items, "attachment")
-    parents = {str(one["key"]): str(one["data"]["parentItem"]) for one in attachments}
-    annotations: defaultdict[str, list[Data]] = defaultdict(list)
-    for one in library.children(parents, "annotation"):
-        annotations[str(one["data"]["parentItem"])].append(one)
-    found: defaultdict[str, list[PulledHighlight]] = defaultdict(list)
-    for attachment, item in parents.items():
-        ours = {
-            key_of(framework, library.name, attachment, move, number): move
-            for move in framework.names
-            for number in range(PAGES)
-        }
-        own = annotations[attachment]
-        if marks := [*_marks(library, own, ours, written, framework)]:
-            found[item] += marks
-    mark = f"{framework.name}:{REVIEWED}"
-    for key, one in library.items(items).items():
-        if mark in (tag["tag"] for tag in tags_of(one["data"])):
-            found[key].append(_pulled(library, one, REVIEWED))
-    return dict(found)
-
-
-def _marks(
-    library: Library,
-    annotations: Sequence[Data],
-    ours: Mapping[str, str],
-    written: Mapping[str, Entry],
-    framework: Framework,
-) -> Iterator[PulledHighlight]:
-    """Yield the highlights of people on a PDF file, and the highlights that they have deleted.
+) -> Iterator[tuple[str, PulledHighlight]]:
+    """Yield the highlights of people in a library, each with the key of its item.
 
     Args:
-        ours: the moves of the highlights that the harness writes there, by key.
-        written: the records of the highlights that were written, by key.
+        written: the records of the highlights that the harness has written, by key.
     """
-    tags = {str(one["key"]): [tag["tag"] for tag in tags_of(one["data"])] for one in annotations}
-    named = {key: f"{framework.name}:{move}" for key, move in ours.items()}
-    present = {tag for key, tag in named.items() if tag in tags.get(key, ())}
-    for key, tag in named.items():
-        entry = written.get(key)
-        if entry and entry.state == "written" and tag not in present:
-            gone = {"key": key, "data": {"tags": [{"tag": tag}]}}
-            yield _pulled(library, gone, "deleted", chosen=True)
-    for one in annotations:
-        data = one["data"]
+    attachments = library.children(items, "attachment")
+    parents = {str(one["key"]): str(one["data"]["parentItem"]) for one in attachments}
+    ours = {
+        key_of(framework, library.name, attachment, move): (attachment, f"{framework.name}:{move}")
+        for attachment in parents
+        for move in framework.names
+    }
+    tags: dict[str, list[str]] = {}
+    for one in library.children(parents, "annotation"):
+        data, key, chosen = one["data"], str(one["key"]), True
+        tags[key] = [tag["tag"] for tag in tags_of(data)]
         if not (data.get("annotationText") or data.get("annotationComment")):
             continue
-        key, chosen = str(one["key"]), True
         if key in ours:
-            digests = written[key].digests if key in written else ()
             digest = digest_of(data, framework.name)
-            if not digests or digest in digests:
+            digests = written[key].digests if key in written else (digest,)
+            if digest in digests:
                 continue
-            passages = {known.partition("-")[0] for known in digests}
-            chosen = digest.partition("-")[0] not in passages
-        yield _pulled(library, one, str(data.get("annotationType")), chosen=chosen)
+            chosen = digest.partition("-")[0] not in {one.partition("-")[0] for one in digests}
+        kind, item = str(data.get("annotationType")), parents[str(data["parentItem"])]
+        yield item, _pulled(library, one, kind, chosen=chosen)
+    for key, (attachment, tag) in ours.items():
+        if key in written and written[key].state == "written" and tag not in tags.get(key, ()):
+            gone = {"key": key, "data": {"tags": [{"tag": tag}]}}
+            yield parents[attachment], _pulled(library, gone, DELETED, chosen=True)
+    for key, one in library.items(items).items():
+        if f"{framework.name}:{REVIEWED}" in (tag["tag"] for tag in tags_of(one["data"])):
+            yield key, _pulled(library, one, REVIEWED)
 
 
 def _pulled(library: Library, one: Data, kind: str, *, chosen: bool = False) -> PulledHighlight:

@@ -13,12 +13,11 @@ from harness.errors import HarnessError, InputError, NotAllowed, NothingFound
 from harness.support.process import job_lock
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.records import Annotated
 from skills.corpus.search import filters
 from skills.corpus.zotero_notes.highlight_plan import (
-    Passages,
     digest_of,
     highlights_in,
-    passages_in,
     plan_highlights,
 )
 from skills.corpus.zotero_notes.note_plan import (
@@ -63,15 +62,15 @@ def push(call: Call) -> Result:
         record = Record(path)
         steps: list[Step] = []
         highlights: list[Highlight] = []
-        for name in dict.fromkeys(paper.note.library for paper in papers):
+        for name in dict.fromkeys(note.library for note, _ in papers):
             with call.screen.progress(f"reading {name}"), library_of(call, name) as library:
                 library.check_access(write=not dry_run)
-                own = [paper for paper in papers if paper.note.library == name]
+                own = [paper for paper in papers if paper[0].library == name]
                 check, notice = call.cancel.check, call.screen.notice
                 if call.options.highlights:
                     found = highlights_in(library, own, framework, check=check, notice=notice)
                     highlights += found
-                notes = [paper.note for paper in own]
+                notes = [note for note, _ in own]
                 of_library = [one for one in highlights if one.library == name]
                 steps += _planned(library, notes, of_library, record, framework)
         failed: dict[str, str] = {}
@@ -81,7 +80,7 @@ def push(call: Call) -> Result:
     if elsewhere:
         count = counted(elsewhere, "annotation")
         call.screen.notice(f"left out, since their papers are not from Zotero: {count}")
-    bare = {(one.note.library, one.note.item) for one in papers}
+    bare = {(note.library, note.item) for note, _ in papers}
     bare -= {(one.library, one.item) for one in highlights}
     if bare and call.options.highlights:
         count = counted(len(bare), "paper")
@@ -228,8 +227,10 @@ def _ask(call: Call, preview: str, action: str) -> None:
         call.screen.notice("Zotero shows a question, too; Always Allow there answers it for good.")
 
 
-def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Passages], int]:
-    """Return the notes and passages of selected annotations, and the number of other papers."""
+def _selected(
+    call: Call, path: Path, framework: Framework
+) -> tuple[list[tuple[Note, Annotated]], int]:
+    """Return selected annotations with their notes, and the number of papers not from Zotero."""
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework) if call.text.strip() else []
@@ -249,8 +250,7 @@ def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Passag
             hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
             "that are annotated already.",
         )
-    papers = [passages_in(note, item, framework) for note, item in by_item.values()]
-    return papers, found.count(None)
+    return list(by_item.values()), found.count(None)
 
 
 def _written_steps(

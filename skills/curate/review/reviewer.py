@@ -15,7 +15,12 @@ from typing import Any
 from harness.errors import UsageError
 from harness.support.process import job_lock
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.reads import REVIEWED, PulledHighlight, papers_with_highlights
+from skills.corpus.db.reads import (
+    DELETED,
+    REVIEWED,
+    PulledHighlight,
+    papers_with_highlights,
+)
 from skills.corpus.db.rows import now
 from skills.corpus.table import paper_key
 from skills.curate.items import Item
@@ -242,7 +247,7 @@ class Desk:
         spans: dict[str, Spans] = {}
         for one in highlights:
             for move in moves.intersection(one.moves(self.framework)) if one.chosen else ():
-                if one.kind == "deleted":
+                if one.kind == DELETED:
                     deleted[move] = not_stated, []
                 else:
                     spans.setdefault(move, []).extend(of_highlight(abstract, one.text))

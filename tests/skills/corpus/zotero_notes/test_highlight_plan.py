@@ -240,11 +240,13 @@ def test_a_passage_on_two_pages(pushing: Pushing, folder: Path) -> None:
     stored_pdf(folder, title=title, columns=1)
     in_library(pushing, of_pdf({}, claim=f"{SECOND} {THIRD}"))
     pushing.run("zotero-push")
-    own = [one for one in pushing.api.annotations() if {"tag": "nanda:claim"} in one["tags"]]
-    pages = [json.loads(one["annotationPosition"])["pageIndex"] for one in own]
-    words = [word for one in own for word in words_of(one["annotationText"])]
-    assert pages == [0, 1]
-    assert words == words_of(f"{SECOND} {THIRD}")
+    claim = by_move(pushing)["claim"]
+    position = json.loads(claim["annotationPosition"])
+    assert (position["pageIndex"], claim["annotationPageLabel"]) == (0, "1")
+    assert position["rects"][0][1] < 150 < 700 < position["nextPageRects"][0][1]
+    assert claim["annotationText"] == flatten(f"{SECOND} {THIRD}")
+    assert claim["annotationComment"].startswith("Claim (")
+    assert pushing.run("zotero-push")["text"].startswith("There is nothing to write.")
 
 
 def test_a_position_that_is_too_long(
