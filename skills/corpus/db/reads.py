@@ -366,7 +366,6 @@ class PulledHighlight:
     tags: str
     text: str
     comment: str
-    colour: str
     page: str
     sort: str
     author: str

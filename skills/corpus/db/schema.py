@@ -201,7 +201,7 @@ def m013_zotero_highlights(db: sqlite3.Connection) -> None:
         "id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),"
         " library TEXT NOT NULL, attachment TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,"
         " version INTEGER NOT NULL, tags TEXT NOT NULL, text TEXT NOT NULL, comment TEXT NOT NULL,"
-        " colour TEXT NOT NULL, page TEXT NOT NULL, sort TEXT NOT NULL, author TEXT NOT NULL,"
+        " page TEXT NOT NULL, sort TEXT NOT NULL, author TEXT NOT NULL,"
         " chosen INTEGER NOT NULL, UNIQUE (library, key, kind, paper_id))"
     )
     db.execute("CREATE INDEX zotero_highlights_paper ON zotero_highlights(paper_id)")

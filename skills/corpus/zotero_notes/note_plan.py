@@ -24,7 +24,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from markupsafe import escape
 
@@ -58,9 +58,9 @@ ACTIONS: dict[Action, str] = {
 """The actions on a note or highlight in words."""
 
 KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
-_TEXTS = (("page", "PageLabel"), ("text", "Text"))
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
 State = Literal["sent", "written", "gone"]
+Kind = Literal["note", "highlight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Note:
             uncertain.
     """
 
+    kind: ClassVar[Kind] = "note"
     library: str
     item: str
     title: str
@@ -92,6 +93,7 @@ class Highlight:
         tags: `TAG`, and "nanda:MOVE".
     """
 
+    kind: ClassVar[Kind] = "highlight"
     library: str
     item: str
     attachment: str
@@ -122,6 +124,10 @@ class Entry:
     state: State
     framework: str = "nanda"
     digests: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        return "highlight" if self.digests else "note"
 
 
 class Record:
@@ -187,22 +193,25 @@ class Step:
     data: Data
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        note = self.note
+        found = {
             "action": self.action,
-            "library": self.note.library,
-            "item": self.note.item,
+            "library": note.library,
+            "item": note.item,
             "note": self.key,
-            "title": self.note.title,
-            "tags": list(self.note.tags),
-            **self._place(),
+            "title": note.title,
+            "tags": list(note.tags),
         }
-
-    def _place(self) -> dict[str, str]:
-        """Return the place of a highlight; {} for a note."""
-        if isinstance(self.note, Note):
-            return {}
-        texts = {name: str(self.note.data.get(f"annotation{field}", "")) for name, field in _TEXTS}
-        return {"attachment": self.note.attachment, "move": self.note.move, **texts}
+        if isinstance(note, Note):
+            return found
+        page, text = (note.data.get(f"annotation{name}", "") for name in ("PageLabel", "Text"))
+        return {
+            **found,
+            "attachment": note.attachment,
+            "move": note.move,
+            "page": page,
+            "text": text,
+        }
 
 
 def notes_of(

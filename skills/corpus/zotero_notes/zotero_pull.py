@@ -26,7 +26,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted, flatten
 
-_FIELDS = {"text": "Text", "comment": "Comment", "colour": "Color", "page": "PageLabel"}
+_FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 
 def pull(call: Call) -> Result:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NotAllowed, NothingFound
@@ -24,6 +26,7 @@ from skills.corpus.zotero_notes.note_plan import (
     ACTIONS,
     Entry,
     Highlight,
+    Kind,
     Note,
     Record,
     State,
@@ -70,28 +73,31 @@ def push(call: Call) -> Result:
                 if call.options.highlights:
                     found = highlights_in(library, own, framework, check=check, notice=notice)
                     highlights += found
-                notes = [note for note, _ in own]
-                of_library = [one for one in highlights if one.library == name]
-                steps += _planned(library, notes, of_library, record, framework)
+                wanted: list[Note | Highlight] = [note for note, _ in own]
+                wanted += [one for one in highlights if one.library == name]
+                steps += _planned(library, wanted, record, framework)
         failed: dict[str, str] = {}
-        if any(map(_is_due, steps)) and not dry_run:
-            _ask(call, _preview(steps), f"write {_things(filter(_is_due, steps))} into Zotero")
+        due = [step for step in steps if _is_due(step)]
+        if due and not dry_run:
+            _ask(
+                call, _preview(steps), f"write {_things(one.note.kind for one in due)} into Zotero"
+            )
             steps, failed = _written_steps(call, steps, record, framework)
     if elsewhere:
         count = counted(elsewhere, "annotation")
         call.screen.notice(f"left out, since their papers are not from Zotero: {count}")
-    bare = {(note.library, note.item) for note, _ in papers}
-    bare -= {(one.library, one.item) for one in highlights}
+    bare = len(papers) - len({(one.library, one.item) for one in highlights})
     if bare and call.options.highlights:
-        count = counted(len(bare), "paper")
+        count = counted(bare, "paper")
         call.screen.notice(f"without highlights, since their passages are in no PDF file: {count}")
+    notes, marks = ([one for one in steps if one.note.kind == kind] for kind in get_args(Kind))
     data = {
         "dry_run": dry_run,
-        "counts": dict(Counter(step.action for step in steps if isinstance(step.note, Note))),
+        "counts": dict(Counter(step.action for step in notes)),
         "elsewhere": elsewhere,
         "failed": failed,
-        "notes": [step.as_json() for step in steps if isinstance(step.note, Note)],
-        "highlights": [step.as_json() for step in steps if isinstance(step.note, Highlight)],
+        "notes": [step.as_json() for step in notes],
+        "highlights": [step.as_json() for step in marks],
     }
     if dry_run:
         text = f"{_preview(steps)}\nNothing was written: --dry-run."
@@ -101,29 +107,28 @@ def push(call: Call) -> Result:
 
 
 def _planned(
-    library: Library,
-    notes: Sequence[Note],
-    highlights: Sequence[Highlight],
-    record: Record,
-    framework: Framework,
+    library: Library, wanted: Iterable[Note | Highlight], record: Record, framework: Framework
 ) -> list[Step]:
     """Return the steps for notes and highlights of a library."""
     at = library.server, library.name
     recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
-    of_notes = [entry for entry in recorded if not entry.digests]
-    of_highlights = [entry for entry in recorded if entry.digests]
-    steps = plan(library, notes, of_notes, framework) if notes else []
-    return [*steps, *plan_highlights(library, highlights, of_highlights, framework)]
+    earlier = {kind: [one for one in recorded if one.kind == kind] for kind in get_args(Kind)}
+    notes, highlights = list[Note](), list[Highlight]()
+    for one in wanted:
+        notes.append(one) if isinstance(one, Note) else highlights.append(one)
+    steps = plan(library, notes, earlier["note"], framework) if notes else []
+    return [*steps, *plan_highlights(library, highlights, earlier["highlight"], framework)]
 
 
 def _is_due(step: Step) -> bool:
     return bool(step.data) or step.action == "delete"
 
 
-def _things(steps: Iterable[Step]) -> str:
+def _things(kinds: Iterable[Kind]) -> str:
     """Return the number of notes and highlights in words."""
-    kinds = Counter("note" if isinstance(step.note, Note) else "highlight" for step in steps)
-    return " and ".join(counted(kinds[kind], kind) for kind in ("note", "highlight") if kinds[kind])
+    counts = Counter(kinds)
+    found = [counted(counts[kind], kind) for kind in get_args(Kind) if counts[kind]]
+    return " and ".join(found) or counted(0, "note")
 
 
 def undo(call: Call) -> Result:
@@ -141,7 +146,7 @@ def undo(call: Call) -> Result:
                 hint="`/corpus zotero-push` writes them.",
             )
         if not call.options.dry_run:
-            counts = _counts(entries)
+            counts = _things(entry.kind for entry in entries)
             _ask(call, "", f"delete {counts} in Zotero, except notes that a person has changed")
         for name in dict.fromkeys(entry.library for entry in entries):
             with library_of(call, name) as library, call.screen.progress(f"deleting in {name}"):
@@ -154,7 +159,7 @@ def undo(call: Call) -> Result:
                     deleted += gone
                     kept += left
     verb = "Would delete" if call.options.dry_run else "Deleted"
-    lines = [f"{verb} {_counts(deleted)} in Zotero."]
+    lines = [f"{verb} {_things(entry.kind for entry in deleted)} in Zotero."]
     lines += _first(f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept)
     data = {
         "dry_run": call.options.dry_run,
@@ -269,10 +274,8 @@ def _written_steps(
         again: dict[str, Step] = {}
         for name in dict.fromkeys(step.note.library for step in changed):
             own = [step.note for step in changed if step.note.library == name]
-            notes = [one for one in own if isinstance(one, Note)]
-            highlights = [one for one in own if isinstance(one, Highlight)]
             with library_of(call, name) as library:
-                planned = _planned(library, notes, highlights, record, framework)
+                planned = _planned(library, own, record, framework)
             again |= {step.key: new for step in changed for new in planned if new.note == step.note}
         steps = [again.get(step.key, step) for step in steps]
         failed = {key: why for key, why in failed.items() if key not in again}
@@ -284,12 +287,15 @@ def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework
     """Write notes and highlights; return the reasons of failed ones, by key."""
     failed: dict[str, str] = {}
     done = 0
+
+    def kind(step: Step) -> tuple[str, bool]:
+        return step.note.library, not step.data
+
+    due = sorted(due, key=kind)
     with call.screen.progress("writing") as tick:
-        for name in dict.fromkeys(step.note.library for step in due):
-            own = [step for step in due if step.note.library == name]
+        for (name, _), own in itertools.groupby(due, key=kind):
             with library_of(call, name) as library:
-                gone = [step for step in own if not step.data]
-                for batch in (*batches([step for step in own if step.data]), *batches(gone)):
+                for batch in batches(list(own)):
                     try:
                         failed |= _send(library, batch, record, framework)
                     except HarnessError as exc:
@@ -308,7 +314,7 @@ def _send(
     def entries(steps: Iterable[Step], state: State) -> list[Entry]:
         at = library.server, library.name
         return [
-            Entry(*at, one.note.item, one.key, state, framework.name, _digests(one, framework))
+            Entry(*at, one.note.item, one.key, state, framework.name, digests[one.key])
             for one in steps
         ]
 
@@ -316,6 +322,10 @@ def _send(
         keys = {step.key for step in batch}
         known = [entry for entry in record.entries() if entry.note in keys]
         return {entry.note: why for entry, why in _delete(library, known, record, dry_run=False)[1]}
+    digests: dict[str, tuple[str, ...]] = {
+        one.key: (digest_of(one.data, framework.name),) if one.note.kind == "highlight" else ()
+        for one in batch
+    }
     record.append(entries(batch, "sent"))
     failed = library.write([step.data for step in batch])
     # A conflict at a new note means that an earlier attempt has written it, but its answer was
@@ -325,11 +335,6 @@ def _send(
     never = [step for step in batch if step.key in refused and step.action == "create"]
     record.append([*entries(written, "written"), *entries(never, "gone")])
     return {key: CHANGED if why[:3] == CONFLICT else why for key, why in failed.items()}
-
-
-def _digests(step: Step, framework: Framework) -> tuple[str, ...]:
-    """Return the digest of the content of a highlight that is sent; () for a note."""
-    return (digest_of(step.data, framework.name),) if isinstance(step.note, Highlight) else ()
 
 
 def _delete(
@@ -361,18 +366,11 @@ def _is_unchanged(entry: Entry, data: Data) -> bool:
     return is_unchanged(str(data.get("note", "")))
 
 
-def _counts(entries: Sequence[Entry]) -> str:
-    """Return the number of notes and of highlights in words."""
-    marked = sum(bool(entry.digests) for entry in entries)
-    notes = counted(len(entries) - marked, "note")
-    return f"{notes} and {counted(marked, 'highlight')}" if marked else notes
-
-
 def _preview(steps: Sequence[Step]) -> str:
     """Return the numbers of notes and highlights for each action, and the first of both."""
     text = []
-    for kind, name in ((Note, "note"), (Highlight, "highlight")):
-        own = [step for step in steps if isinstance(step.note, kind)]
+    for kind in get_args(Kind):
+        own = [step for step in steps if step.note.kind == kind]
         counts = Counter(step.action for step in own)
         total = [f"{counts[one]:,} {words}" for one, words in ACTIONS.items() if counts[one]]
         lines = []
@@ -380,8 +378,8 @@ def _preview(steps: Sequence[Step]) -> str:
             if step.action != "unchanged":
                 tags = f"  {', '.join(step.note.tags)}" if step.data else ""
                 lines.append(f"{step.action:<9}{_named(step)}{tags}")
-        if own or kind is Note:
-            text += [f"{counted(len(own), name)}: {', '.join(total)}", *_first(lines)]
+        if own or kind == "note":
+            text += [f"{counted(len(own), kind)}: {', '.join(total)}", *_first(lines)]
     return "\n".join(text)
 
 
@@ -389,12 +387,12 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
     """Return the numbers of notes and highlights that were written, and those that failed."""
     due = [step for step in steps if _is_due(step)]
     lines = [] if due else ["There is nothing to write."]
-    for kind, name in ((Note, "note"), (Highlight, "highlight")):
-        own = [step for step in due if isinstance(step.note, kind)]
+    for kind in get_args(Kind):
+        own = [step for step in due if step.note.kind == kind]
         done = Counter(step.action for step in own if step.key not in failed)
         if own:
             deleted = f", and deleted {done['delete']:,}" if done["delete"] else ""
-            made = f"Created {counted(done['create'], name)} and updated {done['update']:,}"
+            made = f"Created {counted(done['create'], kind)} and updated {done['update']:,}"
             lines.append(f"{made}{deleted} in Zotero.")
     left = Counter(step.action for step in steps if not _is_due(step))
     lines += [f"{count:,} {ACTIONS[action]}" for action, count in left.items()]

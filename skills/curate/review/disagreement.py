@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from harness.errors import UsageError
@@ -199,41 +200,6 @@ def _agreed(
     )
 
 
-@dataclass(slots=True)
-class _Passages:
-    """The passages of a move in several papers, for two reviewers each.
-
-    The abstracts are the parts of one text, in which passages are given by their ends.
-
-    Attributes:
-        units: the passages of the first and of the second reviewer, in order.
-        common, words: number of words in the passages of both reviewers, and the sum of the words
-            in the passages of each.
-    """
-
-    units: tuple[list[Unit], list[Unit]] = field(default_factory=lambda: ([], []))
-    common: int = 0
-    words: int = 0
-    papers: int = 0
-
-    def add(self, abstract: str, sides: Sequence[Spans], start: int) -> None:
-        """Add the passages of a paper whose abstract begins at `start` of the text."""
-        merged = [_merged(spans) for spans in sides]
-        for own, found in zip(self.units, merged, strict=True):
-            own += [(begin + start, end + start) for begin, end in found]
-        places = [
-            {
-                word.start()
-                for word in _WORD.finditer(abstract)
-                if any(begin < word.end() and word.start() < end for begin, end in found)
-            }
-            for found in merged
-        ]
-        self.common += len(places[0] & places[1])
-        self.words += sum(map(len, places))
-        self.papers += any(merged)
-
-
 def passage_agreement(
     papers: Candidates, log: ReviewLog, framework: Framework
 ) -> list[AgreedPassages]:
@@ -243,34 +209,44 @@ def passage_agreement(
     names. The passages are those that a reviewer selected, or else those of the annotation for an
     unedited move, or else the sentences that share the words of the move.
     """
-    found = {name: _Passages() for name in framework.names}
-    length = 0
+    units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
+    words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    length = 0  # the abstracts are the parts of one text
     for item in papers.known(log.known()):
-        by = by_reviewer(log.decisions(item))
+        by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract
         accepted = [one for _, one in sorted(by.items()) if one.what == "accept"][:2]
         if len(accepted) < 2:
             continue
         anchors = [anchors_in(item, framework, one.moves, one.anchors) for one in accepted]
-        for name, passages in found.items():
-            sides = [one[name]["spans"] if name in one else [] for one in anchors]
-            passages.add(item.paper.abstract, sides, length)
-        length += len(item.paper.abstract)
-    figures = {name: disagreements(one.units, length) for name, one in found.items()}
-    labels = {"All moves": framework.names, **{one.label: [one.name] for one in framework.moves}}
+        for name in framework.names:
+            sides = [_merged(one[name]["spans"]) if name in one else [] for one in anchors]
+            for own, found in zip(units[name], sides, strict=True):
+                own += [(begin + length, end + length) for begin, end in found]
+            one, other = (_words(abstract, found) for found in sides)
+            if one or other:
+                words[name].append((2 * len(one & other), len(one) + len(other)))
+        length += len(abstract)
+    figures = {name: disagreements(own, length) for name, own in units.items()}
+    labels = {"All moves": framework.names, **{one.label: (one.name,) for one in framework.moves}}
     rows = []
     for label, names in labels.items():
-        words = sum(found[name].words for name in names)
-        common = sum(found[name].common for name in names)
+        common, both = (sum(pair[at] for n in names for pair in words[n]) for at in (0, 1))
         observed, expected = (sum(figures[name][at] for name in names) for at in (0, 1))
         rows.append(
             AgreedPassages(
                 what=label,
-                papers=max(found[name].papers for name in names),
-                f1=rounded(2 * common / words if words else None),
+                papers=max(len(words[name]) for name in names),
+                f1=rounded(common / both if both else None),
                 alpha=rounded(1 - observed / expected if expected else None),
             )
         )
     return rows
+
+
+def _words(abstract: str, spans: Sequence[Unit]) -> set[int]:
+    """Return the places of the words that are in spans, at least in part."""
+    found = [word.span() for word in _WORD.finditer(abstract)] if spans else []
+    return {start for start, end in found if _overlapping(start, end, spans)}
 
 
 def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[float, float]:
@@ -287,9 +263,13 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
     if not any(observers):
         return 0.0, 0.0
     count = len(observers)
-    pairs = itertools.combinations(observers, 2)
-    distances = sum(_distance(one, other) + _alone(other, one) for one, other in pairs)
-    observed = 2 * distances / (count * (count - 1) * length**2)
+    distances = 0
+    for one, other in itertools.permutations(observers, 2):
+        for begin, end in one:
+            near = _overlapping(begin, end, other)
+            distances += sum((begin - first) ** 2 + (end - last) ** 2 for first, last in near)
+            distances += 2 * (end - begin) ** 2 * (not near)  # from a gap, and of the gap from it
+    observed = distances / (count * (count - 1) * length**2)
     units = [end - begin for own in observers for begin, end in own]
     edges = ([0, *itertools.chain(*own), length] for own in observers)
     gaps = sorted(end - begin for own in edges for begin, end in zip(*[iter(own)] * 2, strict=True))
@@ -300,23 +280,8 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
         places = sums[-1] - sums[first] - (unit - 1) * (len(gaps) - first)
         expected += (len(units) - 1) / 3 * (2 * unit**3 - 3 * unit**2 + unit) + unit**2 * places
     total = count * length
-    pairs_of_places = total * (total - 1) - sum(unit * (unit - 1) for unit in units)
-    return observed, 2 / length * expected / pairs_of_places
-
-
-def _distance(one: Sequence[Unit], other: Sequence[Unit]) -> int:
-    """Return the distances of the units of `one` from overlapping units and from gaps."""
-    found = 0
-    for begin, end in one:
-        near = _overlapping(begin, end, other)
-        found += sum((begin - first) ** 2 + (end - last) ** 2 for first, last in near)
-        found += (end - begin) ** 2 * (not near)
-    return found
-
-
-def _alone(one: Sequence[Unit], other: Sequence[Unit]) -> int:
-    """Return the distances of the units of `one` from gaps alone."""
-    return sum((end - begin) ** 2 for begin, end in one if not _overlapping(begin, end, other))
+    pairs = total * (total - 1) - sum(unit * (unit - 1) for unit in units)
+    return observed, 2 / length * expected / pairs
 
 
 def _overlapping(begin: int, end: int, units: Sequence[Unit]) -> Sequence[Unit]:

@@ -58,5 +58,5 @@ def highlight(key: str, **changed: str) -> PulledHighlight:
     """Return a highlight of a person in Zotero."""
     texts = {"kind": "highlight", "attachment": "PDFA2345", "tags": '["Evidence"]', **changed}
     texts = {"text": "", "comment": "", "author": "ada", "page": "3", **texts}
-    more = {"library": "groups/77", "version": 1, "colour": "#ffd400", "sort": key, "chosen": True}
+    more = {"library": "groups/77", "version": 1, "sort": key, "chosen": True}
     return PulledHighlight(key=key, **{**more, **texts})  # type: ignore[arg-type]
