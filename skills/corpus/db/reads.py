@@ -376,13 +376,6 @@ class PulledHighlight:
         """The name of this version of the annotation."""
         return f"{self.library}/items/{self.key}:{self.kind}:{self.version}"
 
-    @property
-    def address(self) -> str:
-        """The address that opens the annotation in Zotero, or ""."""
-        group = self.library if self.library.startswith("groups/") else "library"
-        place = f"zotero://open-pdf/{group}/items/{self.attachment}?annotation={self.key}"
-        return place if self.attachment else ""
-
     def moves(self, framework: Framework) -> list[str]:
         """Return the moves that the tags name, such as "nanda:claim", "claim" or "Claim"."""
         prefix = f"{framework.name}:"

@@ -37,7 +37,7 @@ from skills.corpus.zotero_notes.note_plan import (
 from skills.corpus.zotero_notes.zotero_api import Data, Library
 from skills.nanda.confidence import from_sections
 from skills.nanda.framework import Framework
-from skills.nanda.text import flatten
+from skills.nanda.text import flatten, letters_of
 
 MOST_POSITION, MOST_TEXT, MOST_LABEL = 65_000, 7_500, 50
 """Maximum number of characters of a position, a text and a page label at Zotero."""
@@ -129,7 +129,7 @@ def _highlights(
             continue
         spans, abstract = passages["spans"].get(move, ()), passages["abstract"]
         quotes = [abstract[start:end] for start, end in spans] or [passages["quotes"][move]]
-        is_quote = flatten(texts[move]) == flatten(" ".join(quotes))
+        is_quote = letters_of(texts[move]) == letters_of(" ".join(quotes))
         for at, ((_, end), (start, _)) in enumerate(itertools.pairwise(spans), start=1):
             quotes[at] = f"{'... ' * bool(abstract[end:start].strip())}{quotes[at]}"
         rects = [[[round(end, 3) for end in box] for box in one["boxes"]] for one in places[move]]

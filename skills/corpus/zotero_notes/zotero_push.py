@@ -89,7 +89,9 @@ def push(call: Call) -> Result:
     bare = len(papers) - len({(one.library, one.item) for one in highlights})
     if bare and call.options.highlights:
         count = counted(bare, "paper")
-        call.screen.notice(f"without highlights, since their passages are in no PDF file: {count}")
+        call.screen.notice(
+            f"without highlights, since no PDF file here has their passages: {count}"
+        )
     notes, marks = ([one for one in steps if one.note.kind == kind] for kind in get_args(Kind))
     data = {
         "dry_run": dry_run,

@@ -54,7 +54,7 @@ def by_move(pushing: Pushing) -> dict[str, dict[str, Any]]:
 
 
 def test_a_highlight_for_each_move(pushing: Pushing, folder: Path) -> None:
-    in_library(pushing, of_pdf({}, claim=FIRST, method=f"It reads: {SECOND}"))
+    in_library(pushing, of_pdf({}, claim=FIRST.rstrip("."), method=f"It reads: {SECOND}"))
     done = pushing.app.dispatch("/corpus zotero-push").result
     check_output(Corpus(), "zotero-push", done)
     assert pushing.questions == ["Write 1 note and 3 highlights into Zotero?"]
@@ -210,7 +210,9 @@ def test_without_the_file(pushing: Pushing, folder: Path, attachment: dict[str, 
     assert pushing.run("zotero-push")["code"] == 0
     assert pushing.api.notes()
     assert not pushing.api.annotations()
-    assert "without highlights, since their passages are in no PDF file: 1 paper" in pushing.stderr
+    assert (
+        "without highlights, since no PDF file here has their passages: 1 paper" in pushing.stderr
+    )
 
 
 def test_files_that_cannot_be_read(pushing: Pushing, folder: Path) -> None:

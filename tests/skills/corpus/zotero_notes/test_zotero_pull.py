@@ -84,7 +84,7 @@ def test_highlights_and_comments_of_people_are_read(pushed: Pushing) -> None:
     assert (evidence.author, other.author) == ("Ada", "bo")
     assert (other.moves(nanda()), other.comment, other.page) == ([], "So what?", "1")
     assert (note.kind, note.text, note.comment) == ("note", "", "Read it again.")
-    assert note.address == f"zotero://open-pdf/library/items/{ATTACHMENT}?annotation=MINE2347"
+    assert (note.attachment, note.key) == (ATTACHMENT, "MINE2347")
     del pushed.api.items[LIBRARY]["MINE2347"]
     assert pushed.run("zotero-pull")["comments"] == 1
     assert len(pulled(pushed)) == 2
