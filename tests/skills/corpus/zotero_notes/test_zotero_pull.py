@@ -111,6 +111,7 @@ def test_a_highlight_with_the_tag_of_a_move_is_an_edit_of_the_review(pushed: Pus
     highlight(pushed, "MINE2345", SECOND.replace(" ", "\n"), "", "claim")
     highlight(pushed, "MINE2346", "Words that the abstract does not have", "", "evidence")
     pushed.api.add(LIBRARY, of_move(pushed, "scope")["key"], deleted=1)
+    pushed.api.add(LIBRARY, of_move(pushed, "claim")["key"], annotationComment="Not this.")
     pushed.run("zotero-pull")
     made = workspace(pushed)
     summary = made.review("a", CORPUS, reviewer="ada")
