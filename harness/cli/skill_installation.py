@@ -238,8 +238,8 @@ def sync(app: Services, given: str, call: Call) -> Result:
     if not given and not path.exists():
         path = call.settings.skills_lock
     file = InstalledSkills(path)
-    if not path.is_file() or file.damage():
-        raise InputError(file.damage() or "there is no such file", where=str(path))
+    if not path.is_file() or file.fault():
+        raise InputError(file.fault() or "there is no such file", where=str(path))
     locked, known = file.read(), InstalledSkills(call.settings.skills_lock).read()
     missing = {n: r for n, r in locked.items() if not is_unchanged(own / n, r["sha256"])}
 
@@ -305,8 +305,9 @@ def _compared(
         lines = []
         if checks:
             for copy in copies:
-                name = copy.file.name
-                lines += [f"/{name}: {records[name]['source']} -> {copy.origin}", *changes[name]]
+                name, before = copy.file.name, records[copy.file.name]["source"]
+                shown = "has changed" if before == copy.origin else f"-> {copy.origin}"
+                lines += [f"/{name}: {before} {shown}", *changes[name]]
                 lines.append(f"`/skills update {name}` installs it.")
         elif copies:
             verb = "installs" if pinned else "updates"
@@ -326,7 +327,7 @@ def _compared(
         "current": current,
         "refused": {n: reason for n, reason in refused.items() if n not in current},
     }
-    text = "\n".join(lines) or "All skills are as recorded."
+    text = "\n".join(lines) or ("All are as recorded." if pinned else "No skill is installed.")
     return Result(text, data, exit_code=int(bool(data["refused"])))
 
 

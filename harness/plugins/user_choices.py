@@ -146,8 +146,12 @@ class _ChoicesFile(ABC):
 
     def damage(self) -> str:
         """Return a line about the damage of the file and its consequence, or ""."""
-        damage = self._load()[1]
+        damage = self.fault()
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
+
+    def fault(self) -> str:
+        """Return a description of the damage of the file, such as "is not JSON", or ""."""
+        return self._load()[1]
 
     def _load(self) -> tuple[Any, str]:
         """Return the valid content or None, and a description of the damage or ""."""
@@ -171,7 +175,7 @@ class _ChoicesFile(ABC):
         Raises:
             OutputError: the file cannot be written.
         """
-        if self._load()[1]:
+        if self.fault():
             bounded_files.set_aside(self._path)
         bounded_files.write_json(self._path, stored, self.content)
 
@@ -288,7 +292,7 @@ class InstalledSkills(_ChoicesFile):
 
         If the file is damaged, all plugins need trust.
         """
-        return bool(self._load()[1]) or name in self.read()
+        return bool(self.fault()) or name in self.read()
 
     def add(self, name: str, installed: Installed) -> None:
         """Record an installed skill.

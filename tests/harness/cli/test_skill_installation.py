@@ -153,7 +153,7 @@ def test_sync_installs_the_locked_commit_on_another_machine(tmp_path, commits):
     assert result.data["installed"][0]["source"].endswith(f"@{commits[0]}")
     assert (own(other) / "greet" / "scripts" / "run.sh").exists()
     assert json.loads(lock(other).read_text()) == json.loads(locked.read_text())
-    assert app.dispatch("/skills sync").result.text == "All skills are as recorded."
+    assert app.dispatch("/skills sync").result.text == "All are as recorded."
     (own(other) / "greet" / "more.md").write_text("mine")
     result = app.dispatch("--yes /skills sync").result
     assert result.data["refused"]["greet"].startswith("has been changed since")
