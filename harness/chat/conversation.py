@@ -98,7 +98,13 @@ class Conversation:
         return self.messages[1].content if is_summary(self.messages[:2]) else ""
 
     def compact(
-        self, model: ServedModel, *, keep: int = 0, focus: str = "", asked: bool = True
+        self,
+        model: ServedModel,
+        *,
+        keep: int = 0,
+        focus: str = "",
+        asked: bool = True,
+        started: Callable[[int], None] = lambda turns: None,
     ) -> int:
         """Replace earlier turns with a summary by the model, and return their number.
 
@@ -108,6 +114,7 @@ class Conversation:
             keep: the size in tokens of the latest turns that are kept.
             focus: what the user wants the summary to contain, or "".
             asked: as for `add`.
+            started: called with the number of the turns before the model begins.
 
         Raises:
             InvalidReply: the summary is empty.
@@ -121,6 +128,7 @@ class Conversation:
             kept.insert(0, earlier.pop())
         if not earlier:
             return 0
+        started(len(earlier))
         text = "\n\n".join(as_text(message) for turn in earlier for message in turn)
         content = text.encode()
         length = max(model.context - SUMMARY_OVERHEAD, 200) * BYTES_PER_TOKEN

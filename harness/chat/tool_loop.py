@@ -265,23 +265,21 @@ class Turn:
         known, room = self._known(calls), self._room(tools, self._system(calls=calls))
         if self._cuts or len(fit(known, room)) == len(known):
             return
+
+        def started(turns: int) -> None:
+            screen.notice(
+                "the conversation is too long for the model, which now summarizes "
+                f"{turns} earlier turn{'s' * (turns != 1)}; `/compact` shows the summary"
+            )
+
         try:
             with screen.progress("summarizing the conversation"):
-                turns = self.skills.conversation.compact(
-                    self.model, keep=room // KEPT, asked=not self.call.yes
+                self.skills.conversation.compact(
+                    self.model, keep=room // KEPT, asked=not self.call.yes, started=started
                 )
         except (ModelError, SkillFailed, UsageError) as exc:
             self._cuts = True
-            screen.notice(
-                "the conversation is too long for the model, and its oldest turns are left out, "
-                f"since they could not be summarized: {exc}"
-            )
-        else:
-            if turns:
-                screen.notice(
-                    f"the conversation was too long for the model, which has summarized {turns} "
-                    "earlier turns; `/compact` shows the summary"
-                )
+            screen.notice(f"it could not be summarized, so its oldest turns are left out: {exc}")
 
     def _system(self, *, calls: bool) -> str:
         """Return the system message, with the instructions of the project and of active skills."""

@@ -239,7 +239,7 @@ def test_a_long_conversation_is_summarized_and_goes_on(tmp_path: Path) -> None:
     assert sent[1:3] == [SUMMARY_REQUEST, SUMMARY]
     assert "a" * 3000 + "?" not in sent
     notices = app.screen.err.getvalue()  # type: ignore[union-attr]
-    assert "which has summarized 2 earlier turns; `/compact` shows the summary" in notices
+    assert "which now summarizes 2 earlier turns; `/compact` shows the summary" in notices
     later = long_app(tmp_path, Writer("Second summary."))
     session = later.conversation.resume()
     assert session.turns == 4
@@ -290,7 +290,7 @@ def test_without_a_summary_the_oldest_turns_are_left_out(
     assert [text[0] for text in sent] == ["b", ANSWER[0], "c", ANSWER[0], "d"]
     assert app.conversation.summary == ""
     notices = app.screen.err.getvalue()  # type: ignore[union-attr]
-    assert f"since they could not be summarized: {reason}" in notices
+    assert f"not be summarized, so its oldest turns are left out: {reason}" in notices
     later = long_app(tmp_path, Writer())
     later.conversation.resume()
     assert len(later.conversation.messages) == 8
