@@ -35,7 +35,7 @@ PAGES = {
     "paper-phone": ("/papers/1", "dark", PHONE),
     "page": ("/papers/30", "light", SMALL),
     "page-phone": ("/papers/30 > Page 1 (Claim)", "light", PHONE),
-    "versions": ("/papers/2 > Compare with this one", "light", WIDE),
+    "versions": ("/papers/2 > Compare with this version", "light", WIDE),
     "review": ("/review/next", "light", WIDE),
     "review-phone": ("/review/next", "dark", PHONE),
     "similar": ("/papers/1/similar", "light", WIDE),

@@ -1,5 +1,6 @@
-"""/serve: a local web application for the corpus.
+"""The skill /serve: a local web application for the corpus.
 
-A module of pages defines `routes(state)`, which returns their routes, and `TAB`, their entry in the
-navigation, if they have one. app.py lists these modules.
+Each module with pages defines a function `routes(state)`, which returns the routes of its pages. If
+the pages have a tab in the navigation, the module also defines `TAB`: the path and the label.
+app.py lists these modules.
 """

@@ -1,4 +1,4 @@
-"""Build the web application: the routes of all pages behind the guard."""
+"""Build the web application from the routes of all pages and the guard."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from skills.serve.guard import HEADERS, Guard, address_of
 from skills.serve.pages import State, message, page
 
 TABS = (papers_page, review_pages, jobs_page, compare_page)
-"""The modules of the pages in the navigation, in order."""
+"""The modules with a tab in the navigation, in order."""
 PAGES = (*TABS, paper_page, evaluations_page, training_page)
 STATIC = Path(__file__).with_name("static")
-BACK = "The links at the top lead to all pages."
+BACK = "Use the links at the top of the page."
 
 
 def application(state: State, port: int) -> Starlette:
-    """Return the application that is served at a port of 127.0.0.1."""
+    """Return the web application for a server at this port of 127.0.0.1."""
     own = [route for one in PAGES for route in one.routes(state)]
     app = Starlette(
         routes=[
@@ -63,7 +63,7 @@ def _home(request: Request) -> Response:
 
 
 def _access(state: State, port: int, request: Request) -> Response:
-    """Show a new address that opens the application in another browser."""
+    """Show a new address, with which another browser can open the application."""
     address = address_of(port, state.sessions)
     return page(request, "access.html", title="Another browser", address=address)
 
@@ -89,13 +89,13 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _harness_error(request: Request, error: Exception) -> Response:
     is_input = isinstance(error, UsageError)
     status = HTTPStatus.BAD_REQUEST if is_input else HTTPStatus.INTERNAL_SERVER_ERROR
-    return message(request, status, "This cannot be shown", f"{error}")
+    return message(request, status, "This page cannot be shown", f"{error}")
 
 
 def _defect(request: Request, error: Exception) -> Response:
-    """Return the page for an unexpected error, which the server then logs with its traceback."""
-    what = f"{request.url.path} failed with {type(error).__name__}, a defect of /serve. "
-    where = "The terminal in which /serve runs shows where. Other pages still work."
-    answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A defect", what + where)
+    """Return the page for an unexpected exception; the server logs the traceback."""
+    what = f"{request.url.path} failed with {type(error).__name__}, which is a bug in /serve. "
+    where = "The terminal in which /serve runs shows the details. Other pages still work."
+    answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A bug", what + where)
     answer.headers.update(HEADERS)
     return answer

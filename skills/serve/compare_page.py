@@ -1,4 +1,4 @@
-"""The pages that compare evaluations, curations and training runs."""
+"""The pages that list evaluations, training runs and curations, and show a curation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skills.serve.training_page import run_folders
 PATH = "/compare"
 TAB = (PATH, "Compare")
 HEADLINES = ("agreement", "placed", "rouge_l", "anchor", "kappa", "valid")
-"""Metrics shown in the list of evaluations."""
+"""The metrics in the list of evaluations."""
 ROWS = 50
 
 
@@ -94,7 +94,7 @@ def _curation(state: State, request: Request) -> Response:
 
 
 def _verdict(row: Row) -> list[str]:
-    """Return the first sentences of the report of a finished curation."""
+    """Return the first sentences of the report on a curation; [] before its end."""
     summary = stored_json(row["summary"] or "{}")
     sentences = summary.get("verdict") if isinstance(summary, dict) else None
     return [str(one) for one in sentences] if isinstance(sentences, list) else []
@@ -102,13 +102,15 @@ def _verdict(row: Row) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """The verdicts of a run that fit one page.
+    """A page of the verdicts of a curation.
 
     Attributes:
-        counts: numbers of verdicts by decision, without probes; "probe" is the number of probes.
-        votes: the votes by the id of their ballot.
-        papers: the numbers of the papers that are in the corpus, by id.
-        last: the key of the last row if more rows follow, otherwise 0.
+        rows: the rows of the table `verdicts`.
+        counts: number of verdicts by decision, without probes; "probe" is the number of probes.
+        votes: the votes on these rows, by the id of the ballot.
+        personas: the names of the personas that voted.
+        papers: the row number in the corpus of each paper, by its id.
+        last: the id of the last row if there are more rows, or else 0.
     """
 
     rows: Sequence[Row]
@@ -120,10 +122,12 @@ class Verdicts:
 
 
 def verdicts(db: sqlite3.Connection, run: int, shown: str, after: int) -> Verdicts:
-    """Return the verdicts of a run that follow a row.
+    """Return a page of the verdicts of a curation.
 
     Args:
-        shown: a decision to show, "probe", or "" for all verdicts.
+        run: the id of the curation in `runs`.
+        shown: the decision of the verdicts to return, "probe", or "" for all verdicts.
+        after: the id of the last row of the previous page, or 0.
     """
     counts: Counter[str] = Counter()
     for decision, is_probe, number in db.execute(
@@ -154,7 +158,7 @@ def verdicts(db: sqlite3.Connection, run: int, shown: str, after: int) -> Verdic
 
 
 def shown_verdict(row: Row, votes: Sequence[Row], personas: Sequence[str]) -> dict[str, Any]:
-    """Return the template variables of a verdict, with its scores in the order of the personas."""
+    """Return a verdict as template variables, with its votes in the order of `personas`."""
     by_persona = {vote["persona"]: vote for vote in votes}
     return {
         "id": row["source_id"],

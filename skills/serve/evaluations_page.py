@@ -1,4 +1,7 @@
-"""The page that compares two models of saved evaluations; a file is opened only by its key."""
+"""The page that compares two models of saved evaluations.
+
+A URL contains the key of a model, not a path, so that only listed files are opened.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +39,22 @@ Outcome = Literal["won", "lost", "tied", "invalid", ""]
 PATH = "/compare/evaluations"
 OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
 ROWS = 10
-"""Number of papers on a page, each with both annotations."""
+"""Number of papers on a page, with the annotations of both models."""
 MOST = 50
-"""Number of the latest files of the run log that are listed."""
+"""Maximum number of files that are taken from the run log, and from the working folder."""
 MOST_BYTES = 50_000_000
-"""Maximum size of a file in bytes; larger files are not listed."""
+"""Maximum size of a listed file in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A model in a saved evaluation: one side of a comparison.
+    """A model in a saved evaluation, which can be compared with another.
 
     Attributes:
-        key: the key that stands for the side in addresses.
+        key: the key of the model in URLs.
+        path: the path of the evaluation.
+        file: the evaluation.
+        model: the results of the model.
     """
 
     key: str
@@ -62,9 +68,9 @@ class Side:
 
 
 def sides(state: State) -> list[Side]:
-    """Return the models of all saved evaluations.
+    """Return the models of all saved evaluations, without baselines.
 
-    The evaluations are the .json files in the run log, in the working folder, and beside the
+    The evaluations are .json files in the run log, in the working folder, and in the folders of the
     shipped models.
     """
     found = []
@@ -74,7 +80,7 @@ def sides(state: State) -> list[Side]:
             if stat.st_size > MOST_BYTES:
                 continue
             file = _loaded(path, stat.st_mtime_ns, stat.st_size)
-        except (OSError, InputError):  # the file was deleted, or is not an evaluation
+        except (OSError, InputError):  # a deleted file, or another JSON file
             continue
         digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
         found += [
@@ -103,18 +109,21 @@ def _paths(state: State) -> Iterator[Path]:
 
 @lru_cache(maxsize=32)
 def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
-    """Read an evaluation; a file that was not changed is read only once."""
+    """Read an evaluation; the other arguments make the cache miss if the file has changed."""
     return load(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The answers of both sides to one paper.
+    """The annotations of one paper by both models.
 
     Attributes:
-        abstract: the digest of the abstract, as in the database table of papers.
-        scores: the scores of both sides; None if a file has no scores, or if the gold differs.
-        outcome: the outcome for the first side; "invalid" if one side has no valid answer.
+        abstract: the SHA-256 of the abstract.
+        answers: the annotations.
+        scores: the scores of both annotations; None if a file has no scores, or if the gold
+            differs.
+        outcome: the outcome for the first model; "invalid" if an annotation is missing or invalid,
+            and "" without scores.
     """
 
     id: str
@@ -125,20 +134,19 @@ class Pair:
 
     @property
     def margin(self) -> float:
-        """The difference of the scores."""
+        """The absolute difference of the scores."""
         return abs(self.scores[0] - self.scores[1]) if self.scores else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A comparison of the first side with the second.
+    """A comparison of two models.
 
     Attributes:
-        score: the name of the score that decides which side wins a paper.
-        paired: the paired difference of the scores with its interval, or None.
-        metrics: for each metric over all moves: the name, both figures, and their unpaired
-            difference.
-        pairs: the papers that are in both files, in the order of the first file.
+        score: the name of the score that decides the outcome of a paper.
+        paired: the paired difference of the mean scores, or None.
+        metrics: for each metric: its name, both values, and their unpaired difference.
+        pairs: the papers in both files, in the order of the first file.
     """
 
     score: str
@@ -151,7 +159,7 @@ class Compared:
 
 
 def compared(first: Side, other: Side) -> Compared:
-    """Compare two models on the papers that are in both files."""
+    """Compare two models on the papers that occur in both files."""
     score = first.file.score if first.file.score == other.file.score else ""
     pairs = list(_pairs(first, other, with_scores=score != ""))
     scored, paired = [one.scores for one in pairs if one.scores is not None], None
@@ -170,7 +178,7 @@ def compared(first: Side, other: Side) -> Compared:
 
 
 def _pairs(first: Side, other: Side, *, with_scores: bool) -> Iterator[Pair]:
-    """Yield the papers that are in both files, if both files have annotations by paper."""
+    """Yield the papers that occur in both files, with the annotations of both models."""
     papers, answers = first.file.by_paper or (), first.model.by_paper or ()
     others, other_answers = other.file.by_paper or (), other.model.by_paper or ()
     there = {(one.id, one.abstract): n for n, one in enumerate(others[: len(other_answers)])}
@@ -242,7 +250,7 @@ def _evaluations(state: State, request: Request) -> Response:
 
 
 def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
-    """Yield both annotations of each paper, with title and number if it is in the corpus."""
+    """Yield the template variables of each paper; title and row number if the corpus has it."""
     labels = first.file.framework.get("moves", {})
     with state.corpus() as db:
         for pair in pairs:
@@ -263,7 +271,7 @@ def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, o
 
 
 def _sides(texts: list[str], *, has_both: bool) -> tuple[str, list[Piece]]:
-    """Return the first text, and the other text with the differences marked."""
+    """Return the first text, and the second text with its differences from the first."""
     if has_both:
         return texts[0], list(word_diff(*texts))
     return texts[0], [Piece("same", texts[1])]

@@ -1,8 +1,8 @@
-"""Refuse requests that do not come from the application's own pages in a known browser.
+"""Refuse requests that do not come from a page of the application in a known browser.
 
-The host of a request must be this server, since another name may have been rebound to 127.0.0.1;
-the request must not come from a page of another origin; and it needs the cookie of a session. A
-token in the address is exchanged for a cookie and removed from the address.
+The Host header must name this server, since another domain may have been rebound to 127.0.0.1. The
+request must not come from a page of another origin, and must have the cookie of a session. A token
+in the URL is exchanged for a cookie, and removed from the URL.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN = "token"  # noqa: S105 the name of a parameter
+TOKEN = "token"  # noqa: S105 the name of a URL parameter
 MOST = 1_000_000
-"""Maximum size of the body of a request in bytes."""
+"""Maximum size of a request body in bytes."""
 LONGEST = 4_000
-"""Maximum length of an address; Python refuses to convert a number of 4,301 digits."""
+"""Maximum length of a URL; Python refuses to parse integers of more than 4,300 digits."""
 SAFE = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -40,18 +40,18 @@ HEADERS = {
     "cache-control": "no-store",
 }
 STATIC = "private, no-cache"
-"""The Cache-Control of static files: browsers keep them, but check whether they are current."""
+"""The Cache-Control header of static files: browsers store them, but ask if they have changed."""
 ENTRANCE = (
     "This application answers only the browser that was opened with its address. /serve prints "
     "that address, with a token for one use; the foot of an open page makes further ones. If no "
     "page is open any more, end /serve with Ctrl-C and start it again.\n"
 )
 BYTES = 32
-"""Number of random bytes in a token or cookie."""
+"""Number of random bytes in a token and in a cookie."""
 
 
 class Guard:
-    """Middleware that checks every request before its route.
+    """ASGI middleware that checks every request before it is routed.
 
     Args:
         port: the port of the server, which is part of the accepted hosts and origins.
@@ -61,7 +61,7 @@ class Guard:
         self.app, self.sessions = app, sessions
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self.cookie = f"nanda-{port}"
-        """The name contains the port, since browsers send cookies to all ports of a host."""
+        """The name of the cookie; it contains the port, since browsers ignore ports of cookies."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
@@ -79,7 +79,7 @@ class Guard:
         await (answer or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the refusal of a request that no page of this application makes, or None."""
+        """Return a refusal if a request does not come from a page of this application, or None."""
         headers = request.headers
         if headers.get("host") not in self.hosts or len(headers.getlist("host")) != 1:
             return _refused(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served.")
@@ -98,7 +98,10 @@ class Guard:
         return None
 
     def _entered(self, request: Request) -> Response | None:
-        """Exchange a token for a cookie, refuse a request without cookie, or return None."""
+        """Return a redirect that sets a cookie, a refusal without a session, or None.
+
+        A valid token in the URL opens a session.
+        """
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
         if TOKEN not in query:
@@ -108,7 +111,7 @@ class Guard:
         if session is None and cookie is None:
             return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE)
         rest = urlencode([pair for pair in query.multi_items() if pair[0] != TOKEN])
-        # A path that begins with two slashes would lead to another host.
+        # A path that begins with "//" would be a URL of another host.
         path = "/" + request.url.path.lstrip("/\\")
         answer = RedirectResponse(f"{path}?{rest}" if rest else path, HTTPStatus.SEE_OTHER)
         if cookie:
@@ -117,7 +120,7 @@ class Guard:
 
 
 def address_of(port: int, sessions: Sessions) -> str:
-    """Return the address of the start page, with a new token for one browser."""
+    """Return the URL of the start page, with a new token that is valid once."""
     return f"http://127.0.0.1:{port}/?{TOKEN}={sessions.new_token()}"
 
 
@@ -127,7 +130,7 @@ def _refused(status: HTTPStatus, why: str) -> Response:
 
 @dataclass(slots=True)
 class Session:
-    """The session of one browser.
+    """The session of a browser.
 
     Attributes:
         values: values that pages store until the server ends, such as the name of the reviewer.
@@ -137,20 +140,20 @@ class Session:
 
 
 class Sessions:
-    """Sessions by their cookies. Only digests are stored, so that no lookup depends on a secret."""
+    """The sessions by cookie. Only digests are stored, so that timing reveals no secret."""
 
     def __init__(self) -> None:
         self._tokens: set[str] = set()
         self._open: dict[str, Session] = {}
 
     def new_token(self) -> str:
-        """Return a token that opens one session and then expires."""
+        """Return a token that can open one session."""
         token = secrets.token_urlsafe(BYTES)
         self._tokens.add(_digest(token))
         return token
 
     def redeem(self, token: str) -> str | None:
-        """Exchange a token for the cookie of a new session; return None if it is not valid."""
+        """Exchange a token for the cookie of a new session; return None for an unknown token."""
         try:
             self._tokens.remove(_digest(token))
         except KeyError:
@@ -160,7 +163,7 @@ class Sessions:
         return cookie
 
     def find(self, cookie: str) -> Session | None:
-        """Return the session of a cookie."""
+        """Return the session with this cookie, or None."""
         return self._open.get(_digest(cookie))
 
 

@@ -1,4 +1,4 @@
-"""The page of jobs, with the progress of running jobs."""
+"""The page that lists jobs, with the progress of running jobs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100
-"""Number of the latest jobs that are listed."""
+"""Maximum number of listed jobs, the latest."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
-"""Counts the ballots of curations, which include probes, unlike the summaries of the runs."""
+"""SQL that counts the ballots of each curation, including probes, unlike the summaries."""
 STEP = 0.25
-"""Seconds between two checks whether the server is closing."""
+"""Seconds between two checks whether the server is shutting down."""
 INTERVAL = 1.0
 """Seconds between two queries of the running jobs."""
 QUIET = 10.0
-"""Seconds without change after which an empty event is sent, to detect a closed browser."""
+"""Seconds without a change after which an empty event is sent, to detect a closed browser."""
 
 
 def routes(state: State) -> list[Route]:
@@ -82,7 +82,7 @@ def _job(state: State, request: Request) -> Response:
 
 
 async def events(state: State, running: RunningJobs, request: Request) -> Response:
-    """Send the list of running jobs, now and after each change."""
+    """Send the list of running jobs as server-sent events: now, and after each change."""
     return StreamingResponse(
         _stream(state, running),
         media_type="text/event-stream",
@@ -107,10 +107,10 @@ async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
 
 
 def _read(state: State, running: RunningJobs) -> str:
-    """Return the jobs as JSON on one line, or an empty list if the corpus cannot be read."""
+    """Return the running jobs as JSON, or an empty list if the corpus cannot be read."""
     try:
         with state.corpus() as db:
             found = [asdict(one) for one in running.read(db)]
-    except HarnessError:  # the pages show this error
+    except HarnessError:  # other pages report this error
         return "[]"
     return json.dumps([{name: one[name] for name in one if name != "seen"} for one in found])

@@ -1,4 +1,4 @@
-"""The parts that all pages share: the state of the server, forms, and templates."""
+"""Functions and classes that all pages use: the server's state, templates and forms."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from skills.serve.guard import Sessions
 from skills.serve.pdf_pages import PdfPages
 
 CORPUS = Path("corpus")
-"""The path that stands for the annotations of the corpus, in place of a table."""
+"""The value of `--review` that selects the annotations of the corpus instead of a table."""
 KEPT = 100
-"""Maximum number of rendered pages that an endpoint keeps."""
+"""Maximum number of rendered pages that are cached for an endpoint."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewOf:
-    """The settings of a review: the annotations, and where the decisions are stored.
+    """The settings of a review.
 
     Attributes:
-        table: a table of annotations, or `CORPUS`.
-        gold: the gold table.
-        double: the new share of papers on which two reviewers decide; None keeps the stored share.
-        framework: the value of `--framework`, None for the built-in framework.
-        wrote: called with the SHA-256 of the new gold table, before the old one is replaced.
+        table: a table with the annotations to review, or `CORPUS`.
+        gold: the gold table, which receives accepted annotations.
+        double: the share of papers on which two reviewers decide; None keeps the stored share.
+        framework: the value of `--framework`; None for the built-in framework.
+        wrote: called with the SHA-256 of the new gold table before it replaces the old table.
     """
 
     table: Path = CORPUS
@@ -61,14 +61,15 @@ class ReviewOf:
 
 @dataclass(slots=True)
 class State:
-    """The state of one server. Endpoints run in several threads at the same time.
+    """The state of the server. Endpoints run in several threads at the same time.
 
     Attributes:
-        framework: the moves that pages show.
-        workspace: the folder whose evaluations and training runs are compared.
-        title: the title of the corpus on each page.
-        is_closing: returns True when the server is closing; streams then end.
-        pdfs: the pages of the PDF files of papers.
+        database: the path of the corpus.
+        framework: the framework with which annotations are shown.
+        workspace: the folder with the evaluations and training runs that can be compared.
+        title: the name of the corpus on every page.
+        is_closing: returns True when the server shuts down, so that event streams end.
+        pdfs: the cached images of PDF pages.
     """
 
     database: Path
@@ -86,7 +87,7 @@ class State:
 
     @contextlib.contextmanager
     def corpus(self) -> Iterator[sqlite3.Connection]:
-        """Open the corpus for one request, in the thread of its endpoint."""
+        """Open the corpus for one request; a connection belongs to one thread."""
         with open_corpus(self.database, must_exist=True) as db:
             yield db
 
@@ -94,7 +95,7 @@ class State:
 def page(
     request: Request, template: str, status: HTTPStatus = HTTPStatus.OK, **context: Any
 ) -> HTMLResponse:
-    """Return a page of a template that extends `layout.html`.
+    """Render a template that extends `layout.html`.
 
     Args:
         context: the variables of the template; `title` is required.
@@ -108,12 +109,12 @@ def page(
 
 
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
-    """Return an endpoint that answers a repeated address without rendering its page again.
+    """Return an endpoint that caches its pages until the corpus changes.
 
-    A page is kept until the corpus changes. It must depend on the corpus and the address alone.
+    A page must depend only on the corpus and on the URL.
 
     Args:
-        endpoint: called with `state`, the other arguments and the request.
+        endpoint: called with `state`, `arguments` and the request.
     """
     pages: OrderedDict[Any, asyncio.Future[Response]] = OrderedDict()
 
@@ -126,14 +127,14 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
         pages.move_to_end(key)
         while len(pages) > KEPT:
             pages.popitem(last=False)
-        found = await asyncio.shield(made)  # several requests may wait for one page
+        found = await asyncio.shield(made)  # several requests may wait for the same page
         return Response(found.body, found.status_code, media_type=found.media_type)
 
     return answer
 
 
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
-    """Return a page with a short text, such as the reason why a paper cannot be shown."""
+    """Return a page with a short text, such as an error."""
     return page(request, "message.html", status, title=title, text=text)
 
 
@@ -143,7 +144,7 @@ def _environment() -> Environment:
 
 
 def fields_of(request: Request) -> dict[str, str]:
-    """Return the text fields of a form; a repeated field has its last value."""
+    """Return the text fields of a form; of a repeated field, the last value."""
     form = anyio.from_thread.run(_form, request)
     return {name: value for name, value in form.items() if isinstance(value, str)}
 

@@ -1,4 +1,4 @@
-"""The page of a paper: its abstract and moves, versions of the annotation, and provenance."""
+"""The page of a paper: abstract, moves, versions of the annotation, provenance and PDF file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from skills.serve.pages import State, message, page
 from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
-"""The largest integer in SQLite."""
+"""The largest integer that SQLite can store."""
 SHOWN = 20
 
 
@@ -47,10 +47,10 @@ def routes(state: State) -> list[Route]:
 
 
 def _paper(state: State, request: Request) -> Response:
-    """Show a paper by its number in the corpus.
+    """Show the paper with the row number in the URL.
 
-    The parameter `version` selects one of its annotations, `against` a second annotation for
-    comparison, and `page` a page of its PDF file.
+    The parameter `version` selects one of the annotations, `against` another one to compare with,
+    and `page` a page of the PDF file.
     """
     number, query = min(request.path_params["number"], MOST), request.query_params
     with state.corpus() as db:
@@ -93,7 +93,7 @@ def _paper(state: State, request: Request) -> Response:
 def _sheet(
     state: State, request: Request, found: StoredPaper, shown: Version | None
 ) -> dict[str, Any]:
-    """Return the variables of the template for the PDF file of a paper."""
+    """Return the template variables for the PDF file of a paper."""
     query, wanted = request.query_params, request.query_params.get("page", "")
     number = int(wanted) if wanted.isdecimal() else None
     item = Annotated(found.paper, dict(shown.record)) if shown else None
@@ -117,9 +117,9 @@ def _sheet(
 
 
 def _image(state: State, request: Request) -> Response:
-    """Return a page of the PDF file of a paper as an image.
+    """Return a page of a paper's PDF file as a PNG image.
 
-    The parameter `version` selects one of its annotations.
+    The parameter `version` selects the annotation.
     """
     number, page = (min(request.path_params[name], MOST) for name in ("number", "page"))
     with state.corpus() as db:
@@ -140,7 +140,7 @@ def _chosen(made: Sequence[Version], wanted: str | None) -> Version | None:
 
 
 def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
-    """Return the address at which the annotation is reviewed; "" if it is not under review."""
+    """Return the URL at which an annotation is reviewed, or "" if it is not under review."""
     if shown is None or not (shown.is_current and state.review.is_corpus):
         return ""
     query = urlencode({"id": paper_key(found.paper.id)}, errors="replace")
@@ -148,7 +148,7 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return the details that distinguish annotations by one model: time and kind of wording."""
+    """Return the time of an annotation and its wording, which distinguish versions by one model."""
     decoding = version.record["provenance"].get("decoding") or {}
     wording = decoding.get("wording")
     time = version.created_at[:16].replace("T", " ")
@@ -162,7 +162,7 @@ def _view(found: StoredPaper, shown: Version, framework: Framework) -> dict[str,
 def _changes(
     old: Version, new: Version, framework: Framework
 ) -> list[tuple[str, tuple[Piece, ...]]]:
-    """Return the moves in which two versions of an annotation differ, with the differences."""
+    """Return the moves in which two versions differ, by label, with their word differences."""
     texts: list[Mapping[str, Any]] = [old.record, new.record]
     return [
         (move.label, tuple(word_diff(*(text[move.name] for text in texts))))
@@ -172,7 +172,7 @@ def _changes(
 
 
 def _similar(state: State, request: Request) -> Response:
-    """Show the papers most similar to a paper, by one move or by all moves."""
+    """Show the papers most similar to a paper, in one move or in all moves."""
     number, move = min(request.path_params["number"], MOST), request.query_params.get("move")
     framework = state.framework
     with state.corpus() as db:
@@ -185,7 +185,7 @@ def _similar(state: State, request: Request) -> Response:
             complete_soon(corpus)
             chosen = move if move in framework.names else None
             near = corpus.similar(found.paper.id, chosen, SHOWN)
-        except (InputError, UsageError) as exc:  # for example, an extra is not installed
+        except (InputError, UsageError) as exc:  # such as an extra that is not installed
             near, error = [], f"{exc}"
     return page(
         request,

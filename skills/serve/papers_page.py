@@ -1,4 +1,4 @@
-"""The page of papers: its address contains search, filters and order."""
+"""The page that lists papers; search, filters and order are parameters of its URL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from skills.serve.pages import State, kept, page
 PATH = "/papers"
 REVIEW = "/review"
 FIRST = "added"
-"""The order of papers without a search."""
+"""The default order without a search."""
 TAB = (PATH, "Papers")
 ORDERS = {
     BEST: "Best matches first",
@@ -43,18 +43,19 @@ ORDERS = {
     "unsupported": "Most unknown numbers and names first",
 }
 WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
-"""The kinds of search, which are offered if the extra `meaning` is installed."""
+"""The labels of the kinds of search, which are offered if the extra `meaning` is installed."""
 SHOWN = 8
-"""Number of values of a facet that are shown before "more" is chosen."""
+"""Number of values of a facet that are shown before the user selects "more"."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A selection of papers, its order, and the current page.
+    """A view of the papers: a selection, an order and a page.
 
     Attributes:
-        sort: the chosen order; "" for the default order.
-        after, before: keys of `Listing.page`; at most one is set.
+        sort: the selected order; "" for the default order.
+        after: the key of the last paper of the previous page, or "".
+        before: the key of the first paper of the next page, or "". At most one key is set.
     """
 
     selection: Selection
@@ -64,7 +65,7 @@ class View:
 
     @property
     def order(self) -> str:
-        """The order of the papers: best matches first if words are searched for."""
+        """The effective order: without a selected order, the best matches first in a search."""
         has_words = bool(self.selection.words.strip())
         if self.sort and (has_words or self.sort != BEST):
             return self.sort
@@ -72,7 +73,7 @@ class View:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The parameters of the address of the view."""
+        """The URL parameters of the view, as names and values."""
         one = self.selection
         by = one.by if one.by != "words" else ""
         pairs = [("q", one.words), ("by", by), ("where", one.conditions), ("sort", self.sort)]
@@ -87,9 +88,9 @@ class View:
 
     @property
     def review(self) -> str:
-        """The address that offers these papers for review; "" if a review cannot select them.
+        """The URL of the review form for these papers, or "" if the form cannot select them.
 
-        A review supports no search by meaning, and only one value of each facet.
+        The form does not support a search by meaning, nor several values of a facet.
         """
         one = self.selection
         conditions = [_condition(name, values) for name, values in one.facets.items() if values]
@@ -101,7 +102,7 @@ class View:
         return f"{REVIEW}?{query}" if query else REVIEW
 
     def toggled(self, facet: str, value: str) -> View:
-        """Return the view with this value of a facet added to the selection, or removed from it."""
+        """Return the view with a value of a facet selected, or deselected if it was selected."""
         chosen = self.selection.facets.get(facet, ())
         left = tuple(one for one in chosen if one != value)
         values = left if value in chosen else (*chosen, value)
@@ -109,12 +110,15 @@ class View:
         return View(replace(self.selection, facets=facets), self.sort)
 
     def at(self, *, after: str = "", before: str = "") -> View:
-        """Return another page of the same selection."""
+        """Return another page of the same selection and order."""
         return replace(self, after=after, before=before)
 
 
 def _condition(facet: str, values: Sequence[str]) -> str | None:
-    """Return the condition of a facet's values: "" if always met, None if not expressible."""
+    """Return the selected values of a facet as a filter condition.
+
+    The condition is "" if all annotated papers meet it, and None if no condition expresses it.
+    """
     value, *more = values
     if more or value == UNKNOWN or '"' in value:
         return None
@@ -126,7 +130,7 @@ def _condition(facet: str, values: Sequence[str]) -> str | None:
 
 
 def view_of(query: QueryParams, framework: Framework) -> View:
-    """Return the view that an address describes; unknown parameters are ignored."""
+    """Return the view that URL parameters describe; unknown parameters are ignored."""
     names = (*COLUMNS, *(MOVE + name for name in framework.names))
     facets: Mapping[str, tuple[str, ...]] = {
         name: tuple(dict.fromkeys(query.getlist(name))) for name in names if name in query
@@ -138,7 +142,7 @@ def view_of(query: QueryParams, framework: Framework) -> View:
 
 
 def filtered(**facets: str) -> str:
-    """Return the address of the view with these values of facets."""
+    """Return the URL of the papers with these values of facets."""
     return View(Selection(facets={name: (value,) for name, value in facets.items()})).address
 
 
@@ -147,7 +151,9 @@ class Value:
     """A value of a facet.
 
     Attributes:
-        address: the address of the view with this value added or removed.
+        count: number of papers with the value.
+        is_chosen: True if the value is selected.
+        address: the URL of the view after selecting or deselecting the value.
     """
 
     text: str
@@ -158,10 +164,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """A facet with its values.
+    """A facet and its values.
 
     Attributes:
-        is_move: True if the facet selects papers by whether a move is stated.
+        is_move: True if the facet is about a move: stated or not stated.
     """
 
     label: str
@@ -170,7 +176,7 @@ class Facet:
 
 
 def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
-    """Return the facets by which the papers differ, in the order of `counts`."""
+    """Return the facets with at least two values or a selected value, in the order of `counts`."""
     labels = {MOVE + move.name: move.label for move in framework.moves}
     facets = []
     for name, counted in counts.facets.items():
@@ -189,7 +195,7 @@ def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
 
 
 def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
-    """Sort years from the latest, and other values by their counts."""
+    """Sort years in descending order, and the values of other facets by their counts."""
     if name == "year":
         return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)
     if name.startswith(MOVE):
@@ -210,7 +216,7 @@ def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
             listing = Listing(Database(db, framework), view.selection)
             counted = counts.of(listing)
             found = listing.page(sort=view.order, after=view.after, before=view.before)
-        except InputError as exc:  # shown beside the form, which keeps the words that were typed
+        except InputError as exc:  # shown next to the form, which keeps the entered text
             error, status, found = f"{exc}", HTTPStatus.BAD_REQUEST, None
             counted = counts.of(Listing(Database(db, framework), Selection()))
     return page(

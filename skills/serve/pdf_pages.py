@@ -1,7 +1,7 @@
-"""The pages of PDF files, which the page of a paper shows with highlighted passages.
+"""Render the pages of PDF files for the page of a paper, with highlighted passages.
 
-PDFium runs in a process of its own, so that a hostile file cannot stop the server. Images are kept
-in a folder, by the digest of the file and the number of the page.
+PDFium runs in a separate process, so that a malicious file cannot crash the server. Images are
+cached in a folder, by the digest of the file and the page number.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ from skills.nanda.framework import Framework
 
 WORKER = "skills.corpus.pdf.page_image"
 SECONDS = 20.0
-"""Maximum time in seconds for a file."""
+"""Maximum seconds for a file."""
 MOST_BYTES = 200_000_000
-"""Maximum size of the folder of images in bytes. The images that have not been shown for the
-longest time are removed.
-"""
+"""Maximum size of the image cache in bytes; the least recently used images are removed."""
 KEPT = 500
-"""Maximum number of answers of the process that are kept in memory."""
+"""Maximum number of results of the process that are cached in memory."""
 Boxes = tuple[tuple[float, float, float, float], ...]
-"""The left end, the top, the width and the height of each line of a passage."""
+"""The left, top, width and height of each line of a passage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A passage on a page, with the moves that it states and their colours."""
+    """A passage on a page.
+
+    Attributes:
+        moves: the names of the moves that the passage states.
+        colours: the colour of each of these moves.
+    """
 
     boxes: Boxes
     moves: list[str]
@@ -55,17 +58,19 @@ class Highlight:
 
 @dataclass(slots=True)
 class Sheet:
-    """A page of the PDF file of a paper.
+    """A page of a paper's PDF file.
 
     Attributes:
-        problem: the reason why no page is shown, or "".
+        name: the name of the file.
+        problem: the reason why no page can be shown, or "".
         count: number of pages that can be shown.
-        number: number of the page, from 1.
-        height: the height of the page, whose width is 1000.
+        number: the number of the page, from 1.
+        height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
-        stated: the labels of the moves on each page that has passages.
-        places: for each move its page, the first move of its highlight, and its colour.
-        missing: the labels of moves that were not found on the pages.
+        stated: for each page with passages, the labels of their moves.
+        places: for each move, the page of its passage, the first move of that highlight, and its
+            colour.
+        missing: the labels of moves whose passages were not found.
     """
 
     name: str
@@ -80,10 +85,10 @@ class Sheet:
 
 
 class PdfPages:
-    """Images of pages and the places of passages. Several threads may use it.
+    """Renders pages and locates passages, with caches; thread-safe.
 
     Args:
-        folder: the folder in which images are kept.
+        folder: the folder of the image cache.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,16 +99,16 @@ class PdfPages:
         self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
 
     def close(self) -> None:
-        """End the process. If it is reading a file, it ends with this program."""
+        """End the process; if it is busy, it ends together with this program."""
         if self._lock.acquire(timeout=1):
             self._process.__exit__()
             self._lock.release()
 
     def sheet(self, item: Annotated, framework: Framework, wanted: int | None) -> Sheet | None:
-        """Return a page of the PDF file of a paper, or None if the paper has no PDF file.
+        """Return a page of a paper's PDF file, or None if the paper has no PDF file.
 
         Args:
-            wanted: the number of the page; otherwise, the first page with a passage is returned.
+            wanted: the page number; None for the first page with a passage.
         """
         path = pdf_of(item)
         if path is None:
@@ -144,10 +149,10 @@ class PdfPages:
         return sheet
 
     def image(self, item: Annotated, number: int) -> bytes:
-        """Return a page of the PDF file of a paper as a PNG file.
+        """Return a page of a paper's PDF file as a PNG image.
 
         Args:
-            number: the number of the page, from 1.
+            number: the page number, from 1.
 
         Raises:
             InputError: the paper has no PDF file, or the page cannot be rendered.
@@ -161,16 +166,21 @@ class PdfPages:
             os.utime(kept)
             return image
         image = base64.b64decode(self._answer(path, f"{number}", page=number - 1))
-        with contextlib.suppress(OSError, OutputError):  # the folder cannot be written
+        with contextlib.suppress(OSError, OutputError):  # raised if the cache cannot be written
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             targets.write(kept, lambda file: file.write(image))
             self._remove_oldest()
         return image
 
     def _answer(self, path: Path, name: str, **request: Any) -> Any:
-        """Return the answer of the process about a file.
+        """Return the result of the process for a file, from the cache if possible.
 
-        Places and failures are kept, so that a file that takes too long delays one request.
+        Failures are cached too, so that a slow file delays only one request. Images are not cached
+        in memory.
+
+        Args:
+            name: the name of the result in the cache.
+            request: the options for `page_image.read`.
 
         Raises:
             InputError: the file cannot be read.
@@ -194,7 +204,7 @@ class PdfPages:
         return answer
 
     def _digest(self, path: Path) -> str:
-        """Return the digest of a file, which is computed again if the file changes."""
+        """Return the SHA-256 of a file; it is cached until the file changes."""
         with reading(path):
             status = path.stat()
             known, digest = self._digests.get(path, (None, ""))

@@ -1,4 +1,4 @@
-"""Define the skill /serve; its dependencies are imported when it runs."""
+"""Define the skill /serve; the modules that execute it are imported when it runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Serve(Skill):
     usage = ""
     text = "none"
     details = (
-        "The application runs on this machine only, at 127.0.0.1. Its address contains a token,\n"
-        "which opens the application in one browser, once; other requests are refused. The\n"
+        "The application is available only on this machine, at 127.0.0.1. Its address contains a\n"
+        "token, which can be used once, by one browser; other requests are refused. The\n"
         "application also reads annotations that jobs are writing. Ctrl-C ends it.\n"
         "\n"
         "Reviewers give their names in the browser. Accepted annotations are written to gold.csv\n"
@@ -30,16 +30,24 @@ class Serve(Skill):
 
     class Options(DatabaseOptions):
         port: int | None = Field(
-            None, ge=1, le=65535, description="the port to serve at; default: 8700, or a free one"
+            None,
+            ge=1,
+            le=65535,
+            description="the port of the server (default: 8700, or a free port)",
         )
         no_open: bool = Field(False, description="print the address without opening a browser")
-        demo: bool = Field(False, description="an invented corpus of 30 abstracts, to look around")
-        review: str = Field("corpus", description="the annotations to review: a table")
+        demo: bool = Field(
+            False, description="serve an invented corpus of 30 abstracts, for a first look"
+        )
+        review: str = Field(
+            "corpus",
+            description="a table of annotations to review (default: the annotations of the corpus)",
+        )
         gold: Path | None = Field(
-            None, description="the gold table of the review; default: gold.csv"
+            None, description="the gold table of the review (default: gold.csv)"
         )
         double: Share | None = Field(
-            None, description="share of papers that two reviewers decide on: 20% or 0.2"
+            None, description="share of papers on which two reviewers decide: 20% or 0.2"
         )
         framework: FrameworkOption = None
 

@@ -1,4 +1,4 @@
-"""The pages of a review: the queue, a paper, disagreements and agreement."""
+"""The pages of a review: the queue, a paper, disagreements, and the agreement of reviewers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "see
 Handler = Callable[[Participant, "Request"], Response]
 DISPUTES = "/review/disputes"
 OWN = "own"
-"""The value of the form for a text that differs from the texts of both reviewers."""
+"""The value of the form field for a text that neither reviewer has written."""
 
 
 def routes(state: State) -> list[Route]:
@@ -67,7 +67,10 @@ def routes(state: State) -> list[Route]:
 
 
 def _as_participant(participants: Participants, handler: Handler, request: Request) -> Response:
-    """Call a handler, one request of a browser at a time; show the form for a name if necessary."""
+    """Call a handler for a participant, or show the form for a name to a new browser.
+
+    The requests of one browser are handled one after another.
+    """
     participant = participants.find(request)
     if participant is None:
         return _not_joined(participants, request)
@@ -85,8 +88,8 @@ def _not_joined(participants: Participants, request: Request) -> Response:
         words = f"?{urlencode({'words': wanted}, errors='replace')}" if wanted else ""
         return RedirectResponse(PATH + words, HTTPStatus.SEE_OTHER)
     title = f"{lost} continues in another browser" if lost else "This browser has no name yet"
-    text = "Your last action is not stored. " * is_act
-    text += "The tab Review lets you take part, under any name."
+    text = "Your last action was not stored. " * is_act
+    text += "Join the review in the tab Review, under any name."
     return message(request, HTTPStatus.CONFLICT, title, text)
 
 
@@ -97,7 +100,7 @@ def _queue(
     choice: dict[str, str] | None = None,
     error: HarnessError | None = None,
 ) -> Response:
-    """Show the progress of the review, and the form to take part in it."""
+    """Show the progress of the review, and the form to join it."""
     participant, all_papers = participants.find(request), participants.overview()
     before = participant.choice if participant else {**CHOICE, "name": participants.lost(request)}
     linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
@@ -139,7 +142,7 @@ def _enter(
 
 
 def _next(participant: Participant, request: Request) -> Response:
-    """Take the next paper after the paper in the address."""
+    """Redirect to the next paper, after the paper in the parameter `after`."""
     desk = participant.desk
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
     at = desk.next(after + 1)
@@ -210,7 +213,7 @@ def _act(participant: Participant, request: Request) -> Response:
             participant.desk.take(at)
         except HarnessError as taken:
             return _passed_on(request, f"{taken}")
-        if fields.get("act") == "edit":  # so that the page shows the text that was typed
+        if fields.get("act") == "edit":  # so that the page shows the entered text
             save_draft(participant.desk, at, fields)
         return _shown(participant, request, at, f"{exc}")
     if is_done:
@@ -233,7 +236,7 @@ def _undo(participant: Participant, request: Request) -> Response:
 
 
 def _again(participant: Participant, request: Request) -> Response:
-    """Offer skipped papers again."""
+    """Put the skipped papers back into the queue."""
     participant.desk.skipped.clear()
     return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
 
@@ -271,20 +274,20 @@ def _to_paper(key: str, move: str = "") -> Response:
 
 
 def _notice(participant: Participant) -> str:
-    """Return the result of the last action, and forget it."""
+    """Return the result of the last action, and clear it."""
     notice, participant.notice = participant.notice, ""
     return notice
 
 
 def _right(participant: Participant) -> dict[str, Any]:
-    """Return the share of right moves, and whether it is new for this browser."""
+    """Return the share of correct moves so far, and whether this browser has not seen it yet."""
     right = participant.desk.right_so_far()
     before, participant.papers = participant.papers, right.papers if right else 0
     return {"right": right, "is_new": participant.papers > before}
 
 
 def _no_paper(request: Request) -> Response:
-    text = "The queue has no such paper. The tab Review leads back to it."
+    text = "The queue does not contain this paper. The tab Review shows the queue."
     return message(request, HTTPStatus.NOT_FOUND, "No such paper", text)
 
 
@@ -295,7 +298,7 @@ def _passed_on(request: Request, why: str) -> Response:
 
 
 def _disputes(participants: Participants, request: Request) -> Response:
-    """List the papers on which reviewers disagree."""
+    """List the papers on which the reviewers disagree."""
     participant = participants.overview()
     with participant.lock:
         desk = participant.desk
@@ -327,7 +330,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _dispute(participant: Participant, request: Request) -> Response:
-    """Show the decisions on a paper side by side."""
+    """Show the decisions of both reviewers on a paper."""
     return _shown_dispute(participant, request, request.query_params.get("id", ""))
 
 
@@ -378,13 +381,13 @@ def _shown_dispute(
 
 
 def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | None]:
-    """Return the index of a paper in the queue, and the disagreement about it."""
+    """Return the index of a paper in the queue, and the disagreement on it; None if missing."""
     at = participant.desk.papers.places.get(key)
     return at, None if at is None else dispute_at(participant.desk, at)
 
 
 def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:
-    """Return the choices of the form."""
+    """Return the choices in the form: for each move, the index of a reviewer or a text."""
     places = {f"{place}": place for place in range(len(dispute.decisions))}
     found: dict[str, Choice] = {}
     for name in (row.move.name for row in dispute.rows):
@@ -397,5 +400,5 @@ def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:
 
 
 def _settled(request: Request) -> Response:
-    text = "Reviewers do not disagree about it, or the disagreement is settled."
+    text = "The reviewers do not disagree on this paper, or the disagreement is settled."
     return message(request, HTTPStatus.NOT_FOUND, "No disagreement", text)

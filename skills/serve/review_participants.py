@@ -1,4 +1,4 @@
-"""The participants of a review: browsers with the name of a reviewer, and their actions."""
+"""The participants of a review, which are browsers with a reviewer's name, and their actions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ from skills.serve.guard import Session
 from skills.serve.pages import State
 
 LONGEST_DRAFT = 20_000
-"""Maximum number of characters of a draft, which exceeds the limit of every move."""
+"""Maximum number of characters of a draft; every move is shorter."""
 PARTICIPANT, LOST = "review", "review taken over"
-"""Keys of the values of a session: the participant, and the reviewer's name if another browser took
-it over.
-"""
+"""Keys in `Session.values`: the participant, and the name that another browser took over."""
 
 
 class NameInUse(UsageError):
@@ -34,13 +32,14 @@ class NameInUse(UsageError):
 
 @dataclass(slots=True)
 class Participant:
-    """A participant of a review: the desk of the reviewer, and the state of the pages in a browser.
+    """A browser that takes part in a review.
 
     Attributes:
-        lock: makes requests of one browser wait for each other.
+        desk: the reviewer's queue and decisions.
+        choice: the values that the reviewer entered in the form.
+        lock: makes the requests of the browser wait for each other.
         notice: the result of the last action, for the next page.
-        choice: the fields that the reviewer chose in the form.
-        papers: number of papers in the rounds whose result was shown.
+        papers: number of decided papers when the share of correct moves was last shown.
         used: the time of the last request, from `time.monotonic`.
     """
 
@@ -69,26 +68,26 @@ class Participants:
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Make this browser a participant.
+        """Make a browser a participant of the review.
 
         Args:
-            choice: the fields of the form: name, words, where, sample, seed and order.
-            take_over: True to take the name over from another browser, which then has none.
+            choice: the values of the form fields name, words, where, sample, seed and order.
+            take_over: True to take over a name that another browser uses.
 
         Raises:
-            NameInUse: another browser used this name less than the duration of a lease ago.
-            UsageError: a field is not valid, or a terminal reviews under this name.
-            InputError, OutputError: there is no annotation to review, or the stores cannot be
-                opened.
+            NameInUse: another browser has used this name within the duration of a lease.
+            UsageError: a field is invalid, or a reviewer in a terminal uses this name.
+            InputError, OutputError: there is no annotation to review, or the review cannot be
+                stored.
         """
         reviewer, order = " ".join(choice["name"].split()), choice["order"]
         if not reviewer or len(reviewer) > 80:
-            raise UsageError("a reviewer has a name of 1 to 80 characters")
+            raise UsageError("the name of a reviewer must have 1 to 80 characters")
         if order not in ("", *get_args(Order)):
             raise UsageError(f"There is no order {order!r}.")
         queue, where, words = self._queue(), choice["where"].strip(), choice["words"].strip()
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):
-            pass  # refuses a name that a reviewer in a terminal uses
+            pass  # raises an error if a reviewer in a terminal uses the name
         desk = queue.desk(
             self._read(where, words) if where or words else self.papers(),
             reviewer,
@@ -120,11 +119,11 @@ class Participants:
         return participant
 
     def lost(self, request: Request) -> str:
-        """Return the reviewer's name that another browser has taken over from this one, or ""."""
+        """Return the name that another browser has taken over from this browser, or ""."""
         return str(request.state.session.values.get(LOST, ""))
 
     def overview(self) -> Participant:
-        """Return a participant without a name, for the counts and decisions of all reviewers."""
+        """Return a participant without a name, for pages about all reviewers."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
@@ -132,7 +131,7 @@ class Participants:
             return self._overview
 
     def papers(self) -> Candidates:
-        """Return the annotations under review, read again if they have changed."""
+        """Return the annotations under review; they are read again after a change."""
         with self._lock:
             version = self._current()
             if self._papers is None or version != self._version:
@@ -175,13 +174,17 @@ def _number(text: str, what: str) -> int | None:
 
 
 def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> bool:
-    """Perform the action of a paper's form; return True if the next paper is to be shown.
+    """Perform an action of the form of a paper; return True if the next paper should be shown.
 
-    Each action is a POST that also works without JavaScript.
+    Every action is a POST request that also works without JavaScript.
+
+    Args:
+        at: the index of the paper in the queue.
+        fields: the form fields.
 
     Raises:
-        UsageError: the action or move does not exist, or it is refused.
-        Taken: another reviewer holds the paper, or it is decided.
+        UsageError: the action or the move does not exist, or the action is refused.
+        Taken: another reviewer has the paper, or it is already decided.
     """
     desk, act, move = participant.desk, fields.get("act", ""), fields.get("move", "")
     paper = desk.papers.items[at].paper.id
@@ -205,7 +208,7 @@ def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> boo
 
 
 def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str]) -> str:
-    """Perform an action on a move, and return the predicate of a sentence about it."""
+    """Perform an action on a move, and return its result as the predicate of a sentence."""
     item = desk.papers.items[at]
     if act == "edit":
         is_new = desk.edit(at, move, fields.get("text", ""))
@@ -221,7 +224,7 @@ def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str])
     if act != "anchor":
         raise UsageError("there is no such action")
     before, chosen = fields.get("before", ""), fields.get("selected", "")
-    if chosen.strip():  # shown on the page
+    if chosen.strip():  # a selection on the page
         place = int(before) if before.isdecimal() and len(before) < 10 else -1
         spans = of_selection(item.paper.abstract, chosen, place)
     else:
@@ -231,7 +234,7 @@ def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str])
 
 
 def save_draft(desk: Desk, at: int, fields: Mapping[str, str]) -> None:
-    """Store the text that is being edited, or delete it.
+    """Store the edited text of a move as a draft, or delete the draft.
 
     Raises:
         UsageError: the move does not exist, or the text is too long.

@@ -1,9 +1,9 @@
-"""Run /serve: choose the corpus, print the address, and serve until Ctrl-C.
+"""Run /serve: open the corpus, print the address, and serve until Ctrl-C.
 
-The corpus of --demo needs no model, since its contents were made by commands in advance. The
-annotations in corpus.jsonl were made by `/annotate`, the annotations in versions.jsonl by
-`/annotate --wording abstractive`, and the rows of curation.jsonl by `/curate`. `/evaluate` made
-evaluation.json and `/finetune` made demo-annotator/ from twelve gold annotations.
+The corpus of --demo consists of files that were made by commands, so that no model is needed:
+corpus.jsonl by `/annotate`, versions.jsonl by `/annotate --wording abstractive`, curation.jsonl by
+`/curate`, and, from twelve gold annotations, evaluation.json by `/evaluate` and demo-annotator/ by
+`/finetune`.
 """
 
 from __future__ import annotations
@@ -39,26 +39,27 @@ from skills.serve.pages import CORPUS, ReviewOf, State
 
 HOST = "127.0.0.1"
 PORT = 8700
-"""The default port, so that addresses stay valid; if it is in use, a free port is chosen."""
+"""The default port, which keeps bookmarks valid; if it is in use, a free port is chosen."""
 GRACE = 1
-"""Seconds within which requests must end after Ctrl-C."""
+"""Seconds that running requests get to end after Ctrl-C."""
 PATIENCE = 10.0
-"""Seconds until a request must be complete."""
+"""Seconds after which a request that is still incomplete is aborted."""
 DEMO = Path(__file__).with_name("demo")
-"""The folder of the demo, which contains an evaluation and a training run to compare."""
+"""The folder of the demo, which also contains an evaluation and a training run."""
 DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""One object a line: a paper, and the record of its annotation. The path of a PDF file is relative
-to this folder.
+"""JSON Lines with a paper and the record of its annotation each.
+
+The path of a PDF file is relative to the folder `DEMO`.
 """
 VERSIONS = DEMO / "versions.jsonl"
-"""Records of earlier annotations of some of these papers."""
+"""JSON Lines with the records of earlier annotations of some of these papers."""
 CURATION = DEMO / "curation.jsonl"
-"""One object a line: a database table, and the columns of a row."""
+"""JSON Lines with the name of a database table and the columns of a row each."""
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if a request is not complete after `PATIENCE` seconds."""
+    """A connection that is closed if a request is incomplete after `PATIENCE` seconds."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -84,10 +85,10 @@ class Connection(H11Protocol):
 
 
 class Server:
-    """A server on a listening socket.
+    """A web server on a listening socket.
 
     Attributes:
-        address: the address of the start page, with a token for one browser.
+        address: the URL of the start page, with a token for one browser.
     """
 
     def __init__(self, state: State, listener: socket.socket) -> None:
@@ -112,14 +113,14 @@ class Server:
         self._state = state
 
     def run(self) -> None:
-        """Serve until Ctrl-C or `stop`, and return when all requests have ended."""
+        """Serve until Ctrl-C or a call of `stop`, and until the running requests have ended."""
         try:
             self._uvicorn.run(sockets=[self._listener])
         finally:
             self._state.pdfs.close()
 
     def stop(self) -> None:
-        """Stop the server from another thread."""
+        """Stop the server; may be called from another thread."""
         self._uvicorn.should_exit = True
 
 
@@ -136,17 +137,17 @@ def serve(call: Call) -> Result:
 
 @contextlib.contextmanager
 def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
-    """Yield the path of the corpus to serve; the corpus of --demo exists within the block."""
+    """Yield the path of the corpus to serve; the demo corpus is deleted after the block."""
     if not call.options.demo:
         path = database(call)
         if path.is_dir():
             raise UsageError(
-                "/serve needs a database, and this is a folder",
+                "/serve needs a database, but this is a folder",
                 where=f"{path}",
                 hint=f"`/corpus add {path} --db papers.db` copies a folder of parts into one; then "
                 "`/serve --db papers.db`.",
             )
-        with open_corpus(path, must_exist=True):  # check it before the server starts
+        with open_corpus(path, must_exist=True):  # reports errors before the server starts
             pass
         yield path
         return
@@ -163,10 +164,10 @@ def _serve(call: Call, state: State) -> Result:
     taken = listener(options.port)
     port = taken.getsockname()[1]
     if options.port is None and port != PORT:
-        call.screen.notice(f"Port {PORT} is in use, so that {port} was taken.")
+        call.screen.notice(f"Port {PORT} is in use; using port {port}.")
     server = Server(state, taken)
     call.screen.emit(f"{server.address}\n")
-    with_json = call.screen.quiet_results  # with --json, the address is not a result
+    with_json = call.screen.quiet_results  # with --json, results are not printed
     at = f"at {server.address} " if with_json else ""
     call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
     if not options.no_open:
@@ -189,7 +190,10 @@ def _review(call: Call, corpus: Path) -> ReviewOf:
 
 
 def listener(port: int | None) -> socket.socket:
-    """Return a socket that listens at a port of 127.0.0.1: `port`, or else `PORT` or a free port.
+    """Return a socket that listens on 127.0.0.1.
+
+    Args:
+        port: the port; None for `PORT`, or a free port if `PORT` is in use.
 
     Raises:
         UsageError: the port is in use.
@@ -206,7 +210,7 @@ def listener(port: int | None) -> socket.socket:
 
 
 def write_demo(path: Path, framework: Framework) -> None:
-    """Write the corpus of --demo; with another framework, only papers."""
+    """Write the demo corpus to `path`; for another framework, without annotations."""
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):

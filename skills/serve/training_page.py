@@ -1,4 +1,4 @@
-"""The page of a training run: its loss and stages, compared with another run."""
+"""The page of a training run: losses, stages and settings, compared with another run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def routes(state: State) -> list[Route]:
 
 
 def _run(state: State, request: Request) -> Response:
-    """Show a run; the parameter `against` names a second run to compare it with."""
+    """Show a training run; the parameter `against` selects a second run for comparison."""
     runs = {run.key: run for run in run_folders(state)}
     found = runs.get(request.path_params["key"])
     if found is None:
@@ -40,7 +40,7 @@ def _run(state: State, request: Request) -> Response:
             request,
             HTTPStatus.NOT_FOUND,
             "No such run",
-            "Its folder is no longer there. The tab Compare lists the runs that are.",
+            "Its folder does not exist any more. The tab Compare lists the existing runs.",
         )
     other = runs.get(request.query_params.get("against", ""))
     shown = [found] if other is None else [found, other]
@@ -69,13 +69,13 @@ def _run(state: State, request: Request) -> Response:
 
 
 def _place(folder: Path, workspace: Path) -> str:
-    """Return the path of a folder, relative to the workspace if it is inside."""
+    """Return the path of a folder, relative to the workspace if the workspace contains it."""
     workspace = workspace.resolve()
     return f"{folder.relative_to(workspace) if folder.is_relative_to(workspace) else folder}"
 
 
 def _names(runs: Sequence[RunFolder]) -> list[str]:
-    """Return the names of the folders, with their parent folders if names are equal."""
+    """Return the names of the folders, or their paths if two names are equal."""
     names = [run.folder.name for run in runs]
     same = len(set(names)) < len(names)
     return [f"{run.folder}" for run in runs] if same else names
@@ -92,7 +92,11 @@ def _curve(losses: Sequence[Losses]) -> Curve | None:
 
 
 def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float | None]]:
-    """Return each step with a dev loss: the loss of each run, and the difference of two runs."""
+    """Return the rows of the table of dev losses.
+
+    Returns:
+        The step, the loss of each run, and the difference of the losses if both runs have one.
+    """
     by_step = [dict(one.dev) for one in losses]
     rows = []
     for step in sorted(set().union(*by_step)):
@@ -103,7 +107,7 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return each stage with its duration in each run, and its end in the first run."""
+    """Return for each stage its name, its duration in each run, and when the first run ended it."""
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
         (
@@ -122,7 +126,7 @@ def _seconds(value: Any) -> str:
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the settings in which two runs differ, with both values."""
+    """Return the name and both values of each setting in which two runs differ."""
     first, other = dict(facts(here)), dict(facts(there))
     return [
         (name, first.get(name, ""), other.get(name, ""))
@@ -132,7 +136,7 @@ def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[
 
 
 class Losses(NamedTuple):
-    """The training losses and the dev losses of a run, by step."""
+    """The training losses and dev losses of a run, as pairs of step and loss."""
 
     train: Sequence[tuple[int, float]]
     dev: Sequence[tuple[int, float]]
@@ -143,8 +147,10 @@ class RunFolder:
     """A training run.
 
     Attributes:
-        key: the key that stands for the run in addresses.
-        stages: the stages of the manifest, in the order of execution.
+        key: the key of the run in URLs.
+        folder: the run folder.
+        stages: the stages in the manifest, by name, in the order of execution.
+        run: the settings in the manifest.
     """
 
     key: str
@@ -154,12 +160,12 @@ class RunFolder:
 
     @property
     def dev_digest(self) -> str:
-        """The digest of the prepared dev rows, or the key of the run if it has no digest."""
+        """The SHA-256 of the prepared dev rows, or the key of the run if it is unknown."""
         outputs = _mapping(self.stages.get("prepare"), "outputs")
         return str(_mapping(outputs, "prepared/dev.jsonl").get("sha256", self.key))
 
     def losses(self) -> Losses:
-        """Return the finite losses that were recorded."""
+        """Return the recorded losses that are finite."""
         lines = Metrics(self.folder / METRICS).read()
         train, dev = (
             [(line["step"], line[name]) for line in lines if _is_finite(line.get(name))]
@@ -169,7 +175,7 @@ class RunFolder:
 
 
 def run_folders(state: State) -> list[RunFolder]:
-    """Return the runs in the working folder, in its subfolders, and beside the shipped models."""
+    """Return the runs in the working folder, its subfolders and the folders of shipped models."""
     here, shipped = state.workspace, state.settings.shipped_registry.parent
     manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
     manifests += sorted(shipped.glob(f"*/{MANIFEST}"))
@@ -204,7 +210,7 @@ class Line:
 
     Attributes:
         kind: the CSS class: "training" or "dev", with "other" for a second run.
-        points: pairs of step and loss; in a `Curve`, positions in the chart.
+        points: pairs of step and loss; in a `Curve`, pairs of coordinates.
     """
 
     kind: str
@@ -216,8 +222,8 @@ class Curve:
     """A chart of losses.
 
     Attributes:
-        last: the last step of the lines.
-        rules: the horizontal rules, each as its position and loss.
+        last: the last step.
+        rules: the coordinate and the loss of each horizontal line.
     """
 
     lines: Sequence[Line]
@@ -226,7 +232,7 @@ class Curve:
 
 
 def curve(lines: Sequence[Line]) -> Curve:
-    """Return a chart of these lines, each of which has at least one point."""
+    """Return a chart of these lines; each line must have at least one point."""
     losses = [loss for line in lines for _, loss in line.points]
     last = max(step for line in lines for step, _ in line.points) or 1
     gap = _round_gap((max(losses) - min(losses)) / 4)
@@ -248,6 +254,6 @@ def curve(lines: Sequence[Line]) -> Curve:
 
 
 def _round_gap(wanted: float) -> float:
-    """Return the smallest of 1, 2 and 5 times a power of ten that is at least `wanted`."""
+    """Return the smallest number 1, 2 or 5 times a power of ten that is at least `wanted`."""
     power = 10.0 ** math.floor(math.log10(max(wanted, 0.001)))
     return next(times * power for times in (1, 2, 5, 10) if times * power >= wanted)

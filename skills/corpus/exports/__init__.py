@@ -1,1 +1,1 @@
-"""Export annotations to folders that people also edit: an Obsidian vault, a Hub dataset."""
+"""Save annotations to folders that people also edit: vaults, datasets, copies of PDF files."""

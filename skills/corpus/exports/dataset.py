@@ -1,8 +1,8 @@
-"""Write annotations to a folder that the Hugging Face Hub and `datasets` can read.
+"""Save annotations as a dataset: a folder that the Hugging Face Hub and `datasets` can read.
 
-README.md is the card of the dataset. It keeps text that a person wrote, such as the license, the
-language, and the selection of papers. The rows of a split are in data/SPLIT-00000-of-00001.parquet,
-the Hub's name for such a file.
+README.md is the dataset card. Texts that a person has added to the card are kept, such as the
+license, the language and a description of the papers. The rows of a split are in the file
+data/SPLIT-00000-of-00001.parquet, as the Hub names such files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from skills.nanda.text import counted, escape_markdown
 CARD, DATA = "README.md", "data"
 _ENDING = "-00000-of-00001.parquet"
 _OF_A_REPOSITORY = (CARD, "LICENSE", "LICENSE.md", "LICENSE.txt")
-"""Files of a new repository of the Hub, in addition to hidden files."""
+"""Files that a new repository of the Hub may contain, besides hidden files."""
 _KEPT = {
     "kept": "you have changed what was written (--force replaces it)",
     "unreadable": "its text or its metadata cannot be read",
@@ -55,13 +55,13 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The Hub's name for a size, by the limit of the number of rows."""
+"""The Hub's size category for each upper limit of the number of rows."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],
     "tags": ["scientific-papers", "abstracts", "annotations"],
 }
-"""Metadata that are written once, since a person may change them."""
+"""Metadata that only a new card receives, since a person may change them."""
 _LICENSE = (
     "# license: of your own work, one of https://huggingface.co/docs/hub/repositories-licenses\n"
 )
@@ -80,10 +80,10 @@ publishers: check that you may publish them.
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder with files other than a dataset or a new repository of the Hub.
+    """Refuse a folder that is neither a dataset nor a new repository of the Hub.
 
     Raises:
-        UsageError: the folder has other files, and `force` is False.
+        UsageError: the folder contains other files, and `force` is False.
     """
     if force or not folder.is_dir() or _has_annotations(folder / DATA):
         return
@@ -92,9 +92,9 @@ def check(folder: Path, *, force: bool = False) -> None:
         names.discard(DATA)
     if other := sorted(names.difference(_OF_A_REPOSITORY)):
         raise UsageError(
-            f"has other things than a dataset: {other[0]}",
+            f"contains a file that is not part of a dataset: {other[0]}",
             where=str(folder),
-            hint="Name a new folder, or add --force, which replaces files of the same names.",
+            hint="Name a new folder, or add --force to replace files with the same names.",
         )
 
 
@@ -110,17 +110,19 @@ def save(
     force: bool = False,
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write annotations as a split of the dataset, and describe all splits in the card.
+    """Save annotations as a split of a dataset, and describe all its splits in the card.
 
     Args:
+        id_column: the name of the id column.
         items: returns a new iterator over the annotations.
-        abstracts: False leaves out the texts of the abstracts.
-        sections: add a column of the moves that were found in sections.
-        force: replace the harness's part of the card even if a person has changed it.
-        notice: called with a line about the result.
+        split: the name of the split.
+        abstracts: False to omit the texts of the abstracts.
+        sections: True to add a column with the moves that were found in sections.
+        force: True to replace the harness's part of the card even if a person has changed it.
+        notice: called with a sentence about the result.
 
     Raises:
-        UsageError: the folder has other files.
+        UsageError: the folder contains other files, or another split has other columns.
         OutputError: a file cannot be written.
     """
     check(folder, force=force)
@@ -147,11 +149,12 @@ def save(
 
 
 def push(call: Call) -> Result:
-    """Push a dataset to the Hugging Face Hub, with a card that describes its present rows.
+    """Push a dataset to the Hugging Face Hub, after updating its card.
 
     Raises:
-        InputError: the folder is not a dataset of annotations by the framework.
-        UsageError: the card was changed by hand, or the repository or the token is missing.
+        InputError: the folder is not a dataset with annotations by the framework.
+        UsageError: a person has changed the figures in the card, or the repository or the token is
+            missing.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
     folder, options = as_path(call.text.strip()), call.options
@@ -162,13 +165,14 @@ def push(call: Call) -> Result:
         raise InputError(
             f"is not a dataset of annotations by the framework {framework.name}",
             where=str(folder),
-            hint="`/corpus export FOLDER.dataset` writes a dataset; --framework names another one.",
+            hint="`/corpus export FOLDER.dataset` writes a dataset; --framework selects another "
+            "framework.",
         )
     figures = _figures(splits, framework)
     _update_card(folder, framework, figures, force=call.force)
     check_current(folder / CARD, _card(framework, figures))
     if "license" not in parse((folder / CARD).read_text(encoding="utf-8")).values:
-        call.screen.notice(f"{folder / CARD} states no license; you may add it")
+        call.screen.notice(f"{folder / CARD} states no license")
     present = [folder / name for name in _OF_A_REPOSITORY if (folder / name).is_file()]
     pushed = hub.push(
         options.to,
@@ -182,7 +186,7 @@ def push(call: Call) -> Result:
 
 
 def _has_annotations(data: Path, moves: Sequence[str] = ()) -> bool:
-    """Return True if a folder has Parquet files of annotations with `moves`, and no other file."""
+    """Return True if a folder contains only Parquet files of annotations with these moves."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -195,30 +199,30 @@ def _has_annotations(data: Path, moves: Sequence[str] = ()) -> bool:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    """Return the file of each split of the dataset, "train" first."""
+    """Return the file of each split of a dataset, with "train" first."""
     found = {path.name.removesuffix(_ENDING): path for path in (folder / DATA).glob(f"*{_ENDING}")}
     return dict(sorted(found.items(), key=lambda one: (one[0] != "train", one[0])))
 
 
 def _refuse_other_columns(path: Path, split: str, names: list[str]) -> None:
-    """Refuse a split with other columns than another split: `datasets` could not read them."""
+    """Raise a UsageError if a split has other columns, since `datasets` requires equal columns."""
     import pyarrow.parquet as pq
 
     if other := sorted(set(pq.read_schema(path).names).symmetric_difference(names)):
         raise UsageError(
             f"has other columns than the split to be saved: {', '.join(other)}",
             where=f"the split {split}",
-            hint="All splits of a dataset have the same columns. Save to another folder.",
+            hint="All splits of a dataset must have the same columns. Save to another folder.",
         )
 
 
 def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
-    """Return an annotation without the folders, addresses and accounts of its author.
+    """Return an annotation without paths, server addresses and account names of the user.
 
     Args:
-        abstracts: False also removes the sentences of the abstract from the checks.
+        abstracts: False to remove also the sentences of the abstract that the checks quote.
     """
-    # `place` and `reason` may contain the address of a server; `where` names the model.
+    # `place` and `reason` may contain server addresses; `where` contains the name of the model.
     made = {**item.record["provenance"], "reason": None}
     made.pop("place", None)
     known = {name: value for name, value in made["input"].items() if name != ZOTERO}
@@ -237,16 +241,15 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
 
 @dataclass(slots=True)
 class Figures:
-    """The figures of a dataset for its card.
+    """The figures in a dataset card.
 
     Attributes:
-        splits: number of rows of each split.
+        splits: number of rows by split.
         stated: number of papers that state a move, by move.
-        doubtful: number of papers in which a move has a number or name that is not in the abstract,
-            by move.
-        support: sum of the support of a move over the papers that state it, by move.
-        models: models and versions of the harness that made the annotations.
-        days: days on which the annotations were made.
+        doubtful: number of papers whose move has a number or name that the abstract lacks, by move.
+        support: sum of the support in the papers that state a move, by move.
+        models: number of annotations by model and version of the harness.
+        days: the days on which annotations were made.
     """
 
     splits: Counter[str] = field(default_factory=Counter)
@@ -260,7 +263,7 @@ class Figures:
 
 
 def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
-    """Return the figures of the files of all splits."""
+    """Compute the figures from the files of all splits."""
     import pyarrow.parquet as pq
 
     found = Figures()
@@ -288,7 +291,7 @@ def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
 
 
 def _update_card(folder: Path, framework: Framework, figures: Figures, *, force: bool) -> State:
-    """Write the card, or update the part of the card that the harness owns."""
+    """Write a new card, or update the harness's part of an existing card."""
     ours = _card(framework, figures)
     name = folder.resolve().name.removesuffix(".dataset") or "dataset"
     once = "".join(as_yaml(key, value) for key, value in _FOR_A_PERSON.items())
@@ -299,7 +302,7 @@ def _update_card(folder: Path, framework: Framework, figures: Figures, *, force:
 
 
 def _card(framework: Framework, figures: Figures) -> Owned:
-    """Return the part of the card that the harness owns: metadata, figures and columns."""
+    """Return the harness's part of the card: metadata, figures and columns."""
     rows = figures.splits.total()
     size = next((name for limit, name in _SIZES.items() if rows < limit), "10M<n<100M")
     files = [{"split": split, "path": f"data/{split}-*"} for split in figures.splits]
@@ -361,7 +364,7 @@ def _moves(framework: Framework, figures: Figures) -> str:
 ## Moves
 
 Support is the share of the content words of a stated move that occur in its abstract. The checks
-are made by rules, not by people.
+are rules; no person has read the annotations for them.
 
 {_table(head, rows)}
 """

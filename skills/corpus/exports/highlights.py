@@ -1,6 +1,6 @@
-"""Write copies of PDF files in which the passages of the moves are highlighted.
+"""Save copies of PDF files in which the passages of the moves are highlighted.
 
-The originals are never changed. If a copy is made again, the annotations of people are kept.
+The originals are never changed. When a copy is replaced, the annotations of people are kept.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
-"""The colours of moves in order: the palette of Okabe and Ito, which colour-blind readers can
-distinguish, with grey in place of black.
+"""The colours of the moves, in order.
+
+These are the colours of Okabe and Ito, which colour-blind readers can distinguish, with grey in
+place of black.
 """
 WORKER = "skills.corpus.pdf.highlight_writer"
 NAMED = 20
-"""Maximum number of files that a report names for each reason."""
+"""Maximum number of skipped files that a report lists."""
 
 
 def save(
@@ -38,11 +40,12 @@ def save(
     tick: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Write a copy of the PDF file of each paper, and return a report in sentences.
+    """Save a copy of the PDF file of each paper, and return a report as sentences.
 
     Args:
+        items: returns an iterator over the annotations.
         tick: called with the progress.
-        check: called before each file; an exception ends the work and keeps the finished copies.
+        check: called before each file; may raise an error to stop. Finished copies are kept.
 
     Raises:
         OutputError: a copy cannot be written.
@@ -72,14 +75,14 @@ def save(
                 skipped += [f"{shown(path)}: not found on its pages: {labels}"] * bool(missing)
     report = [f"{folder}: {counted(written, 'PDF file')} with highlights"]
     if elsewhere:
-        report[0] += f"; {counted(elsewhere, 'paper')} not annotated from a PDF file"
+        report[0] += f"; {counted(elsewhere, 'paper')} without a PDF file"
     if len(skipped) > NAMED:
         skipped[NAMED:] = [f"and {len(skipped) - NAMED:,} more"]
     return [*report, *skipped]
 
 
 def pdf_of(item: Annotated) -> Path | None:
-    """Return the PDF file that a paper was annotated from, or None for another source."""
+    """Return the PDF file from which a paper was read, or None if it came from another source."""
     for source in (item.record["provenance"]["input"], item.paper.source):
         path = source.get("path")
         if isinstance(path, str) and path.lower().endswith(SUFFIX):
@@ -88,7 +91,7 @@ def pdf_of(item: Annotated) -> Path | None:
 
 
 def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
-    """Return the passages of an annotation (`passage_places.Passages`)."""
+    """Return the passages of an annotation in the form of `passage_places.Passages`."""
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
     stored = item.record.get("sections")
@@ -105,14 +108,14 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
 
 
 def placing() -> ReaderProcess:
-    """Return a process for `places_of`, which starts with the first file."""
+    """Return a process that locates passages; it starts with the first file."""
     return ReaderProcess(WORKER, "PDFium")
 
 
 def places_of(
     process: ReaderProcess, item: Annotated, framework: Framework
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the places of the moves in the PDF file of a paper, or {} if it cannot be read."""
+    """Return the places of the moves in a paper's PDF file, or {} if the file cannot be read."""
     path = pdf_of(item)
     try:
         if path is None:
@@ -126,10 +129,10 @@ def places_of(
 def _copy(
     process: ReaderProcess, path: Path, target: Path, item: Annotated, framework: Framework
 ) -> list[str]:
-    """Write the copy of a file, and return the moves that were not found on its pages.
+    """Save the copy of a file, and return the moves whose passages were not found.
 
     Raises:
-        InputError: the file cannot be read, or its copy cannot be made.
+        InputError: the file cannot be read, or a copy cannot be made.
         OutputError: the copy cannot be written.
     """
     path = check_pdf(path)
@@ -156,7 +159,7 @@ def _copy(
 
 
 def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
-    """Return the appearance of the highlights of a paper by move (`highlight_writer.Mark`)."""
+    """Return the appearance of the highlights by move, in the form of `highlight_writer.Mark`."""
     texts = {**from_sections(record), **framework.stated(record)}
     marks = {}
     for number, (move, label) in enumerate(framework.labels.items()):
@@ -178,7 +181,11 @@ def certainty(record: Mapping[str, Any], move: str) -> str:
 
 
 def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
-    """Return the path of the copy of a file, with the name of its folder if a name occurs twice."""
+    """Return the path for the copy of a file; the folder's name distinguishes equal file names.
+
+    Args:
+        sources: the original of each name; the name of this copy is added.
+    """
     stem, number = path.stem, 1
     while sources.setdefault(unicodedata.normalize("NFC", stem).casefold(), path) != path:
         stem = f"{path.stem} ({path.parent.name})" + f" {number}" * (number > 1)

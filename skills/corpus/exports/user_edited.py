@@ -1,8 +1,8 @@
-"""Update files that a person may have edited, without losing the person's text.
+"""Update text files that people may edit, without losing their changes.
 
-The harness owns some properties of the front matter, and a block of text between two comments. The
-first comment contains the names of these properties, and a digest of the text that the harness
-wrote, from which changes by a person are detected.
+The harness owns some properties of the YAML front matter, and a block of lines between two
+comments. The first comment contains the names of these properties, and a digest of what the harness
+wrote. If the digest does not match any more, a person has changed the properties or the block.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from harness.support.bounded_files import read_bytes
 State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
 
 MOST_BYTES = 4_000_000
-"""Maximum size in bytes of a file that is read again."""
+"""Maximum size in bytes of a file that is updated."""
 _LINK = re.compile(r"\[\[[^\]\n]*\]\]")
 _END = "nanda-harness ends here"
 Value = str | int | Sequence[str | Mapping[str, Any]]
-"""The value of a property."""
+"""The value of a property in the front matter."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """The syntax of comments in a format."""
+    """The comment syntax of a file format."""
 
     opening: str
     closing: str
@@ -50,7 +50,13 @@ HTML = Comment("<!--", "-->")
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """The part of a file that the harness owns: some properties, and a text of whole lines."""
+    """The part of a file that the harness owns.
+
+    Attributes:
+        properties: the properties in the front matter.
+        block: the text of the block, which consists of whole lines.
+        comment: the syntax of the comments around the block.
+    """
 
     properties: Mapping[str, Value]
     block: str
@@ -58,13 +64,13 @@ class Owned:
 
     @property
     def text(self) -> str:
-        """The text of a new file that contains only this part."""
+        """A new file that contains only this part."""
         front = "".join(as_yaml(name, value) for name, value in self.properties.items())
         return f"---\n{front}---\n{self.marked}"
 
     @property
     def marked(self) -> str:
-        """The block of text between its comments."""
+        """The block with its two comments."""
         digest = _digest(self.properties, self.block)
         begin = (
             f"nanda-harness {digest} wrote this up to its next comment, and the properties "
@@ -73,16 +79,18 @@ class Owned:
         return f"{self.comment.line(begin)}\n{self.block}{self.comment.line(_END)}\n"
 
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
-        """Return a file with this part in place of the old part, and the resulting state.
+        """Replace the harness's part of a file, and return the new text and the state.
 
-        Unless `force` is set, the file is not changed if a person has changed the old part. A
-        property that a person has added under the name of an owned property is kept as well.
+        If a person has changed the old part, the file is not changed. A property that a person has
+        added is kept, even if the harness owns a property with the same name.
 
         Args:
-            adopt: add this part to a file that does not contain an old part.
+            text: the text of the file.
+            force: True to replace the old part even if a person has changed it.
+            adopt: True to add this part to a file that does not contain an old part.
 
         Raises:
-            BrokenFrontMatterError: the front matter cannot be read.
+            BrokenFrontMatterError: the front matter cannot be parsed.
         """
         if self._is_in(text):
             return text, "unchanged"
@@ -103,13 +111,13 @@ class Owned:
         return wanted._put(before, names), "updated"
 
     def _is_in(self, text: str) -> bool:
-        """Return True if `text` contains this part unchanged, as most files do."""
+        """Return True if a file contains this part unchanged; a fast check for most files."""
         end = text.find("\n---", 3) + 1
         lines = (f"\n{as_yaml(name, value)}" for name, value in self.properties.items())
         return self.marked in text and all(line in text[:end] for line in lines)
 
     def _put(self, before: Parts, names: list[str]) -> str:
-        """Return the file with this part in place of the old part."""
+        """Return the file `before` with this part in place of the old part."""
         text = before.text
         end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
         gone = dict.fromkeys(name for name in names if name not in self.properties)
@@ -126,11 +134,12 @@ class Owned:
 def write_owned(
     path: Path, ours: Owned, *, new: str | None = None, force: bool = False, adopt: bool = False
 ) -> State:
-    """Write the part that the harness owns to a file, if that changes the file.
+    """Create a file, or update the harness's part of an existing file; return the state.
 
     Args:
-        new: the text of a new file, in place of `Owned.text`.
-        force, adopt: see `Owned.merged`.
+        new: the text of a new file; None for `Owned.text`.
+        force: see `Owned.merged`.
+        adopt: see `Owned.merged`.
     """
     if not path.exists():
         targets.write_text(path, f"{ours.text}\n" if new is None else new)
@@ -146,23 +155,23 @@ def write_owned(
 
 
 def check_current(path: Path, ours: Owned, *names: str) -> None:
-    """Raise UsageError if a person has changed the harness's text in a file.
+    """Raise a UsageError if a person has changed the harness's part of a file.
 
     Args:
-        names: properties that must be unchanged as well.
+        names: the properties that are compared, besides the block.
     """
     text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
     front = (as_yaml(name, ours.properties[name]) for name in names if name in ours.properties)
     if any(part not in text for part in (ours.block, *front)):
         raise UsageError(
-            "its figures were changed by hand, or it cannot be read",
+            "a person has changed the figures in it, or it cannot be read",
             where=str(path),
             hint="--force writes them again.",
         )
 
 
 def _mark(comment: Comment) -> re.Pattern[str]:
-    """Return a pattern that matches the block with its comments."""
+    """Return a pattern that matches the block with its two comments."""
     opening, closing = re.escape(comment.opening), re.escape(comment.closing)
     return re.compile(
         rf"^{opening} nanda-harness (?P<digest>[0-9a-f]{{12}}) wrote this up to its next comment, "
@@ -174,28 +183,31 @@ def _mark(comment: Comment) -> re.Pattern[str]:
 
 
 def _texts(value: Any) -> Any:
-    """Return properties in the form in which `parse` reads them."""
+    """Return values as `parse` returns them: numbers and dates as strings."""
     if isinstance(value, Mapping):
         return {str(name): _texts(one) for name, one in value.items()}
     return [_texts(one) for one in value] if isinstance(value, (list, tuple)) else str(value)
 
 
 def _digest(properties: Mapping[str, Any], block: str) -> str:
-    """Return the digest of an owned part without the names of linked notes, which may change."""
+    """Return the digest of a part; the names of linked notes are ignored, since they may change."""
     kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
 
 class BrokenFrontMatterError(ValueError):
-    """Raised if the front matter is not a YAML mapping."""
+    """Raised if the front matter is not a YAML mapping, or is too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A divided file: `text[start:end]` is the YAML between the two lines "---".
+    """A file split into front matter and text.
 
     Attributes:
-        values: texts, lists and mappings of texts; a number or date is kept as text.
+        text: the whole text.
+        start: offset of the YAML in `text`.
+        end: offset of the end of the YAML.
+        values: the properties; numbers and dates are strings.
     """
 
     text: str
@@ -209,10 +221,10 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Divide a file; without front matter, `start` and `end` of the result are 0.
+    """Split a file; `start` and `end` of the result are 0 if it has no front matter.
 
     Raises:
-        BrokenFrontMatterError: the front matter cannot be read, or exceeds a limit.
+        BrokenFrontMatterError: the front matter cannot be parsed, or exceeds a limit.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
@@ -228,7 +240,7 @@ def parse(text: str) -> Parts:
 
 
 def as_yaml(name: str, value: Value) -> str:
-    """Return the YAML of a property; a text is in double quotes, so that it remains a text."""
+    """Return a property as YAML; strings are quoted, so that YAML reads them as strings."""
     if isinstance(value, int):
         return f"{name}: {value}\n"
     if isinstance(value, str):
@@ -239,9 +251,7 @@ def as_yaml(name: str, value: Value) -> str:
 
 
 def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
-    """Return YAML with these properties in place of the properties with the same names.
-
-    The other properties, comments and the order are not changed.
+    """Replace properties in YAML text, without changing other properties, comments and order.
 
     Args:
         properties: the new values by name; None removes a property.
@@ -258,7 +268,7 @@ def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> s
 
 
 def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the name of each property, with the start and the end of its lines."""
+    """Yield the name of each property, and the start and the end of its lines."""
     node = yaml.compose(yaml_text, yaml.SafeLoader)
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         end = max(_end(value), key.end_mark.index)
@@ -269,7 +279,7 @@ def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _end(node: yaml.Node) -> int:
-    """Return the end of the text of a node, without the empty lines that PyYAML includes."""
+    """Return the end of a YAML node, without the empty lines that PyYAML includes."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return max(map(_end, last)) if isinstance(last, tuple) else _end(last)
@@ -277,7 +287,7 @@ def _end(node: yaml.Node) -> int:
 
 
 def _quoted(text: Any) -> str:
-    if isinstance(text, str) and text.isprintable():  # true for most texts, and much faster
+    if isinstance(text, str) and text.isprintable():  # a fast path for most texts
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     written = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
     return written.removesuffix("\n")

@@ -1,6 +1,6 @@
-"""Write an Obsidian vault with a note for each paper (`save to vault/`).
+"""Save annotations as an Obsidian vault, with a note for each paper.
 
-Notes are found again by their ids, even if a person has moved or renamed them.
+The note of a paper is found by the id in its properties, even if a person has moved or renamed it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from skills.nanda.terms import Term
 from skills.nanda.text import content_words, counted, flatten
 
 NAMED = 5
-"""Maximum number of notes that a report names; other notes are counted."""
+"""Maximum number of notes that a report lists for each reason."""
 TICK_NOTES = 100
-"""Number of notes between two reports of the progress."""
+"""Number of notes between two progress messages."""
 SETTINGS = ".obsidian"
-"""The folder that marks a vault of Obsidian."""
+"""The folder that Obsidian creates in a vault."""
 HEAD = 65_536
-"""Number of bytes at the beginning of a note in which its properties are searched."""
+"""Number of bytes that are read from a note to find its properties."""
 _PROPERTY = re.compile(
     rf"""^(?P<name>{"|".join((ID, "title", *IDENTIFIERS))}):[ \t]*"""
     r"""(?P<value>"[^"\r\n]*"|'[^'\r\n]*'|[^\r\n]*)""",
@@ -54,25 +54,26 @@ _NAMED = {
     "unreadable": "kept, since the text or the properties cannot be read",
     "gone": "kept of papers that are not among these",
 }
-"""Words for the states of notes that a report counts, and that it names."""
+"""The text for each state of a note: the states that a report counts, and those that it lists."""
 LONGEST = 120
-"""Maximum number of characters of a name: Windows allows 260 for a path, Linux 255 bytes for a
-name.
+"""Maximum number of characters of a file name.
+
+Windows allows 260 characters for a path, and Linux 255 bytes for a name.
 """
 LONGEST_BYTES = 200
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
-"""Matches characters that Windows or links of Obsidian do not allow; "%%" is a comment."""
+"""Matches characters that Windows or Obsidian's links do not allow; "%%" begins a comment."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder with other files, unless `force` is True.
+    """Refuse a folder that contains other files, unless `force` is True.
 
-    A vault is a folder that is new or empty, that Obsidian has opened, that is inside such a
-    folder, or that contains notes of the harness.
+    Accepted are a new or empty folder, an Obsidian vault, a folder within a vault, and a folder
+    with notes of the harness.
 
     Raises:
-        UsageError: the folder is not a vault.
+        UsageError: the folder contains other files.
     """
     if force or not folder.is_dir() or not any(folder.iterdir()) or _vault_of(folder):
         return
@@ -80,13 +81,14 @@ def check(folder: Path, *, force: bool = False) -> None:
         raise UsageError(
             "is neither empty nor an Obsidian vault",
             where=str(folder),
-            hint="Name a new folder, open this one in Obsidian first, or add --force, which adds "
+            hint="Name a new folder, open this folder in Obsidian first, or add --force, which "
+            "adds "
             "notes and replaces nothing.",
         )
 
 
 def is_vault(folder: Path) -> bool:
-    """Return True for a folder in a vault of Obsidian, or with notes of the harness."""
+    """Return True if a folder is in an Obsidian vault, or contains notes of the harness."""
     return folder.is_dir() and bool(_vault_of(folder) or _scan(folder).ours)
 
 
@@ -98,11 +100,11 @@ def save(
     force: bool = False,
     tick: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Write a note for each paper, and return a report in words.
+    """Save a note for each paper, and return a report as a sentence.
 
     Args:
         items: returns a new iterator over the annotations.
-        force: replace the part of a note that the harness owns even if a person has changed it.
+        force: True to replace the harness's part of a note even if a person has changed it.
         tick: called with the progress.
 
     Raises:
@@ -156,10 +158,14 @@ def save(
 
 @dataclass(slots=True)
 class _Paper:
-    """The data of a paper that links between notes need.
+    """A paper with the data for its note and its links.
 
     Attributes:
-        path: the path of its note; None if the note is for a later abstract of the paper.
+        id: the id in the vault (see `vault_note.id_of`).
+        source_id: the id at the source.
+        about: the title and the identifiers.
+        terms: the terms with their spelling.
+        path: the path of the note; None if a later row has the same id.
     """
 
     id: str
@@ -172,7 +178,10 @@ class _Paper:
 def _papers(
     folder: Path, framework: Framework, items: Iterator[Annotated], notes: Notes
 ) -> list[_Paper]:
-    """Find or name the note of each paper; of papers with the same id, only of the last."""
+    """Return the papers with the paths of their notes, which are found or named.
+
+    Of several papers with the same id, only the last has a note.
+    """
     papers = []
     for item in items:
         moves = framework.stated(item.record).values()
@@ -199,7 +208,8 @@ class Found:
     """A note that the harness has written.
 
     Attributes:
-        about: the title and the identifiers, as written in the note.
+        id: the id of the paper in the vault.
+        about: the title and the identifiers in the properties.
     """
 
     path: Path
@@ -209,12 +219,12 @@ class Found:
 
 @dataclass(slots=True)
 class Notes:
-    """The notes of a vault.
+    """The notes in a vault.
 
     Attributes:
-        ours: the notes of the harness by id; of several notes with the same id, the first.
-        taken: keys of the names of all notes, since links name notes without their folders.
-        pdfs: names of PDF files that a link can name.
+        ours: the notes of the harness by id; the first note of each id.
+        taken: the keys of the names of all notes in all folders, since links contain no folder.
+        pdfs: the names of PDF files that links can contain.
     """
 
     ours: dict[str, Found] = field(default_factory=dict)
@@ -229,10 +239,10 @@ class Notes:
                 self._identified.setdefault((name, value), note)
 
     def of(self, paper_id: str, about: Mapping[str, object]) -> Found | None:
-        """Return the note with the id of a paper, or else with one of its identifiers, or None.
+        """Return the note with this id or with one of the identifiers, or None.
 
-        Since the DOI of a volume belongs to several papers, the titles must share half of their
-        words.
+        A note that is found by an identifier must have half of the title's words, since several
+        papers may have the DOI of a volume.
         """
         if paper_id in self.ours:
             return self.ours[paper_id]
@@ -246,13 +256,13 @@ class Notes:
 
 
 def _vault_of(folder: Path) -> Path | None:
-    """Return the vault that is or contains a folder, or None."""
+    """Return the Obsidian vault that contains a folder or is the folder, or None."""
     whole = folder.resolve()
     return next((one for one in (whole, *whole.parents) if (one / SETTINGS).is_dir()), None)
 
 
 def _scan(folder: Path) -> Notes:
-    """Return the notes in the vault of a folder, or else in the folder; ignore hidden files."""
+    """Read the notes in the vault of a folder, or else in the folder, without hidden files."""
     notes = Notes()
     for place, folders, names in os.walk(_vault_of(folder) or folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
@@ -268,11 +278,11 @@ def _scan(folder: Path) -> Notes:
 
 
 def _read(path: Path) -> Found | None:
-    """Return a note of the harness, or None for another note, without parsing YAML."""
+    """Return the note in a file, or None if the harness did not write it; YAML is not parsed."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
-    except OSError:  # a broken link
+    except OSError:  # such as a broken link
         return None
     if f"{ID}:".encode() not in head:
         return None
@@ -291,12 +301,12 @@ def file_name(title: str, paper_id: str) -> str:
 
 
 def key(name: str) -> str:
-    """Return a key of a name, which is equal for names that a file system may not distinguish."""
+    """Return a key that is equal for names that a file system may treat as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def unused(name: str, paper_id: str, taken: set[str]) -> str:
-    """Return an unused name, with an id or a number if necessary, and add it to `taken`."""
+    """Return an unused name, if necessary with an id or a number, and add its key to `taken`."""
     made, number = name, 1
     while key(made) in taken:
         more = (_cut(_plain(paper_id), 40), str(number))[number > 1]
@@ -306,7 +316,7 @@ def unused(name: str, paper_id: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return `text` without forbidden characters of names, cut after a word."""
+    """Return a text as a name: without forbidden characters, and cut after a word if too long."""
     name = _FORBIDDEN.sub(" ", unicodedata.normalize("NFC", flatten(text)))
     return _cut(" ".join(name.split()), LONGEST_BYTES)
 

@@ -1,11 +1,11 @@
-"""The note of a paper in a vault: properties, the abstract with its anchors, doubts, links.
+"""Format the note of a paper in an Obsidian vault: properties, abstract, doubts and links.
 
-Text is escaped, so that it contains no Markdown, HTML, link, tag, comment or field of Obsidian.
+Texts are escaped, so that they contain no Markdown, HTML or Obsidian syntax.
 
-Notes are linked if their papers share a term. A term is a pair of adjacent words of the title or of
-a stated move whose first word is not generic, or a word with a capital inside, such as "LoRA". A
-term links papers if at least two papers and at most a tenth of all papers contain it, since many
-papers share the subject of the field.
+A note links to the notes of papers with common terms. A term is a pair of adjacent words in the
+title or in a stated move, with a first word that is not generic; or a word with a capital inside,
+such as "LoRA". A term is used if at least two papers and at most a tenth of all papers contain it,
+since many papers share the terms of the field.
 """
 
 from __future__ import annotations
@@ -31,37 +31,40 @@ from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 
 ID = "nanda-id"
 IDENTIFIERS = ("doi", "arxiv", "pmid")
-"""Properties by which a note is found if its paper comes from another source."""
+"""Properties by which the note of a paper is found if the paper comes from another source."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
-"""Properties with a special meaning in Obsidian, which belong to the user."""
+"""Properties with a special meaning in Obsidian, which users set themselves."""
 _BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
 _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
-"""Matches syntax of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview,
-comments.
+"""Matches Obsidian syntax within a line.
+
+This is the syntax of tags, formulas, block ids, highlights, Dataview fields and comments.
 """
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
-"""Matches the beginning of a list, a quotation or a line below a heading."""
+"""Matches the beginning of a list, a quotation or an underlined heading."""
 LINKS = 8
-"""Maximum number of links of a note."""
+"""Maximum number of links in a note."""
 TERMS = 3
-"""Maximum number of terms that a link names."""
+"""Maximum number of terms that are listed for a link."""
 FEW, SHARE, MOST = 5, 0.1, 50
-"""Limits for the number of papers that a term links: at most `SHARE` of the papers, but at least
-`FEW` are allowed, and never more than `MOST`, which keeps the work for each paper constant.
+"""Limits for the number of papers that contain a term.
+
+At most `SHARE` of all papers may contain the term, but `FEW` papers always may, and never more than
+`MOST`, so that the work for each paper is bounded.
 """
 _OF_ARGUMENTS = set_of(
     "best demonstrate existing extensive extensively guide help lesson outperform practical"
     " previous previously prior promising shed show"
 )
 _NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
-"""Stems of the first words of pairs that occur on every subject: "extensive experiments"."""
+"""Stems of words that begin unspecific pairs, such as "extensive experiments"."""
 
 
 def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
-    An id such as "12" may belong to another paper in another table, so that a digest of the title
-    is added, or without a title, a digest of the abstract.
+    Ids such as "12" may belong to different papers of different tables. Therefore the id contains a
+    digest of the title, or without a title, of the abstract. An arXiv id needs no digest.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):
@@ -76,11 +79,12 @@ def note(
     links: Sequence[tuple[str, Sequence[str]]],
     pages: Mapping[str, tuple[str, int]] | None = None,
 ) -> Owned:
-    """Return the part of the note of a paper that the harness owns.
+    """Return the harness's part of the note of a paper.
 
     Args:
-        links: the names of related notes, each with the terms that they share.
-        pages: the PDF file in the vault and the page on which a move is stated, by move.
+        links: the names of related notes, each with the common terms.
+        pages: for each move that was found in a PDF file of the vault, the file's name and the
+            page.
     """
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
@@ -113,7 +117,7 @@ def note(
 
 
 def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
-    """Return the properties of a note, without empty values."""
+    """Return the properties of a note that have a value."""
     paper, made = item.paper, item.record["provenance"]
     about = known(paper)
     stated = {**from_sections(item.record), **framework.stated(item.record)}
@@ -145,7 +149,7 @@ def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
 
 
 def _sentence(sentence: Marked, labels: Mapping[str, str]) -> str:
-    """Return a sentence with highlighted passages, each followed by the names of its moves."""
+    """Return a sentence with highlighted passages; the labels of the moves follow each passage."""
     if sentence.moves:
         parts = [move for one in sentence.segments for move in one.moves]
         whole = "".join(one.text for one in sentence.segments)
@@ -153,7 +157,7 @@ def _sentence(sentence: Marked, labels: Mapping[str, str]) -> str:
     text = ""
     for one in sentence.segments:
         shown = _highlighted(one.text, one.moves, labels) if one.moves else _inner(one.text)
-        # Next to a letter or another mark, Markdown treats "**" as text.
+        # Markdown reads "**" next to a letter or another mark as text.
         text += " " * (text.endswith("**") and not shown.startswith(" ")) + shown
     return text
 
@@ -167,32 +171,32 @@ def _highlighted(text: str, moves: Sequence[str], labels: Mapping[str, str]) -> 
 
 
 def _inner(text: str) -> str:
-    """Return the escaped text with its blanks at both ends, which `escaped` strips."""
+    """Escape a text, and keep the blanks at both ends, which `escaped` removes."""
     return escaped(f".{text}.")[1:-1]
 
 
 def escaped(text: str) -> str:
-    """Return `text` on one line, escaped so that Obsidian shows it unchanged."""
+    """Return a text on one line, escaped so that Obsidian shows it unchanged."""
     return _SPECIAL.sub(_replaced, flatten(text))
 
 
 def at_start(text: str) -> str:
-    """Return escaped text without characters that would start a Markdown list or quotation."""
+    """Escape characters at the beginning that would start a Markdown list or quotation."""
     found = _AT_START.match(text)
-    if found is None or text.startswith("=="):  # it begins with a highlighted passage
+    if found is None or text.startswith("=="):  # "==" begins a highlighted passage
         return text
     number, mark = found.groups()
     return f"{number}\\{mark}{text[found.end() :]}" if number else f"\\{text}"
 
 
 def _replaced(found: re.Match[str]) -> str:
-    if found[0] == "%%":  # a backslash does not prevent a comment
+    if found[0] == "%%":  # a backslash would not escape a comment
         return "&#37;&#37;"
     return "".join(f"\\{char}" for char in found[0])
 
 
 def terms_of(texts: Iterable[str]) -> dict[Term, str]:
-    """Return the terms of a paper with their first spelling."""
+    """Return the terms of a paper, each with its first spelling."""
     found: dict[Term, str] = {}
     for text in texts:
         for term, written in terms_in(text):
@@ -202,9 +206,9 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return for each paper the indexes of papers that share the rarest terms, with the terms.
+    """Return the related papers of each paper: their indexes, and the rarest common terms.
 
-    The order depends only on the papers and their terms.
+    The papers with the rarest common terms come first. The result depends only on `papers`.
     """
     having: dict[Term, list[int]] = defaultdict(list)
     for place, terms in enumerate(papers):

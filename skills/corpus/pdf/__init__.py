@@ -1,8 +1,11 @@
-"""Read PDF files as a table of papers, by PDFium in a separate process.
+"""Read PDF files as a table of papers, with PDFium in a separate process.
 
-pdf_files   the table; it starts the process again if a file crashes it
-extraction  front matter and sections of a file, in that process
-page_text   the text of a page as pieces of lines, with positions and fonts
-page_lines  pieces joined to lines in reading order, without running heads and page numbers
-title_page  title, authors, identifiers and abstract
+pdf_files         the table of papers; restarts the process after a crash
+extraction        the front matter and the sections of a file
+page_text         the text of a page as pieces of lines, with positions and fonts
+page_lines        pieces joined to lines in reading order, without running heads
+title_page        title, authors, identifiers and abstract
+passage_places    the boxes of passages on pages
+highlight_writer  copies of files with highlights
+page_image        pages as PNG images
 """

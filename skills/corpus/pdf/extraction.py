@@ -1,4 +1,4 @@
-"""Read the front matter and the sections of a PDF file, in a separate process."""
+"""Extract the front matter and the sections of a PDF file; runs in a separate process."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from skills.corpus.pdf.title_page import Abstract, name_of
 from skills.corpus.tables.reader_process import Unreadable, serve
 
 FIRST_PAGES = (2, 6)
-"""Numbers of first pages that are searched for the abstract, one after the other: a repository may
-add a cover page."""
+"""Numbers of pages in which the abstract is searched: first in 2, then in 6.
+
+The second number is needed if a repository has added a cover page.
+"""
 TITLE_SIZE = 1.15
-"""Minimum size of the letters of a title, relative to the abstract."""
+"""Minimum font size of a title, relative to the abstract."""
 FEWEST_LETTERS = 200
-"""Minimum number of letters on the first pages; a scan has fewer."""
+"""Minimum number of letters on the searched pages; a scan without text has fewer."""
 READABLE = 0.6
-"""Minimum share of letters and digits in a text; text in a font without Unicode has less."""
+"""Minimum share of letters and digits in the text; fonts without Unicode mappings give less."""
 FEWEST_WORDS = 12
-"""Minimum number of words of a section; an entry of a table of contents has fewer."""
+"""Minimum number of words of a section; an entry in a table of contents has fewer."""
 MOST_WORDS = 3000
-"""Maximum number of words of a section that are read."""
+"""Maximum number of words that are read from a section."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
     """Return the front matter and the sections of a paper.
 
     Args:
-        kinds: the sections to read, "limitation" and "conclusion".
+        kinds: the kinds of sections to read: "limitation", "conclusion".
 
     Returns:
-        title, abstract, authors, doi, arxiv_id, published, categories, "" where unknown; sections,
-        each with kind, heading, page and text.
+        The keys title, abstract, authors, doi, arxiv_id, published and categories, with "" for
+        unknown values; and sections, a list of objects with kind, heading, page and text.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -62,7 +64,7 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
-    """Return the lines of the first pages, up to the page with the abstract, and the abstract."""
+    """Return the lines of the first pages, and the abstract among them."""
     for count in FIRST_PAGES:
         lines = pages.lines(count)
         _check_text(lines)
@@ -70,12 +72,15 @@ def first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
             return lines, found
     raise Unreadable(
         "has no abstract: there is no heading Abstract or Summary on its first pages, and no "
-        "paragraph of the length of one above its introduction"
+        "paragraph above the introduction has the length of an abstract"
     )
 
 
 def _above(before: Sequence[Line], first: Line) -> list[Line]:
-    """Return the lines above the abstract, only of its page if this page contains a title."""
+    """Return the lines above the abstract.
+
+    If the page of the abstract contains a title, lines of earlier pages are omitted.
+    """
     own = [line for line in before if line.page == first.page]
     has_title = any(line.size > TITLE_SIZE * first.size for line in own)
     return own if has_title else list(before)
@@ -85,15 +90,15 @@ def _check_text(lines: Sequence[Line]) -> None:
     text = "".join(line.text for line in lines)
     letters = sum(map(str.isalnum, text))
     if not letters:
-        raise Unreadable("has no text layer, as a scan has none; a program for OCR adds one")
+        raise Unreadable("has no text layer, like a scan; OCR software can add one")
     if letters < FEWEST_LETTERS:
         raise Unreadable("has too little text for a paper")
     if letters < READABLE * len(text.replace(" ", "")):
-        raise Unreadable("has text in fonts that do not state their letters")
+        raise Unreadable("has text in fonts without Unicode mappings")
 
 
 def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[Found]:
-    """Return the sections of these kinds below the abstract."""
+    """Return the sections of these kinds after the abstract."""
     lines = pages.lines(MOST_PAGES)
     last = abstract.lines[-1]
     below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
@@ -115,7 +120,7 @@ def _texts(pages: Pages, sections: Sequence[Found]) -> list[dict[str, Any]]:
 
 
 def _body(lines: Sequence[Line]) -> Line:
-    """Return a line in the typical font and size of the text."""
+    """Return a line in the most frequent font and size, which is the body text."""
     sizes: Counter[tuple[float, str]] = Counter()
     for line in lines:
         sizes[line.size, line.font] += len(line.text)
@@ -125,12 +130,13 @@ def _body(lines: Sequence[Line]) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A section.
+    """A section of a paper.
 
     Attributes:
         kind: "limitation" or "conclusion".
-        heading: the heading as in the paper, without its number.
-        lines: the lines of its text.
+        heading: the heading without its number.
+        page: the page of the heading, from 1.
+        lines: the lines below the heading.
     """
 
     kind: str
@@ -140,11 +146,12 @@ class Found:
 
 
 def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
-    """Return the longest section of each kind in `kinds`.
+    """Return the longest section of each kind.
 
     Args:
-        lines: the lines of the paper after its abstract.
-        body: a line in the typical font and size of the text.
+        lines: the lines after the abstract.
+        kinds: the kinds of sections to find.
+        body: a line of the body text.
     """
     best: dict[str, Found] = {}
     lines = _without_references(lines, body)
@@ -165,8 +172,9 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
 
 
 def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
-    """Return the lines before the references, since titles there may look like headings."""
-    for place in range(len(lines) // 3, len(lines)):  # not in the table of contents
+    """Return the lines before the references, in which titles may look like headings."""
+    # So that an entry in a table of contents does not match.
+    for place in range(len(lines) // 3, len(lines)):
         line = lines[place]
         if title_page.is_references(name_of(line.text)) and title_page.stands_out(line, body):
             return lines[:place]
@@ -174,7 +182,10 @@ def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
 
 
 def _heading(line: Line, body: Line) -> str:
-    """Return the heading that a line consists of or begins with, or ""."""
+    """Return the heading in a line, or "".
+
+    A heading is a line of its own, or the beginning of a paragraph in bold.
+    """
     if title_page.is_short(line.text) and title_page.stands_out(line, body):
         return line.text.strip()
     lead = line.lead.strip()
@@ -183,7 +194,12 @@ def _heading(line: Line, body: Line) -> str:
 
 
 def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
-    """Return the lines below a heading, up to the next heading of the same kind."""
+    """Return the lines of a section: from its heading to the next heading of the same level.
+
+    Args:
+        place: the index of the line with the heading.
+        heading: the text of the heading, which may be the beginning of the line.
+    """
     first = lines[place]
     run_in = heading != first.text.strip()
     found: list[Line] = []
@@ -208,20 +224,20 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
 
 
 def _goes_on(first: Line, line: Line) -> bool:
-    """Return True if a line is the second line of the heading `first`."""
+    """Return True if a line continues the heading in the line `first`."""
     close = line.page == first.page and 0 < first.y - line.y < 1.6 * first.size
     same = line.font == first.font and abs(line.size - first.size) < 0.3
     return close and same and line.bold and title_page.level_of(line) == 0
 
 
 def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
-    """Return True if a line is the heading of the next section."""
+    """Return True if a line is a heading that ends the section of the heading `first`."""
     heading = _heading(line, body)
     if not heading:
         return False
     if title_page.ends_paper(name_of(heading)):
         return True
-    if heading != line.text.strip():  # a heading at the beginning of a paragraph
+    if heading != line.text.strip():  # a heading that begins a paragraph
         return run_in
     if run_in:
         return True
@@ -238,7 +254,7 @@ def _is_of_numbers(line: Line) -> bool:
 
 
 def read(path: str, sections: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the result of `extract`, for `ReaderProcess.read`."""
+    """Yield the result of `extract`; called by `ReaderProcess.read`."""
     yield extract(Path(path), sections)
 
 

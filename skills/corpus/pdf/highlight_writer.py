@@ -1,8 +1,7 @@
-"""Write the copy of a PDF file with highlights, in a separate process.
+"""Write copies of PDF files with highlights; runs in a separate process.
 
-The copy begins with the bytes of the original, to which pypdf appends the highlights; only a file
-that viewers have to repair is written anew. If an earlier copy exists, the annotations that people
-have added to it are appended, too.
+pypdf appends the highlights to the bytes of the original. Only a file that viewers have to repair
+is written anew. The annotations that people have added to an earlier copy are kept.
 """
 
 from __future__ import annotations
@@ -34,22 +33,23 @@ from skills.corpus.tables.reader_process import Unreadable, serve
 
 AUTHOR = "nanda-harness"
 LEGEND = "Moves (nanda-harness)"
-"""The title of the entry of the outline that names the moves and their colours."""
+"""The title of the outline entry that lists the moves in their colours."""
 OPACITY = 0.5
 PRINTED = 4
-"""The flag of an annotation that is printed with its page."""
+"""The annotation flag "Print"."""
 _START = re.compile(rb"startxref\s+(\d{1,12})")
 _REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
-"""Kinds of annotations that are parts of the document, or of other annotations."""
+"""Annotation types that belong to the document or to another annotation."""
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
-"""Entries that refer to a page or another annotation of the earlier copy."""
+"""Keys that refer to a page or an annotation of the earlier copy."""
 
 
 class Mark(TypedDict):
-    """The appearance of the highlight of a move.
+    """The appearance of the highlights of a move.
 
     Attributes:
+        label: the label of the move.
         colour: the colour as hexadecimal digits, such as "e69f00".
         contents: the text of the comment.
     """
@@ -66,12 +66,14 @@ def read(
     copy: str = "",
     out: str = "",
 ) -> Iterator[dict[str, list[Place]]]:
-    """Yield the places of passages by move, for `ReaderProcess.read`.
+    """Find passages, write a copy with highlights, and yield the places of the passages by move.
+
+    This function is called by `ReaderProcess.read`.
 
     Args:
-        marks: the highlights by move; None to write no copy.
+        marks: the appearance of the highlights by move; None to write no copy.
         copy: the path of an earlier copy, or "".
-        out: the path of the copy to write.
+        out: the path of the new copy.
     """
     found = places_of(Path(path), passages)
     if marks is not None and found:
@@ -96,7 +98,7 @@ def _write(
     file = BytesIO(data)
     writer = PdfWriter(file, incremental=True) if is_sound else PdfWriter(clone_from=file)
     for page in writer.pages:
-        if any(map(is_ours, annotations_of(page))):  # the original is a copy itself
+        if any(map(is_ours, annotations_of(page))):  # the original is itself a copy with highlights
             kept = [one for one in page.annotations or () if not is_ours(one.get_object())]
             page[NameObject("/Annots")] = ArrayObject(kept)
     edited = _keep(writer, copy, data) if copy else set()
@@ -112,19 +114,20 @@ def _write(
 
 
 def _is_sound(data: bytes) -> bool:
-    """Return True if a file ends with the place of its cross-references.
+    """Return True if the file ends with the correct offset of its cross-reference section.
 
-    To another file, which viewers repair, nothing can be appended, and it is written anew.
+    Viewers repair other files, but an update cannot be appended to them.
     """
     start = _START.search(data, max(0, data.rfind(b"startxref")))
     return start is not None and bool(_REFERENCES.match(data, int(start[1])))
 
 
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
-    """Return a file whose last cross-reference stream is complete.
+    """Complete the last cross-reference stream of a file, which pypdf has written.
 
-    The stream of pypdf 7.1 has no entry for itself: qpdf reports this as an error, and another
-    program may overwrite the stream. The stream may also lack the document information.
+    pypdf 7.1 writes a stream without an entry for itself. qpdf reports this as an error, and other
+    programs may overwrite the stream. The reference to the document information is added if
+    missing.
     """
     found = _START.search(data, data.rindex(b"startxref"))
     assert found is not None
@@ -158,29 +161,29 @@ def _check(reader: PdfReader) -> None:
 
 
 def entry(of: Any, name: str) -> Any:
-    """Return the entry of a dictionary, or "" if the entry is missing."""
+    """Return a value of a PDF dictionary, or "" if the key is missing."""
     return of[name] if isinstance(of, DictionaryObject) and name in of else ""
 
 
 def annotations_of(page: PageObject) -> list[Any]:
-    """Return the annotations of a page, without invalid ones."""
+    """Return the valid annotations of a page."""
     found = (one.get_object() for one in page.annotations or ())
     return [one for one in found if isinstance(one, DictionaryObject)]
 
 
 def is_ours(annotation: Any) -> bool:
-    """Return True for a highlight that the harness wrote and a person has not edited."""
+    """Return True if the harness wrote an annotation and nobody has edited it since."""
     name = _name(str(entry(annotation, "/Subj")), str(entry(annotation, "/Contents")))
     return bool(entry(annotation, "/T") == AUTHOR and entry(annotation, "/NM") == name)
 
 
 def _name(label: str, contents: str) -> str:
-    """Return the name of a highlight, which depends on the contents, so that edits are detected."""
+    """Return the name of a highlight; it contains a digest of the contents, to detect edits."""
     return f"{AUTHOR}-{hashlib.sha256(f'{label}:{contents}'.encode()).hexdigest()[:16]}"
 
 
 def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
-    """Return the highlight of boxes, with their corners in the order that viewers expect."""
+    """Return a highlight annotation for boxes on one page."""
     lefts, bottoms, rights, tops = zip(*boxes, strict=True)
     corners = (
         corner
@@ -202,21 +205,24 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Add people's annotations from an earlier copy; return the highlights that people have edited.
+    """Copy the annotations of people from an earlier copy to the new file.
+
+    Returns:
+        The page and the label of each highlight that a person has edited.
 
     Raises:
-        Unreadable: the file is not a copy, or annotations would be lost.
+        Unreadable: the file is not a copy of the original, or annotations would be lost.
     """
     try:
         reader = PdfReader(copy)
         pages = [annotations_of(page) for page in reader.pages]
     except PyPdfError as exc:
-        raise Unreadable(f"has an earlier copy that cannot be read, and is kept: {exc}") from exc
+        raise Unreadable(f"has an earlier copy that cannot be read and is kept: {exc}") from exc
     everything = [one for page in pages for one in page]
     is_copy = any(entry(one, "/T") == AUTHOR for one in everything)
     with copy.open("rb") as file:
         if not is_copy and file.read(len(data)) != data:
-            raise Unreadable(f"has the name of another file, which is kept: {copy}")
+            raise Unreadable(f"would replace another file of this name, which is kept: {copy}")
     edited: set[tuple[int, str]] = set()
     for number, present in enumerate(pages):
         own = writer.pages[number] if number < len(writer.pages) else None
@@ -238,7 +244,7 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
 
 
 def _key(annotation: Any) -> tuple[str, ...]:
-    """Return a key that is equal for an annotation of the original and for its copy."""
+    """Return a key that is equal for an annotation and its copy."""
     place = " ".join(f"{float(one):.1f}" for one in entry(annotation, "/Rect"))
     return place, *(str(entry(annotation, name)) for name in ("/Subtype", "/Contents", "/NM"))
 
@@ -246,7 +252,7 @@ def _key(annotation: Any) -> tuple[str, ...]:
 def _add_legend(
     writer: PdfWriter, found: Mapping[str, Sequence[Place]], marks: Mapping[str, Mark]
 ) -> None:
-    """Add an entry for each move to the outline, which leads to its first highlight."""
+    """Add an outline entry for each move, which links to its first highlight."""
     root = writer.get_outline_root()
     for child in list(root.children()) if "/First" in root else []:
         if entry(child.get_object(), "/Title") == LEGEND:

@@ -1,4 +1,4 @@
-"""Render a page of a PDF file as a PNG image, and place passages on it, in a separate process."""
+"""Render pages of PDF files as PNG images, and locate passages; runs in a separate process."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from skills.corpus.pdf.passage_places import Box, Passages, places_of
 from skills.corpus.tables.reader_process import Unreadable, serve
 
 WIDTH = 1400
-"""Width of an image in pixels, about twice the width at which it is shown."""
+"""Maximum width of an image in pixels, about twice the width at which it is displayed."""
 MOST_PIXELS = 4_000_000
 MOST_BYTES = 3_000_000
 """Maximum size of an image in bytes; a larger image is rendered again at a lower resolution."""
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
-"""Resolutions at which a page is rendered, in relation to the first one."""
+"""Resolutions that are tried, relative to the first."""
 MEMORY = 512_000_000
-"""Number of bytes of memory that may be used for a file: the scan of a page needs 100 MB."""
+"""Maximum bytes of memory for a file, since the scan of a single page needs 100 MB."""
 UNIT = 1000.0
-"""Width of every page in the units of the places."""
+"""Width of every page in the units of the returned places."""
 _FINE = 100_000
-"""Size of the page for which PDFium computes places, which are integers."""
+"""Size of the page for which PDFium computes integer coordinates."""
 
 
 def read(path: str, page: int | None = None, passages: Passages | None = None) -> Iterator[Any]:
-    """Yield an image or the places of passages, for `ReaderProcess.read`.
+    """Yield the image of a page, or the places of passages; called by `ReaderProcess.read`.
 
     Args:
-        page: the number of the page to render, from 0; the answer is the PNG file in Base64.
-        passages: the passages to place; the answer has the heights of the pages, and the places by
-            move. A place has the left end, the top, the width and the height of each of its boxes.
+        page: the page to render, from 0. The result is the PNG file in Base64.
+        passages: the passages to locate. The result has the heights of the pages, and for each move
+            its places; each box is a list of left, top, width and height.
 
     Raises:
         Unreadable: the file cannot be read, or the page cannot be rendered.
@@ -71,7 +71,7 @@ def read(path: str, page: int | None = None, passages: Passages | None = None) -
 
 
 def _image(document: PdfDocument, number: int) -> bytes:
-    """Return a page as a PNG file, without annotations.
+    """Render a page as a PNG file, without annotations.
 
     Raises:
         Unreadable: the page does not exist or has no size, or its image is too large.
@@ -99,7 +99,7 @@ def _image(document: PdfDocument, number: int) -> bytes:
 
 
 def _png(bitmap: PdfBitmap) -> bytes:
-    """Return an RGB bitmap as a PNG file, with one channel if it has no colours."""
+    """Encode an RGB bitmap as PNG; a bitmap without colours is encoded as greyscale."""
     pixels = memoryview(bitmap.buffer).cast("B")
     channels, kind = 3, 2
     if (red := pixels[0::3].tobytes()) == pixels[1::3] and red == pixels[2::3]:
@@ -116,7 +116,7 @@ def _png(bitmap: PdfBitmap) -> bytes:
 
 
 def _ratio(document: PdfDocument, number: int) -> float:
-    """Return the height of a page in relation to its width, 1 if the page is damaged."""
+    """Return the height of a page divided by its width, or 1 if the page is damaged."""
     with contextlib.suppress(PdfiumError):
         width, height = document.get_page_size(number)
         if 0 < width * height < math.inf:
@@ -125,7 +125,7 @@ def _ratio(document: PdfDocument, number: int) -> float:
 
 
 def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
-    """Return the left end, the top, the width and the height of a box on the rendered page."""
+    """Return the left, top, width and height of a box on the rendered page."""
     corners = []
     for x, y in (box[:2], box[2:]):
         across, down = ctypes.c_int(), ctypes.c_int()

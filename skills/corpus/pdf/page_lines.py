@@ -1,9 +1,9 @@
-"""Join the pieces of a page to lines in reading order.
+"""Join the pieces of text of a page to lines, and sort the lines in reading order.
 
-A gutter is a position that few lines cross, with lines on both sides. Lines that cross a gutter,
-such as a title over two columns, divide the page into bands; in each band, one column is read after
-the other. Text beside a block of such lines, such as "Article info" beside the abstract, is read
-before the block if it is to the left, and otherwise after it.
+A gutter is a horizontal position that few lines cross and that has lines on both sides. The lines
+that cross a gutter, such as a title above two columns, divide the page into bands. Within a band,
+the columns are read one after another. Text beside a block of crossing lines, such as "Article
+info" beside the abstract, is read before the block if it is on the left, or else after the block.
 """
 
 from __future__ import annotations
@@ -27,33 +27,34 @@ from skills.corpus.pdf.page_text import Line
 from skills.corpus.tables.reader_process import Unreadable
 
 CROSSING = 0.35
-"""Maximum share of lines that cross a gutter: titles, abstracts and figures over all columns."""
+"""Maximum share of lines that cross a gutter, such as titles, abstracts and wide figures."""
 BESIDE = 0.15
-"""Minimum share of lines on each side of a gutter, if a line crosses it."""
+"""Minimum share of lines on each side of a gutter that is crossed by a line."""
 FEWEST = 6
 """Minimum number of lines on each side of a gutter."""
 ALIKE = 0.08
-"""Maximum difference in the share of lines that cross two gutters of a page."""
+"""Maximum difference of the shares of lines that cross two gutters of the same page."""
 FEW = 0.03
-"""Share of lines that is negligible."""
+"""Maximum share of lines that is ignored."""
 MOST_PLACES = 500
-"""Maximum number of positions of a page that are tried as gutters."""
+"""Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
-"""Minimum number of pieces of a page that counts as a drawing, and is not ordered; a page of text
-has 200.
+"""Maximum number of pieces of a page of text, which typically has 200.
+
+The pieces of a page with more, such as a drawing, are not sorted.
 """
 STEP = 2.0
-"""Minimum distance in points between two positions that are tried as gutters."""
+"""Minimum distance in points of two positions that are tested as gutters."""
 WIDE = 2.0
-"""Minimum distance in ems of pieces on a baseline that are separate even without a gutter."""
+"""Minimum distance in ems of two pieces on a baseline that are different lines."""
 MOST_PAGES = 200
-"""Maximum number of pages that are read: the first pages of a long file, such as a thesis."""
+"""Maximum number of pages that are read; a longer file, such as a thesis, is cut."""
 SECONDS = 20.0
-"""Seconds of processor time after which no further page is read."""
+"""CPU seconds after which no further page is read."""
 LONGEST_ENTRY = 5000
-"""Maximum number of characters of an entry of the document information that are read."""
+"""Maximum number of characters of a value in the document information."""
 EDGE = 3
-"""Number of lines at the top and at the bottom of a page that may be running heads."""
+"""Number of lines at the top and the bottom of a page that may be running heads."""
 _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
     re.IGNORECASE,
@@ -66,7 +67,7 @@ _ERRORS = {
 
 
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
-    """Return the lines of a page in reading order."""
+    """Join the pieces of a page to lines, and return the lines in reading order."""
     shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
     if not shown or len(shown) > MOST_PIECES:
         return shown
@@ -84,7 +85,14 @@ def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
 def _by_block(
     lines: Sequence[Line], blocks: Sequence[list[Line]], gutters: Sequence[float]
 ) -> list[Line]:
-    """Return the lines in order: for each block the band above it, and the text beside it."""
+    """Return the lines in reading order.
+
+    Before each block come the lines above it, column by column, and the text on its left side; the
+    text on its right side follows.
+
+    Args:
+        blocks: the blocks of lines that cross a gutter.
+    """
     inside = {id(line) for block in blocks for line in block}
     others = [line for line in lines if id(line) not in inside]
     found: list[Line] = []
@@ -120,7 +128,7 @@ def _down(lines: Iterable[Line]) -> list[Line]:
 
 
 def _blocks(across: Sequence[Line]) -> list[list[Line]]:
-    """Group lines into blocks of lines with little space between them."""
+    """Group lines with little vertical space between them into blocks."""
     blocks: list[list[Line]] = []
     for line in _down(across):
         if blocks and blocks[-1][-1].y - line.y <= 2.2 * max(line.size, blocks[-1][-1].size):
@@ -131,7 +139,7 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    """Join the pieces on a baseline to a line, unless a gutter or much space separates them."""
+    """Join pieces on the same baseline to lines, unless a gutter or a wide space divides them."""
     rows: list[list[Line]] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
@@ -168,17 +176,18 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the positions of the gutters: of up to two gutters.
+    """Return the positions of the gutters; at most two.
 
-    There are two gutters if the three columns have similar widths, or if hardly any line crosses a
-    gutter, as beside a column of notes.
+    Two gutters are returned only if the three columns have similar widths, or if hardly any line
+    crosses a gutter, as with a column of margin notes.
     """
     usual = statistics.median(piece.size for piece in pieces)
     text = [one for one in pieces if 0.7 * usual <= one.size <= 1.3 * usual] or pieces
     lefts, rights = sorted(one.left for one in text), sorted(one.right for one in text)
     left, right = lefts[0], rights[-1]
     margin = (right - left) / 6
-    step = max(STEP, (right - left) / MOST_PLACES)  # a damaged page may have any width
+    # Limits the number of positions on a damaged, very wide page.
+    step = max(STEP, (right - left) / MOST_PLACES)
     count = int((right - left - 2 * margin) / step) + 1
     places = [left + margin + step * i for i in range(count)]
     found = [(n, place) for place in places if (n := _crossing(lefts, rights, place)) is not None]
@@ -203,10 +212,11 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return the number of lines that cross a position, or None if it does not divide columns.
+    """Return the number of lines that cross a position, or None if it is not a gutter.
 
     Args:
-        lefts, rights: the sorted ends of all lines.
+        lefts: the left ends of all lines, sorted.
+        rights: the right ends of all lines, sorted.
     """
     before = bisect.bisect_right(rights, place + STEP)
     after = len(lefts) - bisect.bisect_left(lefts, place - STEP)
@@ -217,7 +227,7 @@ def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> 
 
 
 def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
-    """Return the pieces without the line numbers of a manuscript."""
+    """Return the pieces without line numbers, which manuscripts have in the margin."""
     numbers = [piece for piece in pieces if piece.text.isdecimal() and len(piece.text) <= 4]
     numbered = set(map(id, numbers))
     others = [piece for piece in pieces if id(piece) not in numbered]
@@ -228,10 +238,10 @@ def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
 
 
 class Pages:
-    """The pages of a file, which are read when they are needed.
+    """An open PDF file; its pages are read when they are needed.
 
     Attributes:
-        turned: the text of the first page that is not written from left to right.
+        turned: the text on the first page that is not written from left to right.
     """
 
     def __init__(self, path: Path) -> None:
@@ -250,7 +260,7 @@ class Pages:
         self._document.close()
 
     def lines(self, count: int) -> list[Line]:
-        """Return the lines of the first pages in reading order, without running heads."""
+        """Return the lines of the first `count` pages in reading order, without running heads."""
         wanted = min(count, len(self._document), MOST_PAGES)
         while len(self._read) < wanted and time.process_time() < self._until:
             self._read.append(self._page(len(self._read)))
@@ -266,7 +276,7 @@ class Pages:
         return [line for page in pages for line in page if id(line) not in heads]
 
     def boxes(self, page: int, chars: Iterable[int]) -> list[tuple[float, float, float, float]]:
-        """Return left, bottom, right and top of characters of a page, in points."""
+        """Return the left, bottom, right and top of characters on a page, in points."""
         found, box = [], pdfium_c.FS_RECTF()
         text_page = self._document[page].get_textpage()
         for char in chars:
@@ -276,9 +286,10 @@ class Pages:
         return found
 
     def label_and_top(self, page: int) -> tuple[str, float]:
-        """Return the printed number of a page, such as "iv", and the height of its top in points.
+        """Return the printed number of a page, such as "iv", and the height of its visible part.
 
-        The top is measured as in Zotero, from the origin to the height of the visible page.
+        The height in points is the difference of the top and the bottom of the crop box, as in
+        Zotero.
         """
         found = self._document[page]
         _, bottom, _, top = found.get_cropbox()
@@ -288,14 +299,14 @@ class Pages:
         return f"{page + 1}", top - bottom
 
     def information(self, name: str) -> str:
-        """Return an entry of the document information, such as "Title", or ""."""
+        """Return a value of the document information, such as "Title", on one line, or ""."""
         with contextlib.suppress(UnicodeError):
             found = self._document.get_metadata_value(name)
             return " ".join(found.split()) if len(found) < LONGEST_ENTRY else ""
         return ""
 
     def _page(self, number: int) -> list[Line]:
-        """Return the lines of a page, or [] if it is damaged."""
+        """Return the lines of a page, or [] if the page is damaged."""
         try:
             page = self._document[number]
             text_page = page.get_textpage()
@@ -318,5 +329,8 @@ def _at_edge(page: Sequence[Line]) -> list[Line]:
 
 
 def _key(line: Line) -> tuple[str, int]:
-    """Return the text without numbers, and the height, which are equal for running heads."""
+    """Return a key that the running heads of different pages share: text and position.
+
+    Digits are omitted from the text.
+    """
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)

@@ -1,7 +1,7 @@
-"""Read the text of a page with PDFium as pieces of lines, and join lines to text.
+"""Read the text of a page with PDFium as pieces of lines, and join lines to running text.
 
-A piece has a position and a font. Joining restores divided words, ligatures and separate accents,
-and removes marks of footnotes.
+A piece is text on a baseline, with its position and font. Joining restores hyphenated words,
+ligatures and separate accents, and removes footnote marks.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import Any
 import pypdfium2.raw as pdfium
 
 MOST_CHARS = 60_000
-"""Maximum number of characters of a page that are read; a page of a paper has 3,000 to 8,000."""
+"""Maximum number of characters that are read from a page; a typical page has 3,000 to 8,000."""
 GAP = 0.9
-"""Minimum distance in ems between two words that are separate pieces."""
+"""Minimum distance in ems of two words that are separate pieces."""
 SAME_SIZE = 0.08
-"""Maximum relative difference in size between two lines of the same text."""
+"""Maximum relative difference of the font sizes of two lines of the same text."""
 _LINE_END = frozenset("\r\n")
 _HYPHENS = frozenset("\ufffe\u0002\u00ad")
 """Characters that PDFium returns for a hyphen at the end of a line, and the soft hyphen."""
 MARK = "\ue000"
-"""A character that replaces the mark of a footnote in the text of a line."""
+"""A private character that replaces a footnote mark in the text of a line."""
 _MARKS = frozenset("0123456789,*†‡§¶\u2217")
 _LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
-"""Matches the end of a long word, after which a superscript number is the mark of a footnote."""
+"""Matches the end of a long word; a superscript number after it is a footnote mark."""
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
 _REPLACED = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
@@ -48,7 +48,7 @@ _ACCENTS = {
     "\u00b8": "\u0327",  # cedilla
     "\u02d9": "\u0307",  # dot
 }
-"""The combining accent for each separate accent."""
+"""The combining character of each separate accent."""
 _DOTLESS = "\u0131"
 _ACCENTED = re.compile(rf"([{''.join(_ACCENTS)}])\s?([A-Za-z{_DOTLESS}])")
 _DIVIDED = re.compile(r"(\w[\w-]*)-$")
@@ -61,13 +61,15 @@ class Line:
     """A line of text, or a piece of a line.
 
     Attributes:
-        left, right: the ends of the line, in points.
+        left: the left end, in points.
+        right: the right end, in points.
         y: the baseline, in points from the bottom of the page.
-        size: the size of the letters, in points.
+        size: the font size, in points.
         font: the name of the font.
-        lead: the words in bold at its beginning, if other words are not in bold.
-        page: the number of the page, from 0.
-        chars: the number on the page of each character of `text`, without blanks.
+        bold: True if all words are bold.
+        lead: the bold words at the beginning, if the other words are not bold.
+        page: the page, from 0.
+        chars: for each character of `text` except blanks, its index on the page.
     """
 
     text: str
@@ -88,7 +90,7 @@ def count_words(lines: Iterable[Line]) -> int:
 
 
 def differs(line: Line, size: float) -> bool:
-    """Return True if the size of a line differs from `size`."""
+    """Return True if the font size of a line clearly differs from `size`."""
     return abs(line.size - size) > SAME_SIZE * size
 
 
@@ -108,10 +110,14 @@ class _Word:
 
 
 def read(text_page: Any) -> tuple[list[Line], str]:
-    """Return the text of a page of PDFium (FPDF_TEXTPAGE).
+    """Return the text of a page.
 
-    The pieces contain the text that is written from left to right; other text, such as the stamp on
-    the margin of a preprint, is returned as a string.
+    Args:
+        text_page: a FPDF_TEXTPAGE of PDFium.
+
+    Returns:
+        The pieces of text that are written from left to right; and the other text as a string, such
+        as the arXiv stamp in the margin.
     """
     pieces: list[list[_Word]] = []
     turned: list[str] = []
@@ -165,7 +171,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
     word: _Word | None = None
     for i in range(min(pdfium.FPDFText_CountChars(text_page), MOST_CHARS)):
         code = pdfium.FPDFText_GetUnicode(text_page, i)
-        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # half of a surrogate pair
+        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # an unpaired surrogate
         if char.isspace() or not char:
             if word is not None:
                 word.ends_line = char in _LINE_END
@@ -189,7 +195,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
 
 
 def _joins(word: _Word, box: Any) -> bool:
-    """Return True if a character at `box` continues a word."""
+    """Return True if a character with the bounding box `box` continues a word."""
     if word.turned:
         return True
     apart = box.left - word.right
@@ -199,14 +205,14 @@ def _joins(word: _Word, box: Any) -> bool:
 
 
 def _is_mark(char: str, word: _Word, box: Any) -> bool:
-    """Return True for the mark of a footnote after a word, but not for "R2", "Ca2+" and "106"."""
+    """Return True if a character is a footnote mark, unlike the digits in "R2" and "Ca2+"."""
     raised = box.bottom > word.bottom + 0.15 * word.height
     small = box.top - box.bottom < 0.85 * word.height
     return raised and small and char in _MARKS and _LONG.search(word.text) is not None
 
 
 def _begun(text_page: Any, i: int, box: Any) -> _Word:
-    """Return an empty word at the position of its first character."""
+    """Return an empty word with the position and font of its first character."""
     matrix = pdfium.FS_MATRIX()
     pdfium.FPDFText_GetMatrix(text_page, i, matrix)
     x, y = ctypes.c_double(), ctypes.c_double()
@@ -227,7 +233,7 @@ def _is_bold(font: str) -> bool:
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:
-    """Return the words of lines in lower case, without words divided at the end of a line."""
+    """Return the words of lines in lower case, without words that are hyphenated at a line end."""
     found: set[str] = set()
     for line in lines:
         words = _WORD.findall(plain(line.text).casefold())
@@ -236,13 +242,13 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 
 
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
-    """Join lines to a text.
+    """Join lines to a text, and restore words that are hyphenated at the end of a line.
 
-    The hyphen of a divided word is kept if the paper contains the word only with the hyphen, before
-    a capital, and after another hyphen ("state-of-the-art").
+    A hyphen is kept if the paper contains the word only with this hyphen, if a capital follows, or
+    if the word has another hyphen ("state-of-the-art").
 
     Args:
-        known: the words of the paper (`words_of`).
+        known: the words of the paper, from `words_of`.
     """
     text = ""
     for line in lines:
@@ -261,7 +267,7 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Return `text` with restored ligatures and accents, and without marks of footnotes."""
+    """Return text with ligatures and accents restored, and without footnote marks."""
     text = text.translate(_REPLACED)
     return _ACCENTED.sub(_accented, text) if any(map(text.__contains__, _ACCENTS)) else text
 

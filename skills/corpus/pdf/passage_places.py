@@ -1,8 +1,7 @@
-"""Find the places of passages on the pages of a PDF file, as boxes of lines.
+"""Locate passages on the pages of a PDF file, as one box for each line.
 
-The text of a passage is compared with the letters of the lines that the abstract or the section was
-read from. Only letters and digits are compared, so that divided words, ligatures, accents and marks
-of footnotes have no influence.
+A passage is searched in the letters and digits of the abstract or section from which it was read.
+Other characters are ignored, so that hyphens, ligatures, accents and footnote marks do not matter.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from skills.corpus.pdf.page_text import MARK, Line
 from skills.nanda.text import letters_of
 
 ALIKE = 90.0
-"""Minimum similarity, at most 100, of a passage and a place with different letters."""
+"""Minimum similarity, at most 100, of a passage and the place where it is found."""
 KINDS = ("limitation", "conclusion")
 Box = tuple[float, float, float, float]
-"""The left, bottom, right and top ends of a box, in points."""
+"""The left, bottom, right and top of a box, in points."""
 
 
 class Passages(TypedDict):
-    """The passages of a paper, by move.
+    """The passages of a paper.
 
     Attributes:
         abstract: the text of the abstract.
-        spans: the start and the end of each passage in the abstract.
-        quotes: the passages of sections.
+        spans: for each move, the start and the end of its passages in the abstract.
+        quotes: for each move that a section states, the passage of the section.
     """
 
     abstract: str
@@ -41,14 +40,14 @@ class Passages(TypedDict):
 
 
 class Place(TypedDict):
-    """The place of a passage on a page.
+    """The place of a passage on one page.
 
     Attributes:
-        page: the number of the page, counted from 0.
+        page: the page, from 0.
         label: the printed number of the page, such as "iv".
-        boxes: the boxes of the lines, one for each line.
-        start: number of characters of the page before the passage.
-        below: distance in points of the highest box from the top of the page.
+        boxes: one box for each line.
+        start: number of characters on the page before the passage.
+        below: distance in points from the top of the page to the highest box.
     """
 
     page: int
@@ -59,7 +58,7 @@ class Place(TypedDict):
 
 
 def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
-    """Return the places of passages by move, without moves that are not found.
+    """Return the places of the passages by move; moves that are not found are missing.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -85,14 +84,15 @@ def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
 
 
 class Letters:
-    """The letters and digits of lines, each with its character on the page."""
+    """The letters and digits of lines, with the positions of their characters."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
         self._chars: list[tuple[int, int, int]] = []
-        """For each visible character: its line, the number of marks before it, and its number."""
+        """For each visible character, the index of its line, the number of marks before the
+        character, and its index on the page."""
         self._places: list[int] = []
-        """The index in `_chars` of each letter."""
+        """For each letter of `text`, the index of its character in `_chars`."""
         text: list[str] = []
         marks = 0
         for number, line in enumerate(lines):
@@ -108,7 +108,7 @@ class Letters:
         self.text = "".join(text)
 
     def find(self, passage: str, near: int = 0) -> range | None:
-        """Return the characters of a passage, or None.
+        """Return the indexes in `_chars` of a passage, or None if the passage is not found.
 
         Args:
             near: the expected number of letters before the passage.
@@ -125,8 +125,7 @@ class Letters:
             start, end = alike.dest_start, alike.dest_end
         else:
             return None
-        # Add the points and parentheses at both ends of the passage, but no characters of other
-        # words.
+        # Include the punctuation at both ends of the passage, but no characters of other words.
         outside = [len(list(itertools.takewhile(_is_no_letter, one))) for one in _ends(passage)]
         first, last = self._places[start], self._places[end - 1]
         least = self._places[start - 1] + 1 if start else 0
@@ -134,7 +133,7 @@ class Letters:
         return range(max(least, first - outside[0]), min(most, last + outside[1]) + 1)
 
     def places(self, pages: Pages, ranges: Sequence[range]) -> list[Place]:
-        """Return the places of ranges of characters: a box for each line, without marks."""
+        """Return the places of ranges in `_chars`, with one box for each line."""
         found: dict[int, Place] = {}
         chars = [self._chars[at] for at in dict.fromkeys(itertools.chain(*ranges))]
         for (number, _), own in itertools.groupby(chars, key=lambda one: one[:2]):
@@ -151,7 +150,7 @@ class Letters:
 
 
 def _ends(passage: str) -> tuple[str, str]:
-    """Return the visible characters of a passage, forwards and backwards."""
+    """Return the visible characters of a passage in order, and in reverse order."""
     visible = "".join(passage.split())
     return visible, visible[::-1]
 

@@ -1,4 +1,4 @@
-"""Read a PDF file, or the PDF files of a folder and its subfolders, as a table of papers."""
+"""Read a PDF file, or the PDF files in a folder and its subfolders, as a table of papers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memor
 
 SUFFIX = ".pdf"
 MOST_ENTRIES = 200_000
-"""Maximum number of files and folders in a folder of papers."""
+"""Maximum number of files and folders in a folder of PDF files."""
 MOST_BYTES = 500_000_000
-"""Maximum size of a file in bytes."""
+"""Maximum size of a PDF file in bytes."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories")
 WORKER = "skills.corpus.pdf.extraction"
 _MARK, _BEGINNING = b"%PDF-", 1024
-"""The mark of a PDF file, and the number of bytes in which it must begin."""
+"""The first bytes of a PDF file, and the number of bytes in which they must occur."""
 
 
 class PdfReader(Reader):
-    """The reader of PDF files; a position is the number of a file."""
+    """Reads PDF files as rows; the position of a row is the number of its file."""
 
     unit = "file"
     source_keys = ("doi", "arxiv_id")
@@ -59,7 +59,7 @@ class PdfReader(Reader):
 
 
 def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the result of `extraction.extract` for a file.
+    """Read a file in a process, and return the result of `extraction.extract`.
 
     Raises:
         InputError: the file cannot be read, or has no abstract.
@@ -76,10 +76,10 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
 
 
 def check_pdf(path: Path) -> Path:
-    """Return the path of a PDF file of at most `MOST_BYTES`.
+    """Return the path of a PDF file after checking its size and its first bytes.
 
     Raises:
-        InputError: the file is missing, is too large, or is not a PDF file.
+        InputError: the file does not exist, is too large, or is not a PDF file.
     """
     path = regular_file(path, what="a paper")
     if path.stat().st_size > MOST_BYTES:
@@ -95,7 +95,7 @@ def check_pdf(path: Path) -> Path:
 
 
 def is_of_pdfs(path: Path) -> bool:
-    """Return True for a PDF file, or a folder with PDF files but without Parquet files."""
+    """Return True for a PDF file, and for a folder with PDF files and without Parquet files."""
     place = at_home(path)
     if not place.is_dir():
         return path.suffix.lower() == SUFFIX
@@ -105,7 +105,7 @@ def is_of_pdfs(path: Path) -> bool:
 
 
 def find_pdfs(path: Path) -> list[Path]:
-    """Return the PDF files at a path: the file, or the files of a folder in order of names.
+    """Return the PDF files at a path: the file itself, or the files in the folder by name.
 
     Raises:
         InputError: the folder has too many entries.
@@ -115,7 +115,7 @@ def find_pdfs(path: Path) -> list[Path]:
 
 
 def _pdfs_in(folder: Path) -> Iterator[Path]:
-    """Yield the PDF files of a folder; hidden files and folders are left out.
+    """Yield the PDF files in a folder and its subfolders, without hidden files and folders.
 
     Raises:
         InputError: the folder has too many entries.

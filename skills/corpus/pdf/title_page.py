@@ -1,11 +1,11 @@
 """Find title, authors, identifiers and abstract on the first pages, and recognize headings.
 
-The abstract is the text after its heading, "Abstract" or "Summary", up to the next heading. Without
-such a heading, it is the last paragraph of 40 to 400 words above the heading "Introduction" on the
-first pages; a paper without both is refused.
+The abstract begins after the heading "Abstract" or "Summary" and ends before the next heading.
+Without such a heading, it is the last paragraph of 40 to 400 words above the heading
+"Introduction". A paper without both is refused.
 
-Headings are compared without blanks, case and numbers, since small capitals and letter-spaced
-headings are read as "A BSTRACT" or "A B S T R A C T".
+Headings are compared without blanks, case and numbers: PDFium returns small capitals and spaced
+letters as "A BSTRACT" or "A B S T R A C T".
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _RUN_IN_END = re.compile(
     r"\*? ?Corresponding [Aa]uthor|Copyright\b|©|(?:doi|DOI|E-?mail|Citation|Editors?) ?:|"
     r"\d?\.? ?Introduction\b|Author [Ss]ummary\b"
 )
-"""Matches beginnings of lines that follow an abstract, and are rare within it."""
+"""Matches the beginning of a line that follows an abstract, and that is rare within abstracts."""
 _PARTS = (
     "background", "objective", "aim", "purpose", "method", "material", "result", "finding",
     "conclusion", "interpretation", "significance", "design", "setting", "participant", "patient",
@@ -64,19 +64,19 @@ _PARTS = (
     "hypothesis", "question", "implication", "trial", "registration", "funding", "intervention",
     "introduction",
 )  # fmt: skip
-"""Words that begin the parts of a structured abstract."""
+"""The first words of the parts of a structured abstract."""
 LONGEST_NAME = 60
-"""Maximum number of letters of the name of a section; a longer name is a sentence in bold."""
+"""Maximum number of letters of a section's name; longer names are sentences in bold."""
 FEWEST_WORDS = 20
 """Minimum number of words after the heading "Abstract"; a table of contents has fewer."""
 MOST_WORDS = 700
 """Maximum number of words of an abstract."""
 UNHEADED_WORDS = range(40, 401)
-"""Allowed numbers of words of an abstract without a heading."""
+"""The numbers of words that an abstract without a heading may have."""
 UNHEADED_PAGES = 2
-"""Number of pages that are searched for an abstract without a heading."""
+"""Number of pages in which an abstract without a heading is searched."""
 PARAGRAPH = 1.5
-"""Minimum distance in ems between two lines, if the second begins a paragraph."""
+"""Minimum distance in ems of two lines that belong to different paragraphs."""
 _RUN_IN = re.compile(
     r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
     re.IGNORECASE,
@@ -86,8 +86,9 @@ _HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
 TITLE_WORDS = 45
 """Maximum number of words of a title."""
 PROVEN = 15
-"""Minimum number of letters of a title in the document information that is used if the first pages
-contain it; a shorter title may be "Paper" or "main.dvi".
+"""Minimum number of letters of a title in the document information.
+
+Shorter titles may be "Paper" or "main.dvi".
 """
 _STAMP = re.compile(
     r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
@@ -114,12 +115,12 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return the comparable name of a heading: "limitations" for "7.1 Limitations"."""
+    """Return a heading in the compared form: "limitations" for "7.1 Limitations"."""
     return _NOT_LETTERS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
 def kinds_of(name: str) -> list[str]:
-    """Return the kinds of sections that a heading with this name begins."""
+    """Return the kinds of sections that a heading begins: "limitation", "conclusion" or both."""
     found: list[str] = []
     if len(name) > LONGEST_NAME:
         return found
@@ -131,19 +132,19 @@ def kinds_of(name: str) -> list[str]:
 
 
 def is_short(text: str) -> bool:
-    """Return True if a line may be a heading, judging by its length and its end."""
+    """Return True if a line has the length and the last character of a heading."""
     text = text.strip()
     return 0 < len(text.split()) <= HEADING_WORDS and len(text) <= 100 and text[-1] not in ",;-"
 
 
 def level_of(line: Line) -> int:
-    """Return the depth of the number of a heading: 1 for "7", 2 for "7.1", 0 without a number."""
+    """Return the level of a numbered heading: 1 for "7", 2 for "7.1", and 0 without a number."""
     found = _NUMBERED.match(line.text.strip())
     return found[1].strip(".)").count(".") + 1 if found else 0
 
 
 def stands_out(line: Line, body: Line) -> bool:
-    """Return True if a line differs from `body` in font or size like a heading."""
+    """Return True if a line has another font or size than the line `body`, as headings have."""
     letters = [char for char in line.text if char.isalpha()]
     capital = len(letters) > 3 and sum(map(str.isupper, letters)) > 0.9 * len(letters)
     larger = line.size > 1.06 * body.size
@@ -152,24 +153,28 @@ def stands_out(line: Line, body: Line) -> bool:
 
 
 def is_title(text: str) -> bool:
-    """Return True if text may be a title: half of its words are capitalized, or it is short."""
+    """Return True if a text may be a title: half of its words are capitalized, or it is short."""
     words = [word for word in text.split() if word[0].isalpha()]
     capitals = sum(word[0].isupper() for word in words)
     return bool(words) and words[0][0].isupper() and (capitals * 2 >= len(words) or len(words) < 6)
 
 
 def ends_paper(name: str) -> bool:
-    """Return True for the name of a heading that ends the sections of a paper."""
+    """Return True if a heading ends the numbered sections, such as "references"."""
     return _LAST.fullmatch(name) is not None
 
 
 def is_references(name: str) -> bool:
-    """Return True for the heading of the references."""
+    """Return True if a heading is the heading of the references."""
     return name in ("references", "bibliography", "literaturecited", "referencesandnotes")
 
 
 def ends_abstract(line: Line, body: Line) -> bool:
-    """Return True if a line follows the abstract, whose text looks like `body`."""
+    """Return True if a line comes after the abstract.
+
+    Args:
+        body: a line of the abstract.
+    """
     text = line.text.strip()
     name = name_of(text)
     if _RUN_IN_END.match(text):
@@ -183,16 +188,17 @@ def ends_abstract(line: Line, body: Line) -> bool:
 
 
 def without_number(text: str) -> str:
-    """Return a heading without its number and without punctuation at its end."""
+    """Return a heading without its number and without punctuation at the end."""
     return " ".join(_BEFORE_NAME.sub("", text.strip(), count=1).rstrip(" .:—–-").split())  # noqa: RUF001
 
 
 class Abstract(NamedTuple):
-    """The abstract among the lines of a paper.
+    """The abstract of a paper.
 
     Attributes:
         lines: the lines of the abstract.
-        begin: the index of the line with its heading, or of its first line.
+        begin: the index of the first of these lines, or of the heading, among the lines of the
+            paper.
     """
 
     lines: list[Line]
@@ -200,7 +206,7 @@ class Abstract(NamedTuple):
 
 
 def find_abstract(lines: Sequence[Line]) -> Abstract | None:
-    """Return the abstract of a paper, or None."""
+    """Return the abstract of a paper, or None if none is found."""
     for wanted in ("abstract", "summary"):
         for place, line in enumerate(lines):
             rest = _after_heading(line, wanted)
@@ -214,7 +220,7 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text after the heading `wanted` on a line, or None for another line."""
+    """Return the text that follows the heading `wanted` on a line, or None without the heading."""
     text = line.text.strip()
     name = name_of(text)
     if not name.startswith(wanted):
@@ -229,10 +235,14 @@ def _after_heading(line: Line, wanted: str) -> str | None:
 
 
 def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
-    """Return the lines that continue an abstract.
+    """Return the lines of an abstract after its first line.
 
-    Lines of another size, such as a footnote between two columns, are left out; several such lines
-    in succession end the abstract.
+    A few lines of another font size, such as a footnote between two columns, are skipped. Four such
+    lines in succession end the abstract.
+
+    Args:
+        lines: the following lines.
+        own: the text after the heading on the same line, if any.
     """
     if not lines:
         return []
@@ -260,7 +270,7 @@ def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
 
 
 def _unheaded(lines: Sequence[Line]) -> Abstract | None:
-    """Return the last paragraph above the introduction with the length of an abstract, or None."""
+    """Return the last paragraph above the introduction that has the length of an abstract."""
     introductions = (
         i
         for i, line in enumerate(lines)
@@ -281,16 +291,16 @@ def _unheaded(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
-    """Return True if the space between two lines of a column is more than `most` of their size."""
+    """Return True if the space between two lines of a column exceeds `most` times the font size."""
     same_column = line.page == before.page and line.left < before.right and before.left < line.right
     return same_column and before.y - line.y > most * max(before.size, line.size)
 
 
 def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
-    """Return the title of a paper, or "", and the index of the line after it.
+    """Return the title of a paper, or "", and the index of the line after the title.
 
-    The title in the document information is used if the first pages contain it, or else the text in
-    the largest letters.
+    If the first pages contain the title in the document information, it is returned. Otherwise the
+    title is the text in the largest font.
 
     Args:
         before: the lines before the abstract.
@@ -306,7 +316,7 @@ def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
 
 
 def _largest(lines: Sequence[Line]) -> list[int]:
-    """Return the indexes of the successive lines in the largest letters."""
+    """Return the indexes of the successive lines in the largest font."""
     blocks: list[list[int]] = []
     for place, line in enumerate(lines):
         if _NOT_A_TITLE.search(line.text) or not any(map(str.isalpha, line.text)):
@@ -329,10 +339,10 @@ def _largest(lines: Sequence[Line]) -> list[int]:
 
 
 def authors_of(lines: Sequence[Line], stated: str) -> str:
-    """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are not certain.
+    """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are uncertain.
 
-    The authors in the document information are used if these lines contain all their family names,
-    or else the first lines that consist only of names.
+    If the lines contain the family names of all authors in the document information, these authors
+    are returned. Otherwise the authors are the first lines that consist only of names.
 
     Args:
         lines: the lines between title and abstract.
@@ -342,12 +352,12 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
     named, printed = _names(stated), _printed(lines)
     if named and all(squeezed(name.split()[-1]) in shown for name in named):
         return ", ".join(printed if len(printed) > len(named) else named)
-    # a single name may be the first of a column
+    # a single name may be the head of a column of names
     return ", ".join(printed) if len(printed) > 1 else ""
 
 
 def _printed(lines: Sequence[Line]) -> list[str]:
-    """Return the names on the first lines that consist only of names in the same font."""
+    """Return the names in the first lines, as long as lines consist only of names in one font."""
     found: list[str] = []
     first: Line | None = None
     for line in lines:
@@ -360,7 +370,7 @@ def _printed(lines: Sequence[Line]) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names in a list, or [] if a part of the list is not a name."""
+    """Split a list of names; return [] if an item is not a name."""
     split = (part.strip(" .") for part in re.split(r"[,;&]|\band\b", text))
     parts = [" ".join(part.split()) for part in split if part]
     fits = all(
@@ -370,14 +380,14 @@ def _names(text: str) -> list[str]:
 
 
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
-    """Return the printed DOI and arXiv id, and the category and date of the stamp.
+    """Return the DOI and the arXiv id on the first page, and the category and date of the stamp.
 
-    A DOI is used only if there is no second DOI.
+    The DOI is omitted if the page contains several DOIs.
 
     Args:
         lines: the lines of the first page.
-        turned: the text on the margin of the page.
-        stated: the entries of the document information.
+        turned: the text in the margin, which contains the arXiv stamp.
+        stated: values of the document information.
     """
     text = "\n".join((turned, stated, *(line.text for line in lines)))
     found: dict[str, str] = {}

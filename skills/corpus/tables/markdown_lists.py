@@ -2,7 +2,9 @@
 
 A paper may be a section with labels:
 
-    ## [Title](https://arxiv.org/abs/2405.12345) **Authors:** One, Other **Published:** 2024-05-17
+    ## [Title](https://arxiv.org/abs/2405.12345)
+    **Authors:** One, Other
+    **Published:** 2024-05-17
     **Abstract:** Text of any number of lines and paragraphs.
 
 The heading may have any level. A section is a paper if it has an abstract or its heading contains
@@ -10,11 +12,8 @@ an arXiv id; below the first level, any of these labels suffices. An abstract en
 label, rule or heading, but labels of a structured abstract ("**Methods:** ...") belong to it. In
 lists with folded sections, a <summary> element is read as a heading or a label.
 
-In a list without labels, a paper is a section, a list item, a text below a line in bold
-("**Title**"), or a row of a table with a column "abstract". Examples of items are:
-
-    - **Title.** Text of any number of paragraphs and nested items.
-    - Author, A. (2024). Title. Text.
+In a list without labels, a paper is a section, a text below a line in bold ("**Title**"), a table
+row with a column "abstract", or an item "- **Title.** Text." or "- Author, A. (2024). Title. Text."
 """
 
 from __future__ import annotations

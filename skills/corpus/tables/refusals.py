@@ -2,7 +2,8 @@
 
 For example:
 
-    refusals = Refusals() for row in accepted(table.rows_or_errors(), refusals.add): ...
+    refusals = Refusals()
+    for row in accepted(table.rows_or_errors(), refusals.add): ...
     refusals.report(call.screen)
 """
 

@@ -1,1 +1,1 @@
-"""Write annotations to Zotero as notes and highlights, and read the highlights of people."""
+"""Write annotations to Zotero as notes and highlights, and read people's highlights."""

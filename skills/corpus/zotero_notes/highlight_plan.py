@@ -1,8 +1,9 @@
-"""Make the highlights of moves in Zotero's reader, and compare them with those in a library.
+"""Plan the highlights of moves in Zotero's PDF reader: compare them with those in a library.
 
-A highlight is an annotation item below the PDF attachment of an item. Its key depends only on the
-framework, the attachment and the move, so that a second push, also from another
-computer, finds it again. A content that was never sent was written by a person and is kept.
+A highlight is an annotation item that belongs to the PDF attachment of an item. Its key is computed
+from the framework, the attachment and the move, so that a push from another computer finds it again.
+If its content differs from all contents that were sent, a person has edited the highlight, and it is
+not changed.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import flatten, letters_of
 
 MOST_POSITION, MOST_TEXT, MOST_LABEL = 65_000, 7_500, 50
-"""Maximum number of characters of a position, a text and a page label at Zotero."""
+"""Maximum number of characters that Zotero accepts for a position, a text and a page label."""
 HOME = Path("~/Zotero")
-"""Zotero's data directory, unless the user has moved it."""
+"""The default path of Zotero's data directory."""
 PDF = "application/pdf"
 _KEY = re.compile(rf"[{KEY_LETTERS}]{{8}}")
 
@@ -55,10 +56,10 @@ def highlights_in(
     check: Callable[[], None],
     notice: Callable[[str], None],
 ) -> Iterator[Highlight]:
-    """Yield the highlights of papers whose PDF files are on this computer.
+    """Yield the highlights of the papers with a PDF file on this computer.
 
     Args:
-        check: called before each file; an exception ends the work.
+        check: called before each file; may raise an error to stop.
         notice: called with a sentence about each file that cannot be read.
     """
     attachments: defaultdict[str, list[Data]] = defaultdict(list)
@@ -82,17 +83,18 @@ def highlights_in(
 
 
 def _file_of(attachment: Data, item: Annotated) -> Path | None:
-    """Return the file of an attachment on this computer, or None.
+    """Return the path of an attachment's file on this computer, or None.
 
-    The file is in Zotero's storage, or linked, or it is the file that was annotated: at the linked
-    path, in the folder of the attachment, or with the digest of the stored file.
+    The file is in Zotero's storage, or linked. If the annotated PDF file is the file of the
+    attachment, its path is returned: by the linked path, by the name of the folder or by the
+    digest.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):
         return None
     linked, pdf = str(attachment.get("path") or ""), pdf_of(item)
     if pdf is not None and pdf.is_file():
-        # A path below Zotero's base directory begins with "attachments:".
+        # A path relative to Zotero's base directory begins with "attachments:".
         end = linked.removeprefix("attachments:")
         is_linked = bool(end) and f"/{pdf.as_posix()}".endswith(f"/{end}")
         if is_linked or pdf.parent.name == key:
@@ -115,10 +117,12 @@ def _highlights(
     places: Mapping[str, Sequence[Mapping[str, Any]]],
     framework: Framework,
 ) -> Iterator[Highlight]:
-    """Yield the highlights of a paper, each on one page or on two consecutive pages.
+    """Yield the highlights of a paper; each is on one page or on two consecutive pages.
 
     Args:
-        places: the places of the passages (`passage_places.Place`) by move.
+        attachment: the key of the PDF attachment.
+        passages: the passages in the form of `passage_places.Passages`.
+        places: the places of the passages by move, in the form of `passage_places.Place`.
     """
     texts = {**from_sections(item.record), **framework.stated(item.record)}
     for move, mark in marks_of(item.record, framework).items():
@@ -154,7 +158,7 @@ def _highlights(
 
 
 def key_of(framework: Framework, library: str, attachment: str, move: str) -> str:
-    """Return the key of the highlight of a move."""
+    """Compute the key of the highlight of a move."""
     named = f"{framework.name}\n{library}\n{attachment}\n{move}"
     digest = hashlib.sha256(named.encode()).digest()
     return "".join(KEY_LETTERS[byte % len(KEY_LETTERS)] for byte in digest[:8])
@@ -166,10 +170,11 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and for each earlier highlight whose passage is gone.
+    """Return a step for each highlight, and for each earlier highlight without a passage.
 
     Args:
-        recorded: highlights that were written to this library before.
+        highlights: the highlights that the library should have.
+        recorded: the records of highlights that were written to this library.
     """
     known = {entry.note: entry for entry in recorded if entry.framework == framework.name}
     wanted = {one.key: one for one in highlights}
@@ -207,12 +212,15 @@ def _step(one: Highlight, entry: Entry | None, data: Data | None, framework: Fra
 
 
 def is_ours(entry: Entry, data: Data) -> bool:
-    """Return True if a highlight is as it was written, and not in the trash."""
+    """Return True if a highlight is not in the trash, and has a content that was sent."""
     return not data.get("deleted") and digest_of(data, entry.framework) in entry.digests
 
 
 def digest_of(data: Data, framework: str) -> str:
-    """Return two digests of a highlight: of its passage and move, and of its comment and colour."""
+    """Return the digest of a highlight's content, which consists of two parts.
+
+    The first part is the digest of passage and move, the second of comment and colour.
+    """
     position = str(data.get("annotationPosition"))
     try:
         place = json.loads(position)

@@ -1,16 +1,18 @@
-"""Make the notes of annotations, record them, and compare them with the notes in a library.
+"""Plan the notes of annotations in Zotero: format them, record them, and compare them.
 
-The highlights of annotations (`highlight_plan`) have the same record and the same actions.
+A note has this form:
 
-<h1>Annotation by nanda-harness</h1>
-<p><strong>Claim:</strong> ...</p>
-<p><strong>Method (uncertain, 0.35):</strong> ...</p>
-<p><strong>Suggestion for Novelty (0.21):</strong> ...</p>
-<p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
+    <h1>Annotation by nanda-harness</h1>
+    <p><strong>Claim:</strong> ...</p>
+    <p><strong>Method (uncertain, 0.35):</strong> ...</p>
+    <p><strong>Suggestion for Novelty (0.21):</strong> ...</p>
+    <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
-Zotero's editor rewrites the markup of a note and removes unknown markup, such as comments. So the
-mark at the end of a note is text: the framework, and a digest of the preceding text without blanks.
-If the digest matches, no person has changed the note.
+Zotero's editor rewrites the markup of a note, and removes comments and unknown elements. Therefore
+the mark at the end is text: the framework, and a digest of the preceding text without blanks. If
+the digest matches, no person has changed the note.
+
+Highlights (see `highlight_plan`) are recorded in the same way and have the same actions.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
-"""The tag of each note, by which Zotero finds all notes of the harness."""
+"""The tag of all notes and highlights of the harness."""
 Action = Literal[
     "create", "update", "delete", "unchanged", "edited", "removed", "missing", "too_long"
 ]
@@ -55,7 +57,7 @@ ACTIONS: dict[Action, str] = {
     "missing": "left out, since the library has no such item",
     "too_long": "left out, since Zotero allows no position with so many lines",
 }
-"""The actions on a note or highlight in words."""
+"""The description of each action on a note or highlight, for reports."""
 
 KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
@@ -65,10 +67,13 @@ Kind = Literal["note", "highlight"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The note of an annotation, and the item that it belongs to.
+    """The note of an annotation, for one item.
 
     Attributes:
-        library, item: the name of the library, and the key of the item.
+        library: the name of the library, such as "users/475425".
+        item: the key of the item to which the note belongs.
+        title: the title of the paper.
+        html: the content of the note.
         tags: `TAG`, "nanda:MOVE" for each stated move, and "nanda:uncertain" if a stated move is
             uncertain.
     """
@@ -83,14 +88,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """The highlight of a move on a page of a PDF file, as an annotation of Zotero's reader.
+    """The highlight of a move, as an annotation of Zotero's PDF reader.
 
     Attributes:
-        library, item, attachment: the name of the library, and the keys of the item and its file.
+        library: the name of the library.
+        item: the key of the item.
+        attachment: the key of the PDF attachment.
         title: the title of the paper.
-        key: the key of the annotation.
-        data: the fields of the annotation; empty for a highlight whose passage is gone.
-        tags: `TAG`, and "nanda:MOVE".
+        key: the key of the highlight.
+        data: the fields of the highlight; empty if the highlight is only to be deleted.
+        tags: `TAG` and "nanda:MOVE".
     """
 
     kind: ClassVar[Kind] = "highlight"
@@ -106,15 +113,17 @@ class Highlight:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The record of a note or a highlight.
+    """The record of a note or highlight that was written to Zotero.
 
     Attributes:
-        server: the address of the API.
-        library: the library, such as "users/475425" or "groups/77".
-        item, note: the keys of the item, and of its note or highlight.
-        state: the state of the note; "gone" if it was deleted, or never created.
-        framework: the name of the framework of the annotation.
-        digests: of a highlight, the digests of all contents that were sent (`highlight_plan`).
+        server: the identity of the server.
+        library: the name of the library, such as "users/475425" or "groups/77".
+        item: the key of the item.
+        note: the key of the note or highlight.
+        state: "sent" before the server has answered, then "written"; "gone" if it was deleted, or
+            was never created.
+        framework: the name of the annotation's framework.
+        digests: for a highlight, the digests of all contents that were sent (see `highlight_plan`).
     """
 
     server: str
@@ -131,21 +140,21 @@ class Entry:
 
 
 class Record:
-    """The record of the notes and highlights that were written from a corpus, in a file beside it.
+    """The records of the notes and highlights that were written from a corpus.
 
-    Before a note is sent, a line with its future key is appended, and when the result is known,
-    another line. So a note is recorded even if the program ends in between.
+    They are stored in a file next to the corpus. A line is appended before a note is sent, and
+    another when the result is known, so that no note is lost if the program ends in between.
     """
 
     def __init__(self, corpus: Path) -> None:
         self.path = corpus.with_name(f"{corpus.name}.zotero.jsonl")
 
     def entries(self) -> list[Entry]:
-        """Return the last state of each note whose state is not "gone".
+        """Return the last record of each note and highlight that is not "gone".
 
         Raises:
-            InputError: a line is damaged. An incomplete last line is ignored, since its note was
-                not sent yet.
+            InputError: a line is damaged. An incomplete last line is ignored: its note was not
+                sent.
         """
         with reading(self.path):
             lines = complete_lines(self.path)
@@ -166,7 +175,7 @@ class Record:
         return [entry for entry in found.values() if entry.state != "gone"]
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Append states of notes, and sync them to the disk.
+        """Append records, and sync the file to the disk.
 
         Raises:
             OutputError: the file cannot be written.
@@ -180,11 +189,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The action on a note or a highlight.
+    """An action on a note or a highlight.
 
     Attributes:
-        key: the key of the note, even of a note to create; "" without a note.
-        data: the object that is sent to the server; empty if no object is sent.
+        note: the note or the highlight.
+        key: the key at the server, also of a new note; "" if no note exists or is created.
+        data: the object to send to the server; empty if nothing is sent.
     """
 
     action: Action
@@ -217,10 +227,12 @@ class Step:
 def notes_of(
     db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
 ) -> Iterator[tuple[Note, Annotated] | None]:
-    """Yield the notes and annotations of papers; None for a paper that is not in a Zotero library.
+    """Yield the notes of annotations, each with its annotation; None if no item is known.
+
+    A paper from several libraries has several notes.
 
     Args:
-        found: annotations with their ids.
+        found: the ids of annotations, and the annotations.
     """
     for annotation, item in found:
         row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
@@ -236,10 +248,10 @@ def notes_of(
 def plan(
     library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
 ) -> list[Step]:
-    """Return the steps for the notes in a library, one step for each note.
+    """Return the step for each note, after a comparison with the notes in a library.
 
     Args:
-        recorded: notes that were written to this library before.
+        recorded: the records of notes that were written to this library.
     """
     by_this = {entry.note: entry for entry in recorded if entry.framework == framework.name}
     others = {entry.note for entry in recorded} - by_this.keys()
@@ -253,8 +265,8 @@ def plan(
     without_tag = library.items(known.keys() - listed.keys(), trashed=True)
     listed |= {key: one["data"] for key, one in without_tag.items()}
     by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
-    # A recorded note takes precedence over another note of the same item, unless it may never have
-    # reached the server.
+    # A recorded note takes precedence over another note of the item, unless it may not have reached
+    # the server.
     by_item |= {entry.item: key for key, entry in known.items() if entry.state != "sent"}
     present = library.items(note.item for note in notes if note.item not in by_item)
     return [
@@ -266,7 +278,7 @@ def plan(
 
 
 def is_unchanged(html: str) -> bool:
-    """Return True if the harness has written a note and no person has changed it."""
+    """Return True if the harness wrote a note and nobody has changed it since."""
     return bool(_digest_in(html))
 
 
@@ -289,7 +301,7 @@ def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...
 
 
 def _is_by(framework: Framework, data: Data) -> bool:
-    """Return False if a note is marked with another framework; the mark may be missing."""
+    """Return False if the mark of a note names another framework; a note may have no mark."""
     mark = _last_mark(_text(str(data.get("note", ""))))
     return mark is None or mark["framework"] == framework.name
 
@@ -308,14 +320,14 @@ def _existing(note: Note, key: str, data: Data | None, framework: Framework) -> 
 
 
 def tags_of(data: Data) -> list[dict[str, Any]]:
-    """Return the tags of an item, each as {"tag": its name, ...}."""
+    """Return the valid tags of an item; each is a dictionary with the key "tag"."""
     listed = data.get("tags")
     given = listed if isinstance(listed, list) else []
     return [one for one in given if isinstance(one, dict) and isinstance(one.get("tag"), str)]
 
 
 def merged_tags(data: Data, own: Sequence[str], framework: Framework) -> list[dict[str, Any]]:
-    """Return the tags of an item that people have added, and our own tags."""
+    """Return the tags of an item without the tags of the harness, followed by the tags `own`."""
     ours = (TAG, f"{framework.name}:")
     others = [one for one in tags_of(data) if not one["tag"].startswith(ours)]
     return [*others, *({"tag": tag} for tag in own)]
@@ -337,7 +349,7 @@ def _new(note: Note, *, exists: bool) -> Step:
 
 
 def _digest_in(html: str) -> str:
-    """Return the digest in the mark of a note if the mark is at its end, or else ""."""
+    """Return the digest in the mark at the end of a note, or "" if it does not match the text."""
     text = _text(html)
     mark = _last_mark(text)
     if mark is None or mark.end() != len(text):
@@ -346,13 +358,13 @@ def _digest_in(html: str) -> str:
 
 
 def _text(html: str) -> str:
-    """Return the text of a note without blanks."""
+    """Return the text of HTML without blanks."""
     from lxml import etree  # type: ignore[import-untyped]
     from lxml import html as parser
 
     try:
         found = parser.fromstring(f"<div>{html}</div>").text_content()
-    # the note is empty, or has characters that XML does not allow
+    # The note is empty, or contains characters that XML does not allow.
     except (etree.ParserError, ValueError):
         return ""
     return "".join(unicodedata.normalize("NFC", str(found)).split())

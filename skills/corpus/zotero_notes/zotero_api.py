@@ -1,11 +1,11 @@
-"""Use Zotero's web API, version 3, for the items of a library and their notes.
+"""A client of Zotero's web API, version 3, for the items of a library.
 
-`Library` uses zotero.org, or the address in ZOTERO_API_URL, with the key in ZOTERO_API_KEY. The key
-is sent in a header, and never appears in a message, record or log.
+`Library` sends requests to zotero.org, or to the server in ZOTERO_API_URL, with the key in
+ZOTERO_API_KEY. The key is sent in a header, and does not occur in messages, records or logs.
 
-`LocalLibrary` uses the Zotero that runs on this computer, version 10 or newer. Its local API is the
-same, without an account and a limit of requests. Zotero asks the user for permission before it
-issues a key for writing, which is valid for one request or until the command ends.
+`LocalLibrary` sends requests to the running Zotero on this computer, version 10 or newer, which has
+the same API without an account and a rate limit. Before Zotero issues a key for writing, it asks
+the user for permission; the key is valid for one request or until the command ends.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ KEYS_PAGE = "https://www.zotero.org/settings/keys"
 LOCAL_URL, LOCAL_URL_VARIABLE = "http://127.0.0.1:23119/api", "ZOTERO_LOCAL_URL"
 PROGRAM = "nanda-harness"
 BATCH = 50
-"""Number of items that one request may read by key, write or delete."""
+"""Maximum number of items that a request can read by key, write or delete."""
 PAGE = 100
 TRIES = 5
 TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
-"""Timeouts in seconds: for the server, and for the user's answer to Zotero."""
+"""Timeouts in seconds: for a response of the server, and for the user's answer to Zotero."""
 LONGEST_WAIT = 300.0
-"""Maximum time in seconds that the server may require to wait."""
+"""Maximum seconds that the server may ask the client to wait."""
 LONGEST = 300.0
-"""Maximum seconds of a request, whatever pieces of the response arrive."""
+"""Maximum seconds of a whole request."""
 LONGEST_ANSWER = 16_000_000
 """Maximum size of a response in bytes."""
-SILENT, CONFLICT = "the server does not state what became of it", "412"
-"""The reasons why an item was not written; the reason for a conflict begins with the second."""
+SILENT, CONFLICT = "the server does not state whether it was written", "412"
+"""Reasons why an item was not written; the reason for a conflict begins with `CONFLICT`."""
 _SERVER = "Zotero-Server-ID"
 
 T = TypeVar("T")
@@ -56,14 +56,15 @@ class Conflict(Exception):
 
 
 class Library:
-    """A library at a server of Zotero.
+    """A library on a Zotero server, as a context manager.
 
     Args:
         name: the name of the library, such as "users/475425" or "groups/77".
+        stop: a token that interrupts requests.
 
     Attributes:
-        version: the version of the library in the last response.
-        user: the name of the user whose key is used, if `check_access` has read it.
+        version: the version of the library according to the last response.
+        user: the name of the user who owns the key; "" before `check_access`.
     """
 
     uses_proxy = True
@@ -102,14 +103,14 @@ class Library:
 
     @property
     def server(self) -> str:
-        """The identity of the server, to which versions and keys of notes belong."""
+        """The identity of the server, to which versions and keys belong."""
         return self.url
 
     def check_access(self, *, write: bool) -> None:
-        """Check that the key may read, and with `write` change, this library.
+        """Check that the key may read the library, and with `write` also change it.
 
         Raises:
-            UsageError: the key is not allowed to.
+            UsageError: the key lacks the permission.
         """
         reply = _object(self._json("GET", "/keys/current"))
         access = _object(reply.get("access"))
@@ -118,25 +119,30 @@ class Library:
         if kind == "users":
             if str(reply.get("userID")) != number:
                 raise UsageError(
-                    f"the key in {KEY_VARIABLE} belongs to another user than the library "
+                    f"the key in {KEY_VARIABLE} does not belong to the owner of the library "
                     f"{self.name}",
-                    hint=f"Make one at {KEYS_PAGE}, signed in as the owner of the library.",
+                    hint=f"Create a key at {KEYS_PAGE}, signed in as the owner of the library.",
                 )
             rights = _object(access.get("user"))
         else:
             groups = _object(access.get("groups"))
             rights = _object(groups.get(number) or groups.get("all"))
-        # Without the permission to read notes, existing notes would be written again.
+        # A key that cannot read notes would make the harness write existing notes again.
         reads = rights.get("library") and rights.get("notes", True)
         if not reads or (write and not rights.get("write")):
             raise self._forbidden()
 
     def own_notes(self, tag: str) -> list[Data]:
-        """Return all notes with a tag, including notes in the trash."""
+        """Return all notes with this tag, including notes in the trash."""
         return self._all("items", itemType="note", tag=tag, includeTrashed=1)
 
     def children(self, keys: Iterable[str], kind: str) -> list[Data]:
-        """Return the items of a type that belong to these items, without items in the trash."""
+        """Return the children of items that have a type, without children in the trash.
+
+        Args:
+            keys: the keys of the parent items.
+            kind: the type, such as "attachment".
+        """
         wanted = set(keys)
         if len(wanted) > BATCH:
             found = self._all("items", itemType=kind)
@@ -146,7 +152,11 @@ class Library:
         return [one for one in found if one["data"].get("parentItem") in wanted]
 
     def items(self, keys: Iterable[str], *, trashed: bool = False) -> dict[str, Data]:
-        """Return the existing items with these keys, by key."""
+        """Return the existing items with these keys, by key.
+
+        Args:
+            trashed: True to include items in the trash.
+        """
         found: dict[str, Data] = {}
         for batch in batches(sorted(set(keys))):
             options: Data = {"includeTrashed": 1} if trashed else {}
@@ -155,11 +165,11 @@ class Library:
         return found
 
     def write(self, items: Sequence[Data]) -> dict[str, str]:
-        """Create or change up to `BATCH` items; return the reasons of failed items, by key.
+        """Create or change at most `BATCH` items, and return the reason of each failure, by key.
 
         Raises:
-            SkillFailed: the server cannot be reached, or refuses all items; some items may have
-                been written.
+            SkillFailed: the server cannot be reached, or refuses the request; some of the items may
+                have been written.
         """
         keys = [str(item["key"]) for item in items]
         try:
@@ -174,7 +184,7 @@ class Library:
         return failed
 
     def delete(self, keys: Sequence[str], version: int) -> None:
-        """Delete up to `BATCH` items.
+        """Delete at most `BATCH` items.
 
         Args:
             version: the version of the library when the items were read.
@@ -191,7 +201,7 @@ class Library:
         )
 
     def _all(self, path: str, **parameters: Any) -> list[Data]:
-        """Return the items of all pages."""
+        """Return the items on all pages of a listing."""
         found: list[Data] = []
         while True:
             order: Data = {
@@ -215,12 +225,11 @@ class Library:
         return found
 
     def _json(self, method: str, path: str, **content: Any) -> Any:
-        """Return the JSON of a response, or None if it has no content.
+        """Send a request, and return the parsed JSON, or None for a response without content.
 
         Raises:
             Conflict: the library has changed.
-            SkillFailed, UsageError: the request failed for another reason; the message does not
-                contain the key.
+            SkillFailed, UsageError: the request failed; the message does not contain the key.
         """
         response = self._request(method, path, **content)
         status = response.status_code
@@ -233,7 +242,7 @@ class Library:
                 404: f"it has no library {self.name}",
                 409: f"the library {self.name} is locked; repeat the line in a minute",
             }
-            raise self._failed(reasons.get(status, f"it answers {status}"))
+            raise self._failed(reasons.get(status, f"it responds with HTTP status {status}"))
         self.version = int(response.headers.get("last-modified-version") or 0)
         try:
             return response.json() if response.content else None
@@ -241,7 +250,7 @@ class Library:
             raise self._failed("its reply cannot be read") from exc
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Return the response to a request, which is repeated while the server is busy."""
+        """Send a request, and repeat it while the server is busy."""
         for attempt in range(TRIES):
             self._stop.check()
             self._wait()
@@ -271,10 +280,11 @@ class Library:
         limit_response(response, Meter("Zotero's server", LONGEST_ANSWER))
 
     def _wait(self) -> None:
-        """Wait until the server accepts the next request, or until Ctrl-C.
+        """Wait until the server allows the next request.
 
         Raises:
-            SkillFailed: the wait would be longer than `LONGEST_WAIT`.
+            SkillFailed: the server asks to wait longer than `LONGEST_WAIT`.
+            Interrupted: the wait was interrupted.
         """
         seconds = self._next_request - time.monotonic()
         if seconds > LONGEST_WAIT:
@@ -287,61 +297,64 @@ class Library:
             self._stop.check()
 
     def _connect(self) -> None:
-        """Do nothing, since the first request connects."""
+        """Do nothing: the first request opens the connection."""
 
     def _address(self) -> str:
         url = (os.environ.get(URL_VARIABLE) or URL).rstrip("/")
         parts = urlparse(url)
         if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise UsageError(
-                f"{URL_VARIABLE} is not an https address, so the key would be sent unencrypted",
+                f"{URL_VARIABLE} is not an https address, so that the key would be sent "
+                "unencrypted",
                 where=url,
-                hint=f"Write an https address, or unset it for {URL}.",
+                hint=f"Use an https address, or unset the variable to use {URL}.",
             )
         return url
 
     def _path(self) -> str:
-        """Return the path of the library in addresses."""
+        """Return the path of the library in URLs."""
         return self.name
 
     def _key(self) -> str:
         key = os.environ.get(KEY_VARIABLE, "").strip()
         if not key or not key.isascii() or not key.isalnum():
             raise UsageError(
-                f"{KEY_VARIABLE} holds no key for Zotero's API",
-                hint=f"Make one that may write at {KEYS_PAGE}, and export it in the shell.",
+                f"{KEY_VARIABLE} does not contain a key for Zotero's API",
+                hint=f"Create a key with write access at {KEYS_PAGE}, and export the variable in "
+                "the shell.",
             )
         return key
 
     def _authorize(self) -> bool:
-        """Return True if a request that was refused without a key can be repeated with a key."""
+        """Return True if a request that was refused can be repeated with a new key."""
         return False
 
     def _failed(self, reason: str) -> SkillFailed:
         return SkillFailed(
             f"Zotero's server: {reason}",
             where=self.url,
-            hint="Repeat the line: notes that are written are recognized.",
+            hint="Repeat the line: notes that have been written are not written again.",
         )
 
     def _forbidden(self) -> UsageError:
         return UsageError(
-            f"the key in {KEY_VARIABLE} is invalid, or may not change the library {self.name}",
-            hint=f"Allow it to write and to read notes, or make a new one, at {KEYS_PAGE}.",
+            f"the key in {KEY_VARIABLE} is invalid, or has no access to the library {self.name}",
+            hint="Allow the key to read notes and to write, or create another key, at "
+            f"{KEYS_PAGE}.",
         )
 
 
 class LocalLibrary(Library):
-    """A library of the Zotero that is running on this computer."""
+    """A library of the Zotero that runs on this computer."""
 
     uses_proxy = False
 
     def _connect(self) -> None:
-        """Check that Zotero runs, and remember its identity.
+        """Check that Zotero runs and accepts notes, and store its identity.
 
         Raises:
-            SkillFailed: Zotero does not answer.
-            UsageError: Zotero does not accept notes.
+            SkillFailed: Zotero does not run.
+            UsageError: Zotero is too old, or is not allowed to answer other programs.
         """
         try:
             reply = self._request("GET", "/")
@@ -368,7 +381,7 @@ class LocalLibrary(Library):
         return f"{self.url} {self._client.headers.get(_SERVER, '')}"
 
     def check_access(self, *, write: bool) -> None:
-        """Do nothing, since Zotero asks for permission when notes are written."""
+        """Do nothing: Zotero itself asks the user before it accepts notes."""
 
     def _address(self) -> str:
         return (os.environ.get(LOCAL_URL_VARIABLE) or LOCAL_URL).rstrip("/")
@@ -380,10 +393,10 @@ class LocalLibrary(Library):
         return ""
 
     def _authorize(self) -> bool:
-        """Request a key, which Zotero issues if the user allows it.
+        """Ask Zotero for a key, and return True.
 
         Raises:
-            NotAllowed: the user does not allow it.
+            NotAllowed: the user refuses in Zotero.
         """
         url, asked = f"{self.url}/local/authorize", {"appName": PROGRAM}
         reply = self._client.post(url, json=asked, timeout=TIME_TO_ANSWER)
@@ -395,13 +408,13 @@ class LocalLibrary(Library):
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield the items in batches that a request may contain."""
+    """Split items into batches of at most `BATCH`."""
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
 
 
 def _by_key(reply: Mapping[str, Any], part: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return a part of the result of a write by the keys of items, instead of their indexes."""
+    """Return a part of the response to a write, by item key instead of the item's index."""
     found = _object(reply.get(part)).items()
     return {keys[int(n)]: value for n, value in found if n.isdecimal() and int(n) < len(keys)}
 

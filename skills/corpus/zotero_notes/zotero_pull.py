@@ -1,8 +1,8 @@
-"""/corpus zotero-pull: read the highlights and comments of people in PDF files of a library.
+"""Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
 
-The highlights of the harness are not read, unless a person has changed their passage, their tags or
-their comment. Such a highlight has the key that `highlight_plan.key_of` returns. A highlight that
-was written and is not there any more was deleted by a person.
+A highlight of the harness is only read if a person has changed its passage, tags or comment; it is
+recognized by its key (see `highlight_plan.key_of`). If a highlight that was written does not exist
+any more, a person has deleted it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 
 def pull(call: Call) -> Result:
-    """Read the highlights and comments of people, in place of those that were read before."""
+    """Read people's highlights and comments, and store them in place of those read before."""
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-pull takes no text, but got {text[:40]!r}")
     framework = selected_framework(call.options.framework, call.frameworks)
@@ -43,9 +43,9 @@ def pull(call: Call) -> Result:
             papers[place].append(paper_id)
         if not papers:
             raise NothingFound(
-                "no paper of the corpus is from Zotero",
-                hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
-                "that are annotated already.",
+                "no paper in the corpus comes from Zotero",
+                hint="`/annotate ~/Zotero` annotates its papers; `/corpus add ~/Zotero` recognizes "
+                "papers that are already annotated.",
             )
         for name in dict.fromkeys(place.partition("/items/")[0] for place in papers):
             items = [place.rpartition("/")[2] for place in papers if place.startswith(f"{name}/")]
@@ -77,10 +77,13 @@ def pull(call: Call) -> Result:
 def _read(
     library: Library, items: Collection[str], written: Mapping[str, Entry], framework: Framework
 ) -> Iterator[tuple[str, PulledHighlight]]:
-    """Yield the highlights of people in a library, each with the key of its item.
+    """Yield people's highlights in a library, each after the key of its item.
+
+    Highlights that a person has deleted, and items with the tag `REVIEWED`, are yielded too.
 
     Args:
-        written: the records of the highlights that the harness has written, by key.
+        items: the keys of the items.
+        written: the records of highlights that the harness has written, by key.
     """
     attachments = library.children(items, "attachment")
     parents = {str(one["key"]): str(one["data"]["parentItem"]) for one in attachments}

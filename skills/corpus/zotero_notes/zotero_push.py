@@ -1,4 +1,4 @@
-"""/corpus zotero-push and zotero-undo: write notes and highlights to Zotero, and delete them."""
+"""Implement /corpus zotero-push and zotero-undo: write notes and highlights, and delete them."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted, flatten
 
 LISTED = 40
-"""Maximum number of notes that are listed; `--json` contains all notes."""
+"""Maximum number of printed notes and highlights; `--json` prints all."""
 TRIES = 3
-"""Maximum number of comparisons, if the library changes before the notes are deleted."""
+"""Maximum number of attempts if the library changes between the comparison and the request."""
 CHANGED = "it changed meanwhile"
 _TITLE = 60
 
@@ -85,12 +85,12 @@ def push(call: Call) -> Result:
             steps, failed = _written_steps(call, steps, record, framework)
     if elsewhere:
         count = counted(elsewhere, "annotation")
-        call.screen.notice(f"left out, since their papers are not from Zotero: {count}")
+        call.screen.notice(f"left out, since their papers do not come from Zotero: {count}")
     bare = len(papers) - len({(one.library, one.item) for one in highlights})
     if bare and call.options.highlights:
         count = counted(bare, "paper")
         call.screen.notice(
-            f"without highlights, since no PDF file here has their passages: {count}"
+            f"without highlights, since no PDF file contains their passages: {count}"
         )
     notes, marks = ([one for one in steps if one.note.kind == kind] for kind in get_args(Kind))
     data = {
@@ -111,7 +111,7 @@ def push(call: Call) -> Result:
 def _planned(
     library: Library, wanted: Iterable[Note | Highlight], record: Record, framework: Framework
 ) -> list[Step]:
-    """Return the steps for notes and highlights of a library."""
+    """Return the steps for the notes and highlights in a library."""
     at = library.server, library.name
     recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
     earlier = {kind: [one for one in recorded if one.kind == kind] for kind in get_args(Kind)}
@@ -127,14 +127,14 @@ def _is_due(step: Step) -> bool:
 
 
 def _things(kinds: Iterable[Kind]) -> str:
-    """Return the number of notes and highlights in words."""
+    """Return the numbers of notes and highlights as text."""
     counts = Counter(kinds)
     found = [counted(counts[kind], kind) for kind in get_args(Kind) if counts[kind]]
     return " and ".join(found) or counted(0, "note")
 
 
 def undo(call: Call) -> Result:
-    """Delete the notes and highlights that were written and have not been changed since."""
+    """Delete the notes and highlights that were written and that nobody has changed since."""
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-undo takes no text, but got {text[:40]!r}")
     deleted: list[Entry] = []
@@ -173,16 +173,16 @@ def undo(call: Call) -> Result:
 
 @contextlib.contextmanager
 def locked(call: Call) -> Iterator[Path]:
-    """Yield the path of the corpus; other processes cannot write its notes within the block.
+    """Yield the path of the corpus, and lock its notes in Zotero for other processes.
 
     Raises:
-        InputError: the corpus is missing, or it is a folder of parts.
-        UsageError: another process writes the notes.
+        InputError: the corpus does not exist, or is a folder of parts.
+        UsageError: another process has locked the notes.
     """
     path = database(call)
     if path.is_dir():
         raise InputError(
-            "is a folder of parts, which does not know the items of its papers",
+            "is a folder of parts, which does not contain the Zotero items of papers",
             where=str(path),
             hint="`/corpus add FOLDER` imports it into a database.",
         )
@@ -193,10 +193,10 @@ def locked(call: Call) -> Iterator[Path]:
 
 
 def library_of(call: Call, name: str) -> Library:
-    """Return the library with this name, as a context manager.
+    """Return a library as a context manager: on this computer with `--local`, or at zotero.org.
 
     Raises:
-        InputError: the library is only on the user's computer.
+        InputError: the library is not synchronized with zotero.org, and `--local` is not given.
         UsageError: the key is missing.
     """
     if call.options.local:
@@ -204,7 +204,7 @@ def library_of(call: Call, name: str) -> Library:
     if name == "users/local":
         raise InputError(
             "these papers are in a Zotero library that does not synchronize with zotero.org",
-            hint="`--local` writes into a Zotero 10 that runs here.",
+            hint="`--local` writes into a Zotero 10 that runs on this computer.",
         )
     return Library(name, call.cancel)
 
@@ -213,7 +213,7 @@ def _ask(call: Call, preview: str, action: str) -> None:
     """Ask the user for permission to change notes.
 
     Args:
-        preview: text that is shown before the question.
+        preview: a text that is printed before the question.
         action: the change, such as "write 3 notes into Zotero".
 
     Raises:
@@ -231,13 +231,17 @@ def _ask(call: Call, preview: str, action: str) -> None:
     if not call.confirm(f"{action[:1].upper()}{action[1:]}?"):
         raise NotAllowed("you did not allow it, and nothing was changed in Zotero")
     if call.options.local:
-        call.screen.notice("Zotero shows a question, too; Always Allow there answers it for good.")
+        call.screen.notice('Zotero asks for permission too; "Always Allow" there is permanent.')
 
 
 def _selected(
     call: Call, path: Path, framework: Framework
 ) -> tuple[list[tuple[Note, Annotated]], int]:
-    """Return selected annotations with their notes, and the number of papers not from Zotero."""
+    """Return the selected annotations with their notes, and the number of papers not from Zotero.
+
+    Raises:
+        NothingFound: there is no annotation, or no paper comes from Zotero.
+    """
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework) if call.text.strip() else []
@@ -249,13 +253,13 @@ def _selected(
             f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
             hint="`/corpus stats` shows the contents of the corpus.",
         )
-    # An item whose abstract has changed has several annotations; the last one is the latest.
+    # An item with several abstracts has several annotations; the last is the latest.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
         raise NothingFound(
-            "none of these annotations is of a paper from Zotero",
-            hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
-            "that are annotated already.",
+            "none of the annotated papers comes from Zotero",
+            hint="`/annotate ~/Zotero` annotates its papers; `/corpus add ~/Zotero` recognizes "
+            "papers that are already annotated.",
         )
     return list(by_item.values()), found.count(None)
 
@@ -263,10 +267,10 @@ def _selected(
 def _written_steps(
     call: Call, steps: list[Step], record: Record, framework: Framework
 ) -> tuple[list[Step], dict[str, str]]:
-    """Perform the steps; return the steps, and the reasons of failed steps by key.
+    """Perform steps, and return the performed steps and the reason of each failure, by key.
 
-    If an item was changed in the meantime, it is read again: a change by a person is kept, and
-    another change does not prevent the step.
+    If an item has changed since it was read, it is read again and a new step is planned: a change
+    by a person is kept, and any other change does not prevent the step.
     """
     failed = _write(call, [step for step in steps if _is_due(step)], record, framework)
     for _ in range(TRIES):
@@ -286,7 +290,7 @@ def _written_steps(
 
 
 def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework) -> dict[str, str]:
-    """Write notes and highlights; return the reasons of failed ones, by key."""
+    """Send steps in batches, and return the reason of each failure, by key."""
     failed: dict[str, str] = {}
     done = 0
 
@@ -303,7 +307,7 @@ def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework
                     except HarnessError as exc:
                         call.screen.notice(str(exc))
                         failed |= dict.fromkeys((step.key for step in due[done:]), "not sent")
-                        unknown = "sent, and not known what became of it"
+                        unknown = "sent, but the result is unknown"
                         return failed | dict.fromkeys((step.key for step in batch), unknown)
                     done += len(batch)
                     tick(f"{done:,} of {len(due):,}")
@@ -330,8 +334,8 @@ def _send(
     }
     record.append(entries(batch, "sent"))
     failed = library.write([step.data for step in batch])
-    # A conflict at a new note means that an earlier attempt has written it, but its answer was
-    # lost.
+    # A conflict for a new note means that an earlier attempt has written the note, but the response
+    # was lost.
     refused = {key for key, why in failed.items() if why != SILENT and why[:3] != CONFLICT}
     written = [step for step in batch if step.key not in failed]
     never = [step for step in batch if step.key in refused and step.action == "create"]
@@ -342,7 +346,11 @@ def _send(
 def _delete(
     library: Library, batch: Sequence[Entry], record: Record, *, dry_run: bool
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Delete unchanged notes and highlights; return them, and the other ones with reasons."""
+    """Delete the notes and highlights that nobody has changed.
+
+    Returns:
+        The deleted entries, and the other entries with reasons.
+    """
     for _ in range(TRIES):
         present = library.items((entry.note for entry in batch), trashed=True)
         version = library.version
@@ -359,7 +367,7 @@ def _delete(
             continue
         record.append(replace(entry, state="gone") for entry in (*ours, *absent))
         return ours, kept
-    return [], [(entry, "the library changed all the time") for entry in batch]
+    return [], [(entry, "the library did not stop changing") for entry in batch]
 
 
 def _is_unchanged(entry: Entry, data: Data) -> bool:
@@ -369,7 +377,7 @@ def _is_unchanged(entry: Entry, data: Data) -> bool:
 
 
 def _preview(steps: Sequence[Step]) -> str:
-    """Return the numbers of notes and highlights for each action, and the first of both."""
+    """Return the number of notes and highlights for each action, and the first of them."""
     text = []
     for kind in get_args(Kind):
         own = [step for step in steps if step.note.kind == kind]
@@ -386,7 +394,7 @@ def _preview(steps: Sequence[Step]) -> str:
 
 
 def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
-    """Return the numbers of notes and highlights that were written, and those that failed."""
+    """Return the numbers of written notes and highlights, and the failures."""
     due = [step for step in steps if _is_due(step)]
     lines = [] if due else ["There is nothing to write."]
     for kind in get_args(Kind):
@@ -407,7 +415,7 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
 
 
 def _first(lines: Iterable[str]) -> list[str]:
-    """Return the first `LISTED` lines, and a line with the number of further lines."""
+    """Return the first `LISTED` lines, and a line with the number of omitted lines."""
     known = list(lines)
     more = [f"... and {len(known) - LISTED:,} more"] * (len(known) > LISTED)
     return [*known[:LISTED], *more]

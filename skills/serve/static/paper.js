@@ -1,11 +1,11 @@
-/* The page of a paper: a move marks what it comes from, and a sentence marks its moves. */
+/* The page of a paper: a move highlights the sentences that state it, and a sentence its moves. */
 
 const moves = [...document.querySelectorAll("[data-move]")];
 const places = [...document.querySelectorAll("[data-moves]")];
 const namesOf = (place) => place.dataset.moves.split(" ");
 let chosen = null;
 
-/** Mark the moves of these names, and the sentences and passages that they come from. */
+/** Highlight the moves with these names, and the sentences and passages that state them. */
 function mark(names) {
   for (const move of moves) move.classList.toggle("marked", names.includes(move.dataset.move));
   for (const place of places)
@@ -23,7 +23,7 @@ for (const [elements, names] of [[moves, (one) => [one.dataset.move]], [places, 
 
 for (const place of places) if (!place.matches("a")) place.tabIndex = 0;
 
-/** Return the place to show for a move: its highlight, unless the page is below the moves. */
+/** Return the element to scroll to for a move: its highlight if the PDF page is beside the moves. */
 function shownFor(name) {
   const found = places.filter((place) => namesOf(place).includes(name));
   const highlight = found.find((place) => place.matches(".sheet a"));

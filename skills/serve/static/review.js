@@ -1,4 +1,4 @@
-/* The pages of a review: keys press the buttons of the forms, and what is typed is stored. */
+/* The pages of a review: keyboard shortcuts for the buttons, and storage of drafts. */
 
 const article = document.querySelector(".review[data-id]");
 const help = document.getElementById("help");
@@ -10,7 +10,7 @@ let selection = { text: "", before: 0 };
 let saving = Promise.resolve();
 let pending = 0;
 
-/** Mark these moves, and the sentences and passages that they come from. */
+/** Highlight the moves with these names, and the sentences and passages that state them. */
 function mark(names) {
   for (const move of moves) move.classList.toggle("marked", names.includes(`move.${move.dataset.move}`));
   for (const place of places)
@@ -35,11 +35,11 @@ function step(by) {
   choose(moves[Math.min(Math.max(moves.indexOf(chosen) + by, 0), moves.length - 1)]);
 }
 
-/* Edits: each change is sent at once, one request after the other. */
+/* Drafts: each change is sent immediately; only one request is sent at a time. */
 
 const wanted = new Map();
 
-/** Store the text of a move; null forgets it. */
+/** Store the draft of a move; null deletes the draft. */
 function store(move, text) {
   const body = new URLSearchParams({
     id: article.dataset.id,
@@ -51,17 +51,17 @@ function store(move, text) {
   pending += 1;
   saving = saving
     .then(() => {
-      if (wanted.get(move) !== own) return null; // there is a later text
+      if (wanted.get(move) !== own) return null; // a later text will be sent
       return fetch("/review/draft", { method: "POST", body, keepalive: true });
     })
     .then(
-      (answer) => answer && report(answer.ok ? "" : "load this page again to see why."),
-      () => report("/serve does not answer, or has ended."),
+      (answer) => answer && report(answer.ok ? "" : "reload this page to see the reason."),
+      () => report("the server does not answer, or has ended."),
     )
     .finally(() => (pending -= 1));
 }
 
-/** Show why what is typed is not stored; "" if it is. */
+/** Show the reason why a draft is not stored; "" removes the message. */
 function report(why) {
   const line = document.querySelector(".notice-line");
   line.classList.toggle("flag", why !== "");
@@ -101,12 +101,12 @@ for (const area of document.querySelectorAll(".edit textarea")) {
 for (const form of document.forms)
   form.addEventListener("submit", (event) => {
     if (!pending) return;
-    event.preventDefault(); // what was typed arrives first
-    // In a task of its own: within this event, a form is not submitted again.
+    event.preventDefault(); // the draft must arrive before the form
+    // In a later task, since a form cannot be submitted again within this event.
     saving.then(() => setTimeout(() => form.requestSubmit(event.submitter)));
   });
 
-/* Disagreements: each choice is sent at once; typing another text chooses it. */
+/* Disagreements: each choice is sent immediately; typing another text selects that text. */
 
 const differing = [...document.querySelectorAll("fieldset.differs")];
 
@@ -120,19 +120,19 @@ for (const move of differing)
 /** Return the first move without a choice. */
 const undecided = () => differing.find((move) => !move.querySelector(":checked"));
 
-/** Choose the text of a reviewer for it, and go on to the next one. */
+/** Choose the text of a reviewer for the first undecided move, and move the focus to the next. */
 function side(number) {
   undecided()?.querySelectorAll("[data-text]")[number - 1]?.click();
   (undecided()?.querySelector("input") ?? document.querySelector("[data-key=a]")).focus();
 }
 
-/** Write another text for the move that has the focus, or for the first one without a choice. */
+/** Focus the text field of the focused move, or of the first undecided move. */
 function write() {
   const move = document.activeElement.closest(".differs") ?? undecided();
   move?.querySelector("textarea").focus();
 }
 
-/* Passages: the text that is selected in the abstract, and how many visible characters precede it. */
+/* Passages: the selected text in the abstract, and the number of visible characters before it. */
 
 const visible = (text) => [...text.replace(/[\s\p{Cc}\p{Cf}]/gu, "")].length;
 
@@ -151,7 +151,7 @@ function remember() {
 document.addEventListener("selectionchange", remember);
 
 function highlight(move) {
-  remember(); // the event may come later
+  remember(); // the selectionchange event may be late
   const details = move.querySelector("details.passage");
   const form = details.querySelector("form");
   if (visible(selection.text)) {
@@ -172,7 +172,7 @@ for (const details of document.querySelectorAll("details.passage"))
     else highlight(details.closest(".move"));
   });
 
-/* Keys; none of them while something is typed. */
+/* Keyboard shortcuts, which are disabled in text fields. */
 
 const KEYS = {
   j: () => step(1),
@@ -217,7 +217,7 @@ for (const place of places) {
   place.addEventListener("pointerleave", markChosen);
 }
 
-/* The line that trains on the gold table. */
+/* The button that copies the command for training. */
 
 for (const copy of document.querySelectorAll("[data-copy]")) {
   const line = copy.parentElement.querySelector("code");
@@ -225,7 +225,7 @@ for (const copy of document.querySelectorAll("[data-copy]")) {
   copy.addEventListener("click", () =>
     navigator.clipboard.writeText(line.textContent).then(
       () => (copy.textContent = "Copied"),
-      () => document.getSelection().selectAllChildren(line), // to be copied by hand
+      () => document.getSelection().selectAllChildren(line), // so that the user can copy it
     ),
   );
 }

@@ -1,20 +1,20 @@
-/* All pages: the progress of running jobs, keys, and facets that are closed on phones. */
+/* All pages: the progress of running jobs, keyboard shortcuts, and facets, which are closed on phones. */
 
 const link = document.getElementById("live");
 const gone = document.getElementById("gone");
 let running = null;
 let source = null;
 
-/** Return one line about a job. */
+/** Return the progress of a job as one line. */
 function described({ skill, input, done, failed, due }) {
   const line = `/${skill} ${input}`.trim();
-  if (due === null && !done) return `${line}: running`; // its work is not counted
+  if (due === null && !done) return `${line}: running`; // the skill does not count its work
   const of = due === null ? "" : ` of ${due.toLocaleString("en")}`;
   const lost = failed ? `, ${failed.toLocaleString("en")} failed` : "";
   return `${line}: ${done.toLocaleString("en")}${of} done${lost}`;
 }
 
-/** Show the jobs that run now; the page of jobs is loaded again when one has begun or ended. */
+/** Show the running jobs; reload the page of jobs when a job has begun or ended. */
 function show(jobs) {
   const alive = jobs.filter((job) => job.is_alive);
   link.hidden = !alive.length;
@@ -30,7 +30,7 @@ function show(jobs) {
   }
 }
 
-/* Only a visible page is connected: a browser opens six connections to a server. */
+/* Only a visible page keeps a connection open, since browsers allow six connections to a server. */
 function connect() {
   source?.close();
   source = null;
@@ -63,7 +63,7 @@ for (const button of document.querySelectorAll(".show-help")) {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.defaultPrevented || help.open) return; // the page has keys of its own
+  if (event.defaultPrevented || help.open) return; // a script of the page has handled the key
   if (event.target.closest("input, select, textarea, [contenteditable]")) return;
   const search = document.getElementById("q");
   if (event.key === "/" && search) {

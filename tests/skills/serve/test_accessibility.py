@@ -60,7 +60,7 @@ def test_the_pages_of_the_demo(
             opened.goto(app.origin + path)
             check(opened)
         opened.goto(f"{app.origin}/papers/2")
-        opened.get_by_role("link", name="Compare with this one").click()
+        opened.get_by_role("link", name="Compare with this version").click()
         expect(opened.get_by_role("heading", name="From nanda-annotator")).to_be_visible()
         check(opened)
         opened.keyboard.press("?")

@@ -37,7 +37,7 @@ def test_a_training_run_has_its_losses_and_stages(tmp_path: Path) -> None:
         # The scale of losses of 0.5 to 2 is in steps of 0.5.
         assert points[1].split() == ["160,0", "320,133.3", "640,200"]
         assert re.findall('text-anchor="end">([0-9.]+)<', text) == ["0.5", "1.0", "1.5", "2.0", "4"]
-        assert Elements(text.encode()).tables["Loss of the dev rows"][1] == ["4", "0.750"]
+        assert Elements(text.encode()).tables["Loss on the dev rows"][1] == ["4", "0.750"]
         assert "<dt>rows</dt><dd>1,200</dd>" in text
         assert "&lt;i&gt;.jsonl" in text
         assert client.get("/compare/runs/..%2f..%2fetc").status_code == 404
@@ -60,14 +60,14 @@ def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:
         keys = {name: key for key, name in re.findall(link, client.get("/compare").text)}
         address = f"/compare/runs/{keys['slow']}?against={keys['fast']}"
         elements = Elements(client.get(address).content)
-        assert elements.tables["Loss of the dev rows"] == [
+        assert elements.tables["Loss on the dev rows"] == [
             ["Step", "slow", "fast", "Difference"],
             ["10", "2.500", "2.500", "+0.000"],
             ["20", "1.500", "1.250", "+0.250"],
         ]
         assert elements.tables["Settings that differ"][1:] == [["rate", "0.0001", "0.001"]]
         assert elements.tables["Time of each stage"][1][:3] == ["prepare", "90 min", "90 min"]
-        assert "differs by +0.250." in elements.texts[".verdict"][0]
+        assert "a difference of +0.250." in elements.texts[".verdict"][0]
         assert "different dev rows" not in elements.shown
         assert " ".join(elements.texts[".soft"]).count(", dev rows") == 2  # of the legend
         manifest["stages"]["prepare"]["outputs"] = {}

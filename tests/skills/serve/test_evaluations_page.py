@@ -49,8 +49,8 @@ def test_saved_evaluations_are_listed_without_baselines(client: httpx.Client) ->
 def test_the_difference_is_paired_and_papers_are_won_or_lost(client: httpx.Client) -> None:
     answer = client.get(address(client, "good.json", "bad.json"))
     said = " ".join(Elements(answer.content).texts[".verdict"][0].split())
-    assert "Over 12 papers, the agreement differs by +0." in said
-    assert "paired by paper: 2 won, 9 tied, 0 lost" in said
+    assert "Over 12 papers, the paired difference of agreement is +0." in said
+    assert ": 2 won, 9 tied, 0 lost" in said
     swapped = client.get(address(client, "bad.json", "good.json")).text
     assert "0 won, 9 tied, 2 lost" in swapped
 
@@ -69,9 +69,9 @@ def test_papers_are_shown_by_how_they_ended(client: httpx.Client) -> None:
 
 def test_a_side_without_an_annotation_is_named_and_not_compared(client: httpx.Client) -> None:
     answer = client.get(address(client, "good.json", "bad.json", "&show=invalid"))
-    assert "No annotation by bad: its answers were not valid." in answer.text
+    assert "No annotation by bad: its answers were invalid." in answer.text
     assert "<del>" not in answer.text
-    assert "2 won, 9 tied, 0 lost, and 1 invalid on either side." in " ".join(
+    assert "2 won, 9 tied, 0 lost, and 1 with an invalid annotation." in " ".join(
         Elements(answer.content).texts[".verdict"][0].split()
     )
 
@@ -101,7 +101,7 @@ def test_files_without_scores_show_their_figures(client: httpx.Client, space: Wo
         del one["score_by_paper"]
     (space.folder / "old.json").write_text(json.dumps(content))
     text = client.get(address(client, "good.json", "old.json")).text
-    assert "it cannot be said which papers are won" in text
+    assert "no paper counts as won or lost" in text
     assert "<ins>Heaps" in text
     for one in content["annotators"]:
         one.pop("by_paper", None)

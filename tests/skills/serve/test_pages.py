@@ -20,14 +20,14 @@ def test_an_unknown_address_is_named_with_what_to_do(client: httpx.Client) -> No
     assert answer.status_code == 404
     elements = Elements(answer.content)
     assert "b" not in elements.tags
-    assert "There is nothing at /papers/<b>. The links at the top" in elements.shown
+    assert "There is nothing at /papers/<b>. Use the links at the top" in elements.shown
 
 
 def test_a_method_that_a_page_does_not_answer_is_named(client: httpx.Client) -> None:
     answer = client.post("/papers")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
-    assert "/papers does not answer POST. The links at the top" in answer.text
+    assert "/papers does not answer POST. Use the links at the top" in answer.text
 
 
 def test_a_form_that_cannot_be_read_is_refused(client: httpx.Client) -> None:
@@ -68,7 +68,7 @@ def test_a_page_reports_that_the_server_has_ended(browser: Browser, app: Served)
         page.goto(ended.entrance("/papers"))
         expect(page.locator("#gone")).to_be_hidden()
     expect(page.get_by_role("alert")).to_have_text(
-        "/serve does not answer. If it has ended, start it again and use the new address."
+        "The server does not answer. If /serve has ended, start it again and open the new address."
     )
     page.close()
 

@@ -159,7 +159,7 @@ def test_unknown_parameters_are_ignored(client: httpx.Client) -> None:
 
 
 def test_without_a_paper_it_says_so(client: httpx.Client) -> None:
-    assert "No paper meets all of this." in client.get("/papers?q=nobody&year=2024").text
+    assert "No paper matches." in client.get("/papers?q=nobody&year=2024").text
 
 
 def test_papers_are_found_by_meaning_where_it_is_installed(client: httpx.Client) -> None:

@@ -111,7 +111,7 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
         answer = post(other, "", name=" Ada ")
         assert answer.status_code == 400
         assert "Ada reviews in another browser" in answer.text
-        assert "Go on as" in answer.text
+        assert "Continue as" in answer.text
         assert act(one, "edit", move="claim", text="By Ada.").status_code == 200
         assert post(other, "", name="Ada", take_over="Bo").status_code == 400
         assert "1 of 3" in post(other, "", name="Ada", take_over="Ada").text
@@ -122,7 +122,7 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
         ):
             assert answer.status_code == 409
             assert "Ada continues in another browser" in answer.text
-            assert "Your last action is not stored" in answer.text
+            assert "Your last action was not stored" in answer.text
         assert "Ada continues in another browser" in one.get("/review/next").text
         assert 'name="name" value="Ada"' in one.get("/review").text
         assert act(other, "accept").status_code == 200

@@ -98,7 +98,7 @@ def test_a_folder_of_parts_is_refused_with_what_to_do(
     parts.mkdir()
     assert main.main([f"/serve --no-open --db {parts}"]) == 2
     message = capsys.readouterr().err
-    assert "/serve needs a database, and this is a folder" in message
+    assert "/serve needs a database, but this is a folder" in message
     assert f"/corpus add {parts} --db papers.db" in message
 
 

@@ -150,7 +150,7 @@ def test_a_new_repository_of_the_hub(save: Save, folder: Path) -> None:
 def test_a_folder_with_other_things_is_refused(save: Save, folder: Path) -> None:
     folder.mkdir()
     (folder / "thesis.docx").write_text("")
-    with pytest.raises(UsageError, match=r"other things than a dataset: thesis\.docx"):
+    with pytest.raises(UsageError, match=r"not part of a dataset: thesis\.docx"):
         save()
     assert not (folder / "data").exists()
     save(force=True)
@@ -177,7 +177,7 @@ def test_a_dataset_that_was_described_by_croissant_is_continued(save: Save, fold
 def test_data_of_another_dataset_is_refused(save: Save, folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
     pq.write_table(pa.table({"text": ["x"]}), folder / "data" / "train-00000-of-00001.parquet")
-    with pytest.raises(UsageError, match="other things than a dataset: data"):
+    with pytest.raises(UsageError, match="not part of a dataset: data"):
         save()
 
 
@@ -269,7 +269,7 @@ def test_a_dataset_is_pushed_with_the_figures_of_its_rows(
     assert not app.dispatch(line).result.data["changed"]
     readme = folder / "README.md"
     readme.write_text(readme.read_text().replace("train (2 rows)", "train (9 rows)"))
-    with pytest.raises(UsageError, match="its figures were changed by hand"):
+    with pytest.raises(UsageError, match="a person has changed the figures"):
         app.dispatch(line)
     assert app.dispatch(f"--force {line}").result.data["changed"] is False
 

@@ -123,7 +123,7 @@ def test_papers_without_a_pdf_file_are_counted(app: App, tmp_path: Path) -> None
     text.write_text(ABSTRACT)
     app.dispatch(f"/annotate {text}")
     app.dispatch(f"/corpus highlight save to {tmp_path / 'all'}/")
-    assert "0 PDF files with highlights; 1 paper not annotated from a PDF file" in error_text(app)
+    assert "0 PDF files with highlights; 1 paper without a PDF file" in error_text(app)
 
 
 def test_highlight_needs_a_folder(app: App) -> None:

@@ -181,7 +181,7 @@ def test_the_title_of_a_page_before_the_abstract(tmp_path: Path) -> None:
 def test_a_font_without_letters_is_refused(tmp_path: Path) -> None:
     """Its text comes as signs."""
     signs = "".join(chr(0xF020 + number) for number in range(90))
-    with pytest.raises(Unreadable, match="fonts that do not state their letters"):
+    with pytest.raises(Unreadable, match="fonts without Unicode mappings"):
         extraction._check_text([Line(f"of {signs} {'abcdefgh' * 5}", 0, 9, 9, 9)] * 9)
 
 

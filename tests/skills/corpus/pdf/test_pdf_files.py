@@ -110,7 +110,7 @@ def reason(reader: ReaderProcess, path: Path, data: bytes) -> str:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (scan(), "has no text layer, as a scan has none"),
+        (scan(), "has no text layer, like a scan"),
         (PdfPaper(password="secret").data(), "is encrypted and needs a password"),
         (b"PK\3\4 a zip", "is not a PDF file, despite its name"),
         (b"", "is empty"),

@@ -180,7 +180,7 @@ def test_nothing_is_written_into_a_library_that_is_read_only(
 ) -> None:
     in_library(pushing, of_pdf({}, claim=FIRST))
     pushing.api.write = False
-    with pytest.raises(UsageError, match="may not change the library"):
+    with pytest.raises(UsageError, match="has no access to the library"):
         pushing.run("zotero-push")
     assert {method for method, _ in pushing.api.requests} == {"GET"}
     assert len(pushing.run("zotero-push --dry-run")["highlights"]) == 2
@@ -211,7 +211,7 @@ def test_without_the_file(pushing: Pushing, folder: Path, attachment: dict[str, 
     assert pushing.api.notes()
     assert not pushing.api.annotations()
     assert (
-        "without highlights, since no PDF file here has their passages: 1 paper" in pushing.stderr
+        "without highlights, since no PDF file contains their passages: 1 paper" in pushing.stderr
     )
 
 

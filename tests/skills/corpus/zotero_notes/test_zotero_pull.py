@@ -154,13 +154,13 @@ def test_a_reviewed_item_is_gold(pushed: Pushing) -> None:
 
 def test_what_cannot_be_read(pushing: Pushing) -> None:
     pushing.annotations(annotated(paper(1)), at_server=False)
-    with pytest.raises(NothingFound, match="no paper of the corpus is from Zotero"):
+    with pytest.raises(NothingFound, match="no paper in the corpus comes from Zotero"):
         pushing.run("zotero-pull")
     with pytest.raises(InputError, match="takes no text"):
         pushing.run("zotero-pull year=2024")
     pushing.annotations(from_zotero(2))
     pushing.api.read_notes = False
-    with pytest.raises(UsageError, match="may not change the library"):
+    with pytest.raises(UsageError, match="has no access to the library"):
         pushing.run("zotero-pull")
     pushing.api.read_notes, pushing.api.write = True, False
     pushing.api.faults = [("GET", (429, {"Retry-After": "0.01"}))]

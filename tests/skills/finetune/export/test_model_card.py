@@ -136,11 +136,11 @@ def test_the_card_follows_the_figures_and_keeps_what_a_person_wrote(
     for figure in ("value: 0.4321", "| 0.432 |"):
         good = readme.read_text()
         readme.write_text(good.replace(figure, figure.replace("432", "999")))
-        with pytest.raises(UsageError, match="figures were changed by hand"):
+        with pytest.raises(UsageError, match="has changed the figures"):
             pushed(model, evaluation=tmp_path / "e.json")
         readme.write_text(good)
     readme.write_text(readme.read_text().replace("0.432", "0.999"))
-    with pytest.raises(UsageError, match="figures were changed by hand"):
+    with pytest.raises(UsageError, match="has changed the figures"):
         pushed(model, evaluation=tmp_path / "e.json")
     pushed(model, evaluation=tmp_path / "e.json", force=True)
     assert "0.999" not in card(hub)[1]
