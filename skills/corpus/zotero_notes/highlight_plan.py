@@ -1,9 +1,9 @@
 """Plan the highlights of moves in Zotero's PDF reader: compare them with those in a library.
 
 A highlight is an annotation item that belongs to the PDF attachment of an item. Its key is computed
-from the framework, the attachment and the move, so that a push from another computer finds it again.
-If its content differs from all contents that were sent, a person has edited the highlight, and it is
-not changed.
+from the framework, the attachment and the move, so that a push from another computer finds it
+again. If its content differs from all contents that were sent, a person has edited the highlight,
+and it is not changed.
 """
 
 from __future__ import annotations
