@@ -174,7 +174,7 @@ class InternalError(HarnessError):
     def __init__(self, cause: Exception) -> None:
         super().__init__(
             f"internal error: {type(cause).__name__}: {cause}",
-            hint="Please report it with the traceback.",
+            hint="Please report this error with the traceback.",
         )
         self.__cause__ = cause
 

@@ -81,7 +81,9 @@ def check_place(folder: Path) -> None:
         raise _not_created(folder, exc) from exc
     if exists:
         raise OutputError(
-            "exists already", where=str(folder), hint="Choose another name, or move it away."
+            "exists already",
+            where=str(folder),
+            hint="Choose another name, or move the existing folder away.",
         )
 
 

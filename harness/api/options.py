@@ -67,16 +67,19 @@ class ClusterOptions(SkillOptions):
         None,
         ge=1,
         le=4096,
-        description="with --on, the number of models to load; default: as many as fit",
+        description="with --on, the number of models to load; default: as many as fit on the nodes",
     )
     slots: int | None = Field(
-        None, ge=1, le=256, description="with --on, the number of parallel requests of each actor"
+        None,
+        ge=1,
+        le=256,
+        description="with --on, the number of parallel requests to each loaded model",
     )
     cpus: int | None = Field(
-        None, ge=1, description="with --on, the number of CPUs of each actor; default: 4"
+        None, ge=1, description="with --on, the number of CPUs for each loaded model; default: 4"
     )
     gpus: float | None = Field(
-        None, ge=0, description="with --on, the number of GPUs of each actor"
+        None, ge=0, description="with --on, the number of GPUs for each loaded model"
     )
 
 
@@ -114,10 +117,10 @@ class ProgramOptions(SkillOptions):
     continue_: bool = Field(
         False,
         alias="continue",
-        description="or -c: continue the last conversation of this folder",
+        description="continue the last conversation of this folder (short: -c)",
     )
     no_session: bool = Field(False, description="do not store the conversation")
-    prompt: str | None = Field(None, description="or -p: the line, as an option")
+    prompt: str | None = Field(None, description="the line to run, given as an option (short: -p)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Chat(Skill):
         if not call.text.strip():
             if call.options.new:
                 return Result("A new conversation begins.")
-            raise UsageError("there is no text", hint="/chat TEXT")
+            raise UsageError("there is no text", hint="Write `/chat TEXT`.")
         self.conversation.check_rights(yes=call.yes)
         text = _with_files(call)
         return self._result(self._answer(call, text, self.conversation, call.options.steps))

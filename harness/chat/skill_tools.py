@@ -162,7 +162,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values in the form of a line: text, or True for switches that are on.
+    """Return the option values of a call as a parsed line has them: texts, or True for a switch.
 
     Raises:
         UsageError: the skill does not have an option.

@@ -101,7 +101,7 @@ class AnswerText:
             self._writer.write(piece)
 
     def start_calls(self) -> None:
-        """Treat the previous text as a remark before calls."""
+        """End the text before tool calls, which is a remark and not the answer."""
         text, self.pieces = "".join(self.pieces), []
         self._writer.close()
         if self._kept and text.strip():

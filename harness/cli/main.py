@@ -135,7 +135,7 @@ def _run(words: list[str]) -> int:
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
     app = App(settings, frontend, general=general, bare=BARE.match(line) is not None)
     if rest and not line.strip():  # probably an empty shell variable
-        raise UsageError("the line is empty", hint="`--help` describes lines.")
+        raise UsageError("the line is empty", hint="`--help` describes the lines to write.")
     if continues:
         from harness.cli.session_commands import go_on
 

@@ -174,7 +174,7 @@ def _server(call: Call) -> tuple[str, dict[str, Any]]:
     if not words:
         raise UsageError(
             "/mcp add needs a name, and an address or a command",
-            hint="`/mcp add search https://search.example.org/mcp`",
+            hint="For example, `/mcp add search https://search.example.org/mcp`.",
         )
     headers = dict(_pair(one, ":", "--header") for one in call.options.header)
     env = dict(_pair(one, "=", "--env") for one in call.options.env)

@@ -222,7 +222,7 @@ class ModelsCommand(AppCommand):
         if not text.startswith(hub.SCHEME):
             raise UsageError(
                 "/models add needs a model of the Hugging Face Hub",
-                hint="/models add hf:USER/REPO[@REVISION]",
+                hint="Write `/models add hf:USER/REPO[@REVISION]`.",
             )
         reference, _, member = text.partition(" ")
         found = hub.find(reference, member.strip())
@@ -266,7 +266,8 @@ class ModelsCommand(AppCommand):
                 raise UsageError(
                     f"{file.member} is an adapter for {', '.join(found.bases) or 'a model'}, and "
                     "no file in the registry has this base",
-                    hint="Add its GGUF with base_model to `files` in your registry.yaml.",
+                    hint="Add the GGUF of the base, with base_model, to `files` in your "
+                    "registry.yaml.",
                 )
             place = {"gguf": bases[0], "adapter": name}
         answers = {"form": "tagged", "options": {"temperature": 0, "seed": 0}}
@@ -325,7 +326,7 @@ class ModelCommand(AppCommand):
     output = ChatModel
 
     class Options(SkillOptions):
-        default: bool = Field(False, description="use the model that the registry chooses again")
+        default: bool = Field(False, description="use the registry's choice of model again")
 
     def run(self, call: Call) -> Result:
         app, name = self._app, call.text.strip()

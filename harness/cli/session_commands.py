@@ -184,10 +184,10 @@ class Compact(AppCommand):
     summary = "Replace the conversation with the model's summary of it, to save context"
     usage = "WISHES"
     details = """\
-    WISHES are words for the model on the summary, such as: keep the names of the files. The turns
-    stay in the stored session; `/sessions --show SESSION` prints them with the summaries. Without
-    new turns, the present summary is shown. A conversation that is too long is summarized by
-    itself."""
+    WISHES tell the model what to keep in the summary, such as: keep the names of the files. The
+    turns stay in the stored session; `/sessions --show SESSION` prints them with the summaries.
+    Without new turns, the present summary is shown. A conversation that becomes too long is
+    summarized automatically."""
     text = "optional"
     output = Compacted
     logged = True

@@ -78,7 +78,7 @@ class Skills(AppCommand):
     summary = "List, search, install, test and disable skills"
     usage = "NAME|TEXT|SOURCE"
     details = """\
-    NAME shows the origin, fields and problems of a skill. Another TEXT lists the skills with all
+    NAME shows the origin, fields and problems of a skill. Any other TEXT lists the skills with all
     its words in their name, origin or description. `/skills add SOURCE` shows the skills of a
     folder, of the URL of a git repository, or of the index of https://HOST, and copies them into
     your own folder without running any code."""

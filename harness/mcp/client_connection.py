@@ -121,7 +121,7 @@ class Server:
                 if max(now - self._sign, (now - started) / LONGEST) > self._seconds:
                     raise DeadlineExceeded(
                         f"the server {self.entry.name} has not answered within {self._seconds:g} s",
-                        hint="HARNESS_MCP_DEADLINE sets the limit.",
+                        hint="HARNESS_MCP_DEADLINE sets the time limit.",
                     )
                 on_progress(self._progress)
             return future.result()

@@ -30,7 +30,7 @@ from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_t
 KEPT = 20
 """Maximum number of lines that are kept from the end of a server's stderr."""
 LINE = 500
-"""Maximum number of characters of a kept line."""
+"""Maximum number of characters that are kept of a line of a server's output."""
 STRAY = 1000
 """Maximum number of successive lines that are not messages; a server with more is stopped."""
 INHERITED = (
@@ -112,7 +112,7 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
     program = shutil.which(command[0], path=path)
     if program is None:
         raise InputError(
-            f"there is no command {command[0]!r}", hint="Is it installed, and on PATH?"
+            f"there is no command {command[0]!r}", hint="Is the program installed, and on PATH?"
         )
     setpriv = shutil.which("setpriv")  # from util-linux
     ended = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

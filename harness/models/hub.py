@@ -91,7 +91,7 @@ def client(*, write: bool = False) -> Any:
     if write and not token:
         raise UsageError(
             "a push to the Hugging Face Hub needs a token with write access",
-            hint="`hf auth login` stores one, and HF_TOKEN contains one.",
+            hint="Store a token with `hf auth login`, or set HF_TOKEN.",
         )
     remember(token or "", "token")
     logging.set_verbosity_error()
@@ -164,7 +164,11 @@ def push(
                 raise
             found = None
     if found is not None and not found.private and not public:
-        raise UsageError("this repository is public", where=url, hint="--public pushes to it.")
+        raise UsageError(
+            "this repository is public",
+            where=url,
+            hint="Add --public to push to a public repository.",
+        )
     private = not public if found is None else bool(found.private)
     sizes = {
         name: len(file) if isinstance(file, bytes) else file.stat().st_size

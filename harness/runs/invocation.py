@@ -331,7 +331,9 @@ class _Parser:
             end = match.start()
         text = text[:end]
         if not saved and _SAVE_UNQUOTED.search(text):
-            raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
+            raise UsageError(
+                "a path with blanks needs quotes", hint='Write `save to "my file.md"`.'
+            )
         for name, value in reversed(found):
             self._set(name, None if value is None else unquote(value))
         return text

@@ -100,7 +100,7 @@ def is_alive(pid: int) -> bool:
 def remove_left_over(folder: Path, pattern: str) -> None:
     """Remove temporary files and folders that killed processes have left in a folder.
 
-    Their names end with the process id, such as ".7-a1b2.tmp".
+    Their names contain the process id, such as 7 in ".7-a1b2.tmp".
     """
     for path in folder.glob(pattern):
         found = re.search(r"[.-](\d+)(-\w+)?(\.tmp)?$", path.name)

@@ -105,7 +105,8 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
                 raise ModelUnavailable(
-                    f"{path} is not a GGUF file", hint="Correct its path in the registry."
+                    f"{path} is not a GGUF file",
+                    hint="Correct the path of the file in the registry.",
                 )
     large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
@@ -116,7 +117,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
         files = " with ".join(str(path) for path in paths.values())
         raise ModelUnavailable(
             f"the engine cannot load {files}: {exc}",
-            hint="The file may be damaged, of an unknown kind, or too large for the memory; an "
+            hint="The file may be damaged, in an unknown format, or too large for the memory; an "
             "adapter may belong to another model.",
         ) from exc
 

@@ -51,7 +51,7 @@ class LlamaCppBackend:
             try:
                 paths = {"gguf": self._files.merged(file_ids["gguf"], file_ids["adapter"])}
                 digests["merged"] = self._files.digest_of(paths["gguf"])
-            except ModelUnavailable as exc:  # the engine can load both files instead
+            except ModelUnavailable as exc:  # the engine can also load base and adapter separately
                 self._files.notify(f"{entry.where}: not merged, which is slower: {exc.message}")
         slots = slots or entry.slots or llama_engine.SLOTS
         place = " + ".join(map(self._files.name, file_ids.values()))

@@ -166,7 +166,7 @@ def _answering(
         except ollama.ResponseError as exc:
             raise ModelUnavailable(
                 f"{remote.shown_address(host)} answers {exc.status_code}: {exc.error}",
-                hint="Check that this is Ollama's address.",
+                hint="Check that this is the address of an Ollama server.",
             ) from exc
         except (httpx.ProtocolError, httpx.ReadError, httpx.WriteError) as exc:
             if handle.overdue:

@@ -149,7 +149,7 @@ class ClusterModel:
             self._actors.lose(actor)
             raise GenerationFailed(
                 f"the actor on node {actor.name} was lost",
-                hint="Another actor takes over its work.",
+                hint="Another actor takes over the work.",
             ) from exc
         except Exception as exc:  # errors of the connection: grpc and Ray's client have many types
             raise ClusterUnavailable(

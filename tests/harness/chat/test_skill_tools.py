@@ -168,9 +168,9 @@ def test_tools_are_shortened_to_fit(tmp_path: Path) -> None:
 
 
 def test_details_take_precedence_over_options(tmp_path: Path) -> None:
-    """In 12,800 bytes, a model needs the details to know `limitation=unstated`."""
+    """In 13,600 bytes, a model needs the details to know `limitation=unstated`."""
     skills = callable_skills(tmp_path)
-    told = {tool.name: tool for tool in offered(skills, 12_800)}
+    told = {tool.name: tool for tool in offered(skills, 13_600)}
     for skill in skills:
         assert told[skill.name].description == skill.described(DETAILS).description
     assert "limitation=stated" in told["corpus"].description

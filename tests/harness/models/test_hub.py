@@ -139,7 +139,7 @@ def test_refusals_of_the_hub(hub: Hub, push: Push, route: str, status: int, mess
 
 def test_a_private_push_does_not_go_to_a_public_repository(hub: Hub, push: Push) -> None:
     hub.repositories["me/model"] = Repository("model", private=False)
-    with pytest.raises(UsageError, match=r"is public. --public pushes to it"):
+    with pytest.raises(UsageError, match=r"is public. Add --public to push"):
         push()
     assert not push(public=True).private
     assert not push("me/other", public=True).private
@@ -175,7 +175,9 @@ def test_offline_and_without_a_token_nothing_is_sent(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match=r"needs a token with write access. `hf auth login`"):
+    with pytest.raises(
+        UsageError, match=r"needs a token with write access. Store a token with `hf auth login`"
+    ):
         push()
     assert not hub.requests
 
