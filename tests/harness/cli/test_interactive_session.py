@@ -305,6 +305,6 @@ def test_completion_shows_descriptions(tmp_path):
     app = fake_app(tmp_path)
     completer = LineCompleter(lambda: app.catalogue)
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
-    assert limit.display_meta_text == "N  number of runs to list"
+    assert limit.display_meta_text == "N  maximum number of runs to list"
     [command] = completer.get_completions(Document("/logs"), CompleteEvent())
     assert command.display_meta_text.startswith("List the latest runs")
