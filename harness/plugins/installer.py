@@ -32,7 +32,8 @@ from harness.support.stop_token import StopToken
 from harness.support.text_input import at_home
 
 T = TypeVar("T")
-PROTOCOLS = "file:git:http:https:ssh"
+PROTOCOLS = "file:git:https:ssh"
+"""Protocols of git that are used; http only if the URL has it, so that https never leads to it."""
 CLONE_SECONDS = 120.0
 """Time limit of a clone in seconds."""
 SEARCH_SECONDS = 30.0
@@ -55,7 +56,6 @@ _SETTINGS = (
     "submodule.recurse=false",
 )
 _ENVIRONMENT = {
-    "GIT_ALLOW_PROTOCOL": PROTOCOLS,
     "GIT_ASKPASS": "",
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_TERMINAL_PROMPT": "0",
@@ -168,7 +168,9 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install git, or download the repository.")
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-    environment = {**os.environ, **_ENVIRONMENT, "GIT_SSH_COMMAND": ssh}
+    protocols = PROTOCOLS + ":http" * url.startswith("http:")
+    environment = {**os.environ, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocols}
+    environment["GIT_SSH_COMMAND"] = ssh
     limit = StopToken(cancel, CLONE_SECONDS)
 
     def run(*words: str) -> str:

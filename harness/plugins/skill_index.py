@@ -41,8 +41,8 @@ ARCHIVE_BYTES = 10_000_000
 _ADDRESS = re.compile(rf"(https?://[^/\s?#]+)(?:/|{re.escape(PATH)})?")
 _UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError),
-    # raised for an encrypted archive, or an unknown compression
-    *(RuntimeError, NotImplementedError, ValueError),
+    # raised for an encrypted archive, an unknown compression, or an entry without a name
+    *(RuntimeError, NotImplementedError, ValueError, IndexError),
 )
 
 

@@ -137,6 +137,19 @@ def test_git_never_asks_for_a_login_and_a_given_one_is_not_shown(tmp_path, monke
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_clone_by_https_is_not_redirected_to_http(tmp_path, monkeypatch, scheme):
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text('#!/bin/sh\necho "$GIT_ALLOW_PROTOCOL" >&2; exit 1\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    with pytest.raises(InputError) as refused:
+        fake_app(tmp_path).dispatch(f"--yes /skills add {scheme}://example.org/greet.git")
+    protocols = refused.value.message.rpartition(" ")[2].split(":")
+    assert ("http" in protocols) is (scheme == "http")
+
+
 def test_a_clone_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     slow = tmp_path / "bin" / "git"
     slow.parent.mkdir()

@@ -133,6 +133,7 @@ def test_archives_with_too_many_entries_or_none_are_refused(tmp_path, monkeypatc
         tarred(skill("x", ("device", b"", DEVICE))): "device",
         pack([("inner/SKILL.md", b"x")]): r"has no SKILL\.md at its root",
         pack(skill("x"))[:-30]: "cannot be unpacked",
+        zipped(skill("x", ("", b"without a name"))): "cannot be unpacked",
         pack(skill("other")): "the index names the skill x, and its SKILL.md other",
     }
     for content, reason in cases.items():
