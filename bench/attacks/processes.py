@@ -1,7 +1,8 @@
 """Processes that are killed or interrupted, and hostile documents, by other programs of bench/.
 
 killed-jobs, killed-writes, two-jobs: bench/crash.py.
-interrupted: bench/interrupt.py, with the user's models.
+killed-curations: /curate with a judge behind a server. interrupted: bench/interrupt.py, with the
+user's models.
 hostile-documents: bench/fuzz.py.
 """
 
@@ -12,29 +13,40 @@ import io
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import curate_process
+from curate_process import GOOD, PERSONAS, ROWS, WORKERS, Slow
+from curate_workspace import ids
 from fuzzed_documents import READERS, fuzz
+from protocol_server import ProtocolServer
 
 from bench import crash, interrupt
 from bench.attack import CACHE
 
-ROWS = 100
+PAPERS = 100
 GROUPS = (1, *[5] * 9)
 """Numbers of kills of a job before it is run to its end."""
 DOCUMENTS = 300
 """Number of documents of each kind."""
 INTERRUPTED = ("help", "annotate", "table", "session")
 DELAYS = 4
+AGAIN = WORKERS * 2 * PERSONAS + 2 * PERSONAS
+"""Number of votes that may be requested again after a kill: of annotations in work, and of the
+measurement of the judge's form.
+"""
+LONGEST = 60
+"""Seconds after which a curation is killed, on a busy machine."""
 
 Campaign = Callable[[crash.Workspace], crash.Faults]
 
 
 def campaign(run: Campaign) -> str | None:
     """Run a campaign of bench/crash.py without printing."""
-    with crash.workspace(ROWS, 0.01) as work, contextlib.redirect_stdout(io.StringIO()):
+    with crash.workspace(PAPERS, 0.01) as work, contextlib.redirect_stdout(io.StringIO()):
         faults = run(work)
     return str(faults) if faults else None
 
@@ -75,6 +87,37 @@ def interrupted(folder: Path, chance: random.Random) -> Iterator[str | None]:
             yield f"{command.name}: {'; '.join(one.faults)}" if one.faults else None
 
 
+def curations(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Kill a curation with valid votes several times, then run it to its end."""
+    for number, kills in enumerate((1, 2, 3, 4, 5)):
+        model, place = Slow(), folder / f"{number}"
+        place.mkdir()
+        with ProtocolServer(model) as server:
+            server.owner = "vllm"
+            work = curate_process.Workspace(place, server, chance.choice(("openai", "ollama")))
+            for _ in range(kills):
+                process = work.start()
+                votes = model.asked.total() + chance.randrange(ROWS * PERSONAS // kills)
+                began = time.monotonic()
+                while process.poll() is None and model.asked.total() < votes:
+                    time.sleep(0.005)
+                    if time.monotonic() - began > LONGEST:
+                        break
+                process.kill()
+                process.communicate()
+            code, _, stderr = work.run()
+            again = model.asked.total() - work.judged() * PERSONAS
+        wrong = [f"code {code}: {stderr[-200:]}"] * (code != 0)
+        if not code:
+            wrong += ["another table"] * (work.ids() != ids(*GOOD))
+            lost = work.query("SELECT count(*) FROM votes") != [(work.judged() * PERSONAS,)]
+            wrong += ["votes are lost or doubled"] * lost
+            wrong += ["a damaged database"] * (work.query("PRAGMA integrity_check") != [("ok",)])
+            wrong += [f"{again} votes were requested again"] * (again > (kills + 2) * AGAIN)
+        yield f"{kills} kills: {'; '.join(wrong)}" if wrong else None
+        yield from [None] * (kills - 1)
+
+
 def documents(folder: Path, chance: random.Random) -> Iterator[str | None]:
     """Read hostile SKILL.md files, registries, recipes and frameworks."""
     for number, kind in enumerate(READERS):
@@ -92,6 +135,7 @@ AREAS = {
     "killed-jobs": killed,
     "killed-writes": killed_writes,
     "two-jobs": two_jobs,
+    "killed-curations": curations,
     "interrupted": interrupted,
     "hostile-documents": documents,
 }

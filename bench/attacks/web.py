@@ -235,22 +235,22 @@ def cancelled_calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
 def _cancelled(server: subprocess.Popen[str], tool: str, rng: random.Random) -> str | None:
     client = {"protocolVersion": "2025-11-25", "capabilities": {}}
     info = {"clientInfo": {"name": "attack", "version": "1"}}
-    _ask(server, "start", "initialize", {**client, **info})
-    _send(server, {"method": "notifications/initialized"})
+    ask(server, "start", "initialize", {**client, **info})
+    send(server, {"method": "notifications/initialized"})
     arguments = (
         {"subcommand": "look"} if tool == "rows_read" else {"subcommand": "work", "rows": 9999}
     )
     call = {"name": tool, "arguments": arguments}
     for number in range(CANCELLED):
-        _send(server, {"id": number, "method": "tools/call", "params": call})
+        send(server, {"id": number, "method": "tools/call", "params": call})
         if rng.random() < 0.1:
             time.sleep(rng.random() / 10)
     for number in rng.sample(range(CANCELLED), CANCELLED):
         cancelled = {"method": "notifications/cancelled", "params": {"requestId": number}}
-        _send(server, cancelled)
+        send(server, cancelled)
     started = time.monotonic()
     one = {"name": "rows", "arguments": {"subcommand": "work", "rows": 1}}
-    _ask(server, "after", "tools/call", one)
+    ask(server, "after", "tools/call", one)
     taken = time.monotonic() - started
     status = Path(f"/proc/{server.pid}/status")
     threads = int(re.findall(r"Threads:\s+(\d+)", status.read_text())[0]) if status.exists() else 0
@@ -258,15 +258,15 @@ def _cancelled(server: subprocess.Popen[str], tool: str, rng: random.Random) -> 
     return None if held else f"{tool}: the next answer took {taken:.1f} s, with {threads} threads"
 
 
-def _send(server: subprocess.Popen[str], message: dict[str, Any]) -> None:
+def send(server: subprocess.Popen[str], message: dict[str, Any]) -> None:
     assert server.stdin is not None
     server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     server.stdin.flush()
 
 
-def _ask(server: subprocess.Popen[str], key: str, method: str, params: dict[str, Any]) -> None:
+def ask(server: subprocess.Popen[str], key: str, method: str, params: dict[str, Any]) -> None:
     """Send a request, and wait for its answer."""
-    _send(server, {"id": key, "method": method, "params": params})
+    send(server, {"id": key, "method": method, "params": params})
     assert server.stdout is not None
     while json.loads(server.stdout.readline()).get("id") != key:
         pass

@@ -41,6 +41,13 @@ TOOLS = [
     tool("fail", "Report an error."),
     tool("ansi", f"Clear{ESCAPE} the screen."),
     tool("endless", "Send a line without end."),
+    tool(
+        "ask",
+        "Send requests to the client, and count its answers.",
+        method={"type": "string"},
+        params={"type": "object"},
+        count={"type": "integer"},
+    ),
 ]
 if MODE == "names":
     TOOLS = [tool(name) for name in ("a b", "a_b", "x" * 90, "../../etc", "ü", "__", "huge")]
@@ -97,6 +104,13 @@ def endless():
         sys.stdout.write("x" * 1_000_000)
 
 
+def ask(method, params, count):
+    for number in range(count):
+        send({"id": f"ask-{number}", "method": method, "params": params})
+    answers = [json.loads(sys.stdin.readline()) for _ in range(count)]
+    return content(f"{sum('result' in answer for answer in answers)} of {count} are answered")
+
+
 CALLS = {
     "big": lambda: content("x" * 2_000_000),
     "hang": lambda: None,
@@ -112,6 +126,8 @@ def call(params):
     name = params["name"]
     if name == "progress":
         return progress(params["arguments"]["seconds"], params["_meta"]["progressToken"])
+    if name == "ask":
+        return ask(**params["arguments"])
     return CALLS.get(name, lambda: content(f"called {name}{ESCAPE}"))()
 
 
