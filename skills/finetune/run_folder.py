@@ -266,24 +266,31 @@ class RunDir:
 
 
 @contextmanager
+def emptied(folder: Path) -> Iterator[Path]:
+    """Yield a new folder, which is removed after the block; after a kill, before the next block."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def partial(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder, which replaces `folder` if the block ends without an error.
 
     Raises:
         OutputError: the disk is full, or a file cannot be written.
     """
-    temporary = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
+        with emptied(folder.with_name(f".{folder.name}.partial")) as temporary:
+            yield temporary
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.replace(folder)
     except OSError as exc:
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(folder)) from exc
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from skills.finetune.export.llama_cpp import (
 from skills.finetune.model.bases import chat_template, end_tokens, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.safetensors_files import read_weights
-from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk
+from skills.finetune.run_folder import Entry, StageContext, digest_of, emptied, need_disk
 
 LORA_TYPE = "f32"
 """The type of the converted adapter. It is the type of the trained adapter, so that base and
@@ -88,8 +87,8 @@ def convert(context: StageContext) -> Entry:
     # 2 bytes for each weight of the model, and 4 for each weight of the adapter
     needed = 2 * read_weights(out.merged).count + 2 * (out.adapter / WEIGHTS).stat().st_size
     need_disk(out.folder, needed + VOCABULARY, "the GGUF of the merged model")
-    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.folder) as temporary:
-        path, lora_path = Path(temporary) / out.f16.name, Path(temporary) / out.lora.name
+    with emptied(out.folder / ".gguf") as temporary:
+        path, lora_path = temporary / out.f16.name, temporary / out.lora.name
         command = converters.command(MODEL_SCRIPT, out.merged, path, "f16")
         _run(context, command, "gguf-f16", "converting the model", converters.environment())
         command = converters.command(
@@ -138,8 +137,8 @@ def quantize(context: StageContext) -> Entry:
     source, target = out.f16, out.quantized(kind)
     need_disk(out.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
     before = identity_of(open_gguf(source))
-    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=out.folder) as temporary:
-        written = Path(temporary) / target.name
+    with emptied(out.folder / ".quantize") as temporary:
+        written = temporary / target.name
         command, environment = quantizer(source, written, kind)
         log = _run(context, command, "quantize", f"quantizing to {kind}", environment)
         after = open_gguf(written)

@@ -186,7 +186,7 @@ def test_merged_model_with_changed_template_is_refused(
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
         gguf.convert(work)
     assert not work.run_dir.f16.exists()
-    assert not list(work.run_dir.folder.glob(".gguf-*"))
+    assert not list(work.run_dir.folder.glob(".gguf*"))
 
 
 def test_changed_end_token_is_refused(
@@ -366,7 +366,7 @@ def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_p
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6
     assert "14 of 20 tensor(s)" in (work.run_dir.folder / "quantize.log").read_text()
-    assert not list(work.run_dir.folder.glob(".quantize-*"))
+    assert not list(work.run_dir.folder.glob(".quantize*"))
 
 
 def test_a_type_that_all_rows_can_have_needs_no_fallback(
@@ -406,7 +406,7 @@ def test_unreadable_source_leaves_no_files(f16: Path, base: Path, tmp_path: Path
     with pytest.raises((SkillFailed, InputError)):
         gguf.quantize(work)
     assert not work.run_dir.quantized("Q4_K_M").exists()
-    assert not list(work.run_dir.folder.glob(".quantize-*"))
+    assert not list(work.run_dir.folder.glob(".quantize*"))
 
 
 def test_aborting_library_does_not_end_the_run(
