@@ -6,7 +6,7 @@ An area is a function of a module in bench/attacks. It receives an empty folder 
 `random.Random`, and yields the outcome of each try: None, or one line about the failure. Areas run
 with a separate home, cache, data folder and configuration, and reach only servers on loopback.
 Prints the tries, failures and seconds of each area, then the failures, and exits with 1 if a try
-failed. `--short` ends each area after a few tries, as `.ci/run` does.
+failed. `--short` ends each area after a few tries, and leaves out `LONG` areas, as `.ci/run` does.
 
     AREAS: dict[str, Area] = {"spreadsheets": spreadsheets}
 """
@@ -36,6 +36,8 @@ Area = Callable[[Path, random.Random], Iterator[str | None]]
 SHORT_TRIES = 2
 SHORT_SECONDS = 2.0
 """Seconds after which `--short` begins no further try of an area."""
+LONG = ("killed-curations", "killed-stages", "lost-nodes")
+"""Areas with tries of a minute; tests with the markers slow, train and ray make similar tries."""
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NANDA_CI_RUN", "SSL_CERT_FILE")
 """Environment variables that the attacked processes inherit."""
 SHOWN = 400
@@ -98,7 +100,7 @@ def main() -> int:
         parser.error(f"unknown area {', '.join(sorted(unknown))}; choose from {', '.join(areas)}")
     print(f"seed {options.seed}\n{'area':32}{'tries':>8}{'failures':>10}{'seconds':>9}")
     failures, total, began = [], 0, time.monotonic()
-    for name in options.areas or areas:
+    for name in options.areas or [one for one in areas if not (options.short and one in LONG)]:
         started = time.monotonic()
         outcomes = attack(name, areas[name], options.seed, short=options.short)
         failed = [f"{name}: {outcome}" for outcome in outcomes if outcome is not None]
