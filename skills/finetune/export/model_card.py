@@ -60,7 +60,7 @@ def push(call: Call) -> Result:
     Raises:
         UsageError: the model, the repository or the token is missing, or a person has changed the
             figures of the card.
-        InputError: the evaluation is of another model.
+        InputError: the evaluation is of another model, or the folder of the run is incomplete.
         ModelError: a file of the model is missing, or differs from the registered file.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
@@ -78,10 +78,16 @@ def push(call: Call) -> Result:
     ids = [key for key in (f"{name}-gguf", f"{name}-lora") if key in registry.files]
     ggufs = {store.ensure(key): str(store.digest(key)) for key in ids}
     folder = next(iter(ggufs)).parent
-    run_dir = RunDir(folder, str(RunDir(folder, "").run["recipe"]["export"]["name"]))
+    recipe = RunDir(folder, "").run.get("recipe")
+    if recipe is None or not (folder / "adapter" / WEIGHTS).is_file():
+        reason = "is not the folder of a run: manifest.json or adapter/ is missing"
+        raise InputError(
+            reason, where=str(folder), hint="A push needs both; `/finetune` writes them."
+        )
+    run_dir = RunDir(folder, str(recipe["export"]["name"]))
     scores = [*_compared(run_dir, ggufs.values())]
     scores += _evaluated(options.evaluation, folder / "eval.json", {*ggufs.values()})
-    base = str(run_dir.run["recipe"]["base"])
+    base = str(recipe["base"])
     known = FileEntry(path="", base_model=base if HUB_ID.match(base) else None)
     known = registry.files.get(base, known)
     card = _write_card(call, run_dir, known, ggufs, scores)

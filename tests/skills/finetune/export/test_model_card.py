@@ -183,6 +183,13 @@ def test_only_the_registered_files_and_their_evaluation_are_pushed(
     assert not hub.requests
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "adapter/adapter_model.safetensors"])
+def test_an_incomplete_run_is_not_pushed(model: Bench, hub: Hub, name: str) -> None:
+    (model.out.folder / name).unlink()
+    with pytest.raises(InputError, match="is not the folder of a run: manifest"):
+        pushed(model)
+
+
 def test_without_consent_the_files_are_shown_and_not_sent(model: Bench, hub: Hub) -> None:
     with pytest.raises(NotAllowed, match=r"/finetune push sends 6 files, .* `--yes` before the"):
         pushed(model, yes=False)
