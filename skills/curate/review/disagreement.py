@@ -15,7 +15,7 @@ from skills.curate.items import Item
 from skills.curate.outputs import Agreed, AgreedPassages
 from skills.curate.review.candidates import Candidates
 from skills.curate.review.decision_log import Decision, ReviewLog, Spans, by_reviewer
-from skills.curate.review.form import anchors_in
+from skills.curate.review.form import anchors_in, merged
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import Framework, Move
 from skills.reporting.annotation_view import Piece, word_diff
@@ -26,7 +26,7 @@ Choice = int | str
 """The choice for a move: the index of the reviewer whose text is used, or another text."""
 By = Mapping[str, Decision]
 """The decision of each reviewer on a paper."""
-Unit = tuple[int, int]
+Unit = Sequence[int]
 """The start and the end of a passage."""
 _WORD = re.compile(r"\w+")
 
@@ -219,7 +219,7 @@ def passage_agreement(
             continue
         anchors = [anchors_in(item, framework, one.moves, one.anchors) for one in accepted]
         for name in framework.names:
-            sides = [_merged(one[name]["spans"]) if name in one else [] for one in anchors]
+            sides = [merged(one[name]["spans"]) if name in one else [] for one in anchors]
             for own, found in zip(units[name], sides, strict=True):
                 own += [(begin + length, end + length) for begin, end in found]
             one, other = (_words(abstract, found) for found in sides)
@@ -287,14 +287,3 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
 def _overlapping(begin: int, end: int, units: Sequence[Unit]) -> Sequence[Unit]:
     first = bisect.bisect_right(units, begin, key=lambda unit: unit[1])
     return units[first : bisect.bisect_left(units, end, key=lambda unit: unit[0])]
-
-
-def _merged(spans: Spans) -> list[Unit]:
-    """Return spans in order, with overlapping and adjacent spans joined."""
-    found: list[Unit] = []
-    for begin, end in sorted(map(tuple, spans)):
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((begin, end))
-    return found

@@ -204,6 +204,17 @@ def of_highlight(abstract: str, text: str) -> Spans:
     return [[begin, end]]
 
 
+def merged(spans: Spans) -> Spans:
+    """Return spans in order, with overlapping and adjacent spans joined."""
+    found: Spans = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1][1] = max(end, found[-1][1])
+        else:
+            found.append([begin, end])
+    return found
+
+
 def of_selection(abstract: str, text: str, before: int) -> Spans:
     """Return the span of a text that was selected on a page, without surrounding white space.
 

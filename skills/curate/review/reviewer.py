@@ -35,7 +35,7 @@ from skills.curate.review.decision_log import (
     decision_on,
     open_log,
 )
-from skills.curate.review.form import Sheet, faults, of_highlight, sheet_of
+from skills.curate.review.form import Sheet, faults, merged, of_highlight, sheet_of
 from skills.curate.review.leases import MINUTES, Leases, Wanted, open_leases
 from skills.curate.review.rounds import (
     ROUND,
@@ -218,11 +218,9 @@ class Desk:
             found = self._highlighted(item, own, moves)
             if not (found or is_reviewed):
                 continue
-            texts = {**self.moves(at), **{move: text for move, (text, _) in found.items()}}
-            anchors = {
-                **self._selected(item),
-                **{move: spans for move, (_, spans) in found.items()},
-            }
+            texts = {**self.moves(at), **dict.fromkeys(found, self.framework.not_stated)}
+            texts |= {move: _text(item, spans) for move, spans in found.items() if spans}
+            anchors = {**self._selected(item), **found}
             anchors = {move: spans for move, spans in anchors.items() if spans}
             with contextlib.suppress(Taken, UsageError):  # the reviewer decides when it is free
                 if is_reviewed:
@@ -240,23 +238,15 @@ class Desk:
 
     def _highlighted(
         self, item: Item, highlights: Sequence[PulledHighlight], moves: set[str]
-    ) -> dict[str, tuple[str, Spans]]:
-        """Return the text and the passages of the moves that highlights in the abstract have."""
-        abstract, not_stated = item.paper.abstract, self.framework.not_stated
-        deleted: dict[str, tuple[str, Spans]] = {}
-        spans: dict[str, Spans] = {}
+    ) -> dict[str, Spans]:
+        """Return the passages of moves that have highlights; [] if the highlight is deleted."""
+        found: dict[str, Spans] = {}
         for one in highlights:
+            spans = of_highlight(item.paper.abstract, one.text)
             for move in moves.intersection(one.moves(self.framework)) if one.chosen else ():
-                if one.kind == DELETED:
-                    deleted[move] = not_stated, []
-                else:
-                    spans.setdefault(move, []).extend(of_highlight(abstract, one.text))
-        texts = {
-            move: (" ".join(flatten(abstract[start:end]) for start, end in sorted(found)), found)
-            for move, found in spans.items()
-            if found
-        }
-        return {**deleted, **texts}
+                if spans or one.kind == DELETED:
+                    found[move] = merged([*found.get(move, ()), *spans])
+        return found
 
     def skip(self, at: int) -> None:
         """End the lease of a paper; do not offer it to this reviewer for now."""
@@ -413,6 +403,11 @@ class Desk:
     def _record(self, item: Item, what: What, moves: dict[str, str], **more: Any) -> None:
         decision = decision_on(item, what, now(), moves, reviewer=self.reviewer, **more)
         self.log.record(decision, item)
+
+
+def _text(item: Item, spans: Spans) -> str:
+    """Return the text of passages of the abstract."""
+    return " ".join(flatten(item.paper.abstract[start:end]) for start, end in spans)
 
 
 def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:

@@ -283,6 +283,7 @@ def test_agreement_of_few_papers_has_no_interval(tmp_path: Path) -> None:
                 act(client, "accept", id=SECOND)
                 shown = client.get("/review/agreement").text
     assert '0.00<span class="interval">no interval</span>' in shown
+    assert "unitizing alpha" in shown
 
 
 def test_a_disagreement_is_not_settled_without_a_choice(tmp_path: Path) -> None:

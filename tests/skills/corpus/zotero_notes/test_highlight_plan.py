@@ -101,28 +101,37 @@ def test_a_changed_passage_is_updated(pushed: Pushing) -> None:
     assert {one["action"] for one in pushed.run("zotero-push")["highlights"]} == {"unchanged"}
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"annotationComment": "I doubt it."},
-        {"annotationColor": "#ffd400"},
-        {"annotationPosition": '{"pageIndex":0,"rects":[[1,2,3,4]]}'},
-        {"tags": [{"tag": "nanda:method"}]},
-        {"deleted": 1},
-        {},
-    ],
-)
-def test_changes_of_people_are_kept(pushed: Pushing, edit: dict[str, Any]) -> None:
-    claim = by_move(pushed)["claim"]
-    if edit:
-        pushed.api.add(LIBRARY, claim["key"], **edit)
-    else:
-        del pushed.api.items[LIBRARY][claim["key"]]
-    before = pushed.api.items[LIBRARY].get(claim["key"])
-    pushed.annotations(of_pdf({}, claim=THIRD, method=SECOND, model="second"), at_server=False)
-    actions = [one["action"] for one in pushed.run("zotero-push")["highlights"]]
-    assert actions == ["removed" if edit in ({}, {"deleted": 1}) else "edited"] + ["unchanged"] * 2
-    assert pushed.api.items[LIBRARY].get(claim["key"]) == before
+def test_changes_of_people_are_kept(pushing: Pushing, folder: Path) -> None:
+    moves = ("claim", "evidence", "method", "scope", "comparison", "implication", "novelty")
+    sentences = (FIRST, SECOND, THIRD, LAST)
+    before, after = (
+        {move: sentences[(number + shift) % 4] for number, move in enumerate(moves)}
+        for shift in (0, 1)
+    )
+    in_library(pushing, of_pdf({}, **before))
+    pushing.run("zotero-push")
+    keys = {move: one["key"] for move, one in by_move(pushing).items()}
+    edits: dict[str, dict[str, Any]] = {
+        "claim": {"annotationComment": "I doubt it."},
+        "evidence": {"annotationColor": "#ffd400"},
+        "method": {"annotationPosition": '{"pageIndex":0,"rects":[[1,2,3,4]]}'},
+        "scope": {"tags": [{"tag": "nanda:method"}]},
+        "comparison": {"deleted": 1},
+    }
+    for move, edit in edits.items():
+        pushing.api.add(LIBRARY, keys[move], **edit)
+    del pushing.api.items[LIBRARY][keys["implication"]]
+    kept = {move: pushing.api.items[LIBRARY].get(key) for move, key in keys.items()}
+    pushing.annotations(of_pdf({}, model="second", **after), at_server=False)
+    done = {one["move"]: one["action"] for one in pushing.run("zotero-push")["highlights"]}
+    assert done == {
+        **dict.fromkeys(("claim", "evidence", "method", "scope"), "edited"),
+        **dict.fromkeys(("comparison", "implication"), "removed"),
+        "novelty": "update",
+        "limitation": "unchanged",
+    }
+    for move in (*edits, "implication"):
+        assert pushing.api.items[LIBRARY].get(keys[move]) == kept[move]
 
 
 def test_undo(pushed: Pushing) -> None:
