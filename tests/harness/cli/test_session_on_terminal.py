@@ -51,7 +51,7 @@ def test_alt_enter_begins_a_line_and_chat_lacks_a_model(
         "  an ablation study?",
     ]
     session.press(ENTER)
-    session.wait_for("no available model is fit for chat", "The commands work without it")
+    session.wait_for("no available model is fit for chat", "the small model, whose answers")
 
 
 def test_the_menu_of_files_and_the_status_line_fit(session: TerminalSession) -> None:
