@@ -218,7 +218,8 @@ class EditorAgent:
         session = self._session(session_id)
         if session.editor is not None:
             raise RequestError(INVALID, f"session {session_id} is running a prompt")
-        line = line_of(prompt, session.app.settings.project_dir)
+        if not (line := line_of(prompt, session.app.settings.project_dir)):
+            raise RequestError(INVALID, "the prompt is empty")
         title = in_one_line(line, TITLE)
         editor = session.editor = Editor(self._client, self._can, session_id, title)
         try:
@@ -342,7 +343,8 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
         outcome = app.dispatch(line, frontend=editor.frontend, console=screen, cancel=editor.cancel)
         error = _show(outcome, editor)
     except (HarnessError, OSError) as exc:
-        error = exc if isinstance(exc, HarnessError) else errors.InputError(str(exc))
+        problem = f"the folder of the session cannot be used: {exc}"
+        error = exc if isinstance(exc, HarnessError) else errors.InputError(problem)
         editor.end_all(_said(error), failed=True)
         editor.say_apart(_said(error))
     _update(session, editor, chosen=app.preferred.get(CHAT, ""), before=model)

@@ -53,6 +53,18 @@ def add(
     return number
 
 
+def test_a_session_without_turns_is_not_listed(store: SessionStore) -> None:
+    number = store.begin(Path("/project"))
+    assert number is not None
+    assert store.found("", None, 10) == []
+    assert store.messages(number) == []
+    assert add(store, turn("hello"), number) == number
+    [found] = store.found("", Path("/project"), 10)
+    assert (found.id, found.title, found.turns) == (number, "hello", 1)
+    add(store, turn("and now?"), number)
+    assert store.found("", None, 10)[0].title == "hello"
+
+
 def test_a_turn_is_read_as_it_was_stored(store: SessionStore, tmp_path: Path) -> None:
     number = add(store, TURN)
     add(store, turn("and now? \udcff"), number)

@@ -113,6 +113,8 @@ def test_an_editor_runs_commands_chats_and_comes_back(project: Path) -> None:
                 await agent.new_session(cwd="nowhere", mcp_servers=[])
             with pytest.raises(acp.RequestError, match="there is no open session"):
                 await Thread(agent, "none", user).say("hello")
+            with pytest.raises(acp.RequestError, match="the prompt is empty"):
+                await thread.say(" ")
             image = acp.image_block("", "image/png")
             with pytest.raises(acp.RequestError, match="text and links, not image"):
                 await thread.say(image)
@@ -360,8 +362,21 @@ def test_broken_frames_are_answered_and_a_lost_editor_ends_the_process(project: 
         {"id": 9, "method": "session/new", "params": {"cwd": str(project), "mcpServers": []}}
     )
     session = agent.answer(9)["result"]["sessionId"]
+    (project / "mine.txt").write_text("mine")
+    text = {"type": "text", "text": "/rows x save to mine.txt"}
+    agent.send(
+        {"id": 12, "method": "session/prompt", "params": {"sessionId": session, "prompt": [text]}}
+    )
+    while (asked := agent.receive()).get("method") != "session/request_permission":
+        pass
+    agent.send(b'{"id": %d, "result": "%s"}' % (asked["id"], b"x" * 4_000_000))
+    while "could not ask the user" not in json.dumps(shown := agent.receive()):
+        pass
+    assert "more than 3,000,000 bytes" in json.dumps(shown)
+    assert agent.answer(12)["result"] == {"stopReason": "end_turn"}
     prompt = [{"type": "text", "text": "/rows --rows 1000000"}]
     asked = {"sessionId": session, "prompt": prompt}
+    (project / "done").unlink(missing_ok=True)
     agent.send({"id": 10, "method": "session/prompt", "params": asked})
     agent.send({"id": 11, "method": "session/prompt", "params": asked})
     assert "is running a prompt" in agent.answer(11)["error"]["message"]
