@@ -198,6 +198,12 @@ def test_the_model_asks_for_permission_and_uses_the_files_of_the_editor(project:
                 assert user.calls()[-1][0] == "failed"
                 assert "did not allow that" in user.texts()
                 assert not user.written
+            user.answer = "never"
+            user.asked.clear()
+            waiting = asyncio.ensure_future(thread.say(write))
+            await until(lambda: user.asked)
+            await agent.cancel(session_id=thread.id)
+            assert await waiting == "cancelled"
             user.answer = "allow_once"
             await thread.say(write)
             [(question, kinds)] = user.asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -94,7 +95,7 @@ class User:
     """An editor and its user.
 
     Attributes:
-        answer: the kind of the option that the user chooses, or "" to close the question.
+        answer: the kind of the option that the user chooses, "" to close the question, or "never".
         said: the answer to a question in a form; None to decline.
         open: the files with changes that are not saved.
         refuses: True if the editor refuses to read and write files.
@@ -124,6 +125,8 @@ class User:
     ) -> schema.RequestPermissionResponse:
         text = "\n".join([tool_call.title, *(one.content.text for one in tool_call.content or ())])
         self.asked.append((text, [option.kind for option in options]))
+        if self.answer == "never":
+            await asyncio.Event().wait()
         chosen = [option.option_id for option in options if option.kind == self.answer]
         outcome: Any = schema.DeniedOutcome(outcome="cancelled")
         if chosen:
