@@ -345,8 +345,9 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
     except (HarnessError, OSError) as exc:
         problem = f"the folder of the session cannot be used: {exc}"
         error = exc if isinstance(exc, HarnessError) else errors.InputError(problem)
-        editor.end_all(_said(error), failed=True)
-        editor.say_apart(_said(error))
+        text = _said(error)
+        editor.end_all(text, failed=True)
+        editor.say_apart(text)
     _update(session, editor, chosen=app.preferred.get(CHAT, ""), before=model)
     stopped = editor.cancel.is_set() or isinstance(error, Interrupted)
     return "cancelled" if stopped else "end_turn"
