@@ -117,7 +117,7 @@ def similar(call: Call) -> Result:
     _check_moves(moves, framework)
     if len(moves) > 1:
         raise UsageError(
-            "/corpus similar takes one --move", hint="Without it, all moves are compared."
+            "/corpus similar takes one --move", hint="Without --move, all moves are compared."
         )
     with _opened(call) as corpus:
         _complete_vectors(call, corpus)
@@ -206,7 +206,7 @@ def export(call: Call) -> Result:
     if not ids and not failed:
         raise NothingFound(
             f"the corpus has no annotations by the framework {framework.name}",
-            hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
+            hint="`/annotate TABLE` creates annotations; `/corpus add TABLE` imports them.",
         )
     return _saved_or(call, Result(), ids, "Corpus", failed)
 

@@ -102,8 +102,8 @@ class AnswerOptions(SkillOptions):
     )
     wording: Wording | None = Field(
         None,
-        description="moves that quote the abstract (extractive) or are in a model's own words "
-        "(abstractive); a model has one of them",
+        description="the required wording: moves that quote the abstract (extractive), or moves in "
+        "the words of the model (abstractive)",
     )
 
 

@@ -144,7 +144,7 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
             raise UsageError(
                 "/serve needs a database, but this is a folder",
                 where=f"{path}",
-                hint=f"`/corpus add {path} --db papers.db` copies a folder of parts into one; then "
+                hint=f"`/corpus add {path} --db papers.db` copies the parts to a database; then "
                 "`/serve --db papers.db`.",
             )
         with open_corpus(path, must_exist=True):  # reports errors before the server starts

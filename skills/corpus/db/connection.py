@@ -63,14 +63,15 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
         raise OutputError(
             "is a folder of parts, which can be read but not written",
             where=str(path),
-            hint=f"`/corpus add {path} --db corpus.db` copies its parts to a database, and --db "
-            "selects it.",
+            hint=f"`/corpus add {path} --db corpus.db` copies the parts to a database, and --db "
+            "selects the database.",
         )
     if must_exist and not path.is_file():
         raise InputError(
             "there is no corpus yet",
             where=str(path),
-            hint="`/annotate TABLE` or `/corpus add TABLE` creates one; --db selects another file.",
+            hint="`/annotate TABLE` or `/corpus add TABLE` creates a corpus; --db selects another "
+            "file.",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,5 +194,5 @@ class _Temporary(sqlite3.Connection):
         except sqlite3.OperationalError as exc:
             raise OutputError(
                 f"a temporary file cannot be written: {exc}",
-                hint="The environment variable SQLITE_TMPDIR selects another folder for it.",
+                hint="The environment variable SQLITE_TMPDIR selects another folder.",
             ) from exc

@@ -46,8 +46,9 @@ def find(path: Path) -> str:
         raise OutputError(
             f"the corpus cannot be checked: {exc}",
             where=str(path),
-            hint="Is another process writing to it, or do you lack read permission for it or its "
-            "folder?",
+            hint="Is another process writing to the file, or do you lack read permission for the "
+            "file or "
+            "its folder?",
         ) from exc
     except sqlite3.DatabaseError as exc:
         return str(exc)
@@ -70,9 +71,10 @@ def error(path: Path, found: str) -> InputError:
     return InputError(
         f"is not a corpus database, or damaged: {found}",
         where=str(path),
-        hint="Nothing in it is overwritten or deleted. "
-        f"`/corpus set-aside --db {path}` keeps it under another name, and the next command begins "
-        "a new corpus; `sqlite3 FILE .recover` reads what is left. --db selects another file.",
+        hint="The file is not changed. "
+        f"`/corpus set-aside --db {path}` renames it, so that the next command begins a new "
+        "corpus; "
+        "`sqlite3 FILE .recover` recovers the readable rows. --db selects another file.",
     )
 
 

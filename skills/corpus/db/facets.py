@@ -19,8 +19,9 @@ Kind = Literal["move", "year", "category"]
 UNKNOWN = "unknown"
 """The facet value of a paper without a year or a category."""
 STATED, UNSTATED = "stated", "not stated"
-"""The two values of each facet `MOVE` + name of the move."""
+"""The values of the facet of a move."""
 MOVE = "move."
+"""The name of the facet of a move is this prefix and the name of the move."""
 ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
 """The values of the facet "state"."""
 

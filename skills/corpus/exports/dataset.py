@@ -61,7 +61,7 @@ _FOR_A_PERSON = {
     "task_categories": ["text-generation", "token-classification"],
     "tags": ["scientific-papers", "abstracts", "annotations"],
 }
-"""Metadata that only a new card receives, since a person may change them."""
+"""Metadata that are written only to a new card, so that a person can change them later."""
 _LICENSE = (
     "# license: of your own work, one of https://huggingface.co/docs/hub/repositories-licenses\n"
 )

@@ -166,7 +166,7 @@ def check_current(path: Path, ours: Owned, *names: str) -> None:
         raise UsageError(
             "a person has changed the figures in it, or it cannot be read",
             where=str(path),
-            hint="--force writes them again.",
+            hint="--force replaces the changed figures.",
         )
 
 

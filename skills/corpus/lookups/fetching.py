@@ -66,7 +66,7 @@ def fetch(call: Call) -> Result:
         raise NothingFound(
             f"{' and '.join(SERVICES[name].title for name in names)} found no paper with an "
             f"abstract for {text[:60]!r}",
-            hint="Try other words.",
+            hint="Use other words in the query.",
         )
     in_file = FetchedToFile(query=text, found=len(papers), errors=errors, budget=budget)
     if call.targets:

@@ -97,7 +97,7 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
         raise OutputError(
             f"the index cannot be written: {exc}",
             where=str(place),
-            hint="If it is damaged, delete the folder, and run the command again.",
+            hint="If the index is damaged, delete this folder, and repeat the line.",
         ) from exc
     except OSError as exc:
         raise OutputError(

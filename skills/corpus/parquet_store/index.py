@@ -166,7 +166,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
         raise InputError(
             f"the index cannot be read: {exc}",
             where=str(place),
-            hint=f"Delete the folder; `/corpus index {folder}` creates it again.",
+            hint=f"Delete this folder; `/corpus index {folder}` creates the index again.",
         ) from exc
 
 
@@ -299,7 +299,7 @@ def find_files(folder: Path) -> dict[str, File]:
         raise InputError(
             f"is a folder without parts ({SUFFIX} files)",
             where=str(folder),
-            hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes one; "
+            hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes a part; "
             "`/corpus export NAME.parquet` writes a whole corpus.",
         )
     return {file.name: file for file in sorted(found, key=lambda file: file.name)}

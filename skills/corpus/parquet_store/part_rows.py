@@ -221,5 +221,5 @@ def _unreadable(part: Part, exc: Exception) -> InputError:
     return InputError(
         f"cannot be read ({first})",
         where=part.file.name,
-        hint="Is the part complete? Write it again, or remove it; then run `/corpus index FOLDER`.",
+        hint="Is the part complete? Replace or delete the file; then run `/corpus index FOLDER`.",
     )

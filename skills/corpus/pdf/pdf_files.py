@@ -127,4 +127,4 @@ def _pdfs_in(folder: Path) -> Iterator[Path]:
                 if name.lower().endswith(SUFFIX) and name[0] != ".":
                     yield place / name
     except bounded_files.Unsearched as cut:
-        raise InputError(str(cut), where=shown(folder), hint="Name a folder in it.") from cut
+        raise InputError(str(cut), where=shown(folder), hint="Name a subfolder.") from cut

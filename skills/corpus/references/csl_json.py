@@ -417,7 +417,7 @@ def without_note(text: str) -> str:
 
 
 class NotesByRow:
-    """Returns the notes of the rows of a file, in the order of the file.
+    """Returns the note of each row of a file, while the file is read once from the beginning.
 
     Args:
         items: the annotations of rows of the file, in the order of the file.

@@ -94,7 +94,7 @@ def copy_settled(path: Path, copy: Path) -> None:
     raise InputError(
         "did not stop changing, so that it cannot be copied",
         where=shown(path),
-        hint="Wait until Zotero has synchronized, or close it, and repeat the line.",
+        hint="Wait until Zotero has synchronized, or close Zotero, and repeat the line.",
     )
 
 
@@ -107,7 +107,7 @@ def _copy_file(path: Path, source: Path, target: Path) -> None:
             with reading(path):
                 raise
     except PermissionError as exc:
-        hint = "Close Zotero, which locks it, and repeat the line."
+        hint = "Close Zotero, which locks the file, and repeat the line."
         raise InputError("cannot be read", where=shown(source), hint=hint) from exc
     except OSError as exc:
         if exc.errno != errno.ENOSPC:
@@ -159,7 +159,7 @@ def _damaged(path: Path, problem: str) -> InputError:
     return InputError(
         f"is damaged ({problem.splitlines()[-1]})",
         where=shown(path),
-        hint=f"Zotero keeps a backup, {FILE}.bak; copy it to another folder as {FILE}.",
+        hint=f"Zotero keeps a backup, {FILE}.bak; copy the backup to another folder as {FILE}.",
     )
 
 

@@ -295,7 +295,7 @@ def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
             raise InputError(
                 f"{len(found)} collections are named {name!r}",
                 where=shown(path),
-                hint=f"Give the path of one: {_listed(one.path for one in found)}.",
+                hint=f"Give the path of a collection: {_listed(one.path for one in found)}.",
             )
         if found:
             return found[0]

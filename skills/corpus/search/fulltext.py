@@ -26,7 +26,7 @@ from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Number of matches, the latest, that are ranked: bm25 takes some microseconds for each."""
+"""Maximum number of matches that are ranked; the latest are chosen, since bm25 is slow."""
 COMMON = 100_000
 """Number of moves above which a word does not enter the ranking.
 

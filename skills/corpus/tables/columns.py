@@ -258,7 +258,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
                 where=where,
                 hint="Give only the abstract, not the whole paper."
                 if role == "abstract"
-                else "Shorten it.",
+                else "Shorten the text.",
             )
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -269,7 +269,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
             where=where,
             hint="Save ids as text: as a number, 2405.10 is 2405.1."
             if role in ID_FIELDS
-            else "Save it as text.",
+            else "Save the column as text.",
         )
     if isinstance(value, list):
         names = (item.get("name") if isinstance(item, Mapping) else item for item in value)
@@ -313,7 +313,7 @@ class _Header:
             raise InputError(
                 f"both {alike[0]!r} and {alike[1]!r} match the column {name}",
                 where=self.where,
-                hint=f"`{option} NAME` selects one." if option else "Rename one of them.",
+                hint=f"`{option} NAME` selects a column." if option else "Rename a column.",
             )
         return alike[0] if alike else None
 
@@ -329,7 +329,7 @@ class _Header:
         return InputError(
             f"has no column {name!r}",
             where=self.where,
-            hint=f"Its columns are {listed}; `{option} NAME` selects one.",
+            hint=f"The columns are {listed}; `{option} NAME` selects a column.",
         )
 
 

@@ -235,7 +235,7 @@ def _text_of(path: Path) -> str:
             f"has more than {MOST_BYTES // 1_000_000} MB or {MOST_LINES:,} lines, too much for a "
             "list of papers in Markdown",
             where=shown(path),
-            hint="Save it as a .csv or .jsonl file.",
+            hint="Save the list as a .csv or .jsonl file.",
         )
     return text
 

@@ -148,7 +148,7 @@ class ParquetReader(Reader):
             raise InputError(
                 f"is not a Parquet file ({_first_line(exc)})",
                 where=shown(self.path),
-                hint="Is it complete, and is its suffix right?",
+                hint="Is the file complete, and is its suffix right?",
             ) from exc
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -167,7 +167,7 @@ class ParquetReader(Reader):
             raise InputError(
                 f"some of the rows from here on cannot be read ({_first_line(exc)})",
                 where=place(self.path, self.unit, position + 1),
-                hint="Is the file complete? Write it again.",
+                hint="Is the file complete? Save it again.",
             ) from exc
 
     def open_file(self) -> pq.ParquetFile:
@@ -216,7 +216,7 @@ class ParquetReader(Reader):
                         "would take too much memory when the column "
                         f"{name!r} of row group {number + 1} is unpacked",
                         where=shown(self.path),
-                        hint="Write it with smaller pages and row groups.",
+                        hint="Save the file with smaller pages and row groups.",
                     )
         return widths
 

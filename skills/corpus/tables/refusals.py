@@ -135,5 +135,5 @@ def _unexpected(error: Exception, where: str) -> InputError:
     return InputError(
         f"cannot be used: {type(error).__name__}: {error} ({place})",
         where=where,
-        hint="Please report it with this row.",
+        hint="Please report this error with the row.",
     )

@@ -88,7 +88,8 @@ class SheetReader(Reader):
         raise InputError(
             f"no sheet has a column {given or 'abstract'!r}",
             where=shown(self.path),
-            hint=f"Its sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects one.",
+            hint=f"The sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects a "
+            "sheet.",
         )
 
     @functools.cached_property

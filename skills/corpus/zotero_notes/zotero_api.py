@@ -367,7 +367,8 @@ class LocalLibrary(Library):
         if reply.status_code == 403:
             raise UsageError(
                 "Zotero does not answer other programs",
-                hint="Allow it in Zotero: Settings > Advanced > Allow other applications.",
+                hint="Allow other programs in Zotero: Settings > Advanced > Allow other "
+                "applications.",
             )
         if not (identity := reply.headers.get(_SERVER)):
             raise UsageError(

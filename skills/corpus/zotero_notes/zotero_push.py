@@ -145,7 +145,7 @@ def undo(call: Call) -> Result:
         if not entries:
             raise NothingFound(
                 "no note was written into Zotero from this corpus",
-                hint="`/corpus zotero-push` writes them.",
+                hint="`/corpus zotero-push` writes notes into Zotero.",
             )
         if not call.options.dry_run:
             counts = _things(entry.kind for entry in entries)
@@ -184,7 +184,7 @@ def locked(call: Call) -> Iterator[Path]:
         raise InputError(
             "is a folder of parts, which does not contain the Zotero items of papers",
             where=str(path),
-            hint="`/corpus add FOLDER` imports it into a database.",
+            hint="`/corpus add FOLDER` imports the parts into a database.",
         )
     with open_corpus(path, must_exist=True):
         pass

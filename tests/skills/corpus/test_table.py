@@ -168,7 +168,7 @@ def test_missing_column_is_reported_with_those_present(
 ) -> None:
     error = refused(write("t.csv", f'paper_id,body\n1,"{ONE}"\n'), columns)
     assert error.message == f"has no column {missing}"
-    assert error.hint == f"Its columns are paper_id, body; `{option} NAME` selects one."
+    assert error.hint == f"The columns are paper_id, body; `{option} NAME` selects a column."
     assert error.where == "t.csv"
 
 

@@ -71,7 +71,7 @@ def test_a_folder_of_too_many_entries_is_refused(
     monkeypatch.setattr(pdf_files, "MOST_ENTRIES", 2)
     for name in "abc":
         (tmp_path / name).mkdir()
-    with pytest.raises(InputError, match=r"more than 2 entries\. Name a folder in it"):
+    with pytest.raises(InputError, match=r"more than 2 entries\. Name a subfolder"):
         open_table(tmp_path)
 
 
