@@ -197,4 +197,4 @@ def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
     given = call.options.model_fields_set & own
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"
-        raise UsageError(f"{name} applies only to a dataset", hint="`save to NAME.dataset/`")
+        raise UsageError(f"{name} applies only to a dataset", hint="Add `save to NAME.dataset/`.")

@@ -163,7 +163,7 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
     """Store a failed annotation, unless the corpus already has a result for the content key.
 
     Args:
-        error: the column "error" of a part.
+        error: a value of the column "error" of a part.
 
     Returns:
         False if the column does not contain a complete failure.

@@ -200,5 +200,5 @@ class HubOptions(SkillOptions):
 
     to: str | None = Field(None, description="the repository on the Hugging Face Hub, USER/REPO")
     public: bool = Field(
-        False, description="create a public repository, or push to one (default: private)"
+        False, description="create or update a public repository (default: private)"
     )

@@ -255,7 +255,7 @@ class SetAside(Output):
 
 
 class ZoteroNote(Output):
-    """The note of an item of Zotero."""
+    """A note in Zotero, and the action on it."""
 
     action: str = Field(
         description="create, update, delete, unchanged, edited, removed, missing or too_long"
@@ -281,8 +281,8 @@ class Pushed(Output):
 
     dry_run: bool
     counts: dict[str, int] = Field(description="number of notes by action")
-    elsewhere: int = Field(description="annotations of papers that are not from Zotero")
-    failed: dict[str, str] = Field(description="the reason why a note was not written, by its key")
+    elsewhere: int = Field(description="number of annotated papers that are not from Zotero")
+    failed: dict[str, str] = Field(description="for each note that was not written, the reason")
     notes: list[ZoteroNote]
     highlights: list[ZoteroHighlight]
 
@@ -292,7 +292,7 @@ class Undone(Output):
 
     dry_run: bool
     deleted: list[str]
-    kept: dict[str, str] = Field(description="the reason why a note was not deleted, by its key")
+    kept: dict[str, str] = Field(description="for each note that was not deleted, the reason")
 
 
 class Pulled(Output):

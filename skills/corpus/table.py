@@ -172,7 +172,7 @@ class Table:
         "arxiv_id". The memory use does not grow with the number of rows.
 
         Raises:
-            InputError: a row from which on the file cannot be read.
+            InputError: the rest of the file cannot be read.
         """
         columns = list(self._layout.columns.values())
         rows = itertools.islice(self._reader.rows(columns), self._limit)

@@ -200,8 +200,8 @@ def unpaired_difference(first: Figure, other: Figure) -> Figure:
     """Return the difference first - other of two values of which only the intervals are known.
 
     The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
-    limits about effect measures"). If both values are over the same papers, it is wider than the
-    paired interval.
+    limits about effect measures"). If both values are over the same papers, this interval
+    is wider than the paired interval.
     """
     papers = max(first.papers, other.papers)
     if first.value is None or other.value is None:
@@ -412,7 +412,7 @@ def length_correlation(
 ) -> dict[str, float | None]:
     """Return Spearman's correlation of the scores and the lengths of annotations.
 
-    Annotations without a score are omitted. The p-value is approximate for fewer than 500.
+    Annotations without a score are omitted. For fewer than 500 scores, the p-value is approximate.
 
     Returns:
         The keys value, p (two-sided) and n. Value and p are None for fewer than three annotations,

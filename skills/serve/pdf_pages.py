@@ -68,8 +68,8 @@ class Sheet:
         height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
         stated: for each page with passages, the labels of their moves.
-        places: for each move, the page of its passage, the first move of that highlight, and its
-            colour.
+        places: for each move, the page of its passage, the first move of the highlight, and the
+            colour of the move.
         missing: the labels of moves whose passages were not found.
     """
 

@@ -38,7 +38,7 @@ def database(call: Call) -> Path:
 
 
 def locks(path: Path) -> Path:
-    """Return the folder of the job locks of a corpus, which is in the folder of the corpus."""
+    """Return the folder of a corpus's job locks, next to the corpus."""
     return path.with_name(f".{path.name}.jobs")
 
 

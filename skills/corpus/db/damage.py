@@ -18,7 +18,7 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "calibrations": {"thresholds": stored_json},
     "measures": {"measured": stored_json},
 }
-"""For each table and column with JSON, the function that commands read its values with."""
+"""By table and column: the function with which commands parse the JSON values of the column."""
 COMPANIONS = ("", "-wal", "-shm")
 """Suffixes of the files of an SQLite database: the database, its log and its shared memory."""
 

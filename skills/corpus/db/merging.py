@@ -176,7 +176,7 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of source ids that merging removed from the number of papers.
+    """Return the number of source ids of merged rows, minus the number of papers they belong to.
 
     Several versions of one arXiv paper have the same source id, and count once.
     """
@@ -213,7 +213,7 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Clear `current` for all but the latest annotation of each framework among these rows."""
+    """Keep only the latest annotation of each framework current, among the rows of a paper."""
     kept = set()
     for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:

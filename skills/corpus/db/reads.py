@@ -200,7 +200,7 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Replace each row by the rows of the same paper that have its current annotations.
+    """Return, in place of each row, the rows of the same paper that have current annotations.
 
     A paper without a current annotation is represented by its first row in `paper_ids`. All given
     rows are kept if they have the same source id, as the versions of an arXiv paper do.
@@ -341,8 +341,8 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 
 
 DELETED, REVIEWED = "deleted", "reviewed"
-"""The kinds of our highlights that a person has deleted, and of the tag "nanda:reviewed", by which
-a person accepts all moves of an item.
+"""Values of `PulledHighlight.kind`: a person has deleted a highlight of the harness, or has
+accepted all moves of an item with the tag "nanda:reviewed".
 """
 
 
@@ -390,7 +390,11 @@ _HIGHLIGHTS = tuple(one.name for one in fields(PulledHighlight))
 def store_highlights(
     db: sqlite3.Connection, library: str, found: Iterable[tuple[int, PulledHighlight]]
 ) -> None:
-    """Replace the highlights in a library by these, each with the row of its paper."""
+    """Replace the stored highlights of a library.
+
+    Args:
+        found: the highlights, each after the row id of its paper.
+    """
     with transaction(db):
         db.execute("DELETE FROM zotero_highlights WHERE library = ?", [library])
         for paper_id, highlight in found:
@@ -398,7 +402,7 @@ def store_highlights(
 
 
 def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight]:
-    """Return the highlights of people in a paper, in the order of the pages."""
+    """Return people's highlights in a paper, in the order of the pages."""
     rows = db.execute(
         f"SELECT {', '.join(_HIGHLIGHTS)} FROM zotero_highlights"  # noqa: S608  names of columns
         " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY attachment, sort, id",
@@ -408,7 +412,7 @@ def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight
 
 
 def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
-    """Return the highlights of people by the ids of their papers."""
+    """Return people's highlights by the ids of the papers."""
     found: dict[str, list[PulledHighlight]] = {}
     for (paper_id,) in db.execute("SELECT DISTINCT paper_id FROM zotero_highlights").fetchall():
         highlights = highlights_of(db, paper_id)

@@ -20,7 +20,7 @@
     vectors         the vector of each stated move, one signed byte for each dimension
     vector_blocks   the signs of some thousand vectors of one move, and the ids of their rows
     awaited         papers without an abstract, until a source states the abstract
-    lookups         when a source was asked for a row of papers or awaited, and if it knew it
+    lookups         when a source was asked for a row of papers or awaited, and if it was found
     zotero_highlights   highlights and comments of people in PDF files of Zotero
 
 Every primary key is declared as INTEGER PRIMARY KEY. VACUUM may change the implicit rowid of

@@ -140,7 +140,7 @@ def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | N
 
 
 def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
-    """Return the failure with this content key, or None if there is none or an annotation."""
+    """Return the failure with this content key; None without one, or if an annotation exists."""
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None

@@ -178,7 +178,7 @@ class _Paper:
 def _papers(
     folder: Path, framework: Framework, items: Iterator[Annotated], notes: Notes
 ) -> list[_Paper]:
-    """Return the papers with the paths of their notes, which are found or named.
+    """Return the papers, each with the path of its existing or new note.
 
     Of several papers with the same id, only the last has a note.
     """

@@ -49,8 +49,8 @@ TERMS = 3
 FEW, SHARE, MOST = 5, 0.1, 50
 """Limits for the number of papers that contain a term.
 
-At most `SHARE` of all papers may contain the term, but `FEW` papers always may, and never more than
-`MOST`, so that the work for each paper is bounded.
+The maximum is `SHARE` of all papers, but at least `FEW` and at most `MOST`; `MOST` bounds the work
+for each paper.
 """
 _OF_ARGUMENTS = set_of(
     "best demonstrate existing extensive extensively guide help lesson outperform practical"

@@ -14,7 +14,7 @@ from skills.nanda.paper import Paper, bare_arxiv_id
 BLOCK = 50
 """Maximum number of papers with the same title key; a more frequent key is common wording.
 
-Papers are not compared because of a more frequent key.
+Papers that share only a more frequent key are not compared.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """The kinds of identifiers, in the order in which two papers are compared by them."""

@@ -107,9 +107,9 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
 
 def contradict(one: Known, other: Known) -> bool:
-    """Return True if an identifier of the same kind differs.
+    """Return True if two papers have different identifiers of the same kind.
 
-    The DOIs of a preprint and of its published version may differ.
+    Different DOIs of a preprint and of its published version do not count.
     """
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}

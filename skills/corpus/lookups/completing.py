@@ -178,7 +178,7 @@ class Completion:
 
 
 def _left(made: Completed) -> int:
-    """Return the sum of the papers that were left at each source."""
+    """Return the number of papers that were left, summed over the sources."""
     return sum(one["left"] for one in made.sources.values())
 
 

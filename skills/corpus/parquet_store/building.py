@@ -158,7 +158,10 @@ class _Builder:
             yield group
 
     def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
-        """Index parts in one transaction. If that fails, index each part alone, or refuse it."""
+        """Index parts in one transaction.
+
+        If a part cannot be read, each part is indexed alone, and that part is refused.
+        """
         import duckdb
 
         try:
@@ -301,7 +304,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
-    """Return the SQL query for the facts; `_completed` computes the other facts."""
+    """Return the query for the facts that SQL can compute; `_completed` computes the rest."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -350,7 +353,7 @@ def _completed_tables(batches: Iterable[pa.RecordBatch], moves: int) -> Iterator
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return a batch of facts, with the columns that Python computes for the database too."""
+    """Add the facts that Python computes, with the functions that the database uses too."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)

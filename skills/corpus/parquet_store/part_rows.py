@@ -160,7 +160,10 @@ class Rows:
     def _read_group(
         self, part: Part, number: int, columns: tuple[str, ...], positions: Sequence[int]
     ) -> Iterator[Row]:
-        """Yield the rows at ascending positions; continue the last group if that is possible."""
+        """Yield the rows of a row group at ascending positions.
+
+        The row group that was read last is continued if possible.
+        """
         key = part, number, columns
         if not self._group or self._group[0] != key or positions[0] < self._group[1].begin:
             file, path = self._open(part), self._index.folder / part.file.name
@@ -192,7 +195,7 @@ class Rows:
 
 
 class _Group:
-    """The rows of a row group, of which one batch is in memory.
+    """A row group that is read in batches; one batch is in memory.
 
     Attributes:
         begin: the position of the first row of the batch.
@@ -204,7 +207,7 @@ class _Group:
         self.begin = 0
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Yield the rows at ascending positions, of which none is before `begin`."""
+        """Yield the rows at these positions, which ascend and do not precede `begin`."""
         while positions:
             rows = self._batch.num_rows if self._batch else 0
             here = positions[: bisect.bisect_left(positions, self.begin + rows)]

@@ -35,7 +35,7 @@ FEWEST = 6
 ALIKE = 0.08
 """Maximum difference of the shares of lines that cross two gutters of the same page."""
 FEW = 0.03
-"""Maximum share of lines that is ignored."""
+"""Maximum share of lines that may cross the gutters of columns of different widths."""
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000

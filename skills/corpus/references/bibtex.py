@@ -246,7 +246,7 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
 def _value(
     written: str, strings: Mapping[str, str], check: Callable[[int], None] = lambda _: None
 ) -> str:
-    """Return the text of a field value: braces, quotes, @string names, and joins with #."""
+    """Resolve a field value: remove braces and quotes, insert @strings, and join parts at #."""
     text = ""
     for part in map(str.strip, _concatenated(written)):
         enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
@@ -303,7 +303,7 @@ def _names(field: str) -> list[Item]:
 
 
 def _issued(fields: Mapping[str, str]) -> Item:
-    """Return the date of an entry in the form of CSL-JSON; of a period, the beginning."""
+    """Return the date of an entry in the form of CSL-JSON; for a period, its first date."""
     if date := fields.get("date", "").partition("/")[0].strip():
         return issued(date)
     year = plain_field(fields.get("year", "")).strip()

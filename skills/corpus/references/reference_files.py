@@ -46,7 +46,7 @@ class ReferenceReader(Reader):
         if not any(not record.error for record in records(self.path)):
             first = next(records(self.path), Record(0)).error
             raise first or InputError(
-                "has no references", where=shown(self.path), hint="Is its suffix right?"
+                "has no references", where=shown(self.path), hint="Is the suffix right?"
             )
         return COLUMNS
 

@@ -77,7 +77,7 @@ TEXTS = {
 """For each CSL variable, the names by which rispy returns its possible tags."""
 
 _DATES = ("date", "year", "publication_year")
-"""The names by which rispy returns dates; EndNote writes only a month to the first."""
+"""The names by which rispy returns dates; in files of EndNote, the first is only a month."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")

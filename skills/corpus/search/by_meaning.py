@@ -231,7 +231,7 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
     ).fetchall()
     if not rows:
         raise InputError(
-            f"the paper {wanted[:60]} has no annotation", hint="`/annotate` annotates it."
+            f"the paper {wanted[:60]} has no annotation", hint="`/annotate` annotates papers."
         )
     return {row["move"]: row for row in rows}
 

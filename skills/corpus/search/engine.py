@@ -111,7 +111,7 @@ class Engine(ABC):
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:
-        """Yield what `verify` compares for every annotation, current or not.
+        """Yield the stored values that `verify` compares, for every annotation, current or not.
 
         Yields:
             The id of the annotation, the id of the paper, the abstract, the record and the content

@@ -95,6 +95,7 @@ class Query:
         categories: the paper must have one of these categories, in any case; all papers if empty.
         years: the allowed years of papers; None for all papers.
         limit: maximum number of results.
+        by: the kind of search.
     """
 
     text: str

@@ -79,7 +79,7 @@ class Source(ABC):
         wait: sleeps for a number of seconds.
         key: the user's API key or email address. It is added to a request only when the request is
             sent, so that it does not occur in the cache, in a message or in a log.
-        key_hint: the hint of an error if the source refuses the request for its key.
+        key_hint: the hint of an error if the source refuses the request because of the key.
         sent: number of requests that were sent; cached responses are not counted.
     """
 
@@ -451,6 +451,6 @@ def objects(found: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def count(found: Any) -> int | None:
-    """Return a number of citations, or None if the value is not one."""
+    """Return a value as a number of citations; None unless it is an integer of at least 0."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

@@ -151,7 +151,7 @@ class Arxiv(Source):
         self._feed(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True unless the page has no entries, which may be a mistake, or is an error."""
+        """Return True if the page has entries and is no error; an empty page may be a mistake."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
     def _stated(self, entry: Any) -> Found:

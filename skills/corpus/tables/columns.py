@@ -88,7 +88,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return the names of columns without names that a table with these columns lacks."""
+        """Return these options without the columns that are not among `names`."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -105,7 +105,7 @@ class Reader(ABC):
         columns: the options; most formats do not use them.
 
     Attributes:
-        unit: the unit in which rows are counted: "line", "row" or "item".
+        unit: the unit in which rows are counted: "line", "row", "item" or "file".
         source_keys: keys of a row that are not columns and are kept in `Paper.source`.
         has_ids_of_several_sources: True if the column "id" may contain arXiv ids.
         has_sections: True if rows contain the sections of a paper, under "sections".
@@ -153,7 +153,7 @@ class Reader(ABC):
             names: the columns to read; a reader may yield more columns.
 
         Raises:
-            InputError: a position from which on the file cannot be read.
+            InputError: the rest of the file cannot be read.
         """
 
 
@@ -293,7 +293,7 @@ class _Header:
     def find(self, name: str, option: str = "") -> str | None:
         """Return the column with this name, in any case, or with one of its `HEADINGS`.
 
-        An exact match takes precedence. The name of a move is no heading of another column.
+        An exact match takes precedence. A column with the name of a move matches no heading.
 
         Args:
             option: the option that selects the column, or "".

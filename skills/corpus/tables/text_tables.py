@@ -126,7 +126,7 @@ class CsvReader(Reader):
         return InputError(
             "contains a NUL character, as binary files do",
             where=place(self.path, self.unit, line),
-            hint="Save it as UTF-8 text.",
+            hint="Save the file as UTF-8 text.",
         )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
@@ -156,7 +156,7 @@ class CsvReader(Reader):
             with reading(self.path), self.path.open("rb") as binary:
                 if b"\0" in binary.read(HEAD):
                     raise InputError(
-                        "is a binary file", where=shown(self.path), hint="Is its suffix right?"
+                        "is a binary file", where=shown(self.path), hint="Is the suffix right?"
                     )
         return "utf-8-sig" if found == "utf-8" else found
 
@@ -367,7 +367,7 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
                 raise InputError(
                     f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
                     where=place(path, "line", number),
-                    hint="Save it as UTF-8 text.",
+                    hint="Save the file as UTF-8 text.",
                 )
             yield line
 
@@ -395,7 +395,7 @@ def encoding_of(path: Path) -> str:
         if name and _decodes(path, name):
             return name
     raise InputError(
-        "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save it as UTF-8."
+        "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save the file as UTF-8."
     )
 
 

@@ -373,7 +373,7 @@ class LocalLibrary(Library):
         if not (identity := reply.headers.get(_SERVER)):
             raise UsageError(
                 "the Zotero that runs here is older than version 10 and accepts no notes",
-                hint="Without `--local`, they are written through zotero.org.",
+                hint="Without `--local`, notes are written through zotero.org.",
             )
         self._client.headers[_SERVER] = identity
 

@@ -44,8 +44,8 @@ def pull(call: Call) -> Result:
         if not papers:
             raise NothingFound(
                 "no paper in the corpus comes from Zotero",
-                hint="`/annotate ~/Zotero` annotates its papers; `/corpus add ~/Zotero` recognizes "
-                "papers that are already annotated.",
+                hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
+                "recognizes papers that are already annotated.",
             )
         for name in dict.fromkeys(place.partition("/items/")[0] for place in papers):
             items = [place.rpartition("/")[2] for place in papers if place.startswith(f"{name}/")]

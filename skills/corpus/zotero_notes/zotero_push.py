@@ -224,7 +224,7 @@ def _ask(call: Call, preview: str, action: str) -> None:
     if call.confirm is None:
         raise NotAllowed(
             f"nobody is here to allow this: {action}",
-            hint="`--yes` before the line allows it; `--dry-run` only shows the changes.",
+            hint="`--yes` before the line allows the changes; `--dry-run` only shows the changes.",
         )
     if preview:
         call.screen.notice(preview)
@@ -258,8 +258,8 @@ def _selected(
     if not by_item:
         raise NothingFound(
             "none of the annotated papers comes from Zotero",
-            hint="`/annotate ~/Zotero` annotates its papers; `/corpus add ~/Zotero` recognizes "
-            "papers that are already annotated.",
+            hint="`/annotate ~/Zotero` annotates the papers in Zotero; `/corpus add ~/Zotero` "
+            "recognizes papers that are already annotated.",
         )
     return list(by_item.values()), found.count(None)
 
