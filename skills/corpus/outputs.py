@@ -281,7 +281,7 @@ class Pushed(Output):
 
     dry_run: bool
     counts: dict[str, int] = Field(description="number of notes by action")
-    elsewhere: int = Field(description="number of annotated papers that are not from Zotero")
+    elsewhere: int = Field(description="number of annotations whose papers do not come from Zotero")
     failed: dict[str, str] = Field(description="for each note that was not written, the reason")
     notes: list[ZoteroNote]
     highlights: list[ZoteroHighlight]
