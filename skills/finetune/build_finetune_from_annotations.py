@@ -3,8 +3,8 @@
     python -m skills.finetune.build_finetune_from_annotations \\
         --gold gold.csv --agent agent.csv [--curated curated.csv] [--curated-only] --out train.jsonl
 
-It is equivalent to `/finetune dataset ... save to train.jsonl`, with the same options and exit
-codes.
+This program is equivalent to `/finetune dataset ... save to train.jsonl`: options and exit codes
+are the same.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ def build_dataset(
     reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
-    """Read and merge the tables: gold replaces curated and agent rows, curated replaces agent.
+    """Merge tables of annotations: gold rows replace curated rows, and both replace agent rows.
 
-    A paper is identified by its arxiv_id, or else its paper_id, or else its id. Agent rows without
-    a curated row are kept.
+    A paper is identified by its arxiv_id, or else its paper_id, or else its id. By default, an
+    agent row is kept even if no curated row has its paper.
 
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.
         curated_only: leave out agent rows that were not curated, whatever `choices` contains.
         dev, test: papers to hold out of training, with all copies of them: tables, .txt files of
             ids, or comma-separated ids.
-        tick: called with the current step.
+        tick: called with the name of each step.
 
     Raises:
         InputError: a table cannot be read or lacks a move, there is no table, or no row is left.
@@ -100,7 +100,7 @@ def _invocation(words: list[str]) -> Invocation:
     renamed = [re.sub(r"\A--out(?==|\Z)", "-o", word) for word in words]
     parsed = from_words(Finetune(), renamed, "dataset")
     if not parsed.help and not parsed.targets:
-        raise UsageError("no file to save to is given", hint="`--out train.jsonl`")
+        raise UsageError("no output file is given", hint="`--out train.jsonl`")
     return parsed
 
 

@@ -59,7 +59,7 @@ def make_dataset(call: Call) -> Result:
 
 
 def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
-    """Raise UsageError if an input table would be overwritten."""
+    """Raise UsageError if one of the paths `written` is an input table of the options."""
     read = {path.resolve() for path in options.inputs}
     for path in written:
         if path.resolve() in read:
@@ -67,7 +67,7 @@ def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
 
 
 def reading(call: Call, framework: Framework) -> Reading:
-    """Return the settings for reading tables, from the options of a command."""
+    """Return the settings with which the command reads its tables."""
     options = call.options
     columns = Columns(options.abstract_column, options.id_column)
     corpus = options.db or default_path(call.settings)
@@ -75,7 +75,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the choices for a data set, from the options of a command."""
+    """Return the options that decide which rows a data set contains, and their weights."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,
@@ -85,10 +85,9 @@ def choices(options: DatasetOptions) -> Choices:
 
 
 def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
-    """Count the tokens of a data set and summarize it.
+    """Return the result of a command that builds a data set, after counting its tokens.
 
-    Returns: the data set, saved as .jsonl, with its manifest as the companion "manifest" and as
-        the output of `--json`.
+    The data set is saved as .jsonl. Its manifest is saved beside it, and is the `--json` output.
     """
     screen = call.screen
     with (
@@ -124,7 +123,7 @@ def manifest_path(target: Path) -> Path:
 
 
 def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest, ready for JSON; it is the same for the same inputs.
+    """Return the manifest as JSON values; equal inputs give equal manifests.
 
     Args:
         tokens: the result of `token_counts.histogram` for the rows.
@@ -196,7 +195,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about the first rows with unusable content, and about unknown ids."""
+    """Yield messages about rows that are left out, and about held-out ids that no row has."""
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

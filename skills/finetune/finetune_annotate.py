@@ -3,10 +3,11 @@
     python -m skills.finetune.finetune_annotate [TRAIN.jsonl] [--resume [CHECKPOINT]] [OPTION ...]
     python skills/finetune/finetune_annotate.py --resume finetune_output/checkpoint-300
 
-It is equivalent to `/finetune TRAIN.jsonl`, with the same options and exit codes. `--resume`
-continues from the latest complete checkpoint, `--resume CHECKPOINT` from the given checkpoint, in
-its folder. Without TRAIN.jsonl, the stored training set of the run in the folder is used; without a
-run, train.jsonl of the working directory.
+This program is equivalent to `/finetune TRAIN.jsonl`: options and exit codes are the same.
+`--resume` continues from the latest complete checkpoint. `--resume CHECKPOINT` continues from the
+given checkpoint, and writes to the folder that contains the checkpoint. Without TRAIN.jsonl, the
+run in the folder supplies the training set; without a run, train.jsonl of the working directory is
+used.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ DEFAULT_DATA = "train.jsonl"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune` with the arguments; return its exit code.
 
-    Under torchrun, only rank 0 runs the line; the other ranks only take part in the training.
+    Under torchrun, only rank 0 runs the command; the other ranks only take part in the training.
     """
     from skills.finetune import ranks
 
@@ -70,7 +71,7 @@ def _with_checkpoint(words: list[str]) -> list[str]:
 
 
 def _is_checkpoint(word: str) -> bool:
-    """Return True if a word after --resume is not an option, a data set or the folder of a run."""
+    """Return True if a word after --resume is neither an option, a data set nor a run's folder."""
     from harness.support.text_input import at_home
     from skills.finetune.run_folder import MANIFEST
 
@@ -80,10 +81,10 @@ def _is_checkpoint(word: str) -> bool:
 
 
 def _default(options: Any) -> str:
-    """Return the default training set; "" if the run in the folder has a training set.
+    """Return the path of the default training set; "" if the folder contains a run.
 
     Raises:
-        UsageError: neither exists.
+        UsageError: there is neither a run nor a default training set.
         InputError: the folder's manifest cannot be read.
     """
     from harness.errors import UsageError
@@ -103,7 +104,7 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    # Replaces the folder of this file, or with `-m` the current folder.
+    # Python put the folder of this file here, or with `-m` the current folder.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     import agent
 

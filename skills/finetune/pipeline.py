@@ -1,4 +1,4 @@
-"""/finetune with a training set or a folder: perform a whole run or a stage, or show the plan."""
+"""Perform a whole run of /finetune or a stage of a run, or show the plan of a run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 
 @low_spin_openmp()  # this function is the first to import torch
 def run(call: Call) -> Result:
-    """Perform every stage on a training set, or the stage of the subcommand in a run's folder.
+    """Perform the stage that the subcommand names; without a subcommand, perform all stages.
 
     Raises:
         HarnessError: a stage failed; the files of earlier stages are kept.
@@ -68,7 +68,7 @@ def run(call: Call) -> Result:
 
 
 def _tracked_facts(done: Mapping[str, Entry]) -> dict[str, str | float]:
-    """Return the final figures of a run, and the digests of its files by name, for a tracker."""
+    """Return the final figures and file digests of a run, by their names in a tracker."""
     facts = {**done["train"].facts}
     found = {f"final/{key}": float(facts[key]) for key in ("loss", "dev_loss") if facts.get(key)}
     if "compare" in done and (agreement := done["compare"].facts.get("agreement")):
@@ -179,7 +179,9 @@ def _context(call: Call) -> StageContext:
         raise _no_run(call, folder)
     before = remembered if data is None or options.resume or options.checkpoint else {}
     if len(options.dev) > 1:
-        raise UsageError("--dev: training is measured on one file", hint="Give one --dev.")
+        raise UsageError(
+            "--dev names several files, and a training uses one", hint="Give one --dev."
+        )
     dev = at_home(options.dev[0]) if options.dev else None
     recipe = recipes.chosen_recipe(options, before, folder)
     recipe = lora_adapters.with_absolute_start(recipe, call.models.registry)
@@ -234,7 +236,7 @@ def _remember(context: StageContext) -> None:
 
 
 def _no_run(call: Call, folder: Path) -> HarnessError:
-    """Return the error for a folder without a run, or a word that is not a subcommand."""
+    """Return the error for a folder without a run, or for a word that is not a subcommand."""
     word = call.text.strip()
     if word and not call.subcommand and not as_path(word).exists():
         return UsageError(
@@ -261,7 +263,7 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
-    """Return sentences on the comparison and use of the new model, and the line that uses it."""
+    """Return the sentences on the new model, and the command line that annotates with it."""
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""

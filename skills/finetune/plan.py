@@ -43,14 +43,14 @@ from skills.finetune.training.train import packages
 NEAR = 0.9
 """Share of the free memory above which a note warns that memory is tight."""
 KEPT = 0.9
-"""Share of the rows that a smaller max_length should keep."""
+"""Share of the rows that still fit if a refusal suggests a smaller max_length."""
 RELEVANT: Any = {
     "base": True,
     "quantization": True,
     "adapter": True,
     "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
 }
-"""The settings that change speed or memory."""
+"""The settings of a recipe that change speed or memory, as `include` of pydantic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Store:
     """A file system that artifacts are written to.
 
     Attributes:
-        missing: number of bytes that are still to be written to it.
+        missing: number of bytes of the artifacts that are not written yet.
     """
 
     disk: Disk
@@ -88,8 +88,8 @@ class Plan:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
         adapted: a clause for each adapted setting.
         checkpoints: number of checkpoints written, and maximum number that exist at the same time.
-        batch: the largest batch.
-        memory: the peak memory of a process, by use.
+        batch: the size of the largest batch.
+        memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
         notes: further facts about the run, as clauses.
         refusals: the reasons why the run cannot start; () if it can.
     """
@@ -112,7 +112,7 @@ class Plan:
 
     @property
     def need(self) -> int:
-        """The peak memory of a process."""
+        """The peak memory of one process in bytes."""
         return sum(self.memory.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -225,8 +225,8 @@ def require_plan(
 def checkpoints(steps: int, training: Training) -> tuple[int, int]:
     """Return the number of checkpoints written, and the maximum that exist at the same time.
 
-    With the setting `keep`, the latest `keep` checkpoints exist, the best checkpoint, and a new
-    checkpoint until an old one is deleted.
+    With the setting `keep`, `keep` + 2 checkpoints exist at most: the latest `keep`, the best, and
+    a new checkpoint that is written before the oldest is deleted.
     """
     written = math.ceil(steps / training.save_steps)
     return written, written if training.keep is None else min(written, training.keep + 2)
@@ -303,8 +303,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
         f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "
         "`/finetune prepare` refuses such rows and names them": rows.too_long,
         f"rows and tokens are {rows.source}; `/finetune prepare` makes them exact": rows.estimated,
-        f"{rows.count} rows are less than one step of {recipe.training.rows_per_step}: "
-        "a smaller batch or accumulation makes more steps of them": (
+        f"{rows.count} rows do not fill one step of {recipe.training.rows_per_step}: "
+        "reduce batch or accumulation for more steps": (
             0 < rows.count < recipe.training.rows_per_step
         ),
         f"there is no GPU to use, so training runs on the CPU{machine.gpu_unused and ': '}"
@@ -352,9 +352,10 @@ def memory_knobs(plan: Plan) -> str:
 
 
 def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
-    """Return the measurements of the run in `folder`, if its settings are the same.
+    """Return the measurements of the run in `folder`, if its recipe and machine are comparable.
 
     Args:
+        recipe: the recipe to compare with the recipe of that run, by the settings in `RELEVANT`.
         tokens: number of tokens of all planned steps.
     """
     try:

@@ -1,4 +1,4 @@
-"""Write a plan as text."""
+"""Format the plan of a training run as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGE = 1_000_000_000
 """Minimum number of parameters of a model whose training on a CPU takes too long."""
 DIVIDED = "; FSDP divides base, adapter and optimizer among them"
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
-"""Prefixes of the lines of the sample row."""
+"""Prefixes of the lines of the sample row: text that the loss includes, and other text."""
 AS_GIVEN = (
     ", as in the data set: the base's chat template is not available, nor the end token, which the "
     "loss includes"
@@ -24,7 +24,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
     """Return the text of a plan: the verdict, figures of the run, and notes.
 
     Args:
-        details: include the items of memory and disk space, and a row with its loss mask.
+        details: include tables of memory and disk space, and a sample row with its loss mask.
     """
     notes = "\n".join(f"note: {note}" for note in plan.notes)
     parts = [_verdict(plan), _run(plan), notes]
@@ -54,7 +54,7 @@ def _verdict(plan: Plan) -> str:
 
 
 def _place(plan: Plan) -> str:
-    """Return a sentence on whether the run fits; on a CPU also on its duration."""
+    """Return a clause which states that the run fits; on a CPU, also how long it takes."""
     if plan.machine.gpu is not None:
         return "fits"
     cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds

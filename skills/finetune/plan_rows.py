@@ -1,4 +1,4 @@
-"""Determine the rows of a run and their lengths: prepared rows, or rows of the data set."""
+"""Count the tokens of the rows of a planned run, from prepared rows or from the data set."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from skills.finetune.tokenization.prepare import Renderer
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
 TEMPLATE_TOKENS = 16
-"""Number of tokens that a chat template adds to system text, prompt and completion, if it cannot be
-counted: ChatML adds 4 tokens and one or two line breaks to each of the three.
+"""Assumed number of tokens that a chat template adds to a row, if the template is not available.
+
+ChatML adds 4 tokens and one or two line breaks to each of system text, prompt and completion.
 """
 
 
 Pieces = tuple[tuple[str, bool], ...]
-"""The pieces of the text of a row in order, each with True if the loss includes it."""
+"""The text of a row, cut into pieces; the bool is True if the loss includes the piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRows:
-    """The rows of a run, as numbers of tokens.
+    """The numbers of tokens of the rows of a run.
 
     Attributes:
         lengths: number of tokens of each row, prompt and completion together.
         completions: number of tokens of each completion, including the end token.
         dev: number of dev rows.
-        too_long: number of rows longer than `max_length`, which `prepare` refuses; not counted
-            elsewhere.
+        too_long: number of rows longer than `max_length`. The stage `prepare` refuses such rows;
+            `lengths` and `completions` do not contain them.
         source: the method of counting, as a clause.
         estimated: True if the numbers of tokens are estimates.
-        sample: a row for display.
+        sample: the text of one row, for display.
         decoded: True if the sample is decoded from tokens, with the chat template of the base;
             otherwise it is the text in the data set, without template and end token.
     """
@@ -64,7 +65,7 @@ class PlannedRows:
         return sum(self.lengths)
 
     def up_to(self, length: int) -> PlannedRows:
-        """Return the rows of at most `length` tokens."""
+        """Return a copy without rows of more than `length` tokens, which count as `too_long`."""
         pairs = zip(self.lengths, self.completions, strict=True)
         kept = [pair for pair in pairs if pair[0] <= length]
         return replace(
@@ -75,7 +76,7 @@ class PlannedRows:
         )
 
     def largest(self, batch: int) -> Batch:
-        """Return the largest batch."""
+        """Return the size of the largest batch, if each batch has `batch` rows."""
         return Batch.largest(self.lengths, self.completions, batch)
 
 
@@ -99,7 +100,7 @@ def planned_rows(context: StageContext) -> PlannedRows:
 def _prepared(context: StageContext) -> PlannedRows | None:
     """Return the prepared rows, or None if no rows of this data and recipe are prepared.
 
-    The base is compared by name only, since reading it may require unpacking it.
+    The base is compared by name only, since its digest may require unpacking a GGUF.
     """
     entry = context.run_dir.entry("prepare")
     if entry is None or not context.run_dir.is_current("prepare", entry.inputs):

@@ -1,4 +1,4 @@
-"""Define the skill /finetune; its modules are imported when it runs."""
+"""Define the skill /finetune; the modules that do the work are imported when a command runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
 
 READER = "a reader"
-"""The name of the variant that `--reader` selects, which has no subcommand."""
+"""The name of the variant of /finetune that `--reader` selects instead of a subcommand."""
 
 
 class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
@@ -63,7 +63,7 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track_to: str | None = Field(
         None,
-        description="send them to this server instead, or to this Space of the Hugging Face Hub",
+        description="send the measurements to this server, or to this Space of the Hub, instead",
     )
 
 
@@ -261,7 +261,7 @@ class Finetune(Skill):
 
         @property
         def run_folder(self) -> Path:
-            """The folder of the run: --out, or else the folder that contains the --checkpoint."""
+            """The folder of the run: the value of --out, or else the folder of the --checkpoint."""
             if self.checkpoint is not None and "out" not in self.model_fields_set:
                 return self.checkpoint.parent
             return self.out

@@ -16,8 +16,9 @@ from harness.errors import UsageError
 from harness.support.process import low_spin_openmp
 
 WAIT = timedelta(hours=2)
-"""Maximum time for which ranks wait for each other: rank 0 may have to unpack a base first. The end
-of a rank is noticed immediately.
+"""Maximum time for which ranks wait for each other: rank 0 may have to unpack a base first.
+
+If a rank ends, the other ranks notice it immediately.
 """
 
 
@@ -32,7 +33,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Return the rank among the processes of this machine, which is also the number of its GPU."""
+    """Return the rank of this process on this machine, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
 
 
@@ -42,7 +43,7 @@ def is_main() -> bool:
 
 
 def processes(wanted: int | None) -> int:
-    """Return the number of processes: from a launcher, or else `wanted`, or else 1.
+    """Return the number of processes of the training: from the launcher, or `wanted`, or 1.
 
     Args:
         wanted: the value of the option `--processes`.
@@ -71,12 +72,12 @@ def is_sharded(wanted: str | None) -> bool:
 
 
 def on_this_machine(processes: int) -> int:
-    """Return the number of processes that run on this machine."""
+    """Return how many of the processes of a training run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 
 def rows_each(batch: int, processes: int) -> int:
-    """Return the maximum number of rows of a batch that a process computes."""
+    """Return the maximum number of rows per process, if processes divide a batch of rows."""
     return -(-batch // processes)
 
 
@@ -102,7 +103,7 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Connect rank 0 to the other ranks within the block; release them if there is no work.
+    """Run the block as rank 0; the other ranks wait for a training, and end with the block.
 
     Raises:
         UsageError: this process has another rank.
@@ -123,7 +124,7 @@ def leading() -> Iterator[None]:
 
 
 def broadcast(text: str = "") -> str:
-    """Return the text that rank 0 passes; the other ranks wait for it."""
+    """Send the text of rank 0 to all ranks; return this text in every rank."""
     if world() == 1:
         return text
     import torch
@@ -135,7 +136,7 @@ def broadcast(text: str = "") -> str:
 
 
 def summed(*values: float) -> tuple[float, ...]:
-    """Return the sums over all ranks."""
+    """Return the sum of each value over all ranks."""
     if world() == 1:
         return values
     import torch

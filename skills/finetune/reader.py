@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the training code; folds that were stored by another version are not used."""
 ENOUGH = 100
-"""Minimum number of papers for fitting the figures of `encoder.Fitted`; with fewer papers, the
-figures of the starting reader are used.
+"""Minimum number of papers for fitting thresholds and scales (`encoder.Fitted`).
+
+With fewer papers, the values of the starting reader are used.
 """
 TRAINING: Mapping[str, Any] = {
     "epochs": 3.0,
@@ -63,9 +64,9 @@ FRESH: Mapping[str, Any] = {"epochs": 8.0, "batch": 4, "rate": 1e-4, "head_rate"
 TAKEN = frozenset(
     ("reader", "as_name", "abstract_column", "id_column", "framework", "out", "epochs", "seed")
 )
-"""Options of /finetune that apply to a reader."""
+"""Options of /finetune that can be used with --reader."""
 SEEN = 12
-"""Number of digits of the digests of training abstracts, as listed in the file of a reader."""
+"""Number of hex digits of a digest in a reader file's list of training abstracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,11 @@ class _Training:
         return network
 
     def _report(self, name: str, papers: int) -> None:
-        """Print that a training has ended, and the remaining time."""
+        """Print that the training `name` has ended, and the estimated remaining time.
+
+        Args:
+            papers: number of papers that this training used.
+        """
         self._left -= papers
         left = self._spent / self._passes * self._left
         more = f", about {duration(left)} left" if self._left > 0 else ""
@@ -314,9 +319,9 @@ class _Training:
         return fit(held, names), [fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
-        """Return the gain of right decisions over the start.
+        """Return how many more decisions are right than with the starting reader.
 
-        If the starting reader has another framework, the gain is over the baseline
+        If the starting reader has another framework, the comparison is with the baseline
         `reader_folds.by_place`.
         """
         from skills.reader.fitting import right_decisions, stated_kappa
@@ -359,7 +364,7 @@ class _Training:
 
     @property
     def _digest(self) -> str:
-        """The digest of the table; for a folder, the digest of the papers."""
+        """The digest of the table; if the table is a folder, the digest of its papers."""
         return targets.digest(self.path) if self.path.is_file() else self.gold.digest
 
     @property

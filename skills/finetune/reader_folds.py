@@ -1,4 +1,4 @@
-"""Compute the gain of a cross-validation of readers, and store its predictions."""
+"""Store the predictions of a cross-validation of readers, and compute the gain in accuracy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ compared.
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """The gain of right decisions on held-out papers, as shares of all decisions.
+    """The gain in accuracy on held-out papers: the difference of the shares of right decisions.
 
     Attributes:
         low, high: 95% interval of the gain, by a bootstrap over papers.
@@ -65,11 +65,11 @@ def gain_of(
     kappas: tuple[float | None, float | None],
     seed: int = 0,
 ) -> Gain:
-    """Return the gain of right decisions, with its intervals.
+    """Return the gain in accuracy with its intervals.
 
     Args:
-        before, after: numbers of right decisions and of all decisions of each paper, as an array
-            (papers, 2).
+        before, after: an array (papers, 2): for each paper, the number of right decisions and the
+            number of all decisions.
     """
     weights = bootstrap_weights(len(after), RESAMPLES, seed).astype(float)
     drawn = (weights @ (after[:, 0] - before[:, 0])) / (weights @ after[:, 1])
@@ -80,10 +80,11 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Return the numbers of right and of all decisions, if each move always has the same place.
+    """Return the right and all decisions of each paper, if a move always has the same place.
 
-    The place is the number of a sentence from the beginning or from the end, or "not stated". For
-    each fold it is the place that is right most often in the other folds.
+    The result is an array (papers, 2) for `gain_of`. The place of a move is the number of a
+    sentence, counted from the beginning or from the end, or "not stated". Each fold uses the place
+    that is right most often in the other folds.
     """
     places: list[int | None] = [None, *range(ENDS), *range(-ENDS, 0)]
 

@@ -26,7 +26,7 @@ from skills.nanda.text import counted, flatten
 FEWEST = 20
 """Minimum number of papers for a cross-validation."""
 REPLACED = 4
-"""Maximum number of words that the name in brackets at the beginning of a move replaces."""
+"""Maximum number of words that a name in brackets replaces at the beginning of a move."""
 SHOWN = 5
 """Maximum number of reasons for unusable rows in a message."""
 _WORD = re.compile(r"\w+")
@@ -138,9 +138,9 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
         if spans := exact_spans(abstract, stated[move], anchor["spans"]):
             anchors[move] = {"sentences": [], "spans": spans, "by": "reviewer"}
             exact += 1
-        else:  # the move shows the sentences; a move in other words has no passages
+        else:  # the wording differs from the abstract: only the sentences are known
             anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
-    # An anchor without spans does not show a place, and is not a label.
+    # An anchor without spans has no place that could be learned.
     known = {move: one for move, one in anchors.items() if one is None or one["spans"]}
     if not known:
         raise InputError("no move shares words with the abstract", where=row.where)
@@ -154,8 +154,8 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
     passage.
 
     Args:
-        known: start and end of the sentences or passages that the move comes from, which decide
-            between several places with the same words.
+        known: start and end of each sentence or passage that the move comes from. If the words of
+            a passage occur at several places, the place within `known` is used.
 
     Returns:
         [] if a passage does not occur in the abstract word for word, or its place is not clear.

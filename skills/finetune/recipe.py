@@ -137,9 +137,10 @@ class Decisions(_Strict):
     """Loss of the decision whether a move is stated, in addition to the loss of the tokens.
 
     Attributes:
-        weight: weight of a decision, where a token has the weight 1; 0 for no weight.
-        stated: factors by move on the weight of decisions that it is stated. A factor above 1 suits
-            a move that few abstracts state, which the model would otherwise hardly ever write.
+        weight: weight of a decision, if a token has the weight 1; 0 disables this loss.
+        stated: for some moves, a factor on the weight of decisions that the move is stated. A
+            factor above 1 suits moves that few abstracts state: without it, the model would hardly
+            ever write such a move.
     """
 
     weight: float = Field(0.0, ge=0)
@@ -241,7 +242,7 @@ def first_error(exc: ValidationError) -> str:
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """Return the named recipe, or else the folder's stored recipe, with the options applied.
+    """Return the recipe that the options name, or else the stored recipe, with their changes.
 
     If the recipe does not name the model, the model gets the name of the folder.
 
@@ -250,7 +251,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
         InputError: the stored recipe is invalid.
     """
     if options.preset and options.recipe:
-        raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
+        raise UsageError("--preset and --recipe cannot be used together", hint="Give one of them.")
     named = options.recipe or options.preset
     try:
         if named is None and remembered:

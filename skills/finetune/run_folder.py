@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from skills.finetune.training.trackers import Tracking
 
 SPARE = 1.02
-"""Factor on the needed disk space, since a file system uses more space than the size of a file."""
+"""Factor on the needed disk space, since a file occupies more space than its size."""
 WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
 """The stages with files that another stage reads."""
 MANIFEST = "manifest.json"
@@ -59,7 +59,7 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "toke
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file that a stage wrote. It counts as unchanged if its size and mtime are equal."""
+    """The digest, size and modification time of a file that a stage wrote."""
 
     sha256: str
     size: int
@@ -71,7 +71,10 @@ class Output:
         return cls(targets.digest(path), stat.st_size, stat.st_mtime_ns)
 
     def is_unchanged(self, path: Path) -> bool:
-        """Return True if a file still has this content."""
+        """Return True if the file at `path` has the recorded content.
+
+        The file is not read if size and modification time are as recorded.
+        """
         if not path.exists() or path.stat().st_size != self.size:
             return False
         return path.stat().st_mtime_ns == self.mtime_ns or targets.digest(path) == self.sha256
@@ -267,7 +270,7 @@ class RunDir:
 
 @contextmanager
 def emptied(folder: Path) -> Iterator[Path]:
-    """Yield a new folder, which is removed after the block; after a kill, before the next block."""
+    """Yield an empty folder for the block; the folder is removed before and after the block."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
@@ -278,7 +281,7 @@ def emptied(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def partial(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which replaces `folder` if the block ends without an error.
+    """Yield a temporary folder that replaces `folder` if the block ends without an error.
 
     Raises:
         OutputError: the disk is full, or a file cannot be written.
@@ -378,8 +381,8 @@ class StageContext:
     Attributes:
         data: the training set, a .jsonl file of `/finetune dataset`; None for a stage that needs
             none.
-        dev: the file of the dev rows, in the same form; None to use a share of the gold rows of
-            `data`.
+        dev: the file of the dev rows, in the format of `data`; None to use a share of the gold rows
+            of `data`.
         framework_file: the file of `framework`; None for the shipped framework.
         tracking: forwards the measurements of the training to a tracker; None without `--track`.
     """
@@ -403,7 +406,7 @@ class StageContext:
         """The number of training processes.
 
         Raises:
-            UsageError: the options and a launcher both state the number.
+            UsageError: both --processes and a launcher set the number.
         """
         return ranks.processes(getattr(self.call.options, "processes", None))
 
@@ -414,11 +417,11 @@ class StageContext:
 
     @property
     def files(self) -> FileStore:
-        """The files of the registry, which are found or fetched on this machine."""
+        """The store that finds or downloads the files of the registry."""
         return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
-        """Announce a stage and return it, with its earlier entry if that is still valid.
+        """Announce a stage and return it; `Stage.unchanged` is set if it need not run again.
 
         Args:
             inputs: all values that the result depends on: digests of files, and settings.
@@ -437,7 +440,8 @@ class Stage:
     """A stage that is being performed.
 
     Attributes:
-        unchanged: the entry of an earlier performance if it is still valid, otherwise None.
+        unchanged: the stage's entry in the manifest, if inputs and outputs are unchanged;
+            otherwise None, and the stage must run.
     """
 
     run_dir: RunDir

@@ -53,9 +53,9 @@ class LeftOut:
     """A row that is left out of the data set, with the reason.
 
     Attributes:
-        of, of_where: the id and the place of the row that is used instead, or of the held-out
-            paper.
-        similarity: the similarity of the two abstracts, 0 to 1, if it is the reason.
+        of, of_where: id and place of the row that is used instead, or of the held-out paper.
+        similarity: the similarity of the abstract to that of `of`, 0 to 1; None if the row is left
+            out for another reason.
         split: the set that the row is held out for, "dev" or "test".
     """
 
@@ -75,7 +75,7 @@ class LeftOut:
 
 
 class Placed(Protocol):
-    """A row or a paper with its place in words."""
+    """A row or a paper, with its id and its place in a file, such as "gold.csv, line 7"."""
 
     @property
     def id(self) -> str: ...
@@ -112,7 +112,7 @@ class AnnotationRow:
     def left_out(
         self, why: Why, reason: str, instead: Placed | None = None, **more: Any
     ) -> LeftOut:
-        """Return the record that this row is left out.
+        """Return the record which states that this row is left out.
 
         Args:
             instead: the row that is used instead, or the held-out paper.
@@ -129,12 +129,12 @@ Step = tuple[list[AnnotationRow], list[LeftOut]]
 def valid_rows(
     source: Source, entries: Iterable[TableRow | InputError], framework: Framework
 ) -> Step:
-    """Validate rows: all moves, each with a text that fits its line, and an abstract.
+    """Separate the rows that have an abstract and all moves from the rows that are rejected.
 
-    Of a repeated paper, the first valid row is kept.
+    If a paper occurs several times, its first valid row is kept.
 
     Args:
-        entries: the rows; in place of a row that cannot be read, its error.
+        entries: the rows in order; a row that cannot be read is represented by its error.
     """
     rows: dict[str, AnnotationRow] = {}
     out = []
@@ -166,7 +166,7 @@ def valid_rows(
 def read_annotations(
     paths: Sequence[Path], reading: Reading
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield all rows of tables of annotations in order, or the error of a row.
+    """Yield all rows of tables of annotations in order; for an unreadable row, yield its error.
 
     Raises:
         InputError: a file cannot be read or lacks a move.
@@ -210,7 +210,7 @@ def _rows(
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
-    """Return the user message: the abstract on one line, special tokens and tags broken up."""
+    """Return the user message: the abstract on one line, with special tokens and tags broken up."""
     return _messages(abstract, framework)[-1].content
 
 

@@ -87,5 +87,5 @@ class DatasetOptions(SkillOptions):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The input files, which must not be overwritten; ids in --dev and --test do no harm."""
+        """The values that may be input files, including ids in --dev and --test."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

@@ -1,8 +1,8 @@
 """Merge tables into a training set without held-out papers and copies.
 
-A row is held out by its id, its abstract, or a nearly identical abstract. Copies of held-out rows
-are held out as well: if the held-out set consists of ids, the rows with these ids supply abstracts,
-and the same papers under other ids are then found by their abstracts.
+A row is held out if its id, or an equal or nearly equal abstract, belongs to a held-out paper. If
+only the id of the paper is known, the row with the id supplies the abstract, which identifies
+copies under other ids.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
 shared runs divided by the number of all runs. The similarity of an abstract of 200 words to itself
@@ -153,7 +153,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[T]):
-    """The value of the most similar abstract; `exact` is True if the abstracts are equal."""
+    """The value stored with a similar abstract; `exact` is True if the abstracts are equal."""
 
     value: T
     similarity: float
@@ -185,7 +185,7 @@ class AbstractIndex(Generic[T]):
         self._kept.append((value, found))
 
     def find(self, text: str) -> Match[T] | None:
-        """Return the most similar abstract (of equals, the first), or None if it is not similar."""
+        """Return the match with the most similar abstract, or None if no abstract is similar."""
         digest = abstract_digest(text)
         if digest in self._exact:
             return Match(self._exact[digest], 1.0, exact=True)
@@ -211,7 +211,7 @@ def runs(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPaper:
-    """A held-out paper and its place; the abstract is "" if only the id is known."""
+    """A held-out paper; `abstract` is "" if only the id is known."""
 
     split: Split
     id: str
@@ -280,8 +280,8 @@ class HeldOut:
     def split_off(self, rows: list[AnnotationRow]) -> Step:
         """Separate the rows that may be trained on from the held-out rows.
 
-        This is repeated until no row is found, since the copies of each found row are held out as
-        well.
+        Each held-out row identifies copies by its id and abstract, so the search is repeated until
+        it finds no more rows.
         """
         kept, out = list(rows), list[LeftOut]()
         while True:
@@ -299,7 +299,7 @@ class HeldOut:
         self._abstracts.add(paper.abstract, paper)
 
     def _match(self, row: AnnotationRow) -> tuple[HeldOutPaper, LeftOut] | None:
-        """Return the held-out paper of a row, or None."""
+        """Return the held-out paper to which a row belongs and the record of the row, or None."""
         similarity = None
         if (paper := self._ids.get(row.key)) is not None:
             same = "id is that"
@@ -322,16 +322,15 @@ def merge(
     reading: Reading,
     tick: Callable[[str], None],
 ) -> Dataset:
-    """Merge the rows of all sources: gold replaces curated and agent rows, curated replaces agent.
+    """Merge the rows of all sources: gold rows replace curated rows, and both replace agent rows.
 
-    Held-out papers are excluded first. Then the row of the first source is kept for each paper;
-    with `curated_only`, agent annotations that were not curated are removed; and of nearly
-    identical abstracts the first is kept.
+    The steps are: remove held-out papers; keep one row for each paper; with `curated_only`, remove
+    agent rows; keep the first of several rows with nearly the same abstract.
 
     Args:
         files: the tables that the rows come from, for the manifest.
         dev, test: the papers to hold out, as in `read_held_out`.
-        tick: called with the current step.
+        tick: called with the name of each step.
 
     Raises:
         InputError: a table or a list of ids cannot be read, or no row is left.
@@ -355,7 +354,7 @@ def merge(
     rows, overridden = _first_of_each_paper(rows)
     excluded += (*held, *overridden)
     if choices.curated_only:
-        reason = "it is not among the curated ones"
+        reason = "it is not among the curated annotations"
         agent = [row for row in rows if row.source == "agent"]
         excluded += (row.left_out("not_curated", reason) for row in agent)
         rows = [row for row in rows if row.source != "agent"]

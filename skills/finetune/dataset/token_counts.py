@@ -22,7 +22,7 @@ from harness.models.weights import FileStore
 from harness.runs import targets
 
 CONTEXT = 256
-"""Context of the engine, which generates nothing and also counts longer texts."""
+"""Context size of the engine in tokens; the engine only counts, so longer texts are possible."""
 TEXTS_ALONE = "the texts alone, without a chat template"
 RENDERED = "the prompt in the model's chat template, the completion without its end token"
 BIN = 128

@@ -27,8 +27,9 @@ from skills.finetune.tokenization.prepare import HELD_OUT
 FEWEST, MOST = 20, 60
 """Minimum and maximum number of compared papers."""
 METRIC = "agreement"
-"""The metric of the decision: ROUGE-L against the gold. A failed paper, or a move that only one
-side states, has 0.
+"""The metric that decides: ROUGE-L against the gold.
+
+A paper that failed has 0, and so has a move that only one of annotation and gold states.
 """
 DATABASE = "held_out.db"
 
@@ -38,7 +39,7 @@ def compare(context: StageContext) -> Entry:
 
     Raises:
         InputError: the GGUF is missing, or it is older than the training.
-        ModelUnavailable: /annotate has no other model.
+        ModelUnavailable: /annotate has no other model to compare with.
         HarnessError: a model cannot be served, or the comparison failed or was interrupted.
     """
     wanted, entry = registration_of(context), context.run_dir.entry("compare")
@@ -55,7 +56,7 @@ def compare(context: StageContext) -> Entry:
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
         "held_out": targets.digest(table) if table.is_file() else None,
-        # Perform the stage again if a better model was unregistered meanwhile.
+        # Perform the stage again if the new model won before, but was unregistered since then.
         "stands": is_done or time.time_ns(),
     }
     stage = context.begin("compare", "compare the model with the default of /annotate", inputs)
@@ -66,7 +67,7 @@ def compare(context: StageContext) -> Entry:
     train = context.run_dir.entry("train")
     cut = train is not None and is_cut(train)
     if cut or papers < FEWEST:
-        reason = f"{papers} gold papers were held out, and it takes {FEWEST}"
+        reason = f"{papers} gold papers were held out, and a comparison needs {FEWEST}"
         reason = "its training was cut short" if cut else reason
         outcome = f"{name} is not compared with {default}: {reason}"
         return stage.record(facts={**facts, "outcome": outcome})
@@ -92,7 +93,7 @@ def _table(context: StageContext) -> Path:
 
 
 def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
-    """Return the figures of `/evaluate`, which is called by its name like a line of the user."""
+    """Return the figures of `/evaluate`, which this function imports and runs as a command."""
     call, settings = context.call, context.call.settings
     known = registry.load(
         settings.shipped_registry, settings.user_registry, left_out=lambda _: None
@@ -121,7 +122,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
         result = skill.run(own)
     finally:
         pool.close()
-    if result.exit_code:  # otherwise papers that failed by a timeout would count as 0
+    if result.exit_code:  # without this check, papers that timed out would have a metric of 0
         raise SkillFailed(
             "held-out papers failed by a fault of the run",
             where=str(_table(context)),

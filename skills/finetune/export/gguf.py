@@ -59,7 +59,7 @@ KEYS = (
 
 
 def convert(context: StageContext) -> Entry:
-    """Convert the merged model and the adapter, check both, and move them into place.
+    """Convert the merged model and the adapter to GGUF files, and check both files.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -113,12 +113,12 @@ def convert(context: StageContext) -> Entry:
 
 
 def quantize(context: StageContext) -> Entry:
-    """Quantize the GGUF with llama.cpp's own library, read it back, and move it into place.
+    """Quantize the 16-bit GGUF with llama.cpp's library, and check the result.
 
-    The converter cannot write Q4_K_M. A mix of types such as Q4_K_M needs rows of a multiple of 256
-    weights; a tensor with other rows gets a larger type instead (src/llama-quant.cpp), which may
-    concern most tensors of a small model. So the manifest counts the tensors by type, and the name
-    of the file contains the requested type.
+    The converter cannot write Q4_K_M. A mix of types such as Q4_K_M needs tensor rows of a multiple
+    of 256 weights. Other tensors get a larger type (src/llama-quant.cpp); in a small model, most
+    tensors may. So the name of the file contains the requested type, and the manifest contains the
+    number of tensors of each type.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -161,7 +161,7 @@ def _run(
     doing: str,
     environment: Mapping[str, str],
 ) -> str:
-    """Run a program, with its output in the file NAME.log, and return the output."""
+    """Run a program, and return its output, which is also written to the file NAME.log."""
     with context.call.screen.progress(doing) as tick:
         return run_program(
             command,
@@ -174,9 +174,10 @@ def _run(
 
 
 def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None:
-    """Compare the converted adapter with the trained one.
+    """Compare the converted adapter with the trained adapter.
 
-    The engine adds alpha / r times B A; r comes from the matrices, alpha from the file.
+    The engine adds alpha / r times B A. It takes r from the shape of the matrices, and alpha from
+    the metadata.
 
     Raises:
         SkillFailed: the adapters differ; the message states the difference.
@@ -199,19 +200,19 @@ def _check_type(gguf: GgufFile, kind: str) -> None:
 
 
 def identity_of(gguf: GgufFile) -> dict[str, Any]:
-    """Return the values of `KEYS`; template and tokens as their SHA-256."""
+    """Return the metadata of a GGUF for each of `KEYS`, with template and tokens as SHA-256."""
     found: dict[str, Any] = {key: gguf.values.get(key) for key in KEYS}
     if found[TEMPLATE] is not None:
         found[TEMPLATE] = _sha256(found[TEMPLATE].encode())
     if found[TOKENS] is not None:
         tokens = [token.encode() for token in found[TOKENS]]
-        # The digest is of the stored form: each token preceded by its length.
+        # Hash the tokens as a GGUF stores them: each token after its length.
         found[TOKENS] = _sha256(b"".join(len(t).to_bytes(8, "little") + t for t in tokens))
     return found
 
 
 def facts_of(gguf: GgufFile) -> dict[str, Any]:
-    """Return the facts of a GGUF for the manifest."""
+    """Return the metadata, tensor types and sizes of a GGUF for the manifest."""
     weights = gguf.weights
     return {
         **identity_of(gguf),
@@ -227,7 +228,7 @@ def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the b
 
     Args:
         expected: values of `KEYS`, as `identity_of` returns them.
-        of: the model that has these values.
+        of: the model with the expected values, as named in the message.
 
     Raises:
         SkillFailed: a value differs; the message contains the key and both values.
@@ -244,10 +245,10 @@ def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the b
 
 
 def check_base(gguf: GgufFile, folder: Path) -> None:
-    """Compare a GGUF with the files of its base.
+    """Compare the chat template and the end token of a GGUF with the files of its base.
 
     Raises:
-        SkillFailed: the chat template or the end token differs.
+        SkillFailed: a value differs.
     """
     template, ends = chat_template(folder), end_tokens(folder)
     expected: dict[str, Any] = {TEMPLATE: _sha256(template.encode())} if template else {}

@@ -1,8 +1,7 @@
-"""Run llama.cpp's converters, and its library for quantizing, from wheels.
+"""Run llama.cpp's converters and its quantizer, which wheels contain, in separate processes.
 
-They run in separate processes. The converters are scripts that end the process they run in, and
-contain their own copy of the package `gguf`; the library writes to file descriptors directly, and
-aborts on errors.
+The converters are scripts that end their process, and bring their own copy of the package `gguf`.
+The library that quantizes writes to file descriptors directly, and aborts the process on errors.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ LIBRARY = "llama_cpp_py_sync"
 MODEL_SCRIPT = "convert_hf_to_gguf.py"
 LORA_SCRIPT = "convert_lora_to_gguf.py"
 QUANTIZER = ("-m", "skills.finetune.export.llama_cpp")
-"""Arguments of the Python interpreter that run `main`."""
+"""Arguments of the Python interpreter for running this module."""
 TICK = 0.2
 """Seconds between two checks of a running program."""
 TAIL = 4096
-"""Number of bytes at the end of a log that are read for its last lines."""
+"""Number of bytes that are read from the end of a log to find its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Converters:
 
     Attributes:
         folder: a checkout of llama.cpp, or the part of a checkout that a wheel contains.
-        version: a string that identifies the code.
+        version: a string that identifies the code of the scripts.
     """
 
     folder: Path
@@ -57,7 +56,7 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment with the modules of the converters first, and without downloads."""
+        """Return the environment of the scripts: own modules come first, downloads are off."""
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
         own = str(self.folder), str(self.folder / "gguf-py")
         paths = [*own, inherited.get("PYTHONPATH", "")]
@@ -103,7 +102,7 @@ def find_converters(given: Path | None = None) -> Converters:
 
 
 def library_version() -> str:
-    """Return name and version of the library that quantizes.
+    """Return the name and version of the installed wheel of llama.cpp's library.
 
     Raises:
         UsageError: the library is not installed.
@@ -139,7 +138,7 @@ def run_program(
     """Run a program, and return its output, which is also written to `log`.
 
     Args:
-        doing: the purpose of the program, such as "converting the model".
+        doing: the purpose of the program for messages, such as "converting the model".
         tick: called at intervals with the last line of the output.
 
     Raises:
@@ -176,7 +175,7 @@ def run_program(
 
 
 def _last_lines(log: Path, count: int) -> list[str]:
-    """Return the last lines with text; a progress bar is redrawn with carriage returns."""
+    """Return the last lines that are not blank; a carriage return also ends a line."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")

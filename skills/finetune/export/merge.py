@@ -1,9 +1,9 @@
 """The stage `merge`: merge the adapter into the base, in the format of transformers.
 
 The setting `export.merge_base` selects the weights: the 16-bit weights of the base, as in published
-models, or their NF4 round trip, on which the adapter was trained. Either choice is better for some
-models. The adapter is never merged into weights that are stored in 4 bits, since they would be
-quantized a second time.
+models, or these weights after NF4 quantization and dequantization, as in training. Which choice is
+better depends on the model. The adapter is never merged into weights that are stored in 4 bits,
+since the stage `quantize` would quantize them a second time.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ COPIED = (
     "chat_template.jinja",
     "model.safetensors.index.json",
 )
-"""Files that are copied unchanged. If transformers 5 saved the tokenizer again, it would store
-another tokenizer class; converters recognize a tokenizer by its output.
+"""Files that are copied unchanged.
+
+The tokenizer is not saved by transformers 5, which would store another tokenizer class.
 """
 
 
@@ -61,9 +62,8 @@ class Changes:
 
     Attributes:
         layers: number of tensors that the adapter changes.
-        changed, weights: number of changed weights in these tensors, and number of all their
-            weights.
-        wanted, lost: sum of the squares of the adapter's changes, and of the rounding errors.
+        changed, weights: number of weights of these tensors that changed, and of all their weights.
+        wanted, lost: sum of the squares of the exact changes, and of the errors by rounding.
     """
 
     layers: int = 0
@@ -156,10 +156,15 @@ def merge(context: StageContext) -> Entry:
 def _merge_one(
     place: Stored, adapter: LoraAdapter, round_trip: RoundTrip | None, changes: Changes
 ) -> None:
-    """Overwrite a tensor with its NF4 round trip (if any) plus the adapter's change (if any).
+    """Overwrite a tensor of the merged model; add the adapter's change to an adapted layer.
 
     The sum W + scale * B A (Hu et al. 2021, arXiv 2106.09685) is computed in float32 and rounded
-    once to the type of the base, to the nearest even value.
+    once to the type of the base, to the nearest value, and ties to even.
+
+    Args:
+        round_trip: quantizes and dequantizes the weights before the change; None for the weights
+            of the base.
+        changes: the statistics, which this function updates.
     """
     before = place.read()
     base = before if round_trip is None else round_trip(before)
@@ -174,9 +179,10 @@ def _merge_one(
 
 
 def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
-    """Return the NF4 round trip of each tensor that training quantized; {} without NF4.
+    """Return a round trip through NF4 for each tensor that training quantized, by tensor name.
 
-    These are the tensors that transformers replaces: all linear layers except the output layer.
+    Training quantizes all linear layers except the output layer. The result is {} for
+    `merge_base` 16bit.
     """
     if context.recipe.export.merge_base == "16bit":
         return {}
@@ -216,8 +222,8 @@ def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
 def _check_prepared(context: StageContext, base: Base) -> None:
     """Raise InputError if the training rows were prepared for a base with another digest.
 
-    Bases of the same shapes differ only in their digests. An adapter that was not trained in this
-    folder has no prepared rows.
+    The shapes do not suffice to recognize a base. If no rows are prepared in this folder, because
+    the adapter was trained elsewhere, the base is not checked.
     """
     prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:
@@ -230,7 +236,7 @@ def _check_prepared(context: StageContext, base: Base) -> None:
 
 
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
-    """Raise InputError if the base is quantized, or does not fit the adapter."""
+    """Raise InputError if the base is quantized, or its layers do not fit the adapter."""
     where = str(base.folder)
     for tensor in weights.tensors.values():
         if tensor.dtype in PACKED:
@@ -251,7 +257,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy all files except the weights."""
+    """Copy all files of a base except the weights."""
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
@@ -267,7 +273,7 @@ def copy_texts(base: Path, folder: Path) -> None:
 
 
 def _without_quantization(value: Any) -> Any:
-    """Remove `quantization_config`, which converters reject, at every depth."""
+    """Return a config without `quantization_config` at any depth, since converters reject it."""
     if not isinstance(value, dict):
         return value
     return {

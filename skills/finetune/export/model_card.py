@@ -1,8 +1,8 @@
 """/finetune push: push a registered model to the Hugging Face Hub, with its card and evaluation.
 
-README.md in the folder of the run is the card. Each push writes the harness's part of it again,
-from the manifest of the run and from the evaluation, so that its figures are the figures of the
-pushed files. Text and metadata that a person has written are kept.
+README.md in the folder of the run is the card. Each push rewrites the part of the card that the
+harness generates from the manifest and the evaluation, so that the figures describe the pushed
+files. Text and metadata that a person has written are kept.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Which papers the model was trained for: describe them here.
 
 
 class Score(NamedTuple):
-    """A figure of the model: the metric and its meaning, the evaluated data, and its interval."""
+    """A figure on the model card: metric, meaning, data, value, and a note with the interval."""
 
     metric: str
     meaning: str
@@ -60,7 +60,7 @@ def push(call: Call) -> Result:
     Raises:
         UsageError: the model, the repository or the token is missing, or a person has changed the
             figures of the card.
-        InputError: the evaluation is of another model, or the folder of the run is incomplete.
+        InputError: the evaluation measured another model, or the folder of the run is incomplete.
         ModelError: a file of the model is missing, or differs from the registered file.
         SkillFailed: the Hub cannot be reached, or refuses the files.
     """
@@ -108,7 +108,7 @@ def push(call: Call) -> Result:
 
 
 def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
-    """Yield the agreement that the stage `compare` has measured for these files, if it has."""
+    """Yield the agreement of the stage `compare`, if it measured files with these digests."""
     entry = run_dir.entry("compare")
     if entry is None or METRIC not in entry.facts:
         return
@@ -118,10 +118,10 @@ def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
 
 
 def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Score]:
-    """Yield the figures of the model in an eval.json: the named file, or `own` if it exists.
+    """Yield the figures of the model in the eval.json `named`, or else in `own`, if it exists.
 
     Raises:
-        InputError: the file cannot be read, or no annotator in it is made of these files.
+        InputError: the file cannot be read, or no annotator in it has one of these digests.
     """
     path = named or own
     if named is None and not path.is_file():
@@ -143,7 +143,7 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Sco
         raise InputError("is not a file of /evaluate", where=str(path)) from exc
     if not every:
         raise InputError(
-            "evaluates other files than the files of this model",
+            "does not evaluate the files of this model",
             where=str(path),
             hint="`/evaluate GOLD --models NAME save to eval.json` evaluates it.",
         )
@@ -163,7 +163,7 @@ def _write_card(
     ggufs: Mapping[Path, str],
     scores: Sequence[Score],
 ) -> Path:
-    """Write the harness's part of the card: metadata, training, use, files and figures.
+    """Write the generated part of the card: metadata, training, use, files and figures.
 
     Raises:
         UsageError: a person has changed the figures.
@@ -226,7 +226,7 @@ A LoRA adapter for {base.base_model or "its base"} that annotates abstracts of p
 
 
 def _results(dataset: str | None, scores: Sequence[Score]) -> Mapping[str, bytes]:
-    """Return the evaluation in the format of the Hub, if its data are a dataset on the Hub."""
+    """Return the scores as a file in the Hub's format, by path; {} without a dataset on the Hub."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     name, _, revision = (dataset or "").partition("@")

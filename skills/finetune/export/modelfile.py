@@ -54,7 +54,7 @@ class Modelfile:
     Attributes:
         base: the value of FROM: a file beside the Modelfile, or the name of a model on the server.
         adapter: the file of a LoRA adapter.
-        parameters: values by name, with the types that the server expects; `stop` is always a list.
+        parameters: the PARAMETER values by name, as numbers, booleans or texts; `stop` is a list.
         template: a Go template that replaces the chat template of the GGUF.
         system: the system message of conversations without a system message.
     """
@@ -83,7 +83,7 @@ def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
 
 
 def parse_modelfile(text: str) -> Modelfile:
-    """Parse a Modelfile with line feeds as line ends.
+    """Parse the text of a Modelfile; lines end with line feeds.
 
     Raises:
         InputError: an instruction is unknown, incomplete or cannot be sent to a server, or FROM is
@@ -113,7 +113,7 @@ def parse_modelfile(text: str) -> Modelfile:
 
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
-    """Add a parameter; the text of a number or boolean is converted."""
+    """Add a parameter; convert its text to a number or boolean if the parameter is one."""
     if name == "stop":
         before = parameters.get(name)
         parameters[name] = [*before, value] if isinstance(before, list) else [value]
@@ -153,7 +153,10 @@ def served_gguf(context: StageContext) -> Path:
 
 
 def adapter_base(context: StageContext) -> str | None:
-    """Return the base of the adapter: a local GGUF or a model of Ollama's library, or None."""
+    """Return the FROM value for the adapter: a local GGUF or a model of Ollama's library.
+
+    The result is None if neither is known.
+    """
     registry = context.call.models.registry
     path = at_home(context.recipe.base)
     if context.recipe.base in registry.files:
@@ -166,7 +169,7 @@ def adapter_base(context: StageContext) -> str | None:
 
 
 def write_modelfiles(context: StageContext) -> Entry:
-    """Write the Modelfile of the merged model, and of the adapter if its base is known.
+    """Write a Modelfile for the merged model, and another for the adapter if its base is known.
 
     Raises:
         InputError: the GGUF is missing, or it has no chat template or end-of-turn token.

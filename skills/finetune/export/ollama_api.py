@@ -1,10 +1,9 @@
 """Access to an Ollama server for the stage `ollama`, through Ollama's Python client.
 
-The public methods of the client always send a file, even if the server has it, and report no
-progress. They can neither query the version of the server nor render a prompt without generating an
-answer. For these purposes `Ollama` sends its own requests over the connection of the client. The
-protocol is defined by Ollama's docs/api.md and server/*.go; docs/ollama.md lists the tested
-versions.
+The public methods of the client upload a file even if the server has it, report no progress, cannot
+query the version of the server, and cannot render a prompt without generating an answer. For these
+purposes the class `Ollama` sends its own requests over the connection of the client. Ollama's
+docs/api.md and server/*.go define the protocol; docs/ollama.md lists the tested versions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ CHUNK = 1 << 20
 
 
 def parse_version(version: str) -> tuple[int, int, int] | None:
-    """Parse a version such as "0.34.1"; return None for "0.0.0", a build from source."""
+    """Parse a version such as "0.34.1"; return None for "0.0.0", which builds from source have."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     numbers = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
     return numbers if any(numbers) else None
@@ -141,7 +140,7 @@ class Ollama:
         return (found or {}).get("rendered_template")
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-        """Return an answer generated with the model's parameters, and its done_reason."""
+        """Generate an answer with the model's own parameters; return its text and done_reason."""
         found = self._chat(model, messages)
         content = (found.get("message") or {}).get("content") or ""
         return str(content), str(found.get("done_reason", ""))

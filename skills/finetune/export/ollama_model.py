@@ -37,7 +37,7 @@ ABSTRACT = (
     "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
     "effects. The results suggest that replay should be part of every agent framework."
 )
-"""An invented abstract, which is annotated to verify the model."""
+"""An invented abstract that the created model annotates as a check."""
 SHOWN = 300
 """Number of characters of the answer that are stored in the manifest."""
 
@@ -56,7 +56,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        # False if the model of an earlier run was deleted, or was found faulty.
+        # False if the created model was deleted from the server, or failed its check.
         stands = entry is None or (
             entry.facts.get("digest") == ollama.digest(plan.model)
             and bool(entry.facts.get("verified"))
@@ -83,9 +83,8 @@ def create_in_ollama(context: StageContext) -> Entry:
 def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
     """Ask the user for consent before a model is sent to a server that the user has not named.
 
-    The user names a server with --host, with an entry of the registry, or by consenting to an
-    earlier question about this run. OLLAMA_HOST and the default port do not count: they only locate
-    a server.
+    The user has named a server by --host, by an entry of the registry, or by an earlier consent for
+    this run. OLLAMA_HOST and the default port only locate a server, and do not count as consent.
 
     Raises:
         UsageError: the user refuses, or the session is not interactive.
@@ -104,7 +103,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     question = f"Send {model} ({size / 1e6:,.1f} MB) to Ollama at {host}?"
     if call.confirm is None or not call.confirm(question):
         raise UsageError(
-            f"{model} is not sent to Ollama at {host}, which nobody has named: `--host {host}` "
+            f"{model} is not sent to Ollama at {host}, which you have not named: `--host {host}` "
             "names it"
         )
 
@@ -140,13 +139,14 @@ def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OllamaPlan:
-    """The model to create.
+    """The model to create on a server, as the Modelfile defines it.
 
     Attributes:
         model: the name of the model on the server.
         file, adapter: the files to send; None if the Modelfile names a model of the server instead.
-        quantize: the type to which the server has to quantize a 16-bit file, or None.
-        gguf: the GGUF with the template and the tokens of the model.
+        quantize: the type to which the server must quantize a 16-bit file; None to use the file
+            as it is.
+        gguf: the GGUF with which template and tokens on the server are compared.
         file_type: the final type of the weights, or None if only the server knows it.
     """
 
@@ -178,7 +178,7 @@ class OllamaPlan:
 
 
 def ollama_plan(context: StageContext) -> OllamaPlan:
-    """Read the Modelfile and the files named in it.
+    """Return the plan for creating the model that the Modelfile defines.
 
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
@@ -230,7 +230,7 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
 
 
 def _named(modelfile: Path, name: str | None) -> Path | None:
-    """Return the file that a Modelfile names; None for a model of the server or no name."""
+    """Return the path of a file named in a Modelfile; None for the name of a model, or no name."""
     path = modelfile.parent / (name or "")
     if path.is_file():
         return path
@@ -248,8 +248,9 @@ def verify(
         form: the form that the model was trained on.
         trained_with: SHA-256 of the chat template used for training, or None if unknown.
 
-    Returns: verified; problems, which are differences from the trained model; notes on differences
-        without effect; quantization_level, same_prompt, done_reason and answer.
+    Returns: verified (True if there are no problems); problems: differences from the trained model;
+        notes: differences without effect; quantization_level; same_prompt: True if the server
+        builds the prompt of the training; done_reason and answer of the test annotation.
 
     Raises:
         HarnessError: the server rejects a request, or its answer is incomplete.
@@ -281,7 +282,7 @@ def verify(
     answer, done_reason = ollama.chat(plan.model, messages)
     problems += prompt
     if done_reason != "stop":
-        problems.append(f"its answer has no end (done_reason {done_reason!r})")
+        problems.append(f"its answer was cut off (done_reason {done_reason!r})")
     if reason := refusal_of(answer, form):
         problems.append(f"its answer is not an annotation: {reason}")
     return {
@@ -296,7 +297,7 @@ def verify(
 
 
 def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
-    """Yield the differences of the parameters of /api/show, which has a line for each value."""
+    """Yield the differences between the Modelfile's parameters and the lines of /api/show."""
     found: dict[str, list[Any]] = {}
     for line in filter(None, map(str.strip, shown.splitlines())):
         name, _, text = line.partition(" ")
@@ -338,8 +339,8 @@ def _prompt(
     differ = (i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b)
     at = next(differ, min(len(found), len(wanted)))
     yield (
-        f"the prompt it builds differs from the training's: at character {at} it has "
-        f"{found[at : at + 40]!r} and should have {wanted[at : at + 40]!r}"
+        "the prompt that the server builds differs from the prompt in training: at character "
+        f"{at} it has {found[at : at + 40]!r} and should have {wanted[at : at + 40]!r}"
     )
 
 

@@ -1,8 +1,8 @@
 """The stage `register`, and `unregister`: add a trained model to the user's registry.
 
-A registered model has its own file, which supplements the user's registry.yaml. A model without a
-task is selected only by `--model NAME`. With `--default`, or if it wins in the stage `compare`, the
-model gets the task `annotate` and serves `/annotate` by default.
+Each registered model has its own file in registry.d, beside the user's registry.yaml. With
+`--default`, or if it wins in the stage `compare`, the model gets the task `annotate` and serves
+`/annotate` by default. Without the task, a model is selected only by `--model NAME`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from skills.nanda.framework import sha256_of
 
 TASK = "annotate"
 BY = "/finetune register"
-"""Value of `trained_on.by` in entries written by /finetune register."""
+"""Value of `trained_on.by` in a registry entry, which marks entries of /finetune register."""
 HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."
@@ -63,7 +63,7 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # Write an entry again that was removed: a time is never equal to an earlier time.
+        # If the entry was removed, a time that differs from all earlier inputs repeats the stage.
         "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
     stage = context.begin("register", "add the model to your registry", inputs)
@@ -73,10 +73,10 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write a model to registry.d, and return the facts of the stage.
+    """Write the entries of a model to registry.d, and return the facts of the stage.
 
     Args:
-        chosen: True if the model is tried first for its tasks.
+        chosen: True to make the model the default of its tasks.
 
     Raises:
         UsageError: the user wrote or changed an entry of that name, or another process is
@@ -88,7 +88,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
-        if written:  # the latest of several defaults serves
+        if written:  # of several defaults, the model with the latest time serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -110,13 +110,11 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
 
 
 def unregister(call: Call, name: str) -> Result:
-    """Remove a registered model from the registry, and from Ollama if the user agrees.
-
-    The files of weights are not deleted.
+    """Remove a model from the registry, and from Ollama if the user agrees; keep its weights.
 
     Raises:
         UsageError: the model does not exist, or `/finetune register` did not write it.
-        RegistryError: another model needs it.
+        RegistryError: another entry needs the model or its files.
     """
     settings, name = call.settings, name.strip()
     user = settings.user_registry
@@ -146,8 +144,8 @@ def unregister(call: Call, name: str) -> Result:
 def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
     """Offer to remove a model from the Ollama servers that served it; yield the outcomes.
 
-    `--yes` only confirms the removal of a model with the digest of the entry. Earlier entries have
-    no digest, and another model may have the name by now.
+    `--yes` confirms the removal only if the entry contains the digest of the model at the server.
+    Entries of older versions have no digest, so the server may have another model under the name.
     """
     for place in model.get("serve", ()):
         if place["backend"] != "ollama":
@@ -179,7 +177,10 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _models(user: Path) -> dict[str, Any]:
-    """Return the user's models, registered or written by hand, from all readable files."""
+    """Return the entries of the user's models by name, from registry.yaml and registry.d.
+
+    Unreadable files in registry.d are ignored.
+    """
     models: dict[str, Any] = read_entries(user)["models"]
     for path in registry.registered_files(user):
         with contextlib.suppress(RegistryError):
@@ -188,7 +189,7 @@ def _models(user: Path) -> dict[str, Any]:
 
 
 def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
-    """Return True if the model is registered as wanted, and is tried first if `chosen`."""
+    """Return True if the entries are stored already; with `chosen`, also as the default."""
     found = read_entries(file_of(call.settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
     tasks = wanted.model["tasks"]
@@ -213,7 +214,7 @@ def refuse_to_replace(call: Call, name: str) -> None:
 
 
 def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
-    """Return the errors of the user's registry files, without the file `without`."""
+    """Return the errors of the user's registry files, ignoring the file `without`."""
     errors: list[RegistryError] = []
     shipped, user = settings.shipped_registry, settings.user_registry
     try:
@@ -224,7 +225,7 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
 
 
 def first_model(settings: Settings, task: str = TASK) -> str | None:
-    """Return the model that is tried first for a task."""
+    """Return the default model of a task, or None."""
     shipped, user = settings.shipped_registry, settings.user_registry
     models = registry.load(shipped, user, left_out=lambda _: None).models
     return next((name for name, entry in models.items() if task in entry.tasks), None)
@@ -252,7 +253,7 @@ def not_registered(call: Call, name: str) -> UsageError:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The entries of a model.
+    """The registry entries of a model and its files.
 
     Attributes:
         model: fields of harness.models.registry.ModelEntry as plain data.
@@ -267,7 +268,7 @@ class Registration:
 def name_of(context: StageContext) -> str:
     """Return the name of the run's model.
 
-    A name from an earlier --as-name for the folder is used, unless --name is given.
+    A name that --as-name gave to the run earlier is used again, unless --name is given.
 
     Raises:
         UsageError: the name is invalid, or belongs to a shipped model or to the model that the
@@ -331,7 +332,7 @@ def registration_of(context: StageContext) -> Registration:
 
 
 def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
-    """Return the entry of a file, with a relative path if it is in the folder of the registry."""
+    """Return the registry entry of a file; its path is relative if the registry's folder has it."""
     folder, file = registry_folder(settings.user_registry).resolve(), path.resolve()
     below = file.is_relative_to(folder.parent)
     shown = Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
@@ -339,7 +340,7 @@ def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
 
 
 def signed(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with its digest, from which `is_edited` detects changes."""
+    """Return a copy of a model entry with a digest, by which `is_edited` detects later changes."""
     return {**model, "trained_on": {**model["trained_on"], "entry": _digest(model)}}
 
 
@@ -349,7 +350,7 @@ def is_edited(model: Mapping[str, Any]) -> bool:
 
 
 def _digest(model: Mapping[str, Any]) -> str:
-    """Return the digest of an entry, computed without the field for the digest."""
+    """Return the digest of all fields of a model entry except the stored digest."""
     origin = {key: value for key, value in model["trained_on"].items() if key != "entry"}
     return sha256_of({**model, "trained_on": origin})[:16]
 
@@ -360,10 +361,10 @@ def is_cut(train: Entry) -> bool:
 
 
 def trained(run_dir: RunDir) -> Entry:
-    """Return the entry of the training.
+    """Return the manifest entry of the stage `train`.
 
     Raises:
-        InputError: the model was not trained, or a GGUF was made from another adapter.
+        InputError: the model was not trained, or a GGUF is older than the adapter.
     """
     train, gguf, quantize = map(run_dir.entry, ("train", "gguf", "quantize"))
     if train is None:
@@ -387,7 +388,7 @@ def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> b
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield `serve` entries, best first: Ollama after a verification, then the embedded engine."""
+    """Yield the serve entries in order: a verified model at Ollama, then the embedded engine."""
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")
@@ -404,7 +405,7 @@ def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Itera
 
 
 def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
-    """Return the known facts about data, rows, base, recipe and steps."""
+    """Return the field `trained_on` of the entry: data, rows, base, recipe and steps."""
     prepare, facts = context.run_dir.entry("prepare"), context.run_dir.prepared_facts()
     rows = facts.get("rows", {})
     found = {
@@ -425,7 +426,7 @@ def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
 
 
 def file_of(user: Path, name: str) -> Path:
-    """Return the path of the file of a registered model, beside the user's registry."""
+    """Return the path in registry.d of the file with the entries of a registered model."""
     return registry_folder(user) / f"{name}.yaml"
 
 

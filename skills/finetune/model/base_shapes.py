@@ -101,7 +101,7 @@ class BaseFacts:
         }
 
     def targets(self, named: str | tuple[str, ...]) -> tuple[str, ...]:
-        """Return the linear layers that get an adapter: all for "all-linear".
+        """Return the names of the linear layers that get an adapter; "all-linear" selects all.
 
         Raises:
             UsageError: the base has no layer of that name.
@@ -118,7 +118,7 @@ class BaseFacts:
 
 
 def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
-    """Compute the facts from a config.json.
+    """Compute the shapes of a base from its config.json.
 
     The parameters follow the Llama architecture in transformers: the embedding; for each layer
     seven matrices, their biases and two norms (in Qwen3 two more norms, over a head); a final norm;
@@ -163,7 +163,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
 
 
 def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:
-    """Compute the facts from the metadata of a GGUF.
+    """Compute the shapes of a base from the metadata of a GGUF.
 
     Raises:
         InputError: the file is not the GGUF of a model that can be a base.
@@ -203,7 +203,7 @@ def check_family(found: object, where: Path) -> None:
 
 
 def published(base: str) -> BaseFacts | None:
-    """Return the facts of a known base of the hub, or None.
+    """Return the shapes of a base that this module lists, or None.
 
     `base` is "Owner/Name", or only the name; a model and its "-Instruct" version have the same
     shapes.
@@ -218,7 +218,7 @@ def published(base: str) -> BaseFacts | None:
 
 
 def all_published() -> tuple[BaseFacts, ...]:
-    """Return all known bases, the largest first."""
+    """Return the shapes of all bases that this module lists, the largest first."""
     found = []
     for name, *values in _PUBLISHED:
         config = {

@@ -39,7 +39,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 TEMPLATE = "chat_template.jinja"
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 UNPACKED_FORMAT = 1
-"""Version of the unpacked folders; a folder of another version is not used."""
+"""Version of the format of unpacked bases; a folder of another version is unpacked again."""
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
 """Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that split off every digit before they split as
 GPT-2 does. transformers 5.24 does not split off the digits.
@@ -49,9 +49,9 @@ PROBES = (
     "Blanks  2 before\n\n3 digits,\ttabs   and   more    .  ",
     "Café naïve 中文 ½ ² Δ→∞ I'll they've it's 'quoted' \"twice\" <annotation>",
 )
-"""Texts on which tokenizers tend to differ."""
+"""Texts that tokenizers tend to split differently."""
 CONTEXT = 512
-"""Context of the engine that counts the tokens of the probes."""
+"""Context size in tokens of the engine that tokenizes `PROBES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Base:
         folder: a folder with config.json, weights as .safetensors, tokenizer.json and a chat
             template.
         name: the name in the recipe.
-        digest: SHA-256 of all files that are read, or of the GGUF.
+        digest: SHA-256 of all files that loading reads, or of the GGUF that was unpacked.
     """
 
     folder: Path
@@ -92,9 +92,9 @@ def open_base(context: StageContext) -> Base:
 
 
 def describe(context: StageContext) -> BaseFacts | None:
-    """Return the shapes of the recipe's base without torch; None if it is not present.
+    """Return the shapes of the recipe's base; None if the base is not on this machine.
 
-    Nothing is fetched, and the weights need not be present.
+    Neither torch nor the weights are needed, and nothing is downloaded.
 
     Raises:
         InputError: the model exists, but cannot be a base.
@@ -139,10 +139,10 @@ def unpacked_folder(cache: Path, digest: str) -> Path:
 
 
 def _folder_of(context: StageContext) -> Path | None:
-    """Return the folder of a base, or its snapshot in the hub's cache, or None.
+    """Return the folder of the recipe's base, or None if the base is not on this machine.
 
-    For a GGUF of the registry that is on this machine, return the folder for its unpacked files,
-    which may not exist yet.
+    The folder of a model of the hub is its snapshot in the cache. The folder of a GGUF is the
+    folder for its unpacked files, which may not exist yet.
     """
     name, files = context.recipe.base, context.files
     if name in context.call.models.registry.files:
@@ -216,7 +216,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
-    """Compare the unpacked tokenizer and template with the tokenizer of the engine.
+    """Compare the unpacked tokenizer with the tokenizer of the engine on the texts in `PROBES`.
 
     Raises:
         InputError: the engine and the unpacked tokenizer tokenize a text differently.
@@ -273,7 +273,7 @@ def template_sha256(folder: Path) -> str:
 
 
 def end_tokens(folder: Path) -> frozenset[int]:
-    """Return the ids that end an answer, from the base's own configuration."""
+    """Return the ids of the tokens that end an answer, from the configuration of the base."""
     found: set[int] = set()
     for name in ("generation_config.json", "config.json"):
         ids = _json(folder / name).get("eos_token_id")
@@ -372,7 +372,7 @@ def differing_text(one: Callable[[str], int], other: Callable[[str], int]) -> st
 
 @contextmanager
 def _translated(gguf: Path) -> Iterator[None]:
-    """Translate errors of transformers, and hide its progress bars."""
+    """Raise errors of transformers as InputError, and hide its progress bars."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield

@@ -1,11 +1,12 @@
-"""Read LoRA adapters from a folder of peft or a GGUF, also to continue their training.
+"""Read LoRA adapters from a folder of peft or a GGUF, and load them to continue training.
 
-    adapter = read_adapter(folder)              # without peft; only plain W + s B A
+    adapter = read_adapter(folder)              # does not import peft
     adapter = open_start(context, facts)        # None for a new adapter
     load_into(model, adapter)
 
-Settings of peft that llama.cpp's converter would silently drop are refused: its engine supports a
-single scale, alpha / r, for all layers (src/llama-adapter.h).
+Only plain LoRA, W + s B A, is supported. Other settings of peft are refused, since llama.cpp's
+converter would silently drop them: the engine supports a single scale, s = alpha / r, for all
+layers (src/llama-adapter.h).
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ UNSUPPORTED = {
     "corda_config": "a base changed by CorDA",
     "loftq_config": "a base changed by LoftQ",
 }
-"""Settings of peft that a merge or a GGUF would not reproduce, with their meaning."""
+"""Settings of peft that a merge or a GGUF would not reproduce, with their meaning in words."""
 PERMUTED = ("q_proj", "k_proj")
-"""Layers whose rows llama.cpp's converter reorders within each head for the architecture llama: its
-engine rotates neighbouring rows, transformers the two halves of a head."""
+"""Layers with another order of rows in a GGUF of the architecture llama.
+
+In a rotary embedding, llama.cpp pairs adjacent rows of a head; transformers pairs its halves."""
 INITS = (True, False, "gaussian", "orthogonal", "eva")
 """The values of init_lora_weights that leave the base unchanged."""
 
@@ -243,7 +245,7 @@ def refuse_name(recipe: Recipe, name: str) -> None:
 
 
 def start_digest(context: StageContext) -> str | None:
-    """Return the SHA-256 of the adapter's weights, or None for a new adapter.
+    """Return the SHA-256 of the weights to start from, or None for a new adapter.
 
     Raises:
         InputError: the weights cannot be read; also as for `start_path`.
@@ -284,7 +286,7 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
 
 
 def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Return the adapter in a folder or a GGUF, for a base with these shapes.
+    """Read an adapter of the base that `facts` describes from a folder or a GGUF.
 
     Raises:
         InputError: the adapter is damaged, or not plain LoRA.
@@ -297,7 +299,7 @@ def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
 
 
 def load_into(model: Any, adapter: LoraAdapter) -> None:
-    """Copy the weights of an adapter into a model that has a new adapter of the same layers."""
+    """Copy the weights of an adapter into a model with a new adapter on the same layers."""
     import torch
 
     weights = dict(model.named_parameters())
@@ -311,7 +313,7 @@ def load_into(model: Any, adapter: LoraAdapter) -> None:
 
 
 def _existing(name: str) -> Path | None:
-    """Return the absolute path of this name, or None if it does not exist."""
+    """Return the absolute path of a file or folder, or None if `name` does not exist."""
     try:
         path = Path(name).expanduser().absolute()
         return path if path.exists() else None

@@ -1,7 +1,7 @@
 """Compute the memory and disk space of a run from shapes, and detect this machine's resources.
 
-bitsandbytes only quantizes the linear layers of the decoder: embedding and output layer stay in 16
-bits.
+bitsandbytes quantizes only the linear layers of the decoder. The weights of embedding and output
+layer stay in the compute type.
 
 Activations are the tensors that autograd keeps from the forward pass for the backward pass. The
 table lists them for a decoder layer as implemented in transformers (modeling_llama.py,
@@ -44,35 +44,36 @@ TRAINED = 4
 (`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost.
 """
 BLOCK = 64
-"""Number of weights that share a constant in NF4 (bitsandbytes.functional.quantize_4bit)."""
+"""Number of NF4 weights that share a scaling constant (bitsandbytes.functional.quantize_4bit)."""
 NESTED_BLOCK = 256
-"""Number of quantized constants that share a constant (same function)."""
+"""Number of quantized scaling constants that share a constant, with double quantization."""
 SMALLEST_8BIT = 4096
 """Number of values below which a tensor keeps 32-bit states (`min_8bit_size` of bitsandbytes)."""
 OPTIMIZER_BLOCK = 256
 """Number of values of an 8-bit optimizer state that share a constant (bitsandbytes.optim)."""
 SCORE = 12
-"""Peak bytes for each score of a token of the vocabulary: the log-probabilities of the cross
-entropy, their gradient, and the gradient of the scores, each in float32
+"""Peak bytes for each logit: its log-probability and the gradients of both, in float32
 (torch.nn.functional.cross_entropy).
 """
 OVERHEAD = {
     "gpu": ("CUDA", 1_400_000_000),
     "cpu": ("process", 850_000_000),
 }
-"""Bytes that do not depend on the base. CUDA: context, workspaces and fragmentation, as estimated
-by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
-transformers, peft, bitsandbytes and a base loaded, without its weights; plus memory that its
-allocator cannot use.
+"""Bytes that do not depend on the base, with their name in the plan.
+
+CUDA: context, workspaces and fragmentation, as estimated by Unsloth
+(studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
+transformers, peft, bitsandbytes and a base loaded, without its weights; and an allowance for memory
+that the allocator cannot use.
 """
 BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
 """Upper bounds of the bits per weight of llama.cpp's types. If rows are not a multiple of 256
 weights, most layers get a larger type, at most Q8_0 (src/llama-quant.cpp).
 """
 TOKEN_BYTES = 39
-"""Bytes per token of vocabulary, merges and scores in a GGUF (1.9 MB for SmolLM2's 49,152)."""
+"""Bytes of a GGUF per token of its vocabulary: SmolLM2 has 49,152 tokens in 1.9 MB."""
 TEXTS = 12_000_000
-"""Bytes of a tokenizer and its template in the format of transformers."""
+"""Bytes of the tokenizer files and the template of a base in the format of transformers."""
 STATE = 100_000
 """Bytes of the other parts of a checkpoint: seeds, schedule, history."""
 BYTES_PER_ID = 7
@@ -83,9 +84,10 @@ COMPUTE = ("bfloat16", "float16", "float32")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The largest batch of a run.
+    """The size of the largest batch of a run.
 
     Attributes:
+        rows: number of rows.
         length: number of tokens of the longest row, to which the other rows are padded.
         completion: number of tokens of the longest completion.
     """
@@ -96,7 +98,12 @@ class Batch:
 
     @classmethod
     def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
-        """Return the largest batch, which has the longest rows: rows are grouped by length."""
+        """Return the size of the largest batch, which contains the longest row and completion.
+
+        Args:
+            lengths, completions: number of tokens of each row, and of its completion.
+            batch: maximum number of rows of a batch.
+        """
         rows = min(batch, len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
@@ -104,15 +111,15 @@ class Batch:
 def training_memory(
     facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, shards: int = 1
 ) -> dict[str, int]:
-    """Return the peak memory of a process during training in bytes, by use.
+    """Return the peak memory in bytes of a process that trains, by use, such as "gradients".
 
     bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
     transformers.quantizers.base).
 
     Args:
-        shards: number of processes among which FSDP divides the weights. It gathers a layer for its
-            use, and meanwhile the next layer. Each process first loads the whole base, since
-            weights in NF4 cannot be divided earlier (`fsdp2_prepare_model` of accelerate).
+        shards: number of processes among which FSDP divides the weights. FSDP gathers two layers at
+            a time: the layer in use, and the next layer. Each process first loads the whole base,
+            since weights in NF4 cannot be divided earlier (`fsdp2_prepare_model` of accelerate).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -150,7 +157,7 @@ def training_memory(
 
 
 def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> int:
-    """Return the bytes of the activations of the largest batch (table at the top of this module).
+    """Return the bytes of the activations of a batch, by the table at the top of this module.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -163,12 +170,14 @@ def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Plac
     layer += len(names) * recipe.adapter.r * width
     positions = batch.rows * batch.length
     if not recipe.training.checkpointing:
-        return positions * (facts.layers + 1) * layer  # the last layer is for gradients
+        return positions * (facts.layers + 1) * layer  # one layer more for the gradients
     return positions * (facts.layers * facts.hidden * width + 2 * layer)
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
-    """Return the sizes of the trained matrices of a decoder layer: r x inputs, and outputs x r.
+    """Return the number of values of each trained matrix of a decoder layer.
+
+    An adapted linear layer has the matrices A (r x inputs) and B (outputs x r).
 
     See Hu et al. 2021 (arXiv 2106.09685), section 4.1. With grouped-query attention, keys and
     values have fewer outputs and therefore smaller matrices.
@@ -183,9 +192,9 @@ def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
 def nf4_bytes(weights: int, *, double: bool) -> int:
     """Return the bytes of weights in NF4.
 
-    A weight has half a byte, and each 64 weights have a constant of 4 bytes: 4.5 bits a weight.
-    With double quantization the constant has 1 byte, and each 256 constants have 4 bytes more:
-    4.127 bits a weight (Dettmers et al. 2023, arXiv 2305.14314, section 3).
+    A weight has half a byte, and 64 weights share a constant of 4 bytes: 4.5 bits per weight. With
+    double quantization the constant has 1 byte, and 256 constants share another 4 bytes: 4.127 bits
+    per weight (Dettmers et al. 2023, arXiv 2305.14314, section 3).
     """
     constants = -(-weights // BLOCK)
     nested = constants + 4 * -(-constants // NESTED_BLOCK)
@@ -193,10 +202,10 @@ def nf4_bytes(weights: int, *, double: bool) -> int:
 
 
 def optimizer_bytes(matrices: Iterable[int], optimizer: str) -> int:
-    """Return the bytes of Adam's two averages for trained tensors of these sizes.
+    """Return the bytes of Adam's two moving averages for trained matrices of these sizes.
 
-    An average has 4 bytes a value (Kingma and Ba 2014, arXiv 1412.6980); in 8 bits it has 1 byte a
-    value, and a constant of 4 bytes for each 256 values (Dettmers et al. 2021, arXiv 2110.02861).
+    An average has 4 bytes per value (Kingma and Ba 2014, arXiv 1412.6980). In 8 bits it has 1 byte
+    per value, and 256 values share a constant of 4 bytes (Dettmers et al. 2021, arXiv 2110.02861).
     Paged optimizers count in full, although the driver may move their pages to main memory.
     """
     smallest = SMALLEST_8BIT if optimizer.endswith("8bit") else math.inf
@@ -213,10 +222,10 @@ def compute_bytes(quantization: Quantization) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file or folder to be written.
+    """A file or folder that a run writes.
 
     Attributes:
-        path: the path, whose name may be a pattern.
+        path: the path; its name may be a glob pattern that matches several files.
         bytes: the size of the complete file or folder.
         present: number of bytes that exist already.
     """
@@ -263,14 +272,17 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return the files of the base in the cache: a GGUF of the registry, and its folder."""
+    """Return the files of a base in the harness's cache: a GGUF, and the files unpacked from it.
+
+    The result is () for a base that is a folder or a model of the hub.
+    """
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
     folder = context.cache / "bases" / f"{sha256[:16]}-*"
-    present = _present(folder)  # a folder with this name is complete: it is renamed at the end
+    present = _present(folder)  # a folder with this name is complete, since it is renamed last
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)
     if not entry.origin:
@@ -309,7 +321,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The resources of a machine for a run.
+    """The resources that a machine has for a run.
 
     Attributes:
         memory: number of bytes available without swapping.
@@ -330,7 +342,7 @@ class Machine:
 
     @property
     def shards(self) -> int:
-        """Number of parts into which the base is divided."""
+        """Number of parts into which FSDP divides the base; 1 without sharding."""
         return self.processes if self.is_sharded else 1
 
     @property
@@ -339,12 +351,12 @@ class Machine:
 
     @property
     def place(self) -> Place:
-        """The device that trains: GPU or CPU."""
+        """The kind of the device that trains: "gpu" or "cpu"."""
         return "gpu" if self.gpus else "cpu"
 
     @property
     def free(self) -> int:
-        """Free bytes of memory for each process, of the device that trains."""
+        """Bytes of free memory that each process has on the device that trains."""
         return min((gpu.free for gpu in self.gpus), default=self.memory // self.processes)
 
 
@@ -385,7 +397,7 @@ def fast_compute() -> tuple[str, ...]:
 
 @low_spin_openmp()
 def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return up to one GPU for each process, and the reason if there is none, or ""."""
+    """Return a GPU for each process as far as available, and the reason if there is none, or ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
@@ -412,7 +424,7 @@ def adapted(
     """Return the recipe adapted to a machine, and a clause for each changed setting.
 
     Args:
-        batch: the largest batch.
+        batch: the size of the largest batch.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -423,13 +435,13 @@ def adapted(
 
 
 def of_run(context: StageContext) -> Machine:
-    """Return the resources of this machine for the processes of a run."""
+    """Return the resources that this machine has for the processes of a run."""
     processes = ranks.on_this_machine(context.processes)
     return this_machine(processes, is_sharded=context.is_sharded)
 
 
 def check_processes(recipe: Recipe, machine: Machine) -> None:
-    """Check that the processes of a run have rows and GPUs, and can share the base.
+    """Check that each process of a run gets rows and a GPU, and that the base can be divided.
 
     Raises:
         UsageError: a process would have no rows or no GPU, or the base cannot be divided.
@@ -440,7 +452,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
         raise UsageError(
             f"{count} processes are more than the {training.batch} rows of a batch, which they "
             "share",
-            hint=f"`--batch {count} --accumulation {accumulation}` has a row for each.",
+            hint=f"`--batch {count} --accumulation {accumulation}` gives each process a row.",
         )
     if machine.gpus and count > len(machine.gpus):
         raise UsageError(
@@ -483,7 +495,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Return the recipe with checkpointing if memory is too small without it, and the reason."""
+    """Return the recipe, with checkpointing if memory is too small otherwise, and the reason."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

@@ -35,7 +35,7 @@ AS_SAVED = "A base is a folder as transformers saves a model, with its weights a
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One tensor of a file; `start` and `end` are offsets from the start of the file."""
+    """The place of a tensor in a file; `start` and `end` are offsets from the start of the file."""
 
     path: Path
     name: str
@@ -73,7 +73,7 @@ class Weights:
         )
 
     def copied(self, folder: Path) -> Weights:
-        """Copy the files to another folder, and return the copy."""
+        """Copy the files to another folder, and return the tensors in the copies."""
         for path in self.files:
             shutil.copyfile(path, folder / path.name)
         return Weights(
@@ -112,7 +112,7 @@ def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
 
 
 def _names_in(index: Path) -> set[str]:
-    """Return the names of the files that an index lists; each is in the folder of the index.
+    """Return the names of the weight files that an index lists.
 
     Raises:
         ValueError: the index is damaged, or names a file in another folder.
@@ -167,7 +167,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 
 
 def put(place: Stored, tensor: Tensor) -> None:
-    """Overwrite a stored tensor with a tensor of the same shape and type."""
+    """Overwrite a tensor in its file with a tensor of the same shape and type."""
     import torch
 
     raw = tensor.contiguous().view(-1).view(torch.uint8).numpy()

@@ -1,17 +1,16 @@
-"""Read, check and split the rows of a data set in one of several forms.
+"""Read, check and split the rows of a data set.
 
-Each line is a JSON object in one of these forms; `/finetune dataset` writes the first:
+Each line is a JSON object in one of these forms; `/finetune dataset` writes the first form:
 
     {"prompt": "...", "completion": "...", "system": "...", "id": ..., "source": ..., ...}
     {"prompt": [{"role": ..., "content": ...}, ...], "completion": [{"role": "assistant", ...}]}
     {"messages": [{"role": ..., "content": ...}, ..., {"role": "assistant", "content": ...}]}
 
-By default a row has no system text, the source gold, the weight 1, and as id the beginning of the
-digest of the user's message. Other keys are ignored.
+By default a row has no system text, the source gold and the weight 1; its id is the beginning of
+the digest of the user's message. Other keys are ignored.
 
-The dev rows come from a separate file, or else are a share of the gold rows: the rows for which a
-hash of paper and seed is small. So a row remains a dev row or a training row if other rows are
-added or removed.
+The dev rows come from a separate file, or are gold rows for which a hash of paper and seed is
+small. So the role of a row does not change if other rows are added or removed.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class _Message(BaseModel):
 
 
 def _as_messages(role: str) -> BeforeValidator:
-    """Accept a text in place of a list with one message of `role`."""
+    """Return a validator that turns a text into a list with one message of `role`."""
     return BeforeValidator(
         lambda value: [{"role": role, "content": value}] if isinstance(value, str) else value
     )
@@ -70,7 +69,7 @@ class _Line(BaseModel):
 
     @model_validator(mode="after")
     def _join(self) -> Self:
-        """Set `messages` to all messages, the system text first and the completion last."""
+        """Set `messages` to the messages of system, prompt and completion, in this order."""
         if self.messages is None:
             if not self.prompt or not self.completion:
                 raise ValueError("it needs prompt and completion, or messages")
@@ -87,7 +86,7 @@ class Example:
 
     Attributes:
         sha256: SHA-256 of the abstract, or of the user's message, on one line.
-        messages: the input of the model, for a chat template.
+        messages: the messages before the completion, for a chat template.
         where: the file and the line of the row.
     """
 
@@ -150,7 +149,7 @@ def _example(text: str, where: str) -> Example:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The training rows and the dev rows, in the order of their files, without a common paper.
+    """The training rows and the dev rows, in the order of their files; they share no paper.
 
     Attributes:
         kept_out: rows that are excluded from training because their paper is a dev row.
@@ -196,23 +195,24 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
     train, kept_out = _separate(rest, dev)
     if not train:
         raise InputError(
-            f"no row is left to train on: {len(dev)} are dev rows, {len(kept_out)} the same papers",
+            f"no row is left to train on: {len(dev)} are dev rows, and {len(kept_out)} have papers "
+            "of dev rows",
             hint="Give more rows, a smaller dev_share, or another --dev.",
         )
     return Split(train, list(dev), kept_out)
 
 
 def _draw(key: str, seed: int) -> float:
-    """Return a pseudo-random number from 0 to below 1 that depends only on paper and seed."""
+    """Return a pseudo-random number, 0 <= x < 1, that depends only on the arguments."""
     digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Separate the rows whose paper is in `dev`, by id or abstract.
+    """Return the rows with other papers than `dev`, and the rows with a paper of `dev`.
 
-    This is repeated until no row is found: a row with the id of a dev row may have another
-    abstract, which then identifies further rows.
+    Papers are equal if their ids or their abstracts are equal. The search is repeated until it
+    finds no more rows, since a row with the id of a dev row may add another abstract.
     """
     known = {name for row in dev for name in (row.key, row.sha256)}
     train, kept_out = rows, list[Example]()
@@ -260,9 +260,9 @@ def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[s
 
 
 def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
-    """Yield a sentence about completions that `/annotate` would not accept, if there are any.
+    """Yield a warning if `/annotate` would not accept some of the completions.
 
-    Such completions are not an error: a recipe may use other lines between the tags.
+    They are not an error, since a training may use other lines between the tags.
     """
     form = TaggedForm(framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]

@@ -8,11 +8,10 @@ Rows are rendered with the chat template of the base. The loss includes the comp
 token after it, even if the end token is also used for padding. No row is truncated: a row that is
 too long is an error.
 
-Only a few of the about two hundred tokens of a completion decide whether a move is stated, and most
-of the loss of a move's first token concerns the first word of its text. So a recipe can weight
-these decisions (`recipe.Decisions`): whether the first token is the token that means "not stated",
-or any other token. A stated move whose text also starts with that token ("Not much was known ...")
-has no decision, since a later token decides.
+A completion has about two hundred tokens. Whether a move is stated is decided by the first token of
+its text: either the token that means "not stated", or any other token. A recipe can add a loss for
+these decisions (`recipe.Decisions`). A stated move that also starts with that token ("Not much was
+known ...") has no decision, since a later token decides.
 """
 
 from __future__ import annotations
@@ -50,15 +49,15 @@ FORMAT = 2
 HELD_OUT = "held_out.jsonl"
 KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
 NAMED = 10
-"""Maximum number of rows named in a sentence; for other rows only their number is given."""
+"""Maximum number of rows that a message names; it only counts further rows."""
 COUNTS = "the row as it is trained, its end token with the completion"
 
 
 def prepare(context: StageContext) -> Entry:
     """Split, render and tokenize the rows; write them and the facts.
 
-    Without a data set, the rows that were prepared before are used, so that later stages need only
-    the folder.
+    Without a data set, the stage keeps rows that are prepared already, so that stages can be
+    performed with the folder alone.
 
     Raises:
         InputError: the data set, a row or the base cannot be used.
@@ -109,7 +108,7 @@ def prepare(context: StageContext) -> Entry:
         _write_rows(folder / "dev.jsonl", dev_rows)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
-        # Sorted by digest, since `compare` may use only the first rows.
+        # Sort by digest: the first rows, which `compare` may use alone, are then a random sample.
         held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
@@ -202,7 +201,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows with keys in a fixed order, since a resumed run compares digests of the files."""
+    """Write rows as JSON lines; keys have a fixed order, so that equal rows have equal digests."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             values = asdict(row)
@@ -232,7 +231,7 @@ class Renderer:
     decider: Decider | None = None
 
     def prompt(self, example: Example) -> str:
-        """Return the prompt as the engine renders it in use, with thinking disabled.
+        """Return the prompt as the engine renders it for /annotate, with thinking disabled.
 
         Raises:
             InputError: the template rejects the messages.
@@ -242,7 +241,7 @@ class Renderer:
     def row_of(self, example: Example) -> Row:
         """Return the tokens of a row.
 
-        The prompt is tokenized separately, as in use.
+        The tokens of the prompt are the tokens that it has alone, as in /annotate.
 
         Raises:
             InputError: the template cannot be used, or prompt or completion contains a special
@@ -272,7 +271,7 @@ class Renderer:
         return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False))
 
     def text(self, ids: list[int] | tuple[int, ...]) -> str:
-        """Return the text of tokens, including special ones."""
+        """Return the text of tokens, including special tokens."""
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def pieces(self, row: Row) -> list[tuple[str, bool]]:
@@ -283,7 +282,7 @@ class Renderer:
     def _decisions(
         self, example: Example, before: str, tokens_before: int
     ) -> tuple[tuple[int, float, int], ...]:
-        """Return the decisions of the completion, by position in the whole row.
+        """Return the decisions of a completion, as in `Row.decisions`.
 
         Args:
             before: the text that is tokenized together with the completion.
@@ -313,7 +312,7 @@ class Renderer:
         return self.ends | {self.tokenizer.eos_token_id}
 
     def _check_prompt(self, example: Example) -> None:
-        """Raise InputError for a row that already contains a chat template."""
+        """Raise InputError if the prompt contains tokens of a chat template."""
         for message in example.messages:
             if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
                 raise InputError(
@@ -341,7 +340,7 @@ class Renderer:
         return written
 
     def _end(self, example: Example, after: str) -> int:
-        """Return the token that the template writes after an answer.
+        """Return the token at the beginning of `after`, the template's text after an answer.
 
         Raises:
             InputError: the token does not stop generation.
@@ -379,7 +378,7 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Finds the decisions whether a move is stated in completions.
+    """Finds the decisions in completions: the places that decide whether a move is stated.
 
     Raises:
         UsageError: `decisions` contains a move that the framework does not have.

@@ -111,7 +111,7 @@ def read_prepared(folder: Path) -> Prepared:
 
 
 def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return the batches of an epoch, as row numbers.
+    """Return the batches of an epoch, each as a list of row numbers.
 
     The rows are shuffled, sorted by length within groups of `GROUP` batches and cut into batches,
     which are shuffled. The largest batch of the first epoch comes first, so that a lack of memory
@@ -119,7 +119,7 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
 
     Args:
         lengths: number of tokens of each row.
-        batch: number of rows per batch; one batch may have fewer.
+        batch: number of rows per batch; the last batch that is cut may have fewer rows.
     """
     chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - not used for secrets
     rows = list(range(len(lengths)))
@@ -146,7 +146,7 @@ def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
 
 
 class Batches:
-    """A batch sampler for the batches of an epoch; the trainer sets `epoch`."""
+    """A batch sampler that yields the batches of `epoch`, which the trainer sets."""
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
         self.lengths = [len(row.input_ids) for row in rows]
@@ -178,9 +178,9 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
 
     Labels are determined by position, so that `pad` may be the end token.
 
-    Returns: input_ids, attention_mask and labels, int64 of B x T; weights, float32 of B x T, 0
-    without a label; deciding, float32 of B x T, the weight of a decision, 0 without a decision; and
-    not_stated, int64 of B x T, the token that means "not stated".
+    Returns: tensors of shape B x T. int64: input_ids, attention_mask, labels, and not_stated (the
+    token that means "not stated"). float32: weights (0 without a label), and deciding (the weight
+    of a decision, 0 without a decision).
     """
     import torch
 
@@ -211,7 +211,7 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
 
 
 def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
-    """Return every `world`-th row of a batch, beginning with row `rank`.
+    """Return the rows of a batch that a rank computes: every `world`-th row, from row `rank` on.
 
     A rank without a row gets a row without loss, since all ranks must take part in each step.
 

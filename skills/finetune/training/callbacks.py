@@ -1,4 +1,4 @@
-"""Callbacks between the steps of a training run: log, evaluate, save, show progress, stop.
+"""Callbacks of the trainer: log, evaluate, save, show progress and stop between steps.
 
 The trainer of transformers calls the `on_...` methods and then reads the flags of `control`.
 
@@ -47,7 +47,7 @@ class TrainingProgress(ProgressEstimate):
 
 @dataclass(slots=True)
 class Schedule:
-    """The numbers of steps of a training.
+    """The number of steps of a training run.
 
     Attributes:
         per_epoch: number of steps of one epoch.
@@ -61,7 +61,7 @@ class Schedule:
 
 
 def schedule(rows: int, training: Training) -> Schedule:
-    """Return the numbers of steps; the last step of an epoch may have fewer rows."""
+    """Return the number of steps for `rows` training rows, counting an incomplete last step."""
     batches = math.ceil(rows / training.batch)
     per_epoch = math.ceil(batches / training.accumulation)
     total = math.ceil(training.epochs * per_epoch)
@@ -70,16 +70,18 @@ def schedule(rows: int, training: Training) -> Schedule:
 
 @dataclass
 class TrainingCallbacks:
-    """The state of one run, and its callbacks.
+    """The callbacks of one training run, and the state that they share.
 
     Attributes:
         folder: the folder of the run.
         guard: the initial settings of the run, which are stored in each checkpoint.
         base: the name of the base.
-        keep: number of checkpoints to keep.
+        keep: number of checkpoints to keep in addition to the best checkpoint; None for all.
         stop_requested: returns True if the run must end after the current step.
         update: refreshes the progress display.
-        step_tokens: number of tokens of the step in all ranks, without padding.
+        saved: step of the latest checkpoint, 0 without a checkpoint.
+        tokens, seconds: number of tokens without padding, and seconds, of all finished steps.
+        step_tokens: number of tokens of the current step in all ranks, without padding.
     """
 
     folder: Path
@@ -101,11 +103,11 @@ class TrainingCallbacks:
     _logged: tuple[int, float] = (0, 0.0)
 
     def count(self, loss: Any) -> None:
-        """Add the share of a batch to the loss of the step."""
+        """Add the loss that a batch contributes to the loss of the current step."""
         self._step_loss.append(loss.detach())
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Set the epoch from the step, so that a resumed run has the same order."""
+        """Set the epoch of the batches, so that a resumed run continues in the same order."""
         self.order.epoch = state.global_step // self.schedule.per_epoch
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -120,7 +122,7 @@ class TrainingCallbacks:
 
         self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        # With float16, the scaler occasionally causes an overflow, and skips the step.
+        # With float16, gradients overflow occasionally, and the gradient scaler skips the step.
         sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
         if not math.isfinite(self.pace.loss):
             raise self._diverged("the loss", state.global_step + 1)
@@ -140,7 +142,7 @@ class TrainingCallbacks:
             # A due evaluation still runs, since it would not be repeated on resume.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
-            # The loss since the last log is not part of a checkpoint, and would be lost.
+            # A checkpoint does not contain the loss since the last log line, so log it here.
             control.should_log = True
 
     def on_log(
@@ -177,7 +179,7 @@ class TrainingCallbacks:
         if not math.isfinite(loss := metrics["eval_loss"]):
             raise self._diverged("the dev loss", state.global_step)
         if state.global_step == 0:
-            return  # the adapter that training continues from is the best, and saved already
+            return  # the adapter that training starts from needs no checkpoint
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
         if ranks.any_of(self.stop_requested()):
@@ -202,12 +204,12 @@ class TrainingCallbacks:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The file metrics.jsonl."""
+    """Reads and writes the file metrics.jsonl of a run."""
 
     path: Path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the lines, without an incomplete line that a killed process left."""
+        """Return all lines as objects, without an incomplete line that a killed process left."""
         lines = []
         for line in complete_lines(self.path):
             try:
@@ -240,7 +242,7 @@ class Metrics:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process, as described in the module."""
+    """Return the peak memory of this process on the training device, in bytes."""
     import sys
 
     import torch

@@ -31,12 +31,12 @@ from skills.finetune.run_folder import RunDir, StageContext, package_versions, p
 
 METRICS, CURVE, RUN = "metrics.jsonl", "loss.png", "run.json"
 TRACKING = "tracking.json"
-"""The runs at trackers."""
+"""Name of the file with the state of tracking (`trackers`)."""
 SEAL = "checkpoint.json"
 ASIDE = "earlier"
 """Prefix of the folders that earlier trainings are moved to."""
 STAGING = ".saving"
-"""The folder in the run's folder in which the trainer writes."""
+"""Name of the folder in the run's folder in which the trainer writes a checkpoint."""
 STATE = "trainer_state.json"
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 UNWANTED = ("README.md", "training_args.bin")
@@ -44,10 +44,10 @@ UNWANTED = ("README.md", "training_args.bin")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
 FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
-"""Settings that may change on resume. `max_steps` only ends the training earlier; `keep` only
-deletes checkpoints; the digest of `start_from` is compared; `checkpointing` only changes time and
-memory, and depends on the free memory. The intervals of logging, evaluation and saving may not
-change, since transformers would continue with the old intervals.
+"""Settings that may change on resume, since they do not change the steps.
+
+Instead of the name in `start_from`, the digest of the adapter is compared. The intervals of
+logging, evaluation and saving may not change: transformers would continue with the old intervals.
 """
 
 
@@ -57,8 +57,7 @@ class Checkpoint:
 
     Attributes:
         guard: the initial settings of its run.
-        best: the step with the lowest dev loss up to this step, and this loss; None without
-            evaluation.
+        best: step and dev loss of the best checkpoint so far; None without evaluation.
     """
 
     path: Path
@@ -68,10 +67,10 @@ class Checkpoint:
 
 
 def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: str) -> Path:
-    """Finish a checkpoint and move it into place.
+    """Write checkpoint.json into a checkpoint, rename its folder, and return the new path.
 
     Args:
-        staged: the folder that the trainer wrote, on the same disk.
+        staged: the folder that the trainer wrote, on the same file system as `folder`.
         folder: the folder of the run.
         base: the name of the base, which replaces a local path in the config of the adapter.
 
@@ -99,13 +98,13 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
 
 
 def steps(folder: Path) -> list[int]:
-    """Return the steps that have a checkpoint, valid or not, in ascending order."""
+    """Return the step of each checkpoint in a folder, also of damaged ones, in ascending order."""
     names = (path.name for path in folder.glob("checkpoint-*") if path.is_dir())
     return sorted(int(name[11:]) for name in names if re.fullmatch(r"checkpoint-\d+", name))
 
 
 def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
-    """Return the latest valid checkpoint; call `notify` for each later, damaged checkpoint."""
+    """Return the latest valid checkpoint, or None; pass damaged later ones to `notify` as text."""
     for step in reversed(steps(folder)):
         path = _path(folder, step)
         if (damage := damage_of(path)) is None:
@@ -127,7 +126,7 @@ def damage_of(path: Path) -> str | None:
             if file.stat().st_size != kept["size"] or targets.digest(file) != kept["sha256"]:
                 return f"{name} was changed"
         if path.name != f"checkpoint-{found['step']}":
-            return f"it is of step {found['step']}"
+            return f"it belongs to step {found['step']}"
         dict(found["guard"])
     except FileNotFoundError:
         return f"it has no {SEAL}, so it was not completely saved"
@@ -137,7 +136,7 @@ def damage_of(path: Path) -> str | None:
 
 
 def load(path: Path, folder: Path) -> Checkpoint:
-    """Return a checkpoint of the run in `folder`.
+    """Check and return the checkpoint at `path`, which must belong to the run in `folder`.
 
     Raises:
         InputError: the checkpoint is missing, damaged, or belongs to another run.
@@ -190,7 +189,7 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
     """Return the checkpoint with the lowest dev loss up to step `newest`, or else the latest.
 
     Args:
-        notify: called if it is damaged, so that the latest checkpoint is used instead.
+        notify: called with a message if the best checkpoint is damaged and the latest is used.
 
     Raises:
         InputError: the checkpoint of step `newest` is damaged.
@@ -200,7 +199,9 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
         return last
     path = _path(folder, last.best[0])
     if (damage := damage_of(path)) is not None:
-        notify(f"{path.name}, the best one, is skipped in favour of {last.path.name}: {damage}")
+        notify(
+            f"{path.name}, the best checkpoint, is damaged, so {last.path.name} is used: {damage}"
+        )
         return last
     return load(path, folder)
 
@@ -219,7 +220,7 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
 
 
 def processes(checkpoint: Path) -> int:
-    """Return the number of processes that trained, each of which has saved its random state."""
+    """Return the number of processes that trained, by the random states in the checkpoint."""
     return len([*checkpoint.glob("rng_state*.pth")])
 
 
@@ -235,7 +236,7 @@ def keep_adapter(checkpoint: Path, target: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove the incomplete files of a process that was killed."""
+    """Remove incomplete checkpoints that a killed process left in the folder of a run."""
     shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
@@ -264,7 +265,7 @@ def guard(
 
     Args:
         prepared: the contents of prepared.json, which include all keys of `PREPARED`.
-        digests: SHA-256 of the prepared rows, which include the split into training and dev.
+        digests: SHA-256 of the files with training rows and dev rows.
         start: SHA-256 of the adapter that training starts from, or None.
     """
     from skills.finetune.model.resources import device_kind
@@ -280,10 +281,10 @@ def guard(
 
 
 def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-    """Check that the settings of a resumed run are equal to its initial settings.
+    """Check that a run is resumed with its initial settings.
 
     Raises:
-        InputError: a setting differs; the message contains each difference.
+        InputError: settings differ; the message contains the old and new value of each.
     """
     names = [
         name
@@ -313,7 +314,7 @@ def resumes(context: StageContext) -> bool:
 
 
 def check_earlier(context: StageContext) -> None:
-    """Raise the errors of the stage `train` about an earlier training, before a stage starts.
+    """Check before the first stage that the stage `train` can start or resume a training.
 
     Raises:
         UsageError: an unfinished training would be overwritten.
@@ -326,11 +327,10 @@ def check_earlier(context: StageContext) -> None:
 
 
 def make_room(context: StageContext, *, done: bool) -> None:
-    """Move an earlier training aside for a new training, or refuse if --force is missing.
+    """Move an earlier training to another folder before a new training; this requires --force.
 
     Args:
-        done: True if the training was performed before with these inputs, so that no training
-            starts.
+        done: True if no new training starts, since its inputs and outputs are unchanged.
 
     Raises:
         UsageError: there is an earlier training, but neither --resume nor --force is given.
@@ -349,10 +349,10 @@ def make_room(context: StageContext, *, done: bool) -> None:
 
 
 def _refuse(context: StageContext) -> None:
-    """Raise an error if there is an earlier training that the options do not continue.
+    """Refuse to start if there is an earlier training that the options do not continue.
 
     Raises:
-        UsageError: the message contains the latest checkpoint, and why it cannot be used.
+        UsageError: the message names the latest checkpoint, and states why it is not used.
     """
     trained = _trained(context.run_dir)
     if not trained or resumes(context):
@@ -371,13 +371,13 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of the checkpoints, the latest last; without checkpoints, of the adapter."""
+    """Return the names of the checkpoints, oldest first, or else of the adapter folder, if any."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the folder of the run.
+    """Move all files of a training into a new folder in the folder of the run; return it.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.
@@ -400,6 +400,6 @@ def _move_aside(run_dir: RunDir) -> Path:
 
 
 def _free(folder: Path) -> Path:
-    """Return the first of earlier-1, earlier-2, ... that does not exist."""
+    """Return the first path of earlier-1, earlier-2, ... in `folder` that does not exist."""
     paths = (folder / f"{ASIDE}-{number}" for number in count(1))
     return next(path for path in paths if not path.exists())

@@ -1,13 +1,13 @@
-"""Run the optimization of a training, in this process or in processes of torchrun.
+"""Train in this process, or in several processes that torchrun starts.
 
     saved = optimize(run, run.progress(), screen, cancel)   # in this process
     saved = train_in(run, 2, screen, cancel)                # in new processes
     python -m skills.finetune.training.processes            # the code of a rank in a new process
 
 Each rank loads the base and computes its rows of each batch. Rank 0 reads the `TrainingRun` from
-stdin, sends it to the other ranks, and reports progress on stdout as lines of JSON; when stdin is
-closed, it stops after the current step. Every rank reports its error on stdout. The output of
-libraries is written to ranks.log.
+stdin, sends it to the other ranks, and reports progress on stdout as JSON lines. When stdin is
+closed, rank 0 ends the training after the current step. Every rank reports its error on stdout.
+Libraries print to ranks.log.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ MODULE = "skills.finetune.training.processes"
 POLL = 0.2
 """Seconds between two checks whether the training must stop."""
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""Matches messages of a RuntimeError that torch raises in place of OutOfMemoryError."""
+"""Matches messages of torch about a lack of memory in errors other than OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
-"""Matches messages of torch about a full disk."""
+"""Matches messages of torch about a file that cannot be written."""
 LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
 """Matches messages of torch about a rank that has ended."""
 
@@ -75,7 +75,7 @@ class TrainingRun:
         base, base_name: the folder of the base, and its name.
         guard: the initial settings of the run, which are stored in each checkpoint.
         start: the adapter to start from, which was checked to fit the base.
-        checkpoint: the checkpoint to resume from, which belongs to step `start_step`.
+        checkpoint: the checkpoint of `start_step` to resume from; None to start at step 0.
         is_sharded: True if the base is divided among the ranks.
     """
 
@@ -92,7 +92,7 @@ class TrainingRun:
     is_sharded: bool = False
 
     def progress(self) -> TrainingProgress:
-        """Return the initial progress."""
+        """Return a progress display that starts at `start_step`."""
         last, begin = self.steps.last, self.start_step
         return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
 
@@ -111,10 +111,11 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train as the rank of this process; return the step of the last checkpoint, or 0.
+    """Train in this process, which may be one of several ranks; return the last saved step, or 0.
 
     Args:
-        update: called before the first step and after each step, instead of showing the progress.
+        pace: the progress, which each step updates.
+        update: called before the first step and after each step; None to show a progress bar.
 
     Raises:
         SkillFailed: the loss is not finite, there is not enough memory, or a rank has ended.
@@ -142,7 +143,7 @@ def optimize(
         if start is not None:
             lora_adapters.load_into(model, start)
     made = trainer.make_trainer(model, recipe, prepared, watch, is_sharded=run.is_sharded)
-    if ranks.world() > 1:  # the ranks use different dropout
+    if ranks.world() > 1:  # each rank needs its own random numbers for dropout
         set_seed(training.seed + ranks.rank())
     shown = progress.show_progress(pace, screen, "training") if update is None else None
     with (
@@ -157,7 +158,7 @@ def optimize(
 
 
 class RankLost(SkillFailed):
-    """Raised if another process of the training has ended."""
+    """Another process of the training has ended before this process."""
 
     def __init__(self, log: str | None = None) -> None:
         super().__init__(
@@ -170,7 +171,7 @@ class RankLost(SkillFailed):
 
 @contextlib.contextmanager
 def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
-    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, immediately.
+    """Stop after the current step on Ctrl-C or SIGTERM, and immediately on a second signal.
 
     Raises:
         Interrupted: the run was stopped immediately.
@@ -190,7 +191,7 @@ def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
-    """Translate errors of torch, and hide its warnings.
+    """Raise errors of torch as errors of the harness, and hide warnings of torch.
 
     Raises:
         SkillFailed: there is not enough memory.
@@ -244,7 +245,7 @@ def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFai
 
 
 def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken) -> int:
-    """Train in new processes; return the step of the last checkpoint, or 0.
+    """Train in new processes; return the last saved step, or 0.
 
     Raises:
         HarnessError: as for `optimize`; the error of the rank that failed first.
@@ -257,7 +258,7 @@ def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken
         assert stdout is not None
 
         def pass_on() -> None:
-            """Close stdin of the ranks when the training must stop."""
+            """Close stdin of the ranks when the training must stop, which asks them to stop."""
             while process.poll() is None:
                 if cancel.wait(POLL):
                     with suppress(OSError):
@@ -300,7 +301,7 @@ def _error(found: dict[str, Any], log: Path) -> HarnessError:
 
 @contextlib.contextmanager
 def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the ranks, which share the cores; all ranks end with the block."""
+    """Start torchrun with the ranks, yield its process, and kill all ranks after the block."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", MODULE]
     paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -354,7 +355,7 @@ def _kill_tree(pid: int) -> None:
 
 
 def main() -> int:
-    """Train as one rank; return its exit code."""
+    """Train as one rank that torchrun started; return the exit code of the process."""
     stdout_guard.set_apart()
     out = stdout_guard.results()
     assert out is not None
@@ -381,7 +382,7 @@ def follow() -> int:
 
 
 def _lead(out: IO[str]) -> None:
-    """Train as rank 0, with the run read from stdin."""
+    """Train as rank 0: read the `TrainingRun` from stdin, and report progress to `out`."""
     stdin, cancel = os.fdopen(0, "rb", buffering=0), StopToken()
     text = stdin.readline().decode()
 

@@ -1,9 +1,9 @@
 """Trackers: forward metrics.jsonl to trackio, MLflow, Weights & Biases or TensorBoard.
 
-A thread follows the file, so that a slow tracker does not delay the training, and a tracker that
-fails does not stop it. tracking.json contains the id of the run at each tracker and the number of
-lines that it has: a training that is stopped and continued is one run there. Without a place to
-send to, every store is on this machine, whatever the environment names.
+A thread follows the file, so that a slow or failing tracker neither delays nor stops the training.
+For each tracker, tracking.json contains the id of its run and the number of lines that were sent.
+So a training that is stopped and continued is one run of the tracker. Without --track-to,
+measurements are stored on this machine, even if environment variables name a server.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from skills.finetune.training.checkpoints import TRACKING
 
 PROJECT = "nanda-harness"
 POLL, PATIENCE = 1.0, 30.0
-"""Seconds between two looks at the file, and until a tracker that hangs is left alone."""
+"""Seconds between two reads of the file, and maximum seconds to wait for a tracker at the end."""
 UNSEEN = io.StringIO()
-"""Takes what trackio prints. It is never freed, since a thread may print later."""
+"""Receives the output of trackio; it is a global, since a thread of trackio may print later."""
 Facts = Mapping[str, str | float]
-"""Final figures, and the digests of the artifacts by name."""
+"""The final figures of a run and the digests of its files, by name."""
 
 
 class Tracker(ABC):
@@ -59,7 +59,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self, facts: Facts) -> None:
-        """End the run; `facts` are empty if it is not complete."""
+        """Close the run, with final facts; `facts` are empty if the training is not complete."""
 
 
 class Trackio(Tracker):
@@ -67,14 +67,14 @@ class Trackio(Tracker):
     _step: int | None = None
 
     def open(self, config: Facts | None = None) -> None:
-        """Open the run without the places that the environment names."""
+        """Open the run, ignoring servers and stores that environment variables name."""
         import trackio
         from huggingface_hub import constants
 
         places = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID")
         hidden = {place: os.environ.pop(place) for place in places if place in os.environ}
         offline, is_server = constants.HF_HUB_OFFLINE, "://" in (self.to or "")
-        constants.HF_HUB_OFFLINE = offline or not self.to  # it would ask for the user's name
+        constants.HF_HUB_OFFLINE = offline or not self.to  # prevent a query of the user's name
         own: dict[str, Any] = {
             "private": True,
             "embed": False,
@@ -98,10 +98,10 @@ class Trackio(Tracker):
 
         with redirect_stdout(UNSEEN):
             self._run.finish()
-            if facts:  # the configuration is written with the first figures
+            if facts:  # trackio stores a configuration only when figures are logged
                 self.open(facts)
                 self._run.log({k: v for k, v in facts.items() if isinstance(v, float)}, self._step)
-                trackio.finish()  # otherwise it is repeated when the process ends
+                trackio.finish()  # otherwise trackio finishes again when the process ends
 
 
 class MLflow(Tracker):
@@ -205,7 +205,7 @@ class Tracking:
 
     @contextmanager
     def following(self, log: Metrics) -> Iterator[None]:
-        """Forward the lines of a file, as they are written, during the block."""
+        """Within the block, forward each line of metrics.jsonl soon after it is written."""
         ended = threading.Event()
 
         def follow() -> None:
@@ -224,7 +224,7 @@ class Tracking:
                 self._end(f"it has not answered for {PATIENCE:.0f} s")
 
     def close(self, facts: Facts) -> None:
-        """End the run; with `facts`, it is complete."""
+        """Close the run at the tracker; `facts` are empty if the training is not complete."""
         self._guarded(lambda: self._close(facts))
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -239,7 +239,7 @@ class Tracking:
         self._notice(f"{self._name}: tracking has ended, the training has not: {reason}")
 
     def _forward(self, log: Metrics) -> None:
-        """Send the lines that the tracker does not have."""
+        """Send the lines of metrics.jsonl that were not sent before."""
         state = self._state()
         for line in log.read()[state["lines"] :]:
             figures = {k: float(v) for k, v in line.items() if isinstance(v, (int, float))}

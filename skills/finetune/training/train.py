@@ -1,7 +1,8 @@
 """The stage `train`: train an adapter on the prepared rows.
 
-It writes to the folder of the run: checkpoint-N/, adapter/ (from the checkpoint with the lowest dev
-loss, or without dev rows the last checkpoint), metrics.jsonl, loss.png and run.json.
+The stage writes to the folder of the run: checkpoint-N/, adapter/, metrics.jsonl, loss.png and
+run.json. The adapter is from the checkpoint with the lowest dev loss; without dev rows, from the
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
 
 
 def train_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the inputs of the stage: digests of rows and starting adapter, and settings.
+    """Return the inputs of the stage: settings, and digests of the rows and a starting adapter.
 
     Raises:
         InputError: no rows are prepared, or the adapter to continue from is missing or does not
@@ -51,12 +52,12 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
     if context.recipe.adapter.start_from is None:
         return found
     lora_adapters.open_start(context, _shapes(context))
-    del found["adapter"]["start_from"]  # the digest identifies the adapter under any name
+    del found["adapter"]["start_from"]  # the digest replaces the name
     return found | {"start": lora_adapters.start_digest(context)}
 
 
 def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
-    """Train, or resume training.
+    """Perform the stage: train, or resume training.
 
     Args:
         resume: a checkpoint of this run to resume from; True for the latest valid checkpoint. None
@@ -87,7 +88,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
     recipe, adapted = _adapted(context, prepared)
     start = lora_adapters.start_digest(context)
     guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
-    if context.is_sharded:  # its checkpoints have different files
+    if context.is_sharded:  # checkpoints with and without sharding contain different files
         guard["sharding"] = "fsdp"
     checkpoint = checkpoints.to_resume(folder, resume or named, screen.notice)
     if checkpoint is not None:
@@ -106,7 +107,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
         is_sharded=context.is_sharded,
     )
     log = Metrics(folder / METRICS)
-    log.cut(run.start_step or -1)  # an evaluation before the first step is repeated
+    log.cut(run.start_step or -1)  # -1 also removes an evaluation before the first step
     count, settings = context.processes, recipe.model_dump(mode="json")
     record = {"guard": guard, "recipe": settings, "processes": count}
     targets.write_text(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False))
@@ -135,14 +136,14 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
 
 def _shapes(context: StageContext) -> BaseFacts:
     found = describe(context)
-    assert found is not None  # the rows were prepared with this base
+    assert found is not None  # the rows were prepared with this base, so it is on this machine
     return found
 
 
 def _adapted(
     context: StageContext, prepared: prepared_rows.Prepared
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe adapted to this machine, and announce and return the changes.
+    """Return the recipe adapted to this machine, and a clause for each change, after showing it.
 
     Raises:
         UsageError: this machine cannot train with the recipe.
@@ -160,9 +161,9 @@ def _adapted(
 def _optimized(
     context: StageContext, run: TrainingRun, checkpoint: Checkpoint | None, rows: int
 ) -> int:
-    """Train in this process (and the ranks of a launcher), or in new processes.
+    """Train in this process, in the ranks of a launcher, or in new processes.
 
-    Returns: the last step that was saved.
+    Returns: the last saved step, or 0.
     """
     screen, cancel, last = context.call.screen, context.call.cancel, run.steps.last
     if run.start_step >= last:
@@ -196,7 +197,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the figures of a training; report a dev loss that did not improve."""
+    """Return the figures of a training; show a message if the dev loss did not improve."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)

@@ -1,14 +1,14 @@
-"""The trainer of transformers with the batches and the loss of this package; load the model.
+"""Load the model, and train it with the trainer of transformers and a weighted loss.
 
-For the completion tokens t of all rows of one step, each with the weight w of its row, and for the
-decisions d whether a move is stated, each with the weight of its row times the weight in the
-recipe's `Decisions`,
+A step has completion tokens t of all its rows, and decisions d whether a move is stated. The weight
+w of a token is the weight of its row; the weight of a decision is the weight of its row times the
+weight in the recipe (`recipe.Decisions`).
 
     loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
 
-where p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
+Here p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
 is the probability of the token that means "not stated"; if it is stated, q(d) is 1 minus this
-probability. A stated move whose text starts with that token has no decision (`prepare.Decider`).
+probability. A stated move has no decision if its text starts with that token (`prepare.Decider`).
 The sums run over all batches of the step, so accumulation gives the same result as one large batch
 (as with `num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the
 mean over the step's completion tokens.
@@ -45,7 +45,7 @@ FSDP = {
     "state_dict_type": "FULL_STATE_DICT",
     "cpu_ram_efficient_loading": False,  # not possible for weights in NF4, which each rank loads
 }
-"""Settings of accelerate: each decoder layer is divided, and gathered when it is used."""
+"""Settings of accelerate for FSDP: ranks divide each decoder layer, and gather it for use."""
 POINTS = 10
 """Minimum number of points of the loss curve, unless the run has fewer steps."""
 
@@ -58,7 +58,7 @@ def make_trainer(
     *,
     is_sharded: bool = False,
 ) -> Any:
-    """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
+    """Return a trainer; call its `train(resume_from_checkpoint=...)` to start it.
 
     Args:
         model: the result of `load_model`.
@@ -90,11 +90,12 @@ def make_trainer(
 
 
 class _Completions:
-    """The overrides of the trainer of transformers."""
+    """Methods that replace methods of the trainer of transformers."""
 
     loss_is_scaled_for_ga: bool | None = True
-    """True: the loss is divided by the total of `get_batch_samples`, not by the number of
-    batches.
+    """Tells the trainer that the loss is already divided for gradient accumulation.
+
+    `compute_loss` divides by the total weight that `get_batch_samples` returns.
     """
     recipe: Recipe
     prepared: Prepared
@@ -112,7 +113,7 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Return this rank's share of the batches of a step, and the divisor of its loss."""
+        """Return the rows of a step that this rank computes, by batch, and the loss's divisor."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
@@ -138,7 +139,7 @@ class _Completions:
         return loss
 
     def losses(self: Any, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return `completion_losses` in the recipe's compute type."""
+        """Return `completion_losses`, with the forward pass in the recipe's compute type."""
         import torch
 
         compute = getattr(torch, self.recipe.quantization.compute)
@@ -178,10 +179,10 @@ class _Completions:
 def _arguments(
     recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool, is_sharded: bool
 ) -> Any:
-    """Return the arguments of the trainer that differ from the defaults.
+    """Return the arguments of the trainer for a recipe.
 
-    A short run logs more often, so that its curve has several points. `max_steps` is not passed,
-    since it would change the schedule of the learning rate.
+    A short run logs more often, so that the loss curve has several points. The setting `max_steps`
+    is not passed, since it would change the schedule of the learning rate.
     """
     from transformers import TrainingArguments
 
@@ -203,7 +204,7 @@ def _arguments(
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=training.eval_steps if evaluates else None,
-        # Measure the loss of the adapter that training continues from, for comparison.
+        # Measure the dev loss of the adapter that training starts from, for comparison.
         eval_on_start=evaluates and not resumed and recipe.adapter.start_from is not None,
         metric_for_best_model="eval_loss" if evaluates else None,
         greater_is_better=False if evaluates else None,
@@ -225,17 +226,17 @@ def _arguments(
 
 
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the negative log likelihood of each completion token, then of each decision.
+    """Return the loss (negative log likelihood) of each completion token and of each decision.
 
-    The model's own forward pass is used, including its scaling of the logits. Logits are computed
-    only for positions that predict a completion token, since over a large vocabulary they take most
-    of the memory. The losses are computed in float32.
+    Logits are computed only for positions that predict a completion token, since the logits over a
+    large vocabulary take most of the memory. The model's own forward pass computes and scales them.
+    The losses are computed in float32.
 
     Args:
         model: a causal model of transformers, with or without an adapter of peft.
         batch: the result of `prepared_rows.collate`, B x T.
 
-    Returns: the losses and their weights, in float32, for tokens and then for decisions.
+    Returns: the losses and their weights, two float32 vectors: first tokens, then decisions.
     """
     import torch
 
@@ -258,14 +259,14 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
 
 
 def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tensor:
-    """Return -log q of decisions: the binary cross-entropy of one token against all other tokens.
+    """Return the loss of each decision: the binary cross-entropy of a token against all others.
 
     The log-odds of a token are its logit minus the logsumexp of all other logits, which remains
     precise if the probability is close to 0 or 1.
 
     Args:
         logits: n x vocabulary.
-        not_stated: the token that means "not stated" for each decision, int64 of n.
+        not_stated: for each decision, the token that means "not stated", int64 of n.
         stated: True for each stated move, bool of n.
 
     Returns: the losses, float32 of n.
@@ -280,17 +281,17 @@ def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tenso
 
 
 def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """Return the share of a batch of the loss of the step; the sum of the shares is the loss.
+    """Return what a batch adds to the loss of its step: the weighted sum divided by `total`.
 
     Args:
         losses, weights: the result of `completion_losses`.
-        total: the `total_weight` of the step.
+        total: the `total_weight` of all batches of the step.
     """
     return (losses * weights).sum() / total
 
 
 def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Return the total weight of all completion tokens and decisions, a float32 scalar."""
+    """Return the total weight of completion tokens and decisions in batches, a float32 scalar."""
     import torch
 
     sums = [batch[name].sum() for batch in batches for name in ("weights", "deciding")]
@@ -299,10 +300,10 @@ def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
 
 @contextmanager
 def only(model: Any, keep: Tensor) -> Iterator[None]:
-    """Make the model compute logits only for these positions, as n x vocabulary, in the block.
+    """Within the block, let the model compute logits only for n positions, as n x vocabulary.
 
     Args:
-        keep: True for each position to compute, bool of B x T.
+        keep: True for each of the n positions, bool of B x T.
     """
 
     def select(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -318,7 +319,7 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide warnings of libraries that a user cannot act on."""
+    """Within the block, hide warnings of libraries that a user cannot act on."""
     logger = logging.getLogger("bitsandbytes")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -334,13 +335,13 @@ def quiet() -> Iterator[None]:
 def load_model(
     folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
 ) -> Any:
-    """Load the base with a new adapter, whose output is zero; only the adapter is trainable.
+    """Load the base with a new adapter that does not change it; only the adapter is trainable.
 
-    This has the effect of peft's `prepare_model_for_kbit_training`, except that weights which are
-    not quantized are not converted to float32: in a 7B model, two matrices of the vocabulary would
-    need 4.4 GB instead of 2.2 GB. Norms always compute in float32, and the adapter is in float32.
+    The result is as after peft's `prepare_model_for_kbit_training`, except that the weights which
+    are not quantized keep their type. In float32, the embedding and output layer of a 7B model
+    would need 4.4 GB instead of 2.2 GB. Norms compute in float32, and the adapter is in float32.
 
-    The weights of the adapter are drawn from the generator of torch, which is seeded here.
+    This function seeds torch with the seed of the recipe, since the adapter's weights are random.
 
     Args:
         adapted: False to load the base without an adapter.
@@ -381,10 +382,10 @@ def load_model(
 
 
 def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
-    """Return the settings of NF4, or None without quantization; the defaults are fp4 and float32.
+    """Return the settings of bitsandbytes for NF4, or None without quantization.
 
-    FSDP divides only tensors of a floating-point type. So the packed weights are stored under the
-    compute type; with the default uint8, accelerate would leave them whole in every rank.
+    FSDP divides only tensors of a floating-point type. So, with FSDP, the packed weights are stored
+    as tensors of the compute type; as uint8, they would stay whole in every rank.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -402,11 +403,11 @@ def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
 
 
 def _unpack(model: Any, compute: Any) -> None:
-    """Replace each NF4 layer with a linear layer that has its dequantized weights.
+    """Replace each NF4 layer with a linear layer that has the dequantized weights.
 
-    bitsandbytes passes the same weights to every matrix product, so that results do not change. The
-    marks of a quantized model are removed, so that transformers and peft treat it as a 16-bit
-    model.
+    Results do not change, since bitsandbytes dequantizes to the same weights for every matrix
+    product. The attributes that mark a model as quantized are removed, so that transformers and
+    peft treat the model as a 16-bit model.
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit

@@ -327,7 +327,7 @@ def test_python_m_does_the_same(app: App, monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--gold", "gold.csv"], "no file to save to is given"),
+        (["--gold", "gold.csv"], "no output file is given"),
         (["--gold", "gold.csv", "--out"], "-o needs a value"),
         (["--gold", "none.csv", "--out", "train.jsonl"], "none.csv: there is no such file"),
         (["--gold", "a\"b'c.csv", "--out=train.jsonl"], "a\"b'c.csv: there is no such file"),

@@ -264,7 +264,7 @@ def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
 def test_less_than_a_step_is_noted(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
     (note,) = [note for note in make_plan(context, LARGE, room()).notes if "step" in note]
-    assert note.startswith("3 rows are less than one step of 16")
+    assert note.startswith("3 rows do not fill one step of 16")
 
 
 def test_the_text_lists_memory_and_disk(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_a_process_without_rows_is_refused(tmp_path: Path) -> None:
     (refusal,) = planned(tmp_path, replace(LARGE, gpus=LARGE.gpus * 8, processes=8)).refusals
     assert str(refusal) == (
         "8 processes are more than the 4 rows of a batch, which they share. `--batch 8 "
-        "--accumulation 2` has a row for each."
+        "--accumulation 2` gives each process a row."
     )
     assert refusal.exit_code == 2
 

@@ -172,7 +172,7 @@ def test_lines_that_push_nothing(
 def test_only_the_registered_files_and_their_evaluation_are_pushed(
     model: Bench, hub: Hub, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="evaluates other files"):
+    with pytest.raises(InputError, match="does not evaluate the files"):
         pushed(model, evaluation=evaluate(model, tmp_path / "e.json", "f" * 64))
     (tmp_path / "e.json").write_text('{"input": "", "metrics": {}, "annotators": 3}')
     with pytest.raises(InputError, match="is not a file of /evaluate"):

@@ -80,7 +80,7 @@ def test_smollm2_is_given_the_prompt_it_was_trained_with(
     facts = run.create()
     assert facts["same_prompt"]
     assert facts["quantization_level"] == "Q4_1"
-    assert "its answer has no end (done_reason 'length')" in facts["problems"]
+    assert "its answer was cut off (done_reason 'length')" in facts["problems"]
 
 
 @pytest.mark.train

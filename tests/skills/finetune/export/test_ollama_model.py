@@ -158,7 +158,7 @@ def test_unverified_model_is_created_again(run: Folder, ggufs: Path) -> None:
 def test_an_answer_without_an_end_is_a_finding(run: Folder) -> None:
     run.recipe = overridden(run.recipe, {"export.num_predict": 3})
     run.modelfile()
-    assert "its answer has no end (done_reason 'length')" in problems(run)
+    assert "its answer was cut off (done_reason 'length')" in problems(run)
 
 
 def test_another_template_than_the_training_rows_is_a_finding(run: Folder) -> None:
@@ -181,7 +181,7 @@ def test_another_prompt_is_a_finding(run: Folder, tmp_path: Path, ggufs: Path) -
         text = run.out.modelfile.read_text("utf-8")
         run.out.modelfile.write_text(text + 'TEMPLATE "{{ .Prompt }}"\n', "utf-8")
         found = problems(run)
-    assert "the prompt it builds differs from the training's: at character 0" in found
+    assert "builds differs from the prompt in training: at character 0" in found
     assert "should have '<|im_start|>system" in found
 
 
@@ -189,7 +189,7 @@ def test_server_without_jinja_is_detected(run: Folder, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "old", version="0.29.9") as old:
         run.options["host"] = old.url
         run.modelfile()
-        assert "the prompt it builds differs from the training's" in problems(run)
+        assert "the server builds differs from the prompt in training" in problems(run)
 
 
 def test_server_that_cannot_render_is_detected(run: Folder, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_nothing_is_sent_to_a_server_that_nobody_named(
     unnamed.confirm = None if answer is None else lambda _: False
     error = unnamed.refused()
     assert isinstance(error, UsageError)
-    assert f"which nobody has named: `--host {server.url}` names it" in error.message
+    assert f"which you have not named: `--host {server.url}` names it" in error.message
     assert sent(server) == []
 
 

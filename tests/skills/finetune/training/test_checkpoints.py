@@ -98,7 +98,7 @@ def test_damaged_newest_checkpoint_is_skipped_with_a_notice(
 
 def test_renamed_checkpoint_is_damaged(tmp_path: Path) -> None:
     saved(tmp_path, 20).rename(tmp_path / "checkpoint-40")
-    assert checkpoints.damage_of(tmp_path / "checkpoint-40") == "it is of step 20"
+    assert checkpoints.damage_of(tmp_path / "checkpoint-40") == "it belongs to step 20"
 
 
 def test_without_checkpoints_training_starts_at_step_0(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_newest_checkpoint_replaces_a_damaged_best_one(tmp_path: Path) -> None:
     _cut(best)
     notices: list[str] = []
     assert checkpoints.best(tmp_path, 20, notices.append).step == 20
-    assert "checkpoint-10, the best one, is skipped in favour of checkpoint-20" in notices[0]
+    assert "checkpoint-10, the best checkpoint, is damaged, so checkpoint-20 is used" in notices[0]
 
 
 def test_sealing_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
