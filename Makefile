@@ -14,7 +14,7 @@ USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/
 # Compiled modules are kept: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: annotate install test test-all test-train examples check docs lock clean
+.PHONY: annotate install test test-all test-train examples check docs lock wheel clean
 
 # A terminal shows the annotation; elsewhere it is cut from the page.
 annotate: install
@@ -50,6 +50,11 @@ check: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python docs/generate.py
+
+# Writes dist/nanda_harness-VERSION-py3-none-any.whl, with the models' small files and the man page.
+wheel: $(BIN)/python
+	rm -rf build
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 # Of an environment with all that is developed with; a local build of torch has a suffix.
 lock: .venv/installed-dev$(COMMA)finetune

@@ -2,10 +2,10 @@
 
     python docs/generate.py [--check]
 
-docs/commands.md is the output of `/help`, docs/reference.md comes from signatures and docstrings,
-and the marked blocks of all documents come from files that the tests run (docs/snippets.py). What a
-model may do is in docs/consent.py. The table of the program's own plugins,
-harness/plugins/plugin_table.json, is generated as well.
+docs/commands.md is the output of `/help`, and docs/nanda.1 the man page (docs/man_page.py).
+docs/reference.md comes from signatures and docstrings, and the marked blocks of all documents come
+from files that the tests run (docs/snippets.py). What a model may do is in docs/consent.py. The
+table of the program's own plugins, harness/plugins/plugin_table.json, is generated as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that these documents belong to
 
 import consent  # noqa: E402
+import man_page  # noqa: E402
 import reference  # noqa: E402
 from snippets import fill  # noqa: E402
 
@@ -57,14 +58,19 @@ def table() -> str:
         return plugin_table.text_of(program(folder).discovery.described(), program_options())
 
 
-def page() -> str:
-    """Return docs/commands.md."""
+def shipped() -> tuple[Catalogue, Settings]:
+    """Return the skills without those of plugins installed here, and the settings."""
     with tempfile.TemporaryDirectory() as folder:
         app = program(folder)
-        settings = app.settings
-    found = app.catalogue.skills.items()  # not those of plugins installed here
-    ours = Catalogue(skills={name: one for name, one in found if one.origin == BUILT_IN})
-    skills = sorted((one.skill for one in ours.skills.values()), key=lambda s: s.name)
+    found = app.catalogue.skills.items()
+    ours = {name: one for name, one in sorted(found) if one.origin == BUILT_IN}
+    return Catalogue(skills=ours), app.settings
+
+
+def page() -> str:
+    """Return docs/commands.md."""
+    ours, settings = shipped()
+    skills = [one.skill for one in ours.skills.values()]
     parts = [HEAD, "## agent.py --help\n", _block(program_help(ours, settings, program_options()))]
     for skill in skills:
         parts += [f"## /{skill.name}\n", _block(skill_help(skill))]
@@ -78,7 +84,12 @@ def _block(text: str) -> str:
 def main() -> int:
     check = "--check" in sys.argv[1:]
     wrong = update({plugin_table.PATH: table()}, check)  # first: the pages show what it holds
-    made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
+    manual = man_page.page([one.skill for one in shipped()[0].skills.values()])
+    made = {
+        PAGE: page(),
+        HERE / "nanda.1": manual,
+        PAGE.with_name("reference.md"): reference.page(),
+    }
     for path in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
         if path not in made:
             made[path] = consent.fill(fill(path.read_text(encoding="utf-8")))

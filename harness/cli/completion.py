@@ -37,13 +37,18 @@ class LineCompleter(Completer):
     Args:
         catalogue: returns the catalogue; called at every key, since /reload replaces it.
         models: returns the names for --model, each with a few words of description.
+        files: completes the beginning of a path; by default, from the file system.
     """
 
     def __init__(
-        self, catalogue: Callable[[], Catalogue], models: Callable[[], Rows] = lambda: ()
+        self,
+        catalogue: Callable[[], Catalogue],
+        models: Callable[[], Rows] = lambda: (),
+        files: Callable[[str], Iterable[Completion]] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._models = models
+        self._files = files or paths
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -52,7 +57,7 @@ class LineCompleter(Completer):
         name, blank, rest = before.partition(" ")
         if not before.startswith("/") or name == "/chat":
             if attached := _ATTACHED.search(before):
-                yield from paths(attached[1])
+                yield from self._files(attached[1])
                 return
             if not before.startswith("/"):
                 return
@@ -72,14 +77,14 @@ class LineCompleter(Completer):
         """Complete options anywhere, values after their options, and words of the text."""
         word, skill = line.word, line.skill
         if line.saves:
-            yield from paths(word)
+            yield from self._files(word)
         elif option := line.option:
             if option.choices:
                 yield from _matching(word, [(choice, "") for choice in option.choices])
             elif option.name in _MODELS:
                 yield from _matching(word.rpartition(",")[2], self._models())
             elif option.metavar.startswith("PATH"):
-                yield from paths(word)
+                yield from self._files(word)
             yield from _matching(word, _offered(skill, option.name, line.subcommand))
         elif word.startswith("-"):
             unused = (f for f in line.flags.values() if f.many or f.name not in line.before)
@@ -92,7 +97,7 @@ class LineCompleter(Completer):
             yield from _matching(word, _offered(skill, "", line.subcommand))
             reads = skill.name not in catalogue.framework or line.subcommand in ("add", "sync")
             if line.may_be_file and reads:
-                yield from paths(word)
+                yield from self._files(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
         """Return the names that /help, /skills and /model accept after these words."""

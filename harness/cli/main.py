@@ -116,8 +116,7 @@ def _run(words: list[str]) -> int:
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
-    if rest[:1] in (["mcp"], ["acp"]) and all(word.startswith("-") for word in rest[1:2]):
-        serve = _serve_mcp if rest[0] == "mcp" else _serve_acp
+    if (serve := _other_than_line(rest)) is not None:
         return serve(settings, general, rest[1:])
     if rest[:1] in (["--help"], ["-h"]):
         from harness.cli.overview import program_help
@@ -141,6 +140,18 @@ def _run(words: list[str]) -> int:
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
+
+
+def _other_than_line(
+    words: Sequence[str],
+) -> Callable[[Settings, Mapping[str, object], Sequence[str]], int] | None:
+    """Return the function for the word mcp, acp or completion, or None if the words are a line."""
+    match words:
+        case ["completion"] | ["completion", _]:
+            return _print_completion
+        case ["mcp" | "acp" as name, *options] if all(w.startswith("-") for w in options[:1]):
+            return _serve_mcp if name == "mcp" else _serve_acp
+    return None
 
 
 def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
@@ -191,6 +202,17 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
         return App(replace(here, project_dir=project), Frontend("acp"), general=general)
 
     serve(make_app, here)
+    return 0
+
+
+def _print_completion(
+    settings: Settings, general: Mapping[str, object], words: Sequence[str]
+) -> int:
+    """Print the script with which a shell completes lines."""
+    from harness.cli.shell_completion import script
+
+    app = App(settings, Frontend("one-shot"), general=general)
+    Screen().result(script(" ".join(words), app.catalogue, app.registry.names.items()))
     return 0
 
 
