@@ -27,6 +27,8 @@ from harness.models.weights import FileStore
 ROWS = 60
 SIZES = (64, 200, 400, 600, 1024, 2048)
 """Sizes of a full disk in KB, from no space for a database to space for a few rows."""
+FIRST = "/annotate papers.csv --limit 1 save to first.jsonl"
+"""An earlier line, which makes the run log and the corpus."""
 DAMAGES = 20
 """Number of damages of each kind."""
 
@@ -112,7 +114,7 @@ def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
         for before in (True, False):
             with crash.workspace(ROWS, 0) as work:
                 if before:
-                    work.run("/models")
+                    work.run(FIRST)
                 with _locked(work.data / name):
                     ended = work.run()
                 found = resumed(work, crash.LINE, wrong_end(ended, (4,)))
@@ -132,7 +134,7 @@ def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
                 _, faults = crash.damaged(work, kind, chance)
             yield f"corpus, {kind}: {faults}" if faults else None
         with crash.workspace(ROWS, 0) as work:
-            work.run("/models")
+            work.run(FIRST)
             crash.DAMAGES[kind](work.data / "runs.db", chance)
             found = resumed(work, crash.LINE, [])
             yield f"run log, {kind}: {found}" if found else None
