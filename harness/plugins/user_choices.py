@@ -24,6 +24,8 @@ MAX_BYTES = 256_000_000
 """Maximum size in bytes of a folder that can be trusted, since it is read at every start."""
 MAX_ENTRIES = 10_000
 """Maximum number of entries of such a folder."""
+_copied: dict[Path, Path] = {}
+"""The folder of each private copy of this process."""
 
 
 def content_hash(folder: Path, copy: Path | None = None) -> str:
@@ -119,11 +121,19 @@ def private_copy(folder: Path) -> tuple[Path, str]:
     import tempfile
 
     copy = Path(tempfile.mkdtemp(dir=private_folder())) / folder.name
+    _copied[copy] = folder
     try:
         return copy, content_hash(folder, copy)
     except UsageError:
         shutil.rmtree(copy.parent, ignore_errors=True)
         raise
+
+
+def with_originals(command: str) -> str:
+    """Return a command in which each private copy is named by its folder, as in other sessions."""
+    for copy, folder in _copied.items():
+        command = command.replace(str(copy), str(folder))
+    return command
 
 
 class _ChoicesFile(ABC):

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from harness.errors import DeadlineExceeded, NothingFound, SkillFailed
 from harness.places import GIT, INSTRUCTIONS_FILE
+from harness.plugins.user_choices import with_originals
 from harness.programs import command_words
 from harness.support.stop_token import StopToken
 from harness.support.text_input import is_file
@@ -98,7 +99,7 @@ class Run(BuiltinTool):
             network = "the network" if settings.run_network else "no network"
             how = f"in a sandbox: {network}, and writes only below this folder"
         detail = f"In {place.project}, {how}:"
-        place.allow("run", command, detail, confined=not unconfined)
+        place.allow("run", with_originals(command), detail, confined=not unconfined)
         if unconfined and not self._warned:
             self._warned = True
             place.screen.notice(f"commands of the model run without a sandbox: {unconfined}")

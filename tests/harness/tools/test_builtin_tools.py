@@ -287,6 +287,29 @@ def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path
     assert [result["exit_code"] for result in results(app)] == [2, 2], "it is no longer in use"
 
 
+def test_scripts_of_a_project_skill_are_the_scripts_that_were_allowed(
+    make: Callable[..., App], tmp_path: Path
+) -> None:
+    script = tmp_path / "project" / "skills" / "mine" / "scripts" / "hello.sh"
+    script.parent.mkdir(parents=True)
+    (script.parents[1] / "SKILL.md").write_text("---\nname: mine\ndescription: Mine.\n---\nRun.\n")
+    script.write_text("echo hello\n")
+    activate = tool_call("activate_skill", skill="mine")
+    run = tool_call("run", command="sh scripts/hello.sh")
+    app = make(calling(activate), calling(run), "Done.")
+    asked: list[str] = []
+
+    def choose(question: str, choices: Sequence[str]) -> str:
+        asked.append(question)
+        script.write_text("echo replaced\n")
+        return "yes"
+
+    app.frontend = Frontend("test", choose=choose)
+    app.dispatch("/chat do it")
+    assert results(app)[-1]["output"] == "hello\n"
+    assert f"wants to run `sh {script}`" in asked[-1], "an answer holds in other sessions, too"
+
+
 def test_choices(use: Use, user: User) -> None:
     user.answer = "blue"
     given = use(AskUser(), question="Which\x1b[2J colour?", choices=["red", "blue", "", "blue"])
