@@ -1,1 +1,1 @@
-"""The Nanda framework: moves as data, papers, reply formats, and checks without a model."""
+"""The Nanda framework: definitions of moves, papers, reply formats, and checks without a model."""

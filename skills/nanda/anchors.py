@@ -1,23 +1,23 @@
 """Anchors: the sentences of an abstract that a move comes from.
 
-An anchor is given by a model, selected by a reviewer, or found by common words. A stored annotation
-has an anchor for each stated move under "anchors"; its spans refer to the abstract as stored with
-the paper. The oldest annotations have no anchors.
+A model gives an anchor, a reviewer selects it, or lexical alignment finds it. A stored annotation
+has an anchor for each stated move under "anchors". The spans of an anchor refer to the abstract as
+it is stored with the paper. The oldest annotations have no anchors.
 
-Alignment by common words selects one or two sentences. The first sentence is the one with the
-highest ROUGE-L recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the
-length of the longest common subsequence of the stemmed words, divided by the number of words of the
-move. Of tied sentences the earliest is selected. A sentence without a common content word does not
-count, so that a move may have no anchor. A second sentence is selected if it adds content words of
-the move that the first sentence lacks: at least `FEWEST` words, in order, and the share `SHARE` of
-the content words of the move. It is the sentence that adds most words, or of tied sentences the
-earliest.
+Lexical alignment selects one or two sentences. The first is the sentence with the highest ROUGE-L
+recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
+longest common subsequence of stemmed words, divided by the number of words of the move. A sentence
+must share a content word with the move, so that a move may have no anchor. A second sentence is
+selected if it adds content words of the move that the first sentence lacks: at least `FEWEST` words
+in the order of the move, and at least the share `SHARE` of the content words of the move. Of
+several such sentences, the sentence that adds most words is selected. Ties go to the earlier
+sentence.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
-one sentence. The recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%, the
-recall of content words only for 85.5%, and the coverage of content words weighted by rarity for
-83.2%. 28% of the moves have a second sentence; in a sample of 30 moves, sentences that added less
-than a quarter of the content words were often background.
+one sentence. ROUGE-L recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%,
+recall of content words only for 85.5%, and coverage of content words weighted by rarity for 83.2%.
+28% of the moves have a second sentence. `SHARE` is 0.25 because, in a sample of 30 moves, sentences
+that added less were often background.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import ABSTRACTS, content_words, flatten, kept, stems, visible_places
 
 SHARE = 0.25
-"""Minimum share of a move's content words that a second sentence adds."""
+"""Minimum share of the content words of a move that a second sentence must add."""
 FEWEST = 3
-"""Minimum number of content words that a second sentence adds."""
+"""Minimum number of content words of a move that a second sentence must add."""
 By = Literal["model", "lexical", "reviewer"]
 _BY = {
     "model": "given by the model",
@@ -47,7 +47,12 @@ Span = tuple[int, int]
 
 
 class Referred(TypedDict):
-    """The start and the end of a name (`span`) and of the words that it replaces (`at`)."""
+    """A name in the abstract and the words of a move that it replaces.
+
+    Attributes:
+        span: the start and the end of the name in the abstract.
+        at: the start and the end of the replaced words in the abstract.
+    """
 
     span: list[int]
     at: list[int]
@@ -59,10 +64,9 @@ class Anchor(TypedDict):
     Attributes:
         sentences: numbers of the sentences of the abstract, counted from 1, in order; [] if
             unknown.
-        spans: start and end of each span in the abstract, in characters.
-        by: the origin of the selection: a model, a reviewer, or "lexical" alignment.
-        referent: the place of a name that replaces the first words of the move, and the place of
-            these words.
+        spans: the start and the end of each span in the abstract, in characters.
+        by: the origin of the anchor: a model, a reviewer, or "lexical" for lexical alignment.
+        referent: the name that replaces the first words of the move, if a name does.
     """
 
     sentences: list[int]
@@ -87,7 +91,7 @@ class Sentence:
 
 
 def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor]:
-    """Return the anchors of the stated `moves` by lexical alignment, as described in the module."""
+    """Return the anchors that lexical alignment finds for the stated `moves`, by move."""
     return {
         move: anchor_of(abstract, _aligned(abstract, text), "lexical")
         for move, text in moves.items()
@@ -95,13 +99,13 @@ def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor
 
 
 def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
-    """Return the anchor of the sentences with these numbers, which must exist."""
+    """Return the anchor whose sentences have the given numbers; every number must exist."""
     given, ordered = sentences_of(abstract), sorted(set(numbers))
     return {"sentences": ordered, "spans": [list(given[n - 1].span) for n in ordered], "by": by}
 
 
 def recall(text: str, sentence: Sentence) -> float:
-    """Return the ROUGE-L recall of `text` in a sentence, rounded to three places."""
+    """Return the ROUGE-L recall of the words of `text` in a sentence, rounded to three decimals."""
     found = stems(text)
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
@@ -120,7 +124,7 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the one or two sentences that `text` comes from, or []."""
+    """Return the numbers of the one or two sentences that `text` comes from, or [] for none."""
     given, content = sentences_of(abstract), content_words(text)
     known = set(content)
     first = _best([recall(text, one) * (not known.isdisjoint(one.content)) for one in given])
@@ -135,7 +139,7 @@ def _aligned(abstract: str, text: str) -> list[int]:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """Return the index of the highest positive score (of ties, the first), or None."""
+    """Return the index of the highest positive score (of ties, the first), or None without one."""
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
     return best if best is not None and scores[best] > 0 else None
 
@@ -143,11 +147,11 @@ def _best(scores: Sequence[float]) -> int | None:
 def anchors_of(
     abstract: str, moves: Mapping[str, str], given: Mapping[str, Sequence[int]]
 ) -> dict[str, Anchor]:
-    """Return the anchors of the stated `moves`.
+    """Return the anchors of the stated `moves` of a new annotation, by move.
 
     Args:
-        given: the sentence numbers that the model gave for each move. If they are missing, invalid,
-            or more than `MOST_SENTENCES`, lexical alignment finds the anchor.
+        given: the sentence numbers that the model gave for each move. If they are missing or
+            invalid, or if there are more than `MOST_SENTENCES`, lexical alignment finds the anchor.
     """
     count = len(sentences_of(abstract))
     usable = {
@@ -160,14 +164,14 @@ def anchors_of(
 
 
 def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dict[str, Anchor]:
-    """Return the anchors of the stated `moves` of a stored annotation.
+    """Return the anchors of the stated `moves` of a stored annotation, by move.
 
-    The sentence numbers are computed again: a span belongs to the sentence that contains its
-    middle.
+    The sentence numbers are computed from the spans: a span belongs to the sentence that contains
+    its midpoint.
 
     Args:
-        stored: the value of "anchors" or None. If an anchor is missing, or a span is not inside the
-            abstract, lexical alignment finds the anchor.
+        stored: the value of "anchors" in the annotation, or None. If the anchor of a move is
+            missing, or a span is not inside the abstract, lexical alignment finds the anchor.
     """
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
@@ -175,12 +179,12 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 
 
 def numbers_of(sentences: Sequence[int]) -> str:
-    """Return the numbers of sentences as text without blanks, such as "[2,5]", or ""."""
+    """Return sentence numbers as text without blanks, such as "[2,5]", or "" for no sentences."""
     return f"[{','.join(map(str, sentences))}]" if sentences else ""
 
 
 def origin_of(anchor: Anchor) -> str:
-    """Return a description of the sentences that a move comes from."""
+    """Describe the sentences that a move comes from, such as "from sentences 2 and 5 (...)"."""
     if not anchor["sentences"]:
         return "no sentence of the abstract shares its words"
     numbers = " and ".join(map(str, anchor["sentences"]))
@@ -189,10 +193,10 @@ def origin_of(anchor: Anchor) -> str:
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
-    """Return a record with the spans of its anchors moved to another layout of its abstract.
+    """Return a copy of a record with its anchors moved to a new layout of its abstract.
 
     Args:
-        before, after: the abstract in both layouts, which differ only in line breaks and blanks.
+        before, after: the old and the new abstract, which differ only in line breaks and blanks.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):
@@ -214,14 +218,14 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
 def _completed(
     abstract: str, moves: Mapping[str, str], found: Mapping[str, Anchor]
 ) -> dict[str, Anchor]:
-    """Return an anchor for each move in order; a lexical anchor if `found` lacks the move."""
+    """Return an anchor for each move, in order: from `found`, or else by lexical alignment."""
     others = {move: text for move, text in moves.items() if move not in found}
     all_anchors = {**lexical_anchors(abstract, others), **found}
     return {move: all_anchors[move] for move in moves}
 
 
 def _valid(abstract: str, stored: object) -> Anchor | None:
-    """Return a stored anchor with current sentence numbers, or None if it is not valid."""
+    """Return a stored anchor with recomputed sentence numbers, or None if the anchor is invalid."""
     if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
         return None
     spans = stored.get("spans")
@@ -231,7 +235,7 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
         return None
     starts = [sentence.span[0] for sentence in sentences_of(abstract)]
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}
-    if 0 in numbers:  # a span in white space before the first sentence
+    if 0 in numbers:  # a span in the white space before the first sentence
         return None
     anchor: Anchor = {"sentences": sorted(numbers), "spans": spans, "by": stored["by"]}
     referent = stored.get("referent")
@@ -256,5 +260,9 @@ def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> 
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
-    """Return the new place of the character at `at`, or of the next visible character."""
+    """Return the position in the new layout of the visible character at or after `at`.
+
+    Args:
+        old, new: the positions of the visible characters in the old and in the new layout.
+    """
     return new[min(bisect.bisect_left(old, at), len(new) - 1)]

@@ -1,8 +1,7 @@
 """Check an annotation against its abstract without a model.
 
-All functions are pure. `check` combines their results in the form in which annotations store them:
-an object whose values are keyed by move. Only the moves that the abstract states are passed to the
-functions.
+All functions are pure. `check` returns the results in the form in which annotations store them: an
+object of objects by move. The functions expect only the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import ABSTRACTS, content_words, is_passage, kept, words
 
 SAME = 0.85
-"""Minimum similarity of two moves that count as duplicates. No pair of moves of the 536 papers in
-gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82.
+"""Minimum similarity of two moves that count as duplicates. The most similar pair of moves of a
+paper in gold_train.csv and gold_dev.csv (536 papers) has 0.82.
 """
 LOW_SUPPORT = 0.6
-"""Support of a move (share of its words in the abstract) below which a doubt is reported. Of the
-3,581 stated moves of gold_train.csv and gold_dev.csv, 12 are below it.
+"""Support of a move (see `support`) below which a doubt is reported. Of the 3,581 stated moves of
+gold_train.csv and gold_dev.csv, 12 are below it.
 """
 FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
@@ -50,21 +49,22 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
 def check(
     abstract: str, moves: Mapping[str, str], anchors: Mapping[str, Anchor] | None = None
 ) -> dict[str, Any]:
-    """Check `moves` against `abstract`.
+    """Return the results of all checks of `moves` against `abstract`.
 
     Args:
-        anchors: the anchors of the moves; by default the lexical anchors.
+        anchors: the anchors of the moves; by default the anchors found by lexical alignment.
 
     Returns:
-        unsupported_numbers, unsupported_names: {move: [text, ...]}, with the moves that have
+        unsupported_numbers, unsupported_names: {move: [number or name, ...]}, only for moves with
             findings.
-        the keys of `DOUBTS`: the findings of the checks for reworded moves, in the same form.
+        the keys of `DOUBTS`: {move: [doubtful words, ...]}, only for moves with findings.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
-        copied: {move: share of its words copied in runs of `RUN` words or more}.
-        source: {move: {"index": index of a sentence of the abstract, "score": ROUGE-L recall,
-            "text": the sentence}}, for the sentence of the move's anchor with the highest score.
-        Shares, scores and similarities range from 0 to 1 and are rounded to three places.
+        copied: {move: share of its words that lie in copied runs of `RUN` words}.
+        source: {move: {"index": index of a sentence of the abstract, from 0, "score": ROUGE-L
+            recall, "text": the sentence}}, for the sentence of the move's anchor with the highest
+            score.
+        Shares, scores and similarities range from 0 to 1 and have three decimals.
     """
     if anchors is None:
         anchors = lexical_anchors(abstract, moves)
@@ -85,13 +85,14 @@ def check(
 
 
 def unusable(abstract: str, moves: Mapping[str, str]) -> str:
-    """Return the reason why an answer cannot be used as an annotation of the abstract, or "".
+    """Return the reason why the moves of a reply are not an annotation of the abstract, or "".
 
-    If more than half of the moves, and at least three, have the same content, the model repeats
-    itself. An abstract with few sentences may leave no choice: repetition is accepted if the
-    abstract has less than half as many sentences as there are moves, unless all moves are the same
-    of several sentences. If more than half of the moves have no content word of the abstract, the
-    answer is invented. No annotation in gold_train.csv and gold_dev.csv has these faults.
+    There are two reasons. Repetition: more than half of the moves, and at least three, have the
+    same content. Repetition is accepted for an abstract with less than half as many sentences as
+    there are moves, because the model has little choice; but not if all of more than three moves
+    have the same content and the abstract has several sentences. Invention: more than half of the
+    moves have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
+    refused.
     """
     half = len(moves) / 2
     alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
@@ -107,11 +108,11 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
 
 
 def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """Return the doubts about a move as clauses.
+    """Return the findings about a move of a stored annotation, each as a clause.
 
     Args:
-        record: the stored annotation; its `checks`, `confidence` and `suggestions` are read.
-        labels: the labels of moves by name.
+        record: the stored annotation; its `checks`, `anchors` and `confidence` are read.
+        labels: the label of each move by name.
     """
     return [clause for _, clause in findings_by_kind(move, record, labels)]
 
@@ -119,7 +120,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
 def findings_by_kind(
     move: str, record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the kind of each finding, which is the name of a group, and its clause."""
+    """Yield each finding about a move: its group, such as "Uncertain", and its clause."""
     checks = record["checks"]
     for what in ("numbers", "names"):
         if texts := checks[f"unsupported_{what}"].get(move):
@@ -139,10 +140,10 @@ def findings_by_kind(
 def unsupported_numbers(abstract: str, text: str) -> list[str]:
     """Return the distinct numerals of `text`, as written, whose value is not in the abstract.
 
-    1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %; the abstract may spell out numbers below a
-    hundred, and "80, 000" in the abstract, a form of tokenized text, is 80 and 0 as well as 80000.
-    Digits within a name ("GPT-4") are checked by `unsupported_names`; number words of the text are
-    ignored, since "two directions" may be a count by the annotator.
+    Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words of the
+    abstract below one hundred count. "80, 000" in the abstract, as tokenizers write it, counts as
+    80, as 0 and as 80000. Digits of a name ("GPT-4") are left to `unsupported_names`. Number words
+    of `text` are ignored, since "two directions" may be a count by the annotator.
     """
     known = _abstract_facts(abstract).numbers
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
@@ -150,19 +151,19 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
 
 
 def support(abstract: str, text: str) -> float:
-    """Return the share of the content words of `text` that the abstract contains, inflected or not.
+    """Return the share of the content words of `text` that occur in the abstract, as stems.
 
-    It is 1.0 for a text without content words. The mean support of the moves of the gold data is
-    0.94 (0.90 when words are compared without `text.stem`).
+    The share is 1.0 for a text without content words. The mean support of the moves of the gold
+    data is 0.94; it would be 0.90 if words were compared without `text.stem`.
     """
     known, found = _abstract_facts(abstract).words, content_words(text)
     return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
 
 
 def copied(abstract: str, text: str) -> float:
-    """Return the share of words of `text` that lie in runs of `RUN` words of the abstract.
+    """Return the share of the words of `text` that lie in runs of `RUN` words of the abstract.
 
-    It is 1 for a passage of the abstract that is shorter than a run.
+    The share is 1 if the whole of `text` is a passage of the abstract, of any length.
     """
     found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):
@@ -175,12 +176,12 @@ def copied(abstract: str, text: str) -> float:
 
 
 def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the sentence that `text` most likely comes from (of ties, the first).
+    """Return the sentence of the abstract that `text` most likely comes from (of ties, the first).
 
-    The score is ROUGE-L recall (`anchors.lexical.recall`).
+    Its index counts from 0; its score is the ROUGE-L recall (`anchors.recall`).
 
     Args:
-        among: numbers of the sentences to compare, from 1; () for all sentences.
+        among: the numbers of the sentences to compare, from 1; () for all sentences.
     """
     best: dict[str, Any] = {"index": 0, "score": 0.0, "text": ""}
     for index, sentence in enumerate(sentences_of(abstract)):
@@ -195,9 +196,10 @@ def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict
 
 
 def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
-    """Return the pairs of moves with nearly the same words, in whatever order.
+    """Return [move, move, similarity] for each pair of moves with nearly the same words.
 
-    The similarity is `token_sort_ratio` of rapidfuzz for the words, divided by 100.
+    The similarity is rapidfuzz's `token_sort_ratio` divided by 100, which ignores the order of
+    words.
     """
     folded = {move: " ".join(words(text)) for move, text in moves.items()}
     pairs: list[list[Any]] = []
@@ -209,7 +211,7 @@ def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
 
 
 class _AbstractFacts(NamedTuple):
-    """The values of numbers, the content words, and the runs of `RUN` words of an abstract."""
+    """The numbers, the content words, and the runs of `RUN` words of an abstract."""
 
     numbers: frozenset[Decimal]
     words: frozenset[str]
@@ -228,13 +230,13 @@ def _abstract_facts(abstract: str) -> _AbstractFacts:
 
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
-    """Yield each numeral of a text as written, with its value."""
+    """Yield each numeral of a text, without thousands separators, and its value."""
     for match in _NUMBER.finditer(_THOUSANDS.sub("", text)):
         yield match.group(), Decimal(match.group())
 
 
 def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
-    """Yield the values of number words, "twenty-three" as 20, 3 and 23."""
+    """Yield the values of the number words among `given`: 20, 3 and 23 for "twenty", "three"."""
     previous = 0
     for word in given:
         value = _SPELLED.get(word)

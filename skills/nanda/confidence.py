@@ -1,15 +1,16 @@
-"""Read confidences, suggestions and moves of sections, which annotations store beside moves.
+"""Read the confidences, suggestions and moves of sections that an annotation stores.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
-If the confidence is below `SUGGESTED`, an annotator that selects passages does not state the move:
-its text is "Not stated.", and the passage is stored under "suggestions": {move: {"text",
+
+An annotator that selects passages does not state a move with a confidence below `SUGGESTED`. The
+text of that move is "Not stated.", and its passage is stored under "suggestions": {move: {"text",
 "confidence", "sentences", "spans"}}.
 
-Moves that are stated in a section of the paper, but not in its abstract, are stored under
-"sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
+A section of the paper may state a move that the abstract does not state. These moves are stored
+under "sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
 "source": the sentence that it comes from, "support": the share of its content words in the section,
-"unsupported": numbers and names that the section lacks, if there are any}}. The moves of the
-annotation, their anchors and their checks concern only the abstract.
+"unsupported": the numbers and names that the section lacks, if any}}. Anchors and checks concern
+only the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from typing import Any, TypedDict
 from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
-"""Confidence below which a move is marked. In a sample of the reader's stated moves
-(bench/readings), 58% of the moves below it are right, and 68% of the moves above.
+"""Confidence below which a stated move is marked as uncertain.
+
+In a sample of moves stated by the reader (bench/readings), 58% of the moves below it are right, and
+68% of the moves above it.
 """
 SUGGESTED = 0.3
-"""Confidence below which a passage is only suggested, since it is more often wrong than right."""
+"""Confidence below which a passage becomes a suggestion: it is more often wrong than right."""
 
 
 class Suggestion(TypedDict):
-    """A passage that may be a move, with its confidence and its anchor."""
+    """A passage that may state a move, with its confidence and its place in the abstract."""
 
     text: str
     confidence: float
@@ -40,10 +43,10 @@ class Suggestion(TypedDict):
 def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
     """Return the mean confidence of `moves`, or None if a move has no confidence.
 
-    It is the expected share of right decisions about a paper, if the confidences are calibrated.
+    If the confidences are calibrated, the mean is the expected share of right moves.
 
     Args:
-        stored: the value of "confidence" or None.
+        stored: the value of "confidence" in an annotation, or None.
     """
     names = list(moves)
     found = confidence_of(stored, names)
@@ -51,10 +54,10 @@ def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
 
 
 def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
-    """Return the confidences of `moves`, without moves that have no confidence from 0 to 1.
+    """Return the confidence of each of `moves` that has a valid confidence, 0 to 1.
 
     Args:
-        stored: the value of "confidence" or None.
+        stored: the value of "confidence" in an annotation, or None.
     """
     given = stored if isinstance(stored, Mapping) else {}
     return {
@@ -67,11 +70,12 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 def doubt_of(
     abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
-    """Return the entries of a record that express doubt: confidence, uncertain, suggestions.
+    """Return the keys of a new record that express doubt: confidence, uncertain, suggestions.
 
     Args:
         unstated: the moves that are not stated.
-        suggestions: the stored suggestions (see `read_suggestions`).
+        confidence: the confidence of each move; {} if unknown.
+        suggestions: the suggestions of the annotator (see `read_suggestions`).
     """
     found = read_suggestions(abstract, unstated, suggestions)
     doubt: dict[str, Any] = {"suggestions": found} if found else {}
@@ -84,31 +88,30 @@ def doubt_of(
 
 
 def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the confidences below `UNCERTAIN` of the stated moves.
+    """Return the stated moves with a confidence below `UNCERTAIN`, with their confidences.
 
     Args:
-        record: the stored annotation; its `confidence` is read, and the keys of its `anchors`,
-            which are the stated moves.
+        record: the stored annotation. Its stated moves are the keys of its "anchors".
     """
     known = confidence_of(record.get("confidence"), record.get("anchors") or ())
     return {move: share for move, share in known.items() if share < UNCERTAIN}
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the mark of an uncertain move, such as " (uncertain, 0.35)", otherwise ""."""
+    """Return the mark of an uncertain move, such as " (uncertain, 0.35)"; "" for other moves."""
     confidence = uncertain_moves(record).get(move)
     return "" if confidence is None else f" (uncertain, {confidence:.2f})"
 
 
 def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
-    """Return the suggestions of a stored annotation, except for moves that a section states."""
+    """Return the suggestions of a stored annotation, without moves that a section states."""
     stated = from_sections(record)
     stored = record.get("suggestions") or {}
     return {move: one for move, one in stored.items() if move not in stated}
 
 
 def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return the suggestion for a move as a list of one clause, or []."""
+    """Return a list with a clause that describes the suggestion for a move, or []."""
     one = suggestions_of(record).get(move)
     return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
 
@@ -116,10 +119,10 @@ def suggested(record: Mapping[str, Any], move: str) -> list[str]:
 def labelled_suggestions(
     record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Return label and text of each suggestion, for formats that omit unstated moves.
+    """Return the label and the text of each suggestion, for formats that omit unstated moves.
 
     Args:
-        labels: the labels of moves by name.
+        labels: the label of each move by name.
     """
     return [
         (f"Suggestion for {labels[move]} ({one['confidence']:.2f})", one["text"])
@@ -130,11 +133,11 @@ def labelled_suggestions(
 def read_suggestions(
     abstract: str, unstated: Iterable[str], stored: object
 ) -> dict[str, Suggestion]:
-    """Return the valid suggestions for moves that are not stated.
+    """Return the valid suggestions for the moves that are not stated, by move.
 
     Args:
-        stored: the value of "suggestions" or None. If a span is not inside the abstract, the
-            sentences are found by their words.
+        stored: suggestions by move, or None. If a span of a suggestion is not inside the abstract,
+            lexical alignment finds its sentences.
     """
     from skills.nanda.anchors import read_anchors
 
@@ -158,7 +161,7 @@ def read_suggestions(
 
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the moves of a record that sections state, each followed by its section."""
+    """Return the moves of a record that sections state, each followed by its section and page."""
     stored = record.get("sections")
     shown = {}
     for move, one in stored.items() if isinstance(stored, Mapping) else ():

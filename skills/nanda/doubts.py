@@ -1,8 +1,9 @@
-"""Find doubtful words of a reworded move, which have other neighbours in the abstract.
+"""Find doubtful words of a reworded move by comparing their context with the abstract.
 
-Each check finds at least 70% of the corrupted moves of its kind and doubts at most 5% of the moves
-of the gold data; `python bench/checks.py` measures both. The checks find few of the false moves
-that a small model writes (docs/checks.md).
+The context of a word are its neighbours: the nearest content words and numbers in its sentence.
+Each check finds at least 70% of moves corrupted for its measurement, and doubts at most 5% of the
+moves of the gold data (`python bench/checks.py`). The checks find few of the false moves that a
+small model writes (docs/checks.md).
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ from skills.nanda.text import (
 )
 
 MOST_WORDS = 400
-"""Maximum number of words of a move that are compared: a framework allows 2,000 characters."""
+"""Maximum number of tokens of a move that are compared. A framework allows 2,000 characters a
+move.
+"""
 MOST_PLACES = 20
-"""Maximum number of places of a word in the abstract that are compared, for linear time."""
+"""Maximum number of occurrences of a word in the abstract that are compared; it bounds the time."""
 REACH = 12
-"""Number of tokens on each side of a word that are searched for neighbours."""
+"""Number of tokens on each side of a word among which its neighbours are searched."""
 OF_MOVE, OF_ABSTRACT = 3, 5
-"""Number of neighbours on each side of a word in a move, and in the abstract. It is higher in the
-abstract, since a move leaves words out.
+"""Number of neighbours compared on each side of a word: in a move, and in the abstract.
+
+More are compared in the abstract, since a move leaves words out.
 """
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _DIGIT = re.compile(r"\d")
@@ -59,7 +63,7 @@ _SPELLED = [
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
-"""Amount by which another number must fit the neighbours better than the number of the move."""
+"""How much better the neighbours must fit another number than the number of the move, as `fit`."""
 _UNITS = """
     % percent; point points pp; x times fold; k thousand thousands; m million millions
     b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
@@ -71,9 +75,9 @@ UNITS = {
     for words in filter(str.strip, _UNITS.split(";"))
     for word in words.split()
 }
-"""Canonical units, and words that replace a unit, by each spelling."""
+"""The canonical unit of each spelling of a unit, or of a word such as "million" in its place."""
 NEGATION_MARGIN = 0.3
-"""Amount by which the neighbours of a word must fit a place better where the word is negated."""
+"""How much better the neighbours must fit a negated word of the abstract than the plain word."""
 SCOPE = 3
 """Number of content words after a negation that count as negated."""
 _PLAIN = """
@@ -87,7 +91,10 @@ _OTHERS = """
     eliminates eliminating eliminated remove removes removing removed
 """
 DIRECTION_MARGIN = -0.2
-"""Amount by which the opposite must fit the neighbours better than the word of the move."""
+"""How much better the neighbours must fit the opposite than the word of the move, as `fit`.
+
+The value is negative: an opposite is reported even if it fits a little worse.
+"""
 _PAIRS = """
     increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
     improvement decline, improvement degradation, outperform underperform, surpass trail,
@@ -104,15 +111,18 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words with little meaning: their opposites in the abstract count as lost negations."""
+"""Words that `turned_words` skips in a move. `lost_negations` finds a lost "without" or
+"cannot".
+"""
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""For some words, the stems with the same meaning."""
+"""For some words of a move, the stems in the abstract that confirm the word."""
 REPEATED_RUN = 3
-"""Number of consecutive content words that must not occur twice. 0.3% of the gold's moves repeat
-three words.
+"""Length of a run of content words that a move must not repeat.
+
+0.3% of the moves of the gold data repeat such a run.
 """
 
 
@@ -120,11 +130,12 @@ class Token(NamedTuple):
     """A word, a numeral, a percent sign, or a mark that ends a sentence or clause.
 
     Attributes:
-        text: the text as written, in lower case.
-        key: the form for comparison: the stem of a word, or the value of a numeral or number word.
-        number: True for a numeral and a number word, but not for digits of a name.
-        counts: True if the token counts as a neighbour: a content word, a number or "%".
-        span: the start and the end of the token in the composed text.
+        text: the token in lower case.
+        key: the form that is compared: the stem of a word, or the value of a numeral or number
+            word.
+        number: True for a numeral or number word; False for the digits of a name.
+        counts: True if the token can be a neighbour: a content word, a number or "%".
+        span: the start and the end of the token in `composed(text)`.
     """
 
     text: str
@@ -148,7 +159,7 @@ def tokens(text: str) -> Sequence[Token]:
 
 
 def written(text: str, first: Token, last: Token | None = None) -> str:
-    """Return the passage of `text` from token `first` to token `last`, as written."""
+    """Return the passage of `text` from token `first` to token `last`, in its original spelling."""
     return composed(text)[first.span[0] : (last or first).span[1]]
 
 
@@ -159,7 +170,9 @@ def tokens_of_move(text: str) -> Sequence[Token]:
 
 @kept(ABSTRACTS)
 def places(abstract: str) -> Mapping[str, Sequence[int]]:
-    """Return the first `MOST_PLACES` indices of each key in the tokens of an abstract."""
+    """Return the indices of the tokens of an abstract by key, at most `MOST_PLACES` for each
+    key.
+    """
     found: dict[str, list[int]] = {}
     for index, token in enumerate(tokens(abstract)):
         known = found.setdefault(token.key, [])
@@ -169,9 +182,10 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the ranks of the `count` nearest tokens on each side that count, by key.
+    """Return the neighbours of a token, at most `count` on each side, by key.
 
-    All of them are in the same sentence.
+    The values are ranks: 1 is the nearest neighbour on a side. Neighbours are in the same sentence
+    and at most `REACH` tokens away.
     """
     found: dict[str, int] = {}
     for side in (
@@ -191,10 +205,14 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return how well the neighbours of a word fit the best place in the abstract, 0 to 1.
+    """Return how well the neighbours of a word fit the best of several tokens, from 0 to 1.
 
-    Near neighbours count more: a neighbour is weighted by the inverse of its rank in the move, and
-    by the inverse root of its additional distance in the abstract.
+    A neighbour that the move and the abstract share scores the inverse of its rank in the move. The
+    score is reduced if the neighbour is far from the token in the abstract.
+
+    Args:
+        wanted: the neighbours of the word in the move.
+        indices: the indices of the tokens of the abstract.
     """
     given = tokens(abstract)
     total = sum(1 / rank for rank in wanted.values())
@@ -208,18 +226,18 @@ def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> flo
 
 
 def numerals(given: Sequence[Token]) -> Iterator[int]:
-    """Yield the indices of the numerals written in digits."""
+    """Yield the indices of the numbers that are written in digits."""
     return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
 @kept(WORDS, LONG_WORD)
 def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
-    """Return `key`, `number` and `counts` of a token.
+    """Return the `key`, `number` and `counts` of a token.
 
     Args:
-        named: True if the token is a part of a name.
+        named: True if the token is part of a name.
     """
-    if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
+    if text[0].isdecimal():  # False for "²", which `_TOKEN` does not match as a numeral
         return (text, False, True) if named else (_value(text.replace(",", "")), True, True)
     if text in _SPELLED:
         return _value(str(_SPELLED.index(text))), True, True
@@ -229,7 +247,7 @@ def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
 
 
 def _value(digits: str) -> str:
-    """Return the canonical text of a numeral, so that "1.50" equals "1.5"."""
+    """Return the canonical form of a numeral, so that "1.50" equals "1.5"."""
     whole, point, part = digits.partition(".")
     if "." in part:
         return digits
@@ -237,11 +255,11 @@ def _value(digits: str) -> str:
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
-"""Maximum numbers of numerals of a move, and of an abstract, that are compared."""
+"""Maximum number of numbers that are compared: of a move, and of an abstract."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
-    """Return the numerals of `text` whose neighbours belong to another number of the abstract.
+    """Return the numerals of `text` that the abstract has, but in the context of another number.
 
     If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
     """
@@ -261,9 +279,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that have another unit in the abstract.
+    """Return the numerals of `text` that have a different unit in the abstract.
 
-    Numbers without a unit are ignored, such as 5 in "5 to 10%".
+    Numbers without a unit are ignored, such as the 5 of "5 to 10%".
     """
     if not _DIGIT.search(text):
         return []
@@ -281,7 +299,7 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
 
 def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
-    """Return the canonical unit after a number, or "", and the token of the unit.
+    """Return the canonical unit after the number at `index`, or "", and the token of the unit.
 
     "Percentage points" count as points.
     """
@@ -293,16 +311,16 @@ def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
 
 
 BEFORE, AFTER = 7, 3
-"""Number of tokens before, and after, a word of a move that are searched for a negation."""
+"""Number of tokens before and after a word of a move that are searched for a negation."""
 
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
-"""Negations, and words that may replace a negation in a move."""
+"""Words that negate, and words that may express a negation in a move."""
 _NEGATING = PLAIN | OTHERS
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return words that the abstract negates, but `text` affirms among the same neighbours."""
+    """Return words of the abstract that it negates, but that `text` affirms in the same context."""
     if not (negated := _negated(abstract)):
         return []
     given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)
@@ -324,7 +342,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
 
 @kept(ABSTRACTS)
 def _negated(abstract: str) -> frozenset[int]:
-    """Return the indices of the tokens in the scope of a negation; "not only" does not negate."""
+    """Return the indices of the tokens that a negation affects. "Not only" does not negate."""
     given = tokens(abstract)
     found: set[int] = set()
     for index, token in enumerate(given):
@@ -363,9 +381,9 @@ OPPOSITES = _opposites()
 
 
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
-    """Return the words of `text` for which the abstract has the opposite in the same place.
+    """Return the words of `text` in whose context the abstract has the opposite word.
 
-    A quote is not checked, since "with and without" would be its own opposite.
+    A passage of the abstract is not checked, since "with and without" would contradict itself.
     """
     if is_passage(abstract, text):
         return []
@@ -390,12 +408,11 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
 
 
 def repeated_words(abstract: str, text: str) -> list[str]:
-    """Return the passages of `REPEATED_RUN` content words that `text` repeats.
+    """Return the runs of `REPEATED_RUN` content words that occur more than once in `text`.
 
-    A run that is also repeated in the abstract is returned as well. Runs that continue a returned
-    run are left out.
+    The abstract may repeat the run too. A run that overlaps a returned run is left out.
     """
-    del abstract  # unlike the other checks, this check does not use the abstract
+    del abstract  # has the signature of the other checks
     text = composed(text)
     given = [(stem, m.span()) for m in WORD.finditer(text) for stem in _content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
@@ -412,18 +429,18 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 
 @kept(WORDS, LONG_WORD)
 def _content_words(word: str) -> Sequence[str]:
-    """Return the content words in a word: folding its case may make several of it."""
+    """Return the stems of the content words in `word`; case folding may split a word."""
     return content_words(word)
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A check of one move.
+    """A check of one move for doubtful words.
 
     Attributes:
-        find: returns the doubtful words of a move, given the abstract and the move.
-        kind: the name of a group of findings.
-        clause: a clause that introduces the doubtful words.
+        find: the function that returns the doubtful words, given the abstract and the move.
+        kind: the name of the group of its findings.
+        clause: the clause that introduces the doubtful words.
     """
 
     find: Callable[[str, str], list[str]]
@@ -448,11 +465,11 @@ DOUBTS: Mapping[str, Doubt] = {
     ),
     "repeated_words": Doubt(repeated_words, "Words repeated", "words that it repeats"),
 }
-"""The checks, by their key in the stored checks of an annotation."""
+"""The checks by the key under which an annotation stores their findings."""
 
 
 def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Return the findings of each check by key and move: {key: {move: [words, ...]}}."""
+    """Return the findings of all checks: {key: {move: [doubtful words, ...]}}."""
     found = {
         key: {move: doubt.find(abstract, text) for move, text in moves.items()}
         for key, doubt in DOUBTS.items()
@@ -464,7 +481,7 @@ def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, 
 
 
 def doubts_about(move: str, checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the clause of each doubt about a move in stored checks."""
+    """Yield the group and the clause of each doubt about a move in the checks of an annotation."""
     for key, doubt in DOUBTS.items():
         if texts := checks.get(key, {}).get(move):
             yield doubt.kind, f"{doubt.clause}: {', '.join(texts)}"

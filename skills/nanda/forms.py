@@ -1,6 +1,6 @@
 """Reply formats: write the prompt that requests the moves, and parse the reply.
 
-The registry entry of a model selects a format: `json`, `tagged` or `quotes`.
+The registry entry of a model names its format: `json`, `tagged` or `quotes`.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ from skills.nanda.sentences import heading_end
 from skills.nanda.text import flatten, sanitize
 
 CHARS_PER_TOKEN = 3
-"""Minimum number of characters per token: prose has four or five; figures and names have fewer."""
+"""Low estimate of the characters per token. Prose has four or five; figures and names have
+fewer.
+"""
 TOKENS_AROUND = 12
-"""Number of tokens around the value of a move: its key or label, quotes, line breaks."""
+"""Number of tokens of a reply for each move besides its text: key or label, quotes, line break."""
 QUOTED_CHARS = 1200
-"""Number of characters of a reply that the repair request quotes, as long as an annotation."""
+"""Number of characters of an unusable reply that the repair request quotes."""
 TOKENS_OF_NUMBERS = 16
-"""Number of tokens for three sentence numbers of a move in JSON, with key and brackets."""
+"""Number of tokens for up to three sentence numbers of a move in JSON, with key and brackets."""
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
 Span = tuple[int, int]
 
 
 class UnusableReply(ValueError):
-    """A reply that is not an annotation. The message is part of the repair request."""
+    """The reply of a model is not an annotation. The message becomes part of the repair request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An annotated abstract, with its moves by name."""
+    """An abstract with its moves, for a few-shot prompt."""
 
     abstract: str
     moves: Mapping[str, str]
@@ -49,12 +51,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A place in a completion where a model decides about a move.
+    """A decision of a model, in a completion, whether a move is stated.
 
     Attributes:
-        place: the place in the text at which the deciding token begins.
-        stated: True if the move is stated.
-        unstated: the text that would be at this place if the move were not stated.
+        place: the position in the text at which the deciding token begins.
+        stated: True if the model states the move.
+        unstated: the text that a model writes at this position if it does not state the move.
     """
 
     move: str
@@ -65,10 +67,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Form(ABC):
-    """A format in which a model returns the moves of `framework`.
+    """A format in which a model returns the moves of a framework.
 
     Attributes:
         examples: few-shot examples for a general model.
+        retry: the last sentence of the repair request.
+        tokens_around: number of tokens of a reply for each move besides its text.
     """
 
     framework: Framework
@@ -79,7 +83,7 @@ class Form(ABC):
 
     @abstractmethod
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the prompt for a paper, with a sanitized abstract."""
+        """Return the prompt for a paper."""
 
     @abstractmethod
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -87,14 +91,16 @@ class Form(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse a reply into moves by name, which are not ordered and not validated.
+        """Return the values of a reply by move, in any order and without validation.
 
         Raises:
             UnusableReply: the text does not have this format.
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the moves of a reply about an abstract as `parse` does; a form may check places.
+        """Return the values of a reply by move as `parse` does.
+
+        A format with positions in the abstract also checks the positions.
 
         Raises:
             UnusableReply: the text does not have this format.
@@ -102,11 +108,11 @@ class Form(ABC):
         return self.parse(text)
 
     def read(self, reply: Reply, abstract: str) -> dict[str, str]:
-        """Return the normalized moves of a reply, without headings, in the framework's order.
+        """Return the valid moves of a reply, without headings, in the order of the framework.
 
         Raises:
-            UnusableReply: the reply was cut off or has another format, or a move is missing, empty
-                or too long.
+            UnusableReply: the reply was cut off or does not have this format, or a move is missing,
+                empty or too long.
         """
         if reply.finish_reason == "length":
             raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
@@ -118,10 +124,10 @@ class Form(ABC):
         return {name: text[heading_end(text) :] or text for name, text in moves.items()}
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions of a completion in order; a form without decisions yields none.
+        """Yield the decisions in a completion, in order. Only the tagged format has decisions.
 
         Raises:
-            UnusableReply: the text is not a completion.
+            UnusableReply: the text does not have this format.
         """
         return iter(())
 
@@ -130,33 +136,37 @@ class Form(ABC):
         return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers that a reply contains, by move.
+        """Return the sentence numbers of each move of a reply, if the format has sentence numbers.
 
-        The numbers count from 1, and are not validated. `parse` must accept the reply.
+        The numbers count from 1 and are not validated. `parse` must accept the reply.
         """
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return a request that names moves known to be stated, if the form supports it."""
+        """Return the request with the moves that are known to be stated, if the format can name
+        them.
+        """
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the part of a message that determines the content key."""
+        """Return the content of a message as content keys hash it."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
-        """Return the confidence of each move of a reply that `parse` accepts; None if unknown."""
+        """Return the confidence of each move of a reply that `parse` accepts, or None if
+        unknown.
+        """
         return None
 
     def suggestions(self, text: str) -> dict[str, Any]:
-        """Return the passages whose confidence is too low to state them, by move."""
+        """Return the suggestions of a reply that `parse` accepts, by move."""
         return {}
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
-        """Return the request for `paper`.
+        """Return the request for the annotation of a paper.
 
         Args:
-            max_tokens: limit of the reply; by default enough for every complete reply.
+            max_tokens: maximum length of the reply; by default, enough for every complete reply.
         """
         return model.request(
             messages=self.messages(paper),
@@ -165,9 +175,13 @@ class Form(ABC):
         )
 
     def repair(self, request: Request, answer: str, problem: str) -> Request:
-        """Return a second request, which quotes the unusable reply and the problem.
+        """Return a request that quotes the unusable reply, states the problem and asks again.
 
-        The reply is sanitized, since it may contain text that the abstract injected.
+        The quoted reply is sanitized, since it may repeat special tokens of the abstract.
+
+        Args:
+            answer: the unusable reply.
+            problem: the message of the `UnusableReply`.
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
         complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
@@ -182,20 +196,20 @@ class Form(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """A number of tokens that is enough for every move at its maximum length."""
+        """Return the number of tokens of a reply in which every move has its maximum length."""
         per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
 
 class JsonForm(Form):
-    """The form `json`, for general models.
+    """The format `json`, for general models.
 
     The prompt has the moves, the rules and the abstract with numbered sentences; the reply is JSON
     under a schema:
 
         {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
 
-    A model that is not constrained by the schema may leave the numbers out, or write "[2] ..." in a
+    A model that the schema does not constrain may leave out the numbers, or write "[2] ..." in a
     move.
     """
 
@@ -204,10 +218,10 @@ class JsonForm(Form):
     tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the system message (equal for all papers), the examples and the request.
+        """Return the system message (the same for all papers), the examples and the request.
 
-        The moves are explained only by instructions. A small model copies definitions: SmolLM2-135M
-        copied text for 7 of 15 abstracts with definitions, and for 3 without.
+        The prompt has the instructions of the moves, but not the definitions, which a small model
+        copies: with definitions, SmolLM2-135M copied text for 7 of 15 abstracts; without, for 3.
         """
         framework = self.framework
         moves = (f"- {move.name}: {move.write}." for move in framework.moves)
@@ -232,7 +246,7 @@ class JsonForm(Form):
         )
 
     def _answer(self, example: Example) -> str:
-        """Return the reply to an example, with the numbers of its lexical anchors."""
+        """Return the reply to an example; its sentence numbers come from lexical alignment."""
         names = self.framework.names
         anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
         given = {name: anchors[name]["sentences"] if name in anchors else [] for name in names}
@@ -243,12 +257,14 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse a JSON object, which some servers enclose in a fenced block."""
+        """Return the moves of a JSON object, which may stand in a fenced code block."""
         found = _json_object(text).items()
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move: from the list, or else from before its text."""
+        """Return the sentence numbers of each move, from their own key or from the text of the
+        move.
+        """
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -258,7 +274,7 @@ class JsonForm(Form):
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object that a reply consists of.
+    """Return the JSON object of a reply, which may stand in a fenced code block.
 
     Raises:
         UnusableReply: the reply is not a JSON object.
@@ -278,7 +294,9 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _split(value: Any) -> tuple[list[int], Any]:
-    """Return the sentence numbers before the text of a move, and the text without them."""
+    """Return the sentence numbers that precede the text of a move, and the text without the
+    numbers.
+    """
     marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
     if marked is None:
         return [], value
@@ -286,9 +304,9 @@ def _split(value: Any) -> tuple[list[int], Any]:
 
 
 class TaggedForm(Form):
-    """The form `tagged`, for a model tuned to write the moves in its own words.
+    """The format `tagged`, for a model tuned to write the moves in its own words.
 
-    The prompt is short, and the completion has the format that the model was trained on:
+    The prompt is short. The completion has the format that the model was trained on:
 
         <annotation>
         Claim: ...
@@ -313,7 +331,9 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse the lines between the tags; the closing tag may be missing, as a stop text."""
+        """Return the moves on the lines between the tags. An engine removes the closing tag, a stop
+        text.
+        """
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -329,23 +349,23 @@ class TaggedForm(Form):
         return found
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions of a completion, at the beginning of the text of each move.
+        """Yield the decision about each move, at the beginning of its text.
 
         Raises:
-            UnusableReply: the text is not a completion.
+            UnusableReply: the text does not have this format.
         """
         moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
             name = names.get(label[1].strip().casefold(), "")
-            if moves.get(name):  # a label before the tags does not count
+            if moves.get(name):  # False for a label before the tags
                 yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:
-        """Return the completion that a model is trained on; `parse` is the inverse.
+        """Return the completion for given moves, as in training data; the inverse of `parse`.
 
         Raises:
-            ValueError: a value has a line break or a closing tag.
+            ValueError: a move has a line break or a closing tag.
         """
         for name in self.framework.names:
             if "\n" in moves[name] or "</" in moves[name]:
@@ -355,11 +375,11 @@ class TaggedForm(Form):
 
 
 class Referent(BaseModel):
-    """The name that the first words of a move refer to.
+    """A name in the abstract, and the first words of a move, which the name replaces.
 
     Attributes:
-        span: the place of the name in the abstract.
-        at: the place of the words that the name replaces.
+        span: the start and the end of the name in the abstract.
+        at: the start and the end of the replaced words in the abstract.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -369,12 +389,13 @@ class Referent(BaseModel):
 
 
 class Quote(BaseModel):
-    """A move of a reply; a move without text is not stated.
+    """A move in a reply of the format `quotes`. A move without text is not stated.
 
     Attributes:
-        spans: the places of its passages in the abstract, in order.
-        confidence: the probability that the choice is right.
-        suggestion: passages of a move that is not stated, which are probably wrong.
+        spans: the start and the end of each passage of the move in the abstract, in order.
+        referent: the name that replaces the first words of the move, if a name does.
+        confidence: the probability that the selection is right.
+        suggestion: for a move that is not stated, a passage that probably does not state it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -386,7 +407,9 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if the text has the words of its places; punctuation may differ."""
+        """Return True if `text` has the words of the abstract at `spans`; punctuation may
+        differ.
+        """
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
             replaced = _letters(_part(abstract, *self.referent.at))
@@ -396,7 +419,7 @@ class Quote(BaseModel):
         return bool(words) and _letters(self.text or "") == words
 
     def anchor(self) -> dict[str, Any]:
-        """Return the anchor in the stored form, without its sentence numbers."""
+        """Return the anchor in the form of annotations, but without sentence numbers."""
         found: dict[str, Any] = {"spans": [[*span] for span in self.spans], "by": "model"}
         if self.referent is not None:
             found["referent"] = {"span": [*self.referent.span], "at": [*self.referent.at]}
@@ -407,27 +430,30 @@ _REPLY = TypeAdapter(dict[str, Quote])
 
 
 class QuotesForm(Form):
-    """The form `quotes`, for an annotator that selects passages and generates no text.
+    """The format `quotes`, for an annotator that selects passages and generates no text.
 
-    The first message, with the role "system", is the title if the paper has a title. The next
-    message is the unchanged abstract; each further message names a move that is known to be stated.
-    The reply is a JSON object with the passages of each stated move, their places in the abstract,
-    and the probability that the choice is right. A passage that is probably wrong is a suggestion:
+    The title of the paper, if there is one, is the first message and has the role "system". The
+    next message is the unchanged abstract. Each message after it names a move that is known to be
+    stated. The reply is a JSON object. It has the passages of each stated move, their spans in the
+    abstract, and the probability that the selection is right. A passage that is probably wrong is a
+    suggestion:
 
         {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
          "limitation": {"confidence": 0.9},
          "method": {"confidence": 0.1, "suggestion":
-                    {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
+             {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
 
-    A name of the abstract, in brackets, may replace the words that refer to it: "[DryRun] halts."
-    with `"referent": {"span": [3, 9], "at": [20, 22]}`.
+    A name of the abstract may replace the words of a move that refer to it. The text of the move
+    has the name in brackets: "[DryRun] halts." with `"referent": {"span": [3, 9], "at": [20, 22]}`.
     """
 
     name = "quotes"
     retry = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return title and abstract without changes, since the reply refers to places in it."""
+        """Return the title and the abstract unchanged, since the reply has positions in the
+        abstract.
+        """
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 
@@ -436,7 +462,7 @@ class QuotesForm(Form):
         return replace(request, messages=(*request.messages, *named))
 
     def hashed(self, content: str) -> str:
-        """Return the abstract on one line, as used in content keys."""
+        """Return the abstract on one line, so that content keys do not depend on line breaks."""
         return flatten(content)
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -447,11 +473,11 @@ class QuotesForm(Form):
         return {move: quote.text or unstated for move, quote in _read(text).items()}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the text of each move, "Not stated." included.
+        """Return the text of each move, or "Not stated.".
 
         Raises:
-            UnusableReply: the text does not have this format, or a move differs from the abstract
-                at its place.
+            UnusableReply: the text does not have this format, or the text of a move differs from
+                the abstract at its spans.
         """
         for move, quote in _read(text).items():
             for one in filter(None, (quote, quote.suggestion)):
@@ -460,7 +486,7 @@ class QuotesForm(Form):
         return self.parse(text)
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
-        """Return the places of each stated move."""
+        """Return the anchors of the stated moves, made from the spans of the reply."""
         given = {move: quote.anchor() for move, quote in _read(text).items() if quote.text}
         return read_anchors(abstract, stated, given)
 
@@ -485,7 +511,7 @@ def _part(abstract: str, start: int, end: int) -> str:
 
 
 def written(quotes: Mapping[str, Quote]) -> str:
-    """Return the reply that consists of these quotes."""
+    """Return the reply in the format `quotes` with these moves."""
     return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
 
 

@@ -1,7 +1,8 @@
 """Read frameworks of moves, and derive the model, the schema and the grammar of annotations.
 
-`nanda()` returns the built-in framework, and `load(path)` reads another. A framework defines the
-pydantic model of an annotation, its JSON Schema, and the grammar of the tagged completion.
+`nanda()` returns the built-in framework; `load(path)` reads a framework from a file. A framework
+defines the pydantic model of an annotation, the JSON Schema of a reply, and the grammar of the
+tagged completion.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ RESERVED = frozenset(
         "provenance",
     }
 )
-"""Keys of a record that are not moves; `abstract` is a column of tables of annotations."""
+"""Names that a move cannot have, since records or tables of annotations use them as keys."""
 NUMBERS = "sentence-numbers"
-"""The key of the sentence numbers of all moves in a JSON reply; a move cannot have this name."""
+"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
 MOST_SENTENCES = 3
-"""Maximum number of sentences that a model may give for a move; more would not locate it."""
+"""Maximum number of sentences that a model may give as the origin of a move."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
-"""Further columns of .parquet files, whose names a move cannot have either."""
+"""Names of columns of .parquet files of annotations, which a move cannot have either."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
@@ -68,7 +69,7 @@ class Move(_Strict):
         name: the key of the move in records.
         label: the name of the move in the tagged completion and on pages.
         definition: the meaning of the move, for people.
-        write: the instruction how to write the move, for people and models.
+        write: the instruction for people and models that write the move.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -84,15 +85,15 @@ class Move(_Strict):
 
 
 class Framework(_Strict):
-    """A set of moves with the prompts that explain it to a model.
+    """A set of moves, and the prompts that explain the moves to a model.
 
     Attributes:
         not_stated: the exact value of a move that the abstract does not state.
-        not_stated_variants: values that are replaced by `not_stated`, in upper or lower case.
+        not_stated_variants: values that are replaced by `not_stated`, regardless of case.
         max_chars: maximum number of characters of a move.
         max_words: maximum number of words of an abstract.
-        instructions, rules: the prompt of a general model, before and after the moves.
-        tuned_instructions: the prompt of a model tuned on this framework.
+        instructions, rules: parts of the prompt for a general model, before and after the moves.
+        tuned_instructions: the prompt for a model tuned on this framework.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -129,7 +130,9 @@ class Framework(_Strict):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the content of the framework, without comments and layout of the file."""
+        """SHA-256 of the content of the framework; comments and layout of the file do not affect
+        it.
+        """
         return sha256_of(self.model_dump(mode="json"))
 
     @property
@@ -138,13 +141,13 @@ class Framework(_Strict):
         return {"name": self.name, "version": self.version, "digest": self.digest}
 
     def canonical(self, value: str) -> str:
-        """Return `value` on one line, or `not_stated` for a variant of it."""
+        """Return `value` on one line; `not_stated` if `value` is a variant of it."""
         text = flatten(value)
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
     def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Return the stated moves of an annotation or record, in order."""
+        """Return the stated moves of an annotation or record, in the order of the framework."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
@@ -156,14 +159,14 @@ class Framework(_Strict):
         return _annotation_model(self)
 
     def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:
-        """Return valid moves in their stored form: each on one line, in the framework's order.
+        """Return valid moves in their stored form: each on one line, in the order of the framework.
 
         Args:
-            moves: the moves by name; other keys are ignored.
+            moves: the moves by name; keys that are not moves are ignored.
             where: the row that the moves come from, for messages.
 
         Raises:
-            InputError: a move is missing, empty or too long; the message contains each problem.
+            InputError: a move is missing, empty or too long; the message has all problems.
         """
         given = {name: moves[name] for name in self.names if name in moves}
         try:
@@ -189,10 +192,10 @@ class Framework(_Strict):
         return _object_schema({NUMBERS: of_moves, **dict.fromkeys(self.names, text)})
 
     def grammar(self) -> str:
-        """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.
+        """Return the grammar of the tagged completion, in the Lark syntax of LLGuidance.
 
-        A value does not start with a blank, and contains neither control characters nor "</", so
-        that the closing tag cannot occur too early.
+        A completion has a line for each move. A value does not start with a blank, and contains
+        neither control characters nor "</", so that the closing tag cannot occur too early.
         """
         more, before, parts = self.max_chars - 1, f"{OPEN_TAG}\n", list[str]()
         for move in self.moves:
@@ -223,10 +226,10 @@ def problems(invalid: ValidationError) -> str:
 
 
 def load(path: Path) -> Framework:
-    """Read a framework.
+    """Read a framework from a YAML file.
 
     Raises:
-        InputError: the file is not valid; the message contains the line.
+        InputError: the file is not valid; the message has the line number.
     """
     return yaml_files.load(path, Framework, InputError)
 
@@ -238,7 +241,7 @@ def nanda() -> Framework:
 
 
 def sha256_of(value: Any) -> str:
-    """Return the SHA-256 of a value's canonical JSON: keys sorted, no blanks, UTF-8."""
+    """Return the SHA-256 of a value as canonical JSON: sorted keys, no blanks, UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -249,7 +252,7 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
         return framework.canonical(value) if isinstance(value, str) else value
 
     limits = StringConstraints(min_length=1, max_length=framework.max_chars)
-    text = Annotated[str, limits, BeforeValidator(tidy)]  # the last validator runs first
+    text = Annotated[str, limits, BeforeValidator(tidy)]  # pydantic runs the last validator first
     fields: dict[str, Any] = {
         move.name: (text, Field(description=move.definition)) for move in framework.moves
     }
@@ -263,7 +266,7 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
 
 
 def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object with exactly these properties."""
+    """Return the schema of an object that requires these properties and allows no other."""
     return {
         "type": "object",
         "properties": dict(properties),

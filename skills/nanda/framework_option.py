@@ -1,4 +1,4 @@
-"""The option `--framework` of all skills that read or write annotations."""
+"""The option `--framework` of the commands that read or write annotations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from skills.nanda.framework import Framework
 
 TASK = "annotate"
-"""The task of models that annotate with the built-in framework, or with every framework."""
+"""The task of models that annotate with the built-in framework.
+
+Models of any framework have this task too.
+"""
 
 FrameworkOption = Annotated[
     Path | None,
@@ -27,14 +30,14 @@ FrameworkOption = Annotated[
 
 
 def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None:
-    """Return the file of the selected framework; None for the built-in framework.
+    """Return the file of the selected framework, or None for the built-in framework.
 
     Args:
-        named: the files provided by plugins. The name of a framework takes precedence over a file
-            with this name.
+        given: the value of `--framework`: a name or a path. A name takes precedence.
+        named: the files of the frameworks that plugins provide, by name.
 
     Raises:
-        InputError: there is neither a framework nor a file of this name.
+        InputError: no framework and no file has this name.
     """
     if given is None:
         return None
@@ -49,8 +52,12 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
 def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framework:
     """Read the selected framework.
 
+    Args:
+        given: the value of `--framework`: a name or a path.
+        named: the files of the frameworks that plugins provide, by name.
+
     Raises:
-        InputError: the framework does not exist, or is not valid.
+        InputError: the framework does not exist, or its file is not valid.
     """
     from skills.nanda import framework
 
@@ -59,9 +66,9 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
 
 
 def task_with(framework: Framework) -> str:
-    """Return the task of models that annotate only with this framework: "annotate/NAME".
+    """Return the task of the models for this framework only: "annotate/NAME".
 
-    For the built-in framework, it is the task of all annotators.
+    The task for the built-in framework is "annotate".
     """
     from skills.nanda.framework import nanda
 
@@ -69,6 +76,9 @@ def task_with(framework: Framework) -> str:
 
 
 def task_of(framework: Framework, registry: Registry) -> str:
-    """Return the task with which a model for a framework is found in the registry."""
+    """Return the task under which the registry has a model for a framework.
+
+    It is "annotate/NAME" if a model has this task, and "annotate" otherwise.
+    """
     own = task_with(framework)
     return own if any(own in entry.tasks for entry in registry.models.values()) else TASK

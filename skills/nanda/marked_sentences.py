@@ -1,4 +1,4 @@
-"""Sentences of an abstract, divided where the passages of moves begin and end, to be shown."""
+"""Divide the sentences of an abstract where passages of moves begin and end, for display."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A sentence of an abstract with the moves that come from it.
+    """A sentence of an abstract, with the moves that come from it.
 
     Attributes:
-        segments: the pieces, whose joined texts are the sentence on one line.
-        moves: the names of the moves that come from all words of the sentence; segments do not
-            repeat them.
+        segments: the pieces of the sentence on one line.
+        moves: the names of the moves that come from the whole sentence; the segments do not repeat
+            them.
     """
 
     segments: tuple[Segment, ...]
@@ -41,7 +41,7 @@ class Marked:
 def marked(abstract: str, anchors: Mapping[str, Anchor]) -> list[Marked]:
     """Return the sentences of an abstract, divided where the spans of anchors begin and end.
 
-    A letter is never separated from its combining accents.
+    A letter and its combining accents stay together.
     """
     return [_marked(abstract, *span, anchors) for span in sentence_spans(abstract)]
 
@@ -69,7 +69,9 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
 
 
 def _place(at: int, sentence: str, text: str) -> int:
-    """Return the place in the flattened sentence `text` that corresponds to `at`."""
+    """Return the position in the flattened sentence `text` that corresponds to `at` in
+    `sentence`.
+    """
     place = len(flatten(sentence[:at]))
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
         place += 1
@@ -77,7 +79,7 @@ def _place(at: int, sentence: str, text: str) -> int:
 
 
 def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, ...]:
-    """Return the pieces of a sentence between the ends of the spans of `parts`."""
+    """Return the pieces of a sentence, divided at the spans of each move."""
     ends = {0, len(text)}.union(*itertools.chain.from_iterable(parts.values()))
     found, blank = list[Segment](), ""
     for start, end in itertools.pairwise(sorted(ends)):
@@ -87,7 +89,8 @@ def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, 
             if any(first <= start and end <= last for first, last in spans)
         )
         one = Segment(blank + text[start:end], tuple(moves))
-        # The names of the moves are shown after the last word of a segment.
+        # A blank at the end of a marked segment moves to the next segment: names follow the last
+        # word.
         blank = " " * (bool(one.moves) and one.text.endswith(" "))
         if shown := one.text.removesuffix(blank):
             found.append(Segment(shown, one.moves))

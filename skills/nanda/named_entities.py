@@ -10,7 +10,7 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import ABSTRACTS, LONG_WORD, STOP_WORDS, TEXTS, WORDS, composed, kept
 
 LONGEST = 6
-"""Maximum number of runs of letters or digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
+"""Maximum number of runs of letters and digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
 _RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
@@ -20,11 +20,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 def unsupported_names(abstract: str, text: str) -> list[str]:
     """Return the distinct names of `text`, as written, that are not in the abstract.
 
-    A name is an acronym ("LLM"), a word with a capital inside ("AutoML") or a digit after letters
-    ("GPT-4o"), or a capitalised word that does not begin a sentence. In a compound, only the part
-    that is a name counts ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may
-    differ in the abstract ("GPT 4o"); an acronym may also be the initials of consecutive words
-    ("reinforcement learning" for "RL").
+    A name is an acronym ("LLM"), a word with an inner capital ("AutoML"), a word with a digit after
+    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. Only a part of a
+    compound may be a name ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may
+    differ in the abstract ("GPT 4o"). An acronym may also stand for the initials of consecutive
+    words ("reinforcement learning" for "RL").
     """
     abstract, text = composed(abstract), composed(text)
     known, initials = _known(abstract), _initials(abstract)
@@ -33,7 +33,9 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
 
 
 def without_names(text: str) -> str:
-    """Replace the characters of names by blanks, so that "GPT-4" does not contain the number 4."""
+    """Replace each character of a name by a blank, so that "GPT-4" does not contain the number
+    4.
+    """
     characters = list(text)
     for name, start in _names(text):
         characters[start : start + len(name)] = " " * len(name)
@@ -42,7 +44,7 @@ def without_names(text: str) -> str:
 
 @kept(TEXTS)
 def _names(text: str) -> tuple[tuple[str, int], ...]:
-    """Return each name in `text` with its start."""
+    """Return each name in `text` and its start."""
     found = list[tuple[str, int]]()
     for start, end in sentence_spans(text):
         for number, token in enumerate(_TOKEN.finditer(text[start:end])):
@@ -54,7 +56,11 @@ def _names(text: str) -> tuple[tuple[str, int], ...]:
 
 @kept(WORDS, LONG_WORD)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
-    """Return the part of a token that is a name, or "", and its start in the token."""
+    """Return the part of a token that is a name, and its start in the token; "" without a name.
+
+    Args:
+        first: True if the token begins a sentence.
+    """
     token = re.sub(r"['\u2019]s?$", "", token)
     pieces = [(piece.group(), piece.start()) for piece in re.finditer(r"[^-/]+", token)]
     leading = len([*itertools.takewhile(lambda piece: _is_plain(piece[0]), pieces)])
@@ -109,9 +115,9 @@ def _folded(text: str) -> str:
 
 @kept(ABSTRACTS)
 def _known(abstract: str) -> frozenset[str]:
-    """Return all possible names in the abstract: sequences of one to `LONGEST` runs.
+    """Return every sequence of one to `LONGEST` runs of letters and digits of the abstract.
 
-    Runs are not split, so that "GPT-4o" does not contain "GPT-4", and "Qwen2.5" does not contain
+    A run is not divided, so that "GPT-4o" does not contain "GPT-4", and "Qwen2.5" does not contain
     "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
@@ -123,6 +129,6 @@ def _known(abstract: str) -> frozenset[str]:
 
 @kept(ABSTRACTS)
 def _initials(abstract: str) -> str:
-    """Return the first letters of all words except stop words as one text."""
+    """Return the initials of all words except stop words, joined."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
     return "".join(word[0] for word in found)

@@ -1,4 +1,4 @@
-"""Papers: an abstract with metadata from any source. Find arXiv ids in texts."""
+"""Papers: an abstract with metadata from any source; and arXiv ids in texts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
-"""Names of ids in tables and records, in order of preference."""
+"""Names of the columns and keys that may have the id of a paper, in order of preference."""
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
     re.ASCII,
 )
-# Possessive quantifiers: otherwise a text of hyphens would use the stack for each hyphen.
+# Possessive quantifiers: without them, the matcher uses stack space for each of many hyphens.
 ARXIV_ID = (
     r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 )
-"""Matches new ids (2405.12345v2) and old ids (cs/0112017, math.GT/0309136)."""
+"""Matches new arXiv ids (2405.12345v2) and old arXiv ids (cs/0112017, math.GT/0309136)."""
 WHOLE_ARXIV_ID = re.compile(
     rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ARXIV_ID})"
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""Matches a text that is an id: alone, with "arXiv:", as a URL, or as the stamp on a PDF."""
+"""Matches a text that is only an arXiv id: bare, after "arXiv:", in a URL, or as stamped on a
+PDF.
+"""
 _ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
 _IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
@@ -56,13 +58,13 @@ class Paper:
     """An abstract and its metadata.
 
     Attributes:
-        id_field: the key under which the id is stored.
+        id_field: the name of the column or key of the id.
         abstract: the text as read, with line breaks, without the label "Abstract".
-        source: the origin of the paper: kind ("text", "stdin", "file", "arxiv", "table"), and path
-            or arxiv_id.
+        source: the origin of the paper: "kind" ("text", "stdin", "file", "arxiv" or "table"), and
+            "path" or "arxiv_id".
         authors, categories: as written in the source; "" if unknown.
-        published: a date that begins with the year, "2024-05-17"; "" if unknown.
-        sections: sections that are annotated in addition to the abstract.
+        published: a date that begins with the year, such as "2024-05-17"; "" if unknown.
+        sections: the sections that are annotated in addition to the abstract.
     """
 
     id_field: IdField
@@ -77,7 +79,7 @@ class Paper:
 
     @property
     def input(self) -> dict[str, Any]:
-        """The source of the paper, and the digests of its abstract and sections, for provenance."""
+        """The source of the paper and the digests of its abstract and sections, for provenance."""
         digests = {one.kind: abstract_digest(one.text) for one in self.sections}
         own = {"sha256": self.sha256}
         return {**self.source, **own, **({"sections": digests} if digests else {})}
@@ -89,7 +91,7 @@ class Paper:
 
     @property
     def year(self) -> int | None:
-        """The year of `published`."""
+        """The year of `published`, or None if unknown."""
         digits = self.published[:4]
         return int(digits) if len(digits) == 4 and digits.isdecimal() else None
 
@@ -100,10 +102,9 @@ class Paper:
 
 
 def iso_date(published: str) -> str:
-    """Return a date as "2024-05-17", "2024-05" or "2024", or "" without a year.
+    """Return a date as "2024-05-17", "2024-05" or "2024", or "" for a text without a year.
 
-    The forms 2024/5/17, 20240517, a time after the day, and the year 2024.0 of a table are
-    accepted.
+    The input may be 2024/5/17, 20240517, a date with a time, or 2024.0, as tables have it.
     """
     found = _DATE.match(published)
     if found is None:
@@ -113,32 +114,33 @@ def iso_date(published: str) -> str:
 
 
 def abstract_digest(abstract: str) -> str:
-    """Return the SHA-256 of an abstract on one line, so that it does not depend on line breaks."""
+    """Return the SHA-256 of an abstract on one line: line breaks do not affect it."""
     return hashlib.sha256(flatten(abstract).encode()).hexdigest()
 
 
 def own_id(abstract: str) -> str:
-    """Return an id, made from the abstract, for a paper without an id."""
+    """Return an id for a paper without an id, made from its abstract."""
     return abstract_digest(abstract)[:12]
 
 
 def page_address(text: str) -> str:
-    """Return the URL of a paper at arXiv if `text` is an id (`WHOLE_ARXIV_ID`), else ""."""
+    """Return the URL at arXiv if `text` is only an arXiv id (`WHOLE_ARXIV_ID`), else ""."""
     found = WHOLE_ARXIV_ID.fullmatch(text)
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
 
 def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
-    """Return the first arXiv id in `text`, without its version.
+    """Return the first arXiv id in `text`, without its version, or None.
 
     Args:
-        allow_bare: accept a bare id. Otherwise, an arxiv.org URL or "arXiv:" must precede it, since
-            "2405.12345" may be a number and "and/2000000" part of a sentence.
+        allow_bare: also accept an id without "arXiv:" or an arxiv.org URL before it. By default it
+            is not accepted, since "2405.12345" may be a number, and "and/2000000" a part of a
+            sentence.
     """
     found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None
 
 
 def bare_arxiv_id(text: str) -> str | None:
-    """Return `text` without its version if it is an arXiv id (`WHOLE_ARXIV_ID`), else None."""
+    """Return `text` as an id without version if it is only an arXiv id, else None."""
     return find_arxiv_id(text, allow_bare=True) if WHOLE_ARXIV_ID.fullmatch(text) else None

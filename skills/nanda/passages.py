@@ -1,11 +1,11 @@
 """Divide abstracts into sentences and phrases, and write the text of a move from passages.
 
 A passage is a run of phrases of one sentence. Phrases end at punctuation and before words that
-begin a clause or a prepositional phrase. Passages begin and end at phrases, so that a move never
-begins or ends in the middle of a phrase; the heading of a sentence ("CONCLUSIONS:") is left out,
-unless it is the whole sentence. For the first 100 papers of gold_train_cs, the best passages for
-the gold moves have a macro ROUGE-L of .62, the best whole sentences .53, and the best runs of words
-.66.
+begin a clause or a prepositional phrase. A move consists of whole phrases. The heading of a
+sentence ("CONCLUSIONS:") is not part of a passage, unless the heading is the whole sentence.
+
+For the first 100 papers of gold_train_cs, the best passages for the gold moves have a macro ROUGE-L
+of .62, the best whole sentences .53, and the best runs of words .66.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from skills.nanda.text import sanitize, set_of, visible_places
 _ENDS = tuple(",;:\u2013\u2014")
 _CLOSERS = "\"'\u2019\u201d)]"
 LONGEST = 317
-"""Maximum number of characters of a phrase: a move of the built-in framework has 320, with
-punctuation.
+"""Maximum number of characters of a phrase. A move of the built-in framework has 320 characters;
+its punctuation needs the rest.
 """
 _DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
 _CLAUSE = set_of("although because but if though when where whereas while who whose")
 """Words that begin a clause.
 
-"That" and "which" are left out: without punctuation before them, the main clause may deny the
+"That" and "which" are missing: without punctuation before them, the main clause may negate the
 clause ("It is unlikely that the planner halts").
 """
 _ANNOUNCEMENT = re.compile(
@@ -47,7 +47,7 @@ _ANNOUNCEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""Matches words that announce a statement: "In this paper, we show that"."""
+"""Matches the words that announce a statement: "In this paper, we show that"."""
 _PHRASE = set_of(
     """
     across and as between by compared for from in into on or over than through to under using via
@@ -58,9 +58,10 @@ _PHRASE = set_of(
 LEAST = 4
 """Minimum number of words of a passage, unless all passages of the sentence are shorter."""
 JOINT = " ... "
-"""The text between two passages."""
-# Only words that can be left out without changing the meaning: no preposition, and no word of "that
-# of X", "which of X", "so far" or "or more X". A mark must be separate, unlike in "-0.7" and ".05".
+"""The text between two passages of a move."""
+# Only words that do not affect the meaning: no preposition, and not the words of "that of X",
+# "which of X", "so far" or "or more X". A mark must be followed by a blank, unlike in "-0.7" and
+# ".05".
 _JOINING = re.compile(
     r"""
     (?:
@@ -74,7 +75,7 @@ _JOINING = re.compile(
     re.VERBOSE,
 )
 _LAST = set_of("and or but that which e.g. i.e.")
-"""Words that join a passage to the rest of its sentence."""
+"""Words that join a passage to the rest of its sentence, and are removed at its end."""
 _MARKS = " ,;:([-\u2013\u2014"
 _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
@@ -84,10 +85,10 @@ class Phrase:
     """A part of a sentence.
 
     Attributes:
-        text: the words of the phrase, with single blanks.
-        begins_clause: False if only a word of `_PHRASE` separates it from the previous phrase.
-        announced: True if an announcement such as "we show that" precedes it.
-        heading: True if it belongs to the heading of the sentence.
+        text: the words of the phrase, separated by single blanks.
+        begins_clause: False if the phrase begins with a word of `_PHRASE` after no punctuation.
+        announced: True if an announcement such as "we show that" precedes the phrase.
+        heading: True if the phrase belongs to the heading of the sentence.
     """
 
     text: str
@@ -97,12 +98,12 @@ class Phrase:
 
 
 def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple[Phrase, ...]:
-    """Return the phrases of a sentence on one line; joined by blanks, they are the sentence.
+    """Return the phrases of a sentence on one line. Joined by blanks, they are the sentence.
 
     Args:
-        heading: number of words of the heading.
-        longest: maximum number of characters of a phrase. A longer phrase is cut between words; a
+        longest: maximum number of characters of a phrase. A longer phrase is cut between words. A
             longer word is cut after every `longest` characters, since some scripts have no blanks.
+        heading: number of words of the heading.
     """
     headed, words = sentence.split()[:heading], sentence.split()[heading:]
     if headed:
@@ -134,21 +135,25 @@ def _cut(text: str, longest: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage: the phrases `first` to `last` - 1 of a sentence, numbered from 0."""
+    """The phrases of a sentence from index `first` to index `last`, exclusive, counted from 0."""
 
     first: int
     last: int
 
 
 def passages_of(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of a sentence that have at most `limit` characters."""
+    """Yield the passages of a sentence that have at most `limit` characters and enough words.
+
+    A passage needs `LEAST` words, or as many as the longest passage of the sentence if that is
+    shorter.
+    """
     runs = [*_runs(phrases, limit)]
     least = min(LEAST, max((words for _, words in runs), default=LEAST))
     yield from (passage for passage, words in runs if words >= least)
 
 
 def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[Passage, int]]:
-    """Yield each run of phrases of at most `limit` characters, and its number of words."""
+    """Yield each run of phrases with at most `limit` characters, and its number of words."""
     headed = sum(phrase.heading for phrase in phrases)
     for first in range(headed if headed < len(phrases) else 0, len(phrases)):
         length, words = -1, 0
@@ -161,11 +166,11 @@ def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[Passage, in
 
 
 def trimmed(passage: str) -> tuple[int, int]:
-    """Return the start and the end of a passage without words that only join it to other text.
+    """Return the start and the end of a passage without words that join it to other text.
 
     The heading, some conjunctions at the beginning and at the end, and punctuation at both ends are
-    removed. Words that make a clause depend on another clause ("although", "while") are kept, since
-    the meaning depends on them. A passage that consists only of removable words is returned whole.
+    left out. Words that make a clause depend on another clause ("although", "while") are kept,
+    since they affect the meaning. A passage that would become empty is returned whole.
     """
     kept = _MARK.sub("", passage)
     ends_sentence = kept != passage
@@ -182,9 +187,9 @@ def trimmed(passage: str) -> tuple[int, int]:
 
 
 def text_of(passages: Sequence[str]) -> str:
-    """Return the text of a move: its passages, trimmed and joined, as one sentence.
+    """Return the text of a move as one sentence: its passages, trimmed and joined.
 
-    The first letter becomes a capital if the word has only small letters, unlike "mRNA".
+    The first letter becomes a capital if the first word is in lower case, unlike "mRNA".
     """
     parts = [passage[slice(*trimmed(passage))] for passage in passages]
     joined = JOINT.join(parts)
@@ -198,8 +203,8 @@ class Sentence:
     """A sentence of an abstract.
 
     Attributes:
-        start, end: the place of the sentence in the abstract.
-        text: the text for prompts, sanitized and on one line.
+        start, end: the span of the sentence in the abstract.
+        text: the sentence for prompts, sanitized and on one line.
         longest: maximum number of characters of a phrase.
         heading: number of words of the heading.
         is_by_word: True if each word is a phrase.
@@ -224,7 +229,7 @@ class Sentence:
 
     @functools.cached_property
     def by_word(self) -> Sentence:
-        """The sentence with each word as a phrase, so that passages can begin at every word."""
+        """This sentence with each word as a phrase, so that a passage can begin at every word."""
         return replace(self, is_by_word=True)
 
     def quoted(self, passage: Passage) -> str:
@@ -234,28 +239,32 @@ class Sentence:
 
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
-    """Return the sentences of an abstract, numbered from 1."""
+    """Return the sentences of an abstract in order; prompts number them from 1.
+
+    If the abstract has only headings, the headings count as text.
+    """
     found, has_text = list[Sentence](), False
     for start, end in sentence_spans(abstract):
         text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)
         has_text |= own < end
-        # Words before `own` are not counted: in "AIMS:We halt", the heading is only a part of a
-        # word.
+        # Only whole words count: in "AIMS:We halt", the heading is a part of the first word.
         heading = len(text.split()) - len(sanitize(abstract[own:end]).split())
         found.append(Sentence(start, end, text, longest, heading))
     return tuple(found if has_text else (replace(one, heading=0) for one in found))
 
 
 def prompt_of(sentences: Sequence[Sentence]) -> str:
-    """Return the abstract for a prompt, with a line such as "[1] The first sentence." for each."""
+    """Return an abstract for a prompt, with a line such as "[1] The first sentence." for each
+    sentence.
+    """
     return "\n".join(f"[{number}] {one.text}" for number, one in enumerate(sentences, start=1))
 
 
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
-    """Return the start and the end of a trimmed passage in the abstract.
+    """Return the start and the end of a passage, without joining words, in the abstract.
 
-    The text for prompts differs from the abstract only in blanks and invisible characters, so that
-    the n-th visible characters of both are equal.
+    The prompt differs from the abstract only in blanks and invisible characters. The n-th visible
+    character of the prompt is therefore the n-th visible character of the abstract.
     """
     before = " ".join(phrase.text for phrase in sentence.phrases[: passage.first])
     text = sentence.quoted(passage)

@@ -40,14 +40,13 @@ _HEADING = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Matches a heading with the white space after it: in Markdown, or of a structured abstract.
+"""Matches a heading, with the white space after it, of Markdown or of a structured abstract.
 
-The name of a heading is marked by a colon, by a dash before a capital, by emphasis or by brackets;
-or it is a whole sentence or line; or it is in capitals, and the next word is not. Several words in
-capitals before a colon always are a heading.
+A heading is known by a colon, a dash before a capital, emphasis or brackets. A heading may also be
+a whole sentence or line, or stand in capitals before a word that is not in capitals. Several words
+in capitals before a colon are always a heading.
 """
-# A possessive quantifier, applied from the first mark of a run only, so that a run is searched
-# once.
+# The lookbehind and the possessive quantifier make the search of a run of marks linear in time.
 _END = re.compile(
     rf"""
     (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}}*_`$]*+
@@ -65,11 +64,11 @@ _END = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _CLOSING = re.compile(r"[^\S\n]*+\n?[^\S\n]*+\$\$(?=\s|\Z)")
-"""Matches the end of a formula in "$$", as in "$$ x = 1. $$"."""
+"""Matches the end of a displayed formula, as in "$$ x = 1. $$"."""
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
 _QUANTITY = re.compile(r"\d\)?\Z")
-"""Matches the text before a unit, as in "14 T" and "23.4(2) K"."""
+"""Matches the number before a unit, as in "14 T" and "23.4(2) K"."""
 _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Number of characters before a full stop that are searched for an abbreviation."""
@@ -79,9 +78,9 @@ _NEVER_LAST = set_of(
 )
 """Abbreviations that never end a sentence."""
 _BEFORE_NUMBERS = set_of("no nos vol p pp ch eq sec sect tab tbl app art max min c yr")
-"""Words that are abbreviations only if a number follows."""
+"""Words that are abbreviations only before a number."""
 _PERHAPS_LAST = set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d sp spp ser sv str")
-"""Abbreviations that end a sentence if the next word commonly begins one."""
+"""Abbreviations that end a sentence only if the next word is a common first word of a sentence."""
 _BEGINNERS = set_of(
     """
     a all an and as at based both but by compared despite each existing experiments extensive
@@ -94,7 +93,7 @@ _BEGINNERS = set_of(
 
 
 MOST = 1_000
-"""Maximum number of characters of a sentence that is not cut; the longest in gold_train has 753."""
+"""Length in characters above which a sentence is cut; the longest in gold_train has 753."""
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),
@@ -108,10 +107,12 @@ def split_sentences(text: str) -> list[str]:
 
 
 def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
-    """Return the end of the heading that the sentence from `start` to `end` begins with.
+    """Return the end of the heading at the beginning of a sentence, or `start` without a heading.
 
-    Headings are "CONCLUSIONS:", "Methods -", "Results." or "## Goals". Without a heading, return
-    `start`.
+    Headings are "CONCLUSIONS:", "Methods -", "Results." or "## Goals", for example.
+
+    Args:
+        start, end: the span of the sentence in `text`.
     """
     found = _HEADING.match(text, start, len(text) if end is None else end)
     return found.end() if found else start
@@ -124,15 +125,17 @@ def without_headings(text: str) -> str:
 
 @kept(TEXTS)
 def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
-    """Return the start and end of each sentence of `text`, without surrounding white space.
+    """Return the start and the end of each sentence of `text`, without surrounding white space.
 
-    Text without visible characters, such as a zero-width space, is not a sentence. A sentence ends
-    at ".", "!", "?" or "…" (and the quotes or brackets that close there) before white space, at an
-    empty line, before and after a heading of Markdown, and before an item of a list: a line that
-    begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end within "e.g.", "et
-    al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor before a word in
-    lower case. A sentence of more than `MOST` characters is cut at line breaks; a part that is
-    still too long is cut at semicolons, and then after every hundredth word.
+    A sentence ends:
+        - at ".", "!", "?" or "…", with the closing quotes and brackets, before white space;
+        - at an empty line, and before and after a heading of Markdown;
+        - before an item of a list: a line that begins with "-", "*" or a number, "•", or LaTeX's
+          "\\item".
+    It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label of an
+    item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is cut at
+    line breaks. A part that is still too long is cut at semicolons, and then after every hundredth
+    word. Text without visible characters, such as a zero-width space, is not a sentence.
     """
     spans: list[tuple[int, int]] = []
     start, counted, displayed = 0, 0, 0
@@ -152,7 +155,11 @@ def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the stripped span of a sentence, or the spans of its parts if it is too long."""
+    """Yield the stripped span of a sentence, or of each of its parts if the sentence is too long.
+
+    Args:
+        level: the index in `_CUTS` of the next separator to cut at.
+    """
     sentence = text[start:end]
     start, end = end - len(sentence.lstrip()), start + len(sentence.rstrip())
     if end - start > MOST and level < len(_CUTS):
@@ -165,10 +172,10 @@ def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int,
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
-    """Return True if a sentence ends with `mark` after the text `before`."""
+    """Return True if `mark`, between `before` and `position`, ends a sentence."""
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
-    # A name such as "iPhone" may begin a sentence.
+    # "iPhone" is not in lower case throughout, and may begin a sentence.
     if first.islower() and (first + rest).islower():
         return False
     if not mark.startswith(".") or mark.startswith(".."):
@@ -184,7 +191,12 @@ def _is_last(before: str, mark: str, text: str, position: int) -> bool:
 
 
 def _allows_end(word: str, first: str, following: str) -> bool:
-    """Return True if a full stop between `word` and `following` may end a sentence."""
+    """Return True if a full stop after `word` may end a sentence.
+
+    Args:
+        first: the first letter of the next word.
+        following: the next word, with its case folded.
+    """
     folded = word.casefold()
     if folded in _NEVER_LAST:
         return False

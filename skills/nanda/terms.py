@@ -1,4 +1,4 @@
-"""Find the terms of a text: words and pairs of adjacent words, by their stems."""
+"""Find the terms of a text: words and pairs of adjacent words, compared by their stems."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ _GENERIC_WORDS = """
     world
 """
 GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of words that occur in abstracts on every subject: in more than a few percent of the
-abstracts in gold_train.csv, and of the abstracts in csabstruct_dev.jsonl.
+"""Stems of words that abstracts of every topic contain.
+
+Each occurs in more than a few percent of the abstracts in gold_train.csv, and in
+csabstruct_dev.jsonl.
 """
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
 
 
 def terms_in(text: str) -> Iterator[tuple[Term, str]]:
-    """Yield the terms of a text (words and pairs of adjacent words) as stems, with their spelling.
+    """Yield each term of a text (a word or two adjacent words) as stems, and its spelling.
 
-    A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
+    A part of a hyphenated word is a term only together with the other part: "multi" is not a term.
     Headings ("CONCLUSIONS:") are left out.
     """
     text = without_headings(text)
@@ -62,6 +64,6 @@ def terms_in(text: str) -> Iterator[tuple[Term, str]]:
 
 
 def spelling(written: Sequence[str]) -> str:
-    """Return the most frequent spelling of a term (of ties, the first): "LoRA", "multi-agent"."""
+    """Return the most frequent spelling of a term (of ties, the first), such as "LoRA"."""
     kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
     return Counter(kept).most_common(1)[0][0]

@@ -10,13 +10,16 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
-"""Numbers of abstracts, texts and words whose derived facts are cached: the checks of the moves of
-an abstract need the same facts again, in several threads.
+"""Number of abstracts, of texts and of words for which functions cache their results.
+
+The checks of an abstract need the same results again, in several threads.
 """
 LONG, LONG_WORD = 20_000, 64
-"""Numbers of characters above which a text and a word are long."""
+"""Number of characters above which a text, or a word, counts as long."""
 LONG_KEPT = 4
-"""Number of long texts whose facts are cached: a cell of a table may have a million characters."""
+"""Number of long texts for which results are cached: a cell of a table may have a million
+characters.
+"""
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
     a about above across after again against all also although am among an and any are as at be
@@ -45,10 +48,11 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 class Kept(Generic[T]):
-    """A function of a text that caches its results for the latest texts.
+    """A function of a text that caches its results for the most recent texts.
 
     Args:
-        most: the number of texts; for texts of more than `long` characters, it is `LONG_KEPT`.
+        most: the number of cached texts of at most `long` characters. For longer texts, `LONG_KEPT`
+            results are cached.
     """
 
     def __init__(self, function: Callable[..., T], most: int, long: int) -> None:
@@ -67,12 +71,12 @@ class Kept(Generic[T]):
 
 
 def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
-    """Return a decorator that makes a function `Kept`, with these parameters."""
+    """Return a decorator that makes a function a `Kept` with these parameters."""
     return lambda function: Kept(function, most, long)
 
 
 def set_of(text: str) -> frozenset[str]:
-    """Return the set of the words of a literal, separated by white space."""
+    """Return the set of the words of `text`, which white space separates."""
     return frozenset(text.split())
 
 
@@ -81,32 +85,32 @@ STOP_WORDS = set_of(_STOP_WORDS)
 
 
 def flatten(text: str) -> str:
-    """Return `text` on one line: each run of white space and control characters is one blank.
+    """Return `text` on one line: each run of white space and control characters becomes one blank.
 
     Characters that reorder or hide text on a screen (bidirectional controls, zero-width characters)
-    are removed; half a surrogate pair, which cannot be written to a file, becomes U+FFFD.
+    are removed. Half of a surrogate pair, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
-        if text.isprintable() and "  " not in text:  # this check is true for most texts, and fast
+        if text.isprintable() and "  " not in text:  # true, and fast to check, for most texts
             return text.strip()
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
     return " ".join("".join(map(_plain, text)).split())
 
 
 def is_visible(char: str) -> bool:
-    """Return True if `flatten` never removes or replaces this character."""
+    """Return True if `flatten` neither removes nor replaces this character."""
     return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
 
 
 def visible_places(text: str) -> list[int]:
-    """Return the place of each visible character of a text."""
-    if text.isascii() and text.isprintable():  # this check is almost always true, and fast
+    """Return the position of each visible character of a text."""
+    if text.isascii() and text.isprintable():  # true, and fast to check, for most texts
         return [place for place, char in enumerate(text) if char != " "]
     return [place for place, char in enumerate(text) if is_visible(char)]
 
 
 def counted(number: int, noun: str) -> str:
-    """Return "1 paper" or "1,200 papers"."""
+    """Return a number with a noun in the singular or plural, such as "1,200 papers"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -120,23 +124,26 @@ def composed(text: str) -> str:
 
 @kept(TEXTS)
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text` in lower case; hyphens separate words, numbers keep decimals."""
+    """Return the words of `text` in lower case. Hyphens separate words; decimal numbers stay
+    whole.
+    """
     folded = composed(text).casefold().replace("\u2019", "'")
     return tuple(WORD.findall(folded))
 
 
 def is_passage(abstract: str, text: str) -> bool:
-    """Return True if the words of `text` follow each other in the abstract."""
+    """Return True if the words of `text` occur consecutively in the abstract."""
     return f" {' '.join(words(text))} " in f" {' '.join(words(abstract))} "
 
 
 @kept(WORDS, LONG_WORD)
 def stem(word: str) -> str:
-    """Strip an inflection: "agents" becomes "agent", and "evaluates" becomes "evaluat".
+    """Return a word without its inflection: "agent" for "agents", "evaluat" for "evaluates".
 
-    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped, leaving at least
-    three letters; then a doubled final consonant is reduced ("planned" becomes "plan") and a final
-    "e" is removed. Unlike a Porter stemmer, it keeps "evaluation" distinct from "evaluate".
+    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped, and at least three
+    letters remain. A doubled final consonant is then reduced ("planned" becomes "plan"), and a
+    final "e" is removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct from
+    "evaluate".
     """
     word = word.removesuffix("'s")
     if not word.isalpha() or len(word) < 4:
@@ -169,7 +176,9 @@ def stems(text: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """Return the stems of the content words, including numbers, in order."""
+    """Return the stems of the words of `text` that are not stop words, in order, including
+    numbers.
+    """
     return [stem(word) for word in words(text) if word not in STOP_WORDS and len(word) > 1]
 
 
@@ -185,22 +194,22 @@ def _plain(char: str) -> str:
 def sanitize(text: str) -> str:
     """Return `text` for a prompt: on one line, with a blank inside each special token and tag.
 
-    The text stays readable, but a tokenizer does not recognize a special token in it, so that an
-    abstract remains data. Only the prompt contains the changed text: stored text and checks use the
-    original.
+    A person can still read the text, but a tokenizer does not recognize a special token in it, so
+    that an abstract remains data. Only prompts contain the changed text; records and checks have
+    the original.
 
     "<|im_end|>" becomes "< |im_end| >", "</annotation>" becomes "< /annotation>", and "[INST]"
-    becomes "[ INST]"; "p < 0.05", "a<b" and "[3]" are unchanged.
+    becomes "[ INST]". "p < 0.05", "a<b" and "[3]" do not change.
     """
     return _CLOSERS.sub(r"\g<0> ", _OPENERS.sub(r"\g<0> ", flatten(text)))
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` on one line with all Markdown and table syntax escaped."""
+    """Return `text` on one line, with all syntax of Markdown and its tables escaped."""
     return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def letters_of(text: str) -> str:
-    """Return the letters and digits of a text without case and accents."""
+    """Return the letters and digits of a text, without case and accents."""
     plain = unicodedata.normalize("NFKD", text.replace("\u0131", "i")).casefold()
     return "".join(filter(str.isalnum, plain))
