@@ -1,4 +1,4 @@
-"""Read one paper from a line, stdin or a file, and find its title and its abstract."""
+"""Read one paper from a line, stdin or a file, and find its title and abstract."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from skills.nanda.paper import Paper, own_id
 from skills.nanda.sentences import heading_end
 
 TITLE_WORDS = 30
-"""The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
+"""Maximum number of words of a title on the first line; the longest in gold_train.csv has 21."""
 
-# Possessive quantifiers where two parts could match the same characters, so that a line is searched
-# once.
+# Possessive quantifiers, where two parts match the same characters, keep the time linear.
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
 _CLOSING = re.compile(r"(?<![ \t#])[ \t]*+#*+[ \t]*+\Z")
 _LABEL_LINE = re.compile(
@@ -37,15 +36,15 @@ _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*+(?:\n[ \t]*+(?!\n))?")
-"""Matches a comment of LaTeX, with the end of its line and the indentation of the next line."""
+"""Matches a LaTeX comment, the end of its line and the indentation of the next line."""
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
 
 def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
-    """Return the paper that a line, a file or stdin contains.
+    """Return the paper in the input of a line: in a text, a file or stdin.
 
     Args:
-        sections: the kinds of sections of a PDF file that are read in addition to the abstract.
+        sections: for a PDF file, the kinds of sections to read in addition to the abstract.
 
     Raises:
         InputError: the input cannot be read, or is a list of papers.
@@ -61,7 +60,7 @@ def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
         where = "the stdin" if found.kind == "stdin" else "the text"
         if "\0" in text:
             raise InputError(f"{where} is binary (character {text.index(chr(0))} is 0)")
-        # A line from a terminal without UTF-8 has lone surrogates, which cannot be stored.
+        # A line from a terminal without UTF-8 may have lone surrogates, which cannot be stored.
         text = well_formed(text)
     title, abstract = _title_and_abstract(text, where)
     kind = found.kind if found.kind in ("stdin", "file") else "text"
@@ -72,7 +71,7 @@ def read(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        InputError: the suffix is not supported; also as for `text_input.read_text`.
+        InputError: /annotate does not read files with this suffix, or `text_input.read_text` fails.
     """
     where = str(path)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
@@ -88,12 +87,13 @@ def read(path: Path) -> str:
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
-    """Return the title, or "", and the abstract.
+    """Return the title of a text, or "", and its abstract.
 
-    The title is a heading "# ..." at the beginning, or a short first line without a full stop that
-    is followed by an empty line and more text. The abstract is the text between a line "Abstract"
-    and the next heading, or LaTeX's environment `abstract`, or else the whole remaining text
-    without the label "Abstract:". Title and abstract in YAML front matter take precedence.
+    The title is a heading "# ..." at the beginning, or a short first line without a full stop,
+    before an empty line and more text. The abstract is one of these: the text between a line
+    "Abstract" and the next heading; LaTeX's environment `abstract`; or else the text after the
+    title, without the label "Abstract:". A title and an abstract in YAML front matter take
+    precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -113,13 +113,16 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title of the front matter, or "", and its abstract, or the text after it."""
+    """Return the title in the front matter, or "", and the text to search for the abstract.
+
+    This text is the abstract in the front matter, or else the text after the front matter.
+    """
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text
     try:
         parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
-    except UsageError:  # the "front matter" is text between two horizontal rules
+    except UsageError:  # not front matter, but text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):
@@ -146,10 +149,11 @@ def _clean(title: str) -> str:
 
 
 def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
-    """Return the title, or "", and the abstract of a text.
+    """Return the title of a text, or "", and its abstract.
 
     Raises:
-        InputError: the text is a list of papers, in Markdown or as paragraphs that follow titles.
+        InputError: the text is a list of papers: in Markdown, as paragraphs below titles, or as
+            list items.
     """
     from skills.corpus.tables.markdown_lists import consists_of_items, is_list
 

@@ -1,4 +1,4 @@
-"""Annotate one paper: request, validate, repair and check moves, and record provenance."""
+"""Annotate one paper: send the request, repair an unusable reply, and check the moves."""
 
 from __future__ import annotations
 
@@ -33,10 +33,12 @@ WRITES = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The request for a paper to one model.
+    """The request for the annotation of a paper by a model.
 
     Attributes:
-        provenance: the provenance that is known before the request is sent, with the content key.
+        form: the reply format.
+        provenance: the part of the provenance that is known before the request is sent, including
+            the content key.
     """
 
     paper: Paper
@@ -46,16 +48,16 @@ class Prepared:
 
     @property
     def key(self) -> str:
-        """The content key (see `skills.corpus.content_key`), which is equal for equal work."""
+        """The content key (see `skills.corpus.content_key`)."""
         return str(self.provenance["key"])
 
 
 @dataclass(frozen=True)
 class Annotator:
-    """Annotates papers with one model, without reading or writing files or databases.
+    """Annotates papers with one model. It does not access files or databases.
 
     Attributes:
-        max_tokens: the limit of completion tokens; None for the size of a full annotation.
+        max_tokens: maximum number of tokens of a reply; None for the length of a full annotation.
         wanted: the requested wording; None for the wording of the model.
     """
 
@@ -66,7 +68,7 @@ class Annotator:
 
     @functools.cached_property
     def form(self) -> Form:
-        """The form of the replies, with the examples of the model's registry entry.
+        """The reply format of the model, with the examples that its registry entry names.
 
         Raises:
             InputError: the examples cannot be used.
@@ -88,11 +90,11 @@ class Annotator:
 
     @functools.cached_property
     def _decoding(self) -> Mapping[str, Any] | None:
-        """The settings that determine the moves in addition to request and model, or None.
+        """For quotes, the settings of the selection of passages, which affect the moves; else None.
 
         Raises:
-            ModelUnavailable: the model has another framework or wording, so that its fallback may
-                serve.
+            ModelUnavailable: the model does not have the framework or the wording; its fallback
+                may.
         """
         if self.wording == "abstractive":
             return None
@@ -101,16 +103,16 @@ class Annotator:
         return {"version": choice.VERSION, "wording": "extractive"}
 
     def prepare(self, paper: Paper) -> Prepared:
-        """Return the request for a paper, with its content key.
+        """Return the request for the annotation of a paper, with its content key.
 
-        The provenance contains the data for comparing and repeating annotations. It begins with
-        `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the first
-        request's messages; schema_sha256 is the SHA-256 of its JSON Schema or grammar, or of the
-        decoding (null without any of them).
+        The provenance has what is needed to compare and repeat annotations. It begins with
+        `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
+        "schema_sha256" is the SHA-256 of the settings of the selection, of the JSON Schema or of
+        the grammar; it is null if the request has none of them.
 
         Raises:
             ModelUnavailable: the model does not have the framework or the wording.
-            InputError: the examples of the model's registry entry cannot be used.
+            InputError: the examples that the registry entry names cannot be used.
         """
         form, decoding = self.form, self._decoding
         request = form.request(paper, self.model, self.max_tokens)
@@ -134,13 +136,13 @@ class Annotator:
         return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
 
     def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
-        """Return the annotation of a paper in its stored form, with the moves of its sections.
+        """Return the annotation of a paper in its stored form, including moves of its sections.
 
         Args:
-            on_text: called with pieces of text as they are generated, for progress only.
+            on_text: called with each piece of generated text, to show progress.
 
         Raises:
-            InvalidReply: no answer was usable, even after a repair; `raw` is the last answer.
+            InvalidReply: no reply was usable, even after a repair; `raw` is the last reply.
             Whatever `ServedModel.generate` raises.
         """
         replies = list[Reply]()
@@ -154,23 +156,25 @@ class Annotator:
     def _moves(
         self, prepared: Prepared, replies: list[Reply], on_text: OnText | None
     ) -> dict[str, str]:
-        """Generate the moves, repair an unusable answer once, and add each reply to `replies`."""
+        """Return the moves, after at most one repair request, and append each reply to
+        `replies`.
+        """
         form, request = prepared.form, prepared.request
         replies.append(self.model.generate(request, on_text))
         try:
             return _read(prepared, replies[0])
         except UnusableReply as exc:
             problem = str(exc)
-            if isinstance(form, QuotesForm):  # a repair would select the same passages again
+            if isinstance(form, QuotesForm):  # a second request would get the same passages
                 raise self._invalid(problem, replies[0].text) from exc
-        # The repair contains only this answer: a growing history would cost tokens and context.
+        # The repair request has only this reply: more messages would cost tokens and context.
         repair = form.repair(request, replies[0].text, problem)
         try:
             replies.append(self.model.generate(repair, on_text))
             return _read(prepared, replies[1])
         except UnusableReply as exc:
             raise self._invalid(f"{exc}", replies[1].text, ", not even after one repair") from exc
-        except InputError as exc:  # the answer is so long that the repair does not fit the context
+        except InputError as exc:  # the repair request exceeds the context
             raise self._invalid(problem, replies[0].text) from exc
 
     def _invalid(self, problem: str, raw: str, repaired: str = "") -> InvalidReply:
@@ -182,15 +186,15 @@ class Annotator:
 
 
 def quotes(model: ServedModel) -> bool:
-    """Return True if the moves of a model are quotes, which therefore have confidences."""
+    """Return True if the model selects passages; its annotations then have confidences."""
     return FORMS[model.entry.form] is QuotesForm
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:
-    """Return the examples in the table of a registry entry, or () without a table.
+    """Return the examples in the table that a registry entry names, or () without a table.
 
     Raises:
-        InputError: the table cannot be read, has no row, or a row lacks a move.
+        InputError: the table cannot be read, has no rows, or a row lacks an abstract or a move.
     """
     if entry.examples_path is None:
         return ()
@@ -208,11 +212,10 @@ def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]
 
 
 def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
-    """Return the moves of an answer.
+    """Return the moves of a reply.
 
     Raises:
-        UnusableReply: the answer has another format, or its moves repeat each other or are
-            invented.
+        UnusableReply: the reply has another format, or its moves repeat each other or are invented.
     """
     form, abstract = prepared.form, prepared.paper.abstract
     moves = form.read(reply, abstract)
@@ -225,14 +228,14 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
 def stored_form(
     prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
 ) -> dict[str, Any]:
-    """Return the stored form of an annotation (`record_of`).
+    """Return an annotation in its stored form (`record_of`).
 
-    Its provenance is the provenance of the request, plus attempts, tokens and seconds of all
-    replies, and the time of creation.
+    Its provenance is the provenance of the request with the number of replies, their tokens and
+    seconds, and the time.
 
     Args:
-        replies: all replies, of which the last one contains the moves.
-        provenance: further entries of the provenance.
+        replies: all replies to the request; the moves come from the last one.
+        provenance: more keys of the provenance.
     """
     made = {
         **prepared.provenance,

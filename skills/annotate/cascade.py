@@ -1,23 +1,23 @@
 """/annotate TABLE --cascade: better models, or a person, annotate the least certain papers.
 
-Each model annotates its papers in a separate job, so that the same line continues a stopped
+Each model annotates its papers in a job of its own, so that the same line continues a stopped
 cascade. A paper is doubtful if its certainty is below a limit. The least certain doubtful papers of
-a model are passed on to the next model, up to the budget. The other doubtful papers, papers on
-which the next model fails, and doubtful papers of the last model remain for `/curate --review`.
+a model are passed on to the next model, up to the budget. `/curate --review` is left with the other
+doubtful papers, the papers on which the next model fails, and the doubtful papers of the last
+model.
 
-With --sample, a lower bound of the share of right anchors is computed from the gold of some papers,
-drawn at random. A move counts if the annotation and the gold state it. As in /evaluate, its anchor
-is right if it shares a sentence with the anchor of the gold move, which is found by lexical
-alignment. The share of a paper is the share of its counted moves that have the right anchor, or 0
-if no move counts.
+With --sample, gold of some papers, drawn at random, gives a lower bound of the share of right
+anchors. The share is computed for each paper, from the moves that both the annotation and the gold
+state. As in /evaluate, the anchor of a move is right if it shares a sentence with the anchor of the
+gold move, which lexical alignment finds. The share of a paper without such moves is 0.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
 (Zeighami, Shankar and Parameswaran 2025, arXiv 2509.02896). If the mean of all N values is m, the
-expected t-th value is (N m - sum of the previous values) / (N - t + 1). A gambler who bets that the
-values are higher, and never bets more than the current wealth, becomes 20 times richer with a
-probability of at most 5% (Ville's inequality). The bound is the lowest m for which the gambler does
-not become 20 times richer.
+expected t-th value is (N m - sum of the previous values) / (N - t + 1). A gambler bets that each
+value is higher than expected, and never bets more than the current wealth. The gambler becomes 20
+times richer with a probability of at most 5% (Ville's inequality). The bound is the lowest m for
+which the gambler does not become 20 times richer.
 """
 
 from __future__ import annotations
@@ -47,24 +47,26 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful; the limit of "sure" moves in /evaluate."""
+"""Certainty below which a paper is doubtful; /evaluate calls moves from this confidence on
+"sure".
+"""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
-"""Probability that the mean is below the bound."""
+"""Probability that the bound is wrong: that the mean is below it."""
 MOST = 0.75
-"""Maximum share of the wealth that can be lost on one value."""
+"""Maximum share of the wealth that the gambler can lose on one value."""
 STEPS = 40
-"""Number of times that the interval of possible means is halved."""
+"""Number of times that the interval of possible means is halved to find the bound."""
 
 
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
     """Annotate the papers of `source`, and pass doubtful ones on to the models of --cascade.
 
     Raises:
-        UsageError: a name is unknown, or a model occurs twice.
+        UsageError: a name of a model is unknown, or a model occurs twice.
         ModelUnavailable: a model of the cascade cannot be served now.
-        ModelError: a model other than the last gives no confidences.
+        ModelError: the annotations of the first model have no confidences.
         InputError: the sample cannot be used.
         Whatever `annotate_source` raises for the first model.
     """
@@ -83,16 +85,17 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
 
 
 def _check_confidence(model: ServedModel) -> None:
-    """Check that the papers of a model can be ordered by certainty.
+    """Raise an error if the annotations of a model have no confidences.
 
     Raises:
-        ModelError: its annotations have no confidences.
+        ModelError: without confidences, no certainty orders the papers.
     """
     if not quotes(model):
         raise ModelError(
-            f"{model.resolution.resolved} gives no confidences, which select the papers that go on",
-            hint="All models of a cascade but the last quote the abstract, as nanda-annotator "
-            "does.",
+            f"{model.resolution.resolved} gives no confidences, so that a cascade cannot tell "
+            "which papers to pass on",
+            hint="Every model of a cascade except the last must select passages of the abstract, "
+            "as nanda-annotator does.",
         )
 
 
@@ -101,11 +104,11 @@ class _Cascade:
     """A cascade over the rows of a job that the first model has finished.
 
     Attributes:
-        finished: the job of the first model. Its rows are replaced by the annotations of later
-            models.
-        models: a summary of the work of each model.
-        doubtful: the doubtful papers of the latest model, as certainty and index of the row.
-        review: the papers that no model is left to annotate, in the same form.
+        finished: the job of the first model. Later models replace annotations of its rows.
+        models: the number of papers, failures and tokens of each model.
+        doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
+        review: the papers left for a review by a person, as such pairs.
+        pending: number of papers that were selected for a model but not annotated by it.
     """
 
     call: Call
@@ -118,7 +121,7 @@ class _Cascade:
     stopped: HarnessError | None = None
 
     def run(self, following: Sequence[Models]) -> None:
-        """Pass papers on from model to model until no paper is left, or a model is stopped."""
+        """Pass papers on from model to model until no paper is left or a model stops."""
         job = self.finished.job
         self.stopped = self.finished.stopped
         done = self._count(self.finished, range(len(job.plan)))
@@ -133,7 +136,9 @@ class _Cascade:
         self.review = sorted(self.review + self.doubtful)
 
     def finish(self, sample: Sample | None) -> Finished:
-        """Report the cascade, and return the job with the annotations of all models."""
+        """Print the summary of the cascade, and return the job with the annotations of all
+        models.
+        """
         job, summary = self.finished.job, self.finished.summary
         bound = sample and sample.bound(self.finished.items())
         cascade = {
@@ -161,7 +166,11 @@ class _Cascade:
         return DOUBTFUL if until is None else float(until)
 
     def _divided(self, done: int) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
-        """Return the doubtful papers to pass on, and the doubtful papers beyond the budget."""
+        """Return the doubtful papers within the budget and the doubtful papers beyond it.
+
+        Args:
+            done: number of papers that the latest model has annotated.
+        """
         budget = self.call.options.budget
         most = done if budget is None else int(budget * done + 1e-9)
         ordered = sorted(self.doubtful)
@@ -192,10 +201,10 @@ class _Cascade:
         return done
 
     def _count(self, finished: Finished, places: Sequence[int]) -> int:
-        """Record the work of a model and its doubtful papers; return the number of its papers.
+        """Record the annotations and doubtful papers of a model; return the number of its papers.
 
         Args:
-            places: the indexes of its papers in the job of the first model.
+            places: the row indices of its papers in the job of the first model.
         """
         tokens = {"prompt": 0, "completion": 0}
         done = 0
@@ -214,7 +223,7 @@ class _Cascade:
         return done
 
     def _ids_to_review(self) -> list[str]:
-        """Return the ids of the papers for review, by ascending certainty."""
+        """Return the ids of the papers left for review, by ascending certainty."""
         return [self.finished.job.paper(place).id for _, place in self.review]
 
     def _in_words(self) -> list[str]:
@@ -237,10 +246,10 @@ def _total(tokens: Mapping[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A table with gold annotations of some papers.
+    """A table with gold of some papers.
 
     Attributes:
-        moves: the gold moves by the SHA-256 of the abstract.
+        moves: the gold moves of each paper, by the SHA-256 of its abstract.
     """
 
     path: Path
@@ -248,19 +257,20 @@ class Sample:
     moves: Mapping[str, Mapping[str, str]]
 
     def bound(self, items: Iterable[Annotated]) -> dict[str, Any]:
-        """Return the mean share of right anchors in the sample, and its bound for all `items`.
+        """Return the share of right anchors in the sample, and a lower bound for all `items`.
 
         Returns:
             sample, papers, of: the file, the number of its papers, and the number of all papers.
-            share, least: the mean share in the sample; and the bound for all papers by `method`,
-                which holds with the probability `probability`.
+            share: the mean share in the sample.
+            least: the lower bound of the mean share of all papers, by `method`; it holds with the
+                probability `probability`.
         """
         known, count = [], 0
         for item in items:
             count += 1
             if item.paper.sha256 in self.moves:
                 known.append(item)
-        # The order of the bets must not depend on the shares, unlike the order of a file.
+        # The order of the values must not depend on the values, as the order of rows in a file may.
         known.sort(key=lambda item: item.paper.sha256)
         shares = [
             share_right(item, self.moves[item.paper.sha256], self.framework) for item in known
@@ -277,10 +287,10 @@ class Sample:
 
 
 def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
-    """Read the gold of some of `papers`; rows about other papers are left out.
+    """Read the gold of `papers` from a table; rows about other papers are left out.
 
     Raises:
-        InputError: the table cannot be read, or contains gold of none of `papers`.
+        InputError: the table cannot be read, or has gold of none of `papers`.
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()
@@ -298,7 +308,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
 
 
 def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) -> float:
-    """Return the share of right anchors among the counted moves of a paper (see the module)."""
+    """Return the share of right anchors of a paper (see the module)."""
     abstract, record = item.paper.abstract, item.record
     moves = framework.stated({name: record[name] for name in framework.names})
     given = read_anchors(abstract, moves, record.get("anchors"))
@@ -312,36 +322,36 @@ def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) 
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """Return the bound as one line."""
+    """Return the result of `Sample.bound` as one line."""
     if not found["papers"]:
         return f"right anchors: nothing is known, since no paper of {found['sample']} is done"
     return (
         f"right anchors: {found['share']:.1%} of the moves of a paper, on average over "
         f"{found['papers']:,} papers of {found['sample']}; at least {found['least']:.1%} over all "
-        f"{found['of']:,} with {found['probability']:.0%} probability, if those are a random "
-        f"sample of them ({found['method']})"
+        f"{found['of']:,} with {found['probability']:.0%} probability, if the sample is "
+        f"random ({found['method']})"
     )
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
-    """Return a bound that the mean of a population exceeds with probability 1 - `risk`.
+    """Return a value that the mean of a population exceeds with a probability of 1 - `risk`.
 
     Args:
-        values: a random sample without replacement, in random order; values from 0 to 1.
+        values: a random sample without replacement, in random order, each from 0 to 1.
         count: the size of the population.
     """
     import numpy as np
 
     drawn, places = np.asarray(values, float), np.arange(len(values))
     before = np.cumsum(drawn) - drawn
-    # The bets for `len(values)` draws; each depends on the variance of the previous values.
+    # The stake for each value depends on the variance of the values before it.
     means = (np.cumsum(drawn) + 1 / 2) / (places + 2)
     variances = (np.cumsum((drawn - means) ** 2) + 1 / 4) / (places + 2)
     known = np.concatenate(([1 / 4], variances))[: len(drawn)]
     bets = np.sqrt(2 * math.log(1 / risk) / (len(drawn) * known))
 
     def is_too_low(mean: float) -> bool:
-        if count * mean < drawn.sum():  # the values that were not drawn would be negative
+        if count * mean < drawn.sum():  # the values that were not drawn would have a negative sum
             return True
         expected = (count * mean - before) / (count - places)
         stakes = np.minimum(bets, MOST / np.maximum(expected, 1e-9))

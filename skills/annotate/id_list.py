@@ -1,4 +1,4 @@
-"""/annotate ids.txt and /annotate DOI: papers of the corpus, or of the enabled sources."""
+"""/annotate ids.txt and /annotate DOI: papers in the corpus or at the enabled sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.nanda.paper import Paper
 
 
 def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
-    """Annotate the papers of a list of ids; ids without an abstract are reported and counted."""
+    """Annotate the papers of a list of ids. Ids without an abstract are reported and counted."""
     made, papers = _look_up(call, ids.ids)
     report(call, ids.ids, made)
     ids.refused.report(call.screen)

@@ -1,8 +1,8 @@
 """A job that annotates many papers: plan, generate, and store each result immediately.
 
-A job stores no state. The corpus database contains the results and failures by content key, so that
-the same command continues a killed job, and no work is repeated. The papers, of which there may be
-millions, and the plan are in temporary files.
+A job has no state of its own. The corpus stores results and failures by content key, so that the
+same line continues a killed job without repeating work. Temporary files hold the plan and the
+papers, of which there may be millions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 
 UNPREPARED = "unprepared"
-"""Prefix of the key of a failure that occurred before the request was made."""
+"""Prefix of the key of a failure that occurred before a request was made."""
 TICK_ROWS = 100
 """Number of rows between two reports of the progress of planning."""
 
@@ -45,8 +45,9 @@ class Task:
     """A paper to annotate.
 
     Attributes:
-        key: the content key of the request, or without a request the key of the failure.
-        prepared: the request, or None if it cannot be made.
+        key: the content key of the request; without a request, the key under which a failure is
+            stored.
+        prepared: the request, or None if it could not be made.
     """
 
     paper: Paper
@@ -55,10 +56,14 @@ class Task:
 
 
 def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
-    """Return a paper with its request.
+    """Return a task for a paper.
+
+    Args:
+        prepare: makes the request. Errors of this paper alone are raised again when it is
+            annotated.
 
     Raises:
-        HarnessError: the model or the framework cannot be used, for any paper.
+        HarnessError: the model or the framework cannot be used for any paper.
     """
     try:
         prepared = prepare()
@@ -77,7 +82,13 @@ def annotate_tasks(
     stop: StopToken,
     on_text: Callable[[Task], OnText | None] = lambda _: None,
 ) -> Tally:
-    """Annotate papers in the slots of the model."""
+    """Annotate papers in parallel, in the slots of the model.
+
+    Args:
+        keep: called with each finished annotation.
+        refuse: called with each error.
+        on_text: returns the function that is called with the generated text of a task.
+    """
 
     def perform(task: Task) -> dict[str, Any]:
         check_length(task.paper, annotator.framework.max_words)
@@ -93,9 +104,9 @@ class AnnotateJob:
     """A job that annotates the papers of `source` with `model` into the corpus `db`.
 
     Attributes:
-        command: the name of the command under which the job is recorded.
-        plan: the content key of each row, and the state of the work under this key.
-        run_id: the id in the table `runs` of the corpus; 0 before generation starts.
+        command: the name under which the corpus records the job.
+        plan: the content key of each row, and whether its work is done or failed.
+        run_id: the id of the job in the table `runs` of the corpus; 0 before generation starts.
     """
 
     command: ClassVar[str] = "annotate"
@@ -117,7 +128,9 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate the remaining papers, or with `retry_failed` the papers that failed before."""
+        """Annotate the remaining papers or, with `--retry-failed`, the papers that failed
+        before.
+        """
         self._plan()
         due, weight = self._due()
         self._announce(due)
@@ -151,7 +164,9 @@ class AnnotateJob:
 
     @property
     def usage(self) -> Usage:
-        """The usage of this job; the usage of the model includes earlier jobs of the same line."""
+        """The tokens and generations of this job, without earlier jobs with the same model
+        object.
+        """
         return self.model.usage.since(self._used_before)
 
     @property
@@ -164,21 +179,25 @@ class AnnotateJob:
         return self.source.papers[place]
 
     def prepare(self, place: int) -> Prepared:
-        """Make the request of a row."""
+        """Return the request for the paper of a row."""
         return self.annotator.prepare(self.paper(place))
 
     def annotations(self, db: sqlite3.Connection) -> Iterator[tuple[int, Annotated]]:
         """Yield the index and the annotation of each annotated row, in order.
 
         Args:
-            db: the corpus, which contains the annotations of earlier runs.
+            db: the corpus, which has the annotations of earlier runs.
         """
         for entry in self.plan.entries("done"):
             if item := self._annotation(db, entry):
                 yield entry.place, item
 
     def failures(self, db: sqlite3.Connection) -> Iterator[Failure]:
-        """Yield the failures in the corpus `db`, in the order of the rows."""
+        """Yield the stored failures of rows, in order.
+
+        Args:
+            db: the corpus.
+        """
         for entry in self.plan.entries("failed"):
             if failure := store.failure(db, entry.key, self.paper(entry.place)):
                 yield failure
@@ -194,21 +213,23 @@ class AnnotateJob:
         return None if known is None else Annotated(paper, known)
 
     def notice(self, text: str) -> None:
-        """Print a notice about the work to do, or the finished work."""
+        """Print a notice about the work of the job."""
         self.call.screen.notice(text)
 
     @contextlib.contextmanager
     def _in_progress(
         self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
-        """Show a progress bar within the block; yield the progress and a function to refresh it."""
+        """Show a progress bar in a `with` block; yield the progress and a function that redraws the
+        bar.
+        """
         left_out = self.source.filtered.total()
         pace = ProgressEstimate(due, weight, left_out, unit="papers")
         with show_progress(pace, self.call.screen, "annotating") as update:
             yield pace, update
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Show the progress of planning within the block; yield a function to report it."""
+        """Show the progress of planning in a `with` block; yield a function that reports it."""
         return self.call.screen.progress(f"planning {self.source.title}", reported=False)
 
     def _plan(self) -> None:
@@ -225,13 +246,15 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of rows to annotate, one for each content key, and their weight."""
+        """Return the number of content keys to annotate, and the total length of their
+        abstracts.
+        """
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
     def _tasks(self) -> Iterator[Task]:
         for entry in self.plan.entries():
-            self.call.cancel.check()  # a million rows may contain few due rows
+            self.call.cancel.check()  # lets Ctrl-C stop a loop over a million rows with little work
             if entry.is_first and self._is_due(entry.state):
                 paper = self.paper(entry.place)
                 yield Task(paper, entry.key, self.plan.request(entry.key, paper))
@@ -273,10 +296,10 @@ class AnnotateJob:
         self._update()
 
     def _link(self) -> None:
-        """Make each annotation the current one of all papers with this content key.
+        """Make each annotation the current annotation of all papers with its content key.
 
-        The annotations that this run made are current already. After Ctrl-C, the remaining papers
-        are left to the next run of the same line.
+        The annotations that this run made are already current. After Ctrl-C, the next run of the
+        same line continues.
         """
         stopped_before = self.call.cancel.is_set()
         for entry in self.plan.entries("done"):
@@ -298,12 +321,12 @@ class AnnotateJob:
 
 
 def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[str, int]) -> str:
-    """Return a description of the work of a job.
+    """Return a sentence about the work to do and the work done before.
 
     Args:
-        how: a description of the place or the way in which papers are annotated.
-        done, failed: numbers of papers before this run.
-        filtered: numbers of rows that are left out, by reason.
+        how: how or where the papers are annotated, such as "4 at a time".
+        done, failed: numbers of papers that earlier runs annotated, or failed to annotate.
+        filtered: the number of left-out rows by reason.
     """
     parts = [f"{counted(due, 'paper')} to do, {how}"]
     parts += [f"{done:,} done before"] * bool(done)
@@ -312,7 +335,7 @@ def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[s
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:
-    """Return the failure of a paper, from its error."""
+    """Return the failure to store for a paper and an error."""
     known = error if isinstance(error, HarnessError) else None
     return Failure(
         paper,

@@ -1,4 +1,4 @@
-"""The options of /annotate for each kind of input, and its results."""
+"""The options of /annotate for each kind of input, and the types of its results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")
 LEAST_RELEVANCE = 0.6
-"""Minimum relevance of a paper in a survey. For a topic of one or two words, papers that only
-mention the words in passing have a lower relevance.
+"""Minimum relevance of a paper in a survey, as in `topic.relevance`.
+
+Papers that only mention a topic of one or two words have a lower relevance.
 """
 
 _CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
@@ -33,7 +34,14 @@ _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
 def _day(value: Any, *, last: bool) -> Any:
-    """Return the first or last day of an ISO 8601 date, month or year, or another value."""
+    """Return the first or the last day of a year, month or date.
+
+    Args:
+        value: text such as "2025-01-31", "2025-01" or "2025"; other types are returned unchanged.
+
+    Raises:
+        ValueError: the text is not a date.
+    """
     if not isinstance(value, str):
         return value
     if parts := _DATE.fullmatch(value.strip()):
@@ -48,7 +56,7 @@ def _day(value: Any, *, last: bool) -> Any:
 
 
 def _share(value: Any) -> Any:
-    """Return a percentage as a share, or other values unchanged."""
+    """Return a percentage such as "20%" as a share, 0.2; other values are returned unchanged."""
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
             return float(value.strip().removesuffix("%")) / 100
@@ -58,7 +66,11 @@ def _share(value: Any) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return a certainty, which has a decimal point, as a number, or a date as its last day."""
+    """Return a text with a point, such as ".9", as a certainty, and other text as a last day.
+
+    Raises:
+        ValueError: the text is neither.
+    """
     if not isinstance(value, str) or "." not in value:
         return _day(value, last=True)
     if not _CERTAINTY.fullmatch(value.strip()):
@@ -67,13 +79,19 @@ def _until(value: Any) -> Any:
 
 
 Until = Annotated[date | float | None, BeforeValidator(_until)]
-"""The value of --until: the last day of papers on a topic, or the minimum certainty of papers of a
-table that are not passed on.
+"""The value of --until.
+
+For a topic, it is the last day on which papers were published. With --cascade, it is the certainty
+from which a paper is not doubtful.
 """
 
 
 def _kinds(value: Any) -> Any:
-    """Return the kinds of sections in "limitation,conclusion", or in a list of such texts."""
+    """Return the kinds of sections in "limitation,conclusion", or in a list of such texts.
+
+    Raises:
+        ValueError: a kind is unknown.
+    """
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, (list, tuple)):
         return value
@@ -121,11 +139,12 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
         None,
         gt=0,
         le=1,
-        description="with --cascade, the maximum share of a model's papers that are passed on: 20%",
+        description="with --cascade, the maximum share of a model's papers to pass on, as 20%",
     )
     until: Until = Field(
         None,
-        description="with --cascade, the certainty at which a paper is not passed on; default: 0.8",
+        description="with --cascade, the certainty from which papers are not passed on; "
+        "default: 0.8",
     )
     sample: Path | None = Field(
         None, description="with --cascade, a table with the gold of papers drawn at random"
@@ -143,7 +162,7 @@ class PaperByIdOptions(PaperOptions, SourceOptions):
 class TopicOptions(JobOptions):
     source: Sources = Field(
         None,
-        description="sources of papers on a topic, or of ids, separated by commas: "
+        description="where papers are searched or looked up, separated by commas: "
         f"{','.join((CORPUS, *NAMES))}",
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")
@@ -154,9 +173,11 @@ class TopicOptions(JobOptions):
         description="leave out papers with a lower relevance to the topic",
     )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
-        None, description="papers from this day, month or year on"
+        None, description="papers published since this day, month or year"
     )
-    until: Until = Field(None, description="papers up to this day, month or year")
+    until: Until = Field(
+        None, description="papers published until the end of this day, month or year"
+    )
 
 
 class TableSummary(Output):

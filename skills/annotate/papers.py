@@ -1,4 +1,4 @@
-"""Recognize the kind of input on a line, and texts that are not abstracts."""
+"""Recognize the kind of input on a line, and texts that are hardly abstracts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten, set_of
 
 ABSTRACT_WORDS = 12
-"""Minimum number of words of an abstract on the line, in which a sentence must end. Text of
-`TEXT_WORDS` words is always an abstract; other text is a topic.
+"""Minimum number of words of an abstract on the line.
+
+A text with fewer than `TEXT_WORDS` words must also have the end of a sentence; otherwise it is a
+topic. A text of `TEXT_WORDS` words is always an abstract.
 """
 CHARS_PER_WORD = 20
-"""Maximum number of characters of a text for each allowed word. A longer text is refused: it may be
-in a script without blanks between words, or consist of one endless word.
+"""Maximum number of characters of a text for each allowed word.
+
+A longer text is refused: it is in a script without blanks, or has endless words.
 """
 FEWEST_WORDS = 5
 """Minimum number of words of an abstract from a file, stdin or a table."""
@@ -45,7 +48,7 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""Matches a word that begins like an arXiv id; with a suffix it is the name of a missing file."""
+"""Matches a word like an arXiv id with a typing error. With a suffix, it is a missing file."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """
@@ -58,11 +61,11 @@ FUNCTION_WORDS = set_of(
 LEAST_ENGLISH = 0.05
 """Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
 FEWEST = 20
-"""Minimum number of words or letters for reliable shares."""
+"""Minimum number of words, or of letters, for which shares are reliable."""
 HEAD = 10_000
-"""Number of characters that are examined."""
+"""Number of characters at the beginning of a text that `problem_of` examines."""
 ENOUGH = 3
-"""Number of lines or entries that identify the kind of a text."""
+"""Minimum number of typical lines by which a table of contents, code or references are known."""
 _CONTENTS = re.compile(
     r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
     r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
@@ -72,7 +75,7 @@ _CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
 _ENTRY = re.compile(
     r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
 )
-"""Matches an entry of a table of contents without page numbers: "2.1 Results"."""
+"""Matches a line in a table of contents without page numbers: "2.1 Results"."""
 _STOP = re.compile(r"[.!?]$", re.MULTILINE)
 _CODE = re.compile(
     r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
@@ -104,18 +107,18 @@ VARIANTS: Mapping[str, str] = {
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of the options for each kind of input other than a single paper."""
+"""The variant of the options of /annotate for each kind of input; "one paper" for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The input of a line or stdin, with its kind.
+    """The input on a line or from stdin.
 
     Attributes:
         path: the path of a table, a PDF file or a text file.
-        ids: the ids of a list.
+        ids: the ids in a list.
         id: a DOI, a PMID or an OpenAlex id.
-        arxiv_id: an arXiv id, with its version if it has one.
+        arxiv_id: an arXiv id, with its version if there is one.
     """
 
     kind: Literal["stdin", "id", "ids", "table", "arxiv", "pdf", "file", "text", "topic"]
@@ -136,21 +139,21 @@ class Input:
 
     @property
     def variant(self) -> str:
-        """The key of `Annotate.variants`."""
+        """The name of the options for this kind of input, a key of `Annotate.variants`."""
         return VARIANTS.get(self.kind, "one paper")
 
 
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
-    """Recognize the input of a line.
+    """Return the input on a line, with its kind.
 
-    A table is recognized by its suffix, a .md file by its content, a folder by its files. A single
-    question of fewer than `TEXT_WORDS` words is a topic.
+    The suffix tells a table from a text file, the content tells whether a .md file is a list of
+    papers, and the files of a folder tell its kind. A text that is not an abstract is a topic.
 
     Args:
-        limit: the maximum number of ids of a list.
+        limit: the maximum number of ids that are read from a list.
 
     Raises:
-        InputError: the file cannot be read; also as for `arxiv_id_in`.
+        InputError: the file cannot be read, or as for `arxiv_id_in`.
     """
     given = text.strip()
     if source == "stdin":
@@ -173,7 +176,7 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
 
 
 def is_paper(word: str) -> bool:
-    """Return True if `word` is the id of a paper, or an existing file or folder of papers."""
+    """Return True if `word` is the id of a paper, or names an existing file or folder of papers."""
     with contextlib.suppress(InputError):
         found = recognize(unquote(word))
         if found.path is None:
@@ -184,16 +187,16 @@ def is_paper(word: str) -> bool:
 
 
 def are_ids(text: str) -> bool:
-    """Return True if each line that is not empty is a DOI, a PMID or an OpenAlex id."""
+    """Return True if each non-empty line of `text` is a DOI, a PMID or an OpenAlex id."""
     return all(_id_in(line.strip()) for line in text.split("\n") if line.strip())
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id, with its version if it has one, that `text` consists of, or None.
+    """Return the arXiv id that is the whole of `text`, with its version if it has one, or None.
 
-    New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted, both also with "arXiv:", the
-    stamp of a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML
-    pages.
+    New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted: alone, after "arXiv:", as
+    stamped on a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and in URLs of abstract, PDF and
+    HTML pages.
 
     Raises:
         InputError: `text` consists of several ids, is an incomplete id, or is another URL.
@@ -219,13 +222,13 @@ def arxiv_id_in(text: str) -> str | None:
 
 
 def check_length(paper: Paper, max_words: int, where: str = "") -> None:
-    """Check that the length of a paper's abstract can be annotated.
+    """Raise an error if the abstract of a paper is missing, too short or too long.
 
     Args:
-        where: the place of the paper, for the message; by default its source.
+        where: the origin of the paper, for the message; by default from `paper.source`.
 
     Raises:
-        InputError: the abstract is missing, too short or too long.
+        InputError: the abstract cannot be annotated.
     """
     count = len(paper.abstract.split())
     hint = ACCEPTED
@@ -250,7 +253,7 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
 
 
 def problem_of(text: str) -> str:
-    """Return the reason why a text is hardly an English abstract ("looks like a letter"), or ""."""
+    """Return why a text is hardly an English abstract, such as "looks like a letter", or ""."""
     kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
     text, lines = "\n".join(kept), len(kept)
     numbered = len(_ENTRY.findall(text)) >= max(ENOUGH, 0.7 * lines)
@@ -273,7 +276,7 @@ def problem_of(text: str) -> str:
 
 
 def _id_in(given: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id in a text, or None if the text names a file."""
+    """Return the DOI, PMID or OpenAlex id that is the whole of a text, or None."""
     return None if _is_long(given) or is_file(given) else id_list.id_in(given)
 
 

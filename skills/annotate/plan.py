@@ -1,6 +1,6 @@
 """The papers of a job, and its plan: content key, request and annotation of each paper.
 
-Both are kept in temporary files, since a table may have millions of rows.
+Both are in temporary files, since a table may have millions of rows.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from skills.nanda.forms import Form
 from skills.nanda.paper import Paper
 
 READ = 1000
-"""Number of entries that are read together."""
+"""Number of rows of a plan that are read from the database together."""
 MOST_SHARED = 32_768
 """Maximum size in bytes of a dictionary of zlib."""
 TICK_ROWS = 1000
-"""Number of rows between two reports of the progress."""
+"""Number of rows between two reports of the progress of reading a table."""
 
 
 class Entry(NamedTuple):
     """A row of a plan.
 
     Attributes:
-        place: the index of the row in the plan.
-        key: the content key of the request.
-        state: the current state of the work under this key.
-        first: the index of the first row with this key, which is annotated for all of them.
-        made: True if this run has made the annotation.
+        place: the index of the row.
+        key: the content key of its request.
+        state: whether the work with this key is done or has failed; None if it is to do.
+        first: the index of the first row with this key. Only that row is annotated.
+        made: True if this run made the annotation.
     """
 
     place: int
@@ -57,12 +57,14 @@ class Entry(NamedTuple):
 
     @property
     def is_linked(self) -> bool:
-        """True if the paper has the annotation of another row, or of an earlier run."""
+        """True if the annotation must be stored for this paper too: it is from another row or
+        run.
+        """
         return self.state == "done" and not (self.made and self.is_first)
 
 
 class Total(NamedTuple):
-    """Numbers of rows of a plan and of their distinct keys, with the weights of both."""
+    """Numbers of rows and of distinct content keys in a plan, and the sums of their weights."""
 
     rows: int
     weight: int
@@ -71,7 +73,7 @@ class Total(NamedTuple):
 
 
 class Packer:
-    """Compresses similar contents, using the first content as a dictionary."""
+    """Compresses similar contents, with the first content as the dictionary of zlib."""
 
     def __init__(self) -> None:
         self._first = b""
@@ -86,7 +88,9 @@ class Packer:
 
 
 class Plan:
-    """The rows of a job in the order of its source, with the requests and annotations of a run."""
+    """The rows of a job in order, with the requests and annotations of a run, in a temporary
+    file.
+    """
 
     def __init__(self) -> None:
         self._db = open_temporary(
@@ -106,10 +110,11 @@ class Plan:
         return self._rows
 
     def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> Entry | None:
-        """Add the next row, and return it if it is the first row with its key.
+        """Add the next row. Return it if it is the first row with its key, else None.
 
         Args:
-            find_state: returns the state of the work under a key; called once for each key.
+            weight: the length of the abstract, for estimates of the remaining time.
+            find_state: returns the stored state of the work with a key; called once for each key.
         """
         place, self._rows = self._rows, self._rows + 1
         is_first = self._add_work(key, place)
@@ -123,7 +128,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace key and annotation of a row whose paper was annotated by another model."""
+        """Give a row the annotation that another model made, with its content key."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -136,7 +141,7 @@ class Plan:
         return self._db.execute(add, [key, first]).rowcount > 0
 
     def keep_request(self, prepared: Prepared) -> None:
-        """Keep the request of a key until it is sent."""
+        """Store the request under its content key until it is sent."""
         if prepared.form not in self._forms:
             self._forms.append(prepared.form)
         form = self._forms.index(prepared.form)
@@ -145,7 +150,7 @@ class Plan:
         self._db.execute(sql, [self._requests.pack(content), prepared.key])
 
     def request(self, key: str, paper: Paper) -> Prepared | None:
-        """Return the request that was kept for a key and its paper, or None."""
+        """Return the stored request for a paper by its content key, or None."""
         sql = "SELECT request FROM work WHERE key = ?"
         packed = self._db.execute(sql, [key]).fetchone()[0]
         if packed is None:
@@ -155,25 +160,25 @@ class Plan:
         return Prepared(paper, self._forms[form], request, provenance)
 
     def set_done(self, key: str, record: Mapping[str, Any]) -> None:
-        """Record the annotation that was made under a key."""
+        """Store the annotation made for a content key."""
         packed = self._records.pack(json.dumps(record).encode())
         sql = "UPDATE work SET state = 'done', record = ? WHERE key = ?"
         self._db.execute(sql, [packed, key])
 
     def set_failed(self, key: str) -> None:
-        """Record that the work under a key has failed."""
+        """Record that the work for a content key has failed."""
         self._db.execute("UPDATE work SET state = 'failed' WHERE key = ?", [key])
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the annotation that this run made under a key."""
+        """Return the annotation that this run made for a content key."""
         sql = "SELECT record FROM work WHERE key = ?"
         packed = self._db.execute(sql, [key]).fetchone()[0]
         return dict(json.loads(self._records.unpack(packed)))
 
     def entries(self, state: State | None = None) -> Iterator[Entry]:
-        """Yield the rows in order, all of them or the rows in a state."""
+        """Yield the rows in order: all rows, or the rows with this state."""
         for begin in range(0, self._rows, READ):
-            # A list, since states may change before the next row is needed.
+            # `fetchall`: states may change before the next row is needed
             yield from map(
                 Entry._make,
                 self._db.execute(
@@ -184,7 +189,7 @@ class Plan:
             )
 
     def totals(self) -> dict[State | None, Total]:
-        """Return the numbers of rows by state."""
+        """Return the number of rows and keys by state."""
         query = (
             "SELECT state, count(*), sum(weight), sum(is_first), sum(weight * is_first)"
             " FROM plan GROUP BY state"
@@ -192,13 +197,13 @@ class Plan:
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
     def count(self, state: State) -> int:
-        """Return the number of rows in a state."""
+        """Return the number of rows with this state."""
         query = "SELECT count(*) FROM plan WHERE state = ?"
         return int(self._db.execute(query, [state]).fetchone()[0])
 
 
 class Papers(Protocol):
-    """A sequence of papers: a list, or a file."""
+    """A sequence of papers: a list or a `PaperFile`."""
 
     def __len__(self) -> int: ...
 
@@ -235,7 +240,7 @@ class PaperFile:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The papers at some indexes of another sequence of papers."""
+    """The papers at some indices of another sequence."""
 
     papers: Papers
     places: Sequence[int]
@@ -252,13 +257,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Papers to annotate, with their origin.
+    """Papers to annotate, and their origin.
 
     Attributes:
-        name: the path or the topic.
+        name: the path of the table, or the topic.
         id_column: the name of the id column in a table of these papers.
-        filtered: numbers of rows that were left out, by reason.
-        refused: the left-out rows that cannot be used.
+        filtered: the number of left-out rows by reason.
+        refused: the errors of left-out rows that cannot be used.
         doubts: the places of rows that are hardly English abstracts, by reason.
         path: the file that the papers were read from, or None.
     """
@@ -273,12 +278,12 @@ class Source:
 
     @property
     def rows(self) -> int:
-        """The number of rows, including rows that were left out."""
+        """The number of rows, including left-out rows."""
         return len(self.papers) + self.filtered.total()
 
     @property
     def title(self) -> str:
-        """The heading of a page about these papers."""
+        """The name of the papers for headings and progress: the file name or the topic."""
         return self.path.name if self.path else self.name
 
 
@@ -293,13 +298,14 @@ def from_table(
 ) -> Source:
     """Read a table, and keep its papers in a temporary file.
 
-    Rows without an abstract, rows that repeat an earlier row, and rows that cannot be used are left
-    out.
+    Rows that cannot be used, rows without an abstract of `FEWEST_WORDS` words, and rows that repeat
+    an earlier row are left out.
 
     Args:
+        limit: the maximum number of rows.
         tick: called with the progress.
         notice: as in `open_table`.
-        strict: refuse rows that are hardly English abstracts.
+        strict: also leave out rows that are hardly English abstracts.
 
     Raises:
         InputError: the table cannot be read, or no paper is left.
@@ -319,7 +325,7 @@ def from_table(
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return the papers of the rows of a table like `from_table`, but keep them in memory."""
+    """Return the usable papers among given rows of a table, like `from_table`, but in memory."""
     source = _source(table, papers := list[Paper]())
     papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
     return source
@@ -330,18 +336,18 @@ def _source(table: Table, papers: Papers) -> Source:
 
 
 def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
-    """Return papers that were found on a topic."""
+    """Return a source with the papers that were found on a topic."""
     return Source(topic, papers, id_column(papers))
 
 
 def id_column(papers: Sequence[Paper]) -> str:
-    """Return the name of the id field of these papers, or "id" if they have several."""
+    """Return the id column that all these papers use, or "id" if they use different ones."""
     fields = {paper.id_field for paper in papers}
     return fields.pop() if len(fields) == 1 else "id"
 
 
 def is_long_enough(paper: Paper) -> bool:
-    """Return True if a paper has an abstract of at least `FEWEST_WORDS`."""
+    """Return True if the abstract of a paper has at least `FEWEST_WORDS` words."""
     return len(paper.abstract.split()) >= FEWEST_WORDS
 
 
@@ -353,7 +359,12 @@ def usable_rows(
     *,
     strict: bool = False,
 ) -> Iterator[TableRow]:
-    """Yield the rows of a table that can be annotated, and count the other rows by reason.
+    """Yield the rows of a table that can be annotated.
+
+    Args:
+        filtered: receives the number of left-out rows by reason.
+        refused: receives the errors of rows that cannot be used.
+        strict: refuse rows that are hardly English abstracts.
 
     Raises:
         InputError: no row can be annotated, or the table cannot be read.
@@ -377,7 +388,11 @@ def usable_rows(
 
 
 def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
-    """Return the reason why a row of a table is left out, or ""."""
+    """Return the reason why a row is left out, or "".
+
+    Args:
+        repeat: True if the row repeats an earlier row.
+    """
     if not paper.abstract:
         return "no abstract"
     if not is_long_enough(paper):

@@ -1,4 +1,4 @@
-"""Define the skill /annotate; its modules are imported when they are needed."""
+"""Register the command /annotate; other modules of the skill are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ class Annotate(Skill):
         return ".txt" if are_ids(text) else suffix_of(text)
 
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
-        """Return True for a folder of parts: NAME.parts, or the target of a job on a cluster."""
+        """Return True if a target is a folder of parts: NAME.parts, or any folder of a job on a
+        cluster.
+        """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):
             return target.suffix == ".parts"
@@ -134,7 +136,9 @@ class Annotate(Skill):
         return options.on not in (None, LOCAL) and not target.suffix
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return the effects of a line; writing to the user's own corpus does not count."""
+        """Return the effects of a line that need permission; writing to the default corpus does
+        not.
+        """
         assert isinstance(options, Annotate.Options)
         changed = [f"sends papers to {options.cascade}"] * bool(options.cascade)
         changed += [f"writes into the database {options.db}"] * bool(options.db)
@@ -170,7 +174,7 @@ class Annotate(Skill):
 
 
 def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequence[Path]) -> Result:
-    """Annotate a table as the options require; `parts` are the targets for parts."""
+    """Annotate a table; `parts` are the targets that are folders of parts."""
     from skills.annotate.table import annotate_source, annotate_table
 
     if ray_data(call.options.on) is not None:
@@ -193,7 +197,7 @@ def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequen
 
 
 def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
-    """Check the options of a cascade, and the kind of --until for the input."""
+    """Refuse combinations of options that contradict each other or the kind of input."""
     if not is_table:
         if isinstance(options.until, float):
             raise UsageError(f"--until: {options.until:g} is not a date", hint="Write 2025-01-31.")

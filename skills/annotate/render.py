@@ -1,4 +1,4 @@
-"""Render annotations as stored objects (.json), and as Markdown pages from templates."""
+"""Render annotations as JSON, as Markdown pages and for a terminal."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Record = Mapping[str, Any]
 
 
 def as_json(record: Record) -> str:
-    """Return the stored object as indented JSON."""
+    """Return a record as indented JSON."""
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def moves_as_json(record: Record, framework: Framework) -> str:
-    """Return the moves in order as a JSON object, with doubts and moves of sections."""
+    """Return the moves of a record as a JSON object, with its doubts and the moves of sections."""
     doubts = {name: record[name] for name in ("uncertain", "suggestions") if record.get(name)}
     moves = {name: record[name] for name in (*framework.names, "sections") if name in record}
     moves |= doubts
@@ -38,7 +38,7 @@ def moves_as_json(record: Record, framework: Framework) -> str:
 
 
 def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
-    """Return a page with the moves, the abstract with its anchors, checks and provenance."""
+    """Return a page with the moves, the abstract and its anchors, the checks and the provenance."""
     checks = record["checks"]
     labels = framework.labels
     anchors = read_anchors(abstract, framework.stated(record), record.get("anchors"))
@@ -66,10 +66,11 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
 def for_terminal(
     record: Record, framework: Framework, abstract: str = "", *, made: bool = True
 ) -> RenderableType:
-    """Return a record with its title and abstract (if given), for a terminal.
+    """Return a record for a terminal: title, numbered sentences of the abstract, and moves.
 
     Args:
-        made: as in `annotation`.
+        abstract: the abstract; "" to leave it out.
+        made: as in `annotation_view.annotation`.
     """
     from skills.reporting.annotation_view import annotation, heading, numbered_sentences, stacked
 
@@ -84,7 +85,7 @@ def for_terminal(
 
 
 def warning(record: Record) -> str:
-    """Return a line about the findings that a reader must not miss, or ""."""
+    """Return one line about unsupported, doubtful and repeated moves of a record, or ""."""
     checks = record["checks"]
     found = [
         counted(count, what)
@@ -101,7 +102,7 @@ def warning(record: Record) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a Markdown template of this package, with all values escaped."""
+    """Render a Markdown template of this package; all values are escaped."""
     return _environment().get_template(template).render(values)
 
 
@@ -111,7 +112,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     def escaped(value: object) -> Markup:
-        """Escape a text that a model, an abstract or a user wrote; Markup is returned unchanged."""
+        """Escape a text for Markdown; `Markup` is returned unchanged."""
         return value if isinstance(value, Markup) else Markup(escape_markdown(flatten(str(value))))  # noqa: S704
 
     return Environment(
@@ -126,7 +127,7 @@ def _environment() -> Environment:
 
 
 def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
-    """Return a sentence with the moves that come from it after their passages, in italics."""
+    """Return a sentence as Markdown: passages in italics, each followed by its moves in bold."""
     from markupsafe import Markup
 
     def names(moves: Sequence[str]) -> str:
@@ -134,19 +135,21 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
 
     text = ""
     for one in sentence.segments:
-        # With two points around it, since `escape_markdown` strips blanks at the ends of a text.
+        # `escape_markdown` strips blanks at the ends, so that a point stands at both ends
+        # meanwhile.
         shown = escape_markdown(f".{one.text}.")[1:-1]
         if one.moves:
             passage = shown.strip()
             shown = shown.replace(passage, f"*{passage}*{names(one.moves)}")
-        # Next to a letter or another mark, Markdown treats "**" as text.
+        # Between "**" and a letter or another mark, Markdown needs a blank to see the end of bold
+        # text.
         beside = text.endswith("**") and (one.moves or shown[:1].isalnum())
         text += " " * (beside and not shown.startswith(" ")) + shown
     return Markup(text + names(sentence.moves))  # noqa: S704 - texts are escaped, labels are names
 
 
 def _groups(pairs: Iterable[Sequence[Any]]) -> list[set[str]]:
-    """Merge pairs that share a move into groups."""
+    """Return groups of moves with the same content; pairs that share a move are in one group."""
     groups: list[set[str]] = []
     for one, other, _ in pairs:
         touched = [group for group in groups if one in group or other in group]

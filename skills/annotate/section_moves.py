@@ -1,4 +1,4 @@
-"""Look for moves that an abstract does not state in the sections of its paper."""
+"""Search sections of a paper for moves that its abstract does not state."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
     "limitation": ("limitation",),
     "conclusion": ("limitation", "implication"),
 }
-"""The moves that are looked for in each kind of section."""
+"""The moves that each kind of section may state."""
 MOST_WORDS = 350
-"""Maximum number of words of a section that are read, about the length of a long abstract."""
+"""Maximum number of words that are read of a section; a long abstract has as many."""
 
 
 def with_sections(
     annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
 ) -> dict[str, Any]:
-    """Return a record with the moves that only sections of the paper state.
+    """Return a record with the moves that a section, but not the abstract, states.
 
-    A section is annotated like an abstract, but only moves that the abstract does not state are
-    used. They are stored under "sections", each with its section, so that moves, anchors and
-    checks of the record only concern the abstract.
+    A section is annotated like an abstract. Of its moves, only those are used that the abstract
+    does not state. They are stored under "sections"; the moves, anchors and checks of the record
+    remain about the abstract.
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def with_sections(
         missing = [m for m in moves if record[m] == framework.not_stated and m not in found]
         if missing:
             own = annotator.prepare(_as_paper(section, prepared.paper))
-            # for example, a section on limitations has a limitation
+            # the heading already tells that the section states this move
             if section.kind in missing:
                 own = replace(own, request=own.form.stating(own.request, [section.kind]))
             annotator.model.check_fits(own.request)
@@ -52,7 +52,7 @@ def with_sections(
 
 
 def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[str]]]:
-    """Yield each section with the moves of the framework that it may contain."""
+    """Yield each section to read, and the moves of the framework that it may state."""
     for kind, moves in SECTION_MOVES.items():
         for section in paper.sections:
             if section.kind == kind:
@@ -60,7 +60,7 @@ def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[
 
 
 def _as_paper(section: Section, paper: Paper) -> Paper:
-    """Return a paper whose abstract is the beginning of a section."""
+    """Return a paper with the beginning of a section in place of the abstract."""
     kept, words = list[str](), 0
     for sentence in split_sentences(section.text):
         words += len(sentence.split())
@@ -72,7 +72,11 @@ def _as_paper(section: Section, paper: Paper) -> Paper:
 
 
 def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return the stored entry of a move that was found in a section."""
+    """Return the value to store under "sections" for a move: its text, section, page and support.
+
+    Args:
+        own: the annotation of the section.
+    """
     checks = own["checks"]
     unknown = [
         text
@@ -90,7 +94,7 @@ def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any
 
 
 def _with_cost(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provenance with the tokens and seconds of another provenance added."""
+    """Return a provenance with the tokens and seconds of `other` added."""
     tokens = {name: n + other["tokens"][name] for name, n in provenance["tokens"].items()}
     seconds = round(provenance["seconds"] + other["seconds"], 3)
     return {**provenance, "tokens": tokens, "seconds": seconds}

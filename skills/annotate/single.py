@@ -1,4 +1,4 @@
-"""/annotate ABSTRACT: one paper."""
+"""/annotate for one paper: an abstract, a file or an id."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from skills.nanda.text import flatten
 
 _AS_TABLE = (*SAVED_TABLES, ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 SHORT = 80
-"""Maximum number of characters of the name of a file or a paper; longer text is an abstract."""
+"""Maximum length of an input, such as a file name, that the suggested next line repeats."""
 
 
 def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
-    """Annotate the paper that the line contains or names.
+    """Annotate the paper on the line, or the paper that the line names.
 
-    The annotation is stored in the corpus under its content key, like the annotations of tables,
-    and read from there the next time.
+    The annotation is stored in the corpus under its content key. If the corpus has an annotation
+    with this key, no model generates.
     """
     options = call.options
     if options.sections and found.kind != "pdf":
         raise UsageError(
-            "--sections reads sections of PDF files, and this is another input",
+            "--sections applies only to PDF files",
             hint="Name a PDF file, or a folder of PDF files.",
         )
     if found.id:
@@ -71,7 +71,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
                 return known
-            # Progress begins after the notices of a download or a fallback.
+            # Progress begins after notices of a download or a fallback.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
                 return annotator.annotate(prepared, lambda _: tick(f"{next(pieces)} tokens"))
@@ -83,7 +83,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-    """Return the corpus, or None if the user's own corpus cannot be used.
+    """Return the corpus, or None with a notice if the default corpus cannot be used.
 
     Raises:
         InputError, OutputError: the corpus of `--db` cannot be used.
@@ -135,7 +135,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
 
 
 def _next(call: Call) -> str:
-    """Return a line that saves this result, or "" if the text cannot be repeated."""
+    """Return a line that saves this result, or "" if the input is too long to repeat."""
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
@@ -152,7 +152,11 @@ def _known(db: sqlite3.Connection | None, prepared: Prepared) -> dict[str, Any] 
 def _save(
     call: Call, db: sqlite3.Connection, paper: Paper, record: dict[str, Any], framework: Framework
 ) -> None:
-    """Store the annotation; text without an id is stored as the paper with this abstract."""
+    """Store the annotation, or print a notice if the corpus cannot be written.
+
+    A paper without an id of its own becomes the stored paper with the same abstract, if there is
+    one.
+    """
     try:
         known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
         stored = known or paper

@@ -1,10 +1,9 @@
 """Write the survey of a topic as Markdown and HTML: papers by claim, table of moves, gaps.
 
-A survey is made from annotations without a model, and depends only on the annotations. A paper is
-cited as [n]; link definitions at the end of the page make [n] a link to arXiv. TeX in titles, names
-and moves becomes plain text. Papers are grouped by the subjects of their claims: the vectors of
-tf-idf weights of their terms are clustered with Ward's method, and each cluster is named after the
-terms that distinguish it.
+A survey depends only on the annotations; no model is used. A paper is cited as [n]; a link
+definition at the end of the page links [n] to arXiv. TeX in titles, names and moves becomes plain
+text. Papers are grouped by the terms of their claims: the tf-idf vectors of the papers are
+clustered with Ward's method, and each cluster is named after the terms that distinguish it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 CITED = 20
-"""Maximum number of papers cited in a cell of a table; the matrix shows all papers."""
+"""Maximum number of papers cited in a cell of a table; the matrix of moves has all papers."""
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 AUTHORS = 8
@@ -44,13 +43,13 @@ AUTHORS = 8
 _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
 _ELSEWHERE = "files"
 FEWEST = 4
-"""Minimum number of papers that are grouped."""
+"""Minimum number of papers for which groups are made."""
 PAPERS_A_GROUP = 3
 """Average number of papers in a group."""
 NAMES = 2
 """Maximum number of terms in the name of a group."""
 _PROMINENT = 3
-"""Weight of an occurrence in title or claim; an occurrence in the abstract has the weight 1."""
+"""Weight of a term in a title or claim; a term in an abstract has the weight 1."""
 PAGE = Path(__file__).parent / "templates" / "survey.html"
 
 
@@ -61,8 +60,8 @@ class Survey:
     Attributes:
         topic: the topic as the user wrote it.
         items: annotations with the moves of `framework`, in any order.
-        failures: the papers on the topic that have no annotation.
-        left_out: number of papers that were found, but have a relevance below `least`.
+        failures: the papers on the topic that could not be annotated.
+        left_out: the papers that were found, but have a relevance below `least`.
     """
 
     topic: str
@@ -83,13 +82,13 @@ class Survey:
 
 
 def as_markdown(survey: Survey) -> str:
-    """Return the survey as Markdown."""
+    """Return the survey as a Markdown page."""
     framework = survey.framework
     items = sorted(
         map(_without_tex, survey.items),
         key=lambda item: (iso_date(item.paper.published) or "9999", item.paper.title),
     )
-    # The claim of a paper, or the first move in a framework without a claim, summarizes it.
+    # The claim summarizes a paper; in a framework without a claim, the first move does.
     moves = framework.moves
     claim = next((move for move in moves if move.name == "claim"), moves[0])
     wordings = [
@@ -141,11 +140,12 @@ def _paper_without_tex(paper: Paper) -> Paper:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A paper with its number in the survey.
+    """A paper in the survey.
 
     Attributes:
-        stated: the stated moves by name, in the framework's order.
-        doubts: the doubts of the checks, by the name of the move.
+        number: the number by which the paper is cited.
+        stated: the stated moves by name, in the order of the framework.
+        doubts: the findings about each move, by name.
     """
 
     number: int
@@ -167,7 +167,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return authors and year, such as "Zhou et al., 2025"; "n.d." without a date."""
+    """Return authors and year, such as "Zhou et al., 2025", or with "n.d." for an unknown date."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -177,14 +177,14 @@ def authors_and_year(paper: Paper) -> str:
 
 
 def authors(paper: Paper) -> str:
-    """Return the authors for a reference, without a final full stop; "" if unknown."""
+    """Return the authors for a reference, without a final full stop, or "" if unknown."""
     names = _authors(paper)
     more = " et al." if len(names) > AUTHORS else ""
     return (", ".join(names[:AUTHORS]) + more).removesuffix(".")
 
 
 def arxiv_link(paper: Paper) -> str:
-    """Return the URL of a paper's page at arXiv, or ""."""
+    """Return the URL of a paper at arXiv, or "" if its id is not an arXiv id."""
     return page_address(paper.id) if paper.id_field == "arxiv_id" else ""
 
 
@@ -198,7 +198,11 @@ def _authors(paper: Paper) -> list[str]:
 def facts(
     items: Sequence[Annotated], failed: int, framework: Framework, entries: Sequence[Entry]
 ) -> str:
-    """Return sentences on the papers, their years and sources, the models and their results."""
+    """Return sentences about the papers, their years and sources, the models and the doubts.
+
+    Args:
+        failed: number of papers that could not be annotated.
+    """
     if not items:
         return "No paper could be annotated."
     models = Counter(item.record["provenance"]["resolved"] for item in items).most_common()
@@ -237,7 +241,7 @@ def _papers(items: Sequence[Annotated]) -> str:
 
 
 def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
-    """Yield a sentence for each model that its fallback replaced."""
+    """Yield a sentence for each requested model that a fallback replaced."""
     fell = Counter(
         (made["requested"], made["resolved"], made["reason"])
         for item in items
@@ -266,7 +270,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of papers (their indexes in the input) and its name; "" without a group."""
+    """A group of papers, as their indices. The name is "" for the papers without a group."""
 
     name: str
     members: tuple[int, ...]
@@ -274,19 +278,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """The terms of a paper: their weighted counts, and the spellings in title and claim."""
+    """The weighted counts of a paper's terms, and their spellings in title and claim."""
 
     counts: Mapping[Term, float]
     prominent: Mapping[Term, list[str]]
 
 
 def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
-    """Return the groups of papers by descending size, and papers without a group last.
+    """Return the groups of papers by descending size; papers without a group come last.
 
-    Words of the topic and generic words are not used. A paper that contains none of the terms in
-    the name of its group is removed from the group; a group of a single paper is dissolved.
-
-    Returns: [] for fewer than `FEWEST` papers, or if no group is found.
+    Words of the topic and generic words are not used as terms. A paper without any term of its
+    group's name leaves the group, and a group of one paper is dissolved. The result is [] for fewer
+    than `FEWEST` papers, or if there is no group.
     """
     if len(papers) < FEWEST:
         return []
@@ -309,7 +312,7 @@ def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
 
 
 def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
-    """Return clusters of papers with similar terms."""
+    """Return clusters of papers with similar terms, as tuples of indices."""
     import numpy as np
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist
@@ -331,10 +334,13 @@ def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
 
 
 def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
-    """Return the terms that distinguish these papers from the other papers, with their spellings.
+    """Return the terms that name a group of papers, with their spellings.
 
-    Such a term occurs in the texts of at least half of these papers, and in a smaller share of the
-    other papers; a second term also occurs in the title or claim of at least two of these papers.
+    A term must occur in at least half of the papers of the group, and in a smaller share of the
+    other papers. A second term must also occur in the title or claim of two papers of the group.
+
+    Args:
+        members: the indices of the papers of the group.
     """
     outside = [paper for i, paper in enumerate(terms) if i not in members]
     inside = [terms[i] for i in members]
@@ -368,9 +374,9 @@ def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:
-    """Return the terms of a text (words and pairs of adjacent words) as stems, with spellings.
+    """Return each term of a text (one word or two adjacent words, as stems) with its spellings.
 
-    A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
+    A part of a hyphenated word is a term only together with the other part: "multi" is not a term.
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in terms_in(text):
@@ -379,7 +385,7 @@ def _occurrences(text: str) -> dict[Term, list[str]]:
 
 
 def write_html(file: IO[bytes], survey: Survey) -> None:
-    """Write the survey as HTML to a binary file, with the sections of the Markdown."""
+    """Write the survey to a binary file as an HTML page with the sections of the Markdown page."""
     lead, *parts = _rendered(as_markdown(survey))
     sections = {f"part-{i}": heading for i, (heading, _) in enumerate(parts, start=1)}
     bodies = {f"part-{i}": body for i, (_, body) in enumerate(parts, start=1)}
@@ -387,14 +393,14 @@ def write_html(file: IO[bytes], survey: Survey) -> None:
 
 
 def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
-    """Yield heading and content of each section; the first section is the text after the title."""
+    """Yield the heading and the HTML of each section; the text before the first heading has ""."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment: dict[str, object] = {}
     tokens = parser.parse(markdown, environment)
     for token in tokens:
-        token.attrs.pop("style", None)  # the Content-Security-Policy of the page forbids it
+        token.attrs.pop("style", None)  # forbidden by the Content-Security-Policy
     opens = (i for i, token in enumerate(tokens) if token.type == "heading_open")
     marks = [i for i in opens if tokens[i].tag in ("h1", "h2")]
     for start, end in itertools.pairwise([*marks, len(tokens)]):

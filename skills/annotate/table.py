@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN_PAPERS = 10
-"""Maximum number of papers that a terminal shows; further papers are only counted."""
+"""Maximum number of annotations that a terminal shows; the others are only counted."""
 
 
 def annotate_table(
@@ -45,11 +45,10 @@ def annotate_table(
     framework: Framework,
     annotate: Callable[[Call, Source, Framework], Finished],
 ) -> Result:
-    """Annotate the papers of a table.
+    """Annotate the papers of a table, and return the result.
 
     Args:
-        annotate: `annotate_source`, or a function with the same parameters that also does other
-            work.
+        annotate: runs the job: `annotate_source` or `annotate_cascaded`.
     """
     options = call.options
     refuse_sources(call.targets, input=path, sample=options.sample)
@@ -68,7 +67,7 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job; without a target, a pipe receives an annotation on each line."""
+    """Return the result of a job. A pipe without a target receives one annotation a line."""
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
@@ -105,7 +104,7 @@ def annotate_source(
                 started = time.monotonic()
                 tally = job.run()
                 if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
-                    raise tally.stopped  # so that the fallback can serve
+                    raise tally.stopped  # lets a fallback serve
                 return finish(job, tally, path, time.monotonic() - started)
 
         task = task_of(framework, call.models.registry)
@@ -113,10 +112,10 @@ def annotate_source(
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:
-    """Prevent a fallback from annotating all papers again.
+    """Raise an error if a fallback would annotate papers that the requested model has annotated.
 
     Raises:
-        ModelError: the requested model has annotated some of them.
+        ModelError: the current annotations of some papers are by the requested model.
     """
     resolution = job.model.resolution
     if not resolution.fell_back:
@@ -141,10 +140,11 @@ class Finished:
     """A job that has ended.
 
     Attributes:
-        path: the corpus database, from which annotations and failures are read when they are
-            needed.
+        path: the corpus, from which annotations and failures are read when they are needed.
+        summary: the value of `--json` (see `summary_of`).
+        stopped: the error that ended the job early, or None.
         failed: number of papers on which the model failed.
-        next: a line to try next, in place of the usual line.
+        next: a line to suggest to the user; "" for the usual line.
     """
 
     job: AnnotateJob
@@ -155,16 +155,16 @@ class Finished:
     next: str = ""
 
     def items(self) -> Iterator[Annotated]:
-        """Yield the annotations in input order."""
+        """Yield the annotations in the order of the input."""
         return (item for _, item in self.by_row())
 
     def by_row(self) -> Iterator[tuple[int, Annotated]]:
-        """Yield the index of each annotated row, with its annotation."""
+        """Yield the row index of each annotation, and the annotation."""
         with open_corpus(self.path) as db:
             yield from self.job.annotations(db)
 
     def failures(self) -> Iterator[Failure]:
-        """Yield the failures in input order."""
+        """Yield the failures in the order of the input."""
         if self.job.plan.count("failed"):
             with open_corpus(self.path) as db:
                 yield from self.job.failures(db)
@@ -202,7 +202,7 @@ class Finished:
         )
 
     def _for_terminal(self) -> RenderableType:
-        """Return the first annotations, each with its title."""
+        """Return the first annotations for a terminal, each below its title."""
         from rich.text import Text
 
         from skills.annotate import render
@@ -217,12 +217,12 @@ class Finished:
 
 
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
-    """Summarize a job in a notice and in its row of the corpus, and return it.
+    """Record the end of a job in the corpus, print its summary, and return the finished job.
 
-    The memory in the summary is the memory of this process in bytes if it runs the model, otherwise
-    None.
+    The summary has the memory of this process in bytes, if the model runs in this process.
 
     Args:
+        path: the corpus.
         seconds: the duration of the job.
     """
     source, resolution, usage = job.source, job.model.resolution, job.usage
@@ -265,7 +265,7 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
 
 
 def in_words(summary: Mapping[str, Any]) -> str:
-    """Return the summary as one line."""
+    """Return the summary of a job as one line."""
     rows, made = summary["rows"], summary["made"]
     parts = [f"{summary['done']:,} done" + (f" ({made:,} now)" if made != summary["done"] else "")]
     if summary["failed"]:
@@ -297,12 +297,12 @@ def summary_of(
 ) -> dict[str, Any]:
     """Return the summary of a job for `--json`.
 
-    rows = done + failed + filtered (by reason) + pending. made and failed_now are counts of this
-    run. tokens are the tokens of this run, including failed attempts; seconds are the time from the
-    first request to the last response.
+    rows = done + failed + pending + the filtered rows. "made" and "failed_now" count only the work
+    of this run. "tokens" are the tokens of this run, including failed attempts. "seconds" is the
+    duration of the run, including planning.
 
     Args:
-        errors: numbers of failures, by the class of the error.
+        errors: number of failures by the class of the error.
     """
     return {
         "input": name,
@@ -324,13 +324,17 @@ def summary_of(
 
 
 def add_hint(stopped: HarnessError, kept: str) -> None:
-    """Add a hint to the error that stopped a job: the kept results, and how to continue."""
+    """Add to the error that stopped a job which results are kept, and how to continue.
+
+    Args:
+        kept: the sentence to add.
+    """
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     stopped.hint = before + kept
 
 
 def _next(targets: Sequence[Path]) -> str:
-    """Return the line to try after a job."""
+    """Return the line to suggest after a job."""
     tables = [target for target in targets if target.suffix.lower() in SAVED_TABLES]
     return f"/curate {tables[0]} save to curated.csv" if tables else "/corpus search WORDS"
 
@@ -338,6 +342,6 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if not getattr(model.model, "in_process", False):  # the model of a server, or of nodes
+    if not getattr(model.model, "in_process", False):  # the model runs at a server or on nodes
         return None
     return int(psutil.Process().memory_info().rss)

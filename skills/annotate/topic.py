@@ -1,7 +1,7 @@
 """/annotate TOPIC: find papers on a topic, annotate them, and write a survey.
 
-Papers are found in the corpus and at sources of papers. The relevance of a paper is the share of
-the topic's subject words that are also subjects of the paper.
+Papers are searched in the corpus and at sources. Papers with a low relevance are left out (see
+`relevance`).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten
 
 _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
-"""Matches the link definitions of citations, which are removed on a terminal."""
+"""Matches the link definitions of citations, which a terminal does not show."""
 _BOOLEAN = ("openalex", "pubmed")
-"""Sources that support AND and OR in a query."""
+"""Sources with AND and OR in queries."""
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""Entries of the summary of a job that describe its table."""
+"""Keys of the summary of a job that a survey does not have."""
 _OPENING = """
     advances approaches current guide introduction literature methods overview paper papers primer
     progress publications research review reviews studies study summary survey surveys techniques
@@ -48,25 +48,29 @@ _FILLING = """
     approach approaches comprehensive latest method methods recent systematic technique techniques
 """
 _OPENERS = frozenset(_OPENING.split())
-"""Words that request papers before "of" or "on". In other places they may be the subject: "survey
-sampling", "direct current motors".
+"""Words that request papers, before "of" or "on".
+
+Elsewhere they may be what the topic is about: "survey sampling", "direct current motors".
 """
 _ENDERS = frozenset(_ENDING.split())
-"""Words that request papers at the end of a topic, as in "RAG: a literature review"."""
+"""Words that request papers, at the end of a topic: "RAG: a literature review"."""
 _LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
-"""The words of `_ENDERS` that are never the subject, unlike "review" in "automated code review"."""
+"""Words of `_ENDERS` that request papers even as the only such word at the end.
+
+"Review" is not such a word: "automated code review".
+"""
 _FILLERS = frozenset(_FILLING.split())
-"""Words that are never the subject."""
+"""Words that never tell what a topic is about."""
 _LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
 SHORT = 50
-"""Number of words below which a word that an abstract mentions once is its subject."""
+"""Number of words of an abstract below which one occurrence of a word makes it a subject."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
     """Find papers on a topic, annotate the papers without an annotation, and survey all papers.
 
-    The current annotation of a paper in the corpus is used, even if another model made it, unless
-    the line names a model.
+    Current annotations in the corpus are used, even if another model made them, unless the line
+    names a model.
     """
     topic = flatten(call.text)
     found = _find(call, topic)
@@ -118,9 +122,12 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
 def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
     """Return the summary for `--json`.
 
-    done, failed and pending count all papers; papers that were annotated before count as done. The
-    other entries only describe the job: model, tokens, seconds, errors (see
-    skills/annotate/table.py).
+    "done", "failed" and "pending" count all papers; papers annotated before count as done. The
+    other keys describe only the job (see `table.summary_of`).
+
+    Args:
+        papers: number of papers on the topic.
+        known: number of papers annotated before.
     """
     job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
     counts = {
@@ -137,7 +144,8 @@ def _find(call: Call, topic: str) -> Found:
     options, path = call.options, database(call)
     limit, since, until = options.max, options.since, options.until
     if since and until and since > until:
-        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
+        problem = f"--since {since} is later than --until {until}"
+        raise InputError(problem, hint="Swap the two dates.")
 
     def from_corpus(words: Sequence[str], fewest: int) -> list[Paper]:
         if not path.exists():
@@ -173,7 +181,7 @@ def _find(call: Call, topic: str) -> Found:
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
-    """Return the current annotations of papers by the digests of their abstracts."""
+    """Return the current annotation of each paper that has one, by the digest of the abstract."""
     path = database(call)
     if not path.exists():
         return {}
@@ -203,21 +211,21 @@ def find_papers(
     notice: Callable[[str], None],
     period: str = "",
 ) -> list[Paper]:
-    """Return distinct papers on a topic, papers of the corpus first.
+    """Return distinct papers on a topic; papers of the corpus come first.
 
-    The papers contain all words of the topic. If no paper does, papers of the corpus with half of
-    the words (at least two) and papers of the sources with any of the words are returned.
+    The papers contain all words of the topic. If there are none, the result has papers of the
+    corpus with half of the words (at least two) and papers of the sources with any of the words.
 
     Args:
-        limit: the maximum number of papers; the sources are searched if the corpus has fewer.
-        from_corpus: called with the words and the number of words a paper must contain.
-        sources: the searches of sources by title of the source, called with the words and "AND" or
-            "OR".
-        notice: called with a line if no paper contains all words, or if a source fails.
+        limit: the maximum number of papers. Sources are searched if the corpus has fewer.
+        from_corpus: the search of the corpus, called with the words and the number of words that a
+            paper must contain; None to search only the sources.
+        sources: the search of each source by its title, called with the words and "AND" or "OR".
+        notice: called with a message if no paper contains all words, or if a source fails.
         period: the dates of the search, for messages.
 
     Raises:
-        InputError: the topic contains no word.
+        InputError: the topic has no words.
         NothingFound: no paper is found.
         SkillFailed: all sources failed, and the corpus was not searched.
     """
@@ -237,7 +245,7 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    # two words in the corpus: both are required
+    # two words were both required already
     if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
@@ -251,23 +259,23 @@ def find_papers(
 def _report(
     failures: Iterable[SkillFailed], papers: int, notice: Callable[[str], None], *, all_failed: bool
 ) -> None:
-    where = "of the corpus" if all_failed else "of the other places"
+    where = "from the corpus" if all_failed else "from the other sources"
     for failure in failures:
         notice(f"{failure.message}; continuing with {counted(papers, 'paper')} {where}")
 
 
 def subject_words(topic: str) -> list[str]:
-    """Return the distinct subject words of a topic: ["RAG"] for "Survey of RAG techniques".
+    """Return the distinct words that tell what a topic is about.
 
-    Stop words and words that only request papers are left out, unless no other word is left.
-    Hyphens separate words.
+    The result for "Survey of RAG techniques" is ["RAG"]. Stop words and words that only request
+    papers are left out, unless no other word is left. Hyphens separate words.
 
     Raises:
-        InputError: the topic contains no word.
+        InputError: the topic has no words.
     """
     every = [match.group() for match in WORD.finditer(flatten(topic))]
     if not every:
-        raise InputError(f"the topic {shown(topic)!r} contains no word", hint="Name a subject.")
+        raise InputError(f"the topic {shown(topic)!r} has no words", hint="Name a topic.")
     folded = [word.casefold() for word in every]
     start, end = _after_opening(folded), _before_ending(folded)
     inside = every[start:end] if start < end else every
@@ -301,7 +309,11 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index after an opening such as "a recent survey of" or "papers on"."""
+    """Return the index after an opening such as "a recent survey of" or "papers on".
+
+    Args:
+        folded: the words of the topic, with their case folded.
+    """
     start = 0
     for index, word in enumerate(folded):
         if not (word in _OPENERS or _is_filler(word)):
@@ -312,7 +324,7 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """Return the index before an ending such as "survey" or ": a review"."""
+    """Return the index of an ending such as "survey" or ": a review"; without one, the length."""
     end = len(folded)
     while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
         end -= 1
@@ -332,7 +344,7 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers without repetitions of an id, an arXiv id or an abstract."""
+    """Return the papers without papers that repeat an earlier id, arXiv id or abstract."""
     seen: set[str] = set()
     kept = []
     for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
@@ -347,17 +359,17 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The papers on a topic, and the papers that only mention it."""
+    """The papers on a topic, and the papers that are left out since they only mention it."""
 
     papers: list[Paper]
     left_out: list[Paper]
 
 
 def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE) -> Found:
-    """Return the papers found, without papers whose relevance is below `least`.
+    """Separate the papers found into relevant papers and papers whose relevance is below `least`.
 
     Raises:
-        NothingFound: no paper is left.
+        NothingFound: no paper is relevant.
     """
     papers = [paper for paper in found if relevance(paper, words) >= least]
     if not papers:
@@ -369,13 +381,14 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
 
 
 def relevance(paper: Paper, words: Sequence[str]) -> float:
-    """Return the relevance of a paper: the mean over words of 1 (subject), .5 (mention) or 0.
+    """Return the relevance of a paper, 0 to 1: the mean over the words of a topic.
 
-    A word is a subject of a paper if its title contains it, or its abstract twice (once if it is
-    shorter than `SHORT` or the title is missing); inflections count as the word.
+    A word counts 1 if the title has it or the abstract has it twice, .5 if the abstract has it
+    once, and else 0. In an abstract of fewer than `SHORT` words, or of a paper without a title, one
+    occurrence counts 1. Inflections count as the word.
 
     Args:
-        words: the subject words of a topic.
+        words: the words that tell what the topic is about.
     """
     stems = [stem for word in words for stem in content_words(word)]
     if not stems:

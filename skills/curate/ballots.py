@@ -1,15 +1,15 @@
-"""Store ballots in the corpus database under content keys, so that no vote is requested twice.
+"""Store ballots in the corpus under content keys, so that no vote is requested twice.
 
     key = "b1:" + sha256(canonical JSON of)
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
         labels      the labels of the moves, in the order of the prompt
-        panel       sha256 of everything that affects a vote (`Panel.digest`)
+        panel       sha256 of everything in the panel that affects a vote (`Panel.digest`)
         form        how the vote is requested: kind and prefill
         model       sha256 of each file of the judge's weights; if unknown, the backend and the name
-                    of the model there
+                    of the model at the backend
 
-The key does not contain the thresholds: votes remain valid when thresholds change.
+Thresholds are not in the key, so that votes remain valid when thresholds change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VERSION = "b1"
 
 
 def key_of(item: Item, judge: Judge) -> str:
-    """Return the content key of an item's ballot; a probe and an equal annotation share a key."""
+    """Return the content key of the ballot on an item. Equal annotations have the same ballot."""
     parts = {
         "input": item.paper.sha256,
         "moves": item.moves_sha256,
@@ -54,7 +54,7 @@ class Ballots:
     """The stored ballots of one judge.
 
     Attributes:
-        run_id: the id of the run that new ballots belong to.
+        run_id: the id of the run that stores new ballots.
     """
 
     db: sqlite3.Connection
@@ -62,7 +62,9 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the votes on an item, or the error of its ballot; None without a ballot."""
+        """Return the ballot on an item, the error in place of a ballot, or None if it is not
+        complete.
+        """
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -76,14 +78,14 @@ class Ballots:
         )
 
     def begun(self, item: Item) -> dict[str, Vote]:
-        """Return the votes of an incomplete ballot, by persona."""
+        """Return the votes of an incomplete or failed ballot, by persona."""
         row = self._row(item)
         if row is None or row["status"] == "done":
             return {}
         return {vote["persona"]: _vote(vote) for vote in self._votes(row["id"])}
 
     def save(self, item: Item, votes: Iterable[Vote]) -> None:
-        """Store all votes on an item."""
+        """Store a complete ballot."""
         with transaction(self.db):
             ballot_id = self._replace(item, status="done")
             self.db.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
@@ -91,14 +93,18 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store a vote of an incomplete ballot, unless another process has completed the ballot."""
+        """Store one vote of an incomplete ballot, unless another process has completed the
+        ballot.
+        """
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":
                 self._insert(row["id"] if row else self._replace(item, status="begun"), vote)
 
     def save_failure(self, item: Item, error: Exception) -> None:
-        """Store the error that prevented votes, unless another process has stored the votes."""
+        """Store the error that prevented a ballot, unless another process has completed the
+        ballot.
+        """
         known = error if isinstance(error, HarnessError) else None
         with transaction(self.db):
             row = self._row(item)
@@ -125,7 +131,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert a ballot, or replace an incomplete or failed ballot of the same key."""
+        """Insert a ballot without votes; replace a ballot on the item that is not complete."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -194,13 +200,17 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 
 
 def judge_id(model: ServedModel) -> str:
-    """Return the id of a judge: the digests of its weights, or the place that serves it."""
+    """Return the id of a judge: the digest of its weights, or of the place that serves it."""
     serve = model.resolution.chosen.serve
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the judge of the last run with votes on this input, if it differs from `model`."""
+    """Return the model of the last run with votes on this input, if it is another judge; else None.
+
+    Args:
+        source: the name of the input.
+    """
     row = one(
         db,
         "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
@@ -216,14 +226,14 @@ def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str 
 
 
 def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
-    """Return the vote form of this judge in this panel, if an earlier run measured it."""
+    """Return the stored vote form of a judge in a panel, or None if it must be measured."""
     row = one(
         db,
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
         [judge_id(model), _panel_id(panel)],
     )
     if row is None or (row["prefill"] and not model.continues_prefill):
-        return None  # an earlier version mistook an ignored prefill for a continued prefill
+        return None  # an earlier version stored prefills that the model had ignored
     stored = stored_json(row["measured"])  # an older corpus stores only the masses
     masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
     return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
@@ -233,7 +243,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
     """Store the vote form of a judge for later runs.
 
     Returns:
-        The stored form: another process may have stored its own measurement first.
+        The stored form, which another process may have stored first.
     """
     with transaction(db):
         if known := load_form(db, model, panel):
@@ -257,7 +267,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
 
 
 def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Criteria:
-    """Return the latest criteria calibrated for this judge and `min_votes`, or the defaults."""
+    """Return the latest calibrated criteria for this judge and `min_votes`, or the defaults."""
     row = one(
         db,
         "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
@@ -286,10 +296,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the id of a panel, which includes the prefills that were compared."""
+    """Return the id of a panel and its prefills, under which vote forms are stored."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the id of a panel and a vote form, since each form needs separate thresholds."""
+    """Return the id of a panel and a vote form, under which thresholds are stored."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

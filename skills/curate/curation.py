@@ -47,7 +47,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 
 SEED = 0
-"""Seed of the random choices of the probes: the same annotations give the same probes."""
+"""Seed of the random choices of the probes, so that the same annotations give the same probes."""
 
 
 def curate(call: Call, framework: Framework) -> Result:
@@ -58,7 +58,7 @@ def curate(call: Call, framework: Framework) -> Result:
     panel_statistics.check_min_votes(len(own_panel.personas), options.min_votes)
     path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
-    report_files.check(call, table, path)  # before the corpus is opened, since opening creates it
+    report_files.check(call, table, path)  # opening the corpus would create its file
     if options.build is not None:
         check_build(call, framework)
     with open_corpus(path) as db:
@@ -89,7 +89,8 @@ class Curation:
     """One run of /curate.
 
     Attributes:
-        path: the file of the corpus database that `db` is connected to.
+        probes: the known-bad annotations that are mixed in.
+        path: the file of the corpus `db`.
     """
 
     call: Call
@@ -101,10 +102,10 @@ class Curation:
     path: Path
 
     def decide_by_gates(self) -> Result:
-        """Report an input in which the gates reject every annotation, without loading a model.
+        """Return the report on an input that the gates reject completely; no model is loaded.
 
         Raises:
-            InputError: the line calibrates thresholds, which needs judged annotations.
+            InputError: --calibrate is given, which needs judged annotations.
         """
         options, started = self.call.options, time.monotonic()
         self.call.models.candidates("judge")  # checks `--model`
@@ -123,10 +124,10 @@ class Curation:
             return finish(self, run_id, run, None, time.monotonic() - started)
 
     def judge_by(self, model: ServedModel) -> Result:
-        """Judge the input by a model, and return the report.
+        """Judge the input with a model, and return the report.
 
         Raises:
-            ModelUnavailable: the model became unavailable before it had judged an annotation.
+            ModelUnavailable: the model became unavailable before any annotation was judged.
         """
         options, run_id = self.call.options, 0
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
@@ -145,9 +146,10 @@ class Curation:
 
     @contextlib.contextmanager
     def _judging(self, model: ServedModel, run_id: int) -> Iterator[CurateJob]:
-        """Yield the job that judges the input by a model; show its progress within the block.
+        """Yield the job that judges the input with a model, and show its progress in the `with`
+        block.
 
-        The vote form of the judge is measured first, once for each judge, and stored.
+        The vote form of a new judge is measured first and stored.
         """
         form = ballots.load_form(self.db, model, self.panel)
         good = [item for item in self.source.items if not item.findings]
@@ -161,7 +163,9 @@ class Curation:
             )
 
         def expect(due: Sequence[Item]) -> None:
-            """Set the total; measuring the form takes about as long as judging."""
+            """Set the amount of work. Measuring the form counts as judging, since it takes as
+            long.
+            """
             pace.rows = len(due)
             pace.weight = sum(len(item.paper.abstract) for item in (*due, *sample))
 
@@ -228,7 +232,12 @@ class Curation:
         return Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
-        """Return the criteria that this run or an earlier run calibrated, or the defaults."""
+        """Return the criteria that this run calibrates, or an earlier run calibrated, or the
+        defaults.
+
+        Args:
+            is_complete: True if all annotations are judged; otherwise this run does not calibrate.
+        """
         options = self.call.options
         criteria = ballots.load_criteria(self.db, job.judge, options.min_votes)
         if not options.calibrate or not is_complete:
@@ -258,7 +267,9 @@ def finish(
 
     Args:
         run_id: the id of the run in the corpus.
-        stopped: the error that ended the run early, or None; a hint on how to continue is added.
+        stopped: the error that ended the run early, or None. A hint on how to continue is added to
+            it.
+        seconds: the duration of the run.
     """
     call, db, path = curation.call, curation.db, curation.path
     save_verdicts(db, run_id, [*run.verdicts, *run.probes])
@@ -278,7 +289,7 @@ def finish(
     if call.options.build is not None and stopped is None:
         try:
             dataset = build_files(call, run, run.framework)
-        except InputError as error:  # the other results are saved nevertheless
+        except InputError as error:  # the other results are still saved
             stopped = error
     text = report_text.text(found, details=call.options.details, is_saved=bool(call.targets))
     if call.targets:
@@ -315,7 +326,7 @@ def finish(
 
 
 def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
-    """Warn if a .jsonl target cannot be read again, since the corpus lacks its abstracts."""
+    """Warn if a .jsonl target cannot be read again because the corpus lacks its abstracts."""
     saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
     lost = sum(paper_rows.row_id(db, paper) is None for paper in papers)
@@ -334,7 +345,7 @@ def _kept(run: Run, path: Path) -> Iterator[Annotated]:
 
 
 def _continuation(stopped: HarnessError, run: Run) -> str:
-    """Return the hint on how to continue a run that was stopped."""
+    """Return the hint on how to continue a stopped run."""
     everyone = [*run.verdicts, *run.probes]
     done = sum(
         bool(one.ballot or one.error or (one.item.findings and not one.item.probe))
@@ -349,10 +360,10 @@ def _continuation(stopped: HarnessError, run: Run) -> str:
 
 
 def check_build(call: Call, framework: Framework) -> None:
-    """Read the other tables of the training set, before any annotation is judged.
+    """Check the other tables of the training set, before any annotation is judged.
 
     Raises:
-        InputError: a table or a list of the data set options cannot be used.
+        InputError: a table or a list of ids in the options cannot be used.
     """
     options, reading = call.options, dataset_command.reading(call, framework)
     valid_rows("gold", read_annotations(options.gold, reading), framework)
@@ -365,11 +376,11 @@ def check_build(call: Call, framework: Framework) -> None:
 def build_files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
     """Return the writers of the training set and its manifest.
 
-    All annotations of the input are the source `agent`, and the kept annotations are the source
-    `curated`.
+    All annotations of the input are rows of the source `agent`, and the kept annotations are also
+    rows of the source `curated`.
 
     Raises:
-        InputError: a table of the data set options cannot be used, or no row is left.
+        InputError: a table in the options cannot be used, or no row is left.
     """
     options, reading = call.options, dataset_command.reading(call, framework)
     judged = [(one.item.entry, one.decision == "kept") for one in run.verdicts]

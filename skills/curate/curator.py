@@ -1,8 +1,8 @@
 """The curator: a panel of five personas of one model, each of which votes on each annotation.
 
-A vote is the mean of the values of the answers, each weighted by the probability that the model
-gives that answer as its next token. Nothing is sampled and no prose is parsed. A server that
-returns no token probabilities answers as JSON under a schema instead.
+The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
+probability that the model gives it as its next token. Nothing is sampled, and no prose is parsed. A
+server without token probabilities answers as JSON under a schema instead.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Vote:
     """The vote of one persona on one annotation.
 
     Attributes:
-        score: a number within the values of the panel's answers; None if the vote is invalid, which
-            counts neither as a pass nor as a fail.
+        score: a number between the lowest and the highest value of an answer; None for an invalid
+            vote, which counts neither as a pass nor as a fail.
         mass: the sum of the probabilities of all answers; None for a vote as JSON.
-        answers: the probability of each answer; for a vote as JSON, 1.0 for the given answer.
+        answers: the probability of each answer; in a vote as JSON, 1.0 for the given answer.
         prompt_tokens, cached_tokens, seconds: as in `Reply`.
     """
 
@@ -46,7 +46,7 @@ class Judge:
     """A model that votes as each persona of a panel.
 
     Attributes:
-        form: the form of its votes, as measured by `skills.curate.panel.choose_form`.
+        form: the form of its votes, as measured by `panel.choose_form`.
     """
 
     panel: Panel
@@ -63,15 +63,16 @@ class Judge:
     ) -> tuple[Vote, ...]:
         """Return the votes of all personas on an annotation, requested one after another.
 
-        After the first vote the slot of the server has evaluated the shared beginning of the
-        prompts.
+        The prompts share their beginning, which a server evaluates only for the first vote in a
+        slot.
 
         Args:
-            known: votes by persona that need not be requested again.
-            on_vote: called with each requested vote as it arrives.
+            slot: the slot of the server.
+            known: votes by persona that are not requested again.
+            on_vote: called with each requested vote.
 
         Raises:
-            InvalidReply: the model returned no probability of an answer, for any persona.
+            InvalidReply: no reply, for any persona, had the probability of an answer.
         """
         found = dict(known or {})
         for persona in self.panel.personas:
@@ -82,7 +83,8 @@ class Judge:
         if self.form.kind == "logprobs" and not any(any(vote.answers.values()) for vote in votes):
             raise InvalidReply(
                 "the judge returned no probability of an answer, for any of the personas",
-                hint="Does the server still return the probabilities of tokens?",
+                hint="Check that the server returns token probabilities (logprobs), or select "
+                "another judge with --model.",
             )
         return votes
 
@@ -92,8 +94,8 @@ class Judge:
         reply = request_vote(self.model, messages, self.panel, self.form, slot)
         found = answers_of(reply, self.panel, self.form)
         mass = math.fsum(found.values())
-        # The mean of the answers' distribution is better than the most likely answer
-        # (Wang et al. 2025, arXiv 2503.03064).
+        # The mean of the distribution is more accurate than the most likely answer (Wang et al.
+        # 2025, arXiv 2503.03064).
         weighted = math.fsum(self.panel.answers[answer] * p for answer, p in found.items())
         return Vote(
             persona.name,
@@ -106,7 +108,9 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return the reason of a persona in one sentence; the decision does not depend on it."""
+        """Return the reason of a persona for its vote, in one sentence; it does not affect the
+        decision.
+        """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0

@@ -1,6 +1,6 @@
 """The gates: checks of an annotation against its abstract that need no model.
 
-findings = find(paper, moves, framework)     # () if the annotation passes
+`find` returns the findings of all gates; an annotation without findings passes.
 """
 
 from __future__ import annotations
@@ -36,82 +36,83 @@ REASONS: Mapping[str, str] = {
     "copied": "The annotation is the abstract in its own order, divided into moves.",
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
-"""The meaning of the code of each finding, in the order in which findings are returned."""
+"""The meaning of each code of a finding. `find` returns findings in this order."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that every paper states, if the framework has them. All gold annotations state both."""
+"""Moves that an annotation must state, if the framework has them. All gold annotations do."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""Numbers of characters per word, which determine the limits of the words of a move.
+"""Number of characters of `max_chars` for each word of the longest and of the shortest move.
 
-A move has at most one word per 7 characters of the framework's `max_chars`, and at least one
-word per 50 characters, so that a framework of single words does not require sentences. With the
-320 characters of the Nanda framework the limits are 6 and 45 words; the 6,807 moves of the gold
-have 6 to 44 words.
+A move has at most one word for each 7 characters of the framework's `max_chars`, and at least one
+word for each 50 characters, so that moves of a framework of single words need not be sentences. With
+the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the
+gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quoted passage that may be shorter than the limit.
+"""Minimum number of content words of a quote that is shorter than the minimum length.
 
-"materials science articles" names a scope; "with it, 2% to 5%" needs the preceding text.
+"materials science articles" names a scope; "with it, 2% to 5%" depends on the preceding text.
 """
 LEAST_SUPPORT = 0.55
 """Minimum share of the content words of an annotation that occur in its abstract.
 
-The annotations of the gold have at least 0.74, with a median of 0.95; compared with the abstract
-of another paper, at most 0.38.
+The share in the annotations of the gold is at least 0.74, with a median of 0.95. Compared with the
+abstract of another paper, it is at most 0.38.
 """
 LEAST_MOVE_SUPPORT = 0.35
-"""Minimum share of the content words of a move that occur in the abstract. It applies to moves with
-at least `TELLING` content words.
+"""Minimum share of the content words of a move that occur in the abstract.
 
-The moves of the gold have at least 0.43; compared with the abstract of another paper, 96% of the
-moves have less than 0.35.
+It applies to moves with at least `TELLING` content words. The moves of the gold have at least 0.43;
+compared with the abstract of another paper, 96% of the moves have less than 0.35.
 """
 TELLING = 5
-"""Minimum number of content words of a move for which their share is informative.
+"""Minimum number of content words of a move to which `LEAST_MOVE_SUPPORT` applies.
 
 99.8% of the gold moves have at least this number.
 """
 MOST_COPIED = 0.85
-"""Minimum share of words in copied passages, for an annotation that counts as a copy.
+"""Share of words in copied passages from which an annotation counts as a copy.
 
-The annotations of the gold have at most 0.84, with a median of 0.42: they use the terms of the
-abstract.
+The annotations of the gold, which use the terms of the abstract, have at most 0.84, with a median
+of 0.42.
 """
 SEVERAL = 4
-"""Number of stated moves whose order in the abstract is unlikely to be chance."""
+"""Minimum number of stated moves of a copy; the order of fewer moves may be chance."""
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
 
-A shorter abstract can hardly be rephrased. All but two annotations of the gold are longer.
+It is hard to rephrase a shorter abstract. All but two annotations of the gold are longer.
 """
 STRANGE_RUN = 3
-"""Number of consecutive content words missing from the abstract that make a foreign passage."""
+"""Minimum number of content words in a row, none of them in the abstract, of a foreign
+passage.
+"""
 STRANGE_MOVES = 3
-"""Minimum number of moves with a foreign passage in an annotation that counts as padded.
+"""Number of moves with a foreign passage from which an annotation counts as padded.
 
-Four annotations of the gold have 2 such moves, the maximum; 94% of the gold has no such move.
+Four annotations of the gold have 2 such moves, which is the maximum; 94% have none.
 """
 LONG_STRANGE_RUN = 5
-"""Minimum number of consecutive content words of a single foreign passage that is padding.
+"""Number of content words from which a single foreign passage counts as padding.
 
-The annotations of the gold have at most 4.
+The foreign passages of the gold have at most 4.
 """
 PHRASE = 4
-"""Number of consecutive words shared by two moves that make a repeated phrase."""
+"""Number of consecutive words in two moves that make a repeated phrase."""
 STRANGE_IN_PHRASE = 2
 """Number of content words of a repeated phrase that must be missing from the abstract.
 
-Three annotations of the gold have such a phrase; 36 would have one if a single word sufficed.
+Three annotations of the gold have such a phrase; with a limit of one word, 36 would have one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of an annotation.
+    """A fault of an annotation.
 
     Attributes:
-        code: one of `REASONS`.
-        move: the name of the faulty move, or "" for a fault of the whole annotation.
-        detail: the fault in words, as a clause.
+        code: a key of `REASONS`.
+        move: the name of the faulty move, or "" for the whole annotation.
+        detail: a clause that describes the fault.
     """
 
     code: str
@@ -123,8 +124,8 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
     """Return all faults of an annotation in the order of `REASONS`, or () if it passes.
 
     Args:
-        moves: texts by the names of moves, as read from a file: a missing, empty or too long text
-            is a finding, and variants of "Not stated." are recognised. Other names are ignored.
+        moves: the moves as read from a file. A missing, empty or too long text is a finding.
+            Variants of "Not stated." are recognised, and names that are not moves are ignored.
     """
     written = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
     stated = {
@@ -191,7 +192,7 @@ def _whole_text(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the signs of text about another subject: (move, clause); move "" for all moves."""
+    """Yield (move, clause) for each sign of text about another paper; move is "" for all moves."""
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
         yield "", f"{share:.0%} of its content words are in the abstract"
@@ -205,7 +206,7 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
     """Yield a clause if the annotation is a copy of the abstract, divided into moves.
 
-    Moves that quote the abstract are not a fault: their order rarely is the order of the abstract.
+    Single quotes are no fault, since moves rarely have the order of the abstract.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())
@@ -220,13 +221,12 @@ def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
 
 
 def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the signs of padding: (move, clause); move "" for the whole annotation.
+    """Yield (move, clause) for each sign of padding; move is "" for the whole annotation.
 
-    Only padding in words that are missing from the abstract is recognised. The limits were tested
-    with clauses that were written after the limits had been set, and were added to the annotations
-    of gold_dev.csv: padding was found in 100% of the annotations if every move had such a clause,
-    in 85% with three clauses, and in 38% with one clause. Padding in the paper's own words is not
-    found.
+    Padding is found only if its words are missing from the abstract. The limits were tested with
+    clauses that were written later and added to the annotations of gold_dev.csv. Padding was found
+    in 100% of the annotations if every move had such a clause, in 85% with three clauses, and in
+    38% with one clause.
     """
     known = frozenset(content_words(abstract))
     runs = {move: _longest_foreign_run(text, known) for move, text in moves.items()}
@@ -252,7 +252,11 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the phrases that occur in several moves, in order of appearance; they may overlap."""
+    """Return the phrases that occur in several moves, in order of appearance; they may overlap.
+
+    Args:
+        known: the content words of the abstract.
+    """
     counts: Counter[str] = Counter()
     for text in moves.values():
         written = words(text)
@@ -273,5 +277,5 @@ def _normalised(text: str) -> str:
 
 @functools.cache
 def phrases() -> dict[str, Any]:
-    """Return the lists of phrases in phrases.yaml, whose comments describe them."""
+    """Return the lists of phrases in phrases.yaml, where comments describe them."""
     return dict(yaml.safe_load(Path(__file__).with_name("phrases.yaml").read_text("utf-8")))

@@ -1,7 +1,7 @@
 """Read the annotations to be judged, from a table or from the corpus.
 
-An item keeps its moves as they were written, so that the gates can report what is wrong with them;
-only the variants of "Not stated." are unified.
+An item keeps its moves as they were written, so that the gates can report faults in them. Only
+variants of "Not stated." are replaced.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Item:
     """An annotation to be judged.
 
     Attributes:
-        where: the row of the annotation, in words.
-        findings: the faults found by the gates.
+        where: the row of the annotation, for messages.
+        findings: the faults that the gates found.
         entry: the row of the table; None for a probe.
-        probe: the kind of known-bad annotation, or "" for an annotation of the input.
-        changed: a description of the change that made the probe.
+        probe: the kind of a probe; "" for an annotation of the input.
+        changed: a description of the change that made a probe.
     """
 
     paper: Paper
@@ -54,12 +54,12 @@ class Item:
 
     @cached_property
     def key(self) -> str:
-        """The id of the paper, in the form by which papers are compared."""
+        """The id of the paper, normalized so that ids can be compared."""
         return paper_key(self.paper.id)
 
     @property
     def words(self) -> int:
-        """Number of words of all moves."""
+        """The number of words of all moves."""
         return sum(len(text.split()) for text in self.moves.values())
 
     @cached_property
@@ -68,20 +68,20 @@ class Item:
 
     @cached_property
     def digests(self) -> tuple[str, str]:
-        """SHA-256 of the abstract and of the moves, which identify the annotation."""
+        """The SHA-256 of the abstract and the SHA-256 of the moves."""
         return self.paper.sha256, self.moves_sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The annotations of one input.
+    """The annotations in the input of a run.
 
     Attributes:
-        name: the name of the input on the command line.
-        id_column: the name of the column of ids in output tables.
-        rows: number of rows, including the rows that are left out.
-        filtered: number of rows left out, by reason.
-        refused: the rows that cannot be used, which are also counted in `filtered`.
+        name: the name of the input on the line.
+        id_column: the name of the id column in output tables.
+        rows: number of rows, including left-out rows.
+        filtered: number of left-out rows by reason.
+        refused: the errors of rows that cannot be used; these rows also count in `filtered`.
         path: the file of the table; None for the corpus.
     """
 
@@ -105,12 +105,12 @@ def from_table(
     """Read the annotations of a table.
 
     Args:
-        db: the corpus, which contains the abstracts of a saved .jsonl file.
+        db: the corpus, which has the abstracts for a saved .jsonl file.
         limit: maximum number of rows to read.
         notice: as in `open_table`.
 
     Raises:
-        InputError: the table cannot be read, or contains no annotation.
+        InputError: the table cannot be read, or has no annotations.
     """
     found: dict[tuple[str, str, str], Item] = {}
     filtered: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     """Read the current annotations of the corpus.
 
     Raises:
-        InputError: the corpus contains no annotation by this framework.
+        InputError: the corpus has no annotations by this framework.
     """
     ids = Database(db, framework).current_ids()[:limit]
     found, refused = list[Item](), Refusals()
@@ -172,7 +172,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the annotations of the items that fit the framework, in their stored form if any."""
+    """Yield the items that fit the framework, as stored in the corpus or else as given."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:
@@ -185,7 +185,7 @@ def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str
     """Return the reason why a row is left out, or "".
 
     Args:
-        before: an earlier annotation of the same paper, or None.
+        before: the item of an earlier row about the same paper, or None.
     """
     if not entry.paper.abstract:
         return "no abstract"
@@ -217,7 +217,7 @@ def no_annotations(framework: Framework) -> InputError:
 
 
 def as_entry(item: Annotated, framework: Framework) -> TableRow:
-    """Return a stored annotation as the row of a table."""
+    """Return a stored annotation in the form of a table row."""
     return TableRow(
         f"{item.paper.id_field} {item.paper.id}",
         item.paper,

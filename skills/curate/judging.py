@@ -1,7 +1,7 @@
-"""The job that judges many annotations: the panel judges each annotation once.
+"""The job in which the panel judges many annotations, each of them once.
 
-As in `skills.annotate.job`, votes and failures are stored in the corpus database under content
-keys: the same command continues an interrupted job, and no vote is requested twice.
+As in `skills.annotate.job`, the corpus stores votes and failures under content keys: the same line
+continues an interrupted job, and no vote is requested twice.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from skills.curate.verdicts import Criteria, Verdict, decide
 class CurateJob:
     """The job that judges the annotations of `source` and the probes made from them.
 
-    An annotation that a gate rejects is not judged; every probe is judged, to measure the panel
-    without the gates.
+    Annotations that a gate rejects are not judged. Probes always are, so that the panel can be
+    measured without the gates.
 
     Attributes:
-        pace: counts the progress of the whole command.
-        update: shows the progress.
+        pace: counts the progress of the whole line.
+        update: redraws the progress.
     """
 
     call: Call
@@ -49,7 +49,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge at the beginning of the job; equal annotations are judged once."""
+        """The items to judge when the job begins; of equal annotations, one is judged."""
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):
@@ -61,14 +61,16 @@ class CurateJob:
         return list(due.values())
 
     def run(self) -> Tally:
-        """Judge the items that are due."""
+        """Judge the items in `due`."""
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
         for slot in range(self.judge.model.slots):
             self._slots.put(slot)
         return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request a reason for each rejected annotation from the persona furthest from passing."""
+        """Ask, for each rejected annotation, the persona furthest from passing it for its
+        reason.
+        """
         due = [
             one
             for one in verdicts
@@ -113,7 +115,7 @@ class CurateJob:
 
         def on_vote(vote: Vote) -> None:
             if vote.score is not None:
-                known[vote.persona] = vote  # kept for another attempt
+                known[vote.persona] = vote  # not requested again if the item is tried again
                 self._votes.put((item, vote))
 
         slot = self._slots.get()
@@ -123,7 +125,7 @@ class CurateJob:
             self._slots.put(slot)
 
     def _save_votes(self) -> None:
-        """Store the votes of incomplete ballots."""
+        """Store the votes that have arrived for incomplete ballots."""
         while not self._votes.empty():
             self.ballots.save_vote(*self._votes.get())
 

@@ -1,4 +1,4 @@
-"""The results of /curate, from which --json, the terminal text and the page are made."""
+"""The results of /curate, from which --json, the terminal text and the HTML page are made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skills.reporting.statistics import Alpha
 
 
 class Auroc(Interval):
-    """The probability that a good annotation scores above a bad one; 0.5 is chance."""
+    """The probability that a good annotation has a higher score than a bad one; 0.5 is chance."""
 
     n_good: int
     n_bad: int
@@ -20,7 +20,7 @@ class Auroc(Interval):
 
 
 class FormFacts(Output):
-    """The form of a judge's votes: see `panel.VoteForm`."""
+    """The form of a judge's votes (see `panel.VoteForm`)."""
 
     kind: str
     prefill: str
@@ -56,7 +56,7 @@ class NotKept(Output):
 
 
 class PersonaFigures(Output):
-    """Figures of a persona's votes on the input."""
+    """Figures of the votes of a persona on the input."""
 
     name: str
     title: str
@@ -65,10 +65,10 @@ class PersonaFigures(Output):
     passed: Share = Field(description="share of the valid votes that pass")
     invalid: int
     mean: float | None = Field(description="mean of the valid scores")
-    mass: float | None = Field(description="mean probability of all answers")
-    seconds: float = Field(description="mean number of seconds of a vote")
+    mass: float | None = Field(description="mean sum of the probabilities of all answers")
+    seconds: float = Field(description="mean duration of a vote in seconds")
     auroc: Auroc = Field(description="AUROC of the annotations of the input against the probes")
-    weight: dict[str, int] = Field(description="number of decisions that depend on its vote")
+    weight: dict[str, int] = Field(description="numbers of decisions that depend on the persona")
 
 
 class BorderlineRow(Output):
@@ -77,11 +77,13 @@ class BorderlineRow(Output):
     title: str
     decision: str
     votes: int
-    distance: float = Field(description="from the thresholds")
+    distance: float = Field(description="distance of the deciding scores from their thresholds")
 
 
 class Borderline(Output):
-    """The annotations that a person should read, the closest to the thresholds first."""
+    """The annotations that a person should read, beginning with the scores closest to
+    thresholds.
+    """
 
     of: int
     closest: list[BorderlineRow]
@@ -93,16 +95,18 @@ class PanelFigures(Output):
         description="number of annotations by votes for and against, such as 4-1"
     )
     alpha: dict[str, Alpha] = Field(
-        description="correlations of each two personas, of their votes and of their scores"
+        description="agreement of the personas (Krippendorff's alpha), in votes and in scores"
     )
-    effective_votes: float | None = Field(description="number of independent votes")
-    length: dict[str, float | None] = Field(description="correlation of score and length")
+    effective_votes: float | None = Field(description="effective number of independent votes")
+    length: dict[str, float | None] = Field(
+        description="correlation of the mean score and the length of an annotation"
+    )
     vote_against_mean: dict[str, int]
     borderline: Borderline
 
 
 class ProbesRejected(Output):
-    """The number of known-bad annotations that are rejected."""
+    """The shares of the known-bad annotations that are rejected."""
 
     gates: Share
     panel: Share
@@ -111,11 +115,11 @@ class ProbesRejected(Output):
 
 
 class Added(Output):
-    """The shares that the gates, a persona, the panel, or gates and panel together reject."""
+    """The shares of annotations that the gates, a persona, the panel, or all together reject."""
 
     who: str
     caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
-    cost: Share = Field(description="share of the annotations taken to be good that are rejected")
+    cost: Share = Field(description="share of the annotations of the input that are rejected")
     alone: int | None = Field(
         description="number of known-bad annotations that no other persona rejects"
     )
@@ -130,7 +134,7 @@ class ProbeFigures(Output):
     kinds: dict[str, ProbesRejected]
     all: ProbesRejected
     subtle: dict[str, ProbesRejected] = Field(
-        description="the kinds of known-bad annotations that no gate can find"
+        description="results on the kinds of known-bad annotations that no gate can find"
     )
     added: list[Added]
 
@@ -148,14 +152,16 @@ class Curation(Output):
     failed: int
     pending: int
     gated: int = Field(description="rejected by the gates")
-    judged: int = Field(description="rejected by the panel")
+    judged: int = Field(description="with votes of the panel")
     reject_rate: Share
     judge: JudgeFacts
-    gates: dict[str, int] = Field(description="number of findings of the gates, by code")
+    gates: dict[str, int] = Field(
+        description="number of annotations with each finding, by the code of the finding"
+    )
     not_kept: list[NotKept] = Field(description="the first annotations that are not kept")
     panel: PanelFigures | None
-    probes: ProbeFigures | None = Field(description="the results on known-bad annotations")
-    verdict: list[str] = Field([], description="the result in words")
+    probes: ProbeFigures | None = Field(description="results on the known-bad annotations")
+    verdict: list[str] = Field([], description="the result in two sentences")
     notes: list[str] = []
     tokens: dict[str, int] = {}
     seconds: float = 0.0
@@ -164,7 +170,7 @@ class Curation(Output):
 
 
 class Reviewed(Output):
-    """The result of a review by the user; counts are numbers of annotations."""
+    """The result of a review by a person; counts are numbers of annotations."""
 
     input: str
     gold: str
@@ -179,31 +185,31 @@ class Reviewed(Output):
     gold_rows: int
     right: Share | None = Field(
         None,
-        description="share of the moves left unchanged, in the first 20, 40, ... papers",
+        description="share of the moves that reviewers left unchanged",
     )
     right_by_move: dict[str, Share] = Field(
-        {}, description="share of the moves left unchanged, by label of the move"
+        {}, description="share of the moves that reviewers left unchanged, by label"
     )
     retraining: str = Field(
-        "", description="the line that trains on the gold table; empty before 20 papers"
+        "", description="the line that trains on the gold table; empty for fewer than 20 papers"
     )
 
 
 class Agreed(Output):
-    """The agreement of the reviewers in one judgement."""
+    """The agreement of the reviewers in one decision."""
 
     what: str = Field(description="'annotation', or the label of a move")
-    judged: str = Field(description="the judgement: accepted, kept (left unchanged) or stated")
+    judged: str = Field(description="the decision: accepted, kept (left unchanged) or stated")
     same: Share = Field(description="number of papers on which all reviewers agree")
     kappa: AgreementFigure
     alpha: Alpha
 
 
 class AgreedPassages(Output):
-    """The agreement of reviewers in the passages of a move."""
+    """The agreement of the reviewers in the passages of a move."""
 
     what: str = Field(description="'All moves', or the label of a move")
-    papers: int = Field(description="number of papers in which a reviewer has a passage")
+    papers: int = Field(description="number of papers in which any reviewer has a passage")
     f1: float | None = Field(description="F1 of the words in the passages of two reviewers")
     alpha: float | None = Field(description="Krippendorff's unitizing alpha of the passages")
 

@@ -1,8 +1,8 @@
 """Read a panel from a file: its personas, their questions, and the values of the answers.
 
-`shipped()` returns the panel of personas.yaml, `load` the panel of another file. Each message
-begins with the abstract and the annotation, and ends with the question of a persona, so that a
-server evaluates the beginning once for all personas.
+`shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each message
+begins with the abstract and the annotation, and ends with the question of a persona. A server
+therefore evaluates the beginning once for all personas.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from skills.nanda.text import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
-"""The suffix of the placeholder for the sentence of the abstract that a move comes from."""
+"""The suffix of a placeholder for the sentence of the abstract that a move comes from."""
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FORM_ITEMS = 10
 """Maximum number of annotations on which the prefills are compared."""
 TOP = 100
 """Number of alternatives requested for the first token of a reply; some servers return at most 20.
 
-The probability of an answer beyond these alternatives is negligible.
+The probability of an answer that is not among the alternatives is negligible.
 """
 FEWEST_MASS = 0.5
-"""Minimum probability of all answers together for a valid vote.
+"""Minimum sum of the probabilities of all answers for a valid vote.
 
-With less, the model was about to write something other than an answer.
+With a lower sum, the model was about to write something other than an answer.
 """
 JSON_TOKENS = 24
-"""Maximum number of completion tokens of a vote as JSON: {"answer": "4"} and some blanks."""
+"""Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""
 
 
 class _Strict(BaseModel):
@@ -53,17 +53,17 @@ class _Strict(BaseModel):
 
 
 class Persona(_Strict):
-    """One member of the panel.
+    """A member of the panel.
 
     Attributes:
         name: lower-case letters and hyphens; the name of the persona's column in tables.
         criterion: the statement that the persona checks.
-        why: the reason why it is on the panel, for people.
+        why: for people, the reason why the persona is on the panel.
         ask: the question, which ends the message. It may quote moves: {claim} is the claim, and
             {claim_source} the sentence of the abstract that the claim comes from.
         threshold: the minimum score of a vote that passes, unless thresholds were calibrated.
-        reads: unused; the settings of a judge mode that was removed. Panel files may still contain
-            it, and it remains part of `Panel.digest`, so that stored votes remain valid.
+        reads: unused. Panel files may have it, and `Panel.digest` includes it, so that stored votes
+            remain valid.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -76,16 +76,17 @@ class Persona(_Strict):
 
 
 class Panel(_Strict):
-    """A panel: personas, with the prompts and answers that they share.
+    """A panel: personas, and the prompts and answers that they share.
 
     Attributes:
         system: the system message.
         shared: the beginning of the user message, with {abstract} and {annotation}.
         answers: the value of each answer; an answer is a single token.
-        prefills: beginnings of the reply; the prefill with the most probable answers is used.
-        reading: unused, see `Persona.reads`.
-        explain: the question why a persona did not pass an annotation, with {criterion} as
-            placeholder.
+        prefills: possible beginnings of the reply. The prefill after which answers are most
+            probable is used.
+        reading: unused (see `Persona.reads`).
+        explain: the question why a persona did not pass an annotation, with the placeholder
+            {criterion}.
     """
 
     version: Text
@@ -108,7 +109,7 @@ class Panel(_Strict):
             raise ValueError(f"`shared` needs {{abstract}} and {{annotation}}, and has {names}")
         low, high = self.scale
         for persona in self.personas:
-            list(_placeholders(persona.ask + self._why(persona)))  # raises for a single brace
+            list(_placeholders(persona.ask + self._why(persona)))  # fails for a single brace
             if not low <= persona.threshold <= high:
                 raise ValueError(f"{persona.name}: threshold is not within {low:g} to {high:g}")
         return self
@@ -119,7 +120,7 @@ class Panel(_Strict):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The default thresholds."""
+        """The default thresholds, in the order of the personas."""
         return tuple(persona.threshold for persona in self.personas)
 
     @property
@@ -150,10 +151,11 @@ class Panel(_Strict):
     ) -> tuple[Message, ...]:
         """Return the messages with a persona's question about an annotation.
 
-        The abstract and the annotation are escaped: they cannot close a tag or form special tokens.
+        The abstract and the annotation are escaped, so that they cannot close a tag or form special
+        tokens.
 
         Args:
-            why: True for the question why the persona did not pass the annotation.
+            why: True to ask why the persona did not pass the annotation.
         """
         from skills.nanda.checks import source_sentence
 
@@ -175,7 +177,7 @@ class Panel(_Strict):
             path: the file of the panel, for the error message.
 
         Raises:
-            InputError: the framework lacks a move; the message contains the persona and the move.
+            InputError: a question quotes a move that the framework lacks.
         """
         for persona in self.personas:
             for name in _placeholders(persona.ask + self._why(persona)):
@@ -202,7 +204,7 @@ def load(path: Path) -> Panel:
     """Read a panel from a file in the format of personas.yaml.
 
     Raises:
-        InputError: the file is not valid; the message contains the file and the line.
+        InputError: the file is not valid; the message has the file and the line.
     """
     return yaml_files.load(path, Panel, InputError)
 
@@ -214,14 +216,16 @@ def _placeholders(template: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class VoteForm:
-    """The form of a judge's votes.
+    """The form in which a judge votes.
 
     Attributes:
-        kind: "logprobs": by the probabilities of the first token; otherwise as JSON.
-        prefill: the beginning of the reply to a question.
-        mass: the mean probability of all answers together after the prefill; None for JSON.
-        measured: the mean probability for each prefill that was tried.
-        items: number of annotations that were measured; 0 if the number was not stored.
+        kind: "logprobs" for votes by the probabilities of the first token; "json" for votes as
+            JSON.
+        prefill: the beginning of the reply.
+        mass: the mean sum of the probabilities of all answers after the prefill; None for votes as
+            JSON, or if it was not measured.
+        measured: this mean for each prefill that was tried.
+        items: number of annotations that were measured; 0 if unknown.
     """
 
     kind: Literal["logprobs", "json"]
@@ -232,12 +236,14 @@ class VoteForm:
 
     @property
     def can_answer(self) -> bool:
-        """False if the answers have too little probability; then the gates decide alone."""
+        """False if the answers have too little probability, so that the gates decide alone."""
         return self.mass is None or self.mass >= FEWEST_MASS
 
 
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the annotations on which the form is measured: the first half, up to `FORM_ITEMS`."""
+    """Return the annotations on which the form is measured: the first half, at most
+    `FORM_ITEMS`.
+    """
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
 
@@ -250,19 +256,19 @@ def choose_form(
 ) -> VoteForm:
     """Return the vote form that suits a model best, by measuring it.
 
-    Each item is judged by one persona, once with every prefill, or once without a prefill if the
-    model does not continue a given beginning. Of equally good prefills, the first one in the panel
-    is used. Items that are too long or at which the judge fails are skipped: the job reports them.
-    A server without token probabilities votes as JSON.
+    Each item is judged by one persona, once with every prefill. A model that cannot continue a
+    prefill is measured without one. Of equally good prefills, the first in the panel is selected.
+    Items that are too long, or on which the judge fails, are skipped; the job will report them. The
+    form is "json" for a server without token probabilities.
 
     Args:
         on_item: called with each measured item and the number of prompt tokens evaluated for it.
 
     Returns:
-        The form; `mass` is None if all items are too long.
+        The form. Its `mass` is None if all items are too long.
 
     Raises:
-        SkillFailed: the judge fails at all items.
+        SkillFailed: the judge fails on every item that is not too long.
     """
     prefills = panel.prefills if model.continues_prefill else ("",)
     masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
@@ -298,7 +304,11 @@ def request_vote(
     form: VoteForm,
     slot: int | None,
 ) -> Reply:
-    """Request one vote from the model."""
+    """Return the reply to the question of a persona, requested in a vote form.
+
+    Args:
+        slot: the slot of the server, or None for any.
+    """
     how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
     if form.kind == "json":
         how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
@@ -310,12 +320,11 @@ def request_vote(
 
 
 def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
-    """Return the probability of each answer, ignoring blanks around a token and its case."""
+    """Return the probability of each answer; blanks around a token and its case are ignored."""
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A server returns no probabilities for a token that is part of a character; such a token is not
-    # an answer.
+    # A token that is only a part of a character has no probability, and is not an answer.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

@@ -1,8 +1,8 @@
 """Compute statistics of a panel's votes: decisions, separation of probes, calibration.
 
-A panel of k personas judges n annotations. `scores` has n rows of k numbers. None marks an invalid
+A panel of k personas judges n annotations. `scores` has n rows of k numbers, or None for an invalid
 vote, which counts neither as a pass nor as a fail. A vote passes if its score reaches the threshold
-of the persona, and an annotation is kept if at least `min_votes` votes pass.
+of the persona. An annotation is kept if at least `min_votes` votes pass.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from skills.reporting.outputs import Share, Z
 
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
-"""For each persona: True if it passes the annotation, False if not, None for an invalid vote."""
+"""One result for each persona: True for a pass, False for a fail, None for an invalid vote."""
 MARGIN = 0.15
 """Distance of scores from their thresholds within which a decision counts as borderline.
 
-It is for scores from 1 to 5: a cold prompt cache changed scores by at most 0.14.
+It is for scores from 1 to 5. A cold prompt cache changed scores by at most 0.14.
 """
 INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # largest rounding error of a sum that is zero in exact arithmetic
@@ -31,7 +31,7 @@ FEW = 20
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
-    """Return True for each vote of a row that passes, False if not; None for an invalid vote."""
+    """Return for each vote of a row whether it passes, or None for an invalid vote."""
     return tuple(
         None if score is None else score >= threshold
         for score, threshold in zip(scores, thresholds, strict=True)
@@ -39,9 +39,9 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
 
 
 def is_kept(votes: Votes, min_votes: int) -> bool | None:
-    """Return the decision on a row: True if kept, False if rejected, None if undecided.
+    """Return True if a row is kept, False if it is rejected, None if it is undecided.
 
-    A row is undecided if it has too few passes, but would have enough if its invalid votes passed.
+    A row is undecided if its passes do not suffice, but would with its invalid votes as passes.
     """
     if votes.count(True) >= min_votes:
         return True
@@ -49,7 +49,7 @@ def is_kept(votes: Votes, min_votes: int) -> bool | None:
 
 
 def check_min_votes(personas: int, min_votes: int) -> None:
-    """Raise InputError if a panel of `personas` cannot give `min_votes` votes."""
+    """Raise InputError if a panel of `personas` members cannot give `min_votes` votes."""
     if not 1 <= min_votes <= personas:
         raise InputError(
             f"a panel of {personas} cannot give {min_votes} votes",
@@ -59,7 +59,10 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Count rows by passes and fails, "5-0" to "0-5"; rows with an invalid vote as `INCOMPLETE`."""
+    """Return the number of rows by passes and fails, "5-0" to "0-5".
+
+    Rows with an invalid vote are counted only under `INCOMPLETE`.
+    """
     if not votes:
         return {}
     personas = len(votes[0])
@@ -71,14 +74,15 @@ def splits(votes: Sequence[Votes]) -> dict[str, int]:
 def vote_against_mean(
     scores: Scores, thresholds: Sequence[float], min_votes: int
 ) -> dict[str, int]:
-    """Count the rows on which the rule `min_votes` of k and the mean score disagree.
+    """Count the rows on which the votes and the mean score decide differently.
 
-    By its mean score, a row is kept if mean(score - threshold) of its valid votes is not negative.
-    Undecided rows, and rows without a valid vote, are not compared.
+    The mean score keeps a row if the mean of (score - threshold) over its valid votes is not
+    negative. Rows that are undecided or have no valid vote are not compared.
 
     Returns:
-        vote_only, mean_only: number of rows kept by the votes only, and by the mean only; count:
-            sum of both; of: number of compared rows.
+        vote_only, mean_only: number of rows that only the votes, or only the mean, keep.
+        count: the sum of vote_only and mean_only.
+        of: number of compared rows.
     """
     compared: Counter[tuple[bool, bool]] = Counter()
     for row in scores:
@@ -100,16 +104,17 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    Without one persona, the same share of the other personas must pass: ceil(min_votes * (k-1) /
-    k). This is equal to `min_votes` unless all k had to pass, so that removing a persona rarely
-    adds rows. `deciding` also counts the rows that the persona's fail rejects. Undecided rows count
-    as not kept.
+    A panel without the persona keeps a row if ceil(min_votes * (k-1) / k) votes pass. This is equal
+    to `min_votes` unless all k votes had to pass, so that removing a persona rarely adds rows.
+    "deciding" also counts the rows that a fail of the persona rejects. Undecided rows count as not
+    kept.
 
     Returns:
-        For each persona, numbers of annotations: lost: kept with the persona, but not without it.
-        gained: not kept with the persona, but kept without it.
-        flips: sum of lost and gained.
-        deciding: decided differently if the persona's vote were reversed.
+        For each persona, these numbers of annotations:
+        lost: kept with the persona, but not without it.
+        gained: kept without the persona, but not with it.
+        flips: the sum of lost and gained.
+        deciding: decided differently if the vote of the persona were reversed.
         of: all annotations.
     """
     kept = [is_kept(row, min_votes) is True for row in votes]
@@ -124,16 +129,17 @@ def borderline(
 ) -> list[tuple[float, int, int]]:
     """Return the rows that a person should read, the closest decision first.
 
-    These are rows whose decision would change if one vote changed, or if all scores within `margin`
-    of their thresholds changed, and rows that are undecided because of invalid votes.
+    A row is returned if one changed vote would change its decision, if changing all scores within
+    `margin` of their thresholds would, or if it is undecided because of invalid votes.
 
     Let a row have p passes and i invalid votes. To reverse its decision, p - min_votes + 1 passes
-    must fail if it is kept, and min_votes - p - i fails must pass if it is rejected. The scores
-    nearest to their thresholds are chosen; the distance of the row is the largest distance of these
-    scores from their thresholds.
+    must fail if it is kept, and min_votes - p - i fails must pass if it is rejected. The distance
+    of the row is computed from the scores nearest to their thresholds: it is the largest distance
+    among as many scores as must change.
 
     Returns:
-        (distance, row, number of passes); the distance is 0 for an undecided row.
+        (distance, index of the row, number of passes) for each row; the distance of an undecided
+            row is 0.
     """
     found = []
     for index, row in enumerate(scores):
@@ -181,8 +187,9 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
     value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) / (n m)
-    and N = (n + m) / 2 - 1. Unlike DeLong's interval and a bootstrap, it does not shrink to a point
-    at the values 0 and 1, which small samples of probes often reach. It assumes independent scores.
+    and N = (n + m) / 2 - 1. Small samples of probes often have the values 0 or 1; there, DeLong's
+    interval and a bootstrap shrink to a point, and this interval does not. It assumes independent
+    scores.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
@@ -205,12 +212,13 @@ def added(
 ) -> list[Added]:
     """Return the shares of bad and good annotations that gates, personas and panel reject.
 
-    The shares of "gates" and "together" are of all annotations, the other shares of the annotations
-    that pass the gates.
+    The shares of "gates" and "together" refer to all annotations, the other shares to the
+    annotations that pass the gates.
 
     Args:
-        bad: the votes on each probe; None if a gate rejects it.
-        good: the votes on each annotation of the input, which are taken to be good.
+        bad: the votes on each probe; None if a gate rejects the probe.
+        good: the votes on each annotation of the input, which counts as good; None if a gate
+            rejects it.
         personas: the names of the personas, in the order of the votes.
     """
     gates = [[votes is not None for votes in side] for side in (bad, good)]
@@ -246,7 +254,7 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
         variance = t * (1 - t) * (1 + mean * ((1 - t) / (2 - t) + t / (1 + t))) / (n * m)
         return (t - value) ** 2 - Z**2 * variance
 
-    # At 0 and 1 the variance is 0, so that the search would return the value itself.
+    # At 0 and 1 the variance is 0, and `brentq` would return the value itself.
     inside = min(max(value, 1e-9), 1 - 1e-9)
     low = brentq(beyond, 0, inside) if value > 0 else 0.0
     high = brentq(beyond, inside, 1) if value < 1 else 1.0
@@ -256,30 +264,32 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
 def calibrate(
     scores: Scores, gate_rejected: int, reject_rate: float, min_votes: int = 3
 ) -> tuple[tuple[float, ...], float, str]:
-    """Return thresholds at one common quantile of each persona's scores, for a reject rate.
+    """Return thresholds with which the gates and the panel reject a given share of annotations.
 
-    F_j(x) is the share of persona j's valid scores that are at most x, and its threshold at
-    quantile q is its lowest score with F_j > q. So a vote passes if F_j(score) > q, and a row is
-    kept if c > q, where c is the `min_votes`-th largest F_j(score) of the row. The result changes
-    only at the quantiles 0 and c of each row: all of them are tried. Of two quantiles equally close
-    to the rate, the lower one is used. A row with too few valid votes is not kept at any quantile.
+    The thresholds are at one quantile q of the scores of each persona. Let F_j(x) be the share of
+    the valid scores of persona j that are at most x. The threshold of j is its lowest score with
+    F_j > q, so that a vote passes if F_j(score) > q. A row is kept if c > q, where c is the
+    `min_votes`-th largest F_j(score) of the row. The decisions change only at 0 and at the c of
+    each row, so that these quantiles are tried. Of two quantiles equally close to the rate, the
+    lower one is used. A row with too few valid votes is not kept at any quantile.
 
     Args:
-        scores: n rows of k scores, for the annotations that passed the gates; None is an invalid
+        scores: n rows of k scores, for the annotations that pass the gates; None is an invalid
             vote.
-        gate_rejected: number of annotations that did not pass the gates.
+        gate_rejected: number of annotations that the gates reject.
         reject_rate: the share of all n + gate_rejected annotations to reject, between 0 and 1.
 
     Returns:
-        The threshold of each persona; the share of all annotations that is not kept, which includes
-            undecided annotations; a note for the user, or "".
+        The threshold of each persona.
+        The share of all annotations that is not kept, including undecided annotations.
+        A note for the user, or "".
 
     Raises:
-        InputError: there is no judged annotation, or a persona has no valid vote.
+        InputError: no annotation was judged, or a persona has no valid vote.
     """
     columns = _columns(scores)
     turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
-    # At quantile 1 a persona would have no score left as threshold.
+    # At quantile 1 no score of a persona would be left as its threshold.
     quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
     rejected = {quantile: bisect_right(turning, quantile) for quantile in quantiles}
     total = len(scores) + gate_rejected
@@ -289,12 +299,13 @@ def calibrate(
     if rejected[0.0] >= wanted - 1e-9:
         notes.append(
             f"the gates and rows with too few valid votes reject "
-            f"{(rejected[0.0] + gate_rejected) / total:.1%} already: the thresholds are the lowest "
-            "scores"
+            f"{(rejected[0.0] + gate_rejected) / total:.1%} already: each threshold is the lowest "
+            "score of its persona"
         )
-    # A step of the quantile moves each threshold by one score, and changes at most k decisions.
+    # Between neighbouring quantiles, each threshold moves by one score, and at most k decisions
+    # change.
     elif abs(rejected[best] - wanted) > max(1.0, len(columns) / 2):
-        notes.append("the scores have too many ties to come nearer to the rate")
+        notes.append("the scores have too many ties to come closer to the reject rate")
     if len(scores) < FEW:
         notes.append(f"set on {len(scores)} judged annotations, too few to generalise")
     thresholds = tuple(_threshold(column, best) for column in columns)
@@ -302,11 +313,15 @@ def calibrate(
 
 
 def _columns(scores: Scores) -> list[list[float]]:
-    """Return each persona's valid scores, ascending."""
+    """Return the valid scores of each persona in ascending order.
+
+    Raises:
+        InputError: no annotation was judged, or a persona has no valid vote.
+    """
     if not scores:
         raise InputError(
             "there is no judged annotation to calibrate on",
-            hint="Give annotations that pass the gates, and a judge that can answer.",
+            hint="Give a table with annotations that pass the gates, and a judge that can answer.",
         )
     columns = [
         sorted(score for score in column if score is not None)
@@ -315,8 +330,10 @@ def _columns(scores: Scores) -> list[list[float]]:
     for place, column in enumerate(columns, start=1):
         if not column:
             raise InputError(
-                f"persona {place} of {len(columns)} has no valid vote to set a threshold by",
-                hint="Use a judge that answers it, or remove it from the panel.",
+                f"persona {place} of {len(columns)} has no valid vote, so that its threshold "
+                "cannot be set",
+                hint="Select a judge that can answer its question with --model, or remove the "
+                "persona from the panel.",
             )
     return columns
 
@@ -324,7 +341,7 @@ def _columns(scores: Scores) -> list[list[float]]:
 def _turning_point(
     row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
 ) -> float:
-    """Return the lowest quantile at which a row is rejected; -1 if it is never rejected."""
+    """Return the lowest quantile at which a row is not kept; -1 for too few valid votes."""
     shares = sorted(
         (
             bisect_right(column, score) / len(column)
@@ -337,5 +354,5 @@ def _turning_point(
 
 
 def _threshold(column: Sequence[float], quantile: float) -> float:
-    # Divide as `_turning_point` does, so that equal shares compare as equal.
+    # the division of `_turning_point`, so that equal shares compare as equal
     return next(score for score in column if bisect_right(column, score) / len(column) > quantile)

@@ -1,4 +1,4 @@
-"""The skill /curate. The modules that do the work are imported when it runs."""
+"""Register the command /curate; other modules of the skill are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,20 @@ from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
     personas: Path | None = Field(None, description="a YAML file with another panel")
-    min_votes: int = Field(3, ge=1, description="number of votes that keep an annotation")
+    min_votes: int = Field(3, ge=1, description="number of votes needed to keep an annotation")
     calibrate: bool = Field(
-        False, description="set the thresholds from this table, also for later runs"
+        False, description="compute the thresholds from this table, for this and later runs"
     )
-    reject_rate: float = Field(0.3, gt=0, lt=1, description="with --calibrate, the share to reject")
+    reject_rate: float = Field(
+        0.3, gt=0, lt=1, description="with --calibrate, the share of annotations to reject"
+    )
     probes: int = Field(
         8,
         ge=1,
         le=1000,
         description="number of known-bad annotations of each kind to mix in, at most one a paper",
     )
-    explain: bool = Field(False, description="ask for a reason for each rejected annotation")
+    explain: bool = Field(False, description="ask the judge why it rejected each annotation")
     retry_failed: bool = Field(False, description="process only annotations that failed before")
     limit: int | None = Field(None, ge=1, description="only the first N rows")
     build: Path | None = Field(
@@ -54,11 +56,11 @@ class BuildOptions(PanelOptions, DatasetOptions):
 
 class ReviewOptions(SkillOptions):
     from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
-    reviewer: str = Field("", max_length=80, description="your name, where several people review")
+    reviewer: str = Field("", max_length=80, description="your name, if several people review")
     double: Share | None = Field(
-        None, description="share of papers that two reviewers decide on: 20% or 0.2"
+        None, description="share of papers that two reviewers each decide on, as 20% or 0.2"
     )
-    words: str = Field("", description="only papers with all these words, or with this id")
+    words: str = Field("", description="only papers that contain all these words, or have this id")
     where: str = Field(
         "", description="only papers of the corpus that meet conditions, as in /corpus filter"
     )
@@ -158,7 +160,7 @@ class Curate(Skill):
 
 
 def _check_combinations(call: Call) -> None:
-    """Check that each option occurs with the option that it depends on."""
+    """Check that no option is given without the option that it depends on."""
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")

@@ -3,10 +3,9 @@
     for probe in make(annotations, framework, per_kind=60):
         assert probe.findings
 
-The gates find nearly all probes of `KINDS`. No gate can find a probe of `SUBTLE`, which uses only
-words and numbers of the abstract: it measures what the panel adds. Making a probe and finding it
-use the same rule: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing from
-an abstract.
+The gates find nearly all probes of the kinds in `KINDS`. No gate can find a probe of the kinds in
+`SUBTLE`, which has only words and numbers of the abstract: it measures what the panel adds. Probes
+and gates use the same rule for numbers, `skills.nanda.checks.unsupported_numbers`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from skills.nanda.text import flatten
 Annotation = tuple[Paper, Mapping[str, str]]
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
-"""Maximum number of random replacements tried for a number of a move."""
+"""Maximum number of random replacements that are tried for a number."""
 _Match = re.Match[str]
 
 
@@ -48,12 +47,13 @@ def make(
 ) -> list[Item]:
     """Return up to `per_kind` probes of each kind, with the findings of the gates.
 
-    The choice of annotations and changes depends only on seed, kind and abstract. With more
-    annotations, some probes are replaced, but a probe does not change, except that an "other-paper"
-    probe may get the moves of another paper. Of several annotations of one abstract, the first is
+    The choice of annotations and changes depends only on seed, kind and abstract. If annotations
+    are added, some probes are replaced, but no probe changes, except that an "other-paper" probe
+    may get the moves of another paper. Of several annotations of an abstract, only the first is
     used. A probe that equals its original annotation is left out.
 
     Args:
+        kinds: the kinds of probes to make; None for all kinds.
         most: maximum number of probes of all kinds together; subtle and plain kinds alternate.
     """
     papers: dict[str, Paper] = {}
@@ -78,10 +78,10 @@ def make(
 
 @dataclass(slots=True)
 class Draft:
-    """An annotation that a maker turns into a probe by changing `moves`.
+    """An annotation that a `Maker` turns into a probe by changing `moves`.
 
     Attributes:
-        given: the annotations of all papers, by the digest of their abstracts.
+        given: the annotation of each paper, by the digest of its abstract.
     """
 
     paper: Paper
@@ -98,11 +98,15 @@ class Draft:
 
     @property
     def stated(self) -> list[str]:
-        """The names of the moves that are stated."""
+        """The names of the stated moves."""
         return [name for name, text in self.framework.stated(self.moves).items() if text]
 
     def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
-        """Return the matches of a pattern in the stated moves; `names`: also matches in names."""
+        """Return the matches of a pattern in the stated moves, each with the name of the move.
+
+        Args:
+            names: True to search also in names such as "GPT-4".
+        """
         texts = {move: self.moves[move] for move in self.stated}
         return [
             (move, found)
@@ -116,7 +120,10 @@ class Draft:
 
 
 Maker = Callable[[Draft], str]
-"""A function that changes the moves of a draft and returns a description; "" if it cannot."""
+"""A function that changes the moves of a draft and returns a description of the change.
+
+It returns "" if it cannot change the draft.
+"""
 
 
 def _other_paper(draft: Draft) -> str:
@@ -248,7 +255,7 @@ KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
 
 
 IN_TURN = tuple(filter(None, itertools.chain.from_iterable(itertools.zip_longest(SUBTLE, KINDS))))
-"""All kinds in the order in which a limited number of probes is made."""
+"""All kinds, in the order in which a limited number of probes is made."""
 
 
 def _probe(draft: Draft) -> Item | None:
@@ -269,16 +276,19 @@ def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 def rank(*parts: object) -> str:
-    """Return the sort key of a deterministic draw: a digest of its parts."""
+    """Return the SHA-256 of `parts`. Sorting by it gives a random order that is always the same."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
-    """Return a number within a third of `shown`, in its format and not in the abstract, or ""."""
+    """Return a number within a third of `shown` that the abstract lacks, in the format of `shown`.
+
+    The result is "" if none of `TRIES` numbers fits.
+    """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place
     top = 10**places if places and value <= 10**places else 100 * 10**places
-    steps = max(3, value // 3)  # for 4, a third is 1, and the abstract may contain both 3 and 5
+    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may have both 3 and 5
     for _ in range(TRIES):
         step = chance.randint(1, steps)
         new = value + chance.choice((-1, 1)) * step

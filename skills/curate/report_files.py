@@ -19,15 +19,15 @@ from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict
 
 SUFFIX = "_curated"
-"""The optional end of a target's name, which is removed in the names of the files beside it."""
+"""A suffix of the target's stem, which the names of the files beside the target leave out."""
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
-    """Write a table of the annotations that are not kept, which can be read again.
+    """Write a table of the annotations that are not kept, which commands can read again.
 
     The columns are id, title and abstract, the moves as they were written, decision, reasons
-    (codes), details (in words), votes, mean, the score of each persona, and explanation. The table
-    includes the decisions "undecided" and "failed".
+    (codes), details (in words), votes, mean, the score of each persona, and explanation. Undecided
+    and failed annotations are included.
     """
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
@@ -58,7 +58,7 @@ def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write one line of JSON for the run, and one for each annotation and probe with its votes."""
+    """Write a line of JSON for the run, and for each annotation and probe with its votes."""
     lines = [{"kind": "run", "summary": summary}]
     for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -107,7 +107,9 @@ def _figure(value: float | None) -> str:
 
 
 def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role: agent_rejected.csv beside agent_curated.csv."""
+    """Return the files beside a target by role, such as agent_rejected.csv for
+    agent_curated.csv.
+    """
     stem = target.stem.removesuffix(SUFFIX) or target.stem
     names = {
         "rejected": f"{stem}_rejected.csv",
@@ -127,10 +129,14 @@ def dataset(build: Path | None) -> dict[str, Path]:
 
 
 def check(call: Call, table: Path | None, corpus: Path) -> None:
-    """Check that no two outputs are the same file, and that none is an input.
+    """Check that no output is an input, and that no two outputs are the same file.
+
+    Args:
+        table: the table of the input, or None.
+        corpus: the file of the corpus.
 
     Raises:
-        UsageError: a file would be written twice, or an input overwritten.
+        UsageError: a file would be written twice, or an input would be overwritten.
     """
     from skills.finetune.dataset_command import refuse_inputs
 

@@ -24,15 +24,15 @@ from skills.reporting.statistics import RELIABLE, TENTATIVE
 FOLDER = Path(__file__).parent
 SCRIPTS = (ANNOTATIONS, FOLDER / "report_page.js")
 FAILED = "failed"
-"""The reason for annotations that could not be judged."""
+"""The reason shown for annotations that could not be judged."""
 BINS = 20
 
 
 def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
-    """Write the report to a binary file; equal input gives equal bytes.
+    """Write the report to a binary file. Equal input gives equal bytes.
 
     Args:
-        summary: the summary of `run`, with notes, tokens, seconds, database and run.
+        summary: the complete summary of `run`, with notes, tokens, seconds, database and run id.
     """
     refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
     counts = Counter(reason for one in refused for reason in reasons_of(one))
@@ -68,12 +68,12 @@ def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
 
 
 def reasons_of(verdict: Verdict) -> tuple[str, ...]:
-    """Return the codes of the gates' findings, or the personas that did not pass an annotation."""
+    """Return why an annotation is not kept: codes of findings, personas, or `FAILED`."""
     return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
 
 
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
-    """Yield CSS class, count and name of each outcome; the first three are always included."""
+    """Yield CSS class, count and name of each outcome; the first three are yielded even if 0."""
     yield "kept", summary.kept, "kept"
     yield "gated", summary.gated, "rejected by the gates"
     yield "voted", summary.rejected - summary.gated, "rejected by the panel"
@@ -112,7 +112,7 @@ def _judge(summary: Curation, panel: Panel) -> Iterator[tuple[str, str]]:
 
 
 def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
-    """Yield each persona with histograms of its scores of the input and of the probes."""
+    """Yield each persona with histograms of its scores on the input and on the probes."""
     import numpy as np
 
     low, high = run.panel.scale
@@ -131,7 +131,7 @@ def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
 
 
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
-    """Return the sentences of an abstract and the entries of its moves for the template."""
+    """Return the sentences of an abstract and the moves of an annotation for the template."""
     item = verdict.item
     given = {name: item.moves.get(name, "") for name in framework.names}
     stored = item.entry.anchors if item.entry else None

@@ -20,20 +20,20 @@ NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
 """AUROC below which the panel is called weak.
 
-Below it, of a good and a bad annotation, the panel prefers the bad one in at least three of ten
-cases. The usual interpretation (Hosmer and Lemeshow 2000, Applied Logistic Regression, p. 162)
-calls .7 to .8 acceptable.
+Below .7, the panel prefers the bad one of a good and a bad annotation in more than three of ten
+cases. By convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic Regression,
+p. 162).
 """
 MUCH_INVALID = 0.1
-"""Share of invalid votes above which a note states the share."""
+"""Share of invalid votes above which a note reports it."""
 
 
 def text(summary: Curation, *, details: bool = False, is_saved: bool = False) -> str:
     """Return the report of a run, which begins with its verdict.
 
     Args:
-        details: include the figures of the personas, the panel and the probes.
-        is_saved: omit the hint to save, since the run is saved.
+        details: True to include the figures of the personas, the panel and the probes.
+        is_saved: True to leave out the advice to save the result.
     """
     outcome, panel = summary.verdict
     judge = summary.judge
@@ -68,7 +68,7 @@ def text(summary: Curation, *, details: bool = False, is_saved: bool = False) ->
 
 
 def form_text(form: FormFacts) -> str:
-    """Return the form of the votes in words, such as "votes as JSON"."""
+    """Describe the form of the votes, such as "votes as JSON"."""
     if form.kind == "json":
         return "votes as JSON"
     after = f"after {form.prefill!r}" if form.prefill else "at once"
@@ -150,7 +150,7 @@ def _added(probes: ProbeFigures) -> str:
 
 
 def verdict_of(summary: Curation) -> list[str]:
-    """Return two sentences: the counts of decisions, and whether the panel adds to the gates."""
+    """Return two sentences: the numbers of decisions, and whether the panel adds to the gates."""
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"
     optional = (
@@ -186,8 +186,8 @@ def _verdict_on_panel(summary: Curation) -> str:
         f"of the known-bad annotations that pass them it rejected {bad.count:,} of {bad.of:,}, of "
         f"yours {good.count:,} of {good.of:,}"
     )
-    # Method 10 of Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine
-    # 17: the lower end, computed from the intervals of both shares.
+    # The lower end of method 10 of Newcombe 1998, "Interval estimation for the difference",
+    # Statistics in Medicine 17.
     spread = math.hypot(line.caught.value - bad.low, good.high - line.cost.value)
     if line.caught.value - line.cost.value > spread:
         return f"The panel adds to the gates: {found}."
@@ -195,16 +195,16 @@ def _verdict_on_panel(summary: Curation) -> str:
 
 
 def notes_of(run: Run, summary: Curation, own: int) -> list[str]:
-    """Return the notes on how to interpret the figures, the most important first.
+    """Return notes on the interpretation of the figures, the most important first.
 
     Args:
-        own: number of judged annotations that were made by the judge itself.
+        own: number of judged annotations that the judge itself made.
     """
     return [*_on_thresholds(run), *_on_separation(summary), *_on_votes(run, summary, own)]
 
 
 def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
-    """Count the judged annotations that were made by the judge's own weights."""
+    """Return how many of the judged annotations the weights of the judge made."""
     if run.judge is None:
         return 0
     model = run.judge.model
@@ -272,7 +272,7 @@ def _on_separation(summary: Curation) -> Iterator[str]:
 
 
 def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
-    """Yield notes on the limits of the votes: the judge's own annotations, form, invalid votes."""
+    """Yield notes on limits of the votes: the judge's own annotations, vote form, invalid votes."""
     if run.judge is None:
         return
     if own:

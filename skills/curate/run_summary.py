@@ -55,17 +55,17 @@ class Run:
 
     @property
     def judged(self) -> list[Verdict]:
-        """The annotations that the panel has voted on."""
+        """The verdicts on the annotations that the panel has voted on."""
         return [verdict for verdict in self.verdicts if verdict.ballot]
 
     @property
     def plain_probes(self) -> list[Verdict]:
-        """The probes that are not subtle."""
+        """The verdicts on the probes that are not subtle."""
         return [verdict for verdict in self.probes if verdict.item.probe in KINDS]
 
 
 def of_run(run: Run) -> Curation:
-    """Return the summary of a run, still without its verdict and notes."""
+    """Return the summary of a run. Its verdict and notes in words are added later."""
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)
@@ -138,7 +138,12 @@ def _panel(run: Run) -> PanelFigures:
 
 
 def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> PersonaFigures:
-    """Return a persona's votes on the input, and its AUROC against the probes."""
+    """Return figures of a persona's votes on the input, and its AUROC against the probes.
+
+    Args:
+        place: the index of the persona in the panel.
+        weight: the influence of the persona, from `panel_statistics.weights`.
+    """
     votes = [one.ballot.votes[place] for one in run.judged if one.ballot]
     passed = [one.passes[place] for one in run.judged]
     valid = [vote.score for vote in votes if vote.score is not None]
@@ -160,7 +165,7 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderline:
-    """Return the number of borderline rows, and the closest rows."""
+    """Return the number of borderline annotations, and the closest ones."""
     low, high = run.panel.scale
     margin = panel_statistics.MARGIN * (high - low) / 4  # `MARGIN` is for a scale of 1 to 5
     criteria = run.criteria
@@ -182,7 +187,7 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
 def _probes(run: Run) -> ProbeFigures:
     """Return the figures of the probes: shares rejected, and their separation by the panel.
 
-    The annotations of the input that passed the gates are taken to be good without a check.
+    The annotations of the input that pass the gates count as good, without a check.
     """
     bad, good = (
         [

@@ -21,8 +21,8 @@ class Ballot:
     """All votes on one annotation, in the order of the personas of the panel.
 
     Attributes:
-        id: the id of the ballot's row in the database.
-        explanations: the requested reasons, by persona.
+        id: the id of the ballot's row in the corpus.
+        explanations: the reasons that were requested, by persona.
     """
 
     id: int
@@ -35,10 +35,10 @@ class Criteria:
     """The criteria for keeping an annotation: thresholds, and number of votes.
 
     Attributes:
-        thresholds: the minimum score of each persona's vote that passes.
-        min_votes: minimum number of votes that pass.
+        thresholds: the minimum score of a vote that passes, for each persona.
+        min_votes: minimum number of votes that must pass.
         calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
-            "annotations", "why", "created_at"}; None for the panel's defaults.
+            "annotations", "why", "created_at"}; None for the defaults of the panel.
     """
 
     thresholds: tuple[float, ...]
@@ -51,10 +51,10 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: codes of the gates' findings, names of the personas that did not pass it, or
-            `INVALID`.
-        passes: True for each persona that passes it, False if not, None if the vote is invalid;
-            empty without a ballot.
+        reasons: codes of the gates' findings, or else the names of the personas that did not pass
+            the annotation, after `INVALID` if it is undecided.
+        passes: the result of each persona's vote: True for a pass, False for a fail, None for an
+            invalid vote; empty without a ballot.
         thresholds: the threshold of each persona; empty without a ballot.
         error: the class and the message of the error that prevented votes, or "".
     """
@@ -69,7 +69,7 @@ class Verdict:
 
     @property
     def votes(self) -> int:
-        """Number of personas that pass the annotation."""
+        """The number of personas that pass the annotation."""
         return self.passes.count(True)
 
     @property
@@ -78,7 +78,7 @@ class Verdict:
 
     @property
     def mean(self) -> float | None:
-        """Mean of the valid scores; None without a valid score."""
+        """The mean of the valid scores; None without a valid score."""
         valid = [score for score in self.scores if score is not None]
         return round(fmean(valid), 4) if valid else None
 
@@ -92,17 +92,19 @@ class Verdict:
         return () if self.decision == "kept" else tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[str]:
-        """Yield the score and the threshold of each persona that did not pass the annotation."""
+        """Yield a clause for each persona that did not pass the annotation: its score and
+        threshold.
+        """
         for vote, passed, threshold in self.cast:
             if passed is None:
                 yield f"{vote.persona}: no valid vote"
             elif not passed:
-                # With enough digits to distinguish a score from a threshold that it just misses.
+                # enough digits to distinguish a score from a threshold that it just misses
                 yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
 
     @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
-        """Yield each vote, its result (True for a pass, None if invalid) and its threshold."""
+        """The votes, each with its result (see `passes`) and its threshold."""
         votes = self.ballot.votes if self.ballot else ()
         return zip(votes, self.passes, self.thresholds, strict=True)
 
@@ -110,16 +112,15 @@ class Verdict:
 def decide(
     item: Item, found: Ballot | str | None, criteria: Criteria, *, panel_votes: bool = True
 ) -> Verdict:
-    """Decide about an annotation.
+    """Return the verdict on an annotation.
 
-    An annotation with a finding of a gate is rejected. Otherwise it is kept if `min_votes` votes
-    pass, undecided if it would be kept with its invalid votes passing, and rejected in all other
-    cases.
+    An annotation with a finding of a gate is rejected. Any other annotation is kept if `min_votes`
+    votes pass, undecided if invalid votes could make up the missing passes, and else rejected.
 
     Args:
-        found: the votes, or the error that prevented them; None if the annotation is not judged.
-        panel_votes: False if the judge cannot answer; every annotation that passes the gates is
-            then kept.
+        found: the ballot, or the error that prevented it; None if the annotation is not judged.
+        panel_votes: False if the judge cannot answer; then every annotation that passes the gates
+            is kept.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):

@@ -287,7 +287,7 @@ def _json_object(text: str) -> dict[str, Any]:
             f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
         ) from exc
     except (RecursionError, ValueError) as exc:  # nested too deeply, or a number of 5,000 digits
-        raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
+        raise UnusableReply(f"its JSON cannot be read ({exc})") from exc
     if not isinstance(found, dict):
         raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
     return found

@@ -44,8 +44,10 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
     if (path := named.get(str(given))) is not None:
         return path
     if len(given.parts) == 1 and not given.suffix and not given.exists():
-        names = f"Plugins provide {', '.join(sorted(named))}." if named else "No plugin has any."
-        raise InputError(f"there is no framework or file {given}", hint=names)
+        hint = (
+            f"Plugins provide {', '.join(sorted(named))}." if named else "No plugin provides one."
+        )
+        raise InputError(f"there is no framework or file {given}", hint=hint)
     return given
 
 

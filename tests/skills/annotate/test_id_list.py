@@ -161,7 +161,7 @@ def test_a_survey_goes_on_without_a_source_that_fails(
     papers.faults = [Fault(401)]
     line = "/annotate Survey of plans --relevance 0 --source openalex,crossref"
     assert workspace.app.dispatch(line).result.summary["papers"] == 2
-    assert "continuing with 2 papers of the other places" in workspace.stderr
+    assert "continuing with 2 papers from the other sources" in workspace.stderr
     papers.faults = [Fault(401), Fault(401)]
     with pytest.raises(SkillFailed, match="HTTP 401"):
         workspace.app.dispatch("/annotate Survey of tools --source openalex,crossref")

@@ -51,7 +51,7 @@ def test_subject_words(topic: str, words: list[str]) -> None:
 
 @pytest.mark.parametrize("topic", ["?!", "", " - "])
 def test_a_topic_without_a_word_is_refused(topic: str) -> None:
-    with pytest.raises(InputError, match="contains no word"):
+    with pytest.raises(InputError, match="has no words"):
         subject_words(topic)
 
 

@@ -454,7 +454,7 @@ def test_ties_are_rejected_together_or_not_at_all() -> None:
     found = calibrate(rows, 0, 0.3)
     assert found.panel_rejected == 20
     assert found.thresholds == (2.0,) * 5
-    assert found.why == "the scores have too many ties to come nearer to the rate"
+    assert found.why == "the scores have too many ties to come closer to the reject rate"
     # 0.375 is as far from 0.25 as from 0.5: the one that rejects fewer is taken.
     assert calibrate(rows, 0, 0.375).panel_rejected == 20
     assert calibrate(rows, 0, 0.38).panel_rejected == 40
