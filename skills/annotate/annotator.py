@@ -156,9 +156,7 @@ class Annotator:
     def _moves(
         self, prepared: Prepared, replies: list[Reply], on_text: OnText | None
     ) -> dict[str, str]:
-        """Return the moves, after at most one repair request, and append each reply to
-        `replies`.
-        """
+        """Return the moves after at most one repair request; append each reply to `replies`."""
         form, request = prepared.form, prepared.request
         replies.append(self.model.generate(request, on_text))
         try:

@@ -136,9 +136,7 @@ class _Cascade:
         self.review = sorted(self.review + self.doubtful)
 
     def finish(self, sample: Sample | None) -> Finished:
-        """Print the summary of the cascade, and return the job with the annotations of all
-        models.
-        """
+        """Print the summary of the cascade, and return the job with all annotations."""
         job, summary = self.finished.job, self.finished.summary
         bound = sample and sample.bound(self.finished.items())
         cascade = {

@@ -128,9 +128,7 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate the remaining papers or, with `--retry-failed`, the papers that failed
-        before.
-        """
+        """Annotate the remaining papers; with `--retry-failed`, the papers that failed before."""
         self._plan()
         due, weight = self._due()
         self._announce(due)
@@ -164,9 +162,7 @@ class AnnotateJob:
 
     @property
     def usage(self) -> Usage:
-        """The tokens and generations of this job, without earlier jobs with the same model
-        object.
-        """
+        """The usage of this job; `model.usage` also counts earlier jobs of the process."""
         return self.model.usage.since(self._used_before)
 
     @property
@@ -220,9 +216,7 @@ class AnnotateJob:
     def _in_progress(
         self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
-        """Show a progress bar in a `with` block; yield the progress and a function that redraws the
-        bar.
-        """
+        """Show a progress bar in a `with` block; yield the progress and a function to redraw it."""
         left_out = self.source.filtered.total()
         pace = ProgressEstimate(due, weight, left_out, unit="papers")
         with show_progress(pace, self.call.screen, "annotating") as update:
@@ -246,9 +240,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys to annotate, and the total length of their
-        abstracts.
-        """
+        """Return the number of content keys to annotate, and the length of their abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 

@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
     @property
     def is_linked(self) -> bool:
-        """True if the annotation must be stored for this paper too: it is from another row or
+        """True if the annotation must be stored for this paper too, as it is from another row or
         run.
         """
         return self.state == "done" and not (self.made and self.is_first)
@@ -88,9 +88,7 @@ class Packer:
 
 
 class Plan:
-    """The rows of a job in order, with the requests and annotations of a run, in a temporary
-    file.
-    """
+    """The rows of a job, with the requests and annotations of a run, in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(

@@ -125,8 +125,9 @@ class Annotate(Skill):
         return ".txt" if are_ids(text) else suffix_of(text)
 
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
-        """Return True if a target is a folder of parts: NAME.parts, or any folder of a job on a
-        cluster.
+        """Return True if a target is a folder of parts.
+
+        It is if its name ends in .parts, or if it is the folder target of a job on a cluster.
         """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):
@@ -136,8 +137,9 @@ class Annotate(Skill):
         return options.on not in (None, LOCAL) and not target.suffix
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return the effects of a line that need permission; writing to the default corpus does
-        not.
+        """Return the effects of a line that need permission.
+
+        Writing to the default corpus needs none.
         """
         assert isinstance(options, Annotate.Options)
         changed = [f"sends papers to {options.cascade}"] * bool(options.cascade)

@@ -62,9 +62,7 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the ballot on an item, the error in place of a ballot, or None if it is not
-        complete.
-        """
+        """Return the ballot on an item, the error of a failed ballot, or None without either."""
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -93,18 +91,14 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store one vote of an incomplete ballot, unless another process has completed the
-        ballot.
-        """
+        """Store one vote of an incomplete ballot, unless the ballot was completed meanwhile."""
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":
                 self._insert(row["id"] if row else self._replace(item, status="begun"), vote)
 
     def save_failure(self, item: Item, error: Exception) -> None:
-        """Store the error that prevented a ballot, unless another process has completed the
-        ballot.
-        """
+        """Store the error that prevented a ballot, unless the ballot was completed meanwhile."""
         known = error if isinstance(error, HarnessError) else None
         with transaction(self.db):
             row = self._row(item)

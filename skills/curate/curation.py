@@ -146,8 +146,7 @@ class Curation:
 
     @contextlib.contextmanager
     def _judging(self, model: ServedModel, run_id: int) -> Iterator[CurateJob]:
-        """Yield the job that judges the input with a model, and show its progress in the `with`
-        block.
+        """Yield the job that judges the input; show its progress in the `with` block.
 
         The vote form of a new judge is measured first and stored.
         """
@@ -163,9 +162,7 @@ class Curation:
             )
 
         def expect(due: Sequence[Item]) -> None:
-            """Set the amount of work. Measuring the form counts as judging, since it takes as
-            long.
-            """
+            """Set the amount of work, to which measuring the form adds as much as judging."""
             pace.rows = len(due)
             pace.weight = sum(len(item.paper.abstract) for item in (*due, *sample))
 
@@ -232,8 +229,7 @@ class Curation:
         return Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
-        """Return the criteria that this run calibrates, or an earlier run calibrated, or the
-        defaults.
+        """Return the criteria calibrated by this run or an earlier run, or the defaults.
 
         Args:
             is_complete: True if all annotations are judged; otherwise this run does not calibrate.

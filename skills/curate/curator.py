@@ -108,9 +108,7 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return the reason of a persona for its vote, in one sentence; it does not affect the
-        decision.
-        """
+        """Return the reason of a persona for its vote, in one sentence, for people only."""
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0

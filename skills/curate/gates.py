@@ -43,9 +43,9 @@ CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Number of characters of `max_chars` for each word of the longest and of the shortest move.
 
 A move has at most one word for each 7 characters of the framework's `max_chars`, and at least one
-word for each 50 characters, so that moves of a framework of single words need not be sentences. With
-the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the
-gold have 6 to 44 words.
+word for each 50 characters, so that moves of a framework of single words need not be sentences.
+With the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of
+the gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote that is shorter than the minimum length.

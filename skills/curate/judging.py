@@ -68,8 +68,8 @@ class CurateJob:
         return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Ask, for each rejected annotation, the persona furthest from passing it for its
-        reason.
+        """Request a reason for each rejected annotation, from the persona furthest from passing
+        it.
         """
         due = [
             one

@@ -81,9 +81,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations that a person should read, beginning with the scores closest to
-    thresholds.
-    """
+    """The annotations that a person should read, the closest to the thresholds first."""
 
     of: int
     closest: list[BorderlineRow]

@@ -241,9 +241,7 @@ class VoteForm:
 
 
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the annotations on which the form is measured: the first half, at most
-    `FORM_ITEMS`.
-    """
+    """Return the annotations on which the form is measured: half, at most `FORM_ITEMS`."""
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
 

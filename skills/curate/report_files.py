@@ -107,9 +107,7 @@ def _figure(value: float | None) -> str:
 
 
 def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role, such as agent_rejected.csv for
-    agent_curated.csv.
-    """
+    """Return the files beside a target by role: a_rejected.csv for a_curated.csv."""
     stem = target.stem.removesuffix(SUFFIX) or target.stem
     names = {
         "rejected": f"{stem}_rejected.csv",

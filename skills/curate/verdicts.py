@@ -92,8 +92,8 @@ class Verdict:
         return () if self.decision == "kept" else tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[str]:
-        """Yield a clause for each persona that did not pass the annotation: its score and
-        threshold.
+        """Yield a clause with score and threshold for each persona that did not pass the
+        annotation.
         """
         for vote, passed, threshold in self.cast:
             if passed is None:

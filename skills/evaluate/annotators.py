@@ -1,8 +1,8 @@
-"""The annotators that are compared: models, an earlier evaluation, and two baselines.
+"""The annotators that are compared: models, the model of an earlier evaluation, two baselines.
 
-An annotation maps the names of moves to texts, including "Not stated."; it is None for a paper
-without annotation. Variations of a request, with other seeds and other wording, measure
-consistency.
+An annotation maps the names of moves to texts, including "Not stated.". A paper without an
+annotation has None. To measure consistency, requests are repeated in variations: with other seeds
+and with reworded prompts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ MODEL_ERRORS: Mapping[str, str] = {
     LoopingReply.__name__: "the answer repeated itself",
     InputError.__name__: "the prompt does not fit the model",
 }
-"""Names of the error classes that are failures of the model, with their meaning. A retry does not
-help with these errors; any other error is a fault of the run.
+"""Error classes that are failures of the model, by name, with their meaning.
+
+A retry does not help with these errors. Any other error is a fault of the run.
 """
 LEAD, OTHER = "lead sentences", "another paper's annotation"
 PARAPHRASES = (
@@ -47,12 +48,12 @@ PARAPHRASES = (
         "Write the annotation of this abstract with the {title}.",
     ),
 )
-"""Paraphrases of the prompts: instructions for a general model, and for a tuned model."""
+"""Reworded prompts: the instructions for a general model, and for a tuned model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The sentences of an abstract with the labels that people gave them."""
+    """The sentences of an abstract, with the labels that people gave them."""
 
     sentences: tuple[str, ...]
     labels: tuple[str, ...]
@@ -60,7 +61,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Papers to annotate, with their gold annotations or labels in the same order."""
+    """Papers to annotate, with gold annotations or labels in the same order."""
 
     source: Source
     framework: Framework
@@ -69,7 +70,7 @@ class Subject:
 
     @property
     def papers(self) -> Sequence[Paper]:
-        # all papers are in memory, as their gold is
+        # a list in memory, like the gold
         assert isinstance(self.source.papers, Sequence)
         return self.source.papers
 
@@ -79,7 +80,7 @@ class Annotator:
     """A model or a baseline, with its annotations of the papers.
 
     Attributes:
-        answers: one answer for each paper, in the order of the papers.
+        answers: an answer for each paper, in the order of the papers.
         facts: how a model is served, its failures and its speed, as in `Evaluated`; None for a
             baseline.
         is_stored: True if the answers come from an earlier evaluation.
@@ -102,17 +103,16 @@ class Annotator:
 
 
 def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
-    """Return an annotator with these annotations, which were not made by a registered model."""
+    """Return an annotator with these annotations, which no registered model made."""
     given = (moves and dict(moves) for moves in annotations)
     return Annotator(name, [Answer(moves=moves, valid=True, tokens=None) for moves in given])
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
-    """Return the annotators that need no registered model, in the order of the report.
+    """Return the baselines, in the order of the report.
 
     Args:
-        first: the model whose annotations are used for the baseline of other papers, if there is no
-            gold.
+        first: the first model. Without gold, its annotations are used for `other`.
     """
     found = [lead(subject.papers, subject.framework)]
     if len(subject.papers) > 1:
@@ -121,7 +121,7 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
 
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
-    """Return the baseline whose n-th move is the n-th sentence of the abstract."""
+    """Return the baseline in which the n-th move is the n-th sentence of the abstract."""
     annotations = []
     for paper in papers:
         sentences = map(flatten, split_sentences(paper.abstract))
@@ -131,9 +131,9 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:
-    """Return the baseline that gives each paper the annotation of a paper half the table away.
+    """Return the baseline that gives each paper the annotation of another paper.
 
-    Neighbours in a table are often on the same subject.
+    It is the paper half the table away, since papers close to each other often have the same topic.
     """
     count = len(annotations)
     return baseline(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
@@ -144,11 +144,11 @@ SEEDS, TEMPERATURE = (1, 2, 3), 0.7
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """A variation of the requests.
+    """A way in which requests are repeated.
 
     Attributes:
-        framework: the framework, possibly with reworded instructions.
-        sampling: the changed fields of a request.
+        framework: the framework, with reworded instructions for the kind "prompts".
+        sampling: the fields of a request to change.
     """
 
     kind: Kind
@@ -157,7 +157,7 @@ class Variation:
 
 
 def variations(framework: Framework) -> Iterator[Variation]:
-    """Yield every seed, then every paraphrase."""
+    """Yield a variation for each seed, then for each reworded prompt."""
     for seed in SEEDS:
         yield Variation("seeds", framework, {"temperature": TEMPERATURE, "seed": seed})
     texts = framework.model_dump()

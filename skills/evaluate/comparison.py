@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TIE = 0.01
-"""Maximum difference of two scores of a paper that counts as a tie."""
+"""Difference of two scores of a paper up to which they are a tie."""
 WORST = 10
-"""The number of papers that a report shows beside their abstracts."""
+"""Number of papers with the lowest scores that a report shows with their abstracts."""
 
 
 def of_models(
@@ -50,11 +50,12 @@ def of_models(
     earlier: Annotator | Evaluation | None = None,
     measures: Measures | None = None,
 ) -> Evaluation:
-    """Return all figures of a comparison: models, gold, and two baselines.
+    """Return all figures of a comparison of models, gold and two baselines.
 
     Args:
-        earlier: the model of an earlier evaluation, or its figures; it follows the first model.
-        measures: measures that were computed before.
+        earlier: the model of an earlier evaluation, or an evaluation with only its figures. It is
+            placed after the first model.
+        measures: computes the measures; by default, without a corpus that stores them.
     """
     first, measures = models[0], measures or Measures()
     rerun = [earlier] if isinstance(earlier, Annotator) else []
@@ -117,7 +118,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences between a model and an earlier model with figures only."""
+    """Return the differences between a model and an earlier model that has only figures."""
     return Difference(
         first=first.name,
         other=earlier.name,
@@ -136,7 +137,7 @@ def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    """Return a description of the input and of the computation of the figures."""
+    """Return facts about the input and the computation, as fields of `Evaluation`."""
     framework = subject.framework
     moves = {move.name: move.label for move in framework.moves}
     return {

@@ -22,7 +22,7 @@ from skills.reporting.outputs import RefusedRow
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
-    """Compare the models on the papers of a command."""
+    """Compare the models on the papers of a line."""
     subject = _subject(call, framework)
     path, source = database(call), subject.source.path
     assert source is not None

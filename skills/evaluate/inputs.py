@@ -38,16 +38,15 @@ def with_gold(
     limit: int | None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Subject:
-    """Read the papers of a table with a column for each move.
+    """Read the papers and the gold of a table, which has a column for each move.
 
-    A row is refused if its abstract is too long, or a move is empty or too long.
+    A row is refused if its abstract is too long, or if a move is empty or too long.
 
     Args:
         notice: as in `open_table`.
 
     Raises:
-        InputError: the table cannot be read, the column of a move is missing, or no row can be
-            used.
+        InputError: the table cannot be read, lacks the column of a move, or has no usable row.
     """
     table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
@@ -59,7 +58,7 @@ def with_gold(
 def _with_gold(
     table: Table, framework: Framework, gold: dict[tuple[str, str], Moves]
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows, and add their moves to `gold`; the moves of a repeated row are ignored."""
+    """Yield the rows of a table, and add their moves to `gold`; repeated rows are not added."""
     for row in table.rows_or_errors():
         if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):
             yield row
@@ -71,7 +70,7 @@ def _with_gold(
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
-    """Read abstracts with human sentence labels from a .jsonl file, as in CSAbstruct.
+    """Read abstracts whose sentences people labelled from a .jsonl file, as in CSAbstruct.
 
     A line is refused if its abstract is too short or too long.
 
@@ -122,7 +121,7 @@ def _labelled(
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
             sentences = tuple(flatten(sentence) for sentence in line.sentences)
-            # An empty line ends a sentence, independently of how the abstract is split.
+            # An empty line ends a sentence, however the abstract is split.
             abstract = "\n\n".join(sentences)
             given = {"kind": "table", "path": shown(path), "row": str(number)}
             paper = Paper("paper_id", line.paper_id, "", abstract, given)

@@ -1,7 +1,7 @@
-"""Compute the measures of one annotation by metric and move, and store them.
+"""Compute the measures of an annotation by metric and move, and store them.
 
-A measure depends only on the texts of abstract, moves and gold. So it is computed once, and a later
-evaluation of the same texts reads it from the corpus.
+A measure depends only on the texts of abstract, moves and gold. It is therefore computed once;
+later evaluations of the same texts read it from the corpus.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Placed(TypedDict):
 
     Attributes:
         sentences: the sentences of the anchor of the move; [] if the anchor is unknown.
-        nearest: the sentence that contains most words of the move, among `sentences` or else among
-            all sentences.
+        nearest: the sentence with the highest ROUGE-L recall of the move, among `sentences` or, if
+            there are none, among all sentences.
     """
 
     sentences: list[int]
@@ -40,10 +40,10 @@ class Placed(TypedDict):
 
 
 class Measures:
-    """The measures that were computed, stored in the corpus if there is one.
+    """Computes measures, and stores them in the corpus if there is one.
 
     Attributes:
-        computed: number of measures that were not stored.
+        computed: number of measures that were not stored before.
     """
 
     def __init__(self, db: sqlite3.Connection | None = None) -> None:
@@ -52,7 +52,7 @@ class Measures:
         self._new: dict[str, str] = {}
 
     def get(self, compute: Callable[..., T], *given: Any) -> T:
-        """Return `compute(*given)`, or its stored result. Both are JSON values."""
+        """Return `compute(*given)` or its stored result. Arguments and result are JSON values."""
         key = sha256_of([compute.__name__, given])
         if (text := self._new.get(key) or self._stored(key)) is None:
             self.computed += 1
@@ -61,7 +61,7 @@ class Measures:
         return found
 
     def save(self) -> None:
-        """Store the computed measures, and delete measures that other code has computed."""
+        """Store the new measures, and delete measures that other versions of the code computed."""
         if self._db is None or not self._new:
             return
         with transaction(self._db):
@@ -82,10 +82,10 @@ class Measures:
 def of_annotation(
     abstract: str, elsewhere: str | None, moves: Mapping[str, str]
 ) -> dict[str, ByMove]:
-    """Return the measures of an annotation's stated moves that need no gold.
+    """Return the measures of the stated moves of an annotation that need no gold.
 
     Args:
-        elsewhere: the abstract of another paper, for the support by chance.
+        elsewhere: the abstract of another paper, for the support by chance; None to leave it out.
     """
     found: dict[str, ByMove] = {
         "numbers": {m: not checks.unsupported_numbers(abstract, t) for m, t in moves.items()},
@@ -100,7 +100,7 @@ def of_annotation(
 
 
 def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str, ByMove]:
-    """Return the similarity of the moves that both annotations state."""
+    """Return the similarities of the moves that both annotations state, by metric."""
     both = [move for move in moves if move in gold]
     return {
         metric: {move: alike(moves[move], gold[move]) for move in both}
@@ -109,14 +109,14 @@ def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str,
 
 
 def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
-    """Return the similarity of the moves that two answers to one paper both state."""
+    """Return the similarity of each move that two answers to one paper both state."""
     return {m: rouge_l(moves[m], other[m]) for m in moves if m in other}
 
 
 def of_anchors(
     abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
 ) -> dict[str, Placed]:
-    """Return the sentences that each move comes from: the stored or else the lexical anchor."""
+    """Return the sentences that each move comes from, by its stored or lexical anchor."""
     found: dict[str, Placed] = {}
     for move, anchor in read_anchors(abstract, moves, stored).items():
         sentences = anchor["sentences"]
@@ -126,16 +126,16 @@ def of_anchors(
 
 
 def _overlap(move: str, moves: Mapping[str, str]) -> float:
-    """Return the highest similarity of a move to another move."""
+    """Return the highest similarity of a move to another move of the annotation."""
     others = (text for name, text in moves.items() if name != move)
     return max(rouge_l(moves[move], text) for text in others)
 
 
 @functools.cache
 def _code() -> str:
-    """Return the digest of the code that computes measures, and of the versions of its packages.
+    """Return the digest of the code that computes measures and of the versions of its packages.
 
-    It replaces a version number that every change of a check would have to increase.
+    With it, no version number has to be increased when a check changes.
     """
     digest = hashlib.sha256(repr(versions()).encode())
     here = Path(__file__).parent

@@ -1,6 +1,6 @@
 """Compute the metrics of an annotator, as statistics by metric and move.
 
-Shares and similarities range from 0 to 1, kappa from -1 to 1; numbers of tokens are means over
+Shares and similarities range from 0 to 1, kappa from -1 to 1. Numbers of tokens are means over
 papers. "overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves
 (macro).
 """
@@ -76,7 +76,10 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
 
 
 def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
-    """Return True for each stated move, papers by moves; a paper without annotation states none."""
+    """Return an array, papers by moves, that is True where an annotation states the move.
+
+    A paper without an annotation states no move.
+    """
     import numpy as np
 
     rows = [
@@ -94,10 +97,14 @@ def texts_of(moves: Moves | None, framework: Framework) -> Moves:
 def _by_itself(
     annotator: Annotator, subject: Subject, predicted: Flags, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the metrics without gold: faithfulness to the abstract, and overlap of moves."""
+    """Return the metrics without gold: faithfulness to the abstract, and overlap of moves.
+
+    Args:
+        predicted: True for each stated move (see `stated`).
+    """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # Not half the table away: a baseline copies the annotation of that paper.
+    # One more than half the table: the baseline `other` copies the paper half the table away.
     away = count // 2 + 1
     measured = [
         measures.get(
@@ -123,7 +130,7 @@ def _by_itself(
 
 
 def _table(measured: Sequence[Mapping[str, float]], framework: Framework) -> Floats:
-    """Return the measures as an array, papers by moves; 0 for a missing measure."""
+    """Return measures as an array, papers by moves; 0 for a missing measure."""
     import numpy as np
 
     return np.array([[one.get(name, 0.0) for name in framework.names] for one in measured], float)
@@ -160,7 +167,7 @@ def _against_gold(
 def per_paper(values: Floats, among: Flags) -> Floats:
     """Return the mean of each paper's values over the moves in `among`.
 
-    It is 1 for a paper without such moves: two annotations that both state nothing agree.
+    The mean is 1 for a paper without such moves, since two annotations that state nothing agree.
     """
     import numpy as np
 
@@ -192,7 +199,12 @@ def _mean(values: Values) -> Statistic:
 def by_move(
     metric: str, over: Values, under: Values, framework: Framework, empty: float = float("nan")
 ) -> dict[Key, Statistic]:
-    """Return the ratio for each move, and over all moves together."""
+    """Return the ratio of `over` to `under` for each move, and for all moves together.
+
+    Args:
+        over, under: numerators and denominators, papers by moves.
+        empty: the value of a move without a denominator.
+    """
     found = {(metric, OVERALL): ratio(over.sum(axis=1), under.sum(axis=1))}
     for j, name in enumerate(framework.names):
         found[metric, name] = ratio(over[:, j], under[:, j], empty=empty)
@@ -202,7 +214,7 @@ def by_move(
 def _consistency(
     answers: Sequence[Answer], framework: Framework, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the mean agreement of all pairs of answers to a paper."""
+    """Return the mean agreement of all pairs of answers to a paper, for each kind of variation."""
     import numpy as np
 
     found: dict[Key, Statistic] = {}
@@ -230,6 +242,6 @@ def _alike(
     stated, others = framework.stated(first), framework.stated(second)
     either, count = stated.keys() | others.keys(), len(framework.names)
     values = measures.get(of_repetition, stated, others)
-    # As in `per_paper`, two answers that both state nothing agree.
+    # As in `per_paper`, two answers that state nothing agree.
     similar = sum(values.values()) / len(either) if either else 1.0
     return similar, 1 - len(stated.keys() ^ others.keys()) / count

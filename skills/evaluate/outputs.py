@@ -10,7 +10,7 @@ from skills.reporting.outputs import Output, RefusedRow
 from skills.reporting.statistics import Figure
 
 OVERALL = "overall"
-"""The name that stands for all moves together."""
+"""The name for all moves together, in place of a move."""
 Kind = Literal["seeds", "prompts"]
 Figures = dict[str, dict[str, Figure]]
 """Figures with their intervals, by metric, then by move or `OVERALL`."""
@@ -25,7 +25,7 @@ class PaperDigests(Output):
 
 
 class Answer(Output):
-    """The answers of a model for a paper."""
+    """The annotation of a paper by a model, with facts about the model's answers."""
 
     moves: dict[str, str] | None
     anchors: dict[str, Any] | None = None
@@ -33,10 +33,10 @@ class Answer(Output):
     valid: bool = Field(description="True if the first answer was a valid annotation")
     valid_freely: bool | None = Field(None, description="`valid` without constrained output")
     tokens: tuple[int, int] | None = Field(
-        description="number of tokens of all prompts, and of all answers"
+        description="number of tokens of all prompts, and of all replies"
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
-        None, description="the moves of further answers, by kind of variation"
+        None, description="the moves of repeated answers, by kind of variation"
     )
 
 
@@ -57,11 +57,11 @@ class ReliabilityBin(Output):
 class Reliability(Output):
     """The share of right moves, by their confidence."""
 
-    moves: int = Field(description="moves with a confidence that the gold states as well")
+    moves: int = Field(description="number of moves with a confidence that the gold states too")
     bins: list[ReliabilityBin]
-    sure: int = Field(description="moves with a high confidence")
+    sure: int = Field(description="number of these moves with a high confidence")
     sure_not_in_gold: int = Field(
-        description="further moves with a high confidence that the gold does not state"
+        description="number of moves with a high confidence that the gold does not state"
     )
 
 
@@ -88,7 +88,7 @@ class Evaluated(Output):
 
 
 class Outcomes(Output):
-    """The numbers of papers that the first annotator wins, ties and loses by a score."""
+    """Numbers of papers on which the first annotator has a higher, equal or lower score."""
 
     score: str
     win: int
@@ -97,7 +97,7 @@ class Outcomes(Output):
 
 
 class Difference(Output):
-    """The figures of the first annotator less the figures of another annotator."""
+    """The figures of the first annotator minus the figures of another annotator."""
 
     first: str
     other: str
@@ -130,7 +130,7 @@ class Evaluation(Output):
     metrics: dict[str, str] = Field(description="what each metric means")
     gold: Figures | None
     by_paper: list[PaperDigests] | None = None
-    score: str = Field("", description="the metric that decides about each paper")
+    score: str = Field("", description="the metric by which annotators are compared on each paper")
     annotators: list[Evaluated] = Field(min_length=1)
     differences: list[Difference] = Field(
         [], description="differences between the first annotator and each other annotator"
@@ -141,5 +141,5 @@ class Evaluation(Output):
     regressions: list[tuple[str, str]] | None = Field(
         None, description="metrics and moves that are worse than in the stored evaluation"
     )
-    verdict: list[str] = Field([], description="the result in words")
+    verdict: list[str] = Field([], description="the result in sentences")
     refused: list[RefusedRow] = []

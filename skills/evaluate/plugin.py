@@ -1,4 +1,4 @@
-"""Define the skill /evaluate; its dependencies are imported when it runs."""
+"""Register the command /evaluate; other modules of the skill are imported when they are needed."""
 
 from __future__ import annotations
 

@@ -19,15 +19,15 @@ from skills.reporting.statistics import Figure
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's colour scheme "bright", which colour-blind readers can distinguish."""
+"""Paul Tol's colour scheme "bright", whose colours colour-blind readers can distinguish."""
 MARKERS = "osD^vP*X"
 
 
 def write_html(file: IO[bytes], found: Evaluation, subject: Subject) -> None:
-    """Write the page; equal input gives equal bytes.
+    """Write the page. Equal input gives equal bytes.
 
     Args:
-        found: the result of `comparison.of_models` on `subject`.
+        found: the result of `comparison.of_models` for `subject`.
     """
     columns = report_text.columns_of(found)
     if found.gold:
@@ -61,7 +61,7 @@ def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[Marked]:
-    """Return the sentences of an abstract, with their labels if there are labels.
+    """Return the sentences of an abstract with the moves of the first model, and labels if any.
 
     Args:
         worst: the paper, with the moves of the first model.
@@ -81,20 +81,20 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
 
 
 ROW, HEAD = 0.34, 1.4
-"""Height in inches of the row of a metric, and of all other parts of the picture."""
+"""Height in inches of a row of the picture, and of everything besides the rows."""
 
 
 def draw(found: Evaluation, file: IO[bytes]) -> None:
     """Write a PNG: a row for each metric, with a mark and a 95% interval for each annotator.
 
-    Tokens are left out, since they are not shares. A metric without an overall figure has a row for
-    each move instead.
+    Numbers of tokens are left out, since they are not shares. A metric without an overall figure
+    has a row for each move.
     """
     from matplotlib import figure as figures
     from matplotlib import rc_context, rcParamsDefault
 
-    # Ignore the settings of a matplotlibrc in the current folder, which could run TeX; and do not
-    # parse a $ in a name as a formula.
+    # `rcParams` in a matplotlibrc of the current folder are ignored, since they could run TeX. A
+    # "$" in a name does not begin a formula.
     with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))
@@ -123,7 +123,7 @@ def draw(found: Evaluation, file: IO[bytes]) -> None:
 
 
 def _rows(found: Evaluation) -> Iterator[tuple[str, Sequence[Figure | None]]]:
-    """Yield the label of each row and its figure of each annotator."""
+    """Yield the label of each row, and the figure of each annotator."""
     for metric in found.metrics:
         if metric in TOKENS:
             continue

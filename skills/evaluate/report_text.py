@@ -47,10 +47,10 @@ NAMES = {
     "label_lift": "precision less prior",
     "false_fill": "false fill",
 }
-"""Names of metrics in reports; a metric without an entry is shown by its key."""
+"""Names of metrics in reports. A metric without a name is shown by its key."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
-"""Metrics at the top of the table of all moves."""
+"""Metrics at the top of the table for all moves."""
 MAIN = (
     *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
     "completion_tokens",
@@ -62,12 +62,12 @@ BY_MOVE = (
 )
 """Metrics with a table by move."""
 DIFFERENCES = ("anchor", "kappa", "label_precision", "background", "abstention", "false_fill")
-"""Metrics whose differences are shown by move as well."""
+"""Metrics whose differences are also shown by move."""
 LESS = ("ece", "overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
 NEITHER = ("stated", "copied", "floor")
 """Descriptive metrics: neither a high nor a low figure is better."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
-"""Metrics that are also shown for the gold itself, as a reference."""
+"""Metrics that are also shown for the gold, as a reference."""
 
 FEW = 20
 """Number of papers below which the verdict also mentions uncertain differences."""
@@ -81,7 +81,7 @@ def text(found: Evaluation, *, details: bool = True) -> str:
     """Return the verdict of a comparison and its main figures.
 
     Args:
-        details: with all figures that fit a screen, instead of the main figures of the models.
+        details: True for all figures that fit a screen, not only the main figures of the models.
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found.verdict)
     models = [one for one in found.annotators if one.kind != "baseline"]
@@ -121,7 +121,11 @@ def text(found: Evaluation, *, details: bool = True) -> str:
 
 
 def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
-    """Return the name of a metric over all moves, of one move, or (`by_move`) of each move."""
+    """Return the name of a metric in reports, with the name of the move if one is given.
+
+    Args:
+        by_move: True to leave out endings such as "(macro)", which do not apply to single moves.
+    """
     name = NAMES.get(metric, metric)
     if by_move or move != OVERALL:
         name = name.removesuffix(" (macro)").removesuffix(", all moves")
@@ -136,7 +140,7 @@ def columns_of(found: Evaluation) -> dict[str, Figures]:
 def figures_of(
     columns: Mapping[str, Figures], metric: str, move: str = OVERALL
 ) -> list[Figure | None] | None:
-    """Return the figure in each column, or None if no column has it."""
+    """Return the figure of each annotator, in the order of `columns`, or None if no one has it."""
     figures = [metrics.get(metric, {}).get(move) for metrics in columns.values()]
     return figures if any(figures) else None
 
@@ -144,7 +148,11 @@ def figures_of(
 def difference_rows(
     found: Evaluation, pair: Difference, by_move: Sequence[str]
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield label, metric and figure of each difference; metrics in `by_move` also by move."""
+    """Yield label, metric and figure of each difference.
+
+    Args:
+        by_move: the metrics whose differences are also yielded by move.
+    """
     for metric in found.metrics:
         moves = pair.metrics.get(metric, {})
         for move in (OVERALL, *(found.framework["moves"] if metric in by_move else ())):
@@ -153,7 +161,7 @@ def difference_rows(
 
 
 def outcome_of(pair: Difference) -> str:
-    """Return the number of papers that the first annotator of a pair wins, ties and loses."""
+    """Return a clause with the numbers of papers that the first annotator wins, ties and loses."""
     if (papers := pair.papers) is None:
         return "not paired by paper, with wider intervals: the stored evaluation has no annotations"
     return (
@@ -162,7 +170,7 @@ def outcome_of(pair: Difference) -> str:
 
 
 def reliability_head(one: Evaluated) -> tuple[str, str]:
-    """Return the name of an annotator and a summary of the reliability of its confidences."""
+    """Return two clauses: an annotator's calibration error, and how often sure moves are right."""
     rated, metrics = one.reliability, one.metrics
     assert rated is not None
     return (
@@ -183,7 +191,7 @@ def reliability_rows(rated: Reliability) -> list[tuple[str, ...]]:
 
 
 def directions(found: Evaluation) -> str:
-    """Return the metrics for which a higher figure is not better."""
+    """Return sentences that name the metrics for which a higher figure is not better."""
     less, neither = (
         "; ".join(name_of(metric) for metric in metrics if metric in found.metrics)
         for metrics in (LESS, NEITHER)
@@ -192,7 +200,14 @@ def directions(found: Evaluation) -> str:
 
 
 def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str:
-    """Return "0.71 (0.60 to 0.80)", "0.71" without an interval, or "n/a"."""
+    """Return "0.71 (0.60 to 0.80)", "0.71" without an interval, or "n/a" without a value.
+
+    Without a figure, the result is "".
+
+    Args:
+        metric: the metric, which determines the number of decimals.
+        signed: True to write the sign of positive numbers too.
+    """
     if one is None:
         return ""
     if one.value is None:
@@ -204,7 +219,7 @@ def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str
 
 
 def papers_of(one: Figure | None, found: Evaluation) -> str:
-    """Return the number of papers of a figure as " n=10", or "" if it covers all papers."""
+    """Return the number of papers of a figure, such as " n=10", or "" if it covers all papers."""
     return "" if one is None or one.papers == found.papers else f" n={one.papers:,}"
 
 
@@ -214,7 +229,7 @@ def excludes_zero(one: Figure) -> bool:
 
 
 def faults_of(found: Evaluation) -> str:
-    """Return a warning about failures that were not caused by a model, or ""."""
+    """Return a warning about failures that no model caused, or ""."""
     models = [one for one in found.annotators if one.kind == "model"]
     count = sum(n for one in models for kind, n in one.failed.items() if kind not in MODEL_ERRORS)
     if not count:
@@ -236,7 +251,7 @@ def unmeasured(found: Evaluation) -> str:
 
 
 def model_facts(one: Evaluated) -> str:
-    """Return the facts about a model: the place that serves it, failures, speed and memory."""
+    """Return facts about a model: how it is served, its failures, speed and memory."""
     parts = [f"{one.served}, {one.form} form, {one.slots} at a time"]
     parts += [f"{n:,} failed ({MODEL_ERRORS.get(kind, kind)})" for kind, n in one.failed.items()]
     speed = one.speed
@@ -248,7 +263,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return the number of papers, of papers left out, and the standard of comparison."""
+    """Return the numbers of papers and left-out papers, and what they are compared with."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 
@@ -280,10 +295,11 @@ def _by_move(found: Evaluation, metric: str) -> str:
 
 
 def verdict(found: Evaluation) -> list[str]:
-    """Return a sentence for each other model; without one, a sentence for each baseline.
+    """Return sentences that compare the first model with each other model.
 
-    A difference counts if its interval excludes 0. The comparison with an earlier evaluation comes
-    first, with its regressions.
+    Without another model, the sentences compare it with the baselines. A difference counts if its
+    interval excludes 0. The comparison with an earlier evaluation comes first and names
+    regressions.
     """
     models = {one.name for one in found.annotators if one.kind != "baseline"}
     others = [one for one in found.differences if one.other in models]
@@ -299,9 +315,9 @@ def verdict(found: Evaluation) -> list[str]:
 def regressions(found: Evaluation) -> list[tuple[str, str]]:
     """Return the metrics and moves that are worse than in the earlier evaluation.
 
-    A figure counts as worse if the interval of its difference excludes 0. The overall figure of a
-    metric is used, or the figures of the moves if it has no overall figure. Tokens and descriptive
-    metrics do not count.
+    A figure counts as worse if the interval of its difference excludes 0. For each metric, the
+    overall figure is tested or, without an overall figure, the figure of each move. Tokens and
+    descriptive metrics do not count.
     """
     worse = []
     for metric, moves in found.differences[0].metrics.items():
@@ -354,6 +370,6 @@ def _gains(metric: str, one: Figure) -> bool:
 
 
 def _named(names: Sequence[str]) -> str:
-    """Return the first names: "a, b, c and 2 more"."""
+    """Return the first `NAMED` names in words, such as "a, b, c, d and 2 more"."""
     shown, more = names[:NAMED], len(names) - NAMED
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

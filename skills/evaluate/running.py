@@ -45,7 +45,7 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 TASK = "annotate"
 REPEATED = 10
-"""Default number of repeated papers, if there are enough for an interval (`LEAST_PAPERS`)."""
+"""Default number of papers that are repeated, if there are at least `LEAST_PAPERS` papers."""
 Record = dict[str, Any]
 FREE = "unconstrained"
 
@@ -56,8 +56,8 @@ def models_of(call: Call) -> tuple[str, ...]:
     Each model is probed, but not loaded.
 
     Raises:
-        UsageError: a name is unknown.
-        ModelUnavailable: a model is not available now.
+        UsageError: a name is unknown, or --model is given too.
+        ModelUnavailable: a model cannot be served now.
     """
     models, named = call.models, call.options.models
     alone, registry = models.choice.model, models.registry
@@ -77,7 +77,11 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison of `models` models, and show its progress within the block."""
+    """Announce a comparison, and show its progress in the `with` block.
+
+    Args:
+        models: number of models.
+    """
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
         wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
@@ -108,8 +112,8 @@ class ModelRunner:
 
     Attributes:
         pace: the progress of all models.
-        update: refreshes the progress bar.
-        repeated: number of papers at the beginning that are annotated in all variations.
+        update: redraws the progress bar.
+        repeated: number of papers, from the beginning, that are annotated in all variations.
     """
 
     call: Call
@@ -125,7 +129,7 @@ class ModelRunner:
 
         Raises:
             HarnessError: the work was stopped. Finished annotations are stored; the hint states how
-                to resume.
+                to continue.
         """
         # One model at a time: two models may not fit into memory, and the memory of each is
         # reported.
@@ -166,8 +170,12 @@ class ModelRunner:
     ) -> None:
         """Annotate the first papers again in every variation, and add the moves to their rows.
 
-        Papers without an annotation are left out, so that a variation never becomes a paper's
-        current annotation. A reader is not repeated, since it has no prompt and no seed.
+        Papers without an annotation are left out, since a variation would become their current
+        annotation. A reader is not repeated, since it has neither a prompt nor a seed.
+
+        Args:
+            rows: the fields of the `Answer` for each paper.
+            failed: counts failures by the class of the error.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
@@ -201,19 +209,18 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
-                raise tally.stopped  # no paper is annotated yet, so that a fallback may take over
+                raise tally.stopped  # lets a fallback serve
             finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # after the job, so that the row of the run keeps its summary
+        if tally.stopped is not None:  # after `finish`, so that the row of the run has its summary
             raise tally.stopped
 
     def _records(
         self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
     ) -> list[Record | None]:
-        """Return the stored annotation of each row, and count failures by error class.
+        """Return the stored annotation of each row, or None, and count failures in `failed`.
 
         Args:
-            of_papers: True to count failures of the model as well; otherwise only metrics show
-                them.
+            of_papers: True to count all failures; False to count only faults of the run.
         """
         for entry in job.plan.entries("failed"):
             error = store.error_type(self.db, entry.key)
@@ -241,11 +248,11 @@ class ModelRunner:
 
 @dataclass
 class ComparedJob(AnnotateJob):
-    """The job that annotates the papers as /annotate does.
+    """A job that annotates papers as /annotate does, for a comparison.
 
     Attributes:
         pace: the progress of the whole comparison.
-        update: refreshes the progress bar.
+        update: redraws the progress bar.
     """
 
     command: ClassVar[str] = "evaluate"
@@ -257,7 +264,7 @@ class ComparedJob(AnnotateJob):
         """Print nothing: the comparison is announced and reported as a whole."""
 
     def _announce(self, due: int) -> None:
-        """Subtract the papers that are annotated already from the progress."""
+        """Subtract the papers that are already annotated from the progress."""
         every = sum(total.weight for total in self.plan.totals().values())
         _, left = self._due()
         self.pace.rows -= len(self.plan) - due
@@ -265,7 +272,7 @@ class ComparedJob(AnnotateJob):
         self.update()
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Show nothing: the comparison has one bar for all of its phases."""
+        """Show nothing: one progress bar shows the whole comparison."""
         return contextlib.nullcontext(lambda status: None)
 
     @contextlib.contextmanager
@@ -278,15 +285,18 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
-        # With --retry-failed, new papers are due as well: a missing paper would count as
+        # With --retry-failed, new papers are annotated too; otherwise they would count as
         # unanswered.
         return state is None or (state == "failed" and self.call.options.retry_failed)
 
     def _link(self) -> None:
-        """Do nothing: the current annotations stay unchanged."""
+        """Do nothing: the current annotations of papers do not change."""
 
     def speed(self) -> dict[str, Any]:
-        """Return papers per minute, number of papers, and memory, over all runs of this job."""
+        """Return papers per minute, number of papers and memory, over all runs of this kind.
+
+        The runs are those with the same input, model and settings, by /annotate or /evaluate.
+        """
         rows = self.db.execute(
             "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"
             " AND input = ? AND model = ? AND summary IS NOT NULL",
@@ -296,10 +306,10 @@ class ComparedJob(AnnotateJob):
         summaries = [
             stored_json(row["summary"])
             for row in rows
-            # The settings of a run include its number of due papers, which is ignored.
+            # "due", the number of papers of a run, may differ
             if {**stored_json(row["settings"]), "due": None} == {**settings, "due": None}
         ]
-        # Failed papers also took time.
+        # failed papers took time too
         papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
         memory = max((one.get("memory") or 0 for one in summaries), default=0)
@@ -325,7 +335,7 @@ class RepeatedJob(ComparedJob):
         return self.source.papers[place % len(self.source.papers)]
 
     def prepare(self, place: int) -> Prepared:
-        """Return a request: all papers in the first variation, then all in the second, ..."""
+        """Return the request for a row. All papers in one variation precede the next variation."""
         number = place // len(self.source.papers)
         made = self._annotators[number].prepare(self.paper(place))
         sampling = self.variations[number].sampling
@@ -352,7 +362,7 @@ class FreeAnnotator(annotator.Annotator):
             raise InvalidReply(
                 f"the first answer is not a valid annotation: {exc}", raw=reply.text
             ) from exc
-        # `read` would return the moves in the framework's order.
+        # `read` returns moves in the order of the framework, not of the reply
         in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
         return stored_form(prepared, moves, [reply], in_order=in_order)
 
@@ -372,7 +382,13 @@ class FreeJob(ComparedJob):
 def _changed(
     made: Prepared, request: Mapping[str, Any], sampling: Mapping[str, Any], **provenance: Any
 ) -> Prepared:
-    """Return a changed request with its provenance and a separate content key."""
+    """Return a request with changed fields, its provenance and a separate content key.
+
+    Args:
+        request: the fields of the request to change.
+        sampling: the keys to change in the sampling that the provenance records.
+        provenance: other keys of the provenance to change.
+    """
     known = {**made.provenance, **provenance}
     known["sampling"] = {**known["sampling"], **sampling}
     known["key"] = key_of(known)

@@ -1,17 +1,17 @@
 """Compare the anchors of moves with the anchors of the gold, or with labels of sentences.
 
-The anchor of a gold move is found by lexical alignment; the anchor of an annotation's move is
-stored with it, or also found by lexical alignment. A move is compared if annotation and gold state
-it, and the gold move has a sentence.
+Lexical alignment finds the anchor of a gold move. The anchor of an annotation's move is stored with
+the annotation, or also found by lexical alignment. A move is compared if annotation and gold state
+it, and the gold move has an anchor.
 
-The confidence of a move estimates the probability that its anchor is right. With the compared moves
-in bins B of equal width by confidence, the expected calibration error is
+The confidence of a move estimates the probability that its anchor is right. The n compared moves
+are divided into bins B of equal width by confidence. The expected calibration error is
 
-ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
+    ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
 
-for n moves (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using
-Bayesian Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves it
-exceeds 0 even for calibrated confidences, and is higher in resamples than in the sample.
+(Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian
+Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves, it is above
+0 even for calibrated confidences, and higher in resamples than in the sample.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
 labels each sentence of an abstract. The label of a move's anchor is compared with the label
@@ -46,7 +46,7 @@ SURE = 0.8
 LABELS = ("background", "objective", "method", "result", "other")
 BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
-"""The expected label of the sentences of a move, for moves that correspond to one label."""
+"""The label expected for the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
     "anchor": "share of the moves stated by both whose anchor has a sentence of the gold's anchor",
     "nearest": "share of the moves stated by both whose anchors have the same nearest sentence",
@@ -69,12 +69,12 @@ METRICS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """Comparison of anchors with the anchors of the gold, as arrays of papers by moves.
+    """A comparison of anchors with the anchors of the gold, as arrays of papers by moves.
 
     Attributes:
         right: True if the anchor shares a sentence with the gold anchor.
-        nearest: True if the sentence of the anchor nearest to the move is in the gold anchor.
-        compared: True if both state the move, and the gold move has a sentence.
+        nearest: True if the anchor is right, and both moves are nearest to the same sentence.
+        compared: True if both annotations state the move, and the gold move has an anchor.
         unmatched: True if only the annotator states the move.
         confidence: the confidence of the move, or nan.
     """
@@ -144,13 +144,13 @@ def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> R
 
 
 def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statistic:
-    """Return the expected calibration error of the `rated` moves, as defined in the module."""
+    """Return the expected calibration error of the `rated` moves (see the module)."""
     import numpy as np
 
     papers, moves = rated.nonzero()
     places = _bins(confidence[papers, moves])
-    # For each paper and bin: the number of right moves less the sum of confidences. The last column
-    # is the number of moves.
+    # Each row is a paper. A column has the number of right moves in a bin minus the sum of their
+    # confidences; the last column has the number of moves.
     sums = np.zeros((len(rated), BINS + 1))
     gaps = right[papers, moves] - confidence[papers, moves]
     np.add.at(sums, (papers, places), gaps)
@@ -186,7 +186,7 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
 
 
 def _bins(confidence: Floats) -> Ints:
-    """Return the bin of each confidence; a bin includes its lower limit, the last bin both."""
+    """Return the index of the bin of each confidence, which includes its lower limit."""
     import numpy as np
 
     return np.digitize(confidence, np.arange(1, BINS) / BINS)
@@ -195,10 +195,10 @@ def _bins(confidence: Floats) -> Ints:
 def anchor_labels(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> list[dict[str, str]]:
-    """Return, for each paper, the labels of the anchors of the stated moves.
+    """Return the label of the anchor of each stated move, for each paper.
 
-    The abstract consists of the labelled sentences, separated by empty lines, so that a sentence of
-    `split_sentences` never spans two of them.
+    The abstract consists of the labelled sentences, separated by empty lines, so that
+    `split_sentences` never joins two of them.
     """
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
@@ -211,7 +211,10 @@ def anchor_labels(
 
 
 def split_labels(given: Labelled) -> list[str]:
-    """Return the labels of the sentences of `split_sentences`, which may split labelled ones."""
+    """Return the label of each sentence of `split_sentences`.
+
+    These sentences may be parts of the labelled sentences.
+    """
     pairs = zip(given.sentences, given.labels, strict=True)
     return [label for sentence, label in pairs for _ in split_sentences(sentence)]
 

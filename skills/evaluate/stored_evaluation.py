@@ -1,8 +1,8 @@
 """Read an earlier evaluation, saved as .json, for a comparison.
 
-Abstracts and gold are stored as digests. The annotations are stored as text, so that a later
-evaluation measures both sides with the same code. A file may contain only figures, like the file of
-a published model, whose annotations quote abstracts.
+The file has abstracts and gold as digests, but annotations as text, so that the same code measures
+the earlier and the new annotations. A file may have only figures: the file of a published model
+does, since its annotations would quote abstracts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from skills.nanda.framework import sha256_of
 from skills.nanda.text import counted
 
 MAX_BYTES = 200_000_000
-"""Maximum size of a file that is read: about 50,000 papers of one model."""
+"""Maximum size in bytes of a file: about 50,000 papers of one model."""
 HINT = "`/evaluate ... save to FILE.json` writes one."
 OF_GOLD = ("stated", "overlap")
 """Metrics of the gold that do not depend on abstracts."""
@@ -34,7 +34,7 @@ FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed",
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:
-    """Return the id of each paper with the digests of its abstract and gold."""
+    """Return the id of each paper with the digests of its abstract and its gold or labels."""
     gold: Sequence[Any] = subject.gold or [asdict(one) for one in subject.labelled or ()]
     return [
         PaperDigests(id=paper.id, abstract=paper.sha256, gold=sha256_of(dict(given)))
@@ -65,14 +65,14 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
     """Return the model of a saved evaluation, for a comparison on the papers of `subject`.
 
     Args:
-        name: the name of the model to use if the file has several models.
+        name: the model to select if the file has several models.
 
     Returns:
-        The model with its annotations; an evaluation of this model alone if the file has only
-        figures.
+        An `Annotator` with the model's annotations, or an `Evaluation` of this model alone if the
+            file has only figures.
 
     Raises:
-        InputError: the file is not an evaluation, concerns other papers or another gold, or has
+        InputError: the file is not an evaluation, is about other papers or another gold, or has
             several models but no model of this name.
     """
     where = shown(path)
@@ -81,7 +81,7 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
         raise InputError(
             f"was made with other moves: {', '.join(sorted(moves))}",
             where=where,
-            hint="--framework selects the framework.",
+            hint="Select the framework of that evaluation with --framework.",
         )
     model = _selected(file, name, where)
     shown_name = f"{model.name} ({path.name})"
@@ -96,11 +96,12 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
 
 
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
-    """Check that figures that depend only on the gold are equal.
+    """Check that the figures of the gold are the same in both evaluations.
+
+    A file with only figures has no digests of the gold.
 
     Raises:
-        InputError: the figures differ, so that the gold differs. (A file of figures has no
-            digests.)
+        InputError: the figures differ, so that the gold must differ.
     """
     of_gold = [
         (one.gold or {}, one.annotators[0].metrics.get("label_prior")) for one in (stored, found)
@@ -121,17 +122,17 @@ def _selected(file: Evaluation, name: str, where: str) -> Evaluated:
         if models
         else "has no model",
         where=where,
-        hint="Save an evaluation of one model.",
+        hint="Give a file with one model, or with the model to compare.",
     )
 
 
 def _in_order(
     papers: Sequence[PaperDigests], answers: Sequence[Answer], subject: Subject, where: str
 ) -> list[Answer]:
-    """Return the answers in the order of the subject's papers.
+    """Return the stored answers in the order of the papers of `subject`.
 
     Raises:
-        InputError: the papers or their gold are not the same, or an answer lacks a move.
+        InputError: the papers or their gold differ, or an answer lacks a move.
     """
     names = set(subject.framework.names)
     moves = itertools.chain.from_iterable(

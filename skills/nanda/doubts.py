@@ -170,9 +170,7 @@ def tokens_of_move(text: str) -> Sequence[Token]:
 
 @kept(ABSTRACTS)
 def places(abstract: str) -> Mapping[str, Sequence[int]]:
-    """Return the indices of the tokens of an abstract by key, at most `MOST_PLACES` for each
-    key.
-    """
+    """Return the indices of the tokens of an abstract by key; at most `MOST_PLACES` a key."""
     found: dict[str, list[int]] = {}
     for index, token in enumerate(tokens(abstract)):
         known = found.setdefault(token.key, [])

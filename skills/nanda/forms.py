@@ -143,9 +143,7 @@ class Form(ABC):
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return the request with the moves that are known to be stated, if the format can name
-        them.
-        """
+        """Return the request with moves known to be stated, if the format can name them."""
         return request
 
     def hashed(self, content: str) -> str:
@@ -153,9 +151,7 @@ class Form(ABC):
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
-        """Return the confidence of each move of a reply that `parse` accepts, or None if
-        unknown.
-        """
+        """Return the confidence of each move of a reply that `parse` accepts; None if unknown."""
         return None
 
     def suggestions(self, text: str) -> dict[str, Any]:
@@ -262,9 +258,7 @@ class JsonForm(Form):
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move, from their own key or from the text of the
-        move.
-        """
+        """Return the sentence numbers of each move, listed under `NUMBERS` or before its text."""
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -294,9 +288,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _split(value: Any) -> tuple[list[int], Any]:
-    """Return the sentence numbers that precede the text of a move, and the text without the
-    numbers.
-    """
+    """Return the sentence numbers before the text of a move, and the text without them."""
     marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
     if marked is None:
         return [], value
@@ -331,8 +323,9 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves on the lines between the tags. An engine removes the closing tag, a stop
-        text.
+        """Return the moves on the lines between the tags.
+
+        The closing tag may be missing, since engines remove a stop text.
         """
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
@@ -407,9 +400,7 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if `text` has the words of the abstract at `spans`; punctuation may
-        differ.
-        """
+        """Return True if `text` has the words of the abstract at its spans, in any punctuation."""
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
             replaced = _letters(_part(abstract, *self.referent.at))
@@ -451,9 +442,7 @@ class QuotesForm(Form):
     retry = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the title and the abstract unchanged, since the reply has positions in the
-        abstract.
-        """
+        """Return the title and the abstract unchanged: the reply has positions in the abstract."""
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 

@@ -130,9 +130,7 @@ class Framework(_Strict):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the content of the framework; comments and layout of the file do not affect
-        it.
-        """
+        """SHA-256 of the content of the framework, without comments and layout of the file."""
         return sha256_of(self.model_dump(mode="json"))
 
     @property

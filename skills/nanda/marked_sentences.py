@@ -69,9 +69,7 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
 
 
 def _place(at: int, sentence: str, text: str) -> int:
-    """Return the position in the flattened sentence `text` that corresponds to `at` in
-    `sentence`.
-    """
+    """Return the position in the flattened `text` that corresponds to `at` in `sentence`."""
     place = len(flatten(sentence[:at]))
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
         place += 1

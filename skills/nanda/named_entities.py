@@ -33,9 +33,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
 
 
 def without_names(text: str) -> str:
-    """Replace each character of a name by a blank, so that "GPT-4" does not contain the number
-    4.
-    """
+    """Replace the characters of names by blanks, so that "GPT-4" does not contain a number."""
     characters = list(text)
     for name, start in _names(text):
         characters[start : start + len(name)] = " " * len(name)

@@ -254,9 +254,7 @@ def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
 
 
 def prompt_of(sentences: Sequence[Sentence]) -> str:
-    """Return an abstract for a prompt, with a line such as "[1] The first sentence." for each
-    sentence.
-    """
+    """Return an abstract for a prompt, with lines such as "[1] The first sentence."."""
     return "\n".join(f"[{number}] {one.text}" for number, one in enumerate(sentences, start=1))
 
 

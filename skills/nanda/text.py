@@ -124,8 +124,9 @@ def composed(text: str) -> str:
 
 @kept(TEXTS)
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text` in lower case. Hyphens separate words; decimal numbers stay
-    whole.
+    """Return the words of `text` in lower case.
+
+    Hyphens separate words. A decimal number is one word.
     """
     folded = composed(text).casefold().replace("\u2019", "'")
     return tuple(WORD.findall(folded))
@@ -176,9 +177,7 @@ def stems(text: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """Return the stems of the words of `text` that are not stop words, in order, including
-    numbers.
-    """
+    """Return the stems of the words of `text`, in order, without stop words."""
     return [stem(word) for word in words(text) if word not in STOP_WORDS and len(word) > 1]
 
 

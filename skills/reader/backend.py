@@ -1,4 +1,4 @@
-"""The backend `reader`: a model that quotes the passages of the moves, without generating text."""
+"""The backend `reader`: a model that quotes the passages of moves and generates no text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SLOTS = 2
 
 
 class ReaderBackend:
-    """The backend that runs the readers among the files of the registry.
+    """The backend that runs readers from files of the registry.
 
     Args:
-        files: the files of the registry.
+        files: finds and downloads the files of the registry.
     """
 
     name = "reader"
@@ -32,17 +32,17 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file exists or can be downloaded."""
-        assert entry.file is not None  # the registry checks this
+        """Return whether the file of the reader exists or can be downloaded."""
+        assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        """Load the file of a reader.
+        """Load a reader from its file.
 
         Raises:
             ModelUnavailable: the file cannot be downloaded or read.
-            ChecksumMismatch: the file has another digest than in the registry.
+            ChecksumMismatch: the digest of the file is not the digest in the registry.
         """
         from skills.reader import encoder
 
@@ -52,7 +52,7 @@ class ReaderBackend:
 
 
 class ReaderModel:
-    """A reader that answers requests of the form `quotes`."""
+    """A reader that answers requests in the format `quotes`."""
 
     takes_grammar = takes_tools = continues_prefill = False
     in_process = True
@@ -68,7 +68,7 @@ class ReaderModel:
         self.place = place
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: a text may have any length (see `encoder.MOST`)."""
+        """Return None: no request is too long, as text beyond `encoder.MOST` is ignored."""
 
     def generate(
         self,
@@ -76,7 +76,7 @@ class ReaderModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Return the quotes of an abstract; see `backend.Model.generate`.
+        """Return the quotes of an abstract (see `backend.Model.generate`).
 
         `on_text` is never called, since no text is generated.
         """
@@ -95,11 +95,15 @@ class ReaderModel:
         return Reply(text, "stop", tokens, 0, time.perf_counter() - started)
 
     def close(self) -> None:
-        """Do nothing: the session ends with the object."""
+        """Do nothing: the ONNX session ends with the object."""
 
 
 def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
-    """Return the reply for an abstract, and its number of tokens; `known` moves are stated."""
+    """Return the reply for an abstract, and the number of tokens read.
+
+    Args:
+        known: the names of moves that are known to be stated.
+    """
     from skills.nanda.forms import written
     from skills.nanda.passages import numbered
     from skills.reader.choice import choose

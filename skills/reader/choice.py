@@ -1,12 +1,14 @@
 """Choose the passages of an abstract that state its moves, by the scores of the encoder.
 
-A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets its
-best sentence. A sentence is used for at most two moves, and its score for the second move is
-reduced by `Fitted.repeated`: the move that would lose most without its best sentence chooses first,
-and all moves choose again until the choices no longer change. The quoted passage is the text from
-the most probable first word to the most probable last word of the sentence if it is readable alone
-(`readable`), or else the whole sentence. Further sentences that state the move (`Fitted.part`) are
-quoted as well, up to `MOST` passages; a move that may name a thing has a single passage.
+A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets a
+sentence. At most two moves get the same sentence, and its score for the second move is reduced by
+`Fitted.repeated`. The move that would lose most without its best sentence chooses first. All moves
+choose again until the choices no longer change.
+
+The passage runs from the most probable first word to the most probable last word of the sentence,
+if it is readable alone (`readable`); otherwise it is the whole sentence. Other sentences that also
+state the move (`Fitted.part`) are quoted too, up to `MOST` passages. A move that names its content
+in a few words (`NAMING`) has one passage.
 """
 
 from __future__ import annotations
@@ -30,22 +32,23 @@ if TYPE_CHECKING:
     from skills.reader.encoder import Fitted, Scores
 
 VERSION = 1
-"""Version of the choice, increased when other passages are chosen for the same scores."""
+"""Version of the choice. It is increased when other passages are chosen for the same scores."""
 MOST = 3
 """Maximum number of passages of a move."""
 NAMING = frozenset(["scope"])
-"""Moves that name a thing, in a few words of a sentence."""
+"""Moves whose content is named in a few words of a sentence."""
 PRESENTING = frozenset(["novelty"])
-"""Moves that either name a thing or quote a statement."""
+"""Moves whose passage is either such a name or a whole statement."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a name."""
 FULL, WORD = 8, 0.2
-"""Number of words of a name that add to its score, and the log odds that each of them adds. Without
-this addition the most probable passage often is a bare noun ("416 students"), shorter than the
-labels.
+"""Number of words of a name that increase its score, and the increase for each in log odds.
+
+Without the increase, the most probable passage is often a bare noun ("416 students"), shorter than
+the labels.
 """
 SHARED = 2
-"""Maximum number of moves for which a sentence is used."""
+"""Maximum number of moves that get the same sentence."""
 
 
 def choose(
@@ -57,13 +60,13 @@ def choose(
     limit: int,
     known: Collection[str] = (),
 ) -> dict[str, Quote]:
-    """Return the quote of each move.
+    """Return the quote of each move, by name.
 
     Args:
         moves: names of the moves, in the order of the scores.
         sentences: the sentences of the abstract.
         limit: maximum number of characters of a move.
-        known: moves that the abstract is known to state.
+        known: names of the moves that the abstract is known to state.
     """
     import numpy as np
 
@@ -102,7 +105,10 @@ def choose(
 
 
 def log_shares(scores: Scores) -> NDArray[Any]:
-    """Return the log probability of each sentence, given that the move is stated."""
+    """Return the log probability of each sentence, given that the move is stated.
+
+    The shape is (sentences, moves).
+    """
     import numpy as np
 
     return np.asarray(scores.sentence - np.logaddexp.reduce(scores.sentence, axis=0))
@@ -116,15 +122,16 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
 
 
 def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> dict[int, int]:
-    """Return the sentence of each wanted move.
+    """Return the index of the sentence that each wanted move gets.
 
     Args:
         logits: log probability of each sentence, (sentences, moves).
-        repeated: reduction of a sentence's log probability for a second move.
+        wanted: indices of the stated moves.
+        repeated: reduction of the log probability of a sentence for a second move.
 
     Returns:
-        The index of the sentence by move; a move is left out if all sentences are used `SHARED`
-            times.
+        The indices of sentences by indices of moves. A move is left out if `SHARED` other moves
+            have each of the sentences.
     """
     import numpy as np
 
@@ -159,7 +166,11 @@ def calibrated(probability: float, slope: float, intercept: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A passage of the sentence with the index `place`; `sentence` defines its phrases."""
+    """A passage in the sentence of the index `place`.
+
+    Attributes:
+        sentence: the sentence whose phrases the passage counts; its phrases may be single words.
+    """
 
     place: int
     passage: Passage
@@ -175,8 +186,12 @@ def _passage(
 ) -> _Placed:
     """Return the passage of a sentence that states a move.
 
-    The passage is from the most probable first word to the most probable last word, if it is
-    readable alone, or else the whole sentence without its heading.
+    The passage runs from the most probable first word to the most probable last word, if it is
+    readable alone. Otherwise it is the whole sentence without its heading.
+
+    Args:
+        number: the index of the move in the scores.
+        place: the index of the sentence.
     """
     sentence, words = sentences[place], sentences[place].by_word
     first, last = _likeliest(scores, number, place, words, named=move in NAMING)
@@ -199,7 +214,10 @@ def _likeliest(
     """Return the first word of the most probable passage of a sentence, and the word after it.
 
     Args:
-        named: prefer passages of `SHORTEST` to `LONGEST` words.
+        number: the index of the move in the scores.
+        place: the index of the sentence.
+        words: the sentence with each word as a phrase.
+        named: True to prefer passages of `SHORTEST` to `LONGEST` words.
     """
     import numpy as np
 
@@ -220,7 +238,7 @@ def _likeliest(
         allowed = short if short.any() else allowed
         scored = scored + WORD * np.minimum(lengths, FULL)
     scored = np.where(allowed, scored, -np.inf).round(4)
-    # The longest of equally probable passages.
+    # Of equally probable passages, the longest is used.
     first, last = max(
         zip(*np.nonzero(scored == scored.max()), strict=True), key=lambda pair: pair[1] - pair[0]
     )
@@ -228,7 +246,11 @@ def _likeliest(
 
 
 def _fitting(passages: Sequence[_Placed], limit: int) -> list[_Placed]:
-    """Return the passages that fit into the characters of a move, in the order of the abstract."""
+    """Return the first passage and the passages that fit beside it, in the order of the abstract.
+
+    Args:
+        limit: maximum number of characters of a move.
+    """
     kept = list(passages[:1])
     for one in passages[1:]:
         if len(text_of([*(each.text for each in kept), one.text])) <= limit:
@@ -243,10 +265,10 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote of passages, with the name that the first passage refers to.
+    """Return the quote of passages; a name replaces a pronoun at the beginning of the first.
 
     Args:
-        sentences: the sentences that may contain the name.
+        sentences: the sentences in which the name is searched; () to keep the pronoun.
     """
     text = text_of([one.text for one in passages])
     spans = tuple(span_of(one.passage, one.sentence, abstract) for one in passages)

@@ -1,9 +1,9 @@
 """Run the network of a reader: one pass over an abstract scores its sentences and tokens.
 
-The file of a reader is an ONNX graph with its tokenizer, moves and fitted figures in the metadata
-(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with weights of 8
-bits. A layer over the mean vectors of the sentences, with their positions from the beginning and
-the end, computes the scores.
+The file of a reader is an ONNX graph, with its tokenizer, moves and fitted figures in the metadata
+(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with 8-bit weights.
+A layer over the mean vectors of the sentences computes the scores; it also gets the positions of
+the sentences from the beginning and the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Highest position of a sentence, from the beginning or the end, that is distinguished."""
+"""Highest position of a sentence that the network knows; sentences beyond it share this
+position.
+"""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512
@@ -39,9 +41,9 @@ class Text:
 
     Attributes:
         ids: the ids of the tokens.
-        sentences: the first token of each sentence, and the token after its last token. Sentences
-            that do not fit into `MOST` tokens are left out.
-        offsets: for each sentence, the start and the end of its tokens in characters.
+        sentences: for each sentence, the indices of its first token and of the token after its
+            last. Sentences that do not fit into `MOST` tokens are left out.
+        offsets: for each sentence, the start and the end of each token in characters.
     """
 
     ids: tuple[int, ...]
@@ -51,7 +53,7 @@ class Text:
     def tokens(
         self, sentence: int, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[list[int], list[int]]:
-        """Return the first tokens and the last tokens of some words of a sentence.
+        """Return the index of the first and of the last token of each given word of a sentence.
 
         Args:
             sentence: the index of the sentence.
@@ -69,7 +71,7 @@ class Text:
 
 
 def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:
-    """Return the tokens of a title, which may be empty, and of sentences."""
+    """Return the tokens of a title and of sentences; the title may be ""."""
     begin, separator = (tokenizer.token_to_id(token) or 0 for token in ("[CLS]", "[SEP]"))
     ids = [begin]
     if title:
@@ -92,13 +94,13 @@ class Scores:
 
     Attributes:
         text: the tokens that were read.
-        sentence: (sentences, moves), the score of each sentence as the best sentence of a move.
-            Their softmax is the probability of each sentence, given that the move is stated.
-        part: (sentences, moves), the score of each sentence as one of several sentences that state
-            the move.
-        unstated: (moves,), the score of "not stated", to be compared with the scores in `sentence`.
+        sentence: (sentences, moves), the score of each sentence as the best sentence of a move. The
+            softmax over sentences is the probability of each sentence, given that the move is
+            stated.
+        part: (sentences, moves), the score of each sentence as one of several that state the move.
+        unstated: (moves,), the score of "not stated", on the scale of `sentence`.
         token: (tokens, 2 x moves), the score of each token as the first token of a passage of each
-            move, then as the last token; scores in different sentences cannot be compared.
+            move, then as the last token. Only scores within a sentence can be compared.
     """
 
     text: Text
@@ -113,11 +115,12 @@ class Fitted:
     """Figures that were fitted on papers that the network was not trained on.
 
     Attributes:
-        confidence: slope and intercept of the log odds that a decision is right, over the log odds
-            of the network.
-        stated: for each move, the minimum probability of a move that is stated.
-        part: for each move, the minimum probability of a further passage.
-        repeated: reduction of a sentence's log odds for a second move.
+        confidence: slope and intercept that turn log odds of the network into log odds that a
+            decision is right.
+        stated: for each move, the minimum probability with which it counts as stated.
+        part: for each move, the minimum probability of a sentence that is quoted in addition to the
+            best.
+        repeated: reduction of the log odds of a sentence for a second move.
     """
 
     confidence: tuple[float, float]
@@ -127,7 +130,7 @@ class Fitted:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Fitted:
-        """Return the figures that are stored in a file."""
+        """Return the figures stored in the metadata of a file."""
         slope, intercept = stored["confidence"]
         return cls((slope, intercept), stored["stated"], stored["part"], stored["repeated"])
 
@@ -137,9 +140,9 @@ class Encoder:
 
     Attributes:
         moves: the names of the moves, in the order of the scores.
-        framework: name and digest of the framework that it was trained on.
+        framework: name and digest of the framework on which it was trained.
         max_chars: maximum number of characters of a move in that framework.
-        digest: SHA-256 of its file.
+        digest: SHA-256 of the file.
     """
 
     def __init__(
@@ -157,7 +160,7 @@ class Encoder:
         self.digest = digest
 
     def read(self, sentences: Sequence[str], title: str = "") -> Scores:
-        """Return the scores of an abstract of at least one sentence."""
+        """Return the scores of an abstract, which has at least one sentence."""
         text = text_of(self._tokenizer, title, sentences)
         feed = dict(zip(INPUTS, inputs_of(text), strict=True))
         return Scores(text, *(one[0] for one in self._session.run(OUTPUTS, feed)))
@@ -167,9 +170,9 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return the inputs of the network for one abstract.
 
     Returns:
-        The ids of the tokens (1, tokens); the weights for the mean of each sentence (1, sentences,
-            tokens); and the positions of the sentences from the beginning and from the end
-        (2, sentences).
+        The ids of the tokens, (1, tokens).
+        The weights that give the mean of each sentence, (1, sentences, tokens).
+        The positions of the sentences from the beginning and from the end, (2, sentences).
     """
     import numpy as np
 
@@ -183,10 +186,10 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def load(path: Path, threads: int = 1) -> Encoder:
-    """Load the file of a reader.
+    """Load a reader from its file.
 
     Args:
-        threads: number of threads that a pass uses.
+        threads: number of threads that one pass uses.
 
     Raises:
         ModelUnavailable: the file cannot be read, or is not a reader.
@@ -204,7 +207,7 @@ def load(path: Path, threads: int = 1) -> Encoder:
         return Encoder(session, tokenizer, about, hashlib.sha256(content).hexdigest())
     except OSError as exc:
         raise ModelUnavailable(f"{path} cannot be read: {exc.strerror or exc}") from exc
-    except Exception as exc:  # onnxruntime and tokenizers raise errors of many kinds
+    except Exception as exc:  # onnxruntime and tokenizers raise many classes of errors
         raise ModelUnavailable(
             f"{path} is not the file of a reader: {exc}",
             hint="`/finetune TABLE --reader` makes one.",

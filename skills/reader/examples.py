@@ -1,4 +1,4 @@
-"""Make the training examples of a reader: the tokens and labels of abstracts."""
+"""Make training examples for a reader: the tokens and labels of abstracts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Example:
     """An abstract with its labels.
 
     Attributes:
-        stated: for each move by its index, the indexes of the sentences that state it; () if the
-            abstract does not state it. Moves without a label are left out.
-        passages: for each move, the sentence, the first and the last token of its passages. Moves
-            whose passages are not known exactly are left out.
-        roles: the index of the role of each sentence (`network.ROLES`).
+        stated: the indices of the sentences that state a move, by the index of the move; () for a
+            move that is not stated. Moves without a label are left out.
+        passages: for a move, (sentence, first token, last token) of each passage. Moves whose exact
+            passages are unknown are left out.
+        roles: the index in `network.ROLES` of the role of each sentence.
     """
 
     text: Text
@@ -43,9 +43,9 @@ def example_of(
     """Return the example of an annotated abstract.
 
     Args:
-        anchors: the anchor of each move with a label; None if the abstract does not state the move.
-            A "lexical" anchor labels sentences, other anchors label passages. An anchor without
-            spans is not a label.
+        anchors: the anchor of each move; None for a move that is not stated. A "lexical" anchor
+            labels only sentences; other anchors also label passages. An anchor without spans is no
+            label.
     """
     sentences = numbered(abstract)
     text = text_of(tokenizer, title, [one.text for one in sentences])
@@ -71,10 +71,11 @@ def example_of(
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
 ) -> tuple[int, int, int] | None:
-    """Return the sentence, the first and the last token of a span of the abstract.
+    """Return where a span of the abstract lies in the tokens.
 
     Returns:
-        The three indexes without a heading, or None if the sentence is not in the text.
+        The indices of the sentence, of the first token and of the last token, or None if the text
+            does not have the sentence. A heading at the beginning of the span is left out.
     """
     middle = (start + end) // 2
     place = sum(one.start <= middle for one in sentences[1:])

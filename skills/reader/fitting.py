@@ -17,29 +17,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPEATED = 1.0
-"""Reduction of a sentence's log odds for a second move. It is not fitted, since the gold has few
-moves with the same words, and the next sentence is of more use than a second quote of a
-sentence.
+"""Reduction of the log odds of a sentence for a second move.
+
+It is not fitted, since the gold has few moves with the same words. The next best sentence is more
+useful than a second quote of one sentence.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
-"""Thresholds that are tried for "stated"; the best threshold of a rare move is low."""
+"""Thresholds for "stated" that are tried; the best threshold of a rare move is low."""
 PARTS = np.arange(0.4, 0.81, 0.02)
-"""Thresholds that are tried for a further passage. They begin higher, since a wrong passage is
-worse than a missing passage.
+"""Thresholds that are tried for quoting a sentence in addition to the best.
+
+They begin higher, since a wrong passage is worse than a missing one.
 """
 STEPS, RATE = 2_000, 0.05
-"""Number of steps and rate of the gradient descent for the confidence."""
+"""Number of steps and learning rate of the logistic regression."""
 SMALLEST = 1e-4
 
 Read = Sequence[tuple[Example, Scores]]
 
 
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
-    """Return the figures that give the best choices on these papers.
+    """Return the figures with which the choices agree best with the labels of these papers.
 
-    The threshold of "stated" maximizes kappa with the labels, the threshold of a further passage
-    maximizes F1 with the labelled sentences; for a move without such labels they are 0.5. The
-    confidence is a logistic regression of right sentences (Platt 1999).
+    The threshold of "stated" maximizes kappa with the labels. The threshold for another sentence
+    maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The confidence is
+    a logistic regression on whether a chosen sentence is right (Platt 1999).
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
     part = {move: _part(read, number) for number, move in enumerate(moves)}
@@ -78,14 +80,18 @@ def _part(read: Read, move: int) -> float:
 
 
 def _best(scored: Iterable[tuple[Any, Any]]) -> float:
-    """Return the threshold with the highest score; of equal thresholds, the nearest to 0.5."""
+    """Return the threshold with the highest score; of equal scores, the threshold nearest to 0.5.
+
+    Args:
+        scored: pairs of score and threshold.
+    """
     return round(float(max(scored, key=lambda pair: (pair[0], -abs(pair[1] - 0.5)))[1]), 2)
 
 
 def _confidence(
     read: Read, stated: Mapping[str, float], moves: Sequence[str]
 ) -> tuple[float, float]:
-    """Return slope and intercept of the log odds that a chosen sentence is right."""
+    """Return slope and intercept of the logistic regression on whether a sentence is right."""
     odds, right = [], []
     for example, scores in read:
         for move, place in choices(scores, stated, moves).items():
@@ -103,7 +109,7 @@ def _confidence(
 
 
 def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -> dict[int, int]:
-    """Return the index of the sentence of each stated move by the index of the move."""
+    """Return the index of the sentence that each stated move gets, by the index of the move."""
     shares = stated_shares(scores)
     wanted = [number for number, move in enumerate(moves) if shares[number] >= stated[move]]
     return assigned(log_shares(scores), wanted, REPEATED)
@@ -112,10 +118,10 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return the numbers of right and of all decisions of each paper, (papers, 2).
+    """Return the number of right decisions and of all decisions for each paper, (papers, 2).
 
-    The decision of a move is its sentence (`choices`), or "not stated". `is_right` defines whether
-    it is right; moves without a label do not count.
+    The decision about a move is its sentence (`choices`), or "not stated"; `is_right` compares it
+    with the label. Moves without a label do not count.
 
     Args:
         stated: `Fitted.stated` for each paper.
@@ -129,7 +135,7 @@ def right_decisions(
 
 
 def is_right(places: Sequence[int], chosen: int | None) -> bool:
-    """Return whether a chosen sentence, or None for "not stated", agrees with a label.
+    """Return True if a chosen sentence, or None for "not stated", agrees with the label.
 
     Args:
         places: the sentences that state the move; () if it is not stated.
@@ -140,7 +146,7 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
 def stated_kappa(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> float | None:
-    """Return the mean kappa of "stated" over the moves that only some papers state.
+    """Return the mean kappa of "stated" over the moves that some papers state and others do not.
 
     Args:
         stated: `Fitted.stated` for each paper.

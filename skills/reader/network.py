@@ -1,9 +1,9 @@
 """The network of a reader, for training with torch.
 
-BERT (Devlin et al. 2019) reads the title and the abstract together. The normalized mean of the
-tokens of a sentence is added to learned vectors of its positions from the beginning and from the
-end, and passes through a transformer layer over the sentences. Linear layers compute the scores
-(`encoder.Scores`) and the role of each sentence, which is an auxiliary task used only in training.
+BERT (Devlin et al. 2019) reads the title and the abstract together. The vector of a sentence is the
+normalized mean of its tokens plus learned vectors of its positions from the beginning and from the
+end. A transformer layer over the sentences follows. Linear layers compute the scores
+(`encoder.Scores`) and the role of each sentence, an auxiliary task that only training uses.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
 """The shape of all-MiniLM-L6-v2: layers, width, attention heads, size of the vocabulary."""
 ROLES = ("background", "objective", "method", "result", "other")
 EPSILON = 1e-12
-"""Epsilon of the normalization in BERT; the layer over sentences has torch's default, 1e-5."""
+"""Epsilon of the layer norm in BERT. The layer over sentences has the default of torch, 1e-5."""
 
 
 class Output(NamedTuple):
-    """The scores of a batch: the scores of `encoder.Scores` and of roles, with the batch first."""
+    """The scores in `encoder.Scores` and the scores of roles, with the batch as first dimension."""
 
     sentence: torch.Tensor
     part: torch.Tensor
@@ -40,12 +40,12 @@ class Batch:
     """A batch of abstracts, padded with zeros.
 
     Attributes:
-        ids: (abstracts, tokens).
-        is_token: True for tokens that are not padding.
-        means: the weights for the means of sentences, (abstracts, sentences, tokens).
+        ids: ids of tokens, (abstracts, tokens).
+        is_token: False for padding, (abstracts, tokens).
+        means: the weights that give the mean of each sentence, (abstracts, sentences, tokens).
         places: positions of the sentences from the beginning and from the end, (2, abstracts,
             sentences).
-        is_sentence: True for sentences that are not padding, (abstracts, sentences).
+        is_sentence: False for padding, (abstracts, sentences).
     """
 
     ids: torch.Tensor
@@ -89,7 +89,7 @@ class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
         """Return the vectors after the layer.
 
         Args:
-            mask: (batch, 1, 1, vectors), True for vectors that may be attended to.
+            mask: (batch, 1, 1, vectors), True for the vectors that attention may use.
         """
 
         def heads(of: nn.Linear) -> torch.Tensor:
@@ -106,7 +106,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
     """The network of a reader for a number of moves.
 
     Args:
-        dropout: share of values after the encoder that are set to zero in training.
+        dropout: share of the values after the encoder that training sets to zero.
     """
 
     def __init__(self, moves: int, dropout: float = 0.1) -> None:
@@ -144,7 +144,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         )
 
     def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
-        """Return a copy of this network for other moves; moves that it has keep their weights.
+        """Return a copy of this network for other moves. Moves in both networks keep their weights.
 
         Args:
             before: names of the moves of this network.
@@ -160,16 +160,16 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
                 continue
             for old, new in kept:
                 own[name][new] = value[old]
-                if head == "token":  # the weights of first tokens, then of last tokens
+                if head == "token":  # weights for first tokens, then for last tokens
                     own[name][len(after) + new] = value[len(before) + old]
         made.load_state_dict(own)
         return made
 
     def load_base(self, weights: Mapping[str, Any]) -> None:
-        """Load the weights of the encoder from a BERT with the names of `transformers`."""
+        """Load the weights of the encoder from a BERT model of the package `transformers`."""
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
-            # All tokens have the same type.
+            # The token type is the same for all tokens.
             "positions.weight": weights["embeddings.position_embeddings.weight"]
             + weights["embeddings.token_type_embeddings.weight"][0],
         }

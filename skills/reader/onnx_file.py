@@ -1,8 +1,8 @@
 """Write a network to the file that `encoder` loads: an ONNX graph with metadata.
 
-Matrices and word vectors are stored as 8-bit integers with a scale for each output or word, which
-is a quarter of the size. The engine multiplies integers and scales when it loads the file, and
-computes with 32 bits.
+Matrices and word vectors are stored as 8-bit integers with a scale for each row, in a quarter of
+the size. When the engine loads the file, it multiplies integers by scales, and then computes with
+32-bit floats.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPSET, CONTRIB = 20, "com.microsoft"
 IR_VERSION = 9
 """Versions of the format that onnxruntime 1.17 and later can read."""
 LIMIT = 127
-"""The largest 8-bit integer."""
+"""The largest signed 8-bit integer."""
 
 
 class _Graph:
@@ -47,7 +47,7 @@ class _Graph:
         return name
 
     def integers(self, name: str, rows: NDArray[Any]) -> tuple[str, str]:
-        """Store a matrix as integers with a scale for each row."""
+        """Store a matrix as 8-bit integers with a scale for each row; return the names of both."""
         scale = np.maximum(np.abs(rows).max(1, keepdims=True), 1e-9) / LIMIT
         integers = np.round(rows / scale).astype(np.int8)
         return (
@@ -68,7 +68,11 @@ class _Graph:
         return self.node("LayerNormalization", x, *own, axis=-1, epsilon=epsilon)
 
     def block(self, x: str, name: str, epsilon: float) -> str:
-        """Add the layer `network.Block`."""
+        """Add a `network.Block` to the graph, and return the name of its output.
+
+        Args:
+            x: the name of its input.
+        """
         parts = [self.linear(x, f"{name}.{part}") for part in ("query", "key", "value")]
         found = self.node("MultiHeadAttention", *parts, domain=CONTRIB, num_heads=HEADS)
         added = self.node("Add", self.linear(found, f"{name}.output"), x)
@@ -79,12 +83,12 @@ class _Graph:
 
 
 def write(network: Network, tokenizer: str, about: Mapping[str, Any], path: Path) -> None:
-    """Write a network.
+    """Write a network to a file.
 
     Args:
         tokenizer: the tokenizer as JSON of the package `tokenizers`.
-        about: the metadata: moves, framework and fitted for `encoder.Encoder`, and other entries
-            for people.
+        about: the metadata: moves, framework and fitted figures for `encoder.Encoder`, and more
+            keys for people.
     """
     model = graph_of(network)
     for key, value in (("reader", json.dumps(about)), ("tokenizer", tokenizer)):
@@ -93,7 +97,7 @@ def write(network: Network, tokenizer: str, about: Mapping[str, Any], path: Path
 
 
 def graph_of(network: Network) -> ModelProto:
-    """Return the graph of a network, for one abstract at a time."""
+    """Return the ONNX graph of a network, for one abstract at a time."""
     weights = {name: one.detach().numpy() for name, one in network.state_dict().items()}
     graph = _Graph(weights)
     integers, scale = graph.integers("words", weights["words.weight"])
@@ -132,9 +136,9 @@ def graph_of(network: Network) -> ModelProto:
 
 
 def read(path: Path) -> tuple[Network, str, dict[str, Any]]:
-    """Return the network of a file for further training, its tokenizer and its metadata.
+    """Read a file for further training; return the network, the tokenizer and the metadata.
 
-    The weights for the roles of sentences are not stored; they are initialized again.
+    The file lacks the weights for the roles of sentences, which are initialized again.
     """
     model = load(str(path))
     stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}

@@ -1,13 +1,13 @@
 """Select passages that are statements, and find the name that a pronoun refers to.
 
-The rules only look at words, and tend to refuse too many passages: a passage after a comma may be
-part of an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
+The rules only look at words, and refuse passages in doubt: a passage after a comma may be part of
+an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
 
-In "It needs no model", the pronoun may refer to DryRun. A pronoun is replaced only if it is the
-subject ("It", "This", "They"), or "this" with a noun for a thing that authors made ("this system"),
-and if the previous sentence presents exactly one name. A name has an inner capital, a digit or only
-capitals ("DryRun", "BERT", "GPT-4"), and follows a verb of presenting or "called", or begins the
-sentence. Without a name, or with several names, the passage is not changed.
+A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
+the subject ("It", "This", "They"), or "this" with a noun for something that authors make ("this
+system"), and the previous sentence must present exactly one name. A name has an inner capital, a
+digit or only capitals ("DryRun", "BERT", "GPT-4"). It follows a verb of presenting or "called", or
+begins the sentence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INTRODUCTION = set_of(
 )
 """First words of a sentence that does not begin with its main clause."""
 _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b")
-"""Matches the beginning of a main clause after an introduction, except for names."""
+"""Matches the beginning of a main clause after an introduction, unless it begins with a name."""
 _CONTRAST = re.compile(
     r"(?:whereas|while(?! \w+ing\b)|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
 )
@@ -41,13 +41,13 @@ _CLAUSE = re.compile(
 )
 """Matches a clause that follows a statement and a comma."""
 _CLAUSE_OR_ITEM = re.compile(r"(?:and|or) (?:our|that|the|these|this)\b")
-"""Matches such a clause, unless an earlier comma has begun an enumeration."""
+"""Matches such a clause only if no earlier comma has begun an enumeration."""
 _MODIFIER = re.compile(
     r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
 )
 """Matches words after a comma that interrupt a statement: "X, which is new, wins"."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
-"""Matches words that follow a statement without a comma."""
+"""Matches words of a clause that follows a statement without a comma."""
 _ANNOUNCER = re.compile(
     r"and (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
     r"(?:e?s)?\b"
@@ -77,8 +77,8 @@ _PRESENTED = re.compile(
 def readable(phrases: tuple[Phrase, ...], limit: int) -> Sequence[Passage]:
     """Return the passages of a sentence that are complete statements, without its heading.
 
-    If a sentence that is longer than a move has no such passage, the passages that begin like a
-    statement are returned; or else the passages that end like a statement; or else all passages.
+    If there is none, because the sentence is longer than a move, the result has the passages that
+    begin like a statement, or else the passages that end like one, or else all passages.
 
     Args:
         limit: maximum number of characters of a passage.
@@ -107,7 +107,7 @@ def readable(phrases: tuple[Phrase, ...], limit: int) -> Sequence[Passage]:
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
-    """Return the number of phrases before the main clause: "While x, y", "In contrast to x, y"."""
+    """Return the number of phrases before the main clause, as in "While x, y", or 0."""
     if not _introduces(phrases[0]):
         return 0
     commas = (place for place, phrase in enumerate(phrases, start=1) if phrase.text.endswith(","))
@@ -115,7 +115,7 @@ def _main_clause(phrases: tuple[Phrase, ...]) -> int:
 
 
 def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a statement may begin with this phrase."""
+    """Return True if a statement may begin with the phrase at index `place`."""
     phrase = phrases[place]
     if place == 0:
         return True
@@ -137,7 +137,7 @@ def _introduces(phrase: Phrase) -> bool:
 
 
 def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a statement may end before this phrase."""
+    """Return True if a statement may end before the phrase at index `place`."""
     if place == len(phrases):
         return True
     before, following = phrases[place - 1].text if place else "", phrases[place]
@@ -155,7 +155,7 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a modifier begins at this phrase and continues to the end of the sentence."""
+    """Return True if a modifier begins at `place` and reaches the end of the sentence."""
     text = phrases[place].text
     interrupts = any(phrase.text.endswith(",") for phrase in phrases[place:])
     if _PARTICIPLE.match(text):
@@ -165,16 +165,16 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
-    """Return the text of `count` phrases (since "such as" consists of two phrases)."""
+    """Return the text of `count` phrases: "such as" consists of two phrases."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
-    """Return the referent of the first words of a passage, or None if it is not known.
+    """Return the name that the first words of a passage refer to, or None if it is not known.
 
     Args:
-        passage: the place of the passage in the abstract.
-        before: the places of the sentences before the sentence of the passage.
+        passage: the span of the passage in the abstract.
+        before: the spans of all earlier sentences.
     """
     start, end = passage
     found = _REFERRING.match(abstract, start, end)

@@ -1,9 +1,10 @@
 """Train the network of a reader.
 
-The loss of a move is the cross-entropy of "stated", plus, if the move is stated, the negative log
-of the probability of all its sentences. If its passages are known, the cross-entropies of each
-sentence as a part of the move, and of the first and the last token of each passage, are added. The
-roles that people gave to the sentences of other abstracts are an auxiliary task.
+The loss of a move is the cross-entropy of "stated". If the move is stated, the negative log of the
+summed probability of its sentences is added. For a move that is not stated, or whose passages are
+known, the cross-entropy of each sentence as a part of the move is added, and the cross-entropies of
+the first and the last token of each passage. The roles that people gave to the sentences of other
+abstracts are an auxiliary task.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NORM = 1.0
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 BUCKET = 8
-"""Number of batches whose examples are sorted by length together."""
+"""Number of batches that are drawn together and sorted by length, so that padding is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class Settings:
     """The settings of a training.
 
     Attributes:
-        rate: learning rate of the last layer of the encoder; each lower layer has `decay` times the
-            rate of the layer above.
+        rate: learning rate of the last layer of the encoder. Each lower layer has the rate of the
+            layer above it times `decay`.
         head_rate: learning rate of the layers above the encoder.
         every: number of steps after which a batch of sentences with roles follows.
-        frozen: number of the first layers that are not trained.
+        frozen: number of layers, from the lowest, that are not trained.
     """
 
     epochs: float = 2.0
@@ -63,6 +64,8 @@ def train(
     """Train a network in place.
 
     Args:
+        examples: abstracts with labels of moves.
+        roles: abstracts with roles of sentences.
         after_step: called with the number of the step, the number of all steps, and the loss.
     """
     shuffled = random.Random(settings.seed)  # noqa: S311 not used for secrets
@@ -101,7 +104,7 @@ def scores_of(network: Network, examples: Sequence[Example]) -> Iterator[Scores]
 
 
 def moves_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
-    """Return the loss of a batch: the mean over its moves that have a label."""
+    """Return the loss of a batch: the mean over all labelled moves of its abstracts."""
     odds = torch.logsumexp(found.sentence, 1) - found.unstated
     moves, parts, tokens = [], [], []
     for row, one in enumerate(examples):
@@ -133,7 +136,7 @@ def moves_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 
 
 def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
-    """Return the cross-entropy of the roles of a batch, the mean over its sentences."""
+    """Return the cross-entropy of the roles in a batch: the mean over its sentences."""
     scores = [found.role[row, : len(one.roles)] for row, one in enumerate(examples)]
     roles = [torch.tensor(one.roles) for one in examples]
     return functional.cross_entropy(torch.cat(scores), torch.cat(roles))
@@ -142,7 +145,7 @@ def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 def _batches(
     examples: Sequence[Example], size: int, shuffled: random.Random
 ) -> Iterator[list[Example]]:
-    """Yield batches of examples of similar length, in an endless series of passes."""
+    """Yield batches of examples of similar length, pass after pass without end."""
     while True:
         order = shuffled.sample(examples, len(examples))
         found = []
@@ -153,12 +156,12 @@ def _batches(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: it rises, then falls to zero."""
+    """Return the factor of the learning rate at a step: it rises, then falls to zero."""
     return min((step + 1) / (WARMUP * steps + 1), 1.0) * max(0.0, 1 - step / steps)
 
 
 def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
-    """Return the parameters with their learning rates and weight decays."""
+    """Return groups of parameters with their learning rates and weight decays."""
     groups: list[dict[str, object]] = []
     for name, parameter in network.named_parameters():
         below = _layers_above(name)
@@ -172,7 +175,11 @@ def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
 
 
 def _layers_above(name: str) -> int | None:
-    """Return the number of encoder layers above a parameter; None if it is not in the encoder."""
+    """Return the number of encoder layers above a parameter; None outside the encoder.
+
+    Args:
+        name: the name of the parameter.
+    """
     part, _, rest = name.partition(".")
     if part == "layers":
         return LAYERS - 1 - int(rest.partition(".")[0])
