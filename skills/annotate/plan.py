@@ -57,9 +57,7 @@ class Entry(NamedTuple):
 
     @property
     def is_linked(self) -> bool:
-        """True if the annotation must be stored for this paper too, as it is from another row or
-        run.
-        """
+        """True if this paper must also get the annotation, which is from another row or run."""
         return self.state == "done" and not (self.made and self.is_first)
 
 

@@ -68,9 +68,7 @@ class CurateJob:
         return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request a reason for each rejected annotation, from the persona furthest from passing
-        it.
-        """
+        """Request a reason for each rejected annotation, from its least satisfied persona."""
         due = [
             one
             for one in verdicts

@@ -1,8 +1,8 @@
-/* The lists of annotations: a few at a time, and those of one reason. */
+/* Show lists of annotations in steps, and only the annotations with a selected reason. */
 
 const STEP = 25;
 
-/** Show the first annotations of a list, and a button for more of those that `wanted` accepts. */
+/** Show the first annotations of a list that `wanted` accepts, and a button that shows more. */
 function showList(list, wanted = () => true) {
   const all = [...list.children];
   const chosen = all.filter(wanted);

@@ -92,9 +92,7 @@ class Verdict:
         return () if self.decision == "kept" else tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[str]:
-        """Yield a clause with score and threshold for each persona that did not pass the
-        annotation.
-        """
+        """Yield the score and the threshold of each persona that did not pass the annotation."""
         for vote, passed, threshold in self.cast:
             if passed is None:
                 yield f"{vote.persona}: no valid vote"

@@ -253,7 +253,7 @@ def test_a_first_model_without_confidences_is_an_error_before_the_work(
     cascade.workspace.app.general["model"] = "better"
     with pytest.raises(ModelError, match="better gives no confidences") as caught:
         cascade.annotate("--cascade best --until .9 save to out.jsonl")
-    assert "quote the abstract" in caught.value.hint
+    assert "select passages of the abstract" in caught.value.hint
     with open_corpus(cascade.workspace.corpus) as db:
         assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 0
 

@@ -133,7 +133,7 @@ def test_the_corpus_is_used_when_arxiv_fails() -> None:
     places = Places([A], OFFLINE)
     assert places.find() == ["A"]
     assert places.notices == [
-        "arXiv cannot be reached (ConnectionError); continuing with 1 paper of the corpus"
+        "arXiv cannot be reached (ConnectionError); continuing with 1 paper from the corpus"
     ]
 
 
