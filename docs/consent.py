@@ -1,4 +1,4 @@
-"""The tables of docs/permissions.md and docs/chat.md: actions of a model, and when you are asked.
+"""The tables of docs/permissions.md: actions of a model, and programs that only read.
 
 A page marks the place of a table, whose lines docs/generate.py replaces:
 

@@ -97,4 +97,4 @@ def test_memory_is_that_of_the_plan() -> None:
     assert figures("optimizer") == [shown(found["optimizer"], 1e6)]
     assert figures("together") == [shown(sum((*base, *trained)))]
     # Mixed precision with Adam: 16 bytes a parameter (Rajbhandari et al. 2020, section 3.1).
-    assert f"{shown(16 * facts.parameters)} GB for the 7.6 billion" in PAGE
+    assert f"{shown(16 * facts.parameters)} GB for the {facts.parameters:,}" in PAGE

@@ -1,6 +1,5 @@
-"""The skill of docs/mcp.md."""
+"""A skill that declares impact, output and documents: the example of docs/mcp.md."""
 
-# -- start skill --
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -47,6 +46,3 @@ def _keys(folder: Path) -> list[str]:
 @hookimpl
 def register_skills(register):
     register(Notes())
-
-
-# -- end skill --

@@ -158,7 +158,7 @@ def test_a_client_of_the_mcp_server_is_asked_alike(project: Path, yes: bool) -> 
         assert asked == [f"The model wants to read {project.parent / 'secret.txt'}. Allow it?"]
 
 
-# The rules of docs/permissions.md and docs/chat.md
+# The rules of docs/permissions.md
 
 
 def rules() -> dict[str, Any]:
@@ -220,7 +220,6 @@ def test_the_table_of_the_documents_is_what_happens(project: Path) -> None:
         assert len(asked) == (1 if rule.always else 2), name
 
 
-def test_both_pages_have_the_table() -> None:
-    for page in ("permissions.md", "chat.md"):
-        text = (CODE_ROOT / "docs" / page).read_text(encoding="utf-8")
-        assert all(f"| {rule.what} | {rule.asked} |" in text for rule in rules().values())
+def test_the_page_has_the_table() -> None:
+    text = (CODE_ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+    assert all(f"| {rule.what} | {rule.asked} |" in text for rule in rules().values())
