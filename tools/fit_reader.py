@@ -4,8 +4,8 @@
         [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--out FILE]
 
 The gold tables have moves in words of the annotators; the anchors of a move are the sentences with
-the most common words. The labels are passages of abstracts of the other tables (docs/measurements/labels.md);
-a label identifies its abstract by digest. The roles are sentences that people labelled
+the most common words. The labels are passages of abstracts of the other tables
+(docs/measurements/labels.md); a label identifies its abstract by digest. The roles are sentences that people labelled
 (CSAbstruct). The first N papers of the first table, and the papers that were labelled twice, are
 held out; the values of `encoder.Fitted` are fitted on these papers. `bench/reader.py --curve` can
 start from a reader that was trained without a field. Needs the extra `finetune`; training on 4,000
