@@ -5,11 +5,11 @@
 
 The gold tables have moves in words of the annotators; the anchors of a move are the sentences with
 the most common words. The labels are passages of abstracts of the other tables
-(docs/measurements/labels.md); a label identifies its abstract by digest. The roles are sentences that people labelled
-(CSAbstruct). The first N papers of the first table, and the papers that were labelled twice, are
-held out; the values of `encoder.Fitted` are fitted on these papers. `bench/reader.py --curve` can
-start from a reader that was trained without a field. Needs the extra `finetune`; training on 4,000
-papers takes 40 minutes on two cores.
+(docs/measurements/labels.md); a label identifies its abstract by digest. The roles are sentences
+that people labelled (CSAbstruct). The first N papers of the first table, and the papers that were
+labelled twice, are held out; the values of `encoder.Fitted` are fitted on these papers.
+`bench/reader.py --curve` can start from a reader that was trained without a field. Needs the extra
+`finetune`; training on 4,000 papers takes 40 minutes on two cores.
 """
 
 from __future__ import annotations
