@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,41 +21,34 @@ OLLAMA = ("127.0.0.1", 11434)
 CONNECT_SECONDS = 1.0
 
 
+@dataclass
 class LazyBackend:
     """A backend that is imported on first use.
 
-    Args:
-        load: imports and returns the backend.
-        balanced: returns the backend for entries with several `urls`, given the backend for single
-            addresses.
-        refuse: returns why an entry is unavailable, if this is known without importing the backend.
+    Attributes:
+        make: imports and returns the backend.
+        refuse: returns the reason why an entry cannot be served if it is known without the backend.
     """
 
-    def __init__(
-        self,
-        name: str,
-        load: Callable[[], Backend],
-        balanced: Callable[[Backend], Backend] = lambda backend: backend,
-        refuse: Callable[[ServeEntry], Availability | None] = lambda _: None,
-    ) -> None:
-        self.name = name
-        self._load = load
-        self._balanced = balanced
-        self._refuse = refuse
+    name: str
+    make: Callable[[], Backend]
+    refuse: Callable[[ServeEntry], Availability | None] = lambda _: None
 
     @cached_property
     def imported(self) -> Backend:
-        return self._load()
+        return self.make()
 
     @cached_property
     def _of_several(self) -> Backend:
-        return self._balanced(self.imported)
+        from harness.models.backends.server_group import BalancedBackend
+
+        return BalancedBackend(self.imported)
 
     def _serving(self, entry: ServeEntry) -> Backend:
         return self._of_several if entry.urls else self.imported
 
     def probe(self, entry: ServeEntry) -> Availability:
-        return self._refuse(entry) or self._serving(entry).probe(entry)
+        return self.refuse(entry) or self._serving(entry).probe(entry)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         return self._serving(entry).load(entry, slots)
@@ -78,15 +72,10 @@ def own_backends(files: FileStore) -> list[Backend]:
 
         return OpenAIBackend()
 
-    def balanced(backend: Backend) -> Backend:
-        from harness.models.backends.server_group import BalancedBackend
-
-        return BalancedBackend(backend)
-
     return [
         LazyBackend("llamacpp", llamacpp),
-        LazyBackend("ollama", ollama, balanced, without_ollama),
-        LazyBackend("openai", openai, balanced),
+        LazyBackend("ollama", ollama, without_ollama),
+        LazyBackend("openai", openai),
     ]
 
 

@@ -80,12 +80,9 @@ class Meter:
             self._tail = text[-3:]  # the longest line ending has four bytes
             # The lines that end in a piece are counted together with the line that begins in it.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
-            for found, most, unit in (
-                (self._line, LINE, "bytes"),
-                (self._objects, OBJECTS, "objects"),
-            ):
-                if found > most:
-                    raise TooLong(f"{self.name} sends a line of more than {most:,} {unit}")
+            if self._line > LINE or self._objects > OBJECTS:
+                most = f"{LINE:,} bytes or {OBJECTS:,} objects"
+                raise TooLong(f"{self.name} sends a line of more than {most}")
         return piece
 
 

@@ -34,28 +34,23 @@ SHOWN = 3
 
 
 class BalancedBackend:
-    """A backend for single servers that also accepts entries with several `urls`."""
+    """A backend for entries with several `urls`, over a backend for single servers."""
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
         self._backend = backend
 
     def probe(self, entry: ServeEntry) -> Availability:
-        if not entry.urls:
-            return self._backend.probe(entry)
         try:
-            return Availability(True, self._balanced(entry, 1).state)
+            return Availability(True, self.load(entry).state)
         except ModelUnavailable as exc:
             return Availability(False, exc.message)
 
-    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        return self._balanced(entry, slots) if entry.urls else self._backend.load(entry, slots)
-
-    def _balanced(self, entry: ServeEntry, slots: int | None) -> Balanced:
-        def load(url: str) -> Model:
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Balanced:
+        def load_from(url: str) -> Model:
             return self._backend.load(entry.model_copy(update={"url": url, "urls": ()}), slots)
 
-        return Balanced(entry, load, slots)
+        return Balanced(entry, load_from, slots)
 
 
 @dataclass(slots=True, eq=False)

@@ -313,14 +313,10 @@ def layout(path: Path, framework: Framework) -> Layout:
             annotations by another framework.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    try:
-        footer = pq.read_metadata(path)
-        schema = footer.schema.to_arrow_schema()
-    except (pa.ArrowException, OSError) as exc:
-        first = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
-        raise InputError(f"is not a complete Parquet file ({first})", where=path.name) from exc
+    reader = ParquetReader(path)
+    footer = reader.footer()
+    schema = footer.schema.to_arrow_schema()
     name = (schema.metadata or {}).get(b"framework", b"").decode()
     texts = {field.name for field in schema if pa.types.is_string(field.type)}
     missing = [one for one in (*PAPER_COLUMNS, *OBJECTS) if one not in texts]
@@ -339,15 +335,12 @@ def layout(path: Path, framework: Framework) -> Layout:
             f"was made with another version of the framework {name}: it has no move {lacking[0]}",
             where=path.name,
         )
-    for group in range(footer.num_row_groups):
-        try:
-            size = ParquetReader(path).row_bytes(footer, group, schema.names)
-        except ValueError as exc:
-            raise InputError(f"is not a whole Parquet file ({exc})", where=path.name) from exc
-        if size > MOST_ROW:
-            raise InputError(
-                f"would take too much memory: the texts of a row in row group {group + 1} have"
-                f" {size:,} bytes, more than {MOST_ROW:,}",
-                where=path.name,
-            )
+    groups = range(footer.num_row_groups)
+    try:
+        size = max((reader.row_bytes(footer, one, schema.names) for one in groups), default=0)
+    except ValueError as exc:
+        raise InputError(f"is not a complete Parquet file ({exc})", where=path.name) from exc
+    if size > MOST_ROW:
+        reason = f"the texts of a row have {size:,} bytes, more than {MOST_ROW:,}"
+        raise InputError(f"would take too much memory: {reason}", where=path.name)
     return Layout(footer.num_rows, schema.names[0], ERROR in texts)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.models.backend import Availability
+from harness.models.backends import server_group
 from harness.models.registry import ServeEntry
 from harness.plugins import lazy_backends
 from harness.plugins.lazy_backends import LazyBackend, own_backends, without_ollama
@@ -44,7 +45,7 @@ def test_a_server_is_asked_where_one_may_answer(
     assert without_ollama(ENTRY) is None
 
 
-def test_several_servers_are_balanced() -> None:
+def test_several_servers_are_balanced(monkeypatch: pytest.MonkeyPatch) -> None:
     class Named:
         name = "openai"
 
@@ -54,8 +55,9 @@ def test_several_servers_are_balanced() -> None:
         def probe(self, entry: ServeEntry) -> Availability:
             return Availability(True, self.reason)
 
-    lazy = LazyBackend("openai", lambda: Named("one"), lambda _: Named("several"))
+    monkeypatch.setattr(server_group, "BalancedBackend", lambda one: Named(f"several {one.reason}"))
+    lazy = LazyBackend("openai", lambda: Named("one"))
     assert lazy.probe(ENTRY).reason == "one"
     assert lazy.probe(ENTRY.model_copy(update={"urls": ("http://a", "http://b")})).reason == (
-        "several"
+        "several one"
     )

@@ -103,7 +103,7 @@ def test_a_line_has_a_limit_however_it_is_cut(ends: tuple[bytes, ...]) -> None:
     meter = Meter("it", 10 * LINE, ends)
     for piece in (choices, end, choices, choices):
         assert meter.feed(piece) == piece
-    with pytest.raises(TooLong, match="a line of more than 10,000 objects"):
+    with pytest.raises(TooLong, match="a line of more than 200,000 bytes or 10,000 objects"):
         meter.feed(b"{}")
 
 

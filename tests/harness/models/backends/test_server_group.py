@@ -316,12 +316,6 @@ def test_a_probe_counts_the_servers(servers: Servers) -> None:
     assert servers.running[1].url in found.reason
 
 
-def test_a_single_server_is_served_by_the_backend_itself(servers: Servers) -> None:
-    one = ServeEntry(backend=servers.name, model=servers.model, url=servers.urls[0])
-    assert not isinstance(servers.backend.load(one), Balanced)
-    assert servers.backend.probe(one) == Availability(True)
-
-
 def test_a_password_in_an_address_is_not_shown(servers: Servers) -> None:
     secret = servers.urls[0].replace("http://", "http://user:secret@")
     model = servers.backend.load(servers.entry(secret, servers.urls[1]))

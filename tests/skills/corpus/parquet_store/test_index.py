@@ -126,7 +126,7 @@ def test_part_that_is_not_whole_is_named_and_the_others_are_read(app: App) -> No
     assert outcome.result.code == 1
     assert outcome.result.data["added"] == 2
     assert set(outcome.result.data["refused"]) == {"cut.parquet", "damaged.parquet"}
-    assert "cut.parquet is left out: it is not a complete Parquet file" in notices(app)
+    assert "cut.parquet is left out: it is not a Parquet file" in notices(app)
     assert ids(app) == ["1", "2", "3", "4"]
     assert notices(app).count("cut.parquet is left out") == 2
 
@@ -135,8 +135,8 @@ def test_part_that_is_not_whole_is_named_and_the_others_are_read(app: App) -> No
     ("column", "size", "message"),
     [
         ("abstract", 9_000_000, "would take too much memory when the column 'abstract'"),
-        ("title", 110_000, "the texts of a row in row group 2 have 11"),
-        ("claim", 110_000, "the texts of a row in row group 2 have 11"),
+        ("title", 110_000, "the texts of a row have 11"),
+        ("claim", 110_000, "the texts of a row have 11"),
     ],
 )
 def test_part_that_expands_is_refused(app: App, column: str, size: int, message: str) -> None:
