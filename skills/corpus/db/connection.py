@@ -22,8 +22,8 @@ _FIRST = "m001_papers"
 """The first migration of every corpus that was created by a version before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
 _UNUSABLE_HINT = (
-    "Is another process writing to it, is its disk full, or do you lack write permission for it or "
-    "its folder? --db selects another file."
+    "Is another process writing to the file, is the disk full, or do you lack write permission for "
+    "the file or its folder? --db selects another file."
 )
 
 
@@ -133,7 +133,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise InputError(
             "was created by a version of the harness before 0.1.0, whose tables are not read",
             where=str(path),
-            hint="Export it with that version: `/corpus export corpus.jsonl`. Then "
+            hint="Export the corpus with that version: `/corpus export corpus.jsonl`. Then "
             f"`/corpus add corpus.jsonl` adds the annotations to a new corpus. {_OTHER_FILE}",
         )
     if unknown := sorted(name for name in applied if name > last):

@@ -69,7 +69,7 @@ def complete(call: Call) -> Result:
         if not any(cost.requests for cost in costs):
             nothing = (
                 "Nothing to look up: all papers that lack something and have an identifier were "
-                f"looked up at these sources within {DAYS} days. --refresh repeats it."
+                f"looked up at these sources within {DAYS} days. --refresh repeats the lookups."
             )
             return Result(nothing, made.model_dump())
         call.screen.notice(costs_shown(costs))

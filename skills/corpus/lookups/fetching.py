@@ -51,7 +51,7 @@ def fetch(call: Call) -> Result:
             raise UsageError(
                 "the papers of a search have no annotations, which this format requires",
                 where=str(target),
-                hint=f"Save them as {', '.join(SUFFIXES)}; /annotate reads these files.",
+                hint=f"Save the papers as {', '.join(SUFFIXES)}; /annotate reads these files.",
             )
     sources = [opened(name, call) for name in names]
     costs = [cost_of_search(source, options.max) for source in sources]

@@ -134,7 +134,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """
     files = find_files(folder)
     place = place_of(folder, framework)
-    hint = f"`/corpus index {folder}` creates it, and reads each part once."
+    hint = f"`/corpus index {folder}` creates the index, and reads each part once."
     if not (place / NAME).is_file():
         raise InputError(
             f"has no index of annotations by the framework {framework.name}",

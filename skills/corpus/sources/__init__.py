@@ -67,5 +67,5 @@ def _key_hint(service: Service, key: str) -> str:
     if service.key in ("", EMAIL):
         return ""
     if key:
-        return f"Is the key in {service.key} right, and is its quota of today left?"
-    return f"Set {service.key} to your key; {service.title} serves little without one."
+        return f"Is the key in {service.key} right, and are requests left for today?"
+    return f"Set {service.key} to your key; {service.title} answers few requests without a key."

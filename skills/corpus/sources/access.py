@@ -341,7 +341,7 @@ class _Retry(Retry):
         if pause > LONGEST_WAIT:
             raise source.unavailable(
                 f"{reason}; {source.title} requires a pause of {pause:.0f} s",
-                "Repeat the line after it: finished work is kept.",
+                "Repeat the line after the pause: finished work is kept.",
             )
         source.notice(f"{source.title} request failed: {reason}; next attempt in {pause:.0f} s")
         source.wait(pause)
