@@ -443,8 +443,8 @@ def _floats(table: Table) -> Floats:
 def _unit_sums(values: Floats) -> Floats:
     """Return the summands of alpha for each unit with at least two values.
 
-    For a unit with m values, and with s, the sum of the squared distances from their mean, they are
-    m, m s / (m - 1), the sum of the squares and the sum of the values.
+    For a unit with m values, the summands are m, m s / (m - 1), the sum of the squares and the sum
+    of the values, where s is the sum of the squared distances from the mean of the unit.
     """
     import numpy as np
 
@@ -463,8 +463,8 @@ def _unit_sums(values: Floats) -> Floats:
 def _alphas(sums: Floats) -> Floats:
     """Return alpha for each row of sums over units, or nan where all values are equal.
 
-    For n values, and S, the sum of the squared distances from their mean, D_e = 2 S / (n - 1) and
-    D_o = (2 / n) * the sum of m s / (m - 1) over the units.
+    D_e = 2 S / (n - 1) and D_o = (2 / n) * the sum of m s / (m - 1) over the units, where n is the
+    number of all values, and S the sum of the squared distances from the mean of all values.
     """
     import numpy as np
 

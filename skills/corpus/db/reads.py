@@ -341,8 +341,10 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 
 
 DELETED, REVIEWED = "deleted", "reviewed"
-"""Values of `PulledHighlight.kind`: a person has deleted a highlight of the harness, or has
-accepted all moves of an item with the tag "nanda:reviewed".
+"""Values of `PulledHighlight.kind` that record an action of a person instead of a highlight.
+
+The person has deleted a highlight of the harness, or has accepted all moves of an item with the tag
+"nanda:reviewed".
 """
 
 

@@ -89,8 +89,7 @@ class Letters:
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
         self._chars: list[tuple[int, int, int]] = []
-        """For each visible character, the index of its line, the number of marks before the
-        character, and its index on the page."""
+        """For each visible character: index of the line, preceding marks, index on the page."""
         self._places: list[int] = []
         """For each letter of `text`, the index of its character in `_chars`."""
         text: list[str] = []

@@ -106,8 +106,7 @@ class Engine(ABC):
 
     @abstractmethod
     def id_column(self, ids: Sequence[int]) -> str:
-        """Return the `id_field` that all papers of these annotations have, or "id" if they
-        differ."""
+        """Return the common `id_field` of the papers of these annotations, or "id"."""
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:

@@ -113,7 +113,7 @@ class Rates:
 
 
 def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
-    """Parse a list of sources that is separated by commas, and return the different names.
+    """Parse a comma-separated list of sources, and return each name once.
 
     Args:
         more: names that are accepted besides the sources.

@@ -171,7 +171,7 @@ class ParquetReader(Reader):
             ) from exc
 
     def open_file(self) -> pq.ParquetFile:
-        """Return the file, of whose columns only the beginning is read ahead."""
+        """Open the file, so that `BUFFER_BYTES` of each column are read at a time."""
         import pyarrow.parquet as pq
 
         return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
