@@ -1,7 +1,6 @@
 """Compute the memory and disk space of a run from shapes, and detect this machine's resources.
 
-bitsandbytes quantizes only the linear layers of the decoder. The weights of embedding and output
-layer stay in the compute type.
+bitsandbytes quantizes only the linear layers of the decoder; other weights keep the compute type.
 
 Activations are the tensors that autograd keeps from the forward pass for the backward pass. The
 table lists them for a decoder layer as implemented in transformers (modeling_llama.py,
@@ -59,12 +58,10 @@ OVERHEAD = {
     "gpu": ("CUDA", 1_400_000_000),
     "cpu": ("process", 850_000_000),
 }
-"""Bytes that do not depend on the base, with their name in the plan.
-
-CUDA: context, workspaces and fragmentation, as estimated by Unsloth
-(studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
-transformers, peft, bitsandbytes and a base loaded, without its weights; and an allowance for memory
-that the allocator cannot use.
+"""Bytes that do not depend on the base. CUDA: context, workspaces and fragmentation, as estimated
+by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
+transformers, peft, bitsandbytes and a base loaded, without its weights; and memory that the
+allocator cannot use.
 """
 BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
 """Upper bounds of the bits per weight of llama.cpp's types. If rows are not a multiple of 256
@@ -87,7 +84,6 @@ class Batch:
     """The size of the largest batch of a run.
 
     Attributes:
-        rows: number of rows.
         length: number of tokens of the longest row, to which the other rows are padded.
         completion: number of tokens of the longest completion.
     """
@@ -98,12 +94,7 @@ class Batch:
 
     @classmethod
     def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
-        """Return the size of the largest batch, which contains the longest row and completion.
-
-        Args:
-            lengths, completions: number of tokens of each row, and of its completion.
-            batch: maximum number of rows of a batch.
-        """
+        """Return the size of the largest batch: `batch` rows that include the longest row."""
         rows = min(batch, len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
@@ -175,9 +166,7 @@ def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Plac
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
-    """Return the number of values of each trained matrix of a decoder layer.
-
-    An adapted linear layer has the matrices A (r x inputs) and B (outputs x r).
+    """Return the number of values of the matrices A (r x inputs) and B (outputs x r) of a layer.
 
     See Hu et al. 2021 (arXiv 2106.09685), section 4.1. With grouped-query attention, keys and
     values have fewer outputs and therefore smaller matrices.
@@ -272,10 +261,7 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return the files of a base in the harness's cache: a GGUF, and the files unpacked from it.
-
-    The result is () for a base that is a folder or a model of the hub.
-    """
+    """Return the GGUF of a base and the files unpacked from it; () if the base is not a GGUF."""
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
