@@ -6,25 +6,24 @@
     python bench/annotate.py --on ray
 
 (a) the job: /annotate TABLE save to FILE, run by the application, with its database
-(b) a loop that sends the requests to the same engine, one per slot at a time, without writing
-(c) the same requests, one after another
+(b) a loop that sends the requests to the same engine, one per slot at a time, and writes nothing
+(c) a loop that sends the same requests one after another
 
-(b) and (c) repeat the requests of (a), including repairs. The three ways alternate by block of
-rows, because then changes of the machine's speed affect all of them. The time to load the model is
-not counted. Prints papers per minute, papers per minute of CPU time of one core, completion tokens
-per second, the ratio to (b), the overhead of (a) per row, and the peak memory.
+(b) and (c) repeat the requests of (a), including repairs. The three alternate by block of rows, so
+that changes of the machine's speed affect all of them. The time to load the model is not counted.
+Prints papers per minute, papers per minute of CPU time of one core, completion tokens per second,
+the ratio to (b), the overhead of (a) per row, and the peak memory.
 
---server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
-the same weights, such as llama.cpp's llama-server built for this CPU. Both backends answer the
-requests of eight rows, in as many threads as the engine has slots, with 96 tokens each, with and
-without the JSON schema.
+--server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that serves
+the same weights, such as llama.cpp's llama-server built for this CPU. Both answer the requests of
+eight rows with 96 tokens each, with and without the JSON schema. As many threads as the engine has
+slots send the requests.
 
---on ray compares jobs of the same rows in this process and on one actor of Ray on this machine,
-block by block in turn, with the same slots and threads. The CPU time includes this process and,
-with Ray, all of Ray's processes. Starting Ray and loading the models are not counted.
+--on ray compares jobs in this process with jobs on one Ray actor on this machine. Both annotate the
+same rows, alternate by block, and have the same slots and threads. The CPU time of a job includes
+this process and all processes of Ray. Starting Ray and loading the models are not counted.
 
---memory runs bench/job_memory.py: jobs of 1,000, 10,000 and 100,000 invented rows (or of ROWS),
-with a model that answers immediately. It prints the peak memory and the time of each job.
+--memory runs bench/job_memory.py with jobs of 1,000, 10,000 and 100,000 invented rows, or of ROWS.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
 
 @dataclass(slots=True)
 class Arm:
-    """The totals of one way to process the rows."""
+    """The totals of one compared arm, such as "(a) job"."""
 
     name: str
     seconds: float = 0.0
@@ -166,7 +165,7 @@ def compare_ray(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def on_ray(bench: Bench) -> Iterator[ModelPool]:
-    """Start Ray with the same model and slots on one actor, and yield the pool of its models."""
+    """Start Ray with one actor that has the model and slots of `bench`; yield its model pool."""
     from harness.models.cluster.address import Address, Placement
     from harness.models.cluster.executor import RayExecutor
     from harness.plugins.discovery import node_backends
@@ -184,9 +183,9 @@ def on_ray(bench: Bench) -> Iterator[ModelPool]:
 
 
 def cpu_seconds() -> tuple[float, float, float]:
-    """Return the CPU seconds of this process, of all processes of Ray, and of Ray's own services.
+    """Return the CPU seconds of this process, of all processes of Ray, and of Ray's services.
 
-    The other processes of Ray are its workers, which run the code of the harness.
+    The processes of Ray are its services and its workers, which run the code of the harness.
     """
     import psutil
 
@@ -201,7 +200,7 @@ def cpu_seconds() -> tuple[float, float, float]:
 
 
 ADAPTER = "smollm2-135m-instruct + nanda-annotator-lora"
-"""The model, which a server can have, too."""
+"""Name of the model that is compared with a server, which can have the same weights."""
 
 
 class Bench:
@@ -241,7 +240,7 @@ class Bench:
         )
 
     def job(self, block: list[dict[str, str]]) -> int:
-        """Annotate a block into an empty database, and return the number of completion tokens."""
+        """Annotate a block of rows as a job, and return the number of completion tokens."""
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(block[0]))
@@ -266,7 +265,7 @@ class Bench:
         return int(summary["tokens"]["completion"])
 
     def bare(self, slots: int) -> int:
-        """Send the requests of the job directly to the engine, from `slots` threads."""
+        """Repeat the requests of the job on the bare engine; return the completion tokens."""
         with ThreadPoolExecutor(slots) as executor:
             replies = executor.map(self.model.generate, self.sent)
             return sum(reply.completion_tokens for reply in replies)

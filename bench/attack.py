@@ -2,13 +2,14 @@
 
     python bench/attack.py [AREA ...] [--seed N] [--short]
 
-An area is a function of a module in bench/attacks. It receives an empty folder and a seeded
+An area is a group of similar attacks, such as "spreadsheets": a function of a module in
+bench/attacks, which the module lists in AREAS. It receives an empty folder and a seeded
 `random.Random`, and yields the outcome of each try: None, or one line about the failure. Areas run
-with a separate home, cache, data folder and configuration, and reach only servers on loopback.
-Prints the tries, failures and seconds of each area, then the failures, and exits with 1 if a try
-failed. `--short` ends each area after a few tries, and leaves out `LONG` areas, as `.ci/run` does.
+with a separate home, cache, data folder and configuration, and connect only to this machine.
 
-    AREAS: dict[str, Area] = {"spreadsheets": spreadsheets}
+Prints the number of tries, failures and seconds of each area, then the failures, and exits with 1
+if a try failed. `--short` ends each area after a few tries and leaves out the areas in `LONG`;
+`.ci/run` uses it.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ CACHE = Path(os.environ.get("HARNESS_CACHE") or Path.home() / ".cache/nanda-harn
 Area = Callable[[Path, random.Random], Iterator[str | None]]
 SHORT_TRIES = 2
 SHORT_SECONDS = 2.0
-"""Seconds after which `--short` begins no further try of an area."""
+"""Seconds after which `--short` ends an area, when the current try is finished."""
 LONG = ("killed-curations", "killed-stages", "lost-nodes")
-"""Areas with tries of a minute; tests with the markers slow, train and ray make similar tries."""
+"""Areas with tries that take a minute; tests marked slow, train and ray cover the same faults."""
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NANDA_CI_RUN", "SSL_CERT_FILE")
 """Environment variables that the attacked processes inherit."""
 SHOWN = 400
-"""Largest number of printed characters of a failure."""
+"""Maximum number of characters of a printed failure."""
 
 
 def find_areas() -> dict[str, Area]:
@@ -52,7 +53,7 @@ def find_areas() -> dict[str, Area]:
 
 
 def isolate(home: Path) -> None:
-    """Give this process, and processes that it starts, an environment without the user's files."""
+    """Set an environment without the user's files for this process and the processes it starts."""
     folders = {"HOME": "", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
     own = {"HARNESS_CACHE": "cache", "HARNESS_DATA": "data", "HARNESS_CONFIG": "config"}
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -64,7 +65,7 @@ def isolate(home: Path) -> None:
 
 
 def attack(name: str, area: Area, seed: int, *, short: bool) -> list[str | None]:
-    """Return the outcome of each try of an area; an exception of the area is a failure."""
+    """Return the outcome of each try of an area; an exception counts as a failed try."""
     folder = Path(tempfile.mkdtemp(prefix="attack-")).resolve()
     outcomes: list[str | None] = []
     started = time.monotonic()
@@ -85,7 +86,7 @@ def attack(name: str, area: Area, seed: int, *, short: bool) -> list[str | None]
 
 
 def main() -> int:
-    """Attack the areas, and print the table and the failures."""
+    """Attack the areas, and print the table and the failures; return the exit code."""
     areas = find_areas()
     parser = argparse.ArgumentParser(
         description="Attack the harness, and count the attacks that succeed."

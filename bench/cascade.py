@@ -1,14 +1,15 @@
-"""Measure a cascade and its bound on a table with gold annotations.
+"""Measure a cascade of annotators, and the bound on its quality, on a table with gold annotations.
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 
-The small annotator is the reader, on the first papers of gold_train, which were held out from its
-training. The better annotator is the gold itself. Prints the share of right anchors (as in
-/evaluate, by paper)
+In a cascade, a better annotator annotates the papers of which a small annotator is least certain.
+Here the small annotator is the reader, on the first papers of gold_train, which were held out from
+its training. The gold annotations take the place of the better annotator.
 
-- for measures of a paper's certainty, after the gold annotated the least certain papers; - with the
-bound from random samples of the table: how often it holds for the whole table, and its distance
-below the share, compared with Hoeffding's bound for the same samples.
+The first table has the share of right anchors (as in /evaluate, by paper) for several measures of a
+paper's certainty. The second table is about the lower bound of this share that a random sample of
+the table gives: how often the bound holds for the whole table, its mean distance below the share,
+and the distance of Hoeffding's bound for the same samples.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _of_stated(one: Annotated) -> list[float]:
 
 
 def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> Annotated:
-    """Annotate a paper, and compare the anchors with the gold's."""
+    """Annotate a paper with the reader, and compare the anchors with the anchors of the gold."""
     abstract, limit = row.paper.abstract, framework.max_chars - 1
     sentences = numbered(abstract, limit)
     scores = reader.read([one.text for one in sentences], row.paper.title)
@@ -91,18 +92,27 @@ def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> A
 def after(
     papers: Sequence[Annotated], certainty: Callable[[Annotated], float], budget: float
 ) -> list[float]:
-    """Return the shares of right anchors after the gold annotated the least certain papers."""
+    """Return each paper's share of right anchors; the least certain papers get the gold's 1.0.
+
+    Args:
+        budget: the share of the papers that the gold annotates.
+    """
     ordered = sorted(range(len(papers)), key=lambda place: certainty(papers[place]))
     passed = {*ordered[: int(budget * len(papers) + 1e-9)]}
     return [1.0 if place in passed else one.right for place, one in enumerate(papers)]
 
 
 def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, float, float]:
-    """Return how often the bound from a random sample holds, and its distance below the mean.
+    """Return how often the bound of a random sample holds for all papers, and how tight it is.
+
+    Args:
+        shares: the share of right anchors of each paper.
+        size: number of papers of a sample.
+        splits: number of random samples.
 
     Returns:
-        The share of splits in which the bound holds, its mean distance below the mean, and the
-            distance of Hoeffding's bound.
+        The share of the samples with a bound that holds, its mean distance below the mean of
+            `shares`, and the mean distance of Hoeffding's bound.
     """
     draws, truth = random.Random(size), fmean(shares)
     samples = [draws.sample(shares, size) for _ in range(splits)]

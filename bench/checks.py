@@ -4,15 +4,16 @@
     python bench/checks.py --papers papers.csv
     python bench/checks.py --read annotated.jsonl
 
-Corrupts moves of gold_train.csv and gold_train_cs.csv by type (bench/corruptions.py), `--cases`
-moves of each kind, reproducible by the seed. The margin of a check is the margin with the highest
-recall at the allowed share of false alarms on one table; it is measured on the other table, and the
-two results are added. gold_dev.csv does not influence the choice, and is printed for comparison.
-Intervals are exact (Clopper-Pearson). A check is shipped if it has at least 70% recall and at most
-5% false alarms. `--kinds` prints the number of corruptions of each kind that every check finds.
+Corrupts `--cases` moves of gold_train.csv and gold_train_cs.csv for each kind of corruption
+(bench/corruptions.py). On one table, each check gets the margin with the highest recall at the
+allowed share of false alarms; the check is then measured on the other table. Then the tables are
+exchanged, and the two results are added. gold_dev.csv does not influence the margin, and is printed
+for comparison. Intervals are exact (Clopper-Pearson). A check is shipped if it has at least 70%
+recall and at most 5% false alarms. `--kinds` prints the number of corruptions of each kind that
+every check finds.
 
-`--papers` writes the papers of bench/readings, and `--read` measures the checks on an annotator's
-moves that a person labelled. bench/readings/README.md describes the labels.
+`--papers` writes the papers of bench/readings as a table. `--read` measures the checks on an
+annotator's moves of these papers, which a person labelled (bench/readings/README.md).
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ ALL, DIGITS, ANY = ("all",), ("with a digit",), ("doubted",)
 
 Annotations = Sequence[tuple[Paper, Mapping[str, str]]]
 Alarms = Counter[tuple[Any, ...]]
-"""Numbers of moves in which a check finds an error, by its name and margin; `ALL` counts all
-moves.
+"""Number of moves in which a check finds an error, by (name, *margin) of the check.
+
+The key `ALL` counts all moves.
 """
 
 
@@ -67,9 +69,8 @@ class Check:
     Attributes:
         kinds: the kinds of corruption that the check should find.
         margins: the margins to choose from; () if the check has no margin.
-        allowed: the share of false alarms at which the margin is chosen. It is smaller than
-            `MOST_ALARMS`, since the alarms of several checks add up. An eighth of the moves have a
-            number.
+        allowed: maximum share of false alarms for the chosen margin. It is smaller than
+            `MOST_ALARMS`, since the alarms of several checks add up.
     """
 
     finds: Callable[..., list[str]]
@@ -122,7 +123,7 @@ def main() -> None:
 
 
 def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
-    """Print the recall and false alarms of each check; its margin is chosen on the other table."""
+    """Print the recall and false alarms of each check, with its margin chosen on another table."""
     halves = [gold(table) for table in TABLES]
     good = [alarms(pairs(half)) for half in halves]
     dev = alarms(pairs(gold(DEV)))
@@ -148,7 +149,12 @@ def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
 
 
 def row(check: Check, kind: str, good: Sequence[Alarms], bad: Sequence[Alarms], dev: Alarms) -> str:
-    """Return the printed line of a check and a kind of corruption."""
+    """Return the printed line of a check for a kind of corruption.
+
+    Args:
+        good, bad: for each of the two tables, the alarms on gold moves and on corrupted moves.
+        dev: the alarms on the moves of gold_dev.csv.
+    """
     chosen = [chosen_margin(check, good[1 - i], bad[1 - i]) for i in (0, 1)]
     recall = [half[check.name, *margin] for half, margin in zip(bad, chosen, strict=True)]
     false = [half[check.name, *margin] for half, margin in zip(good, chosen, strict=True)]
@@ -163,7 +169,7 @@ def row(check: Check, kind: str, good: Sequence[Alarms], bad: Sequence[Alarms], 
 
 
 def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
-    """Return the numbers of moves in which each check finds an error, by margin."""
+    """Count the (abstract, move) pairs in which each check finds an error, for each margin."""
     found: Alarms = Counter()
     for abstract, text in moves:
         found[ALL] += 1
@@ -176,7 +182,7 @@ def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
 
 
 def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
-    """Return the margin with the highest recall at the allowed false alarms, as arguments."""
+    """Return the margin with the highest recall at the allowed false alarms, as `(margin,)`."""
     if not check.margins:
         return ()
     name, most = check.name, check.allowed * good[ALL]
@@ -187,7 +193,7 @@ def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
 def false_moves(
     kind: str, halves: Sequence[Annotations], cases: int, seed: int
 ) -> list[list[tuple[str, str]]]:
-    """Return the corrupted moves of a kind with their abstracts, for each half."""
+    """Return (abstract, corrupted move) pairs of a kind of corruption, for each half."""
     every = [item for half in halves for item in half]
     made = corruptions.make(kind, every, nanda(), cases, seed)
     of = {paper.sha256: i for i, half in enumerate(halves) for paper, _ in half}
@@ -213,13 +219,13 @@ def pairs(annotations: Annotations) -> list[tuple[str, str]]:
 
 
 def share(count: int, of: int) -> str:
-    """Return a share with its exact 95% interval."""
+    """Format the share count / of with its exact 95% interval."""
     interval = binomtest(count, of).proportion_ci(method="exact")
     return f"{count / of:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def write_papers(path: Path) -> None:
-    """Write the papers that the person read, without annotations, as a table for /annotate."""
+    """Write the papers of bench/readings as a table for /annotate, without annotations."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["paper_id", "abstract"])
@@ -227,7 +233,7 @@ def write_papers(path: Path) -> None:
 
 
 def of_readings(path: Path) -> None:
-    """Print the alarms of the shipped checks in the moves that a person labelled."""
+    """Print how often the shipped checks find an error in moves that a person labelled."""
     found: Counter[tuple[str, str]] = Counter()
     moves: Counter[str] = Counter()
     read, changed = labels(), 0

@@ -5,16 +5,15 @@
     python bench/cluster.py --scaling
 
 Two Ray nodes are started on this machine, with a fake model that takes 50 ms and records each
-generated paper. A job is started, a part is killed (SIGKILL) at a random moment, and the same line
-is run until it succeeds; after the loss of the head, it runs on a new cluster. The parts are an
-actor, a node, the head, the process of the line, and the process of the line while it writes its
-target. Prints for each part the numbers of rows that are lost, doubled, and generated again, and
-the number of slots. Exits with 1 if a row is lost or doubled, or if more rows are generated again
-than were in progress.
+generated paper. During a job, one part is killed (SIGKILL) at a random moment: an actor, a node,
+the head, the driver (the process that runs the line), or the driver while it writes the target.
+Then the line is repeated until it succeeds; after the loss of the head, on a new cluster. Prints
+for each part the number of rows that are lost, doubled, and generated again. Exits with 1 if a row
+is lost or doubled, or if more rows are generated again than the cluster has slots.
 
---overhead prints this process's CPU time per row with a model that answers immediately, in this
-process and on the cluster. --scaling prints the speed on 1, 2, 4 and 8 actors of one slot, with a
-model that takes 200 ms.
+--overhead uses a model that answers immediately, and prints the driver's CPU time per row without
+and with the cluster. --scaling uses a model that takes 200 ms, and prints the speed on 1, 2, 4 and
+8 actors with one slot each.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ LONGEST = 300
 
 @dataclass
 class Campaign:
-    """Jobs over one table, on a cluster that is repaired after each kill."""
+    """Jobs over one table on a cluster, of which one part is killed in each job."""
 
     folder: Path
     rows: int
@@ -73,7 +72,7 @@ class Campaign:
         self.nodes.add_node()
 
     def start(self) -> Popen[str]:
-        """Start the line."""
+        """Start the job as a separate process, the driver."""
         own = environment_of(self.folder) | self.nodes.access
         own |= {"HARNESS_FAKE_LOG": str(self.log), "HARNESS_FAKE_SECONDS": "0.05"}
         line = f"/annotate papers.csv save to out.jsonl --cpus 1 --on {self.nodes.address}"
@@ -84,18 +83,18 @@ class Campaign:
         return self.folder / "generated"
 
     def generated(self) -> Counter[str]:
-        """Return the number of generations of each paper."""
+        """Return how often the model has generated each paper, by paper id."""
         text = self.log.read_text() if self.log.exists() else ""
         return Counter(line.split()[1] for line in text.splitlines())
 
     def forget(self) -> None:
-        """Start again with an empty database."""
+        """Remove the database, the target and the record of generated papers."""
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         for path in (self.log, self.folder / "out.jsonl"):
             path.unlink(missing_ok=True)
 
     def kill(self, part: str, driver: Popen[str]) -> None:
-        """Kill a part of the running job at a random moment."""
+        """Kill a part of the running job at a random moment; "writing" kills it during a save."""
         if part == "writing":
             while driver.poll() is None and not [*self.folder.glob(".out.jsonl*")]:
                 time.sleep(0.001)
@@ -112,7 +111,7 @@ class Campaign:
             driver.kill()
 
     def repair(self, part: str) -> None:
-        """Replace the part that was killed."""
+        """Replace a killed node, or the whole cluster if the head was killed."""
         if part == "node":
             self.nodes.nodes.pop(1)
             self.nodes.add_node()
@@ -121,7 +120,7 @@ class Campaign:
             self.build()
 
     def once(self, part: str) -> tuple[int, int, int]:
-        """Return the numbers of rows that are lost, doubled, and generated again after one kill."""
+        """Kill a part in a job; return the number of rows lost, doubled, and generated again."""
         self.forget()
         driver = self.start()
         self.kill(part, driver)
@@ -140,7 +139,7 @@ class Campaign:
 
 
 def kills(rows: int, count: int, parts: tuple[str, ...], chance: random.Random) -> bool:
-    """Kill each part `count` times; return whether every job was completed correctly."""
+    """Kill each part `count` times, and print the result; return True if no job has a fault."""
     well = True
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), rows, chance)
@@ -161,7 +160,7 @@ def kills(rows: int, count: int, parts: tuple[str, ...], chance: random.Random) 
 
 @contextlib.contextmanager
 def cluster(cpus: int) -> Iterator[RayNodes]:
-    """Start one node, and set its token in the environment of this process."""
+    """Yield a cluster of one node, after setting its token in this process's environment."""
     nodes = RayNodes(cpus)
     os.environ |= nodes.access
     try:
@@ -172,7 +171,11 @@ def cluster(cpus: int) -> Iterator[RayNodes]:
 
 
 def measured(rest: str, rows: int) -> tuple[float, float]:
-    """Run a job in this process; return its CPU seconds per row and its total wall seconds."""
+    """Run a job in this process; return its CPU seconds per row, and its wall seconds in total.
+
+    Args:
+        rest: the options of the line.
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         work = Workspace(Path(folder))
         work.rows(*range(rows))
@@ -187,7 +190,7 @@ def measured(rest: str, rows: int) -> tuple[float, float]:
 
 
 def overhead(rows: int) -> None:
-    """Print the CPU time of this process per row, without and with a cluster."""
+    """Print the driver's CPU time per row, without and with a cluster."""
     with cluster(2) as nodes:
         on = f"--on {nodes.address} --cpus 1"
         for rest in ("", on):  # the first run imports modules
@@ -205,7 +208,7 @@ def overhead(rows: int) -> None:
 
 
 def scaling() -> None:
-    """Print the speed with 1 to 8 actors."""
+    """Print the rows per second with 1 to 8 actors."""
     os.environ["HARNESS_FAKE_SECONDS"] = "0.2"
     first = 0.0
     with cluster(8) as nodes:

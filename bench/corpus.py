@@ -3,13 +3,13 @@
     python bench/corpus.py [--annotations N] [--runs N] [--db FILE]
     python bench/corpus.py --papers N [--runs N] [--db FOLDER]
 
-Builds a corpus of invented papers (or uses FILE, which is created if it does not exist). Prints the
-median and maximum time of RUNS calls and their processor time, first for the library's functions,
-then for whole commands, each in a new process. Words are drawn by Zipf's law as measured in the
-gold data: the most frequent word is in two of three moves, a frequent content word in one of ten.
-`store.save` writes the rows to the schema with its triggers; only the checks are invented, since
-computing them would take longer than everything else. 100,000 annotations take 1.2 GB, and a few
-minutes to build. Missing vectors are computed first, and the speed is printed.
+Builds a corpus of invented papers in FILE, which is used again if it exists. Prints the median and
+maximum time of RUNS calls and their processor time, first for functions of the library, then for
+whole commands in new processes. Words are drawn by Zipf's law as measured in the gold data: the
+most frequent word is in two of three moves, a frequent content word in one of ten. `store.save`
+writes the rows, with invented results of the checks, since computing these would take most of the
+time. 100,000 annotations take 1.2 GB, and a few minutes to build. Missing vectors of the search by
+meaning are computed first, and the speed is printed.
 
 With --papers, the corpus is a folder of Parquet parts, written by corpus_generated.py. Existing
 parts in FOLDER and their index are kept, so an interrupted run can be resumed.
@@ -58,7 +58,7 @@ CATEGORIES = ("cs.CL", "cs.LG", "cs.SE", "cs.AI", "cs.IR", "cs.CV", "cs.HC", "cs
 
 
 class Inventor:
-    """Generator of papers with meaningless words, which a seed makes reproducible."""
+    """Generates papers of meaningless words; equal seeds give equal papers."""
 
     def __init__(self, seed: int = 7) -> None:
         self._random = random.Random(seed)
@@ -127,7 +127,7 @@ def build(path: Path, count: int) -> None:
 
 
 def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
-    """Return the words of the moves with their document frequency, the most frequent word first."""
+    """Return each word with the share of stated moves that contain it, most frequent first."""
     db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
     stated = db.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
     rows = db.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
@@ -206,10 +206,10 @@ def processor_seconds() -> float:
 
 
 def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Print the median and maximum of `runs` runs of each call, and return the medians in ms.
+    """Print the times of `runs` runs of each call, and return the median wall times in ms.
 
-    The third printed number is the median processor time, on which other processes have little
-    influence.
+    Prints median and maximum of the wall time, and the median processor time, on which other
+    processes have little influence.
     """
     medians = {}
     for name, call in calls.items():
@@ -251,9 +251,10 @@ def report(path: Path, runs: int) -> None:
 def over_corpus(
     description: str, report: Callable[[Path, int], object], papers: int, runs: int
 ) -> int:
-    """Call `report` with an invented corpus and the runs of the command line; return exit code 0.
+    """Parse the command line, build an invented corpus, call `report` with it, and return 0.
 
     Args:
+        report: called with the path of the corpus and the value of `--runs`.
         papers, runs: the default values of `--papers` and `--runs`.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])

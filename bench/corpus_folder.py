@@ -20,7 +20,7 @@ TARGETS = {"search": 1.0, "filter": 2.0, "stats": 5.0}
 
 
 def report(folder: Path, words: Sequence[str], run: Callable[[str], Call], runs: int) -> None:
-    """Index the parts and print all measurements.
+    """Index the parts in a folder, and print all measurements.
 
     Args:
         run: returns a call that runs a command in a separate process.
@@ -53,7 +53,7 @@ def report(folder: Path, words: Sequence[str], run: Callable[[str], Call], runs:
 
 
 def _lines(words: Sequence[str]) -> dict[str, str]:
-    """Return the lines of the measured commands by their label."""
+    """Return the measured subcommands of /corpus by their label."""
     # Words in two of three moves, in one of eight, in one of ten, and in one of 15,000.
     stop, common, other, rare = words[0], words[14], words[17], words[-300]
     narrowed = "--move method --year 2024.. --category cs.DB"
@@ -74,7 +74,7 @@ def _lines(words: Sequence[str]) -> dict[str, str]:
 
 
 def _library_calls(folder: Path, lines: dict[str, str]) -> dict[str, Call]:
-    """Return calls of searches, filters and statistics, each of which opens the index."""
+    """Return calls of the library's functions by label; each call opens the index."""
 
     def call(name: str, text: str) -> Call:
         def ask() -> object:
@@ -95,7 +95,11 @@ def _library_calls(folder: Path, lines: dict[str, str]) -> dict[str, Call]:
 
 
 def _measure(calls: dict[str, Call], runs: int, who: int) -> dict[str, float]:
-    """Print the median and maximum of `runs` runs of each, and return the median seconds."""
+    """Print the times of `runs` runs of each call, and return the median wall seconds.
+
+    Args:
+        who: the argument of `getrusage`: the processes that the processor time includes.
+    """
     medians = {}
     for name, call in calls.items():
         call()  # fill the file cache

@@ -1,8 +1,8 @@
 """Invent a corpus as a folder of Parquet parts (`corpus.py --papers`).
 
-Parts have the schema, row groups and objects of `save to FILE.parquet`. Numbers, keys and digests
-of prompts are invented. Texts are drawn as in corpus.py, from a million sentences: joining words
-for every move would take longer than everything else.
+Parts have the schema, row groups and JSON objects of `save to FILE.parquet`. Numbers, keys and
+digests of prompts are invented. The words of the texts are drawn as in corpus.py. A million
+sentences are drawn in advance and shared by all moves, since joining words takes most of the time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ YEARS = ("2021", "2022", "2023", "2024", "2024", "2025")
 
 
 class Parts:
-    """Generator of parts; the number of a part makes it reproducible.
+    """Generates parts of invented annotations; equal part numbers give equal parts.
 
     Args:
         words: the words, the most frequent first; the frequency follows Zipf's law.
@@ -53,7 +53,7 @@ class Parts:
         self._sentences = self._invented(pa.array(words))
 
     def write(self, folder: Path, number: int, rows: int) -> None:
-        """Write a part, with another name until it is complete."""
+        """Write a part of `rows` annotations under a temporary name, then rename it."""
         path = folder / f"part-{number:05}.parquet"
         schema = parquet_schema(nanda(), "arxiv_id")
         table = self._table(np.random.default_rng(number), number * PART_ROWS, rows)
@@ -160,12 +160,12 @@ class Parts:
 
 
 def _joined(*parts: pa.Array | str) -> pa.Array:
-    """Return the concatenation of columns and constants; a null value makes the result null."""
+    """Concatenate columns and constants row by row; the result is null where a value is null."""
     return pc.binary_join_element_wise(*parts, "")
 
 
 def _object(values: dict[str, pa.Array]) -> pa.Array:
-    """Return JSON objects of the values, without null values."""
+    """Return a column of JSON objects, one per row, without the keys that have null values."""
     entries = [
         pc.coalesce(_joined(f',"{name}":', value), pa.scalar("")) for name, value in values.items()
     ]
@@ -226,7 +226,7 @@ def _digests(draw: np.random.Generator, rows: int) -> list[str]:
 
 
 def generate(folder: Path, papers: int, parts: Parts) -> None:
-    """Write the parts that are missing.
+    """Write the parts that the folder lacks.
 
     Raises:
         SystemExit: the parts need more space than is free, or more than `MOST_BYTES`.

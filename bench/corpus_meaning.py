@@ -15,7 +15,7 @@ from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
 
 HYBRID_MS, PAPERS_PER_SECOND = 150, 300
-"""Targets for 100,000 annotations: milliseconds of a search, papers per second."""
+"""Targets for 100,000 annotations: maximum time of a search, and minimum speed of indexing."""
 QUERY_WORDS = 12
 
 

@@ -1,6 +1,6 @@
-"""Corrupt gold moves by type for bench/checks.py: each true move becomes one false move.
+"""Corrupt gold moves for bench/checks.py: each corruption turns a true move into a false move.
 
-Two kinds of corruption are probes of /curate; the other kinds have the same form.
+Two kinds of corruption are also used by /curate, as probes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import content_words, flatten
 
 LEAST_JOINED = 3
-"""Least number of words that a wrongly joined move keeps, and of words that it gets."""
+"""Minimum number of words that a wrongly joined move keeps, and that it gets from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def make(
 
 
 def _replaced(table: str, draft: Draft) -> str:
-    """Replace one passage by a table of patterns in corruptions.yaml."""
+    """Replace a passage that matches a pattern; `table` is a key of corruptions.yaml."""
     places = [
         (move, found, new)
         for pattern, new in _patterns(table)

@@ -3,7 +3,7 @@
     python bench/cost.py [--core-hour PRICE] [--gpu-hour PRICE]
 
 `MEASURED` and `ESTIMATED` contain the papers per minute; the prices are assumptions. After a new
-measurement, change the number here and copy the printed table.
+measurement, change the number in this file, and copy the printed table to docs/scale.md.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 PAPERS = 1_000_000
 CORE_HOUR, GPU_HOUR = 0.04, 2.50
-"""Assumed prices in dollars per hour: a core with its memory, and an H100 with its machine."""
+"""Assumed prices in dollars per hour: a CPU core with memory, and an H100 with its machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to annotate papers.
+    """A way to annotate papers, which is a row of the table.
 
     Attributes:
         rate: papers per minute of one unit.
@@ -36,7 +36,7 @@ MEASURED = (
     Way("the adapter, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
 )
 TOKENS = 780 + 190
-"""Tokens of a paper in the JSON form: the mean lengths of prompt and annotation over 64 papers."""
+"""Tokens per paper in the JSON form: mean length of prompt plus annotation over 64 papers."""
 ESTIMATED = (
     # 11,527 tokens per second, prompts and answers together: docs.gpustack.ai,
     # performance-lab/qwen3.5-9b/h100, ShareGPT profile, vLLM without optimization.

@@ -2,11 +2,15 @@
 
     python bench/crash.py [--rows N] [--kills N] [--writes N] [--flips N] [--seed N]
 
-A fake server with OpenAI's protocol answers a job of /annotate with 8 workers. The job is killed
-(SIGKILL) at random moments and started again with the same line; killed while its target is
-written; run on a full disk (a tmpfs if this process may mount it, else a limit of file size); run
-by two processes at the same time; and run on a corpus database that was damaged between two runs.
-Prints the numbers of rows that are lost, doubled and out of order at the end, and exits with 1 if a
+A fake server with OpenAI's protocol answers a job of /annotate with 8 workers. The job
+
+- is killed (SIGKILL) at random moments and started again with the same line;
+- is killed while it writes its target;
+- runs on a full disk: a tmpfs if this process may mount one, otherwise a limit of file size;
+- runs in two processes at the same time;
+- runs with a corpus database that was damaged between two runs.
+
+Prints the number of rows that are lost, doubled and out of order at the end, and exits with 1 if a
 number is not 0.
 
 tests/bench/test_crash.py runs a small part of this benchmark.
@@ -83,7 +87,7 @@ class Workspace:
         return self.data / "corpus.db"
 
     def start(self, line: str = LINE, limit: int = 0) -> subprocess.Popen[str]:
-        """Start a line, in which no file may grow beyond `limit` bytes."""
+        """Start a line in a process; with a `limit`, no file may grow beyond this many bytes."""
 
         def limited() -> None:
             if limit:
@@ -103,7 +107,7 @@ class Workspace:
         return Outcome(process.returncode, stderr)
 
     def kill(self, process: subprocess.Popen[str]) -> bool:
-        """Kill a process; return False if it had ended before."""
+        """Kill a process; return False if the process had ended already."""
         running = process.poll() is None
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
@@ -121,7 +125,8 @@ class Faults:
     """The faults of a finished job.
 
     Attributes:
-        lost, doubled, unordered: numbers of rows of the target and of the database.
+        lost, doubled: number of rows that are missing, or occur twice, in target and database.
+        unordered: number of rows of the target that are out of order.
         notes: descriptions of other faults.
     """
 
@@ -139,7 +144,7 @@ class Faults:
 
 
 def checked(work: Workspace, *notes: str) -> Faults:
-    """Compare the target and the database with the table."""
+    """Return the faults of target and database compared with the table, and `notes`."""
     wanted = [paper(number)["arxiv_id"] for number in range(work.rows)]
     found = work.order() if (work.folder / "out.jsonl").exists() else []
     db = sqlite3.connect(work.corpus)
@@ -187,8 +192,8 @@ def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
     """Kill a finished job `count` times while it writes its target again.
 
-    The temporary file beside the target shows that it is being written; readers always see a
-    complete target.
+    A temporary file beside the target exists while the target is written. The target itself must
+    always be complete.
     """
     ended = work.run()
     notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
@@ -212,7 +217,7 @@ def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """Mount a disk of `SMALL_DISK` bytes at `folder`, and yield whether that is allowed."""
+    """Mount a disk of `SMALL_DISK` bytes at `folder`; yield False if mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     size = f"size={SMALL_DISK}"
     mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
@@ -247,7 +252,7 @@ def full_disk(work: Workspace) -> Faults:
 
 
 def two_processes(work: Workspace) -> Faults:
-    """Run the same line in two processes; one is refused with a message that names the other."""
+    """Run the same line in two processes at once; one must be refused, and name the other."""
     first, second = work.start(), work.start()
     ended = []
     for process in (first, second):
@@ -309,11 +314,13 @@ DAMAGES: dict[str, Damage] = {
 
 
 def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Faults]:
-    """Kill a job half-way, damage its database and continue; a refused database is set aside.
+    """Kill a job half-way, damage its database, and repeat the line until the job is complete.
+
+    The line continues with the damaged file if SQLite can read the needed pages. Otherwise it must
+    refuse the file, which is then set aside before the next run.
 
     Returns:
-        A description of the result, and the faults at the end. The same line completes the job: on
-            the damaged file if SQLite can still read the needed pages, else on a new file.
+        A description of the result, and the faults at the end.
     """
     process = work.start()
     while process.poll() is None and sum(work.model.counts.values()) < work.rows // 2:

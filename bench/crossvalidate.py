@@ -3,16 +3,17 @@
     python bench/crossvalidate.py TABLE.csv --out FOLDER [--folds N]
         [--dataset "OPTIONS"] [--finetune "OPTIONS"] [-o FILE.json]
 
-Needs the extra `finetune`, and a recipe whose base is a file of the registry. Fold i mod N does not
-train on row i. For each fold, the other rows become a training set (`/finetune dataset` with the
-options of --dataset, such as further tables), an adapter is trained on it (`/finetune prepare` and
-`train` with the options of --finetune; without a dev set, the last checkpoint is kept, and held-out
-rows have no influence), and the held-out rows are annotated with the adapter merged into the base's
-GGUF. A kappa on a small dev set may depend on three papers; a kappa on a whole training table does
-not.
+Row i of the table is held out in fold i mod N. For each fold:
 
-Every line of the harness is printed before it runs. Results of an earlier run in FOLDER are used,
-so the same command resumes. Prints the figures of /evaluate for all papers together.
+1. `/finetune dataset` makes a training set of the other rows, with the options of --dataset.
+2. `/finetune prepare` and `train` train an adapter, with the options of --finetune. There are no
+   dev rows, so that held-out rows have no influence; the adapter is from the last checkpoint.
+3. /annotate annotates the held-out rows with the adapter merged into the GGUF of the base.
+
+Prints the figures of /evaluate for all papers together. A kappa on a small dev set may depend on
+three papers; a kappa on a whole table does not. Every line of the harness is printed before it
+runs. An interrupted run is continued by the same command. Needs the extra `finetune`, and a recipe
+with a base that is a file of the registry.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def main() -> None:
 def annotations_of_fold(
     options: argparse.Namespace, out: Path, fold: int
 ) -> Mapping[str, Mapping[str, str]]:
-    """Train without a fold's papers and annotate them; return the moves by paper id."""
+    """Train without the papers of a fold, and annotate these; return the moves by paper id."""
     folder = out / f"fold-{fold}"
     folder.mkdir(parents=True, exist_ok=True)
     trained, held, rows, saved = (
@@ -98,7 +99,7 @@ def annotations_of_fold(
 
 
 def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None:
-    """Write the training rows and the held-out rows of a table to two files."""
+    """Write the rows of a table to two files: `held` with the rows of a fold, `trained` without."""
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows, names = list(reader), list(reader.fieldnames or ())
@@ -113,7 +114,7 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
     """Run a line of the harness with a separate configuration; exit if the line fails.
 
     Args:
-        some_may_fail: accepts exit code 1, which reports failed rows.
+        some_may_fail: accept exit code 1, which means that some rows failed.
     """
     print(line, flush=True)
     places = {f"HARNESS_{name.upper()}": str(out / name) for name in ("config", "data")}
@@ -125,7 +126,7 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
 
 
 def register(out: Path, name: str, run: Path) -> None:
-    """Register the model of a fold, which merges base and adapter, in the configuration."""
+    """Add the model of a fold, the base merged with its adapter, to the separate registry."""
     recipe = Recipe.model_validate(RunDir(run, "").run["recipe"])
     path = out / "config" / "registry.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

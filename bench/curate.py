@@ -1,17 +1,18 @@
-"""Measure the tokens and time that the shared beginning of the prompt saves the panel.
+"""Measure the tokens and time that /curate saves by prompts with a shared beginning.
 
     python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
 
-(a) paper by paper: five personas judge it one after another in one slot, as in /curate
-(b) persona by persona: the same requests, so that the slot never contains the text of the paper
+(a) paper by paper, as /curate does: five personas judge a paper one after another in one slot,
+    which keeps the text of the paper from prompt to prompt
+(b) persona by persona: the same requests, in an order in which no text of a paper can be reused
 
-(b) evaluates five separate prompts, except for the instructions at the beginning of all prompts.
-The orders alternate by block of papers, because then changes of the machine's speed affect both.
-The time to load the model is not counted.
+The instructions at the beginning of all prompts are reused in both orders. The orders alternate by
+block of papers, so that changes of the machine's speed affect both. The time to load the model is
+not counted.
 
-Prints for each order, as counted by the engine, the sent and the evaluated prompt tokens, the
-generated tokens, and the seconds. (a) should evaluate at most 35% of the sent tokens, and take less
-time than 2.5 prompts of (b).
+Prints for each order the prompt tokens that were sent, and those that the engine evaluated, the
+generated tokens, and the seconds. (a) should evaluate at most 35% of the sent tokens, and all five
+prompts of a paper should take less time than 2.5 prompts of (b).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ MOST_TOKENS, MOST_TIME = 0.35, 2.5
 
 @dataclass(slots=True)
 class Order:
-    """The totals of one order of the requests."""
+    """The totals of the requests in one order, (a) or (b)."""
 
     name: str
     sent: int = 0
@@ -97,7 +98,7 @@ def main() -> None:
 
 
 def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]]:
-    """Load the judge with one slot, and return it with annotations that pass the gates."""
+    """Return a loaded judge with one slot, and annotations that pass the gates."""
     settings = replace(settings_module.from_environment(), data_dir=folder)
     app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     models = Models(app.pool, Choice(options.model))
@@ -112,12 +113,12 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
 
 
 def counts(judge: Judge) -> tuple[int, float, float]:
-    """Return the generated tokens, the wall seconds and the CPU seconds since the start."""
+    """Return counters to subtract: generated tokens, wall seconds and CPU seconds."""
     return judge.model.usage.completion_tokens, time.perf_counter(), time.process_time()
 
 
 def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
-    """Return the votes of all personas on each paper of a block, in one of the two orders."""
+    """Return the votes of all personas on a block of papers, paper by paper or by persona."""
     if by_paper:
         return [vote for item in block for vote in judge.votes(item, 0)]
     personas: tuple[Persona, ...] = judge.panel.personas

@@ -2,12 +2,13 @@
 
     python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
 
-A new engine with each setting annotates the same first papers of a table, with as many concurrent
-requests as it has slots. The settings alternate, and each ratio compares runs of one round, because
-then changes of the machine's speed affect all settings; the range over the rounds shows the effect.
+Each setting is measured with a new engine, which annotates the same first papers of a table with as
+many concurrent requests as it has slots. In each round, every setting has one run. A ratio compares
+two runs of a round, which changes of the machine's speed affect alike. The table shows the range
+over the rounds.
 
-Answers end after --max-tokens, so a run with all settings takes minutes. `same` counts the papers
-whose annotation equals the annotation with the default settings.
+Answers end after --max-tokens, so that a measurement of all settings takes minutes. The column
+`same` counts the papers with the same annotation as with the default settings.
 """
 
 from __future__ import annotations
@@ -48,13 +49,14 @@ UNCACHED = {"cache_prompt": False}
 
 @dataclass(frozen=True)
 class Setting:
-    """The difference between a run and the default settings.
+    """A setting of the engine to measure, as changes to the default settings.
 
     Attributes:
-        change: a function that changes the engine's parameters, called with the module and the
-            parameters.
-        body: fields added to each request body.
-        request: fields added to each request.
+        slots, form: the number of slots, and the form of the answer; None for the default.
+        change: called with the module of llama.cpp and the parameters of the engine, which it
+            changes.
+        body: fields added to the body of each request.
+        request: fields changed in each `Request`.
     """
 
     slots: int | None = None
@@ -66,7 +68,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """The totals of one setting in one round: `tokens` generated and `prompt` tokens read."""
+    """The totals of one setting in one round.
+
+    Attributes:
+        tokens, prompt: number of generated tokens, and of prompt tokens.
+        texts: the answers, by paper.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -106,7 +113,7 @@ def flash_off(module: Any, params: Any) -> None:
 
 
 def speculate(module: Any, params: Any) -> None:
-    """Decode speculatively with tokens of the prompt, since answers repeat the abstract."""
+    """Turn on speculative decoding with tokens of the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
     llama_engine.assign(params.speculative, types=[kind])
     llama_engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
@@ -173,7 +180,7 @@ def arguments() -> argparse.Namespace:
 
 
 def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
-    """Return the serve entry of `model` for the embedded engine, and its backend."""
+    """Return the backend of the embedded engine, and the serve entry of `model` for it."""
     configured = settings.from_environment()
     known = registry.load(configured.shipped_registry, configured.user_registry)
     _, entries = known.named(model)
@@ -184,7 +191,7 @@ def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
 def measure(
     setting: Setting, backend: LlamaCppBackend, entry: ServeEntry, args: argparse.Namespace
 ) -> Run:
-    """Annotate the papers once with a new engine, after a warm-up paper."""
+    """Annotate the papers once with a new engine that has the setting, after a warm-up paper."""
     first, *asked = requests(setting, args)
     with changed(setting):
         model = backend.load(entry, setting.slots)
@@ -226,7 +233,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
-    """Change the parameters and requests of the harness to `setting` while the context is open."""
+    """Within the block, apply a setting to the engine's parameters and request bodies."""
     params, body = llama_engine._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:
@@ -242,7 +249,7 @@ def changed(setting: Setting) -> Iterator[None]:
 
 
 def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
-    """Yield one row per setting, with the range over the rounds."""
+    """Yield the lines of the table: one line per setting, with ranges over the rounds."""
     default = runs[DEFAULT]
     papers = len(default[0].texts)
     yield (

@@ -1,10 +1,11 @@
-"""Read hostile SKILL.md files, registries, recipes and frameworks, the same in every run.
+"""Read generated hostile SKILL.md files, registries, recipes and frameworks.
 
     python bench/fuzz.py [NUMBER] [--kind KIND ...]
 
-For each kind, NUMBER documents (default 10,000) must be read, or raise the documented error, within
-a limit of CPU time. Hypothesis prints the first document that violates this rule, and the program
-ends. Prints for each kind the frequency of each outcome and the slowest document.
+Reading a document must succeed, or raise the documented error, within a limit of CPU time. NUMBER
+documents of each kind (default 10,000) are read; they are the same in every run. If a document
+violates the rule, Hypothesis prints it and the program ends. Prints for each kind the frequency of
+each outcome and the slowest document.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support/hostile")]
 from fuzzed_documents import READERS, fuzz  # noqa: E402
 
 SHOWN = 12
-"""Largest number of outcomes that are printed."""
+"""Maximum number of printed outcomes of a kind."""
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
     python bench/highlights.py [--passages N] [--timed N]
 
-Writes invented papers with one to three columns, divided words, ligatures, and footnotes whose
-marks are in the abstract. Highlights sentences, parts of sentences and pairs of sentences, and
-reads the words below the quad points of the written files with PDFium. Then highlights papers of
-twelve pages, renders pages as /serve shows them, and prints the processor time and the peak memory.
+The first part writes invented papers with one to three columns, divided words, ligatures, and
+footnote marks in the abstract. It highlights sentences, parts of sentences and pairs of sentences,
+and reads the words below the quad points of the highlights with PDFium. The second part highlights
+papers of twelve pages, renders pages as /serve does, and prints processor time and peak memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KINDS = {
     "footnotes": PdfPaper(columns=2),
 }
 SHOWN = 3
-"""Number of differing passages of a kind that are printed."""
+"""Maximum number of printed passages that differ, for each kind of file."""
 MARK = {"label": "Claim", "colour": highlights.COLOURS[0], "contents": ""}
 
 
@@ -103,7 +103,7 @@ def compare(folder: Path, passages: int) -> None:
 
 
 def _abstract(chance: random.Random, *, notes: bool) -> str:
-    """Return an invented abstract of six sentences; with `notes`, it has marks of footnotes."""
+    """Return an invented abstract of six sentences; with `notes`, it contains footnote marks."""
     sentences = []
     for _ in range(6):
         parts = (chance.choice(one) for one in (SUBJECTS, VERBS, OBJECTS, ENDS))
@@ -114,7 +114,7 @@ def _abstract(chance: random.Random, *, notes: bool) -> str:
 
 
 def _spans(abstract: str, chance: random.Random) -> Iterator[list[list[int]]]:
-    """Yield sentences, parts of sentences, and pairs of sentences."""
+    """Yield the spans of passages: sentences, parts of sentences, and pairs of sentences."""
     sentences = sentence_spans(abstract)
     for start, end in sentences:
         yield [[start, end]]
@@ -126,7 +126,7 @@ def _spans(abstract: str, chance: random.Random) -> Iterator[list[list[int]]]:
 
 
 def measure(folder: Path, papers: int) -> None:
-    """Print the time of highlighting papers of twelve pages with their sections."""
+    """Print the time to highlight papers of twelve pages, and the time to render their pages."""
     paths = [
         PdfPaper(title=f"Invented Results on Shelf {number}", sections=BODY).write(
             folder / f"{number}.pdf"

@@ -2,13 +2,14 @@
 
     python bench/identity.py [--duplicates 2000] [--seed 1] [--show 20]
 
-Each duplicate is the record of an invented paper in the form of another source: with other case,
-accents in TeX, initials, without subtitle, with the DOI as a URL, or as the published version of a
-preprint. As many other papers have a neighbour, a different but similar paper: the second part of a
-series, an erratum, the same title by other authors, or a chapter with the DOI of the volume. All
-records are one table, and all pairs of records with a common key are compared
-(`skills/corpus/identity/matching.py:pairs`). Prints the recall by type of change, the false pairs
-by type of neighbour, the precision over all found pairs, and the papers per second.
+Each duplicate is a second record of an invented paper, as another source would write it: in another
+case, with accents in TeX, with initials, without subtitle, with the DOI as a URL, or as the
+published version of a preprint. As many other papers have a neighbour: a different but similar
+paper, such as the second part of a series, an erratum, a paper with the same title by other
+authors, or a chapter with the DOI of the volume. All records form one table, and all pairs of
+records with a common key are compared (`skills/corpus/identity/matching.py:pairs`). Prints the
+recall by type of change, the false pairs by type of neighbour, the precision over all found pairs,
+and the records per second.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from skills.corpus.identity.matching import pairs
 
 @dataclass(slots=True)
 class Measured:
-    """The pairs that were found in a table.
+    """The number of correct and wrong pairs that were found in a table.
 
     Attributes:
-        made, found: numbers of existing and of found duplicates by type of change.
-        unlike: pairs of preprint and published version that were counted as the same instead of
-            linked.
-        false: pairs of different papers, by the types of both.
+        rows: number of records.
+        made, found: number of existing and of found duplicates, by type of change.
+        unlike: number of pairs of preprint and published version that were merged as one paper
+            instead of linked.
+        false: number of pairs of different papers, by the types of the two records.
+        examples: descriptions of wrong decisions.
     """
 
     rows: int
@@ -55,7 +58,7 @@ class Measured:
 
 
 def measure(rows: list[Row]) -> Measured:
-    """Compare all records of a table."""
+    """Compare all records of a table, and count correct, missed and false pairs."""
     begin = time.process_time()
     decided = list(pairs(row.known for row in rows))
     seconds = time.process_time() - begin

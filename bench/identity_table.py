@@ -85,7 +85,7 @@ PLAIN = {"ü": "ue", "ö": "oe", "ø": "o", "Ø": "O", "Ł": "L", "ł": "l", "ß
 
 
 def base(number: int, chance: random.Random) -> Known:
-    """Return an invented paper with the identifier of a preprint, of a publisher, or both."""
+    """Return an invented paper with an arXiv id, a DOI, or no identifier."""
     main = (
         f"{chance.choice(MANNERS)} {chance.choice(SUBJECTS)} {chance.choice(('for', 'with', 'by'))}"
         f" {chance.choice(MANNERS)} {chance.choice(KINDS)} in {chance.choice(PLACES)}"
@@ -319,7 +319,7 @@ def other_doi(paper: Known, chance: random.Random) -> Known:
 
 
 def chapter(paper: Known, chance: random.Random) -> Known:
-    """Return another chapter, to which an export assigns the same DOI, the DOI of the volume."""
+    """Return another chapter with the same DOI, as in exports that use the DOI of the volume."""
     other = base(10**6 + chance.randrange(10**6), chance)
     return replace(other, identifiers={"doi": paper.identifiers["doi"]})
 
@@ -344,7 +344,7 @@ GENERIC = ("Introduction", "Editorial", "Preface", "Book Reviews", "Discussion")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record of the table, with its paper and the change that made it."""
+    """A record of the table, with the number of its paper and the change that made the record."""
 
     paper: int
     kind: str
@@ -352,7 +352,7 @@ class Row:
 
 
 def table(duplicates: int, seed: int) -> list[Row]:
-    """Return papers with one duplicate each, papers with a neighbour, and generic titles."""
+    """Return the records: papers with a duplicate, papers with a neighbour, and generic titles."""
     chance = random.Random(seed)
     rows, changes, neighbours = [], list(CHANGES), list(NEIGHBOURS)
     for number in range(duplicates):
@@ -372,7 +372,7 @@ def table(duplicates: int, seed: int) -> list[Row]:
 
 
 def _base_for(kind: str, number: int, chance: random.Random) -> Known:
-    """Return an invented paper with the fields that a kind of change needs."""
+    """Return an invented paper to which a kind of change can be applied."""
     while True:
         paper = base(number, chance)
         needed = {

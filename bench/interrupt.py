@@ -1,14 +1,17 @@
-"""Press Ctrl-C at random moments of nine commands, and measure the time until each ends.
+"""Press Ctrl-C at random moments of nine commands, and measure the time until they end.
 
     python bench/interrupt.py [--delays N] [--only NAME ...] [--annotations N] [--cap S] [--seed N]
 
-Each command runs in a separate terminal, once to its end and then N times with Ctrl-C after a
-random delay of at most its own time, or CAP seconds. `session` presses Ctrl-C while a session
-starts or runs a line; then the session must show its prompt again. The table shows the seconds from
-Ctrl-C to the end (median, 95th percentile, maximum) and the faults: an end after more than `LIMIT`
-seconds, an exit code other than 130 and the code of the whole command, a traceback, a remaining
-process or temporary file, a damaged database, or an incomplete target. Before the first line of
-agent.py, Python handles Ctrl-C, so delays begin at `FIRST`.
+Each command runs in a separate terminal: once to its end, but for at most CAP seconds, and then N
+times with Ctrl-C. The random delay before Ctrl-C is between `FIRST` and the time of the first run;
+earlier, Python itself would handle Ctrl-C, before the first line of agent.py. In the command
+`session`, Ctrl-C is pressed while a session starts or runs a line; then the session must show its
+prompt again.
+
+The table shows the seconds from Ctrl-C to the end (median, 95th percentile, maximum) and the number
+of faults. A fault is an end after more than `LIMIT` seconds, an exit code other than 130 or the
+code of the first run, a traceback, a remaining process or temporary file, a damaged database, or an
+incomplete target.
 """
 
 from __future__ import annotations
@@ -48,10 +51,10 @@ PROMPT = "\x1b[?2004h"
 
 @dataclass(frozen=True)
 class Command:
-    """A line to interrupt.
+    """A command to interrupt.
 
     Attributes:
-        line: the line of the command; "" for a session, in which `typed` is entered.
+        line: the argument of agent.py; "" for a session, in which `typed` is entered.
         target: the file that the command writes.
     """
 
@@ -76,7 +79,11 @@ COMMANDS = (
 
 @dataclass
 class Outcome:
-    """The effect of one Ctrl-C."""
+    """The effect of one Ctrl-C.
+
+    Attributes:
+        finished: True if the command had ended before Ctrl-C.
+    """
 
     delay: float
     seconds: float
@@ -115,7 +122,11 @@ class Terminal:
         os.write(self._end, text.encode())
 
     def wait_for(self, what: str, since: int = 0, seconds: float = HANG) -> bool:
-        """Return whether the process shows `what` before it ends or the time has passed."""
+        """Return True if the process prints `what` before it ends and before the time is over.
+
+        Args:
+            since: the number of characters at the start of the output that are ignored.
+        """
         until = time.monotonic() + seconds
         while what not in self.shown[since:]:
             if time.monotonic() > until or self.process.poll() is not None:
@@ -124,7 +135,7 @@ class Terminal:
         return True
 
     def end(self, seconds: float = HANG) -> int | None:
-        """Return the exit code of the process, or None if it had to be killed."""
+        """Wait for the process to end, and return its exit code, or None if it had to be killed."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -138,11 +149,12 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Bench:
-    """The inputs of all trials.
+    """Runs trials, each in a copy of the input files.
 
     Attributes:
-        inputs: a folder that is copied for each trial.
+        inputs: the folder that is copied for each trial.
         corpus: the database of /corpus, which the commands only read.
+        cap: maximum seconds of the run without Ctrl-C.
     """
 
     inputs: Path
@@ -151,7 +163,7 @@ class Bench:
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """Yield a folder with the inputs of one trial."""
+        """Yield a temporary folder with a copy of the inputs."""
         with tempfile.TemporaryDirectory(prefix="interrupt-") as name:
             folder = Path(name)
             shutil.copytree(self.inputs, folder, dirs_exist_ok=True)
@@ -192,7 +204,11 @@ class Bench:
             return seconds, code
 
     def trial(self, command: Command, delay: float, own_code: int | None) -> Outcome:
-        """Press Ctrl-C once, and examine the remaining processes and files."""
+        """Run a command, press Ctrl-C after `delay` seconds, and return the effect.
+
+        Args:
+            own_code: the exit code of the command without Ctrl-C; None if unknown.
+        """
         mark = secrets.token_hex(8)
         with self.folder() as folder:
             terminal = self.start(command, folder, mark)
@@ -215,7 +231,7 @@ class Bench:
 
 
 def _is_start_of_python(shown: str) -> bool:
-    """Return True for a traceback that Python printed before agent.py handled Ctrl-C."""
+    """Return True if the output is a traceback from before agent.py handles Ctrl-C."""
     own = (f"{ROOT / folder}{os.sep}" for folder in ("harness", "skills"))
     return "KeyboardInterrupt" in shown and not any(path in shown for path in own)
 
@@ -227,15 +243,15 @@ def _one_shot(terminal: Terminal, delay: float, own_code: int | None) -> Outcome
     pressed = time.monotonic()
     code = terminal.end()
     outcome = Outcome(delay, 0.0 if finished else time.monotonic() - pressed, finished)
-    # -SIGINT: the process got Ctrl-C while Python itself ended; a shell reports 130 for it, too. 0:
-    # the whole command ended before, and its code is unknown because it was stopped at `cap`.
+    # -SIGINT: Ctrl-C came while Python itself was ending; a shell reports this as 130, too.
+    # 0: the command ended before Ctrl-C, and its usual code is unknown if it exceeds `cap`.
     if code not in (130, -signal.SIGINT, own_code, 0 if finished else own_code):
         outcome.faults.append("hangs" if code is None else f"exit code {code}")
     return outcome
 
 
 def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
-    """Type the line at the first prompt; press Ctrl-C before, during or after the line."""
+    """Type the line at the first prompt, press Ctrl-C after `delay`, and return the effect."""
     typed = terminal.wait_for(PROMPT, 0, delay)
     begun = len(terminal.shown)
     if typed:
@@ -267,7 +283,7 @@ def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
 
 
 def _left(folder: Path, mark: str) -> list[str]:
-    """Return the remaining processes and temporary files of a trial."""
+    """Return descriptions of the processes and temporary files that a trial left behind."""
     processes: list[str] = []
     for _ in range(10):  # a killed process ends a moment later
         processes = [
@@ -291,7 +307,7 @@ def _contains(path: Path, text: str) -> bool:
 
 
 def _damaged(folder: Path, command: Command) -> list[str]:
-    """Return the damaged databases and targets of a trial."""
+    """Return descriptions of the databases and targets that a trial damaged."""
     found = []
     for path in folder.rglob("*.db"):
         with contextlib.closing(sqlite3.connect(path)) as db:
@@ -314,7 +330,7 @@ def _damaged(folder: Path, command: Command) -> list[str]:
 
 
 def write_inputs(folder: Path, rows: int) -> None:
-    """Write the inputs of all commands, derived from the shipped example."""
+    """Write the input files of all commands, derived from the shipped example."""
     shipped = (ROOT / "examples" / "gold.csv").read_text(encoding="utf-8")
     [example] = csv.DictReader(shipped.splitlines())
     (folder / "abstract.txt").write_text(example["abstract"], encoding="utf-8")

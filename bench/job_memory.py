@@ -2,13 +2,13 @@
 
     python bench/job_memory.py [ROWS ...] [--answers N]
 
-For each size, a separate process annotates a Parquet file of invented papers with a model that
-answers immediately. The answers state only the claim: checks of eight moves would take most of the
-time, in the threads of the model. Prints the peak memory of the process before and after the job,
-and the CPU time of a row. A paper takes about 15 kB in $TMPDIR.
+For each number of ROWS, a separate process annotates a Parquet file of invented papers with a model
+that answers immediately. The answers state only the claim, since the checks of eight moves would
+take most of the time. Prints the peak memory of the process before and after the job, and the CPU
+time per row. A paper takes about 15 kB in $TMPDIR.
 
-With --answers N, the model becomes unavailable after N answers: the whole table is read and
-planned, N rows are annotated, and the table is read again for each file to save.
+With --answers N, the model becomes unavailable after N answers. So the whole table is read and
+planned, but only N rows are annotated; then the table is read again for each target.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROW_GROUP = 10_000
 
 
 class Instant(FakeModel):
-    """A model that answers with the first words of the abstract, then becomes unavailable."""
+    """A model that answers with the first words of the abstract, until all answers are used up."""
 
     def __init__(self, answers: int) -> None:
         super().__init__(slots=4)
@@ -75,7 +75,12 @@ def main() -> None:
 
 
 def compare(sizes: Sequence[int], most: int | None) -> None:
-    """For each size, write a table in one process and annotate it in another."""
+    """For each size, write a table and annotate it in separate processes; print the figures.
+
+    Args:
+        sizes: numbers of rows.
+        most: maximum number of answers; None for an answer to each row.
+    """
     print(f"{'rows':>9}{'annotated':>11}{'before':>10}{'peak':>10}{'time':>10}{'CPU a row':>12}")
     for rows in sizes:
         answers = rows if most is None else min(rows, most)
@@ -93,7 +98,7 @@ def compare(sizes: Sequence[int], most: int | None) -> None:
 
 
 def annotate(folder: Path, answers: int) -> None:
-    """Annotate the table of a folder in this process, and print memory and time."""
+    """Annotate the table of a folder in this process, and print memory and time as JSON."""
     app, before = fake_app(folder, Instant(answers)), peak()
     started, used = time.perf_counter(), time.process_time()
     targets = f"save to {folder}/out.jsonl -o {folder}/out.csv"

@@ -5,17 +5,18 @@
 
 The first form reads FOLDER/gold_train.csv and prints, for each move and each kind of vectors:
 
-    clusters   --number, or the number of found clusters
+    clusters   the number of clusters: --number for k-means, the number found by HDBSCAN
     none       the share of papers without a cluster
-    stable     agreement of the clusters of 80% of the papers with the clusters of all: the mean
-               adjusted Rand index of five subsamples, 1 if they are equal, 0 by chance
+    stable     agreement of the clusters of 80% of the papers with the clusters of all papers: mean
+               adjusted Rand index of five subsamples, 1 for equal clusters, 0 by chance
     arXiv      agreement with the first arXiv category: adjusted mutual information
     s          processor time of vectors and clusters
 
-The kinds of vectors are TF-IDF reduced to some dimensions (20 in the map); the vectors of /corpus
-search (extra meaning), also reduced; both joined; and HDBSCAN instead of k-means.
+The kinds of vectors are TF-IDF, reduced to several numbers of dimensions (20 in the map); the
+vectors of /corpus search (extra `meaning`), as they are and reduced; and both joined. The clusters
+are found by k-means, and for some vectors also by HDBSCAN.
 
-The second form invents papers, and prints the time and memory of each step.
+The second form invents papers, and prints the time and memory of each step of a map.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ def tf_idf(dimensions: int) -> Embed:
 
 
 def meaning(dimensions: int = 0) -> Embed:
-    """Return a function for centred vectors of /corpus search, reduced unless `dimensions` is 0."""
+    """Return a function that embeds texts as centred vectors of /corpus search.
+
+    Args:
+        dimensions: the number of dimensions of the vectors; 0 for all.
+    """
     from skills.corpus.search.vectors import Embedder
 
     def embed(texts: Sequence[str]) -> Floats:
@@ -87,7 +92,11 @@ def hdbscan(embedded: Floats) -> NDArray[np.int64]:
 
 
 def compare(texts: Sequence[str], truth: Sequence[str], embed: Embed, assign: Assign) -> str:
-    """Return a line of figures."""
+    """Return the formatted figures of the clusters that `assign` finds in the embedded texts.
+
+    Args:
+        truth: the first arXiv category of each text.
+    """
     from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
     started = time.process_time()
@@ -125,7 +134,7 @@ def qualities(path: Path, moves: Sequence[str], number: int | None) -> None:
 
 
 def invented(count: int) -> list[MappedPaper]:
-    """Return papers of 40 subjects; three of ten words are words of the subject."""
+    """Return invented papers on 40 subjects; three of ten words belong to the subject."""
     draw = random.Random(1)
     words = [
         f"{a}{b}{c}"

@@ -4,17 +4,19 @@
                             [--engine FILE.gguf]
 
 Each query searches the 1,072 papers of gold_train.csv and gold_train_cs.csv; the only right answer
-is its own paper. Prints recall@10 and the mean reciprocal rank of these queries:
+is the paper that the query comes from. Prints recall@10 and the mean reciprocal rank for tasks:
 
-    move    each stated move, for its abstract, which contains most of its words
-    title   a title, for its abstract (476 papers have a title, written by the authors)
-    novel   the content words of a paper's moves that its abstract lacks, for this abstract,
-            if they are four or more: a search for words finds only other word endings
-    shipped a title, for the paper's moves: the nearest move gives the paper's distance
+    move    the query is a stated move, and abstracts are searched: an easy task, since the
+            abstract contains most words of the move
+    title   the query is a title (476 papers have one), and abstracts are searched
+    novel   the query consists of the content words of a paper's moves that its abstract lacks, if
+            there are at least four, and abstracts are searched: a hard task for word search
+    shipped the query is a title, and moves are searched, as in /corpus: the nearest move of a paper
+            determines the distance of the paper
 
 `all words` is FTS5 with AND, as /corpus search --words; `bm25` is FTS5 with OR. `+` is the fusion
-of bm25 and a model by reciprocal rank. The size includes the weights and the tokenizer. Models
-without an installed package are left out:
+of bm25 and a model by reciprocal rank. The size includes the weights and the tokenizer. A model is
+left out if its package is not installed:
 
     wordllama    pip install wordllama                  static vectors; also its first 128 and 64
     tokenlearn   pip install tokenlearn-static-model    static vectors
@@ -47,14 +49,14 @@ from skills.nanda.text import words as words_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 400
-"""Most texts of a ranking; a paper may have eight texts."""
+"""Maximum number of texts in a ranking; a paper may have eight texts."""
 FEWEST_NOVEL = 4
 Matrix = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Matrix]
 
 
 def wordllama() -> tuple[Embed, float]:
-    """Return the embedder that /corpus uses, and its size."""
+    """Return the embedder that /corpus uses, and its size in MB."""
     embedder = Embedder.load()
     return lambda texts: embedder.embed(list(texts)), embedder.megabytes
 
@@ -133,7 +135,7 @@ def engine(path: Path) -> tuple[Embed, float]:
 
 
 def lsa(texts: Sequence[str], dimensions: int = 256) -> Embed:
-    """Return an embedder that projects tf-idf on the main directions of these texts."""
+    """Return an embedder that projects TF-IDF vectors on the main singular vectors of `texts`."""
     from collections import Counter
 
     import scipy.sparse
@@ -179,7 +181,7 @@ class Words:
 
 
 class Task:
-    """Queries, the texts that they search, and the right paper of each query."""
+    """Queries with the right paper of each query, and the texts that the queries search."""
 
     def __init__(
         self, queries: Sequence[tuple[str, int]], texts: Sequence[str], owners: Sequence[int]
@@ -199,7 +201,7 @@ class Task:
         return [self.papers(rows) for rows in order.tolist()]
 
     def scores(self, rankings: Sequence[Sequence[int]]) -> tuple[float, float]:
-        """Return recall@10 and the mean reciprocal rank."""
+        """Return recall@10 and the mean reciprocal rank of one ranking for each query."""
         ranks = [
             ranking.index(paper) + 1 if paper in ranking else 0
             for (_, paper), ranking in zip(self.queries, rankings, strict=True)
@@ -215,7 +217,11 @@ def both_of(*rankings: Sequence[int]) -> list[int]:
 
 
 def tasks(folder: Path, papers: int | None = None) -> tuple[dict[str, Task], list[str]]:
-    """Return the tasks by name, and the abstracts, for all papers or a regular selection."""
+    """Return the tasks by name, and the abstracts.
+
+    Args:
+        papers: number of papers to select, at regular intervals; None for all.
+    """
     rows = []
     for name in ("gold_train.csv", "gold_train_cs.csv"):
         with (folder / name).open(encoding="utf-8", newline="") as file:
@@ -296,7 +302,7 @@ def main() -> None:
 def vectors_by_task(
     embed: Embed, found: dict[str, Task]
 ) -> tuple[dict[str, tuple[Matrix, Matrix]], int]:
-    """Return the vectors of the texts and queries of each task, and the number of texts."""
+    """Return the vectors (texts, queries) of each task, and the number of embedded texts."""
     place: dict[str, int] = {}
     for task in found.values():
         for text in (*task.texts, *(query for query, _ in task.queries)):

@@ -2,13 +2,12 @@
 
     python bench/parts.py [--rows 10000,100000] [--annotated 2000]
 
-For each number of rows, a separate process reads a .parquet file of invented abstracts, counts
-them, and streams them by Ray on this machine to actors that return immediately. Prints the seconds
-of both passes, the peak memory of the driver, and the peak memory of the reading task.
+For each number of rows, a separate process reads a .parquet file of invented abstracts. It counts
+the rows, and then streams them by Ray on this machine to actors that return immediately. Prints the
+speed of both passes and the peak memory of the driver.
 
-A model that answers immediately then annotates --annotated rows, which includes parsing, all
-checks, and writing the parts. Prints rows per second and actor, and the share of time for the
-folder.
+Then --annotated rows are annotated with a model that answers immediately, which includes parsing,
+all checks, and writing the parts. The same figures are printed.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Instant(FakeModel):
 
 
 class Returning:
-    """Replacement of `BatchAnnotator` that returns the numbers of a batch without annotating it."""
+    """Replacement of `BatchAnnotator` that returns the row numbers of a batch immediately."""
 
     def __init__(self, *_: Any) -> None:
         pass

@@ -2,10 +2,11 @@
 
     python bench/pdfs.py [FOLDER] [--papers N]
 
-Without a folder, N invented papers of two columns and twelve pages are written first, with the same
-text but different titles. Prints the time, the papers per second and the processor time per paper,
-for abstracts and for abstracts with both sections; the refused papers by reason; and the peak
-memory of this process, which does not keep papers, and of the process with PDFium.
+Without a folder, N invented papers with two columns and twelve pages are written first; they have
+the same text and different titles. Reads the papers twice: only abstracts, and abstracts with both
+sections. Prints for each pass the time, the papers per second, the processor time per paper, and
+the number of refused papers by reason; then the peak memory of this process and of the process with
+PDFium.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def written(folder: Path, papers: int) -> Path:
 
 
 def report(folder: Path, sections: tuple[str, ...]) -> None:
-    """Read a folder once, and print the times."""
+    """Read all papers of a folder, with these sections, and print the times."""
     begun, used = time.perf_counter(), processor_time()
     papers = found = 0
     refused: Counter[str] = Counter()

@@ -1,21 +1,22 @@
-"""Measure the benefit of reviewed papers of another field: the learning curve of a reader.
+"""Measure how much a reader improves by training on reviewed papers of another field.
 
     python bench/reader.py --curve [--start FILE] [--field NAME] [--draws N] [--counts N ...]
                            [--held-out N] [--labels FILE] [--abstracts TABLE]
 
 Each draw orders the labelled papers of a field (models/nanda-annotator/labels.jsonl) randomly,
-holds out the first papers, and trains on 25, 50, 100 and 200 of the others with the settings of
-`/finetune TABLE --reader`. Each number includes the papers of the smaller numbers. Prints the share
-of right decisions on the held-out papers (`fitting.right_decisions`): the mean, lowest and highest
-of the draws. The values of `encoder.Fitted` are not changed; /finetune fits them with 100 or more
-papers, which improves the reader further.
+holds out the first papers, and trains on the next 25, 50, 100 and 200 papers with the settings of
+`/finetune TABLE --reader`. Prints for each number of papers the share of right decisions on the
+held-out papers (`fitting.right_decisions`): mean, lowest and highest value of the draws. The
+thresholds and scales in `encoder.Fitted` are not changed; /finetune also fits these if there are
+100 or more papers.
 
-The shipped reader was trained on these papers. A valid curve starts from a reader that was not:
+The shipped reader was trained on these papers. For a valid curve, start from a reader that was
+trained without the field:
 
     python tools/fit_reader.py ... --without medicine --out without.onnx
     python bench/reader.py --curve --start without.onnx
 
-Needs the extra `finetune`. A draw of all numbers takes 3 minutes on two cores.
+Needs the extra `finetune`. A draw takes 3 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def curve(options: argparse.Namespace) -> None:
 
 
 def trained(start: Network, examples: Sequence[Example], seed: int) -> Network:
-    """Return a copy of the network after further training on some examples; without any, itself."""
+    """Return a copy of `start` that is trained further on the examples, or `start` without any."""
     if not examples:
         return start
     network = copy.deepcopy(start)

@@ -1,7 +1,7 @@
 """Checks that are not shipped, because they find too few corruptions in bench/checks.py.
 
-A gold move may reorder the words of its sentence, and may join several sentences rightly. The order
-of words and copied runs therefore do not distinguish these corruptions from gold moves.
+The checks use the order of words and runs of copied words. But correct moves, too, reorder the
+words of a sentence or join several sentences.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from skills.nanda import doubts
 from skills.nanda.doubts import Token
 
 SIDE = 3
-"""Number of content words on each side of a word that are compared."""
+"""Number of content words that `swapped_sides` compares on each side of a word."""
 _JOINING = "and which that while whereas but or as so than when where if because"
 _FORMS_OF_BE = "is are was were be been being"
 _BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
 
 
 def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
-    """Return the words of `text` whose two sides are exchanged in the abstract."""
+    """Return each verb or "than" of a move that has its left and right words exchanged.
+
+    Args:
+        text: the move, which is compared with the abstract.
+        least: minimum number of words by which the exchanged order must fit better.
+    """
     given, move = doubts.tokens(abstract), doubts.tokens_of_move(text)
     places = doubts.places(abstract)
     found: list[str] = []
@@ -41,7 +46,12 @@ def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
 
 
 def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
-    """Return the words of `text` where runs copied from two different sentences meet."""
+    """Return each word of a move at which runs of words from two different sentences meet.
+
+    Args:
+        text: the move, which is compared with the abstract.
+        least: minimum number of words of each run.
+    """
     given = [token.key for token in doubts.tokens(abstract)]
     ends = [0]
     for token in doubts.tokens(abstract):

@@ -4,14 +4,14 @@
     python bench/sentences.py [LABELLED.jsonl] [--disagreements TABLE.csv]
 
 LABELLED is a file for `/evaluate --csabstruct`, by default the file in ../shared. The sentences of
-each abstract are joined with blanks, unchanged ("raw") and without the blanks of its tokenizer
-before punctuation and within numbers ("joined"), and split again. A boundary is identified by the
-number of non-blank characters before it; the end of the abstract does not count.
+each abstract are joined with blanks and split again: once unchanged ("raw"), and once without the
+blanks that the tokenizer of the data set put before punctuation and within numbers ("joined"). A
+boundary is identified by the number of non-blank characters before it; the end of the abstract does
+not count.
 
 Prints for each installed splitter the F1, precision and recall of boundaries with 95% intervals by
-a bootstrap over abstracts, and its CPU time as a multiple of our splitter's. With --disagreements,
-prints the boundaries in the abstracts of a table that only one of our splitter and another splitter
-finds, for a person to judge.
+a bootstrap over abstracts, and the CPU time relative to our splitter. With --disagreements, prints
+the boundaries in the abstracts of TABLE on which our splitter and another splitter disagree.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ OTHERS = (sentencex, sentence_splitter, pysbd, blingfire, syntok, spacy)
 
 
 def installed() -> dict[str, Splitter]:
-    """Return our splitter and the splitters of installed libraries."""
+    """Return our splitter and the splitters of installed libraries, by name."""
     splitters: dict[str, Splitter] = {OURS: split_sentences}
     for make in OTHERS:
         try:
@@ -121,7 +121,11 @@ def counts(
 
 
 def scores(sums: np.ndarray[Any, Any]) -> Mapping[str, np.ndarray[Any, Any]]:
-    """Return F1, precision and recall for sums of `counts`, one or more rows."""
+    """Return F1, precision and recall as arrays by name.
+
+    Args:
+        sums: an array (n, 3) of numbers of found, known and common boundaries.
+    """
     found, given, both = sums.T
     return {"F1": 2 * both / (found + given), "precision": both / found, "recall": both / given}
 
@@ -152,7 +156,7 @@ def compare(abstracts: Sequence[Sequence[str]], splitters: Mapping[str, Splitter
 
 
 def disagree(path: Path, splitters: Mapping[str, Splitter]) -> None:
-    """Print the boundaries in a table that only one of our splitter and another splitter finds."""
+    """Print the boundaries in a table on which our splitter and another splitter disagree."""
     totals: Counter[str] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         texts = [row["abstract"] for row in csv.DictReader(file)]

@@ -2,9 +2,9 @@
 
     python bench/stages.py OUT [--table FILE] [--limit N] [--db FILE] [-o FILE.json]
 
-Needs the extra `finetune`. OUT is the folder of a `/finetune` run with all artifacts, whose base is
-a file of the registry. For each form, /evaluate annotates the table in a separate process, greedily
-and without a constraint; annotations in the database are not repeated.
+Needs the extra `finetune`. OUT is the folder of a complete `/finetune` run with a base from the
+registry. For each form, /evaluate annotates the table in a separate process, with greedy decoding
+and without a grammar. Papers that are annotated in the database are not annotated again.
 
     q8_0          base and adapter merged into a Q8_0 file, the form that is shipped
     adapter       base with adapter in transformers, in float32, the form that was trained
@@ -13,7 +13,7 @@ and without a constraint; annotations in the database are not repeated.
     q4_k_m        the merged model as GGUF, quantized
     base+lora     the GGUF files of base and adapter, which q8_0 merges
 
-Prints the figures of each form, and the difference between q8_0 and the form with a paired 95%
+Prints the figures of each form, and the difference of q8_0 minus this form with a paired 95%
 interval.
 """
 
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -> Mapping[str, Any]:
-    """Run /evaluate with these forms; annotations in the database are not repeated."""
+    """Run /evaluate on the models of these forms, and return the figures."""
     with tempfile.TemporaryDirectory() as folder:
         registry = Path(folder) / "registry.yaml"
         settings = settings_module.from_environment()
@@ -103,7 +103,7 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
 
 
 def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
-    """Return a registry with every form of the model in OUT, and the shipped entry of the base."""
+    """Return a registry with a model for each form of the run in `out`, and the shipped base."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
     made = RunDir.of(out, recipe)
@@ -142,7 +142,7 @@ def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, Any]) -> None:
-    """Print one row per form."""
+    """Print the table of figures, with one row per form."""
     print(
         f"\n{found['papers']} papers\n{'':<12}" + "".join(f"{name:>24}" for name in SHOWN), end=""
     )

@@ -3,10 +3,10 @@
     python bench/startup.py [RUNS] [--skills N]
 
 Prints for each command the median wall and CPU time of RUNS runs (default 15), and the difference
-and ratio of the wall time to `python -c pass`. With --skills, `/help exit` runs in a temporary
-project with N prompt skills, too. `agent.py mcp` ends after its first answer. The commands take
-turns, because then changes of the machine's speed affect all of them. A first run, which is not
-counted, writes the byte code and the plugin index.
+and ratio of the wall time to `python -c pass`. With --skills, `/help exit` also runs in a temporary
+project with N prompt skills. `agent.py mcp` is measured until its first answer. The commands take
+turns, so that changes of the machine's speed affect all of them. A first run of each command, which
+writes the byte code and the plugin index, is not counted.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ metadata:
 
 
 def make_skills(project: Path, number: int) -> None:
-    """Create prompt skills with bodies of 4 KB in the folder of a project."""
+    """Create `number` prompt skills of 4 KB in the folder of a project."""
     for one in range(number):
         folder = project / ".agents" / "skills" / f"skill-{one}"
         folder.mkdir(parents=True)

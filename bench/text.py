@@ -1,12 +1,12 @@
-"""Measure the growth of time of functions that take texts of users, rows or models.
+"""Measure how the time of functions grows with the size of a text from a user, row or model.
 
     python bench/text.py [--most CHARACTERS] [NAME...]
 
-Measures each function on hostile texts of `MOST` characters and, if this takes a noticeable time,
-on texts of half the size, a quarter and so on. Prints for each function the exponent of the time in
-its worst shape of text (1 is linear, 2 quadratic; the aim is `AIM`), and the time at the largest
-size. The CPU time is measured, on which other processes have little influence. A NAME selects the
-functions whose name contains it.
+Measures the CPU time of each function on hostile texts of several shapes, with CHARACTERS
+characters and with an eighth of them; if the growth is more than linear, also with a half and a
+quarter. Prints for each function the largest exponent over the shapes (1 means linear time, 2
+quadratic; the aim is `AIM`), and the time at the largest size. A NAME selects the functions with
+this text in their name.
 
 tests/bench/test_text.py calls the same functions with the same shapes under a limit of CPU time.
 """
@@ -56,12 +56,12 @@ from skills.nanda.paper import Paper, iso_date, own_id
 
 MOST = 1_000_000
 MOST_OF_A_MOVE = 100_000
-"""Most characters for functions that only get a move; a framework allows at most 2,000."""
+"""Maximum text size for functions that take one move; a framework allows 2,000 characters."""
 AIM = 1.2
 FAST = 0.02
 """CPU seconds below which growth cannot be measured."""
 ENOUGH = 5.0
-"""CPU seconds of one call, after which a function is not measured at larger sizes."""
+"""CPU seconds of a call above which a function is not measured at larger sizes."""
 
 PATTERNS: Mapping[str, str] = {
     "dots": ".",
@@ -120,7 +120,7 @@ def paper_of(given: str, **more: str) -> Paper:
 
 
 def table_of(suffix: str, given: str) -> None:
-    """Read a table that contains the text unchanged, and all usable rows of the table."""
+    """Write a table file with the content `given`, and read all usable rows of it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"table{suffix}")
         path.write_text(given, encoding="utf-8", newline="")
@@ -256,7 +256,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 
 def called(function: Function, given: str) -> float:
-    """Return the CPU seconds of a call; a refusal of the text counts as an answer."""
+    """Return the CPU seconds of a call; the call may also refuse the text with an error."""
     started = time.process_time()
     with contextlib.suppress(HarnessError, ValueError):
         function(given)
@@ -264,7 +264,10 @@ def called(function: Function, given: str) -> float:
 
 
 def measured(function: Function, shape: Callable[[int], str], most: int) -> dict[int, float]:
-    """Return the CPU seconds by size; sizes in between are measured only if they may matter."""
+    """Return the CPU seconds of calls by size of the text, for sizes up to `most`.
+
+    Sizes between the smallest and the largest are measured only if growth may exceed linear.
+    """
     small = most // 8
     found = {small: called(function, shape(small))}
     if found[small] > ENOUGH:
@@ -278,7 +281,7 @@ def measured(function: Function, shape: Callable[[int], str], most: int) -> dict
 
 
 def exponent(seconds: Mapping[int, float]) -> float:
-    """Return the slope of log time over log size, by least squares over the times that count."""
+    """Return the slope of log time over log size, by least squares over measurable times."""
     points = [(math.log(n), math.log(t)) for n, t in seconds.items() if t >= FAST]
     if len(points) < 2:
         return 0.0

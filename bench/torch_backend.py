@@ -20,7 +20,7 @@ TORCH, FREE = "torch", "llamacpp-free"
 
 
 class Plugin:
-    """Registers both backends."""
+    """Registers the two backends of this module."""
 
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
@@ -29,7 +29,7 @@ class Plugin:
 
 
 class FreeBackend(LlamaCppBackend):
-    """The embedded engine without constraints, for comparison with transformers."""
+    """The embedded engine without grammars, for comparison with transformers."""
 
     name = FREE
 
@@ -40,7 +40,7 @@ class FreeBackend(LlamaCppBackend):
 
 
 class TorchBackend:
-    """The backend of models in transformers folders: FOLDER, or FOLDER + ADAPTER of peft.
+    """A backend for models in the format of transformers, named "FOLDER" or "FOLDER + ADAPTER".
 
     The backend computes in float32 and decodes greedily, one request at a time.
     """

@@ -4,9 +4,9 @@
         [--base NAME] [--set NAME=VALUE ...] [--only ARM ...]
 
 Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table with
-gold annotations from which a data set is made; by default gold_train. Each arm trains one epoch of
-the first rows in a separate process. The arms alternate, because then changes of the machine's
-speed affect all of them:
+gold annotations from which a data set is made; by default gold_train. Each arm trains one epoch on
+the first rows in a separate process. The arms alternate, so that changes of the machine's speed
+affect all of them:
 
     trl             SFTTrainer with the recipe's settings, on the same messages
     ours            /finetune train with the recipe
@@ -14,11 +14,11 @@ speed affect all of them:
     ours, all logits        logits for prompts and padding too
     ours, no grouping       rows of any length share a batch
 
-SFTTrainer lacks the three optimizations that the last three arms omit. It computes its loss in
-chunks, again in the backward pass, and measures entropy and accuracy in every step. The tokens of
-prompts and completions are counted, without padding; the first step is not counted. The peak memory
-is the resident set of the process, or torch's allocated memory on a GPU; `over the base` excludes
-the resident memory after the model was loaded.
+Each of the last three arms omits one optimization, which SFTTrainer lacks. SFTTrainer computes its
+loss in chunks, computes them again in the backward pass, and measures entropy and accuracy in every
+step. Tokens are those of prompts and completions, without padding. The first step is not counted.
+The peak memory is the resident set of the process, or on a GPU the memory allocated by torch; `over
+the base` is the peak minus the memory after loading the model.
 """
 
 from __future__ import annotations

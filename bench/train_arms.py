@@ -34,7 +34,7 @@ TRL = "trl"
 
 
 class Clock:
-    """The tokens and seconds of all steps except the first."""
+    """Counts the tokens and seconds of all steps except the first step."""
 
     def __init__(self) -> None:
         self.tokens = self.cells = self.steps = 0
@@ -155,7 +155,7 @@ def sft_rows(context: StageContext) -> Any:
 
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Run the stage `train` without checkpoints, which do not belong to a step."""
+    """Train as the stage `train` does, but without writing checkpoints."""
     recipe, _ = with_fast_compute(
         recipes.overridden(context.recipe, changed or {}), resources.this_machine()
     )
@@ -201,7 +201,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
 
 
 def with_all_logits(context: StageContext) -> dict[str, Any]:
-    """Return logits of all positions, even of positions without a completion token."""
+    """Train as `with_ours`, but compute logits for all positions."""
 
     @contextmanager
     def everywhere(model: Any, keep: Any) -> Iterator[None]:
@@ -236,7 +236,7 @@ ARMS: Mapping[str, Callable[[StageContext], dict[str, Any]]] = {
 
 
 def resident() -> int:
-    """Return the bytes of this process in memory, or torch's allocated bytes on a GPU."""
+    """Return the resident bytes of this process, or on a GPU the bytes allocated by torch."""
     import torch
 
     if torch.cuda.is_available():

@@ -2,10 +2,11 @@
 
     python bench/web.py [--papers 100000] [--db FILE] [--runs 9]
 
-Prints for each page the median and maximum time until its first paint, and until it is loaded, and
-their ratio to the times of a page that reads one row. The corpus is invented (bench/corpus.py) and
-kept at `--db`. The words or conditions of a page differ in each run, so its numbers are counted
-again. Targets for 100,000 papers: 300 ms to the first paint, 400 ms for a filtered page.
+Prints for each page the median and maximum time until the first paint and until the page is loaded,
+and the ratio of the loading time to that of a page that reads one row. The corpus is invented
+(bench/corpus.py) and kept at `--db`. Each run uses other words or filters, so that /serve cannot
+reuse earlier counts. Targets for 100,000 papers: 300 ms to the first paint, 400 ms to load a
+filtered page.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ YEARS = (2021, 2022, 2023, 2024, 2025)
 
 
 def pages(words: list[str]) -> Mapping[str, Callable[[int], str]]:
-    """Return the address of each page in a run; only pages filtered by a facet repeat a count."""
+    """Return for each page a function from the number of the run to the address of the page."""
     common, rare = words[:40], words[-400:]
     return {
         SMALL: lambda run: f"/papers/{run * 7 + 1}",

@@ -1,14 +1,14 @@
-"""Count code lines by package: lines without docstrings, comments and blank lines.
+"""Count code lines by package, without docstrings, comments and blank lines.
 
     python tools/count_code.py [--files] [FOLDER ...]
     python tools/count_code.py --loaded LINE [--files]
 
-A Python line counts if it holds a token of code outside a docstring. Files of the report pages
-(JavaScript, CSS, HTML) are counted in physical lines, in a separate table. Without a folder,
-agent.py, harness/ and skills/ are counted.
+A Python line counts if it contains a token of code outside a docstring. Files of the pages
+(JavaScript, CSS, HTML) are counted in a separate table, including comments and blank lines. The
+default folders are agent.py, harness/ and skills/.
 
---loaded runs a line of the harness in a new process, and counts the lines of the project's modules
-that the process imports.
+--loaded runs a line of the harness in a new process, and counts the code lines of the project's
+modules that this process imports.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def code_lines(source: str) -> int:
 
 
 def _docstring_lines(tree: ast.AST) -> set[int]:
-    """Return the numbers of the lines of docstrings and other statements that are only a string."""
+    """Return the line numbers of docstrings, and of other statements that are only a string."""
     lines: set[int] = set()
     for node in ast.walk(tree):
         if (
@@ -72,13 +72,13 @@ def _docstring_lines(tree: ast.AST) -> set[int]:
 
 
 def package(path: Path) -> str:
-    """Return the package of a file, its row of the table: `harness/cli`, `skills/curate`, ..."""
+    """Return the row of the table for a file: its package, such as `harness/cli`."""
     parent = path.relative_to(ROOT).parent.parts
     return "/".join(parent[:2]) or path.name
 
 
 def loaded(line: str) -> list[Path]:
-    """Run a line of the harness in a new process, and return the project's imported files."""
+    """Run a line of the harness in a new process; return the project's files that it imports."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as report:
         arguments = [str(ROOT / "agent.py"), report.name, line]
         subprocess.run([sys.executable, "-c", RUN_AND_REPORT, *arguments], check=False)

@@ -3,12 +3,17 @@
     python tools/fit_reader.py GOLD.csv ... --labels LABELS.jsonl --abstracts TABLE ...
         [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--out FILE]
 
-The gold tables have moves in words of the annotators; the anchors of a move are the sentences with
-the most common words. The labels are passages of abstracts of the other tables
-(docs/measurements/labels.md); a label identifies its abstract by digest. The roles are sentences
-that people labelled (CSAbstruct). The first N papers of the first table, and the papers that were
-labelled twice, are held out; the values of `encoder.Fitted` are fitted on these papers.
-`bench/reader.py --curve` can start from a reader that was trained without a field. Needs the extra
+There are three kinds of training data:
+
+    GOLD.csv       tables with moves in the annotators' own words; a move is anchored to the
+                   sentences that share most words with it
+    LABELS.jsonl   for each move, passages of an abstract (docs/measurements/labels.md); the
+                   abstract is in a table of --abstracts, and is identified by its digest
+    ROLES.jsonl    sentences of abstracts with roles that people assigned (CSAbstruct)
+
+The first N papers of the first gold table, and the papers that were labelled twice, are held out
+from training; `encoder.Fitted` is fitted on them. With --without FIELD, the reader is trained
+without the labelled papers of a field, as `bench/reader.py --curve` needs it. Needs the extra
 `finetune`; training on 4,000 papers takes 40 minutes on two cores.
 """
 
@@ -45,11 +50,11 @@ from tools.gold import rows_of
 BASE, TOKENIZER = "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer"
 """Files of the registry: the base model and its tokenizer."""
 STEPS = 50
-"""Number of steps between two lines of progress."""
+"""Number of training steps between two printed lines."""
 
 
 def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[Example]:
-    """Yield the examples of a table whose moves are in words of the annotators."""
+    """Yield an example for each paper of a gold table, with moves anchored by common words."""
     framework = nanda()
     for row in rows_of(table, framework):
         moves = row.valid_moves(framework)
@@ -61,10 +66,11 @@ def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[Example]:
 def of_labels(
     tokenizer: Tokenizer, labels: Path, papers: Mapping[str, Paper]
 ) -> Iterator[tuple[dict[str, Any], Example]]:
-    """Yield each label of a paper with its example; labels of other papers are left out.
+    """Yield each label with its training example; labels of unknown papers are left out.
 
     Args:
-        papers: the papers by the digest of their abstract.
+        labels: a JSON-lines file with the labels.
+        papers: the known papers, by the digests of their abstracts.
     """
     for line in labels.read_text(encoding="utf-8").splitlines():
         label = json.loads(line)
@@ -78,12 +84,12 @@ def of_labels(
 
 
 def is_held_out(label: Mapping[str, Any]) -> bool:
-    """Return True for the first label, by the present guide, of a paper with two labels."""
+    """Return True for the first of two labels of a paper, if it follows guide 2."""
     return bool(label["twice"] and label["pass"] == 1 and label["guide"] == 2)
 
 
 def of_roles(tokenizer: Tokenizer, roles: Path) -> Iterator[Example]:
-    """Yield the examples of abstracts whose sentences have roles."""
+    """Yield an example for each abstract of a file with the roles of sentences."""
     for line in roles.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         text = text_of(tokenizer, "", row["sentences"])

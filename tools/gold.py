@@ -1,4 +1,4 @@
-"""Read the annotated tables to which the tools fit weights, and compare decisions with them."""
+"""Read gold tables, and compute kappa, for the tools that fit or check models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> list[TableRow]:
-    """Return the rows of a table; abstracts come from the corpus if the table lacks them."""
+    """Return the annotated rows of a table.
+
+    Args:
+        corpus: the database with the abstracts of a table without abstracts.
+    """
     table = open_table(path, moves=framework.names, abstract_by="provenance")
     if table.has_abstracts or corpus is None:
         return list(table.rows())
@@ -24,7 +28,7 @@ def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> lis
 
 
 def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
-    """Return Cohen's kappa of two arrays of booleans."""
+    """Return Cohen's kappa of two arrays of booleans with the same shape."""
     agreed = float((predicted == gold).mean())
     p, q = float(predicted.mean()), float(gold.mean())
     chance = p * q + (1 - p) * (1 - q)

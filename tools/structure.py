@@ -2,8 +2,8 @@
 
     python tools/structure.py
 
-Prints each violation of a rule in section Structure of CONTRIBUTING.md; the exit code is 1 if a
-rule is violated. The layers are checked by import-linter.
+Prints each violation of the rules in the section Structure of CONTRIBUTING.md, and exits with 1 if
+there are any. The layers of imports are checked by import-linter, not here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tools.count_code import code_lines  # noqa: E402
 
 MODULES, MEDIAN, LINES = 380, 110, 52_500
-"""Most modules, smallest median of their code lines, and most code lines of all modules."""
+"""Maximum number of modules, minimum median of their code lines, and maximum total code lines."""
 DEPTH = 3
 """Maximum number of folders above a module: skills/corpus/tables/csv.py."""
 FULL = 3
@@ -39,7 +39,7 @@ def modules() -> dict[Path, ast.Module]:
 
 
 def importers(trees: dict[Path, ast.Module]) -> dict[str, set[Path]]:
-    """Return the modules that import each dotted name, also within functions."""
+    """Return, for each imported dotted name, the paths of the modules that import it."""
     found: dict[str, set[Path]] = defaultdict(set)
     for path, tree in trees.items():
         for node in ast.walk(tree):
@@ -65,7 +65,7 @@ def of_totals(sizes: dict[Path, int]) -> Iterator[str]:
 
 
 def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterator[str]:
-    """Yield the modules that are nested too deep, too long, or small with a single importer."""
+    """Yield violations by modules: too deep, too long, or small with a single importer."""
     used = importers(trees)
     for path, tree in trees.items():
         if len(path.parents) - 1 > DEPTH:
@@ -84,7 +84,7 @@ def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterato
 
 
 def of_folders(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the folders with too few modules, and the names that occur twice."""
+    """Yield violations by folders: too few modules, or a module name that occurs twice."""
     folders: dict[Path, int] = defaultdict(int)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in paths:

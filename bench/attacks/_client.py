@@ -1,8 +1,10 @@
-"""A process that meets faulty servers, for bench/attacks/servers.py.
+"""A client process that sends requests to faulty servers, for bench/attacks/servers.py.
 
-It reads lines of JSON from stdin (`name` in `MEETINGS`, `url`, `deadline`, `warm`) and answers each
-with one line: the text or the error, its kind, the seconds, and the growth of the memory. Each
-fault is met by a copy of the process, so that the memory is the same before each.
+Each line of stdin is a JSON object that describes a request: `name` (a key of `MEETINGS`), `url`,
+`deadline` and `warm`. The process prints a JSON line with the outcome: `text` (the answer or the
+error), `kind` (the class of the error, or ""), `seconds`, and `growth` of the memory in bytes. Each
+request is sent by a fork of the process, so that all requests begin with the same memory; with
+`warm`, the process itself sends the request.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ TIMEOUT = 2.0
 
 
 def peak() -> int:
-    """Return the largest memory of this process so far, in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def generate(backend: str, url: str, deadline: float) -> str:
-    """Return the answer of a model."""
+    """Request an answer of a model from the server at `url`, and return its text."""
     entry = ServeEntry(backend=backend, model=MODEL, url=url)
     server = OpenAIBackend() if backend == "openai" else OllamaBackend()
     request = Request((Message("user", "Say one word."),), max_tokens=64, deadline=deadline)
@@ -49,7 +51,7 @@ def generate(backend: str, url: str, deadline: float) -> str:
 
 
 def look_up(source: type[Source], url: str, deadline: float) -> str:
-    """Return the papers that a source finds; its pauses take no time."""
+    """Look up two ids at a source, without pauses, and return the papers as text."""
     folder = Path(tempfile.mkdtemp(dir="."))
     opened = source(url, folder, timeout=TIMEOUT, delay=0.0, wait=lambda seconds: None)
     return str(opened.by_ids(source.kinds[0], ["10.1234/x", "12345"]))
@@ -59,14 +61,14 @@ class NoWait:
     """A stop token whose waits take no time."""
 
     def check(self) -> None:
-        """Do nothing: nobody stops this."""
+        """Do nothing, since the process is never stopped."""
 
     def wait(self, seconds: float) -> bool:
         return False
 
 
 def use_zotero(url: str, deadline: float) -> str:
-    """Check the access to a library of Zotero."""
+    """Check the access to a Zotero library, and return ""."""
     os.environ[zotero_api.URL_VARIABLE] = url
     stop: Any = NoWait()
     with zotero_api.Library("users/1", stop) as library:
@@ -84,11 +86,11 @@ MEETINGS: dict[str, Callable[[str, float], str]] = {
 
 
 def meet(name: str, url: str, deadline: float) -> dict[str, Any]:
-    """Meet a fault, and return what became of it."""
+    """Send a request, and return the outcome, as the docstring of this module describes it."""
     started, before = time.monotonic(), peak()
     try:
         text, kind = MEETINGS[name](url, deadline), ""
-    except Exception as exc:  # noqa: BLE001  its kind is what is measured
+    except Exception as exc:  # noqa: BLE001  the class of the error is part of the outcome
         text = str(exc)
         kind = "HarnessError" if isinstance(exc, HarnessError) else type(exc).__name__
     seconds = time.monotonic() - started
@@ -96,7 +98,7 @@ def meet(name: str, url: str, deadline: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Meet the faults that stdin names."""
+    """Send the requests that the lines of stdin describe, and print the outcomes."""
     zotero_api.TIMEOUT, zotero_api.LONGEST = TIMEOUT, 4 * TIMEOUT
     access.LONGEST = 4 * TIMEOUT
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""Full, read-only and locked disks, damaged files, and a damaged cache of models.
+"""Attack jobs by full disks, locked and damaged databases, and a damaged cache of models.
 
 Each fault is caused during an /annotate job with a fake model. The job must exit with code 4, or
 with code 2 and a remedy if the database is damaged, and its message must name the file. After the
@@ -26,16 +26,16 @@ from harness.models.weights import FileStore
 
 ROWS = 60
 SIZES = (64, 200, 400, 600, 1024, 2048)
-"""Sizes of a full disk in KB, from no space for a database to space for a few rows."""
+"""Sizes of a small disk in KB, from no space for a database to space for a few rows."""
 FIRST = "/annotate papers.csv --limit 1 save to first.jsonl"
-"""An earlier line, which makes the run log and the corpus."""
+"""A line that runs before an attack, so that the run log and the corpus exist."""
 DAMAGES = 20
-"""Number of damages of each kind."""
+"""Number of times that a file of the cache is damaged."""
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
-    """Make `folder` a disk of `kilobytes`, and yield whether this process may mount one."""
+    """Mount a disk of `kilobytes` at `folder`; yield False if mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
@@ -47,20 +47,24 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
 
 
 def wrong_end(ended: crash.Outcome, codes: tuple[int, ...] = (4,)) -> list[str]:
-    """Return the faults in the end of a process."""
+    """Return descriptions of faults in the exit code and stderr of a process."""
     wrong = [f"code {ended.code}: {ended.stderr[-250:]}"] * (ended.code not in codes)
     return wrong + ["a traceback"] * ("Traceback" in ended.stderr)
 
 
 def resumed(work: crash.Workspace, line: str, notes: list[str]) -> str | None:
-    """Repeat the line without the fault; return a description of the remaining faults, or None."""
+    """Run the line again after the attack, and return the faults in words, or None.
+
+    Args:
+        notes: faults that were found before, which are added.
+    """
     ended = work.run(line)
     faults = crash.checked(work, *notes, *wrong_end(ended, (0,)))
     return str(faults) if faults else None
 
 
 def full(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Fill the disk of the data, of the target or of both, or limit the size of a file."""
+    """Fill the disk of the data folder or of the target, or limit the size of files."""
     places = [("data", size) for size in SIZES] + [("target", size) for size in (4, 12)]
     places += [("limit", size) for size in SIZES]
     for place, size in chance.sample(places, len(places)):
@@ -109,7 +113,7 @@ def _read_only(path: Path) -> Iterator[None]:
 
 
 def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Lock the run log or the corpus, before the first run or after it."""
+    """Lock the run log or the corpus during a job, or make the data folder read-only."""
     for name in ("runs.db", "corpus.db"):
         for before in (True, False):
             with crash.workspace(ROWS, 0) as work:
@@ -127,7 +131,7 @@ def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage the corpus (bench/crash.py), and the run log, whose damage must not stop the job."""
+    """Damage the corpus, as bench/crash.py does, or the run log, which must not stop the job."""
     for kind in crash.DAMAGES:
         for _ in range(2):
             with crash.workspace(ROWS, 0.005) as work:
@@ -141,7 +145,7 @@ def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def _spoil(path: Path, chance: random.Random) -> str:
-    """Damage a file of the cache, and return a description of the damage."""
+    """Damage a file, and return a word that describes the damage."""
     how = chance.choice(["truncated", "emptied", "changed", "longer", "another"])
     data = bytearray(path.read_bytes())
     if how == "truncated":
@@ -160,7 +164,7 @@ def _spoil(path: Path, chance: random.Random) -> str:
 
 
 def cache(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage a merged model or a file beside it, which must be made again with a notice."""
+    """Damage a merged model or a file beside it; the model must be made again, with a notice."""
     shapes = {"blk.0.attn_q.weight": (32, 3)}
     adapter = write_adapter(folder / "lora.gguf", shapes)
     base = write_base(folder / "base.gguf", shapes)

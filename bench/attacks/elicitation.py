@@ -1,8 +1,8 @@
 """Attack the questions of the Model Context Protocol, from both sides.
 
-hostile-clients: a client answers the questions of `agent.py mcp` in ways that are not consent.
-forged-answers: calls state answers that belong to no question, or to another one. hostile-servers:
-a server of mcp.json sends requests for the user's input, for samples and for folders.
+hostile-clients: a client answers the questions of `agent.py mcp`, but never with consent.
+forged-answers: a call contains answers to questions that were not asked.
+hostile-servers: a server of mcp.json requests the user's input, generations, and folders.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CALLS = 60
 FORGED = 100
 REQUESTS = 40
 SECONDS = 20.0
-"""Longest time of a call, on a busy machine."""
+"""Maximum seconds of a call, on a busy machine."""
 CALL = {"name": "rows", "arguments": {"subcommand": "work", "rows": 1}}
 LOOK = {"name": "rows_read", "arguments": {"subcommand": "look"}}
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -50,11 +50,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "no answer": {},
 }
 VALID = ("decline", "cancel", "decline with content", "an error", "a long error")
-"""Answers that end the call. After others it waits for a valid answer, until it is cancelled."""
+"""Answers that end a call. After any other answer, the server waits for a valid answer."""
 
 
 def clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Answer the questions of a server wrongly: the call must not run, and the next one must."""
+    """Answer questions of the MCP server without consent: the command must not run.
+
+    The server must answer the next call in time.
+    """
     project = make_project(folder / "project")
     with (project / "stderr").open("w") as errors:
         server = subprocess.Popen(
@@ -109,7 +112,7 @@ def _answered(server: subprocess.Popen[str], number: int, kind: str, done: Path)
 
 
 def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """State answers of newer clients; only an acceptance of exactly this question may count."""
+    """Put answers into calls, as newer clients may; none of them accepts the asked question."""
     question = "/rows writes out.txt and does rows. Allow it?"
     others = (question.lower(), f"{question} ", "/rows does rows. Allow it?", "", "*")
     right = server_calls._key(question)

@@ -1,8 +1,9 @@
 """Attack by files that are read, and by texts that are written: bombs, formulas, escapes.
 
-Bombs are tables, reference files, Parquet files, spreadsheets, PDF files, YAML files and SKILL.md
-files. Each is read in a separate process, whose memory may grow by `GROWTH` bytes. Texts are saved
-as tables, and printed on terminals and into files.
+A bomb is a small file with a huge content: a table, reference file, Parquet file, spreadsheet, PDF
+file, YAML file or SKILL.md. Each bomb is read in a separate process with a memory that may grow by
+`GROWTH` bytes. Texts with formulas and escapes are saved as tables, and printed on terminals and
+into files.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 2
 """Number of bombs of each kind."""
 PART_GROWTH = 500_000_000
-"""Number of bytes by which a process may grow while it indexes a part with long texts."""
+"""Bytes by which the memory of a process may grow while it indexes a part with long texts."""
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""Runs a command and prints its largest memory, without the memory of the process that forked."""
+"""Program that runs a command and prints the peak memory of this command alone, in KB."""
 BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "'", "''", "'=", "-0", "+1", "", " ", '"', ";", "\n")
 REST = (
     "1+1",
@@ -63,7 +64,7 @@ ABSTRACT = "We present Ledger, which books every tool call of an agent."
 
 
 def bombs(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Read tables, references and PDF files that expand, or whose rows do not end."""
+    """Read bombs: files with contents that expand, or with endless rows."""
     for name in rng.sample([*BOMBS] * ROUNDS, ROUNDS * len(BOMBS)):
         path = folder / name
         BOMBS[name](path, rng)
@@ -79,7 +80,7 @@ def bombs(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def parts(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Index parts whose texts expand: rows of more than 100 KB must be refused, unread."""
+    """Index parts with long compressed texts: rows of over 100 KB must be refused unread."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -87,9 +88,13 @@ def parts(folder: Path, rng: random.Random) -> Iterator[str | None]:
     columns = [field.name for field in schema if field.type == pa.string()]
 
     def indexed(number: int, column: str, size: int) -> tuple[int, bool]:
-        """Return the peak memory in bytes of a process that indexes a part, and if it is read."""
+        """Index a part in a new process; return the peak memory in bytes, and if it was accepted.
+
+        Args:
+            column, size: the column with long texts, and the number of characters of each text.
+        """
         rows = [parquet_row(annotated(paper(n)), nanda(), "arxiv_id") for n in range(1, 300)]
-        differ = rng.random() < 0.5  # equal texts are written once, as a dictionary
+        differ = rng.random() < 0.5  # Parquet stores equal texts once, in a dictionary
         for place, row in enumerate(rows):
             row[column] = f"{place * differ}{'x' * size}" if size else row[column]
         part = folder / f"{number}" / "a.parquet"
@@ -112,7 +117,7 @@ def parts(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def documents(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Read registries, recipes, frameworks and SKILL.md with hostile parts at random places."""
+    """Read registries, recipes, frameworks and SKILL.md files with hostile text inserted."""
     parts = [
         *ODD,
         *DOCUMENTS.values(),
@@ -142,7 +147,7 @@ def documents(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def formulas(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Save texts that a spreadsheet would run, and read the tables again."""
+    """Save texts that a spreadsheet would run as formulas, and read the tables again."""
     from python_calamine import CalamineWorkbook
 
     from skills.corpus.table import Columns, reader_of
@@ -178,7 +183,7 @@ def formulas(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def terminals(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Print hostile texts on a terminal and into a file, in each way in which results are shown."""
+    """Print hostile texts on a terminal and into a file, with each function that shows results."""
     from harness.terminal.console import Screen, render_markdown
     from harness.terminal.rendering import table
 
@@ -204,7 +209,7 @@ def terminals(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def streams(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Run lines with hostile names and texts, with stdout and stderr in files."""
+    """Run lines with hostile names and texts, and search stdout and stderr for escapes."""
     project = folder / "project"
     project.mkdir()
     (project / "registry.yaml").write_text("models: {}\ntasks: {}\n")

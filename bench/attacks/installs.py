@@ -1,8 +1,9 @@
 """Attack the installation of skills: hostile archives, and repositories behind https.
 
-archives: .zip and .tar.gz files with entries that lead out of their folder, links, devices, bombs,
-and damaged bytes. clones: git repositories on a server whose certificate must not be accepted, or
-that redirects to another protocol.
+archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or with members
+that are links, devices, or have paths outside of the folder.
+clones: git repositories on a server with a certificate that must not be accepted, or with redirects
+to another protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from harness.settings import CODE_ROOT
 
 ARCHIVES = 200
 GROWTH = 130_000_000
-"""Number of bytes by which a process may grow: twice the largest content of an archive."""
+"""Bytes by which the memory may grow: twice the maximum content of an archive."""
 SKILL = b"---\nname: theirs\ndescription: Greets people.\n---\nGreet them.\n"
 OUTSIDE = "outside"
 NAMES = (
@@ -57,9 +58,9 @@ def _tar(rng: random.Random, target: str) -> bytes:
             entry.type, entry.linkname = rng.choice(KINDS) if number else tarfile.REGTYPE, target
             entry.mode = rng.choice((0o644, 0o755, 0o4777, 0))
             entry.size = len(SKILL) if entry.isreg() else 0
-            with contextlib.suppress(ValueError):  # a name that this format cannot have
+            with contextlib.suppress(ValueError):  # the name is not possible in this tar format
                 archive.addfile(entry, io.BytesIO(SKILL))
-        if rng.random() < 0.3:  # written through an earlier link
+        if rng.random() < 0.3:  # a file below a member that is a link
             link, through = tarfile.TarInfo("link"), tarfile.TarInfo(f"link/{OUTSIDE}")
             link.type, link.linkname, through.size = tarfile.SYMTYPE, target, len(SKILL)
             archive.addfile(link)
@@ -82,7 +83,7 @@ def _zip(rng: random.Random, target: str) -> bytes:
             link = stat.S_ISLNK(entry.external_attr >> 16)
             content = target.encode() if link else SKILL
             content = bytes(MAX_BYTES + 1) if rng.random() < 0.05 else content
-            with warnings.catch_warnings(action="ignore"):  # of equal names
+            with warnings.catch_warnings(action="ignore"):  # about members with equal names
                 archive.writestr(entry, content)
     return file.getvalue()
 
@@ -95,7 +96,7 @@ def _damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def archives(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Unpack hostile archives; nothing may be written, or lead, out of their folder."""
+    """Unpack hostile archives; no file or link may be outside of the folder, or lead there."""
     for number in range(ARCHIVES):
         place = folder / f"{number}"
         inside = place / "inside"
@@ -109,7 +110,7 @@ def archives(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def in_child(place: Path, work: Callable[[], str]) -> str | None:
-    """Return the failure that `work` returns in a copy of this process, or None."""
+    """Call `work` in a fork of this process; return its failure, or None if `work` returns ""."""
     child = os.fork()
     if child == 0:
         try:
@@ -221,7 +222,7 @@ def _bare_repository(folder: Path) -> Path:
 
 
 def clones(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Clone over https: only a certificate that the user trusts may be accepted."""
+    """Clone over https: only a certificate that the user trusts may be accepted, no redirects."""
     bare = _bare_repository(folder)
     sound = _certificate(folder, "127.0.0.1", 2)
     wrong = {"self-signed": (sound, None)}

@@ -1,7 +1,7 @@
 """Kill /finetune at each stage, and nodes of a cluster during /annotate.
 
-killed-stages needs the finetune extra, and lost-nodes the ray extra; without it, an area prints a
-line and tries nothing.
+killed-stages needs the finetune extra, and lost-nodes the ray extra. If the extra is not installed,
+the area prints a message and makes no tries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.testing import FAKE_REGISTRY
 
 STAGES = ("prepare", "train", "merge", "gguf", "quantize", "modelfile", "register")
 DELAY = 3.0
-"""Longest time in seconds for which a stage runs before it is killed."""
+"""Maximum seconds for which a stage runs before it is killed."""
 PAPERS = 60
 VICTIMS = ("node", "actor", "node", "actor")
 SECONDS = 300.0
@@ -40,7 +40,7 @@ def _lacks(area: str, *modules: str) -> bool:
 
 
 def stages(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Kill a run once in each stage; the next line must continue, and the last run be complete."""
+    """Kill a run once in each stage; repeated lines must continue and complete the run."""
     if _lacks("killed-stages", "torch", "transformers"):
         return
     from finetune_base import tiny_base
@@ -53,7 +53,12 @@ def stages(folder: Path, rng: random.Random) -> Iterator[str | None]:
     begin = f'/finetune "{chain.data}" --dev "{chain.dev}" {OPTIONS} --base "{base}"'
 
     def run(killed_at: str, delay: float) -> tuple[int, str]:
-        """Begin or continue the run, and kill it in a stage; return exit code and messages."""
+        """Start or continue the run in a process; return its exit code and its messages.
+
+        Args:
+            killed_at: the stage in which the process is killed; "" for none.
+            delay: seconds from the beginning of the stage until the kill.
+        """
         unfinished = any(chain.out.glob("checkpoint-*")) and killed_at in STAGES[:2]
         line = f'/finetune "{chain.out}" --resume' if unfinished else f'{begin} --out "{chain.out}"'
         process = start_agent(folder, line, environment)

@@ -1,8 +1,8 @@
-"""Processes that are killed or interrupted, and hostile documents, by other programs of bench/.
+"""Kill and interrupt commands, and read hostile documents; most areas use programs of bench/.
 
 killed-jobs, killed-writes, two-jobs: bench/crash.py.
-killed-curations: /curate with a judge behind a server. interrupted: bench/interrupt.py, with the
-user's models.
+killed-curations: kill /curate, with a judge on a fake server.
+interrupted: bench/interrupt.py, with the user's models.
 hostile-documents: bench/fuzz.py.
 """
 
@@ -29,30 +29,31 @@ from bench.attack import CACHE
 
 PAPERS = 100
 GROUPS = (1, *[5] * 9)
-"""Numbers of kills of a job before it is run to its end."""
+"""For each job, the number of times it is killed before it is run to its end."""
 DOCUMENTS = 300
 """Number of documents of each kind."""
 INTERRUPTED = ("help", "annotate", "table", "session")
 DELAYS = 4
 AGAIN = WORKERS * 2 * PERSONAS + 2 * PERSONAS
-"""Number of votes that may be requested again after a kill: of annotations in work, and of the
-measurement of the judge's form.
+"""Maximum number of votes that may be requested again after a kill.
+
+These are the votes on annotations in progress, and the votes that measure the form of the judge.
 """
 LONGEST = 60
-"""Seconds after which a curation is killed, on a busy machine."""
+"""Seconds after which a curation is killed even if it has few votes, as on a busy machine."""
 
 Campaign = Callable[[crash.Workspace], crash.Faults]
 
 
 def campaign(run: Campaign) -> str | None:
-    """Run a campaign of bench/crash.py without printing."""
+    """Run a function of bench/crash.py without its output; return the faults in words, or None."""
     with crash.workspace(PAPERS, 0.01) as work, contextlib.redirect_stdout(io.StringIO()):
         faults = run(work)
     return str(faults) if faults else None
 
 
 def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a job of /annotate; after each group of kills, run the job to its end."""
+    """Kill a job of /annotate as often as `GROUPS` lists, and then run it to its end."""
     for kills in GROUPS:
         yield campaign(partial(crash.kills, count=kills, chance=chance))
         yield from [None] * (kills - 1)
@@ -66,7 +67,7 @@ def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def two_jobs(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Run the same line twice at the same time."""
+    """Run the same line in two processes at the same time."""
     for _ in range(7):
         yield campaign(crash.two_processes)
 
@@ -74,7 +75,7 @@ def two_jobs(folder: Path, chance: random.Random) -> Iterator[str | None]:
 def interrupted(folder: Path, chance: random.Random) -> Iterator[str | None]:
     """Press Ctrl-C at random moments of commands that use the embedded models."""
     os.environ["HARNESS_CACHE"] = str(CACHE)
-    # A shell starts background jobs with SIGINT ignored, which the commands would inherit.
+    # In a background job of a shell SIGINT is ignored, which the commands would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt.write_inputs(folder, 4)
     bench = interrupt.Bench(folder, folder / "corpus.db", 20.0)
@@ -88,7 +89,7 @@ def interrupted(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def curations(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a curation with valid votes several times, then run it to its end."""
+    """Kill a curation several times, then run it to its end; no vote may be lost or doubled."""
     for number, kills in enumerate((1, 2, 3, 4, 5)):
         model, place = Slow(), folder / f"{number}"
         place.mkdir()

@@ -1,7 +1,7 @@
-"""Damage, tear and kill the files of a review: the journal of decisions, and the gold table.
+"""Damage the files of a review (the journal of decisions and the gold table), and kill reviews.
 
-A damaged file must be refused by name and stay as it is, or be read without losing a decision. The
-gold table must have the accepted papers of the journal after each review.
+A damaged file must be read without losing a decision, or refused with its name and not changed.
+After each review, the gold table must contain the papers that the journal accepts.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from harness.errors import HarnessError
 REVIEWS, KILLS = 60, 40
 ROWS = 8
 LONGEST = 0.8
-"""Longest time in seconds after which a review is killed."""
+"""Maximum seconds after which a review is killed."""
 
 
 def _damage(data: bytes, how: str, rng: random.Random) -> bytes:
-    """Return the content of a file after a damage."""
+    """Return the damaged content of a file; `how` is one of `HOWS`."""
     lines = data.splitlines(keepends=True)
     place = rng.randrange(len(lines) + 1)
     inserted = {
@@ -64,7 +64,10 @@ HOWS = (
 
 
 def _accepted(journal: Path) -> set[str]:
-    """Return the ids that the complete lines of a journal accept, after undoing."""
+    """Return the ids of the papers for which the last decision in a journal is "accept".
+
+    An incomplete last line is ignored.
+    """
     decided: dict[str, str] = {}
     lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
     for line in lines:
@@ -88,7 +91,7 @@ def _gold(work: Workspace) -> list[dict[str, str]]:
 
 
 def damaged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Damage the journal or the gold table between two reviews."""
+    """Damage the journal or the gold table between two reviews, and sometimes delete the other."""
     for number in range(REVIEWS):
         work = Workspace(folder / f"{number}")
         work.folder.mkdir()
@@ -118,7 +121,7 @@ def damaged(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def killed(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Kill a review at random moments, and review the rest."""
+    """Kill a review at random moments, and continue it; no decision may be lost or doubled."""
     work = Workspace(folder)
     work.annotations(*map(row, range(1, KILLS * 20)))
     decisions = 0

@@ -1,9 +1,9 @@
 """Faulty and hostile model servers: 65 faults in Ollama's and OpenAI's protocols.
 
-A process meets each fault after a successful request. The request must end with an error of the
-harness, in time, with a short message, without the key, and with at most `GROWTH` bytes more
-memory. Jobs of /annotate with a key and a password meet the faults, too; no file or stream may
-contain the key or the password.
+A client process sends a successful request, and then a request for each fault of the server. Each
+request must end in time, with an error of the harness and a short message that does not contain the
+key, and may use at most `GROWTH` bytes more memory. Jobs of /annotate that have a key and a
+password also use the faulty servers; no file or stream may contain the key or the password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from faulty_server import DIGEST, FAULTS, MODEL, NEW_DIGEST, NEW_MODEL, FaultySe
 
 GROWTH = 64_000_000
 DEADLINE = 4.0
-"""Seconds that an answer may take; the process may take `MARGIN` seconds more."""
+"""Maximum seconds of an answer; the client may take `MARGIN` seconds more."""
 MARGIN = 6.0
 LONGEST_MESSAGE = 1500
 AT_ONCE = 6
@@ -34,7 +34,7 @@ PASSWORD = "pass-word-98765"
 
 
 class Client:
-    """A process that meets each fault in a copy of itself, with the same memory each time."""
+    """A process of `_client.py`, which sends each request from a fork of itself."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name = name
@@ -62,7 +62,7 @@ class Client:
 
 
 def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterator[str]:
-    """Yield the problems in the outcome of a fault."""
+    """Yield descriptions of the problems in the outcome of a request to a faulty server."""
     if found["growth"] > GROWTH:
         yield f"{found['growth'] / 1e6:.0f} MB more memory"
     if found["seconds"] > DEADLINE + MARGIN:
@@ -78,13 +78,17 @@ def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterato
 
 
 def faulty(name: str) -> Callable[[Path, random.Random], Iterator[str | None]]:
-    """Return the area that meets the faults of one protocol."""
+    """Return the area with all faults of one protocol.
+
+    Args:
+        name: a key of `_client.MEETINGS`.
+    """
 
     def area(folder: Path, chance: random.Random) -> Iterator[str | None]:
         client = Client(name, folder)
         try:
             with FaultyServer("429 once") as server:
-                server.chats = 1  # so that the server answers
+                server.chats = 1  # the fault applies to the first chat only
                 client.meet(server, warm=True)
             for fault in chance.sample(list(FAULTS), len(FAULTS)):
                 with FaultyServer(fault) as server:
@@ -108,7 +112,7 @@ ABSTRACT = "We count the birds of forty islands. Small islands lose species fast
 
 
 def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Run jobs that meet the faults, and search all their files and output for key and password."""
+    """Run jobs with faulty servers, and search files and output for the key and the password."""
 
     def run(number: int, backend: str, fault: str) -> str | None:
         home = folder / f"{number}"

@@ -1,11 +1,11 @@
 """Attack trust and permissions.
 
-swaps: files are replaced while the harness reads, hashes, imports or asks the user about them:
-plugins, mcp.json, skills that are installed, and skills that a model activates. always: a model
-runs another command than the user has always allowed. sandbox: a command in the sandbox writes the
-files that control git, models or the harness. calls: a model calls tools and commands for forbidden
-reading, writing or sending. planted: a folder contains modules, settings, registries, servers and
-skills that would run.
+swaps: replace files while the harness reads, hashes or imports them, or asks the user about them:
+plugins, mcp.json, skills that are installed, and skills that a model activates.
+always: run commands that are similar to a command that the user has permanently allowed.
+sandbox: write, from the sandbox, the files that control git, models or the harness.
+calls: let a model call tools and commands that read, write or send forbidden data.
+planted: start in a folder with modules, settings, registries, servers and skills that would run.
 """
 
 from __future__ import annotations
@@ -74,7 +74,12 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Replace a file after a delay, in a thread, in one of the ways that programs use."""
+    """Replaces a file after a delay, in a thread.
+
+    Attributes:
+        way: "replace" by renaming a new file; "write" into the file; "folder": replace it by a link
+            to a new file; "twice": rename a new file, and later the old content.
+    """
 
     path: Path
     content: str
@@ -100,7 +105,7 @@ class Swap:
         good = self.path.read_text()
         if self.way == "write":
             self.path.write_text(self.content)
-        elif self.way == "folder":  # a folder of the same name, with a link at the file's path
+        elif self.way == "folder":
             other = self.path.with_name(f"{self.path.name}.other")
             other.write_text(self.content)
             self.path.unlink()
@@ -118,7 +123,7 @@ class Swap:
 
 
 def swaps(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Replace trusted files at random moments, and check whether the new content has an effect."""
+    """Replace trusted files at random moments; the new content must have no effect."""
     kinds: Sequence[Callable[[Path, random.Random], str | None]] = (
         *(_swap_at_start, _swap_at_start, _swap_after_the_question),
         *(_swap_of_servers, _swap_of_installed, _swap_of_instructions),
@@ -236,7 +241,7 @@ def _swap_of_installed(place: Path, rng: random.Random) -> str | None:
 
 
 def _swap_of_instructions(place: Path, rng: random.Random) -> str | None:
-    """Replace the SKILL.md or a script that a model reads at the place that it was told."""
+    """Replace a skill's SKILL.md, or its script, which a model reads in the skill's folder."""
     folder = place / "skills" / "theirs"
     folder.mkdir(parents=True)
     for name in ("SKILL.md", "script.py"):
@@ -302,13 +307,13 @@ CONTROL = (
     *(".agents/skills/new/SKILL.md", "../config/permissions.json", "../config/trusted.json"),
 )
 OTHER_FILES = (".GIT/config", "Agents.md", "docs/.git/config")
-"""Files that control nothing if case matters, or if their folder is not a repository."""
+"""Files that control nothing: names in another case, and .git below a plain folder."""
 SHELL = ("; {}", "&& {}", "| sh", "> {}", "$({})", "`{}`", "\n{}", "~/{}", "*")
 OUTSIDE = ("../secret.txt", "/etc/passwd", "out/secret.txt", "file:///etc/passwd", "docs/../../x")
 
 
 def _probe(rng: random.Random, allowed: str) -> str:
-    """Return a command that differs from an allowed one in its program, output or input."""
+    """Return a command that differs from the allowed command in its program, output or input."""
     harm = rng.choice(("docs/evil.sh", "./evil", "evil"))
     match rng.randrange(6):
         case 0:
@@ -325,7 +330,7 @@ def _probe(rng: random.Random, allowed: str) -> str:
 
 
 def _project(folder: Path) -> Settings:
-    """Return the settings of a project that is beside the harness's own files."""
+    """Create a project in `folder`, beside the harness's own files, and return its settings."""
     project = folder / "project"
     for name in (".git/config", "docs/a.txt", "skills/kept/SKILL.md", "a.txt", "../secret.txt"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -338,7 +343,7 @@ def _project(folder: Path) -> Settings:
 
 
 def always(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Allow commands permanently, run similar ones, and check that the user is asked again."""
+    """Allow a command permanently, and run similar commands; the user must be asked again."""
     for number in range(TRIES):
         place = folder / str(number)
         settings = _project(place)
@@ -376,7 +381,7 @@ ESCAPES = (
 
 
 def sandbox(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Run commands in the sandbox that write the files that control git, models or the harness."""
+    """Run commands in the sandbox; they must not change files that control git or the harness."""
     if run_command.no_sandbox():
         return
     for number in range(TRIES // 2):
@@ -397,7 +402,7 @@ def sandbox(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def _guarded_files(settings: Settings) -> set[tuple[str, str]]:
-    """Return the paths and contents of guarded files, without links to them."""
+    """Return path and content of each guarded file; links are left out."""
     root = settings.project_dir.parent
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return {
@@ -422,7 +427,7 @@ WRITTEN = (
 
 
 def _call(rng: random.Random, root: Path) -> ToolCall:
-    """Return a call that reads or writes a forbidden place, or that requests more rights."""
+    """Return a tool call that reads or writes a forbidden path, or requests more rights."""
     name = rng.choice(NAMES).format(root=root)
     quoted = rng.choice(("{}", '"{}"', " {} ", "'{}'")).format(name)
     kinds = (
@@ -452,7 +457,7 @@ def _call(rng: random.Random, root: Path) -> ToolCall:
 
 
 def calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let a model make calls while the user refuses all of them, and check for effects."""
+    """Let a model make forbidden calls, which the user refuses; they must have no effect."""
     before, home = Path.cwd(), os.environ["HOME"]
     for number in range(TRIES // 2):
         root = folder / str(number)
@@ -529,7 +534,7 @@ def _planted_files(place: Path) -> dict[str, str]:
 
 
 def planted(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Start the program in folders with planted files that leave a mark if they are run."""
+    """Start the program in folders with planted files, which create a file if they are run."""
     lines = ("/skills", "/help", "/mcp", "/models", "/theirs x", "/annotate examples.txt", "theirs")
     for number in range(TRIES // 4):
         place = folder / str(number)

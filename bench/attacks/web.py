@@ -23,9 +23,9 @@ from mcp_session import command, make_project
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 500
 REQUESTS = 4
-"""Number of requests of each client, one after another over one connection."""
+"""Number of requests that each client sends, one after another over one connection."""
 RATE, MEDIAN = 300, 1.5
-"""Least number of requests per second on two cores, and longest median time in seconds."""
+"""Minimum number of requests per second on two cores, and maximum median seconds of a request."""
 PAGES = ("/papers", "/papers/1", "/papers?q=agent", "/review", "/jobs", "/compare")
 CANCELLED = 300
 SLOW = 10.0
@@ -34,7 +34,7 @@ SLOW = 10.0
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[tuple[int, str]]:
-    """Serve the demonstration in a separate process, and yield its port and a cookie."""
+    """Run `/serve --demo` in a separate process, and yield its port and a valid cookie."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "agent.py", f"/serve --demo --no-open --port {port}"]
@@ -67,7 +67,7 @@ def get(port: int, path: str, cookie: str = "", *more: str) -> bytes:
 
 
 def raw(port: int, request: bytes, seconds: float = 20.0) -> bytes:
-    """Return the beginning of the answer to bytes, or b"" if the server closes without answer."""
+    """Send bytes to the server; return the beginning of its answer, or b"" without an answer."""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         connection.sendall(request)
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ def raw(port: int, request: bytes, seconds: float = 20.0) -> bytes:
 
 
 async def _client(port: int, requests: list[bytes], seconds: list[float]) -> None:
-    """Send requests over one connection, and record the time of each answer."""
+    """Send requests over one connection, and append the time of each answer to `seconds`."""
     started = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -94,7 +94,7 @@ async def _client(port: int, requests: list[bytes], seconds: list[float]) -> Non
 
 
 def load(port: int, cookie: str, paths: list[str], clients: int) -> tuple[float, float]:
-    """Return the requests per second, and the median seconds until an answer."""
+    """Let clients request the paths concurrently; return requests per second and median seconds."""
     seconds: list[float] = []
     requests = [get(port, path, cookie) for path in paths]
 
@@ -107,7 +107,7 @@ def load(port: int, cookie: str, paths: list[str], clients: int) -> tuple[float,
 
 
 def many_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let 500 clients request a page of the corpus, and then pages of all kinds, concurrently."""
+    """Let 500 clients request the same page, and then different pages, at the same time."""
     with served(folder) as (port, cookie):
         mixed = [rng.sample(PAGES, len(PAGES)) for _ in range(3)]
         for pages in (*([page] * REQUESTS for page in PAGES[:3]), *mixed):
@@ -117,7 +117,7 @@ def many_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def foreign_requests(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send requests that pages of the application never make; all must be refused."""
+    """Send requests that the pages of /serve never make; all must be refused."""
     with served(folder) as (port, cookie):
         own = f"127.0.0.1:{port}"
         post = "Content-Type: application/x-www-form-urlencoded"
@@ -184,7 +184,10 @@ def _refused(port: int, request: str) -> str | None:
 
 
 def slow_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send incomplete requests over 60 connections, which must end, while others are answered."""
+    """Keep 60 connections open with incomplete requests.
+
+    The server must close these connections, and answer other requests in the meantime.
+    """
     with served(folder) as (port, cookie):
         origin = f"Origin: http://127.0.0.1:{port}"
         length = "Content-Length: 900"
@@ -210,7 +213,7 @@ def slow_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def cancelled_calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Cancel 300 calls of the MCP server, of waiting and of running calls, and call again."""
+    """Cancel 300 waiting and running calls of the MCP server; the next call must be answered."""
     for number, tool in enumerate(("rows", "rows", "rows_read")):
         project = make_project(folder / f"{number}")
         with (project / "stderr").open("w") as errors:
@@ -265,7 +268,7 @@ def send(server: subprocess.Popen[str], message: dict[str, Any]) -> None:
 
 
 def ask(server: subprocess.Popen[str], key: str, method: str, params: dict[str, Any]) -> None:
-    """Send a request, and wait for its answer."""
+    """Send a JSON-RPC request with the id `key`, and wait for its answer."""
     send(server, {"id": key, "method": method, "params": params})
     assert server.stdout is not None
     while json.loads(server.stdout.readline()).get("id") != key:
