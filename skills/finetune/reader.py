@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from skills.reader.examples import Example
     from skills.reader.network import Network
 
-VERSION = 1
+VERSION = 2
 """Version of the training code; folds that were stored by another version are not used."""
 ENOUGH = 100
 """Minimum number of papers for fitting thresholds and scales (`encoder.Fitted`).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,8 +58,9 @@ def example_of(
         if anchor is None:
             stated[number] = ()
             continue
-        found = [_placed(text, sentences, abstract, start, end) for start, end in anchor["spans"]]
-        known = tuple(one for one in found if one)
+        known = tuple(
+            one for span in anchor["spans"] for one in _placed(text, sentences, abstract, *span)
+        )
         if not known:
             continue
         stated[number] = tuple(dict.fromkeys(place for place, _, _ in known))
@@ -70,25 +71,24 @@ def example_of(
 
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
-) -> tuple[int, int, int] | None:
-    """Return where a span of the abstract lies in the tokens.
+) -> Iterator[tuple[int, int, int]]:
+    """Yield where a span of the abstract lies in the tokens, for each sentence that it overlaps.
 
-    Returns:
-        The indices of the sentence, of the first token and of the last token, or None if the text
-            does not have the sentence. A heading at the beginning of the span is left out.
+    Yields:
+        The indices of the sentence, of the first token and of the last token. A heading at the
+            beginning of the span is left out, and so are sentences that the text does not have.
     """
-    middle = (start + end) // 2
-    place = sum(one.start <= middle for one in sentences[1:])
-    if place >= len(text.sentences):
-        return None
-    own = sentences[place]
-    # The text of a sentence differs from the abstract only in invisible characters.
-    visible = visible_places(own.text)
-    first = len(visible_places(abstract[own.start : max(start, own.start)]))
-    last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1
-    if not 0 <= first <= last < len(visible):
-        return None
-    headed = len(" ".join(own.text.split()[: own.heading]))
-    begin, end = max(visible[first], headed), visible[last] + 1
-    (first,), (last,) = text.tokens(place, [begin], [end])
-    return place, first, last
+    for place, own in enumerate(sentences[: len(text.sentences)]):
+        common = abstract[max(start, own.start) : min(end, own.end)]
+        if not any(map(str.isalnum, common)):
+            continue
+        # The text of a sentence differs from the abstract only in invisible characters.
+        visible = visible_places(own.text)
+        first = len(visible_places(abstract[own.start : max(start, own.start)]))
+        last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1
+        if not 0 <= first <= last < len(visible):
+            continue
+        headed = len(" ".join(own.text.split()[: own.heading]))
+        begin, after = max(visible[first], headed), visible[last] + 1
+        (token,), (last_token,) = text.tokens(place, [begin], [after])
+        yield place, token, last_token

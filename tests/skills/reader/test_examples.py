@@ -44,3 +44,15 @@ def test_common_words_give_sentences_only(tokenizer: Tokenizer) -> None:
     found = example_of(tokenizer, ["claim", "scope", "method"], "", ABSTRACT, given)
     assert found.stated == {0: (1,), 1: ()}, "a move without a label is absent"
     assert found.passages == {}
+
+
+def test_a_passage_of_two_sentences_labels_both(tokenizer: Tokenizer) -> None:
+    given = {"claim": anchor("dance.  We show\nthat")}
+    found = example_of(tokenizer, ["claim"], "", ABSTRACT, given)
+    assert found.stated[0] == (0, 1)
+    words = [
+        WORDS[one]
+        for _, first, last in found.passages[0]
+        for one in found.text.ids[first : last + 1]
+    ]
+    assert " ".join(words) == "dance . We show that"
