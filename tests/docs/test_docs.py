@@ -85,7 +85,7 @@ def test_a_page_is_read_in_five_minutes():
         if page.name not in GENERATED
     }
     assert {name: count for name, count in words.items() if count > 1_850} == {}
-    assert sum(words.values()) <= 46_000
+    assert sum(words.values()) <= 42_000
 
 
 def test_each_gate_reason_is_explained():
