@@ -24,9 +24,7 @@ from skills.nanda.sentences import heading_end
 from skills.nanda.text import flatten, sanitize
 
 CHARS_PER_TOKEN = 3
-"""Low estimate of the characters per token. Prose has four or five; figures and names have
-fewer.
-"""
+"""Low estimate of the characters per token: prose has four or five, figures and names fewer."""
 TOKENS_AROUND = 12
 """Number of tokens of a reply for each move besides its text: key or label, quotes, line break."""
 QUOTED_CHARS = 1200
@@ -72,7 +70,6 @@ class Form(ABC):
     Attributes:
         examples: few-shot examples for a general model.
         retry: the last sentence of the repair request.
-        tokens_around: number of tokens of a reply for each move besides its text.
     """
 
     framework: Framework
@@ -98,12 +95,10 @@ class Form(ABC):
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the values of a reply by move as `parse` does.
-
-        A format with positions in the abstract also checks the positions.
+        """Return the values of a reply as `parse` does; also check its positions in the abstract.
 
         Raises:
-            UnusableReply: the text does not have this format.
+            UnusableReply: the text does not have this format, or a position is wrong.
         """
         return self.parse(text)
 
@@ -174,10 +169,6 @@ class Form(ABC):
         """Return a request that quotes the unusable reply, states the problem and asks again.
 
         The quoted reply is sanitized, since it may repeat special tokens of the abstract.
-
-        Args:
-            answer: the unusable reply.
-            problem: the message of the `UnusableReply`.
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
         complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
@@ -323,10 +314,7 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves on the lines between the tags.
-
-        The closing tag may be missing, since engines remove a stop text.
-        """
+        """Return the moves on the lines between the tags. The closing tag may be missing."""
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -342,11 +330,7 @@ class TaggedForm(Form):
         return found
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decision about each move, at the beginning of its text.
-
-        Raises:
-            UnusableReply: the text does not have this format.
-        """
+        """Yield the decision about each move, at the beginning of its text."""
         moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
@@ -465,8 +449,7 @@ class QuotesForm(Form):
         """Return the text of each move, or "Not stated.".
 
         Raises:
-            UnusableReply: the text does not have this format, or the text of a move differs from
-                the abstract at its spans.
+            UnusableReply: the text does not have this format, or does not agree with the abstract.
         """
         for move, quote in _read(text).items():
             for one in filter(None, (quote, quote.suggestion)):

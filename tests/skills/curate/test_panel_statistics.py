@@ -425,8 +425,8 @@ def test_gates_that_reject_enough_leave_nothing_to_the_panel() -> None:
         assert (found.failed, found.panel_rejected) == (0.0, 0)
         assert found.achieved == gated / (70 + gated)
     assert found.why == (
-        "the gates and rows with too few valid votes reject 41.7% already: the thresholds are the "
-        "lowest scores"
+        "the gates and rows with too few valid votes reject 41.7% already: each threshold is the "
+        "lowest score of its persona"
     )
     assert calibrate(rows, 29, 0.3).why == ""
 
@@ -479,7 +479,7 @@ def test_few_annotations_are_noted() -> None:
     why = "set on 19 judged annotations, too few to generalise"
     assert calibrate(panel(19, seed=6), 0, 0.3).why == why
     assert calibrate(panel(20, seed=6), 0, 0.3).why == ""
-    assert calibrate(panel(19, seed=6), 19, 0.3).why.endswith(f"lowest scores; {why}")
+    assert calibrate(panel(19, seed=6), 19, 0.3).why.endswith(f"of its persona; {why}")
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
