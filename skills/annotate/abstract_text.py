@@ -71,7 +71,8 @@ def read(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        InputError: /annotate does not read files with this suffix, or `text_input.read_text` fails.
+        InputError: /annotate does not read files with this suffix, or the file cannot be read (see
+            `text_input.read_text`).
     """
     where = str(path)
     if path.suffix and path.suffix.lower() not in SUFFIXES:

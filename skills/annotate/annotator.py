@@ -90,11 +90,13 @@ class Annotator:
 
     @functools.cached_property
     def _decoding(self) -> Mapping[str, Any] | None:
-        """For quotes, the settings of the selection of passages, which affect the moves; else None.
+        """The settings of the selection of passages; None for a model that writes the moves.
+
+        Content keys include the settings, since they affect the moves.
 
         Raises:
-            ModelUnavailable: the model does not have the framework or the wording; its fallback
-                may.
+            ModelUnavailable: the model does not have the framework or the wording. A fallback is
+                then tried.
         """
         if self.wording == "abstractive":
             return None

@@ -47,9 +47,7 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful; /evaluate calls moves from this confidence on
-"sure".
-"""
+"""Certainty below which a paper is doubtful. In /evaluate, it is the limit of "sure" moves."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
@@ -57,7 +55,7 @@ RISK = 0.05
 MOST = 0.75
 """Maximum share of the wealth that the gambler can lose on one value."""
 STEPS = 40
-"""Number of times that the interval of possible means is halved to find the bound."""
+"""Number of bisections of the interval of possible means, to find the bound."""
 
 
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
@@ -320,7 +318,7 @@ def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) 
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """Return the result of `Sample.bound` as one line."""
+    """Return a sentence about the result of `Sample.bound`."""
     if not found["papers"]:
         return f"right anchors: nothing is known, since no paper of {found['sample']} is done"
     return (
@@ -335,7 +333,7 @@ def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> floa
     """Return a value that the mean of a population exceeds with a probability of 1 - `risk`.
 
     Args:
-        values: a random sample without replacement, in random order, each from 0 to 1.
+        values: a random sample without replacement, in random order; each value is from 0 to 1.
         count: the size of the population.
     """
     import numpy as np

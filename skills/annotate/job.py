@@ -56,11 +56,11 @@ class Task:
 
 
 def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
-    """Return a task for a paper.
+    """Return the task of annotating a paper, with its request if one can be made.
 
     Args:
-        prepare: makes the request. Errors of this paper alone are raised again when it is
-            annotated.
+        prepare: makes the request. An error that concerns only this paper is raised again, and then
+            reported, when the paper is annotated.
 
     Raises:
         HarnessError: the model or the framework cannot be used for any paper.

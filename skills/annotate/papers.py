@@ -48,7 +48,9 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""Matches a word like an arXiv id with a typing error. With a suffix, it is a missing file."""
+"""Matches a word that begins like an arXiv id, such as 2405.123 or a missing file
+2405.12345.pdf.
+"""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """

@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
     @property
     def is_linked(self) -> bool:
-        """True if this paper must also get the annotation, which is from another row or run."""
+        """True if the annotation was made for another row or by an earlier run."""
         return self.state == "done" and not (self.made and self.is_first)
 
 
@@ -124,7 +124,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Give a row the annotation that another model made, with its content key."""
+        """Replace the annotation and the content key of a row by those of another model."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -337,7 +337,7 @@ def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
 
 
 def id_column(papers: Sequence[Paper]) -> str:
-    """Return the id column that all these papers use, or "id" if they use different ones."""
+    """Return the name of the id column of all these papers, or "id" if their columns differ."""
     fields = {paper.id_field for paper in papers}
     return fields.pop() if len(fields) == 1 else "id"
 

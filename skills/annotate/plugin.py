@@ -127,7 +127,7 @@ class Annotate(Skill):
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True if a target is a folder of parts.
 
-        It is if its name ends in .parts, or if it is the folder target of a job on a cluster.
+        Targets are folders of parts if their names end in .parts, and in jobs on a cluster.
         """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):

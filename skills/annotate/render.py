@@ -149,7 +149,7 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
 
 
 def _groups(pairs: Iterable[Sequence[Any]]) -> list[set[str]]:
-    """Return groups of moves with the same content; pairs that share a move are in one group."""
+    """Return groups of moves with the same content, made from pairs that share a move."""
     groups: list[set[str]] = []
     for one, other, _ in pairs:
         touched = [group for group in groups if one in group or other in group]

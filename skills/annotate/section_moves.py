@@ -20,17 +20,17 @@ SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
 }
 """The moves that each kind of section may state."""
 MOST_WORDS = 350
-"""Maximum number of words that are read of a section; a long abstract has as many."""
+"""Maximum number of words of a section that are read, as many as in a long abstract."""
 
 
 def with_sections(
     annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
 ) -> dict[str, Any]:
-    """Return a record with the moves that a section, but not the abstract, states.
+    """Return a record with the moves that a section states and the abstract does not.
 
-    A section is annotated like an abstract. Of its moves, only those are used that the abstract
-    does not state. They are stored under "sections"; the moves, anchors and checks of the record
-    remain about the abstract.
+    Each section is annotated like an abstract. Its moves are stored under "sections", without the
+    moves that the abstract states. The moves, anchors and checks of the record remain about the
+    abstract.
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}

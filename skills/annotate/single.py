@@ -29,14 +29,14 @@ from skills.nanda.text import flatten
 
 _AS_TABLE = (*SAVED_TABLES, ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 SHORT = 80
-"""Maximum length of an input, such as a file name, that the suggested next line repeats."""
+"""Maximum length of an input that the suggested next line repeats."""
 
 
 def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
-    """Annotate the paper on the line, or the paper that the line names.
+    """Annotate the paper that the line contains or names.
 
-    The annotation is stored in the corpus under its content key. If the corpus has an annotation
-    with this key, no model generates.
+    The annotation is stored in the corpus under its content key. If the corpus already has an
+    annotation with this key, this annotation is the result.
     """
     options = call.options
     if options.sections and found.kind != "pdf":
@@ -154,8 +154,8 @@ def _save(
 ) -> None:
     """Store the annotation, or print a notice if the corpus cannot be written.
 
-    A paper without an id of its own becomes the stored paper with the same abstract, if there is
-    one.
+    If the paper has no id of its own, and the corpus has a paper with the same abstract, the
+    annotation is stored for that paper.
     """
     try:
         known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None

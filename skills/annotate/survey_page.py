@@ -374,9 +374,10 @@ def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:
-    """Return each term of a text (one word or two adjacent words, as stems) with its spellings.
+    """Return each term of a text, as stems, with its spellings in the text.
 
-    A part of a hyphenated word is a term only together with the other part: "multi" is not a term.
+    A term is a word or two adjacent words. A part of a hyphenated word is a term only together with
+    the other part: "multi" is not a term.
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in terms_in(text):
@@ -393,7 +394,10 @@ def write_html(file: IO[bytes], survey: Survey) -> None:
 
 
 def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
-    """Yield the heading and the HTML of each section; the text before the first heading has ""."""
+    """Yield the heading and the HTML of each section.
+
+    The text before the first section is yielded with the heading "".
+    """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -67,7 +67,7 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job. A pipe without a target receives one annotation a line."""
+    """Return the result of a job. Without a target, write each annotation as a line to a pipe."""
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
@@ -324,10 +324,10 @@ def summary_of(
 
 
 def add_hint(stopped: HarnessError, kept: str) -> None:
-    """Add to the error that stopped a job which results are kept, and how to continue.
+    """Add a sentence to the hint of the error that stopped a job.
 
     Args:
-        kept: the sentence to add.
+        kept: a sentence on which results are kept and how to continue.
     """
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     stopped.hint = before + kept

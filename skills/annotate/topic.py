@@ -37,7 +37,7 @@ _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 _BOOLEAN = ("openalex", "pubmed")
 """Sources with AND and OR in queries."""
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""Keys of the summary of a job that a survey does not have."""
+"""Keys of the summary of a job over a table that the summary of a survey leaves out."""
 _OPENING = """
     advances approaches current guide introduction literature methods overview paper papers primer
     progress publications research review reviews studies study summary survey surveys techniques
@@ -55,7 +55,7 @@ Elsewhere they may be what the topic is about: "survey sampling", "direct curren
 _ENDERS = frozenset(_ENDING.split())
 """Words that request papers, at the end of a topic: "RAG: a literature review"."""
 _LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
-"""Words of `_ENDERS` that request papers even as the only such word at the end.
+"""Words of `_ENDERS` that request papers even if only one of them ends the topic.
 
 "Review" is not such a word: "automated code review".
 """
@@ -63,7 +63,7 @@ _FILLERS = frozenset(_FILLING.split())
 """Words that never tell what a topic is about."""
 _LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
 SHORT = 50
-"""Number of words of an abstract below which one occurrence of a word makes it a subject."""
+"""Number of words of a short abstract, which states its subjects only once."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
@@ -359,7 +359,7 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The papers on a topic, and the papers that are left out since they only mention it."""
+    """The papers on a topic, and papers left out for a low relevance."""
 
     papers: list[Paper]
     left_out: list[Paper]

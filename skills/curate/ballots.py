@@ -125,7 +125,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert a ballot without votes; replace a ballot on the item that is not complete."""
+        """Insert or replace the ballot on an item that is not complete; return the ballot's id."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -200,7 +200,7 @@ def judge_id(model: ServedModel) -> str:
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the model of the last run with votes on this input, if it is another judge; else None.
+    """Return the model that judged this input before, if it is another judge, or None.
 
     Args:
         source: the name of the input.
@@ -290,10 +290,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the id of a panel and its prefills, under which vote forms are stored."""
+    """Return the digest of a panel with its prefills; vote forms are stored under it."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the id of a panel and a vote form, under which thresholds are stored."""
+    """Return the digest of a panel with a vote form; thresholds are stored under it."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

@@ -162,7 +162,7 @@ class Curation:
             )
 
         def expect(due: Sequence[Item]) -> None:
-            """Set the amount of work, to which measuring the form adds as much as judging."""
+            """Set the amount of work. Measuring the form takes about as long as judging."""
             pace.rows = len(due)
             pace.weight = sum(len(item.paper.abstract) for item in (*due, *sample))
 

@@ -40,15 +40,15 @@ REASONS: Mapping[str, str] = {
 NEVER_UNSTATED = ("claim", "method")
 """Moves that an annotation must state, if the framework has them. All gold annotations do."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""Number of characters of `max_chars` for each word of the longest and of the shortest move.
+"""Number of characters for each word of the longest and of the shortest allowed move.
 
 A move has at most one word for each 7 characters of the framework's `max_chars`, and at least one
-word for each 50 characters, so that moves of a framework of single words need not be sentences.
-With the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of
-the gold have 6 to 44 words.
+word for each 50 characters. A framework with short moves therefore does not require sentences. With
+the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the
+gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that is shorter than the minimum length.
+"""Minimum number of content words of a quote that has fewer words than other moves need.
 
 "materials science articles" names a scope; "with it, 2% to 5%" depends on the preceding text.
 """
@@ -83,16 +83,14 @@ LONG = 50
 It is hard to rephrase a shorter abstract. All but two annotations of the gold are longer.
 """
 STRANGE_RUN = 3
-"""Minimum number of content words in a row, none of them in the abstract, of a foreign
-passage.
-"""
+"""Number of content words in a row, all missing from the abstract, of a foreign passage."""
 STRANGE_MOVES = 3
 """Number of moves with a foreign passage from which an annotation counts as padded.
 
 Four annotations of the gold have 2 such moves, which is the maximum; 94% have none.
 """
 LONG_STRANGE_RUN = 5
-"""Number of content words from which a single foreign passage counts as padding.
+"""Number of content words from which one foreign passage alone is padding.
 
 The foreign passages of the gold have at most 4.
 """
@@ -204,9 +202,9 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 
 
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
-    """Yield a clause if the annotation is a copy of the abstract, divided into moves.
+    """Yield a clause if the annotation is the abstract, divided into moves.
 
-    Single quotes are no fault, since moves rarely have the order of the abstract.
+    Moves that quote the abstract are no fault, unless together they have its order.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())

@@ -172,7 +172,10 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the items that fit the framework, as stored in the corpus or else as given."""
+    """Yield the annotation of each item that fits the framework.
+
+    An annotation in the corpus with the same moves is used, or else one is made from the table row.
+    """
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:

@@ -68,7 +68,10 @@ class CurateJob:
         return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request a reason for each rejected annotation, from its least satisfied persona."""
+        """Ask the judge for a reason for each rejected annotation.
+
+        The reason is requested from the persona whose score is furthest below its threshold.
+        """
         due = [
             one
             for one in verdicts

@@ -104,10 +104,9 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    A panel without the persona keeps a row if ceil(min_votes * (k-1) / k) votes pass. This is equal
-    to `min_votes` unless all k votes had to pass, so that removing a persona rarely adds rows.
-    "deciding" also counts the rows that a fail of the persona rejects. Undecided rows count as not
-    kept.
+    To compare, a row is decided without the persona: it is kept if ceil(min_votes * (k-1) / k) of
+    the other votes pass. This number is `min_votes` unless all k votes had to pass, so that
+    removing a persona rarely adds rows. Undecided rows count as not kept.
 
     Returns:
         For each persona, these numbers of annotations:
@@ -129,13 +128,14 @@ def borderline(
 ) -> list[tuple[float, int, int]]:
     """Return the rows that a person should read, the closest decision first.
 
-    A row is returned if one changed vote would change its decision, if changing all scores within
-    `margin` of their thresholds would, or if it is undecided because of invalid votes.
+    A row is returned in three cases: one changed vote would change its decision; changing all
+    scores within `margin` of their thresholds would change it; or it is undecided because of
+    invalid votes.
 
-    Let a row have p passes and i invalid votes. To reverse its decision, p - min_votes + 1 passes
-    must fail if it is kept, and min_votes - p - i fails must pass if it is rejected. The distance
-    of the row is computed from the scores nearest to their thresholds: it is the largest distance
-    among as many scores as must change.
+    Let a row have p passes and i invalid votes. Its decision is reversed if p - min_votes + 1
+    passes fail (for a kept row), or if min_votes - p - i fails pass (for a rejected row). The
+    scores nearest to their thresholds change first. The distance of the row is the largest distance
+    of a score that must change from its threshold.
 
     Returns:
         (distance, index of the row, number of passes) for each row; the distance of an undecided
@@ -341,7 +341,10 @@ def _columns(scores: Scores) -> list[list[float]]:
 def _turning_point(
     row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
 ) -> float:
-    """Return the lowest quantile at which a row is not kept; -1 for too few valid votes."""
+    """Return the lowest quantile of `calibrate` at which a row is not kept.
+
+    The result is -1 for a row with too few valid votes, which is never kept.
+    """
     shares = sorted(
         (
             bisect_right(column, score) / len(column)

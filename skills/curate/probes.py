@@ -276,14 +276,18 @@ def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 def rank(*parts: object) -> str:
-    """Return the SHA-256 of `parts`. Sorting by it gives a random order that is always the same."""
+    """Return the SHA-256 of `parts` as text.
+
+    Sorting by this key gives a random order that is the same in every run.
+    """
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
-    """Return a number within a third of `shown` that the abstract lacks, in the format of `shown`.
+    """Return a number near `shown` that the abstract does not have, in the format of `shown`.
 
-    The result is "" if none of `TRIES` numbers fits.
+    The difference is at most a third of `shown`, or 3 units of its last decimal. The result is ""
+    if no such number is found.
     """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place

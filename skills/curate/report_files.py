@@ -19,7 +19,7 @@ from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict
 
 SUFFIX = "_curated"
-"""A suffix of the target's stem, which the names of the files beside the target leave out."""
+"""Suffix of a target's name that the names of the files beside the target do not repeat."""
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:

@@ -73,7 +73,10 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
-    """Yield CSS class, count and name of each outcome; the first three are yielded even if 0."""
+    """Yield CSS class, count and name of each outcome.
+
+    Outcomes without annotations are left out, except for kept and rejected.
+    """
     yield "kept", summary.kept, "kept"
     yield "gated", summary.gated, "rejected by the gates"
     yield "voted", summary.rejected - summary.gated, "rejected by the panel"

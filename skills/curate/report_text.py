@@ -20,12 +20,11 @@ NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
 """AUROC below which the panel is called weak.
 
-Below .7, the panel prefers the bad one of a good and a bad annotation in more than three of ten
-cases. By convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic Regression,
-p. 162).
+Of a good and a bad annotation, such a panel prefers the bad one in three of ten cases or more. By
+convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic Regression, p. 162).
 """
 MUCH_INVALID = 0.1
-"""Share of invalid votes above which a note reports it."""
+"""Share of invalid votes above which the report has a note about them."""
 
 
 def text(summary: Curation, *, details: bool = False, is_saved: bool = False) -> str:
@@ -204,7 +203,7 @@ def notes_of(run: Run, summary: Curation, own: int) -> list[str]:
 
 
 def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
-    """Return how many of the judged annotations the weights of the judge made."""
+    """Return the number of judged annotations that were made with the weights of the judge."""
     if run.judge is None:
         return 0
     model = run.judge.model

@@ -102,7 +102,7 @@ class Verdict:
 
     @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
-        """The votes, each with its result (see `passes`) and its threshold."""
+        """Each vote of the ballot with its result (see `passes`) and its threshold."""
         votes = self.ballot.votes if self.ballot else ()
         return zip(votes, self.passes, self.thresholds, strict=True)
 
@@ -112,8 +112,9 @@ def decide(
 ) -> Verdict:
     """Return the verdict on an annotation.
 
-    An annotation with a finding of a gate is rejected. Any other annotation is kept if `min_votes`
-    votes pass, undecided if invalid votes could make up the missing passes, and else rejected.
+    An annotation with a finding of a gate is rejected. Another annotation is kept if `min_votes`
+    votes pass. It is undecided if it would be kept if its invalid votes passed, and rejected
+    otherwise.
 
     Args:
         found: the ballot, or the error that prevented it; None if the annotation is not judged.

@@ -133,7 +133,8 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
 def other(annotations: Sequence[Moves | None]) -> Annotator:
     """Return the baseline that gives each paper the annotation of another paper.
 
-    It is the paper half the table away, since papers close to each other often have the same topic.
+    The other paper is half the table away, since papers close to each other often have the same
+    topic.
     """
     count = len(annotations)
     return baseline(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])

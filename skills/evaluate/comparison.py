@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TIE = 0.01
-"""Difference of two scores of a paper up to which they are a tie."""
+"""Maximum difference of two scores of a paper that counts as a tie."""
 WORST = 10
 """Number of papers with the lowest scores that a report shows with their abstracts."""
 

@@ -116,7 +116,7 @@ def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
 def of_anchors(
     abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
 ) -> dict[str, Placed]:
-    """Return the sentences that each move comes from, by its stored or lexical anchor."""
+    """Return the sentences of the stored anchor of each move, or else of its lexical anchor."""
     found: dict[str, Placed] = {}
     for move, anchor in read_anchors(abstract, moves, stored).items():
         sentences = anchor["sentences"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Values = Floats | Flags
 
 Key = tuple[str, str]
-"""The key of a statistic: a metric, and a move or `OVERALL`."""
+"""The key of a statistic: (metric, move), or (metric, `OVERALL`) for all moves."""
 
 METRICS: Mapping[str, str] = {
     "valid": "share of papers whose first answer is a valid annotation, with the model's own "

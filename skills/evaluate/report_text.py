@@ -140,7 +140,7 @@ def columns_of(found: Evaluation) -> dict[str, Figures]:
 def figures_of(
     columns: Mapping[str, Figures], metric: str, move: str = OVERALL
 ) -> list[Figure | None] | None:
-    """Return the figure of each annotator, in the order of `columns`, or None if no one has it."""
+    """Return the figure of each annotator in `columns`, or None if no annotator has one."""
     figures = [metrics.get(metric, {}).get(move) for metrics in columns.values()]
     return figures if any(figures) else None
 
@@ -170,7 +170,7 @@ def outcome_of(pair: Difference) -> str:
 
 
 def reliability_head(one: Evaluated) -> tuple[str, str]:
-    """Return two clauses: an annotator's calibration error, and how often sure moves are right."""
+    """Return two clauses about an annotator: its calibration error, and its sure moves."""
     rated, metrics = one.reliability, one.metrics
     assert rated is not None
     return (
@@ -251,7 +251,7 @@ def unmeasured(found: Evaluation) -> str:
 
 
 def model_facts(one: Evaluated) -> str:
-    """Return facts about a model: how it is served, its failures, speed and memory."""
+    """Return a line about a model: how it is served, its failures, speed and memory."""
     parts = [f"{one.served}, {one.form} form, {one.slots} at a time"]
     parts += [f"{n:,} failed ({MODEL_ERRORS.get(kind, kind)})" for kind, n in one.failed.items()]
     speed = one.speed
@@ -263,7 +263,10 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return the numbers of papers and left-out papers, and what they are compared with."""
+    """Return a clause with the number of papers, the left-out papers, and the standard.
+
+    The standard is "gold" or "sentence labels".
+    """
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 

@@ -186,7 +186,10 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
 
 
 def _bins(confidence: Floats) -> Ints:
-    """Return the index of the bin of each confidence, which includes its lower limit."""
+    """Return the index of the bin of each confidence.
+
+    A bin includes its lower limit; the last bin also includes its upper limit, 1.
+    """
     import numpy as np
 
     return np.digitize(confidence, np.arange(1, BINS) / BINS)

@@ -34,9 +34,9 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import ABSTRACTS, content_words, flatten, kept, stems, visible_places
 
 SHARE = 0.25
-"""Minimum share of the content words of a move that a second sentence must add."""
+"""Minimum share of a move's content words that only the second sentence has."""
 FEWEST = 3
-"""Minimum number of content words of a move that a second sentence must add."""
+"""Minimum number of a move's content words that only the second sentence has."""
 By = Literal["model", "lexical", "reviewer"]
 _BY = {
     "model": "given by the model",
@@ -47,7 +47,7 @@ Span = tuple[int, int]
 
 
 class Referred(TypedDict):
-    """A name in the abstract and the words of a move that it replaces.
+    """A name in the abstract, and the words of a move that this name replaces.
 
     Attributes:
         span: the start and the end of the name in the abstract.
@@ -99,7 +99,12 @@ def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor
 
 
 def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
-    """Return the anchor whose sentences have the given numbers; every number must exist."""
+    """Return the anchor that consists of the sentences with the given numbers.
+
+    Args:
+        numbers: numbers of existing sentences, from 1.
+        by: the origin of the anchor.
+    """
     given, ordered = sentences_of(abstract), sorted(set(numbers))
     return {"sentences": ordered, "spans": [list(given[n - 1].span) for n in ordered], "by": by}
 
@@ -184,7 +189,7 @@ def numbers_of(sentences: Sequence[int]) -> str:
 
 
 def origin_of(anchor: Anchor) -> str:
-    """Describe the sentences that a move comes from, such as "from sentences 2 and 5 (...)"."""
+    """Return a clause that names the sentences of an anchor, such as "from sentence 2 (...)"."""
     if not anchor["sentences"]:
         return "no sentence of the abstract shares its words"
     numbers = " and ".join(map(str, anchor["sentences"]))
@@ -218,7 +223,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
 def _completed(
     abstract: str, moves: Mapping[str, str], found: Mapping[str, Anchor]
 ) -> dict[str, Anchor]:
-    """Return an anchor for each move, in order: from `found`, or else by lexical alignment."""
+    """Return an anchor for each move, in order. If `found` has none, align the move lexically."""
     others = {move: text for move, text in moves.items() if move not in found}
     all_anchors = {**lexical_anchors(abstract, others), **found}
     return {move: all_anchors[move] for move in moves}

@@ -120,7 +120,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
 def findings_by_kind(
     move: str, record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield each finding about a move: its group, such as "Uncertain", and its clause."""
+    """Yield the group of each finding about a move, such as "Uncertain", and its clause."""
     checks = record["checks"]
     for what in ("numbers", "names"):
         if texts := checks[f"unsupported_{what}"].get(move):
@@ -163,7 +163,7 @@ def support(abstract: str, text: str) -> float:
 def copied(abstract: str, text: str) -> float:
     """Return the share of the words of `text` that lie in runs of `RUN` words of the abstract.
 
-    The share is 1 if the whole of `text` is a passage of the abstract, of any length.
+    The share is 1 if the abstract has the whole of `text`, even if it is shorter than a run.
     """
     found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):
@@ -176,9 +176,10 @@ def copied(abstract: str, text: str) -> float:
 
 
 def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the sentence of the abstract that `text` most likely comes from (of ties, the first).
+    """Return the sentence with the highest ROUGE-L recall of `text` (of ties, the first).
 
-    Its index counts from 0; its score is the ROUGE-L recall (`anchors.recall`).
+    The result has the "index" of the sentence from 0, its "score" (`anchors.recall`) and its
+    "text".
 
     Args:
         among: the numbers of the sentences to compare, from 1; () for all sentences.
@@ -236,7 +237,7 @@ def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
 
 
 def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
-    """Yield the values of the number words among `given`: 20, 3 and 23 for "twenty", "three"."""
+    """Yield the value of each number word, and of pairs: 20, 3 and 23 for "twenty", "three"."""
     previous = 0
     for word in given:
         value = _SPELLED.get(word)

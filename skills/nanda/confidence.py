@@ -28,7 +28,7 @@ In a sample of moves stated by the reader (bench/readings), 58% of the moves bel
 68% of the moves above it.
 """
 SUGGESTED = 0.3
-"""Confidence below which a passage becomes a suggestion: it is more often wrong than right."""
+"""Confidence below which a passage is only a suggestion, since most such passages are wrong."""
 
 
 class Suggestion(TypedDict):
@@ -70,7 +70,7 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 def doubt_of(
     abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
-    """Return the keys of a new record that express doubt: confidence, uncertain, suggestions.
+    """Return the part of a new record that expresses doubt: confidence, uncertain, suggestions.
 
     Args:
         unstated: the moves that are not stated.
@@ -98,7 +98,7 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the mark of an uncertain move, such as " (uncertain, 0.35)"; "" for other moves."""
+    """Return the mark of an uncertain move, such as " (uncertain, 0.35)", or "" for other moves."""
     confidence = uncertain_moves(record).get(move)
     return "" if confidence is None else f" (uncertain, {confidence:.2f})"
 

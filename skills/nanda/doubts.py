@@ -1,8 +1,8 @@
-"""Find doubtful words of a reworded move by comparing their context with the abstract.
+"""Find doubtful words of a reworded move by comparing their contexts with the abstract.
 
-The context of a word are its neighbours: the nearest content words and numbers in its sentence.
-Each check finds at least 70% of moves corrupted for its measurement, and doubts at most 5% of the
-moves of the gold data (`python bench/checks.py`). The checks find few of the false moves that a
+The context of a word is its neighbours: the nearest content words and numbers in its sentence. Each
+check finds at least 70% of the moves that were corrupted to measure it, and doubts at most 5% of
+the moves of the gold data (`python bench/checks.py`). The checks find few of the false moves that a
 small model writes (docs/checks.md).
 """
 
@@ -37,7 +37,7 @@ move.
 MOST_PLACES = 20
 """Maximum number of occurrences of a word in the abstract that are compared; it bounds the time."""
 REACH = 12
-"""Number of tokens on each side of a word among which its neighbours are searched."""
+"""Maximum distance in tokens of a neighbour from its word."""
 OF_MOVE, OF_ABSTRACT = 3, 5
 """Number of neighbours compared on each side of a word: in a move, and in the abstract.
 
@@ -63,7 +63,7 @@ _SPELLED = [
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
-"""How much better the neighbours must fit another number than the number of the move, as `fit`."""
+"""Minimum by which `fit` must be higher for another number than for the number of the move."""
 _UNITS = """
     % percent; point points pp; x times fold; k thousand thousands; m million millions
     b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
@@ -75,9 +75,9 @@ UNITS = {
     for words in filter(str.strip, _UNITS.split(";"))
     for word in words.split()
 }
-"""The canonical unit of each spelling of a unit, or of a word such as "million" in its place."""
+"""The canonical unit by spelling. Words such as "million" count as units."""
 NEGATION_MARGIN = 0.3
-"""How much better the neighbours must fit a negated word of the abstract than the plain word."""
+"""Minimum by which `fit` must be higher for negated occurrences of a word than for the others."""
 SCOPE = 3
 """Number of content words after a negation that count as negated."""
 _PLAIN = """
@@ -91,9 +91,9 @@ _OTHERS = """
     eliminates eliminating eliminated remove removes removing removed
 """
 DIRECTION_MARGIN = -0.2
-"""How much better the neighbours must fit the opposite than the word of the move, as `fit`.
+"""Minimum by which `fit` must be higher for the opposite than for the word of the move.
 
-The value is negative: an opposite is reported even if it fits a little worse.
+The value is negative: an opposite is reported even if its `fit` is a little lower.
 """
 _PAIRS = """
     increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
@@ -111,14 +111,15 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words that `turned_words` skips in a move. `lost_negations` finds a lost "without" or
-"cannot".
+"""Words of a move whose opposites `turned_words` does not search.
+
+`lost_negations` finds a move that lost "without" or "cannot".
 """
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""For some words of a move, the stems in the abstract that confirm the word."""
+"""Stems in the abstract that confirm a word of a move, for words with several such stems."""
 REPEATED_RUN = 3
 """Length of a run of content words that a move must not repeat.
 
@@ -203,14 +204,15 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return how well the neighbours of a word fit the best of several tokens, from 0 to 1.
+    """Return the similarity of the contexts of a word in a move and of a token in the abstract.
 
-    A neighbour that the move and the abstract share scores the inverse of its rank in the move. The
-    score is reduced if the neighbour is far from the token in the abstract.
+    Of several tokens, the most similar counts. A neighbour in both contexts scores the inverse of
+    its rank in the move; the score is reduced if the neighbour is far from the token in the
+    abstract. The sum is divided by its maximum, so that the similarity ranges from 0 to 1.
 
     Args:
         wanted: the neighbours of the word in the move.
-        indices: the indices of the tokens of the abstract.
+        indices: the indices of the tokens in the abstract.
     """
     given = tokens(abstract)
     total = sum(1 / rank for rank in wanted.values())

@@ -49,12 +49,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision of a model, in a completion, whether a move is stated.
+    """A point in a completion at which a model decided whether a move is stated.
 
     Attributes:
         place: the position in the text at which the deciding token begins.
-        stated: True if the model states the move.
-        unstated: the text that a model writes at this position if it does not state the move.
+        stated: True if the model stated the move.
+        unstated: the text that a model writes at this position for a move that is not stated.
     """
 
     move: str
@@ -142,7 +142,7 @@ class Form(ABC):
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the content of a message as content keys hash it."""
+        """Return the text by which content keys represent the content of a message."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from skills.nanda.framework import Framework
 
 TASK = "annotate"
-"""The task of models that annotate with the built-in framework.
-
-Models of any framework have this task too.
-"""
+"""The task of models for the built-in framework, and of models for every framework."""
 
 FrameworkOption = Annotated[
     Path | None,
@@ -78,7 +75,7 @@ def task_with(framework: Framework) -> str:
 
 
 def task_of(framework: Framework, registry: Registry) -> str:
-    """Return the task under which the registry has a model for a framework.
+    """Return the task with which the registry lists models for a framework.
 
     It is "annotate/NAME" if a model has this task, and "annotate" otherwise.
     """

@@ -114,7 +114,7 @@ def iso_date(published: str) -> str:
 
 
 def abstract_digest(abstract: str) -> str:
-    """Return the SHA-256 of an abstract on one line: line breaks do not affect it."""
+    """Return the SHA-256 of an abstract, which does not depend on line breaks."""
     return hashlib.sha256(flatten(abstract).encode()).hexdigest()
 
 

@@ -239,9 +239,9 @@ class Sentence:
 
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
-    """Return the sentences of an abstract in order; prompts number them from 1.
+    """Return the sentences of an abstract in order. Prompts number them from 1.
 
-    If the abstract has only headings, the headings count as text.
+    In an abstract that consists of headings only, the headings are treated as text.
     """
     found, has_text = list[Sentence](), False
     for start, end in sentence_spans(abstract):
@@ -259,7 +259,7 @@ def prompt_of(sentences: Sequence[Sentence]) -> str:
 
 
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
-    """Return the start and the end of a passage, without joining words, in the abstract.
+    """Return the start and the end in the abstract of a passage, trimmed by `trimmed`.
 
     The prompt differs from the abstract only in blanks and invisible characters. The n-th visible
     character of the prompt is therefore the n-th visible character of the abstract.

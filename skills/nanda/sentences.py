@@ -93,7 +93,7 @@ _BEGINNERS = set_of(
 
 
 MOST = 1_000
-"""Length in characters above which a sentence is cut; the longest in gold_train has 753."""
+"""Number of characters above which a sentence is cut. The longest in gold_train has 753."""
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),

@@ -48,7 +48,7 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 class Kept(Generic[T]):
-    """A function of a text that caches its results for the most recent texts.
+    """A function that caches its results for the most recent texts.
 
     Args:
         most: the number of cached texts of at most `long` characters. For longer texts, `LONG_KEPT`

@@ -166,10 +166,11 @@ def calibrated(probability: float, slope: float, intercept: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A passage in the sentence of the index `place`.
+    """A passage and its sentence.
 
     Attributes:
-        sentence: the sentence whose phrases the passage counts; its phrases may be single words.
+        place: the index of the sentence in the abstract.
+        sentence: the sentence, divided into the phrases that `passage` refers to.
     """
 
     place: int
@@ -246,7 +247,9 @@ def _likeliest(
 
 
 def _fitting(passages: Sequence[_Placed], limit: int) -> list[_Placed]:
-    """Return the first passage and the passages that fit beside it, in the order of the abstract.
+    """Return the passages that fit into a move together, in the order of the abstract.
+
+    The first passage is always returned.
 
     Args:
         limit: maximum number of characters of a move.

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Highest position of a sentence that the network knows; sentences beyond it share this
-position.
-"""
+"""Highest position of a sentence that is distinguished; later sentences share it."""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512

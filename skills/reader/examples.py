@@ -72,11 +72,10 @@ def example_of(
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield where a span of the abstract lies in the tokens, for each sentence that it overlaps.
+    """Yield (sentence, first token, last token) for each sentence that a span overlaps.
 
-    Yields:
-        The indices of the sentence, of the first token and of the last token. A heading at the
-            beginning of the span is left out, and so are sentences that the text does not have.
+    A heading at the beginning of a sentence is left out, and so are sentences that do not fit into
+    `encoder.MOST` tokens.
     """
     for place, own in enumerate(sentences[: len(text.sentences)]):
         common = abstract[max(start, own.start) : min(end, own.end)]

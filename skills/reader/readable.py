@@ -107,7 +107,7 @@ def readable(phrases: tuple[Phrase, ...], limit: int) -> Sequence[Passage]:
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
-    """Return the number of phrases before the main clause, as in "While x, y", or 0."""
+    """Return the number of phrases that introduce the main clause: 1 for "While x, y"."""
     if not _introduces(phrases[0]):
         return 0
     commas = (place for place, phrase in enumerate(phrases, start=1) if phrase.text.endswith(","))
@@ -155,7 +155,7 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a modifier begins at `place` and reaches the end of the sentence."""
+    """Return True if the phrase at `place` begins a modifier that ends the sentence."""
     text = phrases[place].text
     interrupts = any(phrase.text.endswith(",") for phrase in phrases[place:])
     if _PARTICIPLE.match(text):
