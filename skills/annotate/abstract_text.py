@@ -91,10 +91,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title of a text, or "", and its abstract.
 
     The title is a heading "# ..." at the beginning, or a short first line without a full stop,
-    before an empty line and more text. The abstract is one of these: the text between a line
-    "Abstract" and the next heading; LaTeX's environment `abstract`; or else the text after the
-    title, without the label "Abstract:". A title and an abstract in YAML front matter take
-    precedence.
+    before an empty line and more text. The abstract is the text between a line "Abstract" and the
+    next heading, or LaTeX's environment `abstract`. Without these, it is the text after the title,
+    without the label "Abstract:". A title and an abstract in YAML front matter take precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)

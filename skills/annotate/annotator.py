@@ -109,8 +109,8 @@ class Annotator:
 
         The provenance has what is needed to compare and repeat annotations. It begins with
         `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
-        "schema_sha256" is the SHA-256 of the settings of the selection, of the JSON Schema or of
-        the grammar; it is null if the request has none of them.
+        "schema_sha256" is the SHA-256 of what constrains the reply: the settings of the selection
+        of passages, the JSON Schema or the grammar; null without a constraint.
 
         Raises:
             ModelUnavailable: the model does not have the framework or the wording.
@@ -230,8 +230,8 @@ def stored_form(
 ) -> dict[str, Any]:
     """Return an annotation in its stored form (`record_of`).
 
-    Its provenance is the provenance of the request with the number of replies, their tokens and
-    seconds, and the time.
+    To the provenance of the request, it adds the number of replies, their tokens and seconds, and
+    the time.
 
     Args:
         replies: all replies to the request; the moves come from the last one.

@@ -51,7 +51,7 @@ DOUBTFUL = 0.8
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
-"""Probability that the bound is wrong: that the mean is below it."""
+"""Probability that the bound is wrong, which is the case if the mean is below it."""
 MOST = 0.75
 """Maximum share of the wealth that the gambler can lose on one value."""
 STEPS = 40
@@ -86,7 +86,7 @@ def _check_confidence(model: ServedModel) -> None:
     """Raise an error if the annotations of a model have no confidences.
 
     Raises:
-        ModelError: without confidences, no certainty orders the papers.
+        ModelError: the model has no confidences, by which papers are ordered.
     """
     if not quotes(model):
         raise ModelError(

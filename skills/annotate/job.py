@@ -85,9 +85,9 @@ def annotate_tasks(
     """Annotate papers in parallel, in the slots of the model.
 
     Args:
-        keep: called with each finished annotation.
-        refuse: called with each error.
-        on_text: returns the function that is called with the generated text of a task.
+        keep: called with each task that is done, and its annotation.
+        refuse: called with each task that has failed, and its error.
+        on_text: returns, for a task, the function that is called with its generated text.
     """
 
     def perform(task: Task) -> dict[str, Any]:

@@ -66,10 +66,10 @@ def _share(value: Any) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return a text with a point, such as ".9", as a certainty, and other text as a last day.
+    """Return the value of --until: a certainty for text with a point, otherwise a last day.
 
     Raises:
-        ValueError: the text is neither.
+        ValueError: the text is neither a certainty nor a date.
     """
     if not isinstance(value, str) or "." not in value:
         return _day(value, last=True)

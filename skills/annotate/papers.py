@@ -48,9 +48,7 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""Matches a word that begins like an arXiv id, such as 2405.123 or a missing file
-2405.12345.pdf.
-"""
+"""Matches an incomplete arXiv id, such as 2405.123. Such a word with a suffix is a missing file."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """
@@ -109,7 +107,7 @@ VARIANTS: Mapping[str, str] = {
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of the options of /annotate for each kind of input; "one paper" for other kinds."""
+"""The variant of the options of /annotate by kind of input; other kinds have "one paper"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +146,16 @@ class Input:
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
     """Return the input on a line, with its kind.
 
-    The suffix tells a table from a text file, the content tells whether a .md file is a list of
-    papers, and the files of a folder tell its kind. A text that is not an abstract is a topic.
+    The suffix of a file decides whether it is a table or a text; the content decides whether a .md
+    file is a list of papers; the files in a folder decide its kind. A text is an abstract or a
+    topic.
 
     Args:
         limit: the maximum number of ids that are read from a list.
 
     Raises:
-        InputError: the file cannot be read, or as for `arxiv_id_in`.
+        InputError: the file cannot be read, or the text is an incomplete id, several ids or a URL
+            (see `arxiv_id_in`).
     """
     given = text.strip()
     if source == "stdin":
@@ -194,7 +194,7 @@ def are_ids(text: str) -> bool:
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id that is the whole of `text`, with its version if it has one, or None.
+    """Return the arXiv id if `text` is nothing else, or None; the id keeps its version.
 
     New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted: alone, after "arXiv:", as
     stamped on a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and in URLs of abstract, PDF and
@@ -255,7 +255,10 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
 
 
 def problem_of(text: str) -> str:
-    """Return why a text is hardly an English abstract, such as "looks like a letter", or ""."""
+    """Return a clause such as "looks like a letter" for a text that is hardly an English abstract.
+
+    The result for other texts is "".
+    """
     kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
     text, lines = "\n".join(kept), len(kept)
     numbered = len(_ENTRY.findall(text)) >= max(ENOUGH, 0.7 * lines)
@@ -278,7 +281,7 @@ def problem_of(text: str) -> str:
 
 
 def _id_in(given: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id that is the whole of a text, or None."""
+    """Return the DOI, PMID or OpenAlex id if a text is nothing else, or None."""
     return None if _is_long(given) or is_file(given) else id_list.id_in(given)
 
 

@@ -29,7 +29,7 @@ from skills.nanda.paper import Paper
 READ = 1000
 """Number of rows of a plan that are read from the database together."""
 MOST_SHARED = 32_768
-"""Maximum size in bytes of a dictionary of zlib."""
+"""Maximum size in bytes of a zlib dictionary."""
 TICK_ROWS = 1000
 """Number of rows between two reports of the progress of reading a table."""
 

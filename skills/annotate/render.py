@@ -135,8 +135,7 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
 
     text = ""
     for one in sentence.segments:
-        # `escape_markdown` strips blanks at the ends, so that a point stands at both ends
-        # meanwhile.
+        # The points protect blanks at the ends, which `escape_markdown` would strip.
         shown = escape_markdown(f".{one.text}.")[1:-1]
         if one.moves:
             passage = shown.strip()

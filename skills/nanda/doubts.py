@@ -35,7 +35,7 @@ MOST_WORDS = 400
 move.
 """
 MOST_PLACES = 20
-"""Maximum number of occurrences of a word in the abstract that are compared; it bounds the time."""
+"""Maximum number of occurrences of a word in the abstract that are compared."""
 REACH = 12
 """Maximum distance in tokens of a neighbour from its word."""
 OF_MOVE, OF_ABSTRACT = 3, 5
@@ -181,10 +181,10 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the neighbours of a token, at most `count` on each side, by key.
+    """Return the rank of each neighbour of a token, by the key of the neighbour.
 
-    The values are ranks: 1 is the nearest neighbour on a side. Neighbours are in the same sentence
-    and at most `REACH` tokens away.
+    On each side, the nearest neighbour has the rank 1, up to the rank `count`. Neighbours are in
+    the same sentence and at most `REACH` tokens away.
     """
     found: dict[str, int] = {}
     for side in (
@@ -255,7 +255,7 @@ def _value(digits: str) -> str:
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
-"""Maximum number of numbers that are compared: of a move, and of an abstract."""
+"""Maximum number of numerals of a move, and of numbers of an abstract, that are compared."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
@@ -315,12 +315,12 @@ BEFORE, AFTER = 7, 3
 
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
-"""Words that negate, and words that may express a negation in a move."""
+"""Words that negate, and words that express a negation without negating the next word."""
 _NEGATING = PLAIN | OTHERS
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return words of the abstract that it negates, but that `text` affirms in the same context."""
+    """Return the words that the abstract negates and `text` affirms in the same context."""
     if not (negated := _negated(abstract)):
         return []
     given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)
@@ -381,7 +381,7 @@ OPPOSITES = _opposites()
 
 
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
-    """Return the words of `text` in whose context the abstract has the opposite word.
+    """Return the words of `text` whose opposites the abstract has in the same context.
 
     A passage of the abstract is not checked, since "with and without" would contradict itself.
     """
@@ -412,7 +412,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 
     The abstract may repeat the run too. A run that overlaps a returned run is left out.
     """
-    del abstract  # has the signature of the other checks
+    del abstract  # all checks have the same parameters
     text = composed(text)
     given = [(stem, m.span()) for m in WORD.finditer(text) for stem in _content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
@@ -429,7 +429,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 
 @kept(WORDS, LONG_WORD)
 def _content_words(word: str) -> Sequence[str]:
-    """Return the stems of the content words in `word`; case folding may split a word."""
+    """Return the stems of the content words in `word`, which case folding may divide."""
     return content_words(word)
 
 

@@ -36,7 +36,7 @@ Span = tuple[int, int]
 
 
 class UnusableReply(ValueError):
-    """The reply of a model is not an annotation. The message becomes part of the repair request."""
+    """Raised if the reply of a model is not an annotation; the repair request has the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Form(ABC):
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the text by which content keys represent the content of a message."""
+        """Return the text that a content key hashes in place of the content of a message."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
@@ -249,7 +249,7 @@ class JsonForm(Form):
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move, listed under `NUMBERS` or before its text."""
+        """Return the sentence numbers of each move: the value of `NUMBERS`, or before its text."""
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -372,7 +372,7 @@ class Quote(BaseModel):
         spans: the start and the end of each passage of the move in the abstract, in order.
         referent: the name that replaces the first words of the move, if a name does.
         confidence: the probability that the selection is right.
-        suggestion: for a move that is not stated, a passage that probably does not state it.
+        suggestion: for a move that is not stated, the best passage, which is probably wrong.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -384,7 +384,7 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if `text` has the words of the abstract at its spans, in any punctuation."""
+        """Return True if `text` has the words at `spans`; punctuation may differ."""
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
             replaced = _letters(_part(abstract, *self.referent.at))
@@ -435,7 +435,7 @@ class QuotesForm(Form):
         return replace(request, messages=(*request.messages, *named))
 
     def hashed(self, content: str) -> str:
-        """Return the abstract on one line, so that content keys do not depend on line breaks."""
+        """Return the abstract on one line, which a content key hashes."""
         return flatten(content)
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -483,7 +483,7 @@ def _part(abstract: str, start: int, end: int) -> str:
 
 
 def written(quotes: Mapping[str, Quote]) -> str:
-    """Return the reply in the format `quotes` with these moves."""
+    """Return a reply in the format `quotes` that has these moves."""
     return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
 
 

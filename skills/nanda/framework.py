@@ -53,7 +53,7 @@ NUMBERS = "sentence-numbers"
 MOST_SENTENCES = 3
 """Maximum number of sentences that a model may give as the origin of a move."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
-"""Names of columns of .parquet files of annotations, which a move cannot have either."""
+"""Other names that a move cannot have: columns in .parquet files of annotations."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
@@ -139,7 +139,7 @@ class Framework(_Strict):
         return {"name": self.name, "version": self.version, "digest": self.digest}
 
     def canonical(self, value: str) -> str:
-        """Return `value` on one line; `not_stated` if `value` is a variant of it."""
+        """Return `value` on one line, or `not_stated` if `value` is a variant of `not_stated`."""
         text = flatten(value)
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text

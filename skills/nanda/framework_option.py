@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skills.nanda.framework import Framework
 
 TASK = "annotate"
-"""The task of models for the built-in framework, and of models for every framework."""
+"""The task of models that annotate in the built-in framework or in any framework."""
 
 FrameworkOption = Annotated[
     Path | None,
@@ -30,11 +30,12 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
     """Return the file of the selected framework, or None for the built-in framework.
 
     Args:
-        given: the value of `--framework`: a name or a path. A name takes precedence.
+        given: the value of `--framework`: a name or a path. If a plugin provides a framework of
+            this name, a file of this name is ignored.
         named: the files of the frameworks that plugins provide, by name.
 
     Raises:
-        InputError: no framework and no file has this name.
+        InputError: there is no framework and no file of this name.
     """
     if given is None:
         return None

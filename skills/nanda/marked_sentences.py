@@ -87,8 +87,7 @@ def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, 
             if any(first <= start and end <= last for first, last in spans)
         )
         one = Segment(blank + text[start:end], tuple(moves))
-        # A blank at the end of a marked segment moves to the next segment: names follow the last
-        # word.
+        # Names follow the last word of a segment; a blank after it moves to the next segment.
         blank = " " * (bool(one.moves) and one.text.endswith(" "))
         if shown := one.text.removesuffix(blank):
             found.append(Segment(shown, one.moves))

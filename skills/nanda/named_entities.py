@@ -54,7 +54,7 @@ def _names(text: str) -> tuple[tuple[str, int], ...]:
 
 @kept(WORDS, LONG_WORD)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
-    """Return the part of a token that is a name, and its start in the token; "" without a name.
+    """Return the name in a token and its start in the token; ("", 0) without a name.
 
     Args:
         first: True if the token begins a sentence.

@@ -124,7 +124,7 @@ def own_id(abstract: str) -> str:
 
 
 def page_address(text: str) -> str:
-    """Return the URL at arXiv if `text` is only an arXiv id (`WHOLE_ARXIV_ID`), else ""."""
+    """Return the URL of a paper at arXiv if `text` is only an arXiv id, else ""."""
     found = WHOLE_ARXIV_ID.fullmatch(text)
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
@@ -142,5 +142,5 @@ def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
 
 
 def bare_arxiv_id(text: str) -> str | None:
-    """Return `text` as an id without version if it is only an arXiv id, else None."""
+    """Return the arXiv id without its version if `text` is only an arXiv id, else None."""
     return find_arxiv_id(text, allow_bare=True) if WHOLE_ARXIV_ID.fullmatch(text) else None

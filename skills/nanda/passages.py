@@ -21,14 +21,14 @@ from skills.nanda.text import sanitize, set_of, visible_places
 _ENDS = tuple(",;:\u2013\u2014")
 _CLOSERS = "\"'\u2019\u201d)]"
 LONGEST = 317
-"""Maximum number of characters of a phrase. A move of the built-in framework has 320 characters;
-its punctuation needs the rest.
+"""Maximum number of characters of a phrase: the 320 of a move of the built-in framework, minus
+three for punctuation.
 """
 _DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
 _CLAUSE = set_of("although because but if though when where whereas while who whose")
 """Words that begin a clause.
 
-"That" and "which" are missing: without punctuation before them, the main clause may negate the
+"That" and "which" are left out: without punctuation before them, the main clause may negate the
 clause ("It is unlikely that the planner halts").
 """
 _ANNOUNCEMENT = re.compile(
@@ -86,7 +86,8 @@ class Phrase:
 
     Attributes:
         text: the words of the phrase, separated by single blanks.
-        begins_clause: False if the phrase begins with a word of `_PHRASE` after no punctuation.
+        begins_clause: False if the phrase begins with a word of `_PHRASE`, and no punctuation
+            precedes it.
         announced: True if an announcement such as "we show that" precedes the phrase.
         heading: True if the phrase belongs to the heading of the sentence.
     """
@@ -259,7 +260,7 @@ def prompt_of(sentences: Sequence[Sentence]) -> str:
 
 
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
-    """Return the start and the end in the abstract of a passage, trimmed by `trimmed`.
+    """Return the start and the end of a trimmed passage in the abstract (see `trimmed`).
 
     The prompt differs from the abstract only in blanks and invisible characters. The n-th visible
     character of the prompt is therefore the n-th visible character of the abstract.

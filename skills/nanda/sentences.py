@@ -172,7 +172,12 @@ def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int,
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
-    """Return True if `mark`, between `before` and `position`, ends a sentence."""
+    """Return True if a sentence ends at `position`.
+
+    Args:
+        before: the text before the mark.
+        mark: the mark that ends at `position`, such as a full stop.
+    """
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
     # "iPhone" is not in lower case throughout, and may begin a sentence.

@@ -33,10 +33,10 @@ _GENERIC_WORDS = """
     world
 """
 GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of words that abstracts of every topic contain.
+"""Stems of words that occur in abstracts of every topic.
 
-Each occurs in more than a few percent of the abstracts in gold_train.csv, and in
-csabstruct_dev.jsonl.
+More than a few percent of the abstracts in gold_train.csv contain each of them, and of the
+abstracts in csabstruct_dev.jsonl.
 """
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")

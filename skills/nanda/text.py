@@ -12,7 +12,7 @@ T = TypeVar("T", covariant=True)
 ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
 """Number of abstracts, of texts and of words for which functions cache their results.
 
-The checks of an abstract need the same results again, in several threads.
+Checks of an abstract need the same results several times, in several threads.
 """
 LONG, LONG_WORD = 20_000, 64
 """Number of characters above which a text, or a word, counts as long."""
