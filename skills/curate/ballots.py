@@ -62,7 +62,7 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the ballot on an item, the error of a failed ballot, or None without either."""
+        """Return the ballot on an item, the error of a failed ballot, or None."""
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -125,7 +125,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert or replace the ballot on an item that is not complete; return the ballot's id."""
+        """Insert the ballot on an item, or replace an incomplete one; return the ballot's id."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -290,10 +290,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the digest of a panel with its prefills; vote forms are stored under it."""
+    """Return the key under which the vote forms of a panel are stored; it covers the prefills."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the digest of a panel with a vote form; thresholds are stored under it."""
+    """Return the key under which thresholds are stored: each vote form has its own."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

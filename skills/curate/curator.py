@@ -63,8 +63,7 @@ class Judge:
     ) -> tuple[Vote, ...]:
         """Return the votes of all personas on an annotation, requested one after another.
 
-        The prompts share their beginning, which a server evaluates only for the first vote in a
-        slot.
+        The prompts begin with the same text, which a server evaluates only once in a slot.
 
         Args:
             slot: the slot of the server.
@@ -72,7 +71,7 @@ class Judge:
             on_vote: called with each requested vote.
 
         Raises:
-            InvalidReply: no reply, for any persona, had the probability of an answer.
+            InvalidReply: no persona got a reply with the probability of an answer.
         """
         found = dict(known or {})
         for persona in self.panel.personas:
@@ -108,7 +107,10 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return the reason of a persona for its vote, in one sentence, for people only."""
+        """Return a sentence with the reason of a persona for its vote.
+
+        It is for people; no decision depends on it.
+        """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0

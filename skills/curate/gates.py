@@ -38,7 +38,7 @@ REASONS: Mapping[str, str] = {
 }
 """The meaning of each code of a finding. `find` returns findings in this order."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that an annotation must state, if the framework has them. All gold annotations do."""
+"""Moves that an annotation must state, if the framework has them. Every gold annotation does."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Number of characters for each word of the longest and of the shortest allowed move.
 
@@ -70,27 +70,27 @@ TELLING = 5
 99.8% of the gold moves have at least this number.
 """
 MOST_COPIED = 0.85
-"""Share of words in copied passages from which an annotation counts as a copy.
+"""Share of words in copied passages above which an annotation counts as a copy.
 
 The annotations of the gold, which use the terms of the abstract, have at most 0.84, with a median
 of 0.42.
 """
 SEVERAL = 4
-"""Minimum number of stated moves of a copy; the order of fewer moves may be chance."""
+"""Minimum number of stated moves of a copy. Fewer moves may have the abstract's order by chance."""
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
 
-It is hard to rephrase a shorter abstract. All but two annotations of the gold are longer.
+A shorter abstract is hard to rephrase. All but two annotations of the gold are longer.
 """
 STRANGE_RUN = 3
-"""Number of content words in a row, all missing from the abstract, of a foreign passage."""
+"""Minimum number of consecutive content words, missing from the abstract, in a foreign passage."""
 STRANGE_MOVES = 3
-"""Number of moves with a foreign passage from which an annotation counts as padded.
+"""Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
 Four annotations of the gold have 2 such moves, which is the maximum; 94% have none.
 """
 LONG_STRANGE_RUN = 5
-"""Number of content words from which one foreign passage alone is padding.
+"""Minimum number of content words of a foreign passage that alone counts as padding.
 
 The foreign passages of the gold have at most 4.
 """

@@ -81,7 +81,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations that a person should read, the closest to the thresholds first."""
+    """The annotations that a person should read; those closest to the thresholds come first."""
 
     of: int
     closest: list[BorderlineRow]

@@ -241,7 +241,7 @@ class VoteForm:
 
 
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the annotations on which the form is measured: half, at most `FORM_ITEMS`."""
+    """Return the first half of the annotations, at most `FORM_ITEMS`, to measure the form on."""
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
 
@@ -263,7 +263,7 @@ def choose_form(
         on_item: called with each measured item and the number of prompt tokens evaluated for it.
 
     Returns:
-        The form. Its `mass` is None if all items are too long.
+        The form; its `mass` is None if no item could be measured.
 
     Raises:
         SkillFailed: the judge fails on every item that is not too long.

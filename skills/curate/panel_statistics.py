@@ -22,7 +22,7 @@ Votes = Sequence[bool | None]
 MARGIN = 0.15
 """Distance of scores from their thresholds within which a decision counts as borderline.
 
-It is for scores from 1 to 5. A cold prompt cache changed scores by at most 0.14.
+The distance is for scores from 1 to 5. A cold prompt cache changed scores by at most 0.14.
 """
 INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # largest rounding error of a sum that is zero in exact arithmetic
@@ -31,7 +31,7 @@ FEW = 20
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
-    """Return for each vote of a row whether it passes, or None for an invalid vote."""
+    """Return True for each vote of a row that passes, False for a fail, None if invalid."""
     return tuple(
         None if score is None else score >= threshold
         for score, threshold in zip(scores, thresholds, strict=True)
@@ -41,7 +41,7 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
 def is_kept(votes: Votes, min_votes: int) -> bool | None:
     """Return True if a row is kept, False if it is rejected, None if it is undecided.
 
-    A row is undecided if its passes do not suffice, but would with its invalid votes as passes.
+    A row is undecided if it has too few passes, but would have enough if its invalid votes passed.
     """
     if votes.count(True) >= min_votes:
         return True

@@ -284,7 +284,7 @@ def rank(*parts: object) -> str:
 
 
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
-    """Return a number near `shown` that the abstract does not have, in the format of `shown`.
+    """Return a number near `shown`, in the same format, that the abstract does not have.
 
     The difference is at most a third of `shown`, or 3 units of its last decimal. The result is ""
     if no such number is found.

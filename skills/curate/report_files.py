@@ -19,7 +19,7 @@ from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict
 
 SUFFIX = "_curated"
-"""Suffix of a target's name that the names of the files beside the target do not repeat."""
+"""Suffix of a target's name. The names of the files beside the target do not repeat it."""
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:

@@ -75,7 +75,7 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
     """Yield CSS class, count and name of each outcome.
 
-    Outcomes without annotations are left out, except for kept and rejected.
+    Undecided, failed and pending are left out if no annotation has this outcome.
     """
     yield "kept", summary.kept, "kept"
     yield "gated", summary.gated, "rejected by the gates"

@@ -26,7 +26,7 @@ MODEL_ERRORS: Mapping[str, str] = {
     LoopingReply.__name__: "the answer repeated itself",
     InputError.__name__: "the prompt does not fit the model",
 }
-"""Error classes that are failures of the model, by name, with their meaning.
+"""The meaning of each error class that is a failure of the model, by the name of the class.
 
 A retry does not help with these errors. Any other error is a fault of the run.
 """

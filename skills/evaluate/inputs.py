@@ -70,7 +70,7 @@ def _with_gold(
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
-    """Read abstracts whose sentences people labelled from a .jsonl file, as in CSAbstruct.
+    """Read a .jsonl file of abstracts with labels of their sentences, as in CSAbstruct.
 
     A line is refused if its abstract is too short or too long.
 

@@ -31,8 +31,8 @@ class Placed(TypedDict):
 
     Attributes:
         sentences: the sentences of the anchor of the move; [] if the anchor is unknown.
-        nearest: the sentence with the highest ROUGE-L recall of the move, among `sentences` or, if
-            there are none, among all sentences.
+        nearest: the one of these sentences with the highest ROUGE-L recall of the move; if there
+            are none, the one of all sentences.
     """
 
     sentences: list[int]
@@ -135,7 +135,7 @@ def _overlap(move: str, moves: Mapping[str, str]) -> float:
 def _code() -> str:
     """Return the digest of the code that computes measures and of the versions of its packages.
 
-    With it, no version number has to be increased when a check changes.
+    Measures stored under another digest are not used.
     """
     digest = hashlib.sha256(repr(versions()).encode())
     here = Path(__file__).parent

@@ -236,7 +236,10 @@ def _consistency(
 def _alike(
     first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
 ) -> tuple[float, float]:
-    """Return the similarity of two answers to a paper, and the share of moves equally stated."""
+    """Return the similarity of two answers to a paper, and the share of moves on which they agree.
+
+    They agree on a move if both state it, or both do not.
+    """
     if not first or not second:
         return 0.0, 0.0
     stated, others = framework.stated(first), framework.stated(second)

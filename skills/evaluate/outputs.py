@@ -10,7 +10,7 @@ from skills.reporting.outputs import Output, RefusedRow
 from skills.reporting.statistics import Figure
 
 OVERALL = "overall"
-"""The name for all moves together, in place of a move."""
+"""The name that stands for all moves together in figures by move."""
 Kind = Literal["seeds", "prompts"]
 Figures = dict[str, dict[str, Figure]]
 """Figures with their intervals, by metric, then by move or `OVERALL`."""

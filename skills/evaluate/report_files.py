@@ -81,7 +81,7 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
 
 
 ROW, HEAD = 0.34, 1.4
-"""Height in inches of a row of the picture, and of everything besides the rows."""
+"""Height in inches of a row of the picture, and of the picture without rows."""
 
 
 def draw(found: Evaluation, file: IO[bytes]) -> None:

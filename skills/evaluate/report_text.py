@@ -263,10 +263,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return a clause with the number of papers, the left-out papers, and the standard.
-
-    The standard is "gold" or "sentence labels".
-    """
+    """Return a clause with the number of papers and of left-out papers, and with `against`."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 

@@ -45,7 +45,7 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 TASK = "annotate"
 REPEATED = 10
-"""Default number of papers that are repeated, if there are at least `LEAST_PAPERS` papers."""
+"""Default number of papers that are repeated; 0 is used for fewer than `LEAST_PAPERS` papers."""
 Record = dict[str, Any]
 FREE = "unconstrained"
 

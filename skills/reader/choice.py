@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from skills.reader.encoder import Fitted, Scores
 
 VERSION = 1
-"""Version of the choice. It is increased when other passages are chosen for the same scores."""
+"""Version of the choice, increased when the same scores lead to other passages."""
 MOST = 3
 """Maximum number of passages of a move."""
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 PRESENTING = frozenset(["novelty"])
-"""Moves whose passage is either such a name or a whole statement."""
+"""Moves whose passage is a name, as in `NAMING`, or a whole statement."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a name."""
 FULL, WORD = 8, 0.2
-"""Number of words of a name that increase its score, and the increase for each in log odds.
+"""Maximum number of words for which the score of a name increases, and the increase in log odds.
 
 Without the increase, the most probable passage is often a bare noun ("416 students"), shorter than
 the labels.
@@ -122,16 +122,14 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
 
 
 def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> dict[int, int]:
-    """Return the index of the sentence that each wanted move gets.
+    """Return the sentence that each wanted move gets: indices of sentences by indices of moves.
+
+    A move is left out if all sentences already belong to `SHARED` other moves.
 
     Args:
         logits: log probability of each sentence, (sentences, moves).
         wanted: indices of the stated moves.
         repeated: reduction of the log probability of a sentence for a second move.
-
-    Returns:
-        The indices of sentences by indices of moves. A move is left out if `SHARED` other moves
-            have each of the sentences.
     """
     import numpy as np
 
@@ -268,7 +266,7 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote of passages; a name replaces a pronoun at the beginning of the first.
+    """Return the quote of passages. A name replaces a pronoun at the beginning, if it is known.
 
     Args:
         sentences: the sentences in which the name is searched; () to keep the pronoun.

@@ -115,9 +115,8 @@ class Fitted:
     Attributes:
         confidence: slope and intercept that turn log odds of the network into log odds that a
             decision is right.
-        stated: for each move, the minimum probability with which it counts as stated.
-        part: for each move, the minimum probability of a sentence that is quoted in addition to the
-            best.
+        stated: for each move, the minimum probability at which the move counts as stated.
+        part: for each move, the minimum probability at which a second or third sentence is quoted.
         repeated: reduction of the log odds of a sentence for a second move.
     """
 

@@ -25,7 +25,7 @@ useful than a second quote of one sentence.
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds for "stated" that are tried; the best threshold of a rare move is low."""
 PARTS = np.arange(0.4, 0.81, 0.02)
-"""Thresholds that are tried for quoting a sentence in addition to the best.
+"""Thresholds that are tried for quoting a second or third sentence.
 
 They begin higher, since a wrong passage is worse than a missing one.
 """
@@ -39,7 +39,7 @@ Read = Sequence[tuple[Example, Scores]]
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
-    The threshold of "stated" maximizes kappa with the labels. The threshold for another sentence
+    The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
     maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The confidence is
     a logistic regression on whether a chosen sentence is right (Platt 1999).
     """
@@ -118,7 +118,7 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return the number of right decisions and of all decisions for each paper, (papers, 2).
+    """Return an array (papers, 2): the number of right decisions, and of all decisions.
 
     The decision about a move is its sentence (`choices`), or "not stated"; `is_right` compares it
     with the label. Moves without a label do not count.
@@ -146,7 +146,9 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
 def stated_kappa(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> float | None:
-    """Return the mean kappa of "stated" over the moves that some papers state and others do not.
+    """Return the mean kappa of "stated" over the moves.
+
+    Moves that all of the papers, or none of them, state are left out.
 
     Args:
         stated: `Fitted.stated` for each paper.

@@ -165,7 +165,7 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
-    """Return the text of `count` phrases: "such as" consists of two phrases."""
+    """Return the joined text of `count` phrases; even "such as" consists of two phrases."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
 
 

@@ -156,7 +156,7 @@ def _batches(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Return the factor of the learning rate at a step: it rises, then falls to zero."""
+    """Return the factor of the learning rate at a step: it rises at first, then falls to 0."""
     return min((step + 1) / (WARMUP * steps + 1), 1.0) * max(0.0, 1 - step / steps)
 
 
