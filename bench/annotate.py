@@ -278,7 +278,7 @@ def compare_server(options: argparse.Namespace) -> None:
         bench = Bench(Path(folder), options.slots, ADAPTER)
         entry = ServeEntry(backend="openai", model="default", url=options.server)
         models = {"embedded": bench.model, "server": OpenAIBackend().load(entry, bench.slots)}
-        print(f"{'':<16}{'embedded':>14}{'server':>14}{'ratio':>8}   tokens/s, twice in turn")
+        print(f"{'':<16}{'embedded':>14}{'server':>14}{'ratio':>8}   tokens/s, two runs each")
         for name, held in (("under a schema", True), ("without", False)):
             requests = [
                 replace(request, max_tokens=96, json_schema=request.json_schema if held else None)

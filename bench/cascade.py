@@ -138,12 +138,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"{len(papers)} papers, right anchors of the reader: {fmean(p.right for p in papers):.3f}"
     )
-    print(f"\nright anchors after the least certain went on{'10%':>8}{'20%':>8}{'50%':>8}")
+    print(f"\n{'right anchors after the gold annotated':<45}{'10%':>8}{'20%':>8}{'50%':>8}")
     for name, measure in MEASURES.items():
         found = [fmean(after(papers, measure, share)) for share in (0.1, 0.2, 0.5)]
         print(f"{name:<45}{''.join(f'{one:>8.3f}' for one in found)}")
     shares = after(papers, MEASURES["mean over all moves"], budget)
-    print(f"\nbound after {budget:.0%} went on, {splits} random samples; right {fmean(shares):.3f}")
+    right = f"after the gold annotated {budget:.0%}: right anchors {fmean(shares):.3f}"
+    print(f"\n{right}; bounds of {splits} random samples:")
     print(f"{'sample':>8}{'holds':>8}{'below the share':>17}{'Hoeffding':>11}")
     for size in (size for size in SIZES if size < len(papers)):
         held, distance, hoeffding = coverage(shares, size, splits)

@@ -136,7 +136,7 @@ def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
         for kind in check.kinds:
             print(row(check, kind, good, bad[kind], dev))
     every = good[0] + good[1]
-    print(f"\nof the moves of the gold, doubted: {share(every[ANY], every[ALL])}")
+    print(f"\ngold moves in which any check finds an error: {share(every[ANY], every[ALL])}")
     for check in SHIPPED[:2]:
         distinguished = share(every[check.name, *check.shipped], every[DIGITS])
         print(f"{check.name}, of those with a digit: {distinguished}")
@@ -258,8 +258,8 @@ def of_readings(path: Path) -> None:
     bad = sum(moves[label] for label in BAD)
     caught = sum(found[label, "any of them"] for label in BAD)
     alarms = sum(found[label, "any of them"] for label in moves if label not in BAD)
-    print(f"\nof the false and garbled: {share(caught, bad)}")
-    print(f"of the others: {share(alarms, moves.total() - bad)}")
+    print(f"\nfound among the false and garbled moves: {share(caught, bad)}")
+    print(f"false alarms among the other moves: {share(alarms, moves.total() - bad)}")
 
 
 @functools.cache

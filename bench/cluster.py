@@ -94,7 +94,7 @@ class Campaign:
             path.unlink(missing_ok=True)
 
     def kill(self, part: str, driver: Popen[str]) -> None:
-        """Kill a part of the running job at a random moment; "writing" kills it during a save."""
+        """Kill a part at a random moment of a job; "writing" kills the driver while it saves."""
         if part == "writing":
             while driver.poll() is None and not [*self.folder.glob(".out.jsonl*")]:
                 time.sleep(0.001)

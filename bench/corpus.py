@@ -53,7 +53,7 @@ BATCH = 2_000
 SEARCH_MS, STATS_MS = 50, 1000
 """Target times in milliseconds for 100,000 annotations."""
 UNSTATED = {"limitation": 0.85, "comparison": 0.2, "implication": 0.15, "evidence": 0.15}
-"""Share of papers that do not state a move, as in the gold data."""
+"""For some moves, the share of papers that do not state the move, as in the gold data."""
 CATEGORIES = ("cs.CL", "cs.LG", "cs.SE", "cs.AI", "cs.IR", "cs.CV", "cs.HC", "cs.RO", "cs.DB")
 
 
@@ -261,7 +261,7 @@ def over_corpus(
     parser.add_argument("--papers", type=int, default=papers)
     parser.add_argument("--runs", type=int, default=runs)
     parser.add_argument(
-        "--db", type=Path, help="corpus database, created if it does not exist, and kept"
+        "--db", type=Path, help="corpus database; created if missing, and not deleted"
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -282,7 +282,7 @@ def main() -> None:
         "--only-generate", action="store_true", help="with --papers: stop after writing the parts"
     )
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--db", type=Path, help="database or folder, created if missing, and kept")
+    parser.add_argument("--db", type=Path, help="database or folder; created if missing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.papers:

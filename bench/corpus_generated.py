@@ -38,7 +38,7 @@ class Parts:
 
     Args:
         words: the words, the most frequent first; the frequency follows Zipf's law.
-        unstated: the share of papers that do not state a move.
+        unstated: for some moves, the share of papers that do not state the move.
         categories: the categories, the most frequent first.
     """
 

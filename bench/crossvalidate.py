@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--dataset", default="", help="options of /finetune dataset")
     parser.add_argument("--finetune", default="", help="options of /finetune")
-    parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
+    parser.add_argument("-o", "--output", type=Path, help="a file for all figures, as JSON")
     options = parser.parse_args()
     out = options.out.resolve()
     annotated = [annotations_of_fold(options, out, fold) for fold in range(options.folds)]
@@ -99,7 +99,7 @@ def annotations_of_fold(
 
 
 def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None:
-    """Write the rows of a table to two files: `held` with the rows of a fold, `trained` without."""
+    """Write the rows of a fold to the file `held`, and all other rows to the file `trained`."""
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows, names = list(reader), list(reader.fieldnames or ())

@@ -113,7 +113,7 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
 
 
 def counts(judge: Judge) -> tuple[int, float, float]:
-    """Return counters to subtract: generated tokens, wall seconds and CPU seconds."""
+    """Return the number of tokens generated so far, the wall clock and the CPU clock."""
     return judge.model.usage.completion_tokens, time.perf_counter(), time.process_time()
 
 

@@ -152,10 +152,10 @@ def main() -> None:
     for turn in range(args.repeats):
         for name in wanted if turn % 2 == 0 else reversed(wanted):
             runs[name].append(measure(SETTINGS[name], backend, entry, args))
-            print(f"turn {turn + 1}: {name}", file=sys.stderr)
+            print(f"round {turn + 1}: {name}", file=sys.stderr)
     print(
         f"{entry.where}: {args.papers} papers, {args.form} form, at most {args.max_tokens} tokens "
-        f"each, {args.repeats} turns, {llama_engine.SLOTS} slots and batches of "
+        f"each, {args.repeats} rounds, {llama_engine.SLOTS} slots and batches of "
         f"{llama_engine.BATCH} by default"
     )
     for line in table(runs):
@@ -166,10 +166,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
     parser.add_argument("--papers", type=int, default=16, help="number of rows, from the first")
-    parser.add_argument("--repeats", type=int, default=2, help="turns")
+    parser.add_argument("--repeats", type=int, default=2, help="number of rounds")
     parser.add_argument("--form", choices=sorted(FORMS), default="tagged")
     parser.add_argument("--model", default="producer", help="name of a model in the registry")
-    parser.add_argument("--max-tokens", type=int, default=128, help="most tokens of each answer")
+    parser.add_argument("--max-tokens", type=int, default=128, help="maximum tokens per answer")
     parser.add_argument(
         "--table", type=Path, default=TABLE, help="a CSV file with a column `abstract`"
     )

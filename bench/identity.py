@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--duplicates", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", type=int, default=0, help="number of wrong decisions to show")
+    parser.add_argument("--show", type=int, default=0, help="number of wrong decisions to print")
     options = parser.parse_args()
     measured = measure(table(options.duplicates, options.seed))
     print(f"{measured.rows:,} records, {measured.made.total():,} duplicates, seed {options.seed}")

@@ -220,7 +220,7 @@ class Bench:
             if "Traceback" in shown or "most recent call" in shown or "Fatal" in shown:
                 outcome.faults.append(f"traceback: {shown[-2000:]}")
             if shown.count("Interrupted") > 1:
-                outcome.faults.append(f"said more than once: {shown[-300:]!r}")
+                outcome.faults.append(f"message printed more than once: {shown[-300:]!r}")
             if _is_start_of_python(shown):
                 outcome.faults.clear()
             outcome.faults += [f"left: {what}" for what in _left(folder, mark)]
@@ -378,10 +378,10 @@ def main() -> int:
         "--annotations", type=int, default=20_000, help="number of annotations in the corpus"
     )
     parser.add_argument("--rows", type=int, default=4, help="number of rows of each table")
-    parser.add_argument("--cap", type=float, default=60.0, help="longest delay, in seconds")
+    parser.add_argument("--cap", type=float, default=60.0, help="maximum delay in seconds")
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
-    # A shell starts background jobs with SIGINT ignored, which the commands would inherit.
+    # In a background job of a shell SIGINT is ignored, which the commands would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [one for one in COMMANDS if not options.only or one.name in options.only]
     with tempfile.TemporaryDirectory(prefix="interrupt-inputs-") as name:

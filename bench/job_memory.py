@@ -53,7 +53,7 @@ class Instant(FakeModel):
         cancel: threading.Event | None = None,
     ) -> Reply:
         if next(self.numbers) > self.answers:
-            raise ModelUnavailable("all answers are given")
+            raise ModelUnavailable("all answers are used up")
         words = request.messages[1].content.split()
         moves = {**dict.fromkeys(nanda().names, nanda().not_stated), "claim": " ".join(words[:12])}
         return Reply(json.dumps(moves), "stop", len(words), 100, 0.0)

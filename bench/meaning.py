@@ -254,7 +254,7 @@ def line(name: str, cells: Sequence[tuple[float, float]], note: str = "") -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--papers", type=int, help="use fewer papers, for a slow model")
+    parser.add_argument("--papers", type=int, help="number of papers (default: all)")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--engine", type=Path)
     parser.add_argument("--tasks", nargs="*")

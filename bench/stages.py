@@ -13,7 +13,7 @@ and without a grammar. Papers that are annotated in the database are not annotat
     q4_k_m        the merged model as GGUF, quantized
     base+lora     the GGUF files of base and adapter, which q8_0 merges
 
-Prints the figures of each form, and the difference of q8_0 minus this form with a paired 95%
+Prints the figures of each form, and the difference to q8_0 (q8_0 minus the form) with a paired 95%
 interval.
 """
 
@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--db", type=Path, help="the corpus database for the annotations")
-    parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
+    parser.add_argument("--db", type=Path, help="the corpus database for annotations")
+    parser.add_argument("-o", "--output", type=Path, help="a file for all figures, as JSON")
     parser.add_argument("--only", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -146,7 +146,7 @@ def show(found: Mapping[str, Any]) -> None:
     print(
         f"\n{found['papers']} papers\n{'':<12}" + "".join(f"{name:>24}" for name in SHOWN), end=""
     )
-    print(f"{'q8_0 less it: rouge_l':>32}")
+    print(f"{'q8_0 minus form: rouge_l':>32}")
     models = [one for one in found["annotators"] if one["kind"] == "model"]
     others = {one["other"]: one["metrics"]["rouge_l"]["overall"] for one in found["differences"]}
     for one in models:

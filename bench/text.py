@@ -266,7 +266,7 @@ def called(function: Function, given: str) -> float:
 def measured(function: Function, shape: Callable[[int], str], most: int) -> dict[int, float]:
     """Return the CPU seconds of calls by size of the text, for sizes up to `most`.
 
-    Sizes between the smallest and the largest are measured only if growth may exceed linear.
+    Sizes between the smallest and the largest are measured only if growth seems more than linear.
     """
     small = most // 8
     found = {small: called(function, shape(small))}

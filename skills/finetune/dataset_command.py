@@ -75,7 +75,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the options that decide which rows a data set contains, and their weights."""
+    """Return the choices that the options state: which rows to include, and the weights."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""The training set if the arguments name none and the folder has no run."""
+"""The training set if the arguments do not name one, and the folder of the run has no run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +81,7 @@ def _is_checkpoint(word: str) -> bool:
 
 
 def _default(options: Any) -> str:
-    """Return the path of the default training set; "" if the folder contains a run.
+    """Return the path of the default training set; "" if `options.run_folder` contains a run.
 
     Raises:
         UsageError: there is neither a run nor a default training set.

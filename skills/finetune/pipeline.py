@@ -263,7 +263,7 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
-    """Return the sentences on the new model, and the command line that annotates with it."""
+    """Return sentences on the comparison and the use of the new model, and a line that uses it."""
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""

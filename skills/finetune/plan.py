@@ -43,7 +43,7 @@ from skills.finetune.training.train import packages
 NEAR = 0.9
 """Share of the free memory above which a note warns that memory is tight."""
 KEPT = 0.9
-"""Share of the rows that still fit if a refusal suggests a smaller max_length."""
+"""Share of the rows that a suggested, smaller max_length must admit."""
 RELEVANT: Any = {
     "base": True,
     "quantization": True,
@@ -87,10 +87,10 @@ class Plan:
     Attributes:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
         adapted: a clause for each adapted setting.
-        checkpoints: number of checkpoints written, and maximum number that exist at the same time.
+        checkpoints: as returned by the function `checkpoints`.
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
-        notes: further facts about the run, as clauses.
+        notes: warnings and hints, as clauses.
         refusals: the reasons why the run cannot start; () if it can.
     """
 
@@ -293,11 +293,11 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
 
 
 def notes(plan: Plan) -> tuple[str, ...]:
-    """Return further facts about a run, as clauses."""
+    """Return warnings and hints about a run, as clauses."""
     recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, plan.need
     missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
     found = {
-        "the base is not on this machine: training needs it, this plan does not": (
+        "the base is not on this machine: training needs it, a plan does not": (
             plan.facts.source == PUBLISHED
         ),
         f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "

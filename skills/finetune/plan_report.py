@@ -10,13 +10,13 @@ from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
 
 LARGE = 1_000_000_000
-"""Minimum number of parameters of a model whose training on a CPU takes too long."""
+"""Number of parameters from which training on a CPU takes too long."""
 DIVIDED = "; FSDP divides base, adapter and optimizer among them"
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row: text that the loss includes, and other text."""
 AS_GIVEN = (
-    ", as in the data set: the base's chat template is not available, nor the end token, which the "
-    "loss includes"
+    ", as in the data set: the base's chat template is not available, and the end token, which the "
+    "loss includes, is not shown"
 )
 
 

@@ -55,9 +55,10 @@ TRAINING: Mapping[str, Any] = {
     "head_rate": 5e-5,
     "frozen": 4,
 }
-"""Settings of the training, in which two of six layers are trained. After training on 80 papers of
-a field that the starting reader knows, 62.2% of the decisions on 80 other papers were right (62.0%
-before); with rates of 5e-5 and 1e-4, 60.8%.
+"""Settings for further training of a reader, in which two of its six layers are trained.
+
+After training on 80 papers of a field that the starting reader knows, 62.2% of the decisions on 80
+other papers were right, and 62.0% before; with rates of 5e-5 and 1e-4, 60.8%.
 """
 FRESH: Mapping[str, Any] = {"epochs": 8.0, "batch": 4, "rate": 1e-4, "head_rate": 1e-3}
 """Settings of the training for moves that the starting reader does not have."""
@@ -77,10 +78,11 @@ class Start:
         name: the name of the model in the registry.
         digest: SHA-256 of its file.
         about: the metadata of its file.
-        figures: the figures of the reader, with 0.5 as minimum probability of moves that it does
-            not have.
-        comparable: True if it was trained on the framework, so that its decisions can be compared.
-        passed: models that are not used because they were trained on papers of the table.
+        figures: the thresholds and scales of the reader; the threshold of a move that the reader
+            does not have is 0.5.
+        comparable: True if the reader was trained on the framework of the new reader, so that the
+            decisions of both can be compared.
+        passed: other models that are not used because they were trained on papers of the table.
     """
 
     name: str
@@ -240,7 +242,7 @@ class _Training:
         return Result(f"{text}\n{made}\n{use}", facts, next=line)
 
     def _folds(self) -> list[list[Scores]]:
-        """Return the predictions for the held-out papers of each fold, and store them.
+        """Return the predictions for the held-out papers of each fold, and store new predictions.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -309,7 +311,11 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return the figures of the reader, and for each fold the figures of the other folds."""
+        """Return thresholds and scales fitted on all folds, and for each fold on the other folds.
+
+        Args:
+            held: each paper with the predictions of the reader that was not trained on it.
+        """
         from skills.reader.fitting import fit
 
         if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
@@ -319,7 +325,7 @@ class _Training:
         return fit(held, names), [fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
-        """Return how many more decisions are right than with the starting reader.
+        """Return the gain in accuracy over the starting reader.
 
         If the starting reader has another framework, the comparison is with the baseline
         `reader_folds.by_place`.

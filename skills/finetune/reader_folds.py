@@ -25,7 +25,7 @@ RESAMPLES = 2_000
 LOW, LEAST, HIGH = 0.025, 0.05, 0.975
 """Quantiles of the resamples at the ends of the two-sided and the one-sided 95% interval."""
 ENDS = 3
-"""Number of sentences at the beginning, and at the end, that may be the place of a move."""
+"""Number of sentences at each end of an abstract that `by_place` considers as places."""
 KEPT = ("sentence", "part", "unstated")
 """The predictions that are stored; predictions of tokens are left out, since they are not
 compared.
@@ -53,7 +53,7 @@ class Gain:
     kappa: tuple[float | None, float | None]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures with four decimals."""
+        """Return all fields, rounded to four decimals."""
         found = {name: round(value, 4) for name, value in asdict(self).items() if name != "kappa"}
         kappas = [value if value is None else round(value, 4) for value in self.kappa]
         return {**found, "kappa": kappas}
@@ -80,9 +80,9 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Return the right and all decisions of each paper, if a move always has the same place.
+    """Return the accuracy of a baseline in which a move always has the same place.
 
-    The result is an array (papers, 2) for `gain_of`. The place of a move is the number of a
+    The result is an array (papers, 2) as for `gain_of`. The place of a move is the number of a
     sentence, counted from the beginning or from the end, or "not stated". Each fold uses the place
     that is right most often in the other folds.
     """

@@ -58,7 +58,7 @@ class Gold:
     """The usable papers of a table, ordered by the digests of their abstracts.
 
     Attributes:
-        left_out: the places of the unusable rows by reason.
+        left_out: for each reason, the places of the rows that are unusable for this reason.
     """
 
     papers: Sequence[GoldPaper]
@@ -66,7 +66,7 @@ class Gold:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all data of the papers that training uses."""
+        """SHA-256 of the data of the papers that training uses."""
         return sha256_of(
             [[one.paper.sha256, flatten(one.paper.title), one.anchors] for one in self.papers]
         )
@@ -183,7 +183,10 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return `start`, or the start of its sentence at most `REPLACED` words before."""
+    """Return the start of the sentence with `start`, if at most `REPLACED` words come between.
+
+    Otherwise return `start`.
+    """
     for first, after in sentence_spans(abstract):
         if first <= start < after:
             first = heading_end(abstract, first, after)

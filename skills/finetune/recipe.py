@@ -42,7 +42,7 @@ SETTINGS = {
     "seed": "training.seed",
     "name": "export.name",
 }
-"""The settings of a recipe that have their own option, by the field of the option."""
+"""The settings of a recipe that have their own option of /finetune, by option."""
 
 
 class _Strict(BaseModel):
@@ -242,7 +242,7 @@ def first_error(exc: ValidationError) -> str:
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """Return the recipe that the options name, or else the stored recipe, with their changes.
+    """Return the recipe of --preset or --recipe, or else the stored one, changed by the options.
 
     If the recipe does not name the model, the model gets the name of the folder.
 

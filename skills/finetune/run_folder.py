@@ -87,8 +87,8 @@ class Entry:
     Attributes:
         inputs: all values that the result depends on: digests and settings, as JSON values.
         outputs: the files that the stage wrote, by their path in the folder.
-        facts: findings, for display and for later stages.
-        versions: the versions of the used packages.
+        facts: results other than files, for display and for later stages.
+        versions: the versions of the packages that were used.
     """
 
     inputs: Mapping[str, Any]
@@ -154,12 +154,12 @@ class RunDir:
         return self.folder / "Modelfile.adapter"
 
     def needs(self, stage: str, reason: str) -> InputError:
-        """Return the error for a folder in which a stage must be performed first."""
+        """Return an error with the reason, and the hint to perform a stage in this folder first."""
         hint = f"`/finetune {stage} {self.folder}` does it."
         return InputError(reason, where=str(self.folder), hint=hint)
 
     def prepared_facts(self) -> dict[str, Any]:
-        """Return the facts of the prepared rows, empty if they cannot be read."""
+        """Return the contents of prepared.json, or {} if the file cannot be read."""
         try:
             found: dict[str, Any] = read_json(self.prepared / "prepared.json")
         except (OSError, ValueError):
@@ -182,7 +182,7 @@ class RunDir:
         return all(kept.is_unchanged(self.folder / path) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names of the inputs that differ from the entry of the stage, if it exists."""
+        """Return the names of the inputs that differ from the stage's entry, or ()."""
         entry = self.entry(stage)
         if entry is None:
             return ()
@@ -226,7 +226,7 @@ class RunDir:
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """The settings stored by `remember`; empty if there are none."""
+        """The settings that `remember` stored; {} if nothing is stored."""
         return self._manifest().run
 
     def remember(self, run: Mapping[str, Any]) -> None:
@@ -306,7 +306,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `value` as JSON restores it: tuples become lists, keys become strings."""
+    """Return `value` as after a round trip through JSON: tuples become lists, keys strings."""
     found: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return found
 
@@ -376,7 +376,7 @@ def file_digest(run_dir: RunDir, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """The context of the stages: the run, its recipe and its command.
+    """What a stage works with: the command, the recipe and the folder of the run.
 
     Attributes:
         data: the training set, a .jsonl file of `/finetune dataset`; None for a stage that needs
@@ -412,7 +412,7 @@ class StageContext:
 
     @property
     def is_sharded(self) -> bool:
-        """True if the base is divided among the processes."""
+        """True if FSDP divides the base among the training processes."""
         return ranks.is_sharded(getattr(self.call.options, "sharding", None))
 
     @property
@@ -457,7 +457,7 @@ class Stage:
 
         Args:
             outputs: the files and folders that were written.
-            facts: findings, for display and for later stages.
+            facts: results other than files, for display and for later stages.
             changed: inputs that the stage itself has changed.
         """
         seconds = time.monotonic() - self.begun

@@ -2,8 +2,8 @@
 
 The form `TaggedForm` writes prompt and completion. `/annotate` uses the same form for the requests
 to tuned models and for parsing their answers, so that training and use cannot diverge. The texts
-contain no chat template: the stage `prepare` adds the template of the base, as the engine does in
-use.
+contain no chat template: the stage `prepare` adds the template of the base for training, and the
+engine adds it for `/annotate`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LeftOut:
 
     Attributes:
         of, of_where: id and place of the row that is used instead, or of the held-out paper.
-        similarity: the similarity of the abstract to that of `of`, 0 to 1; None if the row is left
+        similarity: the similarity of the abstracts of both papers, 0 to 1; None if the row is left
             out for another reason.
         split: the set that the row is held out for, "dev" or "test".
     """

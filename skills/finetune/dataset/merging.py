@@ -49,15 +49,15 @@ T = TypeVar("T")
 RUN = 3
 """Number of words in a run."""
 COMMON = 100
-"""Number of abstracts with a run above which the run is not used to find similar abstracts.
+"""Runs that occur in more abstracts than this are not used to find similar abstracts.
 
-Two abstracts with a similarity of 0.5 share two thirds of their runs, some of which are rare.
+Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of their runs.
 """
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
 """Maximum length of a file name; a longer value of an option is a list of ids."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
-"""Matches values that are meant as a file, so that a mistyped name is not used as an id."""
+"""Matches a value of --dev or --test that must be a file name, even if the file does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Dataset:
 
     Attributes:
         rows: one row for each paper: gold, then curated, then agent, in the order of the files.
-        left_out: all other rows of the tables, in the same order.
+        left_out: all other rows of the tables, in this order, too.
         choices, held_out, inputs: the arguments from which the data set was built.
     """
 
@@ -88,7 +88,7 @@ class Dataset:
 
     @property
     def counts(self) -> dict[Source, dict[str, int]]:
-        """For each source, the numbers of rows that were read, left out by reason, and written."""
+        """For each source, the number of rows read, written, and left out for each reason."""
         out = Counter((left.source, left.why) for left in self.left_out)
         written = Counter(row.source for row in self.rows)
         found: dict[Source, dict[str, int]] = {}
@@ -100,7 +100,7 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """The moves that fewer than half of the rows state, with their number of rows."""
+        """The moves that fewer than half of the rows state, with the number of rows that do."""
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -109,10 +109,10 @@ class Dataset:
         }
 
     def examples(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the file.
+        """Yield the rows as JSON objects, one for each line of the .jsonl file.
 
-        prompt, completion and system contain no chat template; id_field is the name of the id
-        column in the source; sha256 is the digest of the abstract on one line.
+        `prompt`, `completion` and `system` contain no chat template. `id_field` is the name of the
+        id column in the table, and `sha256` is the digest of the abstract on one line.
         """
         rare = set(self.rare)
         system = format_annotation_system(self.framework)
@@ -134,7 +134,7 @@ class Dataset:
         return self.framework.stated(row.moves)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the file as JSON in UTF-8."""
+        """Yield the lines of the .jsonl file, encoded in UTF-8."""
         for example in self.examples():
             yield json.dumps(example, ensure_ascii=False).encode() + b"\n"
 

@@ -38,8 +38,8 @@ class TokenCounter:
     Attributes:
         name, sha256: name and digest of the tokenizer file, for the manifest; None without a file.
         counts: a description of the texts that are counted.
-        count: returns the number of tokens of system text and prompt together, and of the
-            completion, given the three texts.
+        count: called with system text, prompt and completion; returns the number of tokens of the
+            first two together, and of the completion.
     """
 
     name: str
@@ -93,7 +93,7 @@ def open_counter(
 
 
 def with_progress(rows: Sequence[T], tick: Callable[[str], None]) -> Iterator[T]:
-    """Yield the rows; call `tick` with the number of finished rows after every hundredth."""
+    """Yield the rows, and report the number of finished rows to `tick` after every hundred."""
     for number, row in enumerate(rows, start=1):
         yield row
         if number % 100 == 0:

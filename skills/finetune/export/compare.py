@@ -1,8 +1,8 @@
 """The stage `compare`: make the model the default of /annotate if it is better.
 
 The new model and the current default annotate gold papers that were held out from training.
-`/evaluate` measures them, and stores the annotations in OUT/held_out.db, so that an interrupted
-comparison can be continued.
+`/evaluate` measures both models. The annotations are stored in OUT/held_out.db, so that an
+interrupted comparison can be continued.
 """
 
 from __future__ import annotations

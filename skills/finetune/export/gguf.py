@@ -30,17 +30,18 @@ from skills.finetune.model.safetensors_files import read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, emptied, need_disk
 
 LORA_TYPE = "f32"
-"""The type of the converted adapter. It is the type of the trained adapter, so that base and
-adapter equal the merged model. For all linear layers of SmolLM2-135M with r 16 the adapter has 19.6
-MB, and 9.8 MB in f16; but in f16 and bf16, three of four generated texts changed within 72
-tokens.
+"""Default type of the converted adapter: the type of the trained adapter, so that nothing is lost.
+
+An adapter on all linear layers of SmolLM2-135M with r 16 has 19.6 MB, and 9.8 MB in f16. But in f16
+and bf16, three of four generated texts changed within 72 tokens.
 """
 VOCABULARY = 64_000_000
-"""Upper bound of the bytes of a GGUF without its tensors; the largest vocabularies have 20 MB."""
+"""Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 LARGEST = 0.6
-"""Upper bound of the size of the result relative to the 16-bit source. The largest type is Q8_0
-with 8.5 bits per weight, which is also the last fallback for rows of a multiple of 32 weights.
+"""Upper bound of the size of a quantized GGUF, relative to the 16-bit GGUF.
+
+The largest type is Q8_0 with 8.5 bits per weight, also among the fallbacks of other types.
 """
 TEMPLATE = "tokenizer.chat_template"
 EOS = "tokenizer.ggml.eos_token_id"
@@ -55,7 +56,7 @@ KEYS = (
     TEMPLATE,
     TOKENS,
 )
-"""The metadata that a model shares with its base."""
+"""The metadata keys that must have the same values in a model and its base."""
 
 
 def convert(context: StageContext) -> Entry:
@@ -116,9 +117,9 @@ def quantize(context: StageContext) -> Entry:
     """Quantize the 16-bit GGUF with llama.cpp's library, and check the result.
 
     The converter cannot write Q4_K_M. A mix of types such as Q4_K_M needs tensor rows of a multiple
-    of 256 weights. Other tensors get a larger type (src/llama-quant.cpp); in a small model, most
-    tensors may. So the name of the file contains the requested type, and the manifest contains the
-    number of tensors of each type.
+    of 256 weights. Other tensors get a larger type (src/llama-quant.cpp); in a small model, these
+    may be most tensors. So the file is named after the requested type, and the manifest contains
+    the number of tensors of each type.
 
     Raises:
         UsageError: the finetune extra is missing.

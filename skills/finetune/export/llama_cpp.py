@@ -85,7 +85,7 @@ def find_converters(given: Path | None = None) -> Converters:
                     hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
-        code = hashlib.sha256()  # a version that does not depend on git
+        code = hashlib.sha256()  # identifies a checkout without git
         scripts = (folder / MODEL_SCRIPT, folder / LORA_SCRIPT)
         for path in (*scripts, *sorted(folder.glob("conversion/*.py"))):
             code.update(path.name.encode() + path.read_bytes())

@@ -62,8 +62,8 @@ class Changes:
 
     Attributes:
         layers: number of tensors that the adapter changes.
-        changed, weights: number of weights of these tensors that changed, and of all their weights.
-        wanted, lost: sum of the squares of the exact changes, and of the errors by rounding.
+        weights, changed: number of all weights of these tensors, and of weights that changed.
+        wanted, lost: sum of the squares of the exact changes, and of the rounding errors.
     """
 
     layers: int = 0
@@ -222,8 +222,8 @@ def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
 def _check_prepared(context: StageContext, base: Base) -> None:
     """Raise InputError if the training rows were prepared for a base with another digest.
 
-    The shapes do not suffice to recognize a base. If no rows are prepared in this folder, because
-    the adapter was trained elsewhere, the base is not checked.
+    Two bases may have the same shapes, so the digests are compared. The base is not checked if no
+    rows are prepared in this folder, because the adapter was trained elsewhere.
     """
     prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:

@@ -226,7 +226,10 @@ A LoRA adapter for {base.base_model or "its base"} that annotates abstracts of p
 
 
 def _results(dataset: str | None, scores: Sequence[Score]) -> Mapping[str, bytes]:
-    """Return the scores as a file in the Hub's format, by path; {} without a dataset on the Hub."""
+    """Return the file with the scores in the Hub's format, by its path in the repository.
+
+    The result is {} if there is no score, or if the evaluated dataset is not on the Hub.
+    """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     name, _, revision = (dataset or "").partition("@")

@@ -230,7 +230,11 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
 
 
 def _named(modelfile: Path, name: str | None) -> Path | None:
-    """Return the path of a file named in a Modelfile; None for the name of a model, or no name."""
+    """Return the path of the file `name`; None if `name` is None or the name of a model.
+
+    Raises:
+        InputError: `name` is a .gguf file that does not exist.
+    """
     path = modelfile.parent / (name or "")
     if path.is_file():
         return path

@@ -232,7 +232,7 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
 
 
 def not_registered(call: Call, name: str) -> UsageError:
-    """Return the error for a name that is not the name of a registered model."""
+    """Return the error for a name that no model registered by /finetune has."""
     user = call.settings.user_registry
     if name in read_entries(user)["models"]:
         return UsageError(
@@ -284,7 +284,7 @@ def name_of(context: StageContext) -> str:
 
 
 def check_name(name: str, settings: Settings) -> None:
-    """Raise UsageError if a new model cannot have this name."""
+    """Raise UsageError if `name` is invalid for a new model, or the name of a shipped model."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a valid model name",
@@ -332,7 +332,7 @@ def registration_of(context: StageContext) -> Registration:
 
 
 def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
-    """Return the registry entry of a file; its path is relative if the registry's folder has it."""
+    """Return the registry entry of a file, with a path relative to the registry if possible."""
     folder, file = registry_folder(settings.user_registry).resolve(), path.resolve()
     below = file.is_relative_to(folder.parent)
     shown = Path(os.path.relpath(file, folder)).as_posix() if below else str(file)

@@ -233,9 +233,9 @@ def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
 
 
 def refuse_name(recipe: Recipe, name: str) -> None:
-    """Raise UsageError if the new model would have the name of the model it continues from.
+    """Raise UsageError if the new model would replace the model from which training continues.
 
-    Otherwise the next run of the same line would continue from the result of this run.
+    Otherwise repeating the line would continue from the result of its first run.
     """
     if recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(

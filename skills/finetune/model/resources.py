@@ -39,7 +39,7 @@ from skills.finetune.run_folder import StageContext, in_words
 Place = Literal["gpu", "cpu"]
 
 TRAINED = 4
-"""Bytes of a trained value, and of its gradient. peft keeps adapters in float32
+"""Bytes of a trained value, and bytes of its gradient. peft keeps adapters in float32
 (`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost.
 """
 BLOCK = 64
@@ -315,7 +315,7 @@ class Machine:
         gpu_unused: the reason why the installed torch cannot use a GPU, or "".
         fast: the compute types that are fast, since they are not emulated.
         processes: number of training processes, which share the memory if there is no GPU.
-        is_sharded: True if the base is divided among the processes.
+        is_sharded: True if FSDP divides the base among the processes.
     """
 
     memory: int
@@ -383,7 +383,7 @@ def fast_compute() -> tuple[str, ...]:
 
 @low_spin_openmp()
 def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return a GPU for each process as far as available, and the reason if there is none, or ""."""
+    """Return at most one GPU for each process; without GPUs, also the reason, otherwise ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
@@ -468,7 +468,7 @@ def _check_sharding(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Return the recipe with a compute type that is fast on a machine, and the reason, or ""."""
+    """Return the recipe and ""; if its compute type is slow, a changed recipe and the reason."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""
@@ -481,7 +481,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Return the recipe, with checkpointing if memory is too small otherwise, and the reason."""
+    """Return the recipe and ""; or, if memory is too small, with checkpointing and the reason."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

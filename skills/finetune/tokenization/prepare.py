@@ -49,12 +49,12 @@ FORMAT = 2
 HELD_OUT = "held_out.jsonl"
 KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
 NAMED = 10
-"""Maximum number of rows that a message names; it only counts further rows."""
-COUNTS = "the row as it is trained, its end token with the completion"
+"""Maximum number of rows that a message names; further rows are only counted."""
+COUNTS = "the rendered row as in training; the completion includes the end token"
 
 
 def prepare(context: StageContext) -> Entry:
-    """Split, render and tokenize the rows; write them and the facts.
+    """Perform the stage: write the tokenized rows and prepared.json.
 
     Without a data set, the stage keeps rows that are prepared already, so that stages can be
     performed with the folder alone.
@@ -241,7 +241,7 @@ class Renderer:
     def row_of(self, example: Example) -> Row:
         """Return the tokens of a row.
 
-        The tokens of the prompt are the tokens that it has alone, as in /annotate.
+        The prompt is tokenized without the completion, as in /annotate.
 
         Raises:
             InputError: the template cannot be used, or prompt or completion contains a special
@@ -275,7 +275,7 @@ class Renderer:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def pieces(self, row: Row) -> list[tuple[str, bool]]:
-        """Return the decoded pieces of a row, each with True if the loss includes it."""
+        """Return the decoded text of a row in pieces; True marks a piece that the loss includes."""
         start = row.completion_start
         return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
 

@@ -21,8 +21,9 @@ from harness.support.bounded_files import read_json
 from skills.finetune.dataset.dataset_options import Source
 
 GROUP = 50
-"""Number of batches that are sorted by length together; more batches mean less padding, but less
-randomness.
+"""Number of batches with rows that are sorted by length together.
+
+A larger number means less padding, but also less random batches.
 """
 IGNORED = -100
 """The label of a position without loss."""
@@ -51,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The result of the stage `prepare`.
+    """The prepared rows of a run, as read from its folder.
 
     Attributes:
         facts: the contents of prepared.json.
@@ -119,7 +120,7 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
 
     Args:
         lengths: number of tokens of each row.
-        batch: number of rows per batch; the last batch that is cut may have fewer rows.
+        batch: number of rows per batch; one batch may have fewer rows.
     """
     chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - not used for secrets
     rows = list(range(len(lengths)))

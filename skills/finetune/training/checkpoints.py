@@ -104,7 +104,11 @@ def steps(folder: Path) -> list[int]:
 
 
 def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
-    """Return the latest valid checkpoint, or None; pass damaged later ones to `notify` as text."""
+    """Return the path of the latest valid checkpoint, or None.
+
+    Args:
+        notify: called with a message for each later checkpoint that is damaged.
+    """
     for step in reversed(steps(folder)):
         path = _path(folder, step)
         if (damage := damage_of(path)) is None:
@@ -261,7 +265,7 @@ def guard(
     digests: Mapping[str, str],
     start: str | None = None,
 ) -> dict[str, Any]:
-    """Return all values that determine the steps of a run, by name.
+    """Return all settings and digests that determine the steps of a run, by name.
 
     Args:
         prepared: the contents of prepared.json, which include all keys of `PREPARED`.

@@ -37,7 +37,7 @@ Facts = Mapping[str, str | float]
 
 
 class Tracker(ABC):
-    """A run at a tracker, which is continued if it exists.
+    """A run at a tracker; a run with the id `run` is continued if it exists.
 
     Attributes:
         run: the id of the run.

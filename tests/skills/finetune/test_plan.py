@@ -655,8 +655,8 @@ def test_without_the_base_it_is_the_text_of_the_data_set(
         fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --details --set dev_share=0').result
     )
     assert (
-        "one row, as in the data set: the base's chat template is not available, nor the end "
-        'token, which the loss includes; "+" marks the part in the loss\n'
+        "one row, as in the data set: the base's chat template is not available, and the end "
+        'token, which the loss includes, is not shown; "+" marks the part in the loss\n'
         "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>"
     ) in result.text
     check_output(Finetune(), "plan", result)
