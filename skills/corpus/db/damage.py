@@ -35,7 +35,7 @@ def find(path: Path) -> str:
     """
     try:
         with contextlib.closing(_read_only(path)) as db:
-            if found := _check(db, "integrity_check"):
+            if found := _check(db):
                 return found
             _read_all(db)
             return ""
@@ -62,7 +62,7 @@ def refuse(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         InputError: the database is damaged; it is not changed.
     """
-    if found := _check(connection, "quick_check"):  # about 7 ms per MB
+    if found := _check(connection):
         raise error(path, found)
 
 
@@ -117,9 +117,12 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
-def _check(db: sqlite3.Connection, pragma: str) -> str:
-    """Return the first fault that a check by SQLite finds, or ""."""
-    (found,) = db.execute(f"PRAGMA {pragma}(1)").fetchone()
+def _check(db: sqlite3.Connection) -> str:
+    """Return the first fault that SQLite finds, or ""; a check takes about 4 ms per MB.
+
+    `quick_check` takes half of that, and misses rows that an index lacks.
+    """
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     return "" if found == "ok" else " ".join(str(found).split())
 
 
