@@ -43,15 +43,17 @@ METRICS: Mapping[str, str] = {
     "floor": "support measured with the abstract of another paper: support by chance",
     "copied": "share of the words of a stated move in runs of five words of the abstract",
     "overlap": "highest ROUGE-L F1 of a stated move with another move of its paper",
-    "rouge_l": "ROUGE-L F1 with the gold, if both state the move; 0 if they never do",
-    "chrf": "chrF2 with the gold, if both state the move; 0 if they never do",
-    "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move that "
-    "only one states",
+    "rouge_l": "ROUGE-L F1 with the gold, over the papers in which both state the move; 0 "
+    "without such papers",
+    "chrf": "chrF2 with the gold, over the papers in which both state the move; 0 without "
+    "such papers",
+    "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move "
+    "that only the annotator or only the gold states",
     "seeds": f"agreement among a paper's answers with {len(SEEDS)} seeds, at temperature "
     f"{TEMPERATURE}",
-    "seeds_stated": "share of moves that two of these answers both state, or both do not state",
+    "seeds_stated": "share of moves that answers with two seeds both state, or both do not state",
     "prompts": "agreement among a paper's answers to reworded prompts and the usual prompt",
-    "prompts_stated": "share of moves that two of these answers both state, or both do not state",
+    "prompts_stated": "share of moves that answers to two prompts both state, or both do not state",
     "prompt_tokens": "tokens of a paper's prompts, including repairs, if the paper has an "
     "annotation",
     "completion_tokens": "tokens of a paper's answers, including repairs, if the paper has an "

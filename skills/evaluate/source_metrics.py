@@ -48,8 +48,9 @@ BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
 """The label expected for the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
-    "anchor": "share of the moves stated by both whose anchor has a sentence of the gold's anchor",
-    "nearest": "share of the moves stated by both whose anchors have the same nearest sentence",
+    "anchor": "moves stated by annotator and gold: share whose two anchors have a common sentence",
+    "nearest": "moves stated by annotator and gold: share whose two anchors have the same "
+    "nearest sentence",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
@@ -62,8 +63,8 @@ METRICS: Mapping[str, str] = {
     "label",
     "false_fill": "share of papers that state the move, among the papers without a sentence of the "
     "label",
-    "placed": "share of the moves method and evidence that are anchored in a sentence of the "
-    "label, or not stated if no sentence has the label",
+    "placed": "share of right decisions on method and evidence: anchored in a sentence of "
+    "the label, or not stated if no sentence has the label",
 }
 
 
