@@ -74,7 +74,7 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
     task = task_of(framework, call.models.registry)
     resolved = [one.resolve(task, {}).resolved for one in (call.models, *following)]
     if len({*resolved}) < len(resolved):
-        raise UsageError(f"a cascade has each model once: {', '.join(resolved)}")
+        raise UsageError(f"a model occurs twice in the cascade: {', '.join(resolved)}")
     sample = read_sample(options.sample, framework, source.papers) if options.sample else None
     finished = annotate_source(call, source, framework, _check_confidence)
     cascade = _Cascade(call, finished, framework)

@@ -130,7 +130,7 @@ def _refuse_to_start_over(job: AnnotateJob) -> None:
         raise ModelError(
             f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
             f"now ({resolution.reason})",
-            hint="Make it available and repeat the same line; "
+            hint=f"Make {resolution.requested} available and repeat the same line; "
             f"`--model {resolution.resolved}` annotates all of them with that model.",
         )
 

@@ -196,7 +196,7 @@ class Curation:
         parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
         parts.append(to_judge)
         if measured:
-            parts.append(f"how the judge votes is measured first, once, on {measured:,} of them")
+            parts.append(f"{measured:,} of them are used first to measure how the judge votes")
         parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
         self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
 
@@ -212,7 +212,7 @@ class Curation:
             if before := ballots.other_judge(self.db, self.source.name, model):
                 self.call.screen.notice(
                     f"{self.source.name} was judged by {before} before; {name} ({served}) is "
-                    "another judge, whose votes are all requested again"
+                    "another judge, so that all votes are requested again"
                 )
             settings |= {
                 "judge": ballots.judge_id(model),

@@ -357,5 +357,5 @@ def _turning_point(
 
 
 def _threshold(column: Sequence[float], quantile: float) -> float:
-    # the division of `_turning_point`, so that equal shares compare as equal
+    # The same division as in `_turning_point`: equal shares must be equal floating-point numbers.
     return next(score for score in column if bisect_right(column, score) / len(column) > quantile)

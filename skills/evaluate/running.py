@@ -99,7 +99,8 @@ def compared(
     )
     call.screen.notice(
         f"{subject.source.name}: {counted(len(papers), 'paper')} for {counted(models, 'model')}"
-        f"{again}: {counted(count, 'annotation')}; those of earlier runs are used again"
+        f"{again}: {counted(count, 'annotation')}; "
+        "annotations of earlier runs are used again"
     )
     pace = ProgressEstimate(count, weight, unit="annotations")
     with show_progress(pace, call.screen, "annotating") as update:

@@ -168,7 +168,7 @@ def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(one, Mapping) and isinstance(one.get("text"), str):
             unknown = one.get("unsupported")
             listed = ", ".join(map(str, unknown)) if isinstance(unknown, list) else ""
-            doubt = f"; not in it: {listed}" if isinstance(unknown, list) else ""
+            doubt = f"; not in the section: {listed}" if isinstance(unknown, list) else ""
             place = f"section {one.get('section', '')}, p. {one.get('page', '')}"
             shown[move] = f"{one['text']} ({place}{doubt})"
     return shown

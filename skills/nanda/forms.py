@@ -249,7 +249,7 @@ class JsonForm(Form):
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move: the value of `NUMBERS`, or before its text."""
+        """Return the sentence numbers of each move, from `NUMBERS` or the beginning of its text."""
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):

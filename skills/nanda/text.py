@@ -71,7 +71,7 @@ class Kept(Generic[T]):
 
 
 def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
-    """Return a decorator that makes a function a `Kept` with these parameters."""
+    """Return a decorator that turns a function into a `Kept` with these parameters."""
     return lambda function: Kept(function, most, long)
 
 

@@ -68,7 +68,7 @@ class ReaderModel:
         self.place = place
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: a request may have any length, and the end of a long text is ignored."""
+        """Return None: requests may have any length, since the end of a long text is ignored."""
 
     def generate(
         self,

@@ -271,7 +271,9 @@ def test_unknown_and_unavailable_models_are_refused_before_the_work(cascade: Cas
         cascade.annotate("--cascade nobody --until .9")
     with pytest.raises(ModelUnavailable):
         cascade.annotate("--cascade openai/missing --until .9")
-    with pytest.raises(UsageError, match="each model once: nanda-annotator, better, better"):
+    with pytest.raises(
+        UsageError, match="occurs twice in the cascade: nanda-annotator, better, better"
+    ):
         cascade.annotate("--cascade better,better --until .9")
     assert cascade.small.papers == []
 

@@ -334,7 +334,7 @@ def test_another_judge_is_reported(workspace: Workspace) -> None:
     [line] = [line for line in later.stderr.splitlines() if "another judge" in line]
     assert line.endswith(
         "agent.csv was judged by producer (fake producer) before; producer (fake producer) is "
-        "another judge, whose votes are all requested again"
+        "another judge, so that all votes are requested again"
     )
     again = later.again(other)
     again.curate()
