@@ -1,4 +1,4 @@
-"""Measure a cascade of annotators, and the bound on its quality, on a table with gold annotations.
+"""Measure a cascade of annotators and the bound on its quality on gold annotations.
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 

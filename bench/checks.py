@@ -1,4 +1,4 @@
-"""Measure the checks of reworded moves: recall on corrupted moves, false alarms on gold moves.
+"""Measure the checks of moves: recall on corrupted moves, false alarms on gold moves.
 
     python bench/checks.py [--kinds] [--cases 200] [--seed 0]
     python bench/checks.py --papers papers.csv

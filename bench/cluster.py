@@ -1,4 +1,4 @@
-"""Kill parts of a cluster while jobs run, and count lost rows; measure the overhead of a cluster.
+"""Kill parts of a cluster during jobs, and count lost rows; or measure its overhead.
 
     python bench/cluster.py [--kills 20] [--rows 200] [--only actor,node,head,driver,writing]
     python bench/cluster.py --overhead [--rows 2000]

@@ -1,4 +1,4 @@
-"""Corrupt gold moves for bench/checks.py: each corruption turns a true move into a false move.
+"""Turn true moves of the gold into false moves, for bench/checks.py.
 
 Two kinds of corruption are also used by /curate, as probes.
 """

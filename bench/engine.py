@@ -113,7 +113,7 @@ def flash_off(module: Any, params: Any) -> None:
 
 
 def speculate(module: Any, params: Any) -> None:
-    """Turn on speculative decoding with tokens of the prompt, since answers repeat the abstract."""
+    """Turn on speculative decoding from the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
     llama_engine.assign(params.speculative, types=[kind])
     llama_engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)

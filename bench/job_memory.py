@@ -1,4 +1,4 @@
-"""Measure the memory of a job over a large table; `python bench/annotate.py --memory` runs this.
+"""Measure the memory of a job over a large table, as `bench/annotate.py --memory` does.
 
     python bench/job_memory.py [ROWS ...] [--answers N]
 

@@ -95,7 +95,7 @@ def installed() -> dict[str, Splitter]:
 
 
 def boundaries(sentences: Iterable[str]) -> set[int]:
-    """Return the number of non-blank characters before the end of each sentence except the last."""
+    """Return the number of non-blank characters before the end of all sentences but the last."""
     lengths = np.cumsum([len("".join(sentence.split())) for sentence in sentences])
     return set(map(int, lengths)) - {0, int(lengths[-1])}
 

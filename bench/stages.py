@@ -1,4 +1,4 @@
-"""Compare the forms of a trained model, from the adapter to the served file, on the same papers.
+"""Compare the forms of a trained model on the same papers, from adapter to served file.
 
     python bench/stages.py OUT [--table FILE] [--limit N] [--db FILE] [-o FILE.json]
 

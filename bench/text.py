@@ -1,4 +1,4 @@
-"""Measure how the time of functions grows with the size of a text from a user, row or model.
+"""Measure how the time of functions grows with the size of an untrusted text.
 
     python bench/text.py [--most CHARACTERS] [NAME...]
 

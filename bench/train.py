@@ -1,4 +1,4 @@
-"""Compare training with TRL's SFTTrainer, with the same rows, base, NF4, adapter and settings.
+"""Compare /finetune train with TRL's SFTTrainer on the same rows, base and settings.
 
     python bench/train.py [DATA] [--rows 32] [--batch 4] [--rounds 2] [--preset smollm2-cpu]
         [--base NAME] [--set NAME=VALUE ...] [--only ARM ...]

@@ -1,4 +1,6 @@
-"""Kill and interrupt commands, and read hostile documents; most areas use programs of bench/.
+"""Attack by killing and interrupting commands, and by hostile documents.
+
+Most areas use another program of bench/:
 
 killed-jobs, killed-writes, two-jobs: bench/crash.py.
 killed-curations: kill /curate, with a judge on a fake server.

@@ -1,4 +1,4 @@
-"""Damage the files of a review (the journal of decisions and the gold table), and kill reviews.
+"""Attack reviews: damage the journal of decisions or the gold table, and kill reviews.
 
 A damaged file must be read without losing a decision, or refused with its name and not changed.
 After each review, the gold table must contain the papers that the journal accepts.

@@ -94,7 +94,7 @@ async def _client(port: int, requests: list[bytes], seconds: list[float]) -> Non
 
 
 def load(port: int, cookie: str, paths: list[str], clients: int) -> tuple[float, float]:
-    """Let clients request the paths concurrently; return requests per second and median seconds."""
+    """Let clients request paths concurrently; return requests per second and median seconds."""
     seconds: list[float] = []
     requests = [get(port, path, cookie) for path in paths]
 

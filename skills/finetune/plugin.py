@@ -1,4 +1,4 @@
-"""Define the skill /finetune; the modules that do the work are imported when a command runs."""
+"""Define the skill /finetune; the modules of its stages are imported when a command runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/finetune TABLE --reader: train the reader of /annotate on reviewed papers, and register it.
+"""/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
 Training starts from the reader that the registry offers for the framework. In a cross-validation
 with `FOLDS` folds, a reader is trained for each fold on the other papers, and predicts the papers
@@ -363,8 +363,8 @@ class _Training:
         )
         if not self.start.comparable:
             text += (
-                f"\nno reader has the moves of {self.framework.name}, and the general model was "
-                "not run, which takes long: `/evaluate` compares with it"
+                f"\nno other reader has the moves of {self.framework.name}. The general model "
+                "was not run, since it is slow: `/evaluate` compares with it"
             )
         return text, gain.least > 0
 

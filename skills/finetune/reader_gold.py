@@ -1,4 +1,4 @@
-"""Read the annotated table that a reader is trained on: papers with the places of their moves.
+"""Read the annotated table that a reader is trained on, with the places of the moves.
 
 The place of a move is known exactly if each of its passages occurs in the abstract once, word for
 word. For other moves the stored anchor is used if the table has anchors, or else the sentences that

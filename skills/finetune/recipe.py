@@ -242,9 +242,10 @@ def first_error(exc: ValidationError) -> str:
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """Return the recipe of --preset or --recipe, or else the stored one, changed by the options.
+    """Return the recipe that --preset or --recipe names, or else the stored recipe of the run.
 
-    If the recipe does not name the model, the model gets the name of the folder.
+    The other options then change settings of the recipe. If the recipe does not name the model,
+    the model gets the name of the folder.
 
     Raises:
         UsageError: a setting is invalid or unknown.

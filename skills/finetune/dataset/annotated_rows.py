@@ -1,4 +1,4 @@
-"""Read the rows of a data set from tables, validate them, and write prompts and completions.
+"""Read and validate the rows of a data set, and write prompts and completions.
 
 The form `TaggedForm` writes prompt and completion. `/annotate` uses the same form for the requests
 to tuned models and for parsing their answers, so that training and use cannot diverge. The texts
@@ -154,11 +154,11 @@ def valid_rows(
         row = AnnotationRow(source, entry.where, entry.paper, moves, completion)
         first = rows.setdefault(row.key, row)
         if first is not row:
-            reason = "the same row occurs before"
+            reason = "the same row occurs earlier"
             if row.paper.sha256 != first.paper.sha256:
-                reason = "the paper occurs before, with another abstract"
+                reason = "the paper occurs earlier, with another abstract"
             elif row.moves != first.moves:
-                reason = "the paper occurs before, with other moves"
+                reason = "the paper occurs earlier, with other moves"
             out.append(row.left_out("repeated", reason, first))
     return list(rows.values()), out
 
@@ -210,7 +210,7 @@ def _rows(
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
-    """Return the user message: the abstract on one line, with special tokens and tags broken up."""
+    """Return the user message: the abstract on one line, special tokens and tags broken up."""
     return _messages(abstract, framework)[-1].content
 
 
@@ -220,7 +220,7 @@ def format_annotation_system(framework: Framework | None = None) -> str:
 
 
 def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
-    """Return the completion: `<annotation>`, a line for each move, `</annotation>`; no end token.
+    """Return the completion: a line for each move within `<annotation>` tags, no end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
     "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores all moves without such

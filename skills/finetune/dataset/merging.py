@@ -322,7 +322,7 @@ def merge(
     reading: Reading,
     tick: Callable[[str], None],
 ) -> Dataset:
-    """Merge the rows of all sources: gold rows replace curated rows, and both replace agent rows.
+    """Merge the rows of all sources: gold replaces curated rows, and both replace agent rows.
 
     The steps are: remove held-out papers; keep one row for each paper; with `curated_only`, remove
     agent rows; keep the first of several rows with nearly the same abstract.

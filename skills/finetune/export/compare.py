@@ -124,7 +124,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
         pool.close()
     if result.exit_code:  # without this check, papers that timed out would have a metric of 0
         raise SkillFailed(
-            "held-out papers failed by a fault of the run",
+            "some held-out papers could not be annotated",
             where=str(_table(context)),
             hint=f"`/finetune compare {context.run_dir.folder}` continues the comparison.",
         )

@@ -1,4 +1,4 @@
-"""Run llama.cpp's converters and its quantizer, which wheels contain, in separate processes.
+"""Run llama.cpp's converters and quantizer from wheels, in separate processes.
 
 The converters are scripts that end their process, and bring their own copy of the package `gguf`.
 The library that quantizes writes to file descriptors directly, and aborts the process on errors.

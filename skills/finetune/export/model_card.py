@@ -1,4 +1,4 @@
-"""/finetune push: push a registered model to the Hugging Face Hub, with its card and evaluation.
+"""/finetune push: push a registered model to the Hub, with its card and evaluation.
 
 README.md in the folder of the run is the card. Each push rewrites the part of the card that the
 harness generates from the manifest and the evaluation, so that the figures describe the pushed

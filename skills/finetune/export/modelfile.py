@@ -3,7 +3,7 @@
 The grammar follows ollama/ollama, parser/parser.go (August 2026). An instruction consists of a name
 and a value, which is the rest of the line. A value may be enclosed in single or triple double
 quotes and may then contain line breaks; it ends with the first line that ends with the same quotes.
-Escapes and apostrophes as quotes do not exist. `#` starts a comment at the start of a line.
+There are no escapes and no single quotes. `#` starts a comment at the start of a line.
 """
 
 from __future__ import annotations

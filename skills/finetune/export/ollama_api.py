@@ -133,7 +133,7 @@ class Ollama:
         return self._post("/api/show", {"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
-        """Return the prompt that the server builds, or None if its version is before 0.11.5."""
+        """Return the prompt that the server builds, or None for servers before 0.11.5."""
         found = self._chat(
             model, messages, _debug_render_only=True, options={"num_predict": 1}
         ).get("_debug_info")

@@ -1,4 +1,4 @@
-"""Compute the memory and disk space of a run from shapes, and detect this machine's resources.
+"""Compute the memory and disk space that a run needs, and detect what this machine has.
 
 bitsandbytes quantizes only the linear layers of the decoder; other weights keep the compute type.
 
@@ -166,7 +166,7 @@ def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Plac
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
-    """Return the number of values of the matrices A (r x inputs) and B (outputs x r) of a layer.
+    """Return the sizes of the matrices A (r x inputs) and B (outputs x r) of a decoder layer.
 
     See Hu et al. 2021 (arXiv 2106.09685), section 4.1. With grouped-query attention, keys and
     values have fewer outputs and therefore smaller matrices.
@@ -364,7 +364,7 @@ def device_kind() -> str:
 
 @low_spin_openmp()
 def fast_compute() -> tuple[str, ...]:
-    """Return the compute types that are fast on the device that trains; without torch, all types.
+    """Return the compute types that are fast on the device that trains; all without torch.
 
     On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
     as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on

@@ -35,7 +35,7 @@ AS_SAVED = "A base is a folder as transformers saves a model, with its weights a
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The place of a tensor in a file; `start` and `end` are offsets from the start of the file."""
+    """The place of a tensor in a file; `start` and `end` are byte offsets in the file."""
 
     path: Path
     name: str

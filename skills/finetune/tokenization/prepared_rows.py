@@ -212,7 +212,7 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
 
 
 def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
-    """Return the rows of a batch that a rank computes: every `world`-th row, from row `rank` on.
+    """Return the rows of a batch for a rank: every `world`-th row, beginning with row `rank`.
 
     A rank without a row gets a row without loss, since all ranks must take part in each step.
 

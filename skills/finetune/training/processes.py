@@ -111,7 +111,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, which may be one of several ranks; return the last saved step, or 0.
+    """Train in this process, which may be a rank of several; return the last saved step, or 0.
 
     Args:
         pace: the progress, which each step updates.

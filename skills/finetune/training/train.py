@@ -143,7 +143,7 @@ def _shapes(context: StageContext) -> BaseFacts:
 def _adapted(
     context: StageContext, prepared: prepared_rows.Prepared
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe adapted to this machine, and a clause for each change, after showing it.
+    """Adapt the recipe to this machine, show each change, and return the recipe and the changes.
 
     Raises:
         UsageError: this machine cannot train with the recipe.

@@ -136,7 +136,9 @@ def test_else_by_its_paper_id_and_else_by_its_abstract(made: Make) -> None:
     assert {example["id_field"] for example in dataset.examples()} == {"paper_id"}
     nameless = build_dataset(None, made("nameless", [without_id(row(n)) for n in (1, 1, 2)]))
     assert [example["id_field"] for example in nameless.examples()] == ["id", "id"]
-    assert [each["reason"] for each in left(nameless, "repeated")] == ["the same row occurs before"]
+    assert [each["reason"] for each in left(nameless, "repeated")] == [
+        "the same row occurs earlier"
+    ]
 
 
 def test_a_row_says_where_it_comes_from_and_what_it_counts(made: Make) -> None:
@@ -179,7 +181,7 @@ def test_first_row_wins_across_tables_of_a_source(made: Make) -> None:
     )
     assert written(dataset)["gold"] == 5
     [twice] = left(dataset, "repeated")
-    assert twice["reason"] == "the paper occurs before, with other moves"
+    assert twice["reason"] == "the paper occurs earlier, with other moves"
     assert twice["where"].endswith("two.csv, line 2")
     assert twice["of_where"].endswith("one.csv, line 4")
 
