@@ -50,7 +50,7 @@ EXPECTED = {"method": "method", "evidence": "result"}
 METRICS: Mapping[str, str] = {
     "anchor": "moves stated by annotator and gold: share whose two anchors have a common sentence",
     "nearest": "moves stated by annotator and gold: share whose two anchors have the same "
-    "nearest sentence",
+    "sentence nearest to the move",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
