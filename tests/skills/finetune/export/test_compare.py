@@ -139,7 +139,7 @@ def test_a_comparison_in_which_papers_failed_decides_nothing(
     annotators.moves["ft-gguf"] = WRONG
     hold_out(bench, FEWEST)
     annotators.failing = "old"
-    with pytest.raises(HarnessError, match="fault of the run"):
+    with pytest.raises(HarnessError, match="could not be annotated"):
         decided(bench)
     assert bench.entry()["tasks"] == []
     annotators.failing = ""
