@@ -47,7 +47,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
     for name, about in rows:
         if left > width // 2:
             below = textwrap.indent(textwrap.fill(about, width - 6), " " * 6)
-            lines += filter(None, (f"  {name}", below))
+            lines += filter(None, (textwrap.fill(f"  {name}", width), below))
         else:
             first = f"  {name}".ljust(left)
             lines += textwrap.wrap(

@@ -385,7 +385,7 @@ def test_many_tools_are_found_by_search(make: Make) -> None:
     assert ["many__op_7" in one for one in offered] == [False, True, True]
     assert "many__op_8" not in offered[2]
     assert offered[0].keys() >= {"annotate", "corpus"}, "built-in skills stay"
-    assert "many (300 tools), few (9 tools)" in offered[0][SEARCH].description
+    assert "many (300 tools), few (10 tools)" in offered[0][SEARCH].description
     listed, called = [
         json.loads(one.content) for one in chat.model.requests[2].messages if one.role == "tool"
     ]
@@ -446,7 +446,7 @@ def test_mcp_shows_servers_state_and_tools(make: Make) -> None:
     out = one_shot(chat.app, "/mcp").out
     bad_row, good_row = [line.split() for line in out.splitlines() if f"{where}:1" in line]
     assert bad_row[:3] == ["bad", "failed", "0"]
-    assert good_row[:3] == ["good", "ready", "9"]
+    assert good_row[:3] == ["good", "ready", "10"]
     assert "good: good__big, good__hang" in out
     assert "off is disabled in its file" in out
     assert "Return 2 MB." in one_shot(chat.app, "/mcp good").out

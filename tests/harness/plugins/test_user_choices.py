@@ -124,7 +124,7 @@ def test_own_commands_cannot_be_disabled(tmp_path, name):
         ("/skills enable", "/skills enable needs a name"),
         ("/skills trust", "/skills trust needs a name"),
         ("/skills disable Two Words", "not a valid name"),
-        ("/skills enable echo", "'echo' is not disabled. Disabled: none."),
+        ("/skills enable echo", "'echo' is not disabled. Disabled names: none."),
     ],
 )
 def test_invalid_names_are_refused(tmp_path, line, message):

@@ -42,7 +42,7 @@ def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> N
         compared = client.get(
             "/compare/evaluations", params=dict(zip("ab", evaluated, strict=True))
         )
-        assert "10 won, 0 tied, 1 lost, and 1 invalid" in compared.text
+        assert "10 won, 0 tied, 1 lost, and 1 with an invalid" in compared.text
         assert re.search('<a href="/papers/1">Tide tables', compared.text)
         [run] = re.findall('href="(/compare/runs/[^"]+)" dir="auto">demo-annotator<', listed)
         assert 'class="dev"' in client.get(run).text

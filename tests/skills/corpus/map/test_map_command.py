@@ -86,8 +86,8 @@ def test_other_moves_are_rows_and_columns(app: App) -> None:
         ("/corpus map nonsense", "is not a condition", 2),
         ("/corpus map year=1900", "there is no annotation to map that meets year=1900", 1),
         ("/corpus map year=2020..2023 --columns claim", "the texts of the claim", 1),
-        ("/corpus map save to map.csv", "/corpus map saves no .csv file", 2),
-        ("/corpus search bees save to found.png", "/corpus search saves no .png file", 2),
+        ("/corpus map save to map.csv", "/corpus map cannot save a .csv file", 2),
+        ("/corpus search bees save to found.png", "/corpus search cannot save a .png file", 2),
     ],
 )
 def test_what_makes_no_map_is_refused(app: App, line: str, message: str, code: int) -> None:
@@ -112,7 +112,7 @@ def test_a_png_without_any_font_is_refused(app: App, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         map_views, "_rendered", lambda svg, **more: rendered(svg, skip_system_fonts=True, **more)
     )
-    assert_refuses(app, "/corpus map save to map.png", "there is no font", code=1)
+    assert_refuses(app, "/corpus map save to map.png", "no font is installed", code=1)
 
 
 def test_ctrl_c_ends_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
