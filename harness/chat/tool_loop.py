@@ -26,6 +26,7 @@ from harness.errors import (
 from harness.models import served
 from harness.models.backend import Message, Reply, Request, Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN, ServedModel
+from harness.support import traces
 from harness.terminal.console import Screen
 
 MOST = 3
@@ -176,6 +177,10 @@ class Turn:
                 ModelUnavailable, since another model could not continue.
             Interrupted: a skill was interrupted.
         """
+        with traces.turn(self.skills.conversation.session):
+            self._run_turn()
+
+    def _run_turn(self) -> None:
         ended = False
         tools = self._tools()
         try:

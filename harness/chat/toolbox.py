@@ -14,6 +14,7 @@ from harness.models.backend import Tool, ToolCall
 from harness.permissions import in_one_line
 from harness.runs.frontend import print_error
 from harness.runs.run_log import Run
+from harness.support import traces
 from harness.terminal.console import Screen
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
@@ -172,6 +173,12 @@ class Toolbox:
             ReaderGone: the reader of stdout has closed it.
             InternalError: the harness itself failed. Other errors are part of the answer.
         """
+        with traces.tool(call) as traced:
+            answer = self._call(call, screen)
+            traced.answered(answer.content, answer.code)
+            return answer
+
+    def _call(self, call: ToolCall, screen: Screen) -> Answer:
         tools, run, line = self._tools, Run(), ""
         tool = call.name if call.name in tools else ""
         try:

@@ -24,7 +24,7 @@ from harness._version import __version__
 from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome, in_shell, print_error, show
-from harness.support import ctrl_c
+from harness.support import ctrl_c, traces
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 
@@ -56,6 +56,7 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
                 # replaces the handler of agent.py
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             code = main(argv, make)
+            traces.end(Screen().notice)
         except KeyboardInterrupt:  # Ctrl-C was pressed just before or after the work
             ctrl_c.end_process()
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback

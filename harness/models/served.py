@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, InvalidReply, LoopingReply
 from harness.models.backend import Model, OnText, Reply, Request
+from harness.support import traces
 
 if TYPE_CHECKING:
     from harness.models.pool import Resolution
@@ -134,7 +135,9 @@ class ServedModel:
             LoopingReply: the model repeats the same text.
             Errors of `backend.Model.generate`.
         """
-        reply = self.model.generate(request, LoopDetector(on_text).add, self.cancel)
+        with traces.generation(self, request) as traced:
+            reply = self.model.generate(request, LoopDetector(on_text).add, self.cancel)
+            traced.replied(reply)
         self.usage.add(reply)
         return reply
 

@@ -24,6 +24,7 @@ from harness.errors import (
     OutputError,
     ReaderGone,
 )
+from harness.support import traces
 from harness.support.sqlite import is_of_storage
 from harness.support.stop_token import StopToken
 
@@ -106,9 +107,10 @@ class Job(Generic[T, R]):
         return self.tally
 
     def _run_all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
+        perform = traces.rows(self._attempts)
         for task in tasks:
             self._check()
-            self._running[executor.submit(self._attempts, task)] = task
+            self._running[executor.submit(perform, task)] = task
             if len(self._running) >= self.slots * AHEAD:
                 self._collect()
         while self._running:

@@ -25,6 +25,7 @@ from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
 from harness.errors import HarnessError, InternalError, Interrupted, OutputError, ReaderGone
 from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
+from harness.support import traces
 from harness.support.process import is_alive
 from harness.support.sqlite import UserDatabase, is_full_or_locked, storable
 
@@ -312,6 +313,9 @@ def recorded(
             error_type=error.get("error_type"),
         )
         notify(listeners, "run_finished", finished, call.screen)
+        traced.set(nanda__run__status=status, nanda__run__exit_code=exit_code)
+        if status != "done":
+            traced.failed(error.get("error_type") or f"exit_{exit_code}")
 
     def fail(error: HarnessError) -> None:
         stopped = isinstance(error, (Interrupted, ReaderGone))
@@ -331,16 +335,18 @@ def recorded(
         else:
             close("failed" if result.code else "done", result.code)
 
-    try:
-        notify(listeners, "run_started", started, call.screen)
-        yield finish
-    except KeyboardInterrupt as exc:
-        call.cancel.request_stop()
-        fail(Interrupted("interrupted"))
-        raise Interrupted("interrupted") from exc
-    except HarnessError as exc:
-        fail(exc)
-        raise
-    except Exception as exc:
-        fail(InternalError(exc))
-        raise
+    traces.start(call.screen.notice)
+    with traces.run(started.skill, started.subcommand, started.door, started.id) as traced:
+        try:
+            notify(listeners, "run_started", started, call.screen)
+            yield finish
+        except KeyboardInterrupt as exc:
+            call.cancel.request_stop()
+            fail(Interrupted("interrupted"))
+            raise Interrupted("interrupted") from exc
+        except HarnessError as exc:
+            fail(exc)
+            raise
+        except Exception as exc:
+            fail(InternalError(exc))
+            raise

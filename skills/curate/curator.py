@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidReply
 from harness.models.served import ServedModel
+from harness.support import traces
 from skills.curate.items import Item
 from skills.curate.panel import FEWEST_MASS, Panel, Persona, VoteForm, answers_of, request_vote
 from skills.nanda.framework import Framework
@@ -77,6 +78,7 @@ class Judge:
         for persona in self.panel.personas:
             if persona.name not in found:
                 found[persona.name] = self.vote(item, persona, slot)
+                traces.evaluated(persona.name, found[persona.name].score)
                 on_vote(found[persona.name])
         votes = tuple(found[name] for name in self.panel.names)
         if self.form.kind == "logprobs" and not any(any(vote.answers.values()) for vote in votes):

@@ -8,6 +8,7 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError
 from harness.runs.invocation import as_path
 from harness.runs.targets import refuse_sources
+from harness.support import traces
 from harness.support.process import job_lock, require
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
@@ -15,6 +16,7 @@ from skills.evaluate import comparison, inputs, report_files, source_metrics, st
 from skills.evaluate import report_text as report
 from skills.evaluate.annotators import MODEL_ERRORS, Subject
 from skills.evaluate.measures import Measures
+from skills.evaluate.outputs import OVERALL
 from skills.evaluate.report_text import regressions, verdict
 from skills.evaluate.running import compared, models_of
 from skills.nanda.framework import Framework
@@ -45,6 +47,11 @@ def evaluate(call: Call, framework: Framework) -> Result:
             measures = Measures(db)
             found = comparison.of_models(subject, models, earlier, measures)
             measures.save()
+    for one in found.annotators:
+        for metric, figures in one.metrics.items():
+            if OVERALL in figures:
+                score = figures[OVERALL].value
+                traces.evaluated(metric, score, gen_ai__request__model=one.name)
     found.regressions = regressions(found) if earlier else None
     found.verdict = verdict(found)
     found.refused = [RefusedRow(**one) for one in subject.source.refused.as_json()]

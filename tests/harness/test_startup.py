@@ -45,6 +45,7 @@ HEAVY = (
     "starlette",
     "uvicorn",
     "grpc",
+    "opentelemetry",
 )
 
 MODULES, LINES = 120, 21_250
