@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -168,6 +167,8 @@ def use(provider: TracerProvider) -> None:
 
 def _provider(exporters: set[str]) -> TracerProvider:
     """Return a provider that exports as the environment variables state it."""
+    import logging
+
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -301,4 +301,4 @@ def test_a_problem_with_traces_is_one_notice(
     done = annotate(tmp_path, {**environment, **variables})
     assert json.loads(done.stdout)["claim"]
     assert len(re.findall(message, done.stderr)) == 1
-    assert done.stderr.count("\ntraces ") == 1
+    assert len(re.findall("^traces ", done.stderr, re.M)) == 1
