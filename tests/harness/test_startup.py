@@ -45,7 +45,6 @@ HEAVY = (
     "starlette",
     "uvicorn",
     "grpc",
-    "opentelemetry",
 )
 
 MODULES, LINES = 120, 21_250
