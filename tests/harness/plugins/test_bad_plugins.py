@@ -114,7 +114,10 @@ BAD = {
         "output has no JSON Schema: Cannot generate",
     ),
     "impact-unknown": (attribute("impact = {'': 'none'}"), "impact is 'none', not one of reads"),
-    "impact-of-nothing": (attribute("impact = {'add': 'adds'}"), "'add', which is not a subcommand"),
+    "impact-of-nothing": (
+        attribute("impact = {'add': 'adds'}"),
+        "'add', which is not a subcommand",
+    ),
     "saves-no-suffix": (attribute("saves = ('txt',)"), "'txt' is not a suffix"),
     "bad-trigger": (attribute("triggers = ('(',)"), "unterminated subpattern"),
     "bad-subcommands": (attribute("subcommands = ['a']"), "subcommands is not a mapping"),
