@@ -193,13 +193,13 @@ def overhead(rows: int) -> None:
     """Print the driver's CPU time per row, without and with a cluster."""
     with cluster(2) as nodes:
         on = f"--on {nodes.address} --cpus 1"
-        for rest in ("", on):  # the first run imports modules
+        for rest in ("", on):  # warm up: the first runs import modules
             measured(rest, 20)
         empty, _ = measured(on, 1)
         for _ in range(3):
             here, _ = measured("--workers 4", rows)
             there, _ = measured(on, rows)
-            there -= empty / rows  # the time to start the actors, independent of the number of rows
+            there -= empty / rows  # leave out the time to start the actors
             print(
                 f"{rows} rows, CPU of the driver: here {here * 1000:.1f} ms a row, on the cluster "
                 f"{there * 1000:.1f} ms, difference {(there - here) * 1000:.1f} ms",

@@ -327,7 +327,7 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
         time.sleep(0.005)
     work.kill(process)
     path, notes = work.corpus, []
-    if kind != "-wal removed":  # all data must be in the damaged file
+    if kind != "-wal removed":  # move all data into the file that is damaged
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     DAMAGES[kind](path, chance)

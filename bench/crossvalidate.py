@@ -118,7 +118,7 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
     """
     print(line, flush=True)
     places = {f"HARNESS_{name.upper()}": str(out / name) for name in ("config", "data")}
-    places["HARNESS_REGISTRY"] = ""  # the registry of the configuration
+    places["HARNESS_REGISTRY"] = ""  # use registry.yaml of the separate configuration
     command = [sys.executable, str(ROOT / "agent.py"), line, *["--force"] * force]
     code = subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=False).returncode
     if code and not (code == 1 and some_may_fail):

@@ -273,7 +273,7 @@ def measured(function: Function, shape: Callable[[int], str], most: int) -> dict
     if found[small] > ENOUGH:
         return found
     found[most] = called(function, shape(most))
-    # growth is more than linear, or another process disturbed
+    # Growth is more than linear, or another process disturbed the measurement.
     if found[most] > 10 * max(found[small], FAST):
         for size in (most // 4, most // 2):
             found[size] = called(function, shape(size))

@@ -228,7 +228,7 @@ def clones(folder: Path, rng: random.Random) -> Iterator[str | None]:
     wrong = {"self-signed": (sound, None)}
     other = _certificate(folder, "other.example", 2)
     wrong["of another host"] = (other, other)
-    with contextlib.suppress(subprocess.CalledProcessError):  # an older openssl
+    with contextlib.suppress(subprocess.CalledProcessError):  # an old openssl refuses -1 days
         expired = _certificate(folder, "127.0.0.1", -1)
         wrong["expired"] = (expired, expired)
 

@@ -137,7 +137,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     if not is_trained:
         plan.require_plan(context)
     checkpoints.make_room(context, done=is_trained)
-    # checked first, since a refused command must not change the run
+    # Store the settings only now: a command that was refused must not change them.
     if not checkpoints.resumes(context):
         _remember(context)
     perform("train")
@@ -147,7 +147,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     perform("quantize")
     perform("modelfile")
     no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
-    # skipped without a server, with an old server, or without consent
+    # Skip the stage if no server answers, the server is too old, or the user does not consent.
     perform("ollama", *no_server)
     perform("register")
     if not done["register"].facts["default"]:

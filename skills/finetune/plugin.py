@@ -212,11 +212,11 @@ class Finetune(Skill):
         "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)
-    formats = False  # a training set has one format, and its manifest names the file
+    formats = False  # a training set has only one format
     output = OUTPUTS
     output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
-    class Options(  # two of these classes have `dev`
+    class Options(  # the order matters: two of these classes define `dev`
         RunOptions, ReportOptions, DataOptions, ReaderOptions, ModelPushOptions
     ):
         manner: ClassVar[frozenset[str]] = frozenset(
@@ -308,7 +308,7 @@ class Finetune(Skill):
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Finetune.Options)
-        if subcommand in ("dataset", "plan"):  # files written by `dataset` are targets
+        if subcommand in ("dataset", "plan"):  # `dataset` writes only targets
             return ""
         if subcommand in ("register", "compare"):
             return "changes your registry of models"

@@ -205,7 +205,7 @@ class _Training:
             example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
             for one in gold.papers
         )
-        # An example without labels has too many tokens.
+        # `example_of` returns no labels for a paper with too many tokens.
         self.examples = [example for example in examples if example.stated]
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
         self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
@@ -278,7 +278,7 @@ class _Training:
 
         from skills.reader.training import train
 
-        torch.manual_seed(self.settings.seed)  # the seed for the weights of new heads
+        torch.manual_seed(self.settings.seed)  # for the random weights of new heads
         moves = self.start.about["moves"], self.framework.names
         same = tuple(moves[0]) == moves[1]
         network = (

@@ -75,7 +75,7 @@ class Dataset:
 
     Attributes:
         rows: one row for each paper: gold, then curated, then agent, in the order of the files.
-        left_out: all other rows of the tables, in this order, too.
+        left_out: a record of every other row of the tables.
         choices, held_out, inputs: the arguments from which the data set was built.
     """
 

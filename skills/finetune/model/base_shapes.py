@@ -137,7 +137,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
     head_dim = int(config.get("head_dim") or hidden // heads)
     queries, keys = heads * head_dim, kv_heads * head_dim
     layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
-    if config["model_type"] == "qwen2":  # has these biases independently of its config
+    if config["model_type"] == "qwen2":  # always has biases of queries, keys and values
         layer += queries + 2 * keys
     elif config.get("attention_bias"):
         layer += queries + 2 * keys + hidden
@@ -145,7 +145,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
         layer += 2 * intermediate + hidden
     if config["model_type"] == "qwen3":
         layer += 2 * head_dim
-    tied = bool(config.get("tie_word_embeddings", False))  # the default of all `FAMILIES`
+    tied = bool(config.get("tie_word_embeddings", False))  # False is the default in all `FAMILIES`
     parameters = layers * layer + hidden + vocab * hidden * (1 if tied else 2)
     return BaseFacts(
         name,

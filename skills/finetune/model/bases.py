@@ -149,7 +149,7 @@ def _folder_of(context: StageContext) -> Path | None:
         if files.missing(name) is not None or files.to_fetch(name):
             return None
         return unpacked_folder(context.cache, files.digest(name))
-    with contextlib.suppress(OSError):  # for a name that is too long for a file
+    with contextlib.suppress(OSError):  # the name is too long for a file name
         if (folder := at_home(name)).is_dir():
             return folder
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
@@ -189,7 +189,9 @@ def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
         for path in weights:
             tick(path.name)
             real = path.resolve()
-            is_blob = real.parent.name == "blobs" and len(real.name) == 64  # named by its SHA-256
+            is_blob = (
+                real.parent.name == "blobs" and len(real.name) == 64
+            )  # the name is the SHA-256
             known[path.name] = real.name if is_blob else store.digest(path.name)
     return sha256_of(known)
 
@@ -261,7 +263,7 @@ def chat_template(folder: Path) -> str:
         except (OSError, ValueError) as exc:
             raise unreadable(own, exc) from exc
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
-    if isinstance(template, list):  # several templates by name
+    if isinstance(template, list):  # a model may have several named templates
         named = {one["name"]: one["template"] for one in template}
         template = named.get("default", "")
     return str(template)

@@ -206,7 +206,7 @@ def start_path(context: StageContext) -> Path | None:
         name = adapters[0]
     path = context.files.ensure(name) if name in registry.files else _existing(name)
     if path is not None and path.is_dir():
-        folders = path, path / context.run_dir.adapter.name  # a folder of peft, or of a run
+        folders = path, path / context.run_dir.adapter.name  # `path` may be the folder of a run
         path = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
     if path is None:
         raise InputError(

@@ -110,7 +110,7 @@ def read_examples(path: Path) -> list[Example]:
     Raises:
         InputError: a line does not have one of the forms, or the file has no rows.
     """
-    lines = list(text_lines(regular_file(path)))  # closes the file before a row is refused
+    lines = list(text_lines(regular_file(path)))  # close the file before an error is raised
     rows = [
         _example(line, place(path, "line", number))
         for number, line in enumerate(lines, start=1)

@@ -188,7 +188,7 @@ class TrainingCallbacks:
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
         staged = Path(args.output_dir) / f"checkpoint-{step}"
-        ranks.barrier()  # each rank has written its random state
+        ranks.barrier()  # wait until each rank has written its random state
         if ranks.is_main():
             checkpoints.seal(staged, self.folder, step, self.guard, self.base)
             checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)

@@ -406,7 +406,7 @@ def _lead(out: IO[str]) -> None:
 
 
 def _report(out: IO[str], **message: Any) -> None:
-    with suppress(OSError):  # if the command was killed, stdin is closed, too
+    with suppress(OSError):  # the command was killed; the closed stdin ends the training
         out.write(json.dumps(message) + "\n")
         out.flush()
 
@@ -417,7 +417,7 @@ def follow_rank_0() -> None:
     Raises:
         HarnessError: as for `optimize`.
     """
-    # signals have their default actions until there is a result to save
+    # Until the training starts, signals end this process, since there is nothing to save.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     ranks.join_ranks()

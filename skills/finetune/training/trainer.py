@@ -41,9 +41,9 @@ FSDP = {
     "version": 2,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     "reshard_after_forward": True,
-    # so that rank 0 writes a single adapter_model.safetensors
+    # Rank 0 writes the whole adapter to a single adapter_model.safetensors.
     "state_dict_type": "FULL_STATE_DICT",
-    "cpu_ram_efficient_loading": False,  # not possible for weights in NF4, which each rank loads
+    "cpu_ram_efficient_loading": False,  # would not load weights in NF4 in each rank
 }
 """Settings of accelerate for FSDP: ranks divide each decoder layer, and gather it for use."""
 POINTS = 10
@@ -373,8 +373,8 @@ def load_model(
     model.config.use_cache = False
     model.requires_grad_(False)
     if recipe.training.checkpointing:
-        # The first name is the newer name. Non-reentrant checkpointing, since no input needs a
-        # gradient.
+        # New versions of transformers have the first method. Reentrant checkpointing would require
+        # an input with a gradient.
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     set_seed(recipe.training.seed)
