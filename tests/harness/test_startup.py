@@ -45,9 +45,10 @@ HEAVY = (
     "starlette",
     "uvicorn",
     "grpc",
+    "opentelemetry",
 )
 
-MODULES, LINES = 120, 21_250
+MODULES, LINES = 120, 21_650
 """Maximum number of modules that a job loads, and of their lines."""
 READER = """
 version: 1

@@ -71,6 +71,7 @@ def test_every_import_is_declared():
         "acp": core | _names(extras["acp"]),
         "mcp": core | _names(extras["mcp"]),
         "models": core | _names(extras["hub"]) | _names(extras["ray"]),
+        "support": core | _names(extras["otel"]),
         "reader": core | _names(extras["finetune"]),
     }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
