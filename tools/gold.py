@@ -1,17 +1,13 @@
-"""Read gold tables, and compute kappa, for the tools that fit or check models."""
+"""Read gold tables, for the tools that fit or check models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.importer import complete_rows
 from skills.corpus.table import TableRow, open_table
 from skills.nanda.framework import Framework
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> list[TableRow]:
@@ -25,11 +21,3 @@ def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> lis
         return list(table.rows())
     with open_corpus(corpus, must_exist=True) as db:
         return [row for row in complete_rows(db, table) if isinstance(row, TableRow)]
-
-
-def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
-    """Return Cohen's kappa of two arrays of booleans with the same shape."""
-    agreed = float((predicted == gold).mean())
-    p, q = float(predicted.mean()), float(gold.mean())
-    chance = p * q + (1 - p) * (1 - q)
-    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
