@@ -239,7 +239,10 @@ class Discovery:
             return True
         if not ((folder / "plugin.py").is_file() and is_package(folder)):
             return False
-        return folder.resolve().parent == self._settings.shipped_skills.resolve()
+        parent = folder.resolve().parent
+        is_other_checkout = (parent.parent / "harness" / "_version.py").is_file()
+        is_shipped = parent == self._settings.shipped_skills.resolve()
+        return is_shipped or (is_other_checkout and folder.name in self._shipped)
 
     def _load_folder(
         self, folder: Path, file: skill_md.SkillFile | UsageError | None, root: Path

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import py_compile
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from harness.errors import NotTrusted, UnknownSkill
 from harness.plugins import discovery, user_choices
 from harness.plugins.catalogue import Shadowed
 from harness.runs.frontend import Frontend
+from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
 
@@ -274,6 +276,15 @@ def test_prompt_skill_beside_shipped_ones_is_found(tmp_path):
     )
     app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     assert "hello" in app.catalogue.skills
+
+
+def test_the_skills_of_another_checkout_are_not_loaded(tmp_path):
+    """An installed `nanda` has the same skills; a project's own skill is still reported."""
+    shutil.copytree(CODE_ROOT / "skills" / "serve", tmp_path / "skills" / "serve")
+    assert [one.name for one in fake_app(tmp_path).catalogue.shadowed] == ["serve"]
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "_version.py").touch()
+    assert fake_app(tmp_path).catalogue.shadowed == []
 
 
 def test_compiled_files_are_never_run(tmp_path):
