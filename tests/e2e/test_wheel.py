@@ -43,7 +43,7 @@ def installed(tmp_path_factory):
     venv.create(folder / "venv", symlinks=True)
     python = folder / "venv" / "bin" / "python"
     [wheel] = folder.glob("*.whl")
-    run(*pip, "--python", python, "install", *quiet, "--no-index", wheel)
+    run(*pip, "--python", python, "install", *quiet, "--no-index", "--ignore-installed", wheel)
     [packages] = (folder / "venv" / "lib").glob("python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "venv"
