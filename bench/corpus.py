@@ -36,11 +36,10 @@ import corpus_folder
 import corpus_generated
 import corpus_meaning
 
-from skills.corpus.content_key import key_of
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
-from skills.corpus.records import Annotated
+from skills.corpus.records import Annotated, key_of
 from skills.corpus.search import filters
 from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Query, Years

@@ -38,7 +38,7 @@ from harness.models.backends.generation import GenerationState
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import ModelEntry, Registry, ServeEntry, load
 from harness.models.weights import FileStore
-from harness.plugins.importer import import_folder
+from harness.plugins.discovery import import_folder
 from harness.plugins.loader import PluginHost
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run

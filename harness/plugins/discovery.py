@@ -1,4 +1,4 @@
-"""Find skills and backends, and load them into a catalogue.
+"""Find and import skills and backends, and load them into a catalogue.
 
 Three sources are searched in the order below. The first plugin that registers a name keeps it. A
 later folder with the same name is recorded as shadowed, not as a failure.
@@ -13,16 +13,27 @@ a shipped skill is read strictly, other files leniently. A project's plugins are
 the user has trusted them. Shipped plugins are packages, which distinguishes them from the user's
 folders in a checkout; they are imported on first use (`harness.plugins.plugin_table`). A disabled
 name is skipped before its code is imported.
+
+A folder is always imported from source, under a unique module name. The import system of Python
+would run a `__pycache__` in the folder without comparing it to the source, and so run code that the
+user has not read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
 import os
-from collections.abc import Callable, Mapping
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills import skill_md
 from harness.errors import UsageError
@@ -30,11 +41,9 @@ from harness.models.backend import Backend
 from harness.models.weights import FileStore
 from harness.plugins import plugin_table
 from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found, Shadowed, duplicate
-from harness.plugins.importer import forget, import_folder, import_shipped, is_package
-from harness.plugins.lazy_backends import own_backends
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
-from harness.plugins.plugin_table import contributions
+from harness.plugins.plugin_table import contributions, own_backends
 from harness.plugins.user_choices import (
     DisabledNames,
     InstalledSkills,
@@ -297,3 +306,89 @@ def node_backends(files: FileStore) -> Mapping[str, Backend]:
     for point in entry_points(ENTRY_POINTS):
         host.load(point.name, distribution(point), point.load)
     return host.catalogue.backends
+
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+
+
+PREFIX = "harness_folder_"
+OWN_PACKAGES = frozenset({"harness", "skills"})
+
+
+class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
+    """A loader that neither reads nor writes compiled files."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+class _FolderFinder:
+    """A finder for the relative imports of a plugin.py, which loads modules from source only."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not fullname.startswith(PREFIX) or path is None:
+            return None
+        extensions = importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES
+        source = _SourceOnlyLoader, importlib.machinery.SOURCE_SUFFIXES
+        for folder in path:
+            finder = importlib.machinery.FileFinder(folder, extensions, source)
+            if (spec := finder.find_spec(fullname)) is not None:
+                return spec
+        return None
+
+
+def import_folder(folder: Path) -> ModuleType:
+    """Import the plugin.py of a folder as a package; each call imports it again."""
+    if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _FolderFinder())
+    tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
+    package = f"{PREFIX}{re.sub(r'[^a-z0-9]', '_', folder.name)}_{tag}"
+    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+        del sys.modules[name]
+    path = folder / "plugin.py"
+    return import_file(package, path, folder, _SourceOnlyLoader(package, str(path)))
+
+
+def import_file(name: str, path: Path, folder: Path, loader: Loader | None = None) -> ModuleType:
+    """Import `path` as the package `name`, whose modules are in `folder`."""
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=loader, submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
+    """Remove the modules below these folders, and these packages, from `sys.modules`."""
+    importlib.invalidate_caches()  # otherwise, a newly installed package would not be found
+    below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        file = getattr(module, "__file__", None) or ""
+        if top not in OWN_PACKAGES and (top in packages or file.startswith(below)):
+            del sys.modules[name]
+
+
+def import_shipped(root: Path, name: str) -> ModuleType:
+    """Import a shipped plugin, even if `sys.path` contains another package named `skills`."""
+    if "skills" not in sys.modules:
+        import_file("skills", root / "__init__.py", root)
+    return importlib.import_module(f"skills.{name}.plugin")
+
+
+def is_package(folder: Path) -> bool:
+    """Return True for a package: shipped plugins are packages, and folders of users are not."""
+    return (folder / "__init__.py").is_file()

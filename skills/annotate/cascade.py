@@ -42,8 +42,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.table import open_table
 from skills.nanda.anchors import lexical_anchors, read_anchors
 from skills.nanda.confidence import certainty_of
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import task_of
+from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8

@@ -32,8 +32,7 @@ from skills.corpus.options import (
     WorkerOptions,
 )
 from skills.corpus.records import AnnotationOutput
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import FrameworkOption, selected_framework
+from skills.nanda.framework import Framework, FrameworkOption, selected_framework
 from skills.nanda.paper import ARXIV_ID
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
@@ -163,7 +162,7 @@ class Annotate(Skill):
         if is_table:
             return _annotate_table(call, found.path, framework, parts)
         if found.kind == "ids":
-            from skills.annotate.id_list import annotate_ids
+            from skills.annotate.topic import annotate_ids
 
             return annotate_ids(call, found.ids, framework)
         if found.kind == "topic":

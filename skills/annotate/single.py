@@ -22,8 +22,7 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.sources import open_arxiv
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import task_of
+from skills.nanda.framework import Framework, task_of
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
@@ -45,7 +44,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
             hint="Name a PDF file, or a folder of PDF files.",
         )
     if found.id:
-        from skills.annotate.id_list import look_up
+        from skills.annotate.topic import look_up
 
         paper = look_up(call, found.id)
     elif found.arxiv_id:

@@ -28,8 +28,7 @@ from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.table import refuse_targets, report_encoding
 from skills.corpus.tables.refusals import SHOWN, Refusals
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import task_of
+from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

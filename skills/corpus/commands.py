@@ -29,8 +29,7 @@ from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
 from skills.corpus.table import report_encoding
 from skills.corpus.tables.refusals import Refusals
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted
 
 HITS = 20

@@ -18,10 +18,9 @@ from typing import Any
 from harness._version import __version__
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import merging, papers, store, without_abstract
 from skills.corpus.outputs import Added
-from skills.corpus.records import Annotated, Failure, record_of
+from skills.corpus.records import IMPORT, Annotated, Failure, key_of, record_of, verify
 from skills.corpus.table import Columns, SeenIds, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors import read_anchors

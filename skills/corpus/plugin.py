@@ -30,7 +30,7 @@ from skills.corpus.options import (
     check_target,
 )
 from skills.corpus.outputs import OUTPUTS, SUMMARIES, Completed, Fetched, FetchedToFile
-from skills.nanda.framework_option import FrameworkOption
+from skills.nanda.framework import FrameworkOption
 from skills.reporting.outputs import Output
 
 _SAVED = ("search", "filter", "export", "page", "map", "fetch", "highlight")
@@ -272,14 +272,14 @@ class Corpus(Skill, DocumentSource):
         return changes.get(subcommand, "")
 
     def documents(self, settings: Settings, after: str, most: int) -> Sequence[Document]:
-        from skills.corpus import mcp_documents
+        from skills.corpus import views
 
-        return mcp_documents.listed(settings, after, most)
+        return views.listed(settings, after, most)
 
     def document(self, settings: Settings, key: str) -> str:
-        from skills.corpus import mcp_documents
+        from skills.corpus import views
 
-        return mcp_documents.read(settings, key)
+        return views.read(settings, key)
 
     def run(self, call: Call) -> Result:
         if not call.subcommand:

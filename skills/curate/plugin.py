@@ -24,7 +24,7 @@ from skills.corpus.options import (
 )
 from skills.curate.outputs import CurateSummary
 from skills.finetune.dataset.dataset_options import DatasetOptions
-from skills.nanda.framework_option import FrameworkOption, selected_framework
+from skills.nanda.framework import FrameworkOption, selected_framework
 
 
 class PanelOptions(WorkerOptions, ReportOptions, RawOptions):

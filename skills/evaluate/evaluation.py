@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError
+from harness.errors import InputError, InvalidReply, ModelUnavailable, UsageError
+from harness.models.backend import OnText
+from harness.models.pool import Choice
+from harness.models.served import ServedModel
 from harness.runs.invocation import as_path
+from harness.runs.progress import ProgressEstimate, show_progress
 from harness.runs.targets import refuse_sources
 from harness.support import traces
 from harness.support.process import job_lock, require
+from skills.annotate import annotator, plan
+from skills.annotate.annotator import Prepared, stored_form
+from skills.annotate.job import AnnotateJob
+from skills.annotate.table import finish
+from skills.corpus.db import runs, store
 from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.db.rows import stored_json
+from skills.corpus.db.runs import ANNOTATE
+from skills.corpus.records import Annotated, key_of
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs, report_files, source_metrics, stored_evaluation
 from skills.evaluate import report_text as report
-from skills.evaluate.annotators import MODEL_ERRORS, Subject
+from skills.evaluate.annotators import (
+    MODEL_ERRORS,
+    Annotator,
+    Moves,
+    Subject,
+    Variation,
+    variations,
+)
 from skills.evaluate.measures import Measures
-from skills.evaluate.outputs import OVERALL
+from skills.evaluate.outputs import OVERALL, Answer
 from skills.evaluate.report_text import regressions, verdict
-from skills.evaluate.running import compared, models_of
+from skills.nanda.confidence import confidence_of
+from skills.nanda.forms import QuotesForm, UnusableReply
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
+from skills.reporting.statistics import LEAST_PAPERS
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
@@ -89,3 +121,356 @@ def _subject(call: Call, framework: Framework) -> Subject:
             hint="--csabstruct compares these moves with the labels of the sentences.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
+
+
+TASK = "annotate"
+REPEATED = 10
+"""Default number of papers that are repeated; 0 is used for fewer than `LEAST_PAPERS` papers."""
+Record = dict[str, Any]
+FREE = "unconstrained"
+
+
+def models_of(call: Call) -> tuple[str, ...]:
+    """Return the names of the models to compare: from --models, or the models of /annotate.
+
+    Each model is probed, but not loaded.
+
+    Raises:
+        UsageError: a name is unknown, or --model is given too.
+        ModelUnavailable: a model cannot be served now.
+    """
+    models, named = call.models, call.options.models
+    alone, registry = models.choice.model, models.registry
+    if named is None:
+        names = (alone,) if alone else registry.chain(registry.serving(TASK))
+    elif alone is not None:
+        raise UsageError("--models and --model exclude each other", hint="Name all in --models.")
+    else:
+        names = tuple(dict.fromkeys(name.strip() for name in named.split(",")))
+    for name in names:
+        registry.named(name)
+        replace(models, choice=Choice(name)).resolve(TASK, {})
+    return names
+
+
+@contextlib.contextmanager
+def compared(
+    call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
+) -> Iterator[ModelRunner]:
+    """Announce a comparison, and show its progress in the `with` block.
+
+    Args:
+        models: number of models.
+    """
+    papers, options, wanted = subject.papers, call.options, call.options.consistency
+    if wanted is None:
+        wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
+    repeated, rounds = papers[:wanted], 1 + options.unconstrained
+    times = len(tuple(variations(subject.framework)))
+    count = models * (rounds * len(papers) + times * len(repeated))
+    weight = models * (
+        rounds * sum(len(paper.abstract) for paper in papers)
+        + times * sum(len(paper.abstract) for paper in repeated)
+    )
+    again = (
+        f", and {len(repeated):,} of them {times} times more (not with --consistency 0)"
+        if repeated
+        else ""
+    )
+    call.screen.notice(
+        f"{subject.source.name}: {counted(len(papers), 'paper')} for {counted(models, 'model')}"
+        f"{again}: {counted(count, 'annotation')}; "
+        "annotations of earlier runs are used again"
+    )
+    pace = ProgressEstimate(count, weight, unit="annotations")
+    with show_progress(pace, call.screen, "annotating") as update:
+        yield ModelRunner(call, subject, db, path, pace, update, len(repeated))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRunner:
+    """Runs models on the papers of `subject`, and stores their annotations in the corpus.
+
+    Attributes:
+        pace: the progress of all models.
+        update: redraws the progress bar.
+        repeated: number of papers, from the beginning, that are annotated in all variations.
+    """
+
+    call: Call
+    subject: Subject
+    db: sqlite3.Connection
+    path: Path
+    pace: ProgressEstimate
+    update: Callable[[], None]
+    repeated: int
+
+    def run(self, name: str) -> Annotator:
+        """Annotate the papers that a model has not annotated yet, and return all annotations.
+
+        Raises:
+            HarnessError: the work was stopped. Finished annotations are stored; the hint states how
+                to continue.
+        """
+        # One model at a time: two models may not fit into memory, and the memory of each is
+        # reported.
+        self.call.models.pool.close()
+        models = replace(self.call.models, choice=Choice(name))
+        return models.run(
+            TASK, lambda model: self._annotate(name, model), slots=self.call.options.workers
+        )
+
+    def _annotate(self, name: str, model: ServedModel) -> Annotator:
+        context = (self.call, self.subject.source, self.subject.framework, model, self.db)
+        shared: dict[str, Any] = {"pace": self.pace, "update": self.update}
+        failed: Counter[str] = Counter()
+        job = ComparedJob(*context, **shared)
+        self._run(job, name)
+        records = self._records(job, failed, of_papers=True)
+        rows = [self._row(record) for record in records]
+        if self.call.options.unconstrained:
+            free = FreeJob(*context, **shared)
+            self._run(free, f"{name}, without constrained output")
+            for row, record in zip(rows, self._records(free, failed), strict=True):
+                row["valid_freely"] = record is not None and record["provenance"]["in_order"]
+        self._repeat(name, rows, model, failed)
+        facts = {
+            "model": model.resolution.resolved,
+            "served": model.resolution.chosen.serve.label,
+            "form": model.entry.form,
+            "digests": dict(model.digests),
+            "slots": model.slots,
+            "answered_by": model.about,
+            "failed": dict(failed.most_common()),
+            "speed": job.speed(),
+        }
+        return Annotator(name, [Answer(**row) for row in rows], facts)
+
+    def _repeat(
+        self, name: str, rows: Sequence[Record], model: ServedModel, failed: Counter[str]
+    ) -> None:
+        """Annotate the first papers again in every variation, and add the moves to their rows.
+
+        Papers without an annotation are left out, since a variation would become their current
+        annotation. A reader is not repeated, since it has neither a prompt nor a seed.
+
+        Args:
+            rows: the fields of the `Answer` for each paper.
+            failed: counts failures by the class of the error.
+        """
+        every = tuple(variations(self.subject.framework))
+        first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
+        varies = model.entry.form != QuotesForm.name
+        answered = [(paper, row) for paper, row in first if varies and row["moves"] is not None]
+        left_out = sum(len(paper.abstract) for paper, _ in first)
+        left_out -= sum(len(paper.abstract) for paper, _ in answered)
+        self.pace.rows -= len(every) * (len(first) - len(answered))
+        self.pace.weight -= len(every) * left_out
+        if not answered:
+            return
+        source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])
+        job = RepeatedJob(
+            *(self.call, source, self.subject.framework, model, self.db),
+            pace=self.pace,
+            update=self.update,
+            variations=every,
+        )
+        self._run(job, f"{name}, again in {len(every)} variations")
+        records = iter(self._records(job, failed))
+        for _, row in answered:
+            row["again"] = {"seeds": [], "prompts": [row["moves"]]}
+        for variation in every:
+            for _, row in answered:
+                row["again"][variation.kind].append(self._moves(next(records)))
+
+    def _run(self, job: ComparedJob, phase: str) -> None:
+        self.pace.phase = phase
+        self.update()
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
+            started = time.monotonic()
+            tally = job.run()
+            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
+                raise tally.stopped  # lets a fallback serve
+            finish(job, tally, self.path, time.monotonic() - started)
+        if tally.stopped is not None:  # after `finish`, so that the row of the run has its summary
+            raise tally.stopped
+
+    def _records(
+        self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
+    ) -> list[Record | None]:
+        """Return the stored annotation of each row, or None, and count failures in `failed`.
+
+        Args:
+            of_papers: True to count all failures; False to count only faults of the run.
+        """
+        for entry in job.plan.entries("failed"):
+            error = store.error_type(self.db, entry.key)
+            failed[error] += of_papers or error not in MODEL_ERRORS
+        found = dict(job.annotations(self.db))
+        return [dict(found[at].record) if at in found else None for at in range(job.rows)]
+
+    def _row(self, record: Record | None) -> Record:
+        """Return the fields of the `Answer` for a stored annotation."""
+        if record is None:
+            return {"moves": None, "valid": False, "tokens": None}
+        made_by = record["provenance"]
+        row: Record = {
+            "moves": self._moves(record),
+            "valid": made_by["attempts"] == 1,
+            "tokens": (made_by["tokens"]["prompt"], made_by["tokens"]["completion"]),
+        }
+        confidence = confidence_of(record.get("confidence"), self.subject.framework.names)
+        beside = {"anchors": record.get("anchors"), "confidence": confidence}
+        return row | {name: value for name, value in beside.items() if value}
+
+    def _moves(self, record: Record | None) -> Moves | None:
+        return record and {move: record[move] for move in self.subject.framework.names}
+
+
+@dataclass
+class ComparedJob(AnnotateJob):
+    """A job that annotates papers as /annotate does, for a comparison.
+
+    Attributes:
+        pace: the progress of the whole comparison.
+        update: redraws the progress bar.
+    """
+
+    command: ClassVar[str] = "evaluate"
+
+    pace: ProgressEstimate = field(kw_only=True)
+    update: Callable[[], None] = field(kw_only=True)
+
+    def notice(self, text: str) -> None:
+        """Print nothing: the comparison is announced and reported as a whole."""
+
+    def _announce(self, due: int) -> None:
+        """Subtract the papers that are already annotated from the progress."""
+        every = sum(total.weight for total in self.plan.totals().values())
+        _, left = self._due()
+        self.pace.rows -= len(self.plan) - due
+        self.pace.weight -= every - left
+        self.update()
+
+    def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+        """Show nothing: one progress bar shows the whole comparison."""
+        return contextlib.nullcontext(lambda status: None)
+
+    @contextlib.contextmanager
+    def _in_progress(
+        self, due: int, weight: int
+    ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
+        yield self.pace, self.update
+
+    def _save(self, item: Annotated) -> None:
+        store.save(self.db, item, self.framework, self.run_id, unless_any=True)
+
+    def _is_due(self, state: store.State | None) -> bool:
+        # With --retry-failed, new papers are annotated too; otherwise they would count as
+        # unanswered.
+        return state is None or (state == "failed" and self.call.options.retry_failed)
+
+    def _link(self) -> None:
+        """Do nothing: the current annotations of papers do not change."""
+
+    def speed(self) -> dict[str, Any]:
+        """Return papers per minute, number of papers and memory, over all runs of this kind.
+
+        The runs are those with the same input, model and settings, by /annotate or /evaluate.
+        """
+        rows = self.db.execute(
+            "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"
+            " AND input = ? AND model = ? AND summary IS NOT NULL",
+            [*ANNOTATE, self.source.name, self.model.resolution.resolved],
+        )
+        settings = json.loads(json.dumps(self._settings()))
+        summaries = [
+            stored_json(row["summary"])
+            for row in rows
+            # "due", the number of papers of a run, may differ
+            if {**stored_json(row["settings"]), "due": None} == {**settings, "due": None}
+        ]
+        # failed papers took time too
+        papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
+        seconds = sum(one.get("seconds", 0.0) for one in summaries)
+        memory = max((one.get("memory") or 0 for one in summaries), default=0)
+        rate = round(papers / seconds * 60, 1) if papers and seconds else None
+        return {"papers_per_minute": rate, "papers": papers, "memory": memory or None}
+
+
+@dataclass
+class RepeatedJob(ComparedJob):
+    """The job that annotates papers again, in each of `variations`."""
+
+    variations: Sequence[Variation] = field(kw_only=True)
+
+    @functools.cached_property
+    def _annotators(self) -> list[annotator.Annotator]:
+        return [replace(self.annotator, framework=one.framework) for one in self.variations]
+
+    @property
+    def rows(self) -> int:
+        return len(self.source.papers) * len(self.variations)
+
+    def paper(self, place: int) -> Paper:
+        return self.source.papers[place % len(self.source.papers)]
+
+    def prepare(self, place: int) -> Prepared:
+        """Return the request for a row. All papers in one variation precede the next variation."""
+        number = place // len(self.source.papers)
+        made = self._annotators[number].prepare(self.paper(place))
+        sampling = self.variations[number].sampling
+        return _changed(made, sampling, sampling)
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "variations": len(self.variations)}
+
+
+@dataclass(frozen=True)
+class FreeAnnotator(annotator.Annotator):
+    """An annotator without constrained output: one attempt, and separate content keys."""
+
+    def prepare(self, paper: Paper) -> Prepared:
+        made = super().prepare(paper)
+        request = {"json_schema": None, "grammar": None}
+        return _changed(made, request, {"attempts": 1}, schema_sha256=None, decoding=None)
+
+    def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
+        reply = self.model.generate(prepared.request, on_text)
+        try:
+            moves = prepared.form.read(reply, prepared.paper.abstract)
+        except UnusableReply as exc:
+            raise InvalidReply(
+                f"the first answer is not a valid annotation: {exc}", raw=reply.text
+            ) from exc
+        # `read` returns moves in the order of the framework, not of the reply
+        in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
+        return stored_form(prepared, moves, [reply], in_order=in_order)
+
+
+class FreeJob(ComparedJob):
+    """The job that annotates the papers without constrained output."""
+
+    @functools.cached_property
+    def annotator(self) -> annotator.Annotator:
+        options = self.call.options
+        return FreeAnnotator(self.model, self.framework, options.max_tokens, options.wording)
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "constraint": FREE}
+
+
+def _changed(
+    made: Prepared, request: Mapping[str, Any], sampling: Mapping[str, Any], **provenance: Any
+) -> Prepared:
+    """Return a request with changed fields, its provenance and a separate content key.
+
+    Args:
+        request: the fields of the request to change.
+        sampling: the keys to change in the sampling that the provenance records.
+        provenance: other keys of the provenance to change.
+    """
+    known = {**made.provenance, **provenance}
+    known["sampling"] = {**known["sampling"], **sampling}
+    known["key"] = key_of(known)
+    return replace(made, request=replace(made.request, **request), provenance=known)

@@ -19,7 +19,7 @@ from skills.corpus.options import (
     WorkerOptions,
 )
 from skills.evaluate.outputs import Evaluation
-from skills.nanda.framework_option import FrameworkOption, selected_framework
+from skills.nanda.framework import FrameworkOption, selected_framework
 
 
 class Evaluate(Skill):

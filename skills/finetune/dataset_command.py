@@ -20,8 +20,7 @@ from skills.finetune.dataset.annotated_rows import SOURCES, WHYS
 from skills.finetune.dataset.dataset_options import Choices, DatasetOptions, Source
 from skills.finetune.dataset.merging import Dataset
 from skills.finetune.dataset.token_counts import histogram, open_counter, with_progress
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5

@@ -29,7 +29,7 @@ from skills.finetune.training import checkpoints
 from skills.finetune.training.trackers import Tracking
 from skills.finetune.training.train import packages, train, train_inputs
 from skills.nanda import framework as frameworks
-from skills.nanda.framework_option import framework_file
+from skills.nanda.framework import framework_file
 
 STAGES: dict[str, Callable[[StageContext], Entry]] = {
     "prepare": prepare,

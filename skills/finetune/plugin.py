@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.models.hub import HubPush
 from skills.corpus.options import ColumnOptions, DatabaseOptions, HubOptions, ReportOptions
 from skills.finetune.dataset.dataset_options import DatasetOptions
-from skills.nanda.framework_option import FrameworkOption
+from skills.nanda.framework import FrameworkOption
 from skills.reporting.outputs import Output
 
 READER = "a reader"

@@ -32,8 +32,7 @@ from skills.finetune.export.register import BY, TASK, Registration, file_entry, 
 from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
 from skills.finetune.reader_gold import Gold, read_gold
 from skills.finetune.run_folder import RunDir
-from skills.nanda.framework import Framework, sha256_of
-from skills.nanda.framework_option import selected_framework, task_of, task_with
+from skills.nanda.framework import Framework, selected_framework, sha256_of, task_of, task_with
 from skills.nanda.text import counted, flatten
 from skills.reader.encoder import Fitted, Scores
 

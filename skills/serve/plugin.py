@@ -9,7 +9,7 @@ from pydantic import Field
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill
 from skills.corpus.options import DatabaseOptions, Share
-from skills.nanda.framework_option import FrameworkOption
+from skills.nanda.framework import FrameworkOption
 
 
 class Serve(Skill):

@@ -1,4 +1,4 @@
-"""Run /serve: open the corpus, print the address, and serve until Ctrl-C.
+"""Run /serve: build the application of all pages, print the address, and serve until Ctrl-C.
 
 The corpus of --demo consists of files that were made by commands, so that no model is needed:
 corpus.jsonl by `/annotate`, versions.jsonl by `/annotate --wording abstractive`, curation.jsonl by
@@ -15,27 +15,44 @@ import socket
 import tempfile
 import webbrowser
 from collections.abc import Iterator
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from harness.api.skill import Call, Result
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.runs.invocation import as_path
 from skills.corpus.db import store
 from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.db.papers import save
 from skills.corpus.db.rows import insert
 from skills.corpus.records import Annotated
-from skills.nanda.framework import Framework, nanda
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, nanda, selected_framework
 from skills.nanda.paper import Paper
-from skills.serve.app import application
-from skills.serve.guard import address_of
-from skills.serve.pages import CORPUS, ReviewOf, State
+from skills.reporting.page import STYLE
+from skills.serve import (
+    compare_page,
+    evaluations_page,
+    jobs_page,
+    paper_page,
+    papers_page,
+    review_pages,
+    training_page,
+)
+from skills.serve.guard import HEADERS, Guard, address_of
+from skills.serve.pages import CORPUS, ReviewOf, State, message, page
 
 HOST = "127.0.0.1"
 PORT = 8700
@@ -244,3 +261,76 @@ def write_demo(path: Path, framework: Framework) -> None:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
+
+
+TABS = (papers_page, review_pages, jobs_page, compare_page)
+"""The modules with a tab in the navigation, in order."""
+PAGES = (*TABS, paper_page, evaluations_page, training_page)
+STATIC = Path(__file__).with_name("static")
+BACK = "Use the links at the top of the page."
+
+
+def application(state: State, port: int) -> Starlette:
+    """Return the web application for a server at this port of 127.0.0.1."""
+    own = [route for one in PAGES for route in one.routes(state)]
+    app = Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/access", partial(_access, state, port), methods=["POST"]),
+            Route("/static/style.css", _style),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            *own,
+        ],
+        middleware=[Middleware(Guard, sessions=state.sessions, port=port)],
+        exception_handlers={
+            HTTPException: _http_error,
+            HarnessError: _harness_error,
+            Exception: _defect,
+        },
+    )
+    app.state.tabs = dict(one.TAB for one in TABS)
+    app.state.corpus = state.title
+    return app
+
+
+def _home(request: Request) -> Response:
+    return RedirectResponse(next(iter(request.app.state.tabs)), HTTPStatus.SEE_OTHER)
+
+
+def _access(state: State, port: int, request: Request) -> Response:
+    """Show a new address, with which another browser can open the application."""
+    address = address_of(port, state.sessions)
+    return page(request, "access.html", title="Another browser", address=address)
+
+
+def _style(request: Request) -> Response:
+    return FileResponse(STYLE)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status, path = HTTPStatus(error.status_code), request.url.path
+    if status == HTTPStatus.NOT_FOUND:
+        what = f"There is nothing at {path}."
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        what = f"{path} does not answer {request.method}."
+    else:
+        what = f"{path}: {error.detail}."
+    answer = message(request, status, status.phrase.capitalize(), f"{what} {BACK}")
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _harness_error(request: Request, error: Exception) -> Response:
+    is_input = isinstance(error, UsageError)
+    status = HTTPStatus.BAD_REQUEST if is_input else HTTPStatus.INTERNAL_SERVER_ERROR
+    return message(request, status, "This page cannot be shown", f"{error}")
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    """Return the page for an unexpected exception; the server logs the traceback."""
+    what = f"{request.url.path} failed with {type(error).__name__}, which is a bug in /serve. "
+    where = "The terminal in which /serve runs shows the details. Other pages still work."
+    answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A bug", what + where)
+    answer.headers.update(HEADERS)
+    return answer

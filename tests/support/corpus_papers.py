@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.records import Annotated, record_of
+from skills.corpus.records import Annotated, key_of, record_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import IdField, Paper
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from corpus_papers import annotated, paper
 
-from skills.corpus.content_key import key_of
-from skills.corpus.records import Annotated, Failure
+from skills.corpus.records import Annotated, Failure, key_of
 from skills.corpus.tables.parquet_files import parquet_row, parquet_schema, write_parquet
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.text import set_of

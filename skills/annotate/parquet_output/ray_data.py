@@ -62,8 +62,7 @@ from skills.annotate.plan import TICK_ROWS, usable_rows
 from skills.annotate.table import add_hint, in_words, summary_of
 from skills.corpus.table import Table, open_table
 from skills.corpus.tables.refusals import Refusals
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import task_of
+from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 SMALLEST, LARGEST = 16, 64

@@ -36,8 +36,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import SECTIONS
 from skills.corpus.tables.parquet_files import parquet_schema, write_parquet_as
 from skills.nanda.confidence import SUGGESTED, UNCERTAIN
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, escape_markdown
 
 CARD, DATA = "README.md", "data"

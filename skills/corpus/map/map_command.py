@@ -19,8 +19,7 @@ from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import unknown
 from skills.corpus.views import left_out
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 
 EACH = 500
 """Number of papers between two progress messages."""

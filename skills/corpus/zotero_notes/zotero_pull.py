@@ -22,8 +22,7 @@ from skills.corpus.zotero_notes.highlight_plan import digest_of, key_of
 from skills.corpus.zotero_notes.note_plan import Entry, Record, tags_of
 from skills.corpus.zotero_notes.zotero_api import Data, Library
 from skills.corpus.zotero_notes.zotero_push import library_of, locked
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, flatten
 
 _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}

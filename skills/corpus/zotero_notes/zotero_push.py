@@ -44,8 +44,7 @@ from skills.corpus.zotero_notes.zotero_api import (
     LocalLibrary,
     batches,
 )
-from skills.nanda.framework import Framework
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, flatten
 
 LISTED = 40

@@ -19,7 +19,7 @@ from skills.curate.review.disagreement import agreement, passage_agreement, rate
 from skills.curate.review.reviewer import Desk, Queue, highlights_in, name_lock
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
-from skills.nanda.framework_option import selected_framework
+from skills.nanda.framework import selected_framework
 from skills.nanda.text import counted
 
 SHOWN_LOST = 5

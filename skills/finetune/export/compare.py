@@ -17,8 +17,7 @@ from harness.errors import SkillFailed
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
-from harness.plugins.discovery import node_backends
-from harness.plugins.importer import import_shipped
+from harness.plugins.discovery import import_shipped, node_backends
 from harness.runs import targets
 from skills.finetune.export.register import TASK, file_of, is_cut, register, registration_of
 from skills.finetune.run_folder import Entry, StageContext

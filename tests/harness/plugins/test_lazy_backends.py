@@ -10,8 +10,8 @@ import pytest
 from harness.models.backend import Availability
 from harness.models.backends import server_group
 from harness.models.registry import ServeEntry
-from harness.plugins import lazy_backends
-from harness.plugins.lazy_backends import LazyBackend, own_backends, without_ollama
+from harness.plugins import plugin_table
+from harness.plugins.plugin_table import LazyBackend, own_backends, without_ollama
 
 ENTRY = ServeEntry(backend="ollama", model="planner")
 
@@ -21,7 +21,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A server where Ollama is by default."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        monkeypatch.setattr(lazy_backends, "OLLAMA", listening.getsockname())
+        monkeypatch.setattr(plugin_table, "OLLAMA", listening.getsockname())
         yield listening
 
 

@@ -17,7 +17,7 @@ from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
-from skills.corpus.content_key import key_of, verify
+from skills.corpus.records import key_of, verify
 from skills.nanda.framework import nanda
 from skills.reader.backend import ReaderBackend
 

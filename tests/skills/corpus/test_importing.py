@@ -19,12 +19,11 @@ from corpus_papers import annotated, corpus_of, paper
 
 from harness.errors import InputError
 from skills.corpus import importer
-from skills.corpus.content_key import key_of
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.outputs import Added, Verified
-from skills.corpus.records import Annotated, record_of
+from skills.corpus.records import Annotated, key_of, record_of
 from skills.corpus.tables import parquet_files, text_tables
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks

@@ -30,8 +30,8 @@ from harness.cli.interactive_session import Repl
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app
-from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import verify
 from skills.curate.plugin import Curate
 from skills.nanda.framework import nanda
 

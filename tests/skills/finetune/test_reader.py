@@ -26,8 +26,7 @@ from skills.finetune.export import register
 from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
 from skills.finetune.reader_folds import FOLDS, by_place, gain_of, store, stored
-from skills.nanda.framework import Framework, load, nanda
-from skills.nanda.framework_option import task_of
+from skills.nanda.framework import Framework, load, nanda, task_of
 from skills.nanda.paper import Paper
 from skills.reader.encoder import Scores, Text
 from skills.reader.examples import Example

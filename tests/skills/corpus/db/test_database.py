@@ -22,14 +22,13 @@ from repository import TEST_DATA
 from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
 from harness.support.sqlite import begin_immediate
-from skills.corpus import content_key
-from skills.corpus.content_key import key_of, verify
+from skills.corpus import records
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.schema import MIGRATIONS
 from skills.corpus.outputs import Verified
-from skills.corpus.records import Failure
+from skills.corpus.records import Failure, key_of, verify
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
 from skills.nanda.paper import IdField
@@ -188,11 +187,11 @@ def test_documented_key_parts() -> None:
         return ""
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(content_key, "sha256_of", remember)
+        patched.setattr(records, "sha256_of", remember)
         known = item.record["provenance"]
         read = {**known["input"], "sections": {"limitation": "0"}}
-        key_of({**known, "input": read, "backend": content_key.IMPORT, "moves_sha256": "0"})
-    for text in (page, content_key.__doc__ or ""):
+        key_of({**known, "input": read, "backend": records.IMPORT, "moves_sha256": "0"})
+    for text in (page, records.__doc__ or ""):
         parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
         named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
         assert named == list(parts_of_key)
