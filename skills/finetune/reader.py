@@ -59,8 +59,18 @@ TRAINING: Mapping[str, Any] = {
 After training on 80 papers of a field that the starting reader knows, 62.2% of the decisions on 80
 other papers were right, and 62.0% before; with rates of 5e-5 and 1e-4, 60.8%.
 """
-FRESH: Mapping[str, Any] = {"epochs": 8.0, "batch": 4, "rate": 1e-4, "head_rate": 1e-3}
-"""Settings of the training for moves that the starting reader does not have."""
+FRESH: Mapping[str, Any] = {
+    "epochs": 8.0,
+    "batch": 4,
+    "rate": 2e-4,
+    "head_rate": 1e-3,
+    "frozen": 0,
+}
+"""Settings of the training for moves that the starting reader does not have.
+
+After training on 150 abstracts with the roles of CSAbstruct, 68.3% of the decisions on 60 others
+were right; with a rate of 1e-4 and two trained layers, 63.7%.
+"""
 TAKEN = frozenset(
     ("reader", "as_name", "abstract_column", "id_column", "framework", "out", "epochs", "seed")
 )
