@@ -111,7 +111,7 @@ def page(
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
     """Return an endpoint that caches its pages until the corpus changes.
 
-    A page must depend only on the corpus and on the URL.
+    A page must depend only on the corpus, on the URL, and on the files of `with_files`.
 
     Args:
         endpoint: called with `state`, `arguments` and the request.
@@ -121,7 +121,7 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
     async def answer(request: Request) -> Response:
         key = request.url.path, request.url.query, stamp(state.database)
         made = pages.get(key)
-        if made is None or (made.done() and made.exception()):
+        if made is None or (made.done() and (made.exception() or _is_outdated(made.result()))):
             made = asyncio.ensure_future(run_in_threadpool(endpoint, state, *arguments, request))
             pages[key] = made
         pages.move_to_end(key)
@@ -131,6 +131,17 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
         return Response(found.body, found.status_code, media_type=found.media_type)
 
     return answer
+
+
+def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
+    """Return a response that `kept` caches until one of the files changes, given their stamps."""
+    response.files = files  # type: ignore[attr-defined]
+    return response
+
+
+def _is_outdated(response: Response) -> bool:
+    files = getattr(response, "files", {})
+    return any(stamp(path) != known for path, known in files.items())
 
 
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
