@@ -57,7 +57,7 @@ class Indexed(Output):
     folder: str = ""
     parts: int = 0
     rows: int = 0
-    added: int = Field(0, description="parts that this call has added")
+    added: int = Field(0, description="number of parts that this call added")
     refused: dict[str, str] = Field({}, description="for each part that cannot be read, the reason")
 
 

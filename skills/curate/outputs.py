@@ -97,7 +97,7 @@ class PanelFigures(Output):
     )
     effective_votes: float | None = Field(description="effective number of independent votes")
     length: dict[str, float | None] = Field(
-        description="correlation of the mean score and the length of an annotation"
+        description="rank correlation of score and length of the annotations: its value and p"
     )
     vote_against_mean: dict[str, int]
     borderline: Borderline

@@ -31,7 +31,7 @@ class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
     personas: Path | None = Field(None, description="a YAML file with another panel")
     min_votes: int = Field(3, ge=1, description="number of votes needed to keep an annotation")
     calibrate: bool = Field(
-        False, description="compute the thresholds from this table, for this and later runs"
+        False, description="compute the thresholds from the table, and use them in later runs, too"
     )
     reject_rate: float = Field(
         0.3, gt=0, lt=1, description="with --calibrate, the share of annotations to reject"

@@ -160,7 +160,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
                 continue
             for old, new in kept:
                 own[name][new] = value[old]
-                if head == "token":  # weights for first tokens, then for last tokens
+                if head == "token":  # its second half scores the last tokens of passages
                     own[name][len(after) + new] = value[len(before) + old]
         made.load_state_dict(own)
         return made

@@ -44,7 +44,7 @@ class Serve(Skill):
             description="a table of annotations to review (default: the annotations of the corpus)",
         )
         gold: Path | None = Field(
-            None, description="the gold table of the review (default: gold.csv)"
+            None, description="the gold table that reviews are saved in (default: gold.csv)"
         )
         double: Share | None = Field(
             None, description="share of papers on which two reviewers decide: 20% or 0.2"

@@ -164,7 +164,7 @@ class _Paper:
         id: the id in the vault (see `vault_note.id_of`).
         source_id: the id at the source.
         about: the title and the identifiers.
-        terms: the terms with their spelling.
+        terms: the terms of its moves, each with the spelling in this paper.
         path: the path of the note; None if a later row has the same id.
     """
 

@@ -95,13 +95,13 @@ def resolve(
 ) -> Resolved:
     """Find the papers of ids, and add papers that the corpus lacks.
 
-    arXiv ids are looked up at arXiv even if no source is enabled.
+    An arXiv id is looked up at arXiv even if no source is enabled.
 
     Args:
         sources: the names of the enabled sources.
 
     Raises:
-        UsageError: an id has to be looked up, but no source is enabled.
+        UsageError: an id of another kind has to be looked up, but no source is enabled.
     """
     made = Resolved()
     for place, one in enumerate(ids):

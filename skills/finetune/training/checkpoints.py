@@ -224,7 +224,7 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
 
 
 def processes(checkpoint: Path) -> int:
-    """Return the number of processes that trained, by the random states in the checkpoint."""
+    """Return the number of processes that trained; each stored a random state."""
     return len([*checkpoint.glob("rng_state*.pth")])
 
 
