@@ -100,8 +100,8 @@ def lasting(
         if key in HARMLESS and all(re.fullmatch(f"--|{HARMLESS[key][0]}", one) for one in options):
             return key
     guarded = any(is_guarded(place, settings) for place in places)
-    told = confined or (_is_plain(words) and not guarded)
-    return shlex.join(words) if told else None
+    granted = confined or (_is_plain(words) and not guarded)
+    return shlex.join(words) if granted else None
 
 
 def _is_plain(words: Sequence[str]) -> bool:

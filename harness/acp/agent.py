@@ -345,9 +345,9 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
     except (HarnessError, OSError) as exc:
         problem = f"the folder of the session cannot be used: {exc}"
         error = exc if isinstance(exc, HarnessError) else errors.InputError(problem)
-        text = _said(error)
+        text = _text_of(error)
         editor.end_all(text, failed=True)
-        editor.say_apart(text)
+        editor.append_paragraph(text)
     _update(session, editor, chosen=app.preferred.get(CHAT, ""), before=model)
     stopped = editor.cancel.is_set() or isinstance(error, Interrupted)
     return "cancelled" if stopped else "end_turn"
@@ -367,15 +367,15 @@ def _show(outcome: Outcome, editor: Editor) -> HarnessError | None:
     if not parts and not outcome.emitted:
         parts.append(result.as_json() if outcome.general.as_json else result.text.rstrip())
     if result.stopped is not None:
-        parts.append(_said(result.stopped))
+        parts.append(_text_of(result.stopped))
     text = "\n".join(filter(None, parts))
     editor.end_all(text, failed=result.code != 0, saved=saved)
     if text:
-        editor.say_apart(shown(text))
+        editor.append_paragraph(shown(text))
     return result.stopped
 
 
-def _said(error: HarnessError) -> str:
+def _text_of(error: HarnessError) -> str:
     """Return the message of an error; print the traceback of an internal error to stderr."""
     if isinstance(error, errors.InternalError):
         print_error(error, Screen())

@@ -100,7 +100,7 @@ class Editor:
         self._calls: list[ToolCall] = []
         self._reported, self._turn = 0.0, threading.RLock()
         self._waiting: Future[Any] | None = None
-        self._said = False
+        self._has_text = False
         self.cancel = threading.Event()
 
     @property
@@ -147,14 +147,14 @@ class Editor:
         with contextlib.suppress(CancelledError, ConnectionError):
             asyncio.run_coroutine_threadsafe(sent, self._loop).result()
 
-    def say(self, text: str) -> None:
+    def append(self, text: str) -> None:
         """Show a part of the answer."""
-        self._said = True
+        self._has_text = True
         self.send(helpers.update_agent_message_text(well_formed(text)))
 
-    def say_apart(self, text: str) -> None:
+    def append_paragraph(self, text: str) -> None:
         """Show a separate paragraph after the answer."""
-        self.say(f"\n\n{text}" if self._said else text)
+        self.append(f"\n\n{text}" if self._has_text else text)
 
     def note(self, text: str) -> None:
         """Show a notice in the current tool call, or else as a thought of the agent."""
@@ -297,7 +297,7 @@ class EditorText(io.StringIO):
         self._editor = editor
 
     def write(self, text: str) -> int:
-        self._editor.say(text)
+        self._editor.append(text)
         return len(text)
 
 

@@ -150,8 +150,8 @@ class Chat(Skill):
         finally:  # an interrupted answer is also part of the conversation
             if turns:
                 served = label(turns[-1].model.about)
-                said = turns[-1].conversation()
-                conversation.add(said, asked=not call.yes, served=served)
+                turn = turns[-1].conversation()
+                conversation.add(turn, asked=not call.yes, served=served)
         return turns[-1]
 
     def _result(self, turn: Turn) -> Result:

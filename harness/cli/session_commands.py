@@ -98,8 +98,8 @@ class Sessions(AppCommand):
                 parts.append(f"--- {SUMMARIZED}\n\n{messages[-1].content}\n\n---")
             else:
                 parts += [as_text(message) for message in messages if message.role != "tool"]
-            said = [{"role": message.role, "text": message.content} for message in messages]
-            turns.append({"is_summary": bool(covers), "messages": said})
+            shown = [{"role": message.role, "text": message.content} for message in messages]
+            turns.append({"is_summary": bool(covers), "messages": shown})
         return Result("\n\n".join(parts), {"session": number, "turns": turns})
 
 

@@ -117,8 +117,8 @@ def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
         failed = "its server failed" if status >= 500 else ""
         hint = "Run the line again; files that have arrived are not sent again."
         reason, hint = _ADVICE.get(status, (failed, hint))
-        said = " ".join(str(exc if status else causes[-1]).split()).rstrip(".")
-        reason = f"{reason} (status {status})" if reason else said or type(exc).__name__
+        detail = " ".join(str(exc if status else causes[-1]).split()).rstrip(".")
+        reason = f"{reason} (status {status})" if reason else detail or type(exc).__name__
         raise error(f"the Hugging Face Hub: {reason}", where=where, hint=hint) from exc
 
 

@@ -185,11 +185,11 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
             start_new_session=True,
         )
         try:
-            printed, said = _outputs(process, limit)
+            printed, errors = _outputs(process, limit)
         finally:
             _kill(process)
         if process.returncode:
-            lines = said.strip().splitlines() or [f"git ended with {process.returncode}"]
+            lines = errors.strip().splitlines() or [f"git ended with {process.returncode}"]
             raise InputError(f"cannot be cloned: {lines[-1]}", where=url)
         return printed.strip()
 
