@@ -149,7 +149,8 @@ def checked(work: Workspace, *notes: str) -> Faults:
     found = work.order() if (work.folder / "out.jsonl").exists() else []
     db = sqlite3.connect(work.corpus)
     with contextlib.closing(db):
-        (sound,) = db.execute("PRAGMA integrity_check").fetchone()
+        sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check"
+        sound = db.execute(sql).fetchone()[0].decode(errors="replace")
         stored, keys = db.execute(
             "SELECT count(*), count(DISTINCT key) FROM annotations"
         ).fetchone()

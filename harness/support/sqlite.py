@@ -116,6 +116,7 @@ class UserDatabase:
         db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         try:
+            read_schema(db)
             # Safe if the process is killed; in a power failure, the last rows may be lost.
             db.execute("PRAGMA synchronous = NORMAL")
             if not self._ready:
@@ -128,6 +129,19 @@ class UserDatabase:
             db.close()
             raise
         return db
+
+
+def read_schema(db: sqlite3.Connection) -> None:
+    """Make SQLite read the schema of a database, before another statement does.
+
+    Raises:
+        sqlite3.DatabaseError: the schema is damaged. Python raises a UnicodeDecodeError if the
+            message of SQLite contains a damaged name.
+    """
+    try:
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except UnicodeDecodeError as exc:
+        raise sqlite3.DatabaseError("a name in its schema is damaged") from exc
 
 
 def storable(text: str) -> str:

@@ -11,7 +11,13 @@ from typing import Any
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
-from harness.support.sqlite import begin_immediate, handle_signals, is_interrupted, migrate
+from harness.support.sqlite import (
+    begin_immediate,
+    handle_signals,
+    is_interrupted,
+    migrate,
+    read_schema,
+)
 from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
 
@@ -105,6 +111,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    read_schema(connection)
     _refuse_foreign(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     # A killed process loses nothing; after a power failure, the last rows may be missing.

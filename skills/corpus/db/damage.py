@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, UsageError
+from harness.support.sqlite import read_schema
 from skills.corpus.db.rows import stored_json, stored_record
 
 STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
@@ -19,6 +20,8 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "measures": {"measured": stored_json},
 }
 """By table and column: the function with which commands parse the JSON values of the column."""
+SHOWN = 200
+"""Maximum number of characters of SQLite's reason, which may contain the schema of a table."""
 COMPANIONS = ("", "-wal", "-shm")
 """Suffixes of the files of an SQLite database: the database, its log and its shared memory."""
 
@@ -35,6 +38,7 @@ def find(path: Path) -> str:
     """
     try:
         with contextlib.closing(_read_only(path)) as db:
+            read_schema(db)
             if found := _check(db):
                 return found
             _read_all(db)
@@ -69,7 +73,7 @@ def refuse(connection: sqlite3.Connection, path: Path) -> None:
 def error(path: Path, found: str) -> InputError:
     """Return an InputError for a damaged file, with the description that `find` returned."""
     return InputError(
-        f"is not a corpus database, or damaged: {found}",
+        f"is not a corpus database, or damaged: {' '.join(found.split())[:SHOWN]}",
         where=str(path),
         hint="The file is not changed. "
         f"`/corpus set-aside --db {path}` renames it, so that the next command begins a new "
@@ -122,8 +126,10 @@ def _check(db: sqlite3.Connection) -> str:
 
     `quick_check` takes half of that, and misses rows that an index lacks.
     """
-    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-    return "" if found == "ok" else " ".join(str(found).split())
+    # A damaged name of an index may not be UTF-8.
+    sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check LIMIT 1"
+    (found,) = db.execute(sql).fetchone()
+    return "" if found == b"ok" else found.decode(errors="replace")
 
 
 def _read_all(db: sqlite3.Connection) -> None:

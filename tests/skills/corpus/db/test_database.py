@@ -391,12 +391,13 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> None:
-    # Not UTF-8, not JSON, and two records that are not whole annotations.
+    # Not UTF-8, not JSON, two records that are not whole annotations, and a schema.
     damages = (
         (b'"checks"', b'"\xff\xfecks"'),
         (b'"checks"', b'"}"cks:"'),
         (b'"checks"', b'"Checks"'),
         (b'"unsupported_names"', b'"Unsupported_names"'),
+        (b"CREATE INDEX", b"CREATE \xd5NDEX"),  # the message of SQLite is not UTF-8
     )
     for number, (right, wrong) in enumerate(damages):
         path = corpus_of(tmp_path / f"{number}.db", [annotated(paper(n)) for n in range(1, 3)])
