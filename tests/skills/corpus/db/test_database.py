@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import shutil
@@ -191,7 +192,7 @@ def test_documented_key_parts() -> None:
         known = item.record["provenance"]
         read = {**known["input"], "sections": {"limitation": "0"}}
         key_of({**known, "input": read, "backend": records.IMPORT, "moves_sha256": "0"})
-    for text in (page, records.__doc__ or ""):
+    for text in (page, inspect.getdoc(key_of) or ""):
         parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
         named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
         assert named == list(parts_of_key)
