@@ -94,6 +94,7 @@ LINES = """
 What is a rehearsal?
 /chat And a command?
 /sessions
+/compact
 /clear
 /annotate a.txt save to a.md
 /annotate papers.csv save to papers.jsonl
