@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_process import environment_of
 from mcp import types
-from mcp_session import command, make_project
+from mcp_session import make_project
 
-from bench.attacks.web import ask, send
+from bench.attacks.web import ask, send, start_server
 from harness.errors import NotAllowed
 from harness.mcp import server_calls
 from harness.runs.frontend import Frontend
@@ -59,16 +58,7 @@ def clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
     The server must answer the next call in time.
     """
     project = make_project(folder / "project")
-    with (project / "stderr").open("w") as errors:
-        server = subprocess.Popen(
-            command(),
-            cwd=project,
-            env=environment_of(project),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+    server = start_server(project)
     try:
         about = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {}}}
         ask(server, "start", "initialize", {**about, "clientInfo": {"name": "a", "version": "1"}})

@@ -212,20 +212,25 @@ def slow_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
             yield None if open_for < SLOW + 3 else f"open for {open_for:.0f} s: {sent[:60]!r}"
 
 
+def start_server(project: Path, *general: str) -> subprocess.Popen[str]:
+    """Start the MCP server of a project with general options; stderr goes to a file."""
+    with (project / "stderr").open("w") as errors:
+        return subprocess.Popen(
+            command(*general),
+            cwd=project,
+            env=environment_of(project),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
 def cancelled_calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
     """Cancel 300 waiting and running calls of the MCP server; the next call must be answered."""
     for number, tool in enumerate(("rows", "rows", "rows_read")):
         project = make_project(folder / f"{number}")
-        with (project / "stderr").open("w") as errors:
-            server = subprocess.Popen(
-                command("--yes"),
-                cwd=project,
-                env=environment_of(project),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+        server = start_server(project, "--yes")
         try:
             yield _cancelled(server, tool, rng)
         except (OSError, ValueError) as error:
