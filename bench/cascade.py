@@ -72,10 +72,10 @@ def _of_stated(one: Annotated) -> list[float]:
 
 def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> Annotated:
     """Annotate a paper with the reader, and compare the anchors with the anchors of the gold."""
-    abstract, limit = row.paper.abstract, framework.max_chars - 1
-    sentences = numbered(abstract, limit)
+    abstract = row.paper.abstract
+    sentences = numbered(abstract)
     scores = reader.read([one.text for one in sentences], row.paper.title)
-    quotes = choose(scores, reader.fitted, reader.moves, abstract, sentences, limit)
+    quotes = choose(scores, reader.fitted, reader.moves, abstract, sentences, framework.max_chars)
     stated = {name: one.anchor() for name, one in quotes.items() if one.text}
     texts = {name: quotes[name].text or "" for name in stated}
     chosen = read_anchors(abstract, texts, stated)

@@ -202,7 +202,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "json_form.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
     "tagged.TaggedForm.parse": TAGGED.parse,
     "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
-    "wording.text_of(move)": lambda t: passages.text_of([t]),
+    "passages.text_of(move)": lambda t: passages.text_of(t, [passages.trimmed(t)]),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "abstract_text.read_paper(line)": lambda t: abstract_text.read_paper(papers.recognize(t)),
     "abstract_text.read_paper(stdin)": lambda t: abstract_text.read_paper(

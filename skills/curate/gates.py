@@ -20,6 +20,7 @@ from skills.nanda.checks import copied, duplicate_moves, support, unsupported_nu
 from skills.nanda.framework import Framework
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.paper import Paper
+from skills.nanda.passages import JOINT
 from skills.nanda.text import content_words, is_passage, words
 
 REASONS: Mapping[str, str] = {
@@ -42,10 +43,10 @@ NEVER_UNSTATED = ("claim", "method")
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Number of characters for each word of the longest and of the shortest allowed move.
 
-A move has at most one word for each 7 characters of the framework's `max_chars`, and at least one
-word for each 50 characters. A framework with short moves therefore does not require sentences. With
-the 320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the
-gold have 6 to 44 words.
+A move in other words than the abstract has at most one word for each 7 characters of the
+framework's `max_chars`, and at least one word for each 50 characters. A framework with short moves
+therefore does not require sentences. With the 320 characters of the Nanda framework, the limits are
+6 and 45 words; the 6,807 moves of the gold have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote that has fewer words than other moves need.
@@ -129,7 +130,7 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
     stated = {
         name: text
         for name, text in written.items()
-        if text not in ("", framework.not_stated) and len(text) <= framework.max_chars
+        if text not in ("", framework.not_stated) and len(text) <= framework.longest
     }
     return (
         *_schema(written, framework),
@@ -140,7 +141,7 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
 
 
 def _schema(written: Mapping[str, str], framework: Framework) -> Iterator[Finding]:
-    most, not_stated = framework.max_chars, framework.not_stated
+    most, not_stated = framework.longest, framework.not_stated
     for move, text in written.items():
         if not text:
             yield Finding("schema", move, "it is missing or empty")
@@ -157,8 +158,8 @@ def _length(abstract: str, stated: Mapping[str, str], max_chars: int) -> Iterato
     least, most = max_chars // CHARS_OF_SHORTEST, max_chars // CHARS_OF_LONGEST
     for move, text in stated.items():
         count = len(words(text))
-        is_telling = len(content_words(text)) >= CONTENT_OF_QUOTE
-        if count < least and is_telling and is_passage(abstract, text):
+        is_telling = count > most or len(content_words(text)) >= CONTENT_OF_QUOTE
+        if is_telling and all(is_passage(abstract, part) for part in text.split(JOINT)):
             continue
         if not least <= count <= most:
             yield Finding("length", move, f"it has {count} words, not {least} to {most}")

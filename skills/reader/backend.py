@@ -108,8 +108,9 @@ def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tup
     from skills.nanda.passages import numbered
     from skills.reader.choice import choose
 
-    limit = encoder.max_chars - 1
-    sentences = numbered(abstract, limit)
+    sentences = numbered(abstract)
     scores = encoder.read([one.text for one in sentences], title)
-    found = choose(scores, encoder.fitted, encoder.moves, abstract, sentences, limit, known)
+    found = choose(
+        scores, encoder.fitted, encoder.moves, abstract, sentences, encoder.max_chars, known
+    )
     return written(found), len(scores.text.ids)

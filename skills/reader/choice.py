@@ -5,10 +5,10 @@ sentence. At most two moves get the same sentence, and its score for the second 
 `Fitted.repeated`. The move that would lose most without its best sentence chooses first. All moves
 choose again until the choices no longer change.
 
-The passage runs from the most probable first word to the most probable last word of the sentence,
-if it is readable alone (`readable`); otherwise it is the whole sentence. Other sentences that also
-state the move (`Fitted.part`) are quoted too, up to `MOST` passages. A move that names its content
-in a few words (`NAMING`) has one passage.
+The passage is the sentence, or the part of it after an announcement (`readable.statements`). Other
+sentences that also state the move (`Fitted.part`) are quoted too, up to `MOST` sentences. A move
+that names its content in a few words (`NAMING`) has one passage, from the most probable first word
+to the most probable last word. It takes its most probable sentence, also from two other moves.
 """
 
 from __future__ import annotations
@@ -17,36 +17,31 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from operator import add
 from typing import TYPE_CHECKING, Any
 
 from skills.nanda.confidence import SUGGESTED
 from skills.nanda.forms import Quote
+from skills.nanda.framework import longest_quote
 from skills.nanda.passages import Passage, Sentence, span_of, text_of
-from skills.reader.readable import opening, readable
+from skills.reader.readable import name_of, opening, statements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from skills.reader.encoder import Fitted, Scores
 
-VERSION = 1
+VERSION = 2
 """Version of the choice, increased when the same scores lead to other passages."""
 MOST = 3
-"""Maximum number of passages of a move."""
+"""Maximum number of sentences that a move quotes."""
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 PRESENTING = frozenset(["novelty"])
 """Moves whose passage is a name, as in `NAMING`, or a whole statement."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a name."""
-FULL, WORD = 8, 0.2
-"""Maximum number of words for which the score of a name increases, and the increase in log odds.
-
-Without the increase, the most probable passage is often a bare noun ("416 students"), shorter than
-the labels.
-"""
+MARKS = ".,:;!?)]"
+"""Punctuation that may follow the last word of a passage."""
 SHARED = 2
 """Maximum number of moves that get the same sentence."""
 
@@ -57,7 +52,7 @@ def choose(
     moves: Sequence[str],
     abstract: str,
     sentences: Sequence[Sentence],
-    limit: int,
+    max_chars: int,
     known: Collection[str] = (),
 ) -> dict[str, Quote]:
     """Return the quote of each move, by name.
@@ -65,18 +60,20 @@ def choose(
     Args:
         moves: names of the moves, in the order of the scores.
         sentences: the sentences of the abstract.
-        limit: maximum number of characters of a move.
+        max_chars: maximum number of characters of several passages. A single passage may be longer
+            (`framework.longest_quote`).
         known: names of the moves that the abstract is known to state.
     """
     import numpy as np
 
+    limit = longest_quote(max_chars) - 1  # a full stop may follow
     logits, stated = log_shares(scores), stated_shares(scores)
     wanted = [
         number
         for number, move in enumerate(moves)
         if move in known or stated[number] >= fitted.stated[move]
     ]
-    best = assigned(logits, wanted, fitted.repeated)
+    best = assigned(logits, wanted, moves, fitted.repeated)
     served = Counter(best.values())
     found = {}
     for number, move in enumerate(moves):
@@ -91,12 +88,20 @@ def choose(
             least = fitted.part[move]
             places += [at for at in order if at != best[number] and shares[at] >= least]
         places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
-        placed = [_passage(scores, number, move, at, sentences, limit) for at in places[:MOST]]
-        placed = _fitting(placed, limit)
-        served.update(one.place for one in placed if one.place != best[number])
-        probability = float(np.exp(logits[[one.place for one in placed], number]).sum())
+        placed: list[_Placed] = []
+        for at in places[:MOST]:
+            passage = _passage(scores, number, move, at, sentences[at], limit)
+            own = _Placed(at, span_of(passage, sentences[at], abstract))
+            joined = sorted([*placed, own], key=lambda one: one.place)
+            if not placed or len(text_of(abstract, [one.span for one in joined])) <= max_chars:
+                placed = joined
+        used = {one.place for one in placed}
+        served.update(used - {best[number]})
+        given = float(np.exp(logits[[*used], number]).sum())
+        probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
-        if confidence < SUGGESTED and move not in known:
+        # The threshold of "stated" decides whether the move is stated, this one about the sentence.
+        if calibrated(given, *fitted.confidence) < SUGGESTED and move not in known:
             quote = _quote(placed, abstract, (), limit, confidence)
             found[move] = Quote(confidence=unstated, suggestion=quote)
         else:
@@ -121,14 +126,18 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
     return np.asarray(_sigmoid(np.logaddexp.reduce(scores.sentence, axis=0) - scores.unstated))
 
 
-def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> dict[int, int]:
+def assigned(
+    logits: NDArray[Any], wanted: Sequence[int], moves: Sequence[str], repeated: float
+) -> dict[int, int]:
     """Return the sentence that each wanted move gets: indices of sentences by indices of moves.
 
-    A move is left out if all sentences already belong to `SHARED` other moves.
+    A move is left out if all sentences already belong to `SHARED` other moves. Moves in `NAMING`
+    get their most probable sentences, and do not count here: they quote a few words of it.
 
     Args:
         logits: log probability of each sentence, (sentences, moves).
         wanted: indices of the stated moves.
+        moves: names of all moves.
         repeated: reduction of the log probability of a sentence for a second move.
     """
     import numpy as np
@@ -137,7 +146,8 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
         ordered = np.sort(logits[:, move])
         return float(ordered[-1] - ordered[-2]) if len(ordered) > 1 else math.inf
 
-    order = sorted(wanted, key=regret, reverse=True)
+    named = {one: int(logits[:, one].argmax()) for one in wanted if moves[one] in NAMING}
+    order = sorted((one for one in wanted if one not in named), key=regret, reverse=True)
     chosen: dict[int, int] = {}
     for _ in range(len(order)):
         before = dict(chosen)
@@ -153,7 +163,7 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
                 chosen.pop(move, None)
         if chosen == before:
             break
-    return chosen
+    return chosen | named
 
 
 def calibrated(probability: float, slope: float, intercept: float) -> float:
@@ -164,99 +174,76 @@ def calibrated(probability: float, slope: float, intercept: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A passage and its sentence.
+    """A passage.
 
     Attributes:
-        place: the index of the sentence in the abstract.
-        sentence: the sentence, divided into the phrases that `passage` refers to.
+        place: the index of its sentence in the abstract.
+        span: the start and the end of the passage in the abstract.
     """
 
     place: int
-    passage: Passage
-    sentence: Sentence
-
-    @property
-    def text(self) -> str:
-        return self.sentence.quoted(self.passage)
+    span: tuple[int, int]
 
 
 def _passage(
-    scores: Scores, number: int, move: str, place: int, sentences: Sequence[Sentence], limit: int
-) -> _Placed:
+    scores: Scores, number: int, move: str, place: int, sentence: Sentence, limit: int
+) -> Passage:
     """Return the passage of a sentence that states a move.
 
-    The passage runs from the most probable first word to the most probable last word, if it is
-    readable alone. Otherwise it is the whole sentence without its heading.
+    A name is the most probable passage. Otherwise, it is the longest statement of the sentence, or
+    the most probable passage if that is a statement too.
 
     Args:
         number: the index of the move in the scores.
         place: the index of the sentence.
     """
-    sentence, words = sentences[place], sentences[place].by_word
-    first, last = _likeliest(scores, number, place, words, named=move in NAMING)
-    found = _Placed(place, Passage(first, last), words)
-    names = move in NAMING or (move in PRESENTING and first > sentence.heading)
-    if names and SHORTEST <= last - first <= LONGEST and len(found.text) <= limit:
-        return found
-    alone = [_Placed(place, one, sentence) for one in readable(sentence.phrases, limit)]
-    if not alone:  # the sentence is only a heading
-        return _Placed(place, Passage(0, len(words.phrases)), words)
-    texts = [one.text for one in alone]
-    if found.text in texts:
-        return alone[texts.index(found.text)]
-    return alone[texts.index(max(texts, key=len))]
+    first, last = _likeliest(scores, number, place, sentence, named=move in NAMING)
+    if move in NAMING or (move in PRESENTING and first > sentence.heading):
+        named = name_of(sentence, first, last)
+        length = named.last - named.first
+        if SHORTEST <= length <= LONGEST and len(sentence.quoted(named)) <= limit:
+            return named
+    found = statements(sentence, limit)
+    if not found:  # the sentence is only a heading
+        return Passage(0, len(sentence.words))
+    probable = Passage(first, last)
+    return probable if probable in found else found[0]
 
 
 def _likeliest(
-    scores: Scores, number: int, place: int, words: Sentence, *, named: bool
+    scores: Scores, number: int, place: int, sentence: Sentence, *, named: bool
 ) -> tuple[int, int]:
     """Return the first word of the most probable passage of a sentence, and the word after it.
 
     Args:
         number: the index of the move in the scores.
         place: the index of the sentence.
-        words: the sentence with each word as a phrase.
         named: True to prefer passages of `SHORTEST` to `LONGEST` words.
     """
     import numpy as np
 
-    sizes = [len(phrase.text) for phrase in words.phrases]
-    starts = [*accumulate((size + 1 for size in sizes[:-1]), initial=0)]
-    ends = list(map(add, starts, sizes))
+    starts, ends = zip(*sentence.words, strict=True)
+    # Some labels include the punctuation after their last word, and others do not.
+    bare = [start + len(sentence.text[start:end].rstrip(MARKS)) for start, end in sentence.words]
     firsts, lasts = scores.text.tokens(place, starts, ends)
+    _, bare_lasts = scores.text.tokens(place, starts, bare)
     count = scores.token.shape[1] // 2
-    begin, end = scores.token[firsts, number], scores.token[lasts, count + number]
-    order = np.arange(len(sizes))
+    begin, own = scores.token[firsts, number], scores.token[:, count + number]
+    end = np.maximum(own[lasts], own[bare_lasts])
+    order = np.arange(len(starts))
     lengths = order[None, :] - order[:, None] + 1
     allowed = lengths > 0
-    if words.heading < len(sizes):
-        allowed[: words.heading] = False
-    scored = begin[:, None] + end[None, :]
+    if sentence.heading < len(starts):
+        allowed[: sentence.heading] = False
     if named:
         short = allowed & (lengths >= SHORTEST) & (lengths <= LONGEST)
         allowed = short if short.any() else allowed
-        scored = scored + WORD * np.minimum(lengths, FULL)
-    scored = np.where(allowed, scored, -np.inf).round(4)
+    scored = np.where(allowed, begin[:, None] + end[None, :], -np.inf).round(4)
     # Of equally probable passages, the longest is used.
     first, last = max(
         zip(*np.nonzero(scored == scored.max()), strict=True), key=lambda pair: pair[1] - pair[0]
     )
     return int(first), int(last) + 1
-
-
-def _fitting(passages: Sequence[_Placed], limit: int) -> list[_Placed]:
-    """Return the passages that fit into a move together, in the order of the abstract.
-
-    The first passage is always returned.
-
-    Args:
-        limit: maximum number of characters of a move.
-    """
-    kept = list(passages[:1])
-    for one in passages[1:]:
-        if len(text_of([*(each.text for each in kept), one.text])) <= limit:
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.place)
 
 
 def _quote(
@@ -271,8 +258,8 @@ def _quote(
     Args:
         sentences: the sentences in which the name is searched; () to keep the pronoun.
     """
-    text = text_of([one.text for one in passages])
-    spans = tuple(span_of(one.passage, one.sentence, abstract) for one in passages)
+    spans = tuple(one.span for one in passages)
+    text = text_of(abstract, spans)
     before = [(one.start, one.end) for one in sentences[: passages[0].place]]
     referent = opening(abstract, spans[0], before)
     if referent:

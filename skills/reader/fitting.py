@@ -41,7 +41,8 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
 
     The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
     maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The confidence is
-    a logistic regression on whether a chosen sentence is right (Platt 1999).
+    a logistic regression on whether a chosen sentence is right (Platt 1999). The sentence of a move
+    that is not stated is wrong.
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
     part = {move: _part(read, number) for number, move in enumerate(moves)}
@@ -94,9 +95,10 @@ def _confidence(
     """Return slope and intercept of the logistic regression on whether a sentence is right."""
     odds, right = [], []
     for example, scores in read:
+        shares = stated_shares(scores) * np.exp(log_shares(scores))
         for move, place in choices(scores, stated, moves).items():
-            if example.stated.get(move):
-                share = min(max(math.exp(log_shares(scores)[place, move]), SMALLEST), 1 - SMALLEST)
+            if move in example.stated:
+                share = min(max(float(shares[place, move]), SMALLEST), 1 - SMALLEST)
                 odds.append(math.log(share / (1 - share)))
                 right.append(place in example.stated[move])
     x, y = np.array(odds), np.array(right, float)
@@ -112,7 +114,7 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
     """Return the index of the sentence that each stated move gets, by the index of the move."""
     shares = stated_shares(scores)
     wanted = [number for number, move in enumerate(moves) if shares[number] >= stated[move]]
-    return assigned(log_shares(scores), wanted, REPEATED)
+    return assigned(log_shares(scores), wanted, moves, REPEATED)
 
 
 def right_decisions(

@@ -1,172 +1,142 @@
-"""Select passages that are statements, and find the name that a pronoun refers to.
+"""Select statements of a sentence that can be read alone, and find the name of a pronoun.
 
-The rules only look at words, and refuse passages in doubt: a passage after a comma may be part of
-an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
+A statement is a whole sentence, or the part of it after an announcement ("We show that"). Another
+cut may lose a condition, a negation or the subject. Of a sentence that is longer than a move, the
+beginning is quoted.
 
 A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
-the subject ("It", "This", "They"), or "this" with a noun for something that authors make ("this
-system"), and the previous sentence must present exactly one name. A name has an inner capital, a
-digit or only capitals ("DryRun", "BERT", "GPT-4"). It follows a verb of presenting or "called", or
-begins the sentence.
+"It", or "this" with a noun for something that authors make ("this system"). It must be the subject,
+and the previous sentence must present exactly one name. A name has an inner capital, a digit or
+only capitals ("DryRun", "BERT", "GPT-4"). It follows a verb of presenting or "called", or begins
+the sentence.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 
 from skills.nanda.forms import Referent, Span
-from skills.nanda.passages import Passage, Phrase, passages_of
-from skills.nanda.text import TEXTS, set_of
+from skills.nanda.passages import Passage, Sentence
+from skills.nanda.text import set_of
 
-INTRODUCTION = set_of(
-    """
-    across after although as at based because besides beyond by compared despite during finally for
-    from furthermore given however if in moreover on since through thus to together under unlike
-    unless upon using via when whereas while with within without
-    """
+_ANNOUNCEMENT = re.compile(
+    r"""
+    (?:(?:finally|first|second|then|here|thus|therefore|moreover|furthermore|additionally
+        |specifically|overall|hence|in[ ]particular|in[ ]addition|to[ ]this[ ]end
+        |in[ ]this[ ]\w+),?[ ])?
+    (?:we|(?:this|the|our)[ ](?:paper|work|article|study|survey|chapter|report|thesis|research
+        |results?|experiments?|findings|authors))[ ]
+    (?:(?:(?!hardly|rarely|barely|scarcely)\w+ly|also|further|then|here|first|now|thus
+        |therefore)[ ])?
+    (?:(?:propose|present|introduce|describe|provide|develop|design|offer)(?:e?s|e?d)?
+        |(?:show|demonstrate|find|argue|believe|conclude|suggest|observe|prove|claim|report|indicate
+            |reveal)(?:e?s|n|e?d)?[ ]that
+        |found[ ]that)[ ]
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-"""First words of a sentence that does not begin with its main clause."""
-_SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b")
-"""Matches the beginning of a main clause after an introduction, unless it begins with a name."""
-_CONTRAST = re.compile(
-    r"(?:whereas|while(?! \w+ing\b)|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
-)
-_CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
-"""Matches words that restrict the statement before them."""
-_CLAUSE = re.compile(
-    r"(?:although|because|hence|since|so|thereby|therefore|though|thus|whereas|while|yet"
-    r"|(?:and|or) (?:it|they|we))\b"
-)
-"""Matches a clause that follows a statement and a comma."""
-_CLAUSE_OR_ITEM = re.compile(r"(?:and|or) (?:our|that|the|these|this)\b")
-"""Matches such a clause only if no earlier comma has begun an enumeration."""
-_MODIFIER = re.compile(
-    r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
-)
-"""Matches words after a comma that interrupt a statement: "X, which is new, wins"."""
-_SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
-"""Matches words of a clause that follows a statement without a comma."""
+"""Matches the words that announce a statement: "In this paper, we show that"."""
 _ANNOUNCER = re.compile(
-    r"and (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
+    r"\band (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
     r"(?:e?s)?\b"
 )
 """Matches a second verb of an announcement: "It argues that X fails, and proposes Y"."""
-_DASHES = ("-", "\u2013", "\u2014")
-_PARTICIPLE = re.compile(r"\w+ing\b")
-_JOINS = re.compile(r"(?:and|or)\b")
+_ENDS = tuple(",;:\u2013\u2014")
+_BEGINNINGS = set_of(
+    """
+    across although and as at because between but by compared for from if in into on or over than
+    though through to under using via when where whereas while who whose with without
+    """
+)
+"""Words that begin a phrase, before which a long sentence is cut."""
+_SUBJECTS = set_of("it our there these they this we")
+"""Words that begin a main clause after a comma."""
+_LATIN = frozenset(["in silico", "in situ", "in utero", "in vitro", "in vivo"])
+_CONDITIONS = set_of("based by for if through under unless using via when with without")
+"""Words that begin an introduction with a condition or a method, which is not cut off."""
 _REFERRING = re.compile(
-    r"(?:it|this|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
+    r"(?:it|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
     r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
     r"|scheme|system|technique|tool|toolkit))(?= (?:\w+ly |also |can |does |may |will )*"
     r"(?:is|was|has|had|can|may|will|does|\w+s)\b)",
     re.IGNORECASE,
 )
 _NAME = r"(?P<name>[A-Z][\w-]*(?:[A-Z\d][\w-]*)|[a-z]+[A-Z][\w-]*)"
+_PRESENTING = (
+    r"\b(?i:we|paper|article|work|study)\s+(?:\w+ly\s+)?(?i:build|built|describe|develop|design"
+    r"|introduce|present|propose|release)(?:s|d|ed)?\s+"
+)
 _PRESENTED = re.compile(
-    rf"(?:\b(?i:we|paper|article|work|study)\s+(?:\w+ly\s+)?(?i:build|built|describe|develop|design"
-    rf"|introduce|present|propose|release)(?:s|d|ed)?\s+(?:the\s+)?{_NAME}"
+    rf"(?:{_PRESENTING}(?:the\s+)?{_NAME}"
     rf"|\b(?:called|dubbed|named|termed)\s+{_NAME.replace('name', 'called')}"
     rf"|\A{_NAME.replace('name', 'first')}(?=\s(?:is|has|can|uses|learns|combines|provides)\b)"
-    rf"|\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
+    rf"|{_PRESENTING}[^()]*\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
 )
 
 
-@functools.lru_cache(maxsize=TEXTS)  # a sentence may state several moves
-def readable(phrases: tuple[Phrase, ...], limit: int) -> Sequence[Passage]:
-    """Return the passages of a sentence that are complete statements, without its heading.
+def statements(sentence: Sentence, limit: int) -> list[Passage]:
+    """Return the statements of a sentence without its heading, the longest first.
 
-    If there is none, because the sentence is longer than a move, the result has the passages that
-    begin like a statement, or else the passages that end like one, or else all passages.
+    Of a statement that is longer than a move, the result has the beginning. A sentence that is only
+    a heading has no statement.
 
     Args:
-        limit: maximum number of characters of a passage.
+        limit: maximum number of characters of a move.
     """
-    headed = sum(phrase.heading for phrase in phrases)
-    if headed == len(phrases):
-        return ()
-    phrases = phrases[headed:]
-    every = [*passages_of(phrases, limit)]
-    begins = [_begins(phrases, place) for place in range(len(phrases))]
-    ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
-    main = _main_clause(phrases)
-    scores = []
-    for one in every:
+    if sentence.heading == len(sentence.words):
+        return []
+    firsts = [sentence.heading]
+    announced = _ANNOUNCEMENT.match(sentence.text, sentence.words[sentence.heading][0])
+    if announced:
+        rest = sentence.text[announced.end() :]
         # Without the announcement, a second verb would have no subject.
-        rest = phrases[one.first + 1 : one.last] if phrases[one.first].announced else ()
-        has_verb = any(_ANNOUNCER.match(each.text) for each in rest)
-        is_end = ends[one.last] and (one.first > 0 or one.last > main)
-        scores.append(2 * (begins[one.first] and not has_verb) + is_end)
-    best = max(scores, default=0)
-    return tuple(
-        Passage(headed + one.first, headed + one.last)
-        for one, score in zip(every, scores, strict=True)
-        if score == best
-    )
+        if not rest.startswith("to ") and not _ANNOUNCER.search(rest):
+            firsts.append(sentence.heading + len(announced[0].split()))
+    elif sentence.word(sentence.heading).casefold() not in _CONDITIONS:
+        main = main_clause(sentence, sentence.heading, len(sentence.words))
+        firsts += [main] if main < len(sentence.words) else []
+    return [_within(limit, sentence, first) for first in firsts]
 
 
-def _main_clause(phrases: tuple[Phrase, ...]) -> int:
-    """Return the number of phrases that introduce the main clause: 1 for "While x, y"."""
-    if not _introduces(phrases[0]):
-        return 0
-    commas = (place for place, phrase in enumerate(phrases, start=1) if phrase.text.endswith(","))
-    return next(commas, 0)
+def _within(limit: int, sentence: Sentence, first: int) -> Passage:
+    """Return the words from index `first` on that have at most `limit` characters.
+
+    A longer passage ends at the end of a phrase, if there is one.
+    """
+    words, after = sentence.words, len(sentence.words)
+    borders = [place for place in range(first + 1, after) if _begins_phrase(sentence, place)]
+    every = (after, *reversed(borders), *reversed(range(first + 1, after)))
+    fitting = (end for end in every if words[end - 1][1] - words[first][0] <= limit)
+    return Passage(first, next(fitting, first + 1))
 
 
-def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a statement may begin with the phrase at index `place`."""
-    phrase = phrases[place]
-    if place == 0:
-        return True
-    if phrase.announced:
-        return not phrase.text.startswith("to ")
-    if not phrase.begins_clause:
-        return False
-    before = phrases[place - 1].text
-    if before.endswith(";") or _CONTRAST.match(_text(phrases, place, 2)):
-        return True
-    if not before.endswith(",") or not _introduces(phrases[0]):
-        return False
-    named = phrase.text[0].isupper() and place == _main_clause(phrases)
-    return named or bool(_SUBJECT.match(phrase.text))
+def _begins_phrase(sentence: Sentence, place: int) -> bool:
+    before, word = sentence.word(place - 1), sentence.word(place)
+    return before.endswith(_ENDS) or word.casefold() in _BEGINNINGS
 
 
-def _introduces(phrase: Phrase) -> bool:
-    return phrase.text.split()[0].casefold().rstrip(",") in INTRODUCTION
+def main_clause(sentence: Sentence, first: int, last: int) -> int:
+    """Return the index of the word that begins a main clause after a comma, or else `last`.
+
+    In "Using ten tasks, we halt", it is the index of "we".
+    """
+    for place in range(first + 1, last):
+        if sentence.word(place - 1).endswith(",") and sentence.word(place) in _SUBJECTS:
+            return place
+    return last
 
 
-def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a statement may end before the phrase at index `place`."""
-    if place == len(phrases):
-        return True
-    before, following = phrases[place - 1].text if place else "", phrases[place]
-    if not following.begins_clause or _CONDITION.match(following.text):
-        return False
-    if before.endswith(";") or following.text[:1] in _DASHES:
-        return True
-    if _ANNOUNCER.match(following.text):
-        return any(one.announced for one in phrases[:place])
-    if not before.endswith(","):
-        return bool(_SUBORDINATE.match(following.text))
-    if _CLAUSE_OR_ITEM.match(following.text):
-        return not any(one.text.endswith(",") for one in phrases[_main_clause(phrases) : place - 1])
-    return bool(_CLAUSE.match(following.text)) or _is_last_modifier(phrases, place)
-
-
-def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if the phrase at `place` begins a modifier that ends the sentence."""
-    text = phrases[place].text
-    interrupts = any(phrase.text.endswith(",") for phrase in phrases[place:])
-    if _PARTICIPLE.match(text):
-        then = phrases[place + 1].text if place + 1 < len(phrases) else ""
-        return not interrupts and not _JOINS.match(then)
-    return bool(_MODIFIER.match(_text(phrases, place, 3))) and not interrupts
-
-
-def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
-    """Return the joined text of `count` phrases; even "such as" consists of two phrases."""
-    return " ".join(phrase.text for phrase in phrases[place : place + count])
+def name_of(sentence: Sentence, first: int, last: int) -> Passage:
+    """Return a name from word `first` to word `last`, without a main clause and an open bracket."""
+    last = main_clause(sentence, first, last)
+    if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:
+        first -= 1
+    for after in range(last, len(sentence.words) + 1):
+        text = sentence.quoted(Passage(first, after))
+        if text.count("(") <= text.count(")"):
+            return Passage(first, after)
+    return Passage(first, last)
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:

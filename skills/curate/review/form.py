@@ -131,8 +131,8 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
     for name, text in moves.items():
         if not text:
             found[name] = f"empty; use {framework.not_stated!r} if the abstract does not state it"
-        elif len(text) > framework.max_chars:
-            found[name] = f"{len(text)} characters, more than {framework.max_chars}"
+        elif len(text) > framework.longest:
+            found[name] = f"{len(text)} characters, more than {framework.longest}"
     return found
 
 

@@ -46,7 +46,7 @@ from skills.nanda.sentences import split_sentences
 EXAMPLE = ROOT / "examples" / "abstract.txt"
 MOVES = {name: f"DryRun {name} is what it says." for name in nanda().names}
 GOOD = json.dumps(MOVES)
-LONG_CLAIM = " ".join(map(str, range(110)))
+LONG_CLAIM = " ".join(map(str, range(150)))
 LONG = Reply(GOOD, "length", 10, 20, 0.5)
 
 
@@ -165,7 +165,7 @@ def test_the_tagged_form(takes_grammar: bool) -> None:
         ("I cannot do that.", "not JSON"),
         (json.dumps({**MOVES, "novelty": ""}), "novelty is empty"),
         (json.dumps({**MOVES, "novelty": ["x"]}), "novelty is not a string"),
-        (json.dumps({**MOVES, "claim": LONG_CLAIM}), "claim is longer than 320 characters"),
+        (json.dumps({**MOVES, "claim": LONG_CLAIM}), "claim is longer than 480 characters"),
         (json.dumps({**MOVES, "verdict": "x"}), "verdict is not a move"),
         (json.dumps({k: v for k, v in MOVES.items() if k != "scope"}), "scope is missing"),
         (LONG, "cut off after 20 tokens"),

@@ -242,7 +242,7 @@ def test_table_that_lacks_a_move_adds_papers_only(db: sqlite3.Connection, tmp_pa
     ("move", "text", "message"),
     [
         ("scope", "", "scope is empty"),
-        ("claim", "x" * 321, "claim is longer than 320 characters"),
+        ("claim", "x" * 481, "claim is longer than 480 characters"),
     ],
 )
 def test_invalid_row_is_refused_alone(

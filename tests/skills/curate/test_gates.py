@@ -65,11 +65,11 @@ def test_a_good_annotation_passes() -> None:
 def test_an_empty_or_overlong_move_does_not_fit_the_schema() -> None:
     assert findings(scope=" \n ") == (Finding("schema", "scope", "it is missing or empty"),)
     assert findings(scope="x" * 1321) == (
-        Finding("schema", "scope", "it has 1,321 characters, over 320"),
+        Finding("schema", "scope", "it has 1,321 characters, over 480"),
     )
-    assert ("schema", "scope") not in codes(scope="x" * 320)
+    assert ("schema", "scope") not in codes(scope="x" * 480)
     assert codes(scope="shell " * 53) == [("length", "scope")], "318 characters"
-    assert codes(scope="shell " * 54) == [("schema", "scope")], "323 characters"
+    assert codes(scope="shell " * 81) == [("schema", "scope")], "485 characters"
 
 
 def test_a_missing_move_does_not_fit_the_schema() -> None:

@@ -40,7 +40,7 @@ def assert_quotes(record: Any, text: str, names: Sequence[str] = NAMES) -> dict[
     assert list(record["anchors"]) == list(stated)
     assert {*record["confidence"]} == {*names}
     assert all(0 <= one <= 1 for one in record["confidence"].values())
-    sentences = numbered(text, nanda().max_chars - 1)
+    sentences = numbered(text)
     for name, move in stated.items():
         anchor = record["anchors"][name]
         (number,), ((start, end),) = anchor["sentences"], anchor["spans"]

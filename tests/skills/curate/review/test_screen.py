@@ -118,7 +118,7 @@ def test_an_uncertain_move_is_marked_until_it_is_edited() -> None:
         ("Robots weld heavy doors.", "few of its words are in the abstract"),
         (MOVES["method"], "has the same content as Method"),
         ("", "empty; use 'Not stated.'"),
-        ("plan " * 70, "350 characters, more than 320"),
+        ("plan " * 97, "485 characters, more than 480"),
     ],
 )
 def test_findings_are_below_their_move(text: str, finding: str) -> None:

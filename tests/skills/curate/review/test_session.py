@@ -88,11 +88,11 @@ def test_enter_keeps_a_move_as_it_is(workspace: Workspace) -> None:
 
 
 def test_edited_texts_are_validated_and_unified(workspace: Workspace) -> None:
-    keys = f"3{CLEARED}{ENTER}a3{'x' * 321}{ENTER}a3{CLEARED}not stated{ENTER}aq"
+    keys = f"3{CLEARED}{ENTER}a3{'x' * 481}{ENTER}a3{CLEARED}not stated{ENTER}aq"
     workspace.review(keys)
     assert read_rows(workspace.gold) == [row(1, method="Not stated.")]
     assert "Not accepted: Method is empty" in workspace.stderr
-    assert "Not accepted: Method is 321 characters, more than 320" in workspace.stderr
+    assert "Not accepted: Method is 481 characters, more than 480" in workspace.stderr
 
 
 @pytest.mark.parametrize("keys", [f"3{CLEARED}Lost", "e", f"em{ENTER}{CLEARED}Lost"])

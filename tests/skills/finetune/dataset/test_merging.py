@@ -190,8 +190,8 @@ def test_invalid_rows_are_listed_with_place_and_reason(made: Make) -> None:
     wrong = [
         row(1, claim="  ", scope=""),
         row(2, abstract=""),
-        row(3, method="x" * 321),
-        row(4, method="x" * 320),
+        row(3, method="x" * 481),
+        row(4, method="x" * 480),
         row(5, novelty="a </ b"),
     ]
     dataset = build_dataset(made("gold", [row(0), *wrong]), None)
@@ -199,7 +199,7 @@ def test_invalid_rows_are_listed_with_place_and_reason(made: Make) -> None:
     assert [(each["where"][-6:], each["reason"]) for each in left(dataset, "rejected")] == [
         ("line 3", "claim is empty; scope is empty"),
         ("line 4", "has no abstract"),
-        ("line 5", "method is longer than 320 characters"),
+        ("line 5", "method is longer than 480 characters"),
         ("line 7", "novelty does not fit on one line of a tagged completion"),
     ]
     assert all("gold.csv" in each["where"] for each in left(dataset, "rejected"))
