@@ -20,7 +20,7 @@ from skills.nanda.checks import copied, duplicate_moves, support, unsupported_nu
 from skills.nanda.framework import Framework
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.paper import Paper
-from skills.nanda.passages import JOINT
+from skills.nanda.passages import is_quote
 from skills.nanda.text import content_words, is_passage, words
 
 REASONS: Mapping[str, str] = {
@@ -159,7 +159,7 @@ def _length(abstract: str, stated: Mapping[str, str], max_chars: int) -> Iterato
     for move, text in stated.items():
         count = len(words(text))
         is_telling = count > most or len(content_words(text)) >= CONTENT_OF_QUOTE
-        if is_telling and all(is_passage(abstract, part) for part in text.split(JOINT)):
+        if is_telling and is_quote(abstract, text):
             continue
         if not least <= count <= most:
             yield Finding("length", move, f"it has {count} words, not {least} to {most}")

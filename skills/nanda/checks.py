@@ -19,6 +19,7 @@ from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
 from skills.nanda.doubts import doubts_about, find_doubts
 from skills.nanda.named_entities import unsupported_names, without_names
+from skills.nanda.passages import is_quote
 from skills.nanda.text import ABSTRACTS, content_words, is_passage, kept, words
 
 SAME = 0.85
@@ -51,6 +52,8 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
+    Passages that a model selected are not searched for wrong numbers, names and doubtful words.
+
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
 
@@ -68,12 +71,18 @@ def check(
     """
     if anchors is None:
         anchors = lexical_anchors(abstract, moves)
-    numbers = {move: unsupported_numbers(abstract, text) for move, text in moves.items()}
-    names = {move: unsupported_names(abstract, text) for move, text in moves.items()}
+    # The words around a passage of the abstract are those of the abstract.
+    written = {
+        move: text
+        for move, text in moves.items()
+        if anchors[move]["by"] != "model" or not is_quote(abstract, text)
+    }
+    numbers = {move: unsupported_numbers(abstract, text) for move, text in written.items()}
+    names = {move: unsupported_names(abstract, text) for move, text in written.items()}
     return {
         "unsupported_numbers": {move: found for move, found in numbers.items() if found},
         "unsupported_names": {move: found for move, found in names.items() if found},
-        **find_doubts(abstract, moves),
+        **find_doubts(abstract, written),
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from skills.nanda.sentences import heading_end, sentence_spans
-from skills.nanda.text import flatten, sanitize, set_of, visible_places
+from skills.nanda.text import flatten, is_passage, sanitize, set_of, visible_places
 
 JOINT = " ... "
 """The text between two passages of a move."""
@@ -79,6 +79,11 @@ def trimmed(passage: str) -> tuple[int, int]:
     if passage.startswith("(", start) and ")" not in passage[:end]:
         start += 1
     return (start, end) if start < end else (0, len(passage))
+
+
+def is_quote(abstract: str, text: str) -> bool:
+    """Return True if the text of a move consists of passages of the abstract."""
+    return all(is_passage(abstract, part) for part in text.split(JOINT))
 
 
 def text_of(abstract: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -282,3 +282,13 @@ def test_what_is_kept_of_earlier_texts_changes_nothing() -> None:
     expected = list(itertools.starmap(afresh, given))
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(check, *zip(*given * 4, strict=True))) == expected * 4
+
+
+def test_a_selected_passage_is_not_searched_for_doubtful_words() -> None:
+    abstract = "With the grammar, 5% of the units are wrong. Without the grammar, 17% are wrong."
+    move = "With the grammar, 5% of the units are wrong ... Without the grammar, 17% are wrong."
+    chosen = {"claim": anchors.Anchor(sentences=[1, 2], spans=[[0, 43], [45, 79]], by="model")}
+    found = check(abstract, {"claim": move}, chosen)
+    assert found["turned_words"] == found["moved_numbers"] == {}
+    changed = move.replace("17%", "19%")
+    assert check(abstract, {"claim": changed}, chosen)["unsupported_numbers"] == {"claim": ["19"]}
