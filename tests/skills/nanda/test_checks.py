@@ -285,10 +285,13 @@ def test_what_is_kept_of_earlier_texts_changes_nothing() -> None:
 
 
 def test_a_selected_passage_is_not_searched_for_doubtful_words() -> None:
-    abstract = "With the grammar, 5% of the units are wrong. Without the grammar, 17% are wrong."
-    move = "With the grammar, 5% of the units are wrong ... Without the grammar, 17% are wrong."
-    chosen = {"claim": anchors.Anchor(sentences=[1, 2], spans=[[0, 43], [45, 79]], by="model")}
-    found = check(abstract, {"claim": move}, chosen)
-    assert found["turned_words"] == found["moved_numbers"] == {}
-    changed = move.replace("17%", "19%")
-    assert check(abstract, {"claim": changed}, chosen)["unsupported_numbers"] == {"claim": ["19"]}
+    first = "We compared seven models with and without a grammar that admits only known units."
+    abstract = f"We study models. {first} Without the grammar, 9% to 17% of the values are wrong."
+    move = f"{first[:-1]} ... We study models."
+    selected: dict[str, anchors.Anchor] = {
+        "claim": {"sentences": [1, 2], "spans": [[0, 15], [17, 96]], "by": "model"}
+    }
+    assert doubts.find_doubts(abstract, {"claim": move})["turned_words"] == {"claim": ["without"]}
+    assert check(abstract, {"claim": move}, selected)["turned_words"] == {}
+    changed = move.replace("seven", "9 of 12")
+    assert check(abstract, {"claim": changed}, selected)["unsupported_numbers"] == {"claim": ["12"]}
