@@ -1,8 +1,8 @@
 """Select statements of a sentence that can be read alone, and find the name of a pronoun.
 
-A statement is a whole sentence, or the part of it after an announcement ("We show that"). Another
-cut may lose a condition, a negation or the subject. Of a sentence that is longer than a move, the
-beginning is quoted.
+A statement is a whole sentence, the part of it after an announcement ("We show that"), or the main
+clause after an introduction ("Unlike X, we wait"). Another cut may lose a condition, a negation or
+the subject. Of a sentence that is longer than a move, the beginning is quoted.
 
 A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
 "It", or "this" with a noun for something that authors make ("this system"). It must be the subject,
