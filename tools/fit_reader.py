@@ -15,8 +15,8 @@ There are three kinds of training data:
 The first N papers of the first gold table, and the papers that were labelled twice, are held out
 from training; `encoder.Fitted` is fitted on them. With --without FIELD, the reader is trained
 without the labelled papers of a field, as `bench/reader.py --curve` needs it. With --trained
-READER, this reader is not trained, and only `encoder.Fitted` is fitted again. Needs the extra
-`finetune`; training on 4,000 papers takes 40 minutes on two cores.
+READER, whose training left out the same papers, only `encoder.Fitted` is fitted again. Needs the
+extra `finetune`; training on 4,000 papers takes 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trained", type=Path, metavar="READER", help="only fit the thresholds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
+    if options.trained and (options.without or options.roles):
+        parser.error("--trained takes neither --without nor --roles")
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)
     tokenizer = Tokenizer.from_file(str(files.ensure(TOKENIZER)))

@@ -21,14 +21,14 @@ from skills.nanda.framework import Framework
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.paper import Paper
 from skills.nanda.passages import is_quote
-from skills.nanda.text import content_words, is_passage, words
+from skills.nanda.text import content_words, words
 
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
     "not-stated": "The claim or the method is not stated, or no move is stated.",
     "length": (
-        "A move has far more words than the moves of the gold, or far fewer without quoting the "
-        "abstract."
+        "A move that does not quote the abstract has far more or far fewer words than the moves of "
+        "the gold."
     ),
     "repeated": "Two moves have the same content in their own words, or three have the same quote.",
     "number": "A move has a number that is not in the abstract.",
@@ -169,7 +169,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
     pairs = [(one, other) for one, other, _ in duplicate_moves(stated)]
     alike = Counter(itertools.chain.from_iterable(pairs))
     for one, other in pairs:
-        quoted = (is_passage(abstract, stated[move]) for move in (one, other))
+        quoted = (is_quote(abstract, stated[move]) for move in (one, other))
         if alike[one] > 1 or alike[other] > 1 or not all(quoted):
             yield Finding("repeated", other, f"it has the same content as {one}")
     for move, text in stated.items():

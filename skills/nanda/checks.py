@@ -52,7 +52,7 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    Passages that a model selected are not searched for wrong numbers, names and doubtful words.
+    Quotes are not searched for numbers, names and words that differ from the abstract.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
@@ -71,18 +71,14 @@ def check(
     """
     if anchors is None:
         anchors = lexical_anchors(abstract, moves)
-    # The words around a passage of the abstract are those of the abstract.
-    written = {
-        move: text
-        for move, text in moves.items()
-        if anchors[move]["by"] != "model" or not is_quote(abstract, text)
-    }
+    quotes = {move for move, text in moves.items() if is_quote(abstract, text)}
+    written = {move: text for move, text in moves.items() if move not in quotes}
     numbers = {move: unsupported_numbers(abstract, text) for move, text in written.items()}
     names = {move: unsupported_names(abstract, text) for move, text in written.items()}
     return {
         "unsupported_numbers": {move: found for move, found in numbers.items() if found},
         "unsupported_names": {move: found for move, found in names.items() if found},
-        **find_doubts(abstract, written),
+        **find_doubts(abstract, moves, quotes),
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},

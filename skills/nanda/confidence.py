@@ -28,9 +28,9 @@ In a sample of moves stated by the reader (bench/readings), 32% of the moves bel
 81% of the moves above it.
 """
 SUGGESTED = 0.3
-"""Confidence of a passage, if its move is stated, below which the passage is only a suggestion.
+"""Minimum confidence of a passage, assuming that its move is stated.
 
-Most such passages are wrong.
+A passage with less is only a suggestion, since most such passages are wrong.
 """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -468,10 +468,20 @@ DOUBTS: Mapping[str, Doubt] = {
 """The checks by the key under which an annotation stores their findings."""
 
 
-def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Return the findings of all checks: {key: {move: [doubtful words, ...]}}."""
+def find_doubts(
+    abstract: str, moves: Mapping[str, str], quotes: Collection[str] = ()
+) -> dict[str, dict[str, list[str]]]:
+    """Return the findings of all checks: {key: {move: [doubtful words, ...]}}.
+
+    Args:
+        quotes: names of moves that quote the abstract. They can only lack a negation.
+    """
     found = {
-        key: {move: doubt.find(abstract, text) for move, text in moves.items()}
+        key: {
+            move: doubt.find(abstract, text)
+            for move, text in moves.items()
+            if move not in quotes or key == "lost_negations"
+        }
         for key, doubt in DOUBTS.items()
     }
     return {

@@ -90,7 +90,7 @@ class Framework(_Strict):
     Attributes:
         not_stated: the exact value of a move that the abstract does not state.
         not_stated_variants: values that are replaced by `not_stated`, regardless of case.
-        max_chars: maximum number of characters of a move that a model writes.
+        max_chars: maximum number of characters of a move in the schema and the grammar.
         max_words: maximum number of words of an abstract.
         instructions, rules: parts of the prompt for a general model, before and after the moves.
         tuned_instructions: the prompt for a model tuned on this framework.
@@ -132,8 +132,8 @@ class Framework(_Strict):
     def longest(self) -> int:
         """Maximum number of characters of a move: 480 if a model writes at most 320.
 
-        A move that quotes may be longer than a written move. 2.6% of the sentences of abstracts
-        have more than 320 characters, and 0.2% more than 480.
+        A move that quotes may be longer than a written move. 2.5% of the sentences of abstracts
+        have more than 320 characters; 0.2% have more than 480.
         """
         return longest_quote(self.max_chars)
 

@@ -36,19 +36,22 @@ _LAST = set_of("and or but that which e.g. i.e.")
 _MARKS = " ,;:([-\u2013\u2014"
 _NOTICE = re.compile(
     r"""
-    (?<=[.!?)\]])\s*(?:<<\s*ETX\s*>>|
-        (?:(?:crown\s)?copyright|\(c(?:opyright)?\)|[^\w\s.]|\b\w\b|\s){0,5}
-        (?:(?:19|20)\d\d\s|published\sby\s)[^.]{0,60}?
-        \b(?:association|elsevier|inc|informa|llc|ltd|press|society|springer|taylor|wiley|williams)\b
-        .{0,100})\Z
+    (?<=[.!?])\s*(?:
+        <<\s*ETX\s*>>
+        | (?:crown\s)?copyright(?=\W{0,3}(?:\u00a9|\(c|a\s|\d{4})).{0,160}
+        | (?:(?:\w\s)?\u00a9|\(c(?:opyright)?\)).{0,160}
+        | [^\w\s.]{0,2}\s?(?:\w\s)?(?:(?:19|20)\d\d|published\sby)\s
+            .{0,80}?\b(?:elsevier|inc|llc|ltd|springer|wiley)\b.{0,100}
+    )\Z
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 """Matches a notice of the publisher after the last sentence, as exports of publishers have it."""
 NOTICE = 250
 """Maximum number of characters of such a notice."""
-_WORD = re.compile(r"\S{1,100}")
+_WORD = re.compile(r"\S{1,20}")
 """Matches a word. Longer words are cut, since some scripts have no blanks."""
+_NAMED = re.compile(r"\A\[[^\]]*\] ")
 _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
 
@@ -82,8 +85,11 @@ def trimmed(passage: str) -> tuple[int, int]:
 
 
 def is_quote(abstract: str, text: str) -> bool:
-    """Return True if the text of a move consists of passages of the abstract."""
-    return all(is_passage(abstract, part) for part in text.split(JOINT))
+    """Return True if the text of a move consists of passages of the abstract.
+
+    A name in brackets may begin it: "[DryRun] halts."
+    """
+    return all(is_passage(abstract, part) for part in _NAMED.sub("", text).split(JOINT))
 
 
 def text_of(abstract: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -141,7 +147,7 @@ def numbered(abstract: str) -> tuple[Sentence, ...]:
         text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)
         has_text |= own < end
         # Only whole words count: in "AIMS:We halt", the heading is a part of the first word.
-        heading = len(text.split()) - len(sanitize(abstract[own:end]).split())
+        heading = len(_WORD.findall(text)) - len(_WORD.findall(sanitize(abstract[own:end])))
         found.append(Sentence(start, end, text, heading))
     return tuple(found if has_text else (replace(one, heading=0) for one in found))
 

@@ -5,7 +5,7 @@ sentence. At most two moves get the same sentence, and its score for the second 
 `Fitted.repeated`. The move that would lose most without its best sentence chooses first. All moves
 choose again until the choices no longer change.
 
-The passage is the sentence, or the part of it after an announcement (`readable.statements`). Other
+The passage is a statement of the sentence (`readable.statements`), or a name (`PRESENTING`). Other
 sentences that also state the move (`Fitted.part`) are quoted too, up to `MOST` sentences. A move
 that names its content in a few words (`NAMING`) has one passage, from the most probable first word
 to the most probable last word. It takes its most probable sentence, also from two other moves.
@@ -100,7 +100,7 @@ def choose(
         given = float(np.exp(logits[[*used], number]).sum())
         probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
-        # The threshold of "stated" decides whether the move is stated, this one about the sentence.
+        # `Fitted.stated` decides whether the move is stated, and `SUGGESTED` about its sentence.
         if calibrated(given, *fitted.confidence) < SUGGESTED and move not in known:
             quote = _quote(placed, abstract, (), limit, confidence)
             found[move] = Quote(confidence=unstated, suggestion=quote)
@@ -204,8 +204,6 @@ def _passage(
         if SHORTEST <= length <= LONGEST and len(sentence.quoted(named)) <= limit:
             return named
     found = statements(sentence, limit)
-    if not found:  # the sentence is only a heading
-        return Passage(0, len(sentence.words))
     probable = Passage(first, last)
     return probable if probable in found else found[0]
 
@@ -264,7 +262,7 @@ def _quote(
     referent = opening(abstract, spans[0], before)
     if referent:
         named = f"[{abstract[slice(*referent.span)]}]{text[referent.at[1] - referent.at[0] :]}"
-        if len(named) <= limit:
+        if len(named) <= limit + 1:
             return Quote(text=named, spans=spans, referent=referent, confidence=confidence)
     return Quote(text=text, spans=spans, confidence=confidence)
 

@@ -87,7 +87,7 @@ def _placed(
         last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1
         if not 0 <= first <= last < len(visible):
             continue
-        headed = len(" ".join(own.text.split()[: own.heading]))
+        headed = own.words[own.heading - 1][1] if own.heading else 0
         begin, after = max(visible[first], headed), visible[last] + 1
         (token,), (last_token,) = text.tokens(place, [begin], [after])
         yield place, token, last_token

@@ -27,7 +27,7 @@ _ANNOUNCEMENT = re.compile(
         |in[ ]this[ ]\w+),?[ ])?
     (?:we|(?:this|the|our)[ ](?:paper|work|article|study|survey|chapter|report|thesis|research
         |results?|experiments?|findings|authors))[ ]
-    (?:(?:(?!hardly|rarely|barely|scarcely)\w+ly|also|further|then|here|first|now|thus
+    (?:(?:(?!hardly|rarely|barely|scarcely|only|partly|partially)\w+ly|also|further|then|here|first|now|thus
         |therefore)[ ])?
     (?:(?:propose|present|introduce|describe|provide|develop|design|offer)(?:e?s|e?d)?
         |(?:show|demonstrate|find|argue|believe|conclude|suggest|observe|prove|claim|report|indicate
@@ -53,8 +53,20 @@ _BEGINNINGS = set_of(
 _SUBJECTS = set_of("it our there these they this we")
 """Words that begin a main clause after a comma."""
 _LATIN = frozenset(["in silico", "in situ", "in utero", "in vitro", "in vivo"])
-_CONDITIONS = set_of("based by for if through under unless using via when with without")
-"""Words that begin an introduction with a condition or a method, which is not cut off."""
+_OPENERS = set_of(
+    """
+    after although as because compared despite finally furthermore given hence however in moreover
+    since therefore thus to together unlike whereas while
+    """
+)
+"""Words that begin an introduction, which may be cut off."""
+_KEPT = set_of(
+    """
+    based by except for if neither never no nobody nor not only through under unless unlikely using
+    via when where with without
+    """
+)
+"""Words of conditions, methods and negations: an introduction that has one is not cut off."""
 _REFERRING = re.compile(
     r"(?:it|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
     r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
@@ -71,21 +83,22 @@ _PRESENTED = re.compile(
     rf"(?:{_PRESENTING}(?:the\s+)?{_NAME}"
     rf"|\b(?:called|dubbed|named|termed)\s+{_NAME.replace('name', 'called')}"
     rf"|\A{_NAME.replace('name', 'first')}(?=\s(?:is|has|can|uses|learns|combines|provides)\b)"
-    rf"|{_PRESENTING}[^()]*\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
+    rf"|{_PRESENTING}(?:(?!\b(?:called|dubbed|for|from|in|named|of|on|that|to|using|which|with)\b)[^()])*"
+    rf"\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
 )
 
 
 def statements(sentence: Sentence, limit: int) -> list[Passage]:
-    """Return the statements of a sentence without its heading, the longest first.
+    """Return the statements of a sentence without its heading, the whole sentence first.
 
-    Of a statement that is longer than a move, the result has the beginning. A sentence that is only
-    a heading has no statement.
+    Of a statement that is longer than a move, the result has the beginning. If the sentence is only
+    a heading, the heading is its statement.
 
     Args:
         limit: maximum number of characters of a move.
     """
     if sentence.heading == len(sentence.words):
-        return []
+        return [_within(limit, sentence, 0)]
     firsts = [sentence.heading]
     announced = _ANNOUNCEMENT.match(sentence.text, sentence.words[sentence.heading][0])
     if announced:
@@ -93,22 +106,26 @@ def statements(sentence: Sentence, limit: int) -> list[Passage]:
         # Without the announcement, a second verb would have no subject.
         if not rest.startswith("to ") and not _ANNOUNCER.search(rest):
             firsts.append(sentence.heading + len(announced[0].split()))
-    elif sentence.word(sentence.heading).casefold() not in _CONDITIONS:
+    else:
         main = main_clause(sentence, sentence.heading, len(sentence.words))
-        firsts += [main] if main < len(sentence.words) else []
+        words = [sentence.word(at).casefold().strip(",;(") for at in range(sentence.heading, main)]
+        if main < len(sentence.words) and words[0] in _OPENERS and _KEPT.isdisjoint(words):
+            firsts.append(main)
     return [_within(limit, sentence, first) for first in firsts]
 
 
 def _within(limit: int, sentence: Sentence, first: int) -> Passage:
     """Return the words from index `first` on that have at most `limit` characters.
 
-    A longer passage ends at the end of a phrase, if there is one.
+    A cut passage ends at the end of a phrase, if one ends in the second half.
     """
     words, after = sentence.words, len(sentence.words)
-    borders = [place for place in range(first + 1, after) if _begins_phrase(sentence, place)]
-    every = (after, *reversed(borders), *reversed(range(first + 1, after)))
-    fitting = (end for end in every if words[end - 1][1] - words[first][0] <= limit)
-    return Passage(first, next(fitting, first + 1))
+    sizes = {end: words[end - 1][1] - words[first][0] for end in range(first + 1, after + 1)}
+    fitting = [end for end in reversed(sizes) if sizes[end] <= limit] or [first + 1]
+    if fitting[0] == after:
+        return Passage(first, after)
+    ends = (end for end in fitting if sizes[end] > limit // 2 and _begins_phrase(sentence, end))
+    return Passage(first, next(ends, fitting[0]))
 
 
 def _begins_phrase(sentence: Sentence, place: int) -> bool:
@@ -128,7 +145,10 @@ def main_clause(sentence: Sentence, first: int, last: int) -> int:
 
 
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:
-    """Return a name from word `first` to word `last`, without a main clause and an open bracket."""
+    """Return a name from word `first` to word `last`.
+
+    It ends before a main clause, and after the bracket that closes an open one.
+    """
     last = main_clause(sentence, first, last)
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:
         first -= 1

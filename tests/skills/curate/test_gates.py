@@ -288,3 +288,16 @@ def test_the_gold_passes(name: str, column: str) -> None:
 
 def test_stock_phrases_are_written_as_they_are_compared() -> None:
     assert all(" ".join(words(phrase)) == phrase for phrase in phrases()["stock"])
+
+
+def test_a_long_quote_and_equal_quotes_of_several_passages_pass() -> None:
+    first = "On TaskBench " + "and on tasks of other kinds " * 10 + "it halts."
+    abstract = f"We present RuleBank. {first} It needs no oracle."
+    quoted = f"{first[:-1]} ... It needs no oracle."
+    moves = dict.fromkeys(nanda().names, "Not stated.") | {"claim": quoted, "evidence": quoted}
+    moves["method"] = "We present RuleBank."
+    found = find(Paper("id", "1", "RuleBank", abstract, {}), moves, nanda())
+    assert not [one for one in found if one.code in ("length", "repeated", "schema")]
+    changed = quoted.replace("halts", "stops")
+    written = find(Paper("id", "1", "RuleBank", abstract, {}), moves | {"claim": changed}, nanda())
+    assert ("length", "claim") in [(one.code, one.move) for one in written]

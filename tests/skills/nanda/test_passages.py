@@ -1,12 +1,23 @@
 import pytest
 
-from skills.nanda.passages import Passage, numbered, prompt_of, span_of, text_of, trimmed
+from skills.nanda.passages import Passage, is_quote, numbered, prompt_of, span_of, text_of, trimmed
 
 
 def test_long_words_are_cut():
-    (sentence,) = numbered("It \u662f" + "\u5b57" * 240 + " now")
-    assert [end - start for start, end in sentence.words] == [2, 100, 100, 41, 3]
+    (sentence,) = numbered("It \u662f" + "\u5b57" * 48 + " now")
+    assert [end - start for start, end in sentence.words] == [2, 20, 20, 9, 3]
     assert sentence.word(4) == "now"
+
+
+def test_the_words_of_a_heading_are_counted_like_those_of_its_sentence():
+    sentence = numbered("# " + "\u5b57" * 150 + "\nWe halt.")[-1]
+    assert sentence.quoted(Passage(sentence.heading, len(sentence.words))) == "We halt."
+
+
+def test_a_quote_may_begin_with_a_name_in_brackets():
+    abstract = "We present DryRun. It halts on tasks, and waits."
+    assert is_quote(abstract, "[DryRun] halts on tasks ... We present DryRun.")
+    assert not is_quote(abstract, "[DryRun] halts on robots.")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +116,10 @@ def test_abstracts_without_an_end_are_numbered(abstract):
         "q 2003 Elsevier Ltd.",
         "& 2014 Published by Elsevier Ltd.",
         "Copyright (copyright) 2009 by the American Psychosomatic Society.",
+        "\u00a9 2015 The Authors. Published by Elsevier Ltd.",
+        "\u00a9 2015 IEEE.",
+        "(c) 2016 APA, all rights reserved",
+        "\u00a9 Cambridge University Press 2015.",
         "<<ETX>>",
     ],
 )
@@ -115,9 +130,16 @@ def test_the_notice_of_a_publisher_is_not_a_sentence(notice):
     ]
 
 
-def test_a_year_and_a_society_are_not_a_notice():
-    abstract = "It was founded in 1990 by a learned society. Its members met every year since."
-    assert len(numbered(abstract)) == 2
+@pytest.mark.parametrize(
+    "last",
+    [
+        "2013 American Heart Association guidelines identify more patients.",
+        "We study Ghana (1992), 2000 and 2008 and find that civil society matters.",
+        "Copyright law protects this use.",
+    ],
+)
+def test_a_year_and_a_society_are_not_a_notice(last):
+    assert [one.text for one in numbered(f"It halts. {last}")] == ["It halts.", last]
 
 
 def test_a_sentence_without_a_visible_character_has_no_number():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from skills.nanda.passages import numbered
@@ -22,11 +24,13 @@ def test_a_statement_is_the_sentence_or_follows_an_announcement() -> None:
     assert texts("We use a planner.") == ["We use a planner."]
     assert texts("RESULTS: We find that it halts.") == ["We find that it halts.", "it halts."]
     assert texts("RESULTS:") == ["RESULTS:"]
+    heading = replace(numbered("# " + "word " * 100)[0], heading=101)
+    assert [len(heading.quoted(one)) <= LIMIT for one in statements(heading, LIMIT)] == [True]
 
 
 def test_a_statement_that_the_announcement_may_deny_is_not_cut() -> None:
-    denial = "We hardly show that the drug works."
-    assert texts(denial) == [denial]
+    for denial in ("We hardly show that the drug works.", "We only show that the drug works."):
+        assert texts(denial) == [denial]
 
 
 def test_another_verb_of_the_announcement_needs_its_subject() -> None:
@@ -39,9 +43,19 @@ def test_a_main_clause_after_an_introduction_is_a_statement() -> None:
     assert texts(sentence) == [sentence, "this method needs no model, but it is slow."]
 
 
-@pytest.mark.parametrize("begin", ["Through a trial", "If the snapshot agrees", "Using X"])
-def test_a_condition_or_method_is_not_cut_off(begin: str) -> None:
-    sentence = f"{begin}, we commit every command."
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "Through a trial",
+        "However, if the snapshot agrees",
+        "Only when it rains",
+        "In mice, if fed daily",
+        "We do not find that, in adults",
+        "We measure pain and sleep",
+    ],
+)
+def test_a_condition_a_method_and_a_negation_are_not_cut_off(begin: str) -> None:
+    sentence = f"{begin}, this drug works."
     assert texts(sentence) == [sentence]
 
 
@@ -53,10 +67,16 @@ def test_of_a_sentence_longer_than_a_move_the_beginning_is_quoted() -> None:
     assert found.endswith("commands,")
 
 
+def test_a_short_phrase_is_not_the_beginning_of_a_long_sentence() -> None:
+    (found,) = texts("However, " + "word " * 150 + "ends.")
+    assert len(found) > LIMIT - 10
+
+
 def test_every_sentence_has_a_statement() -> None:
     for sentence in ("Halt.", "- - -", "x" * 2000, "(i) one; (ii) two", "a, " * 300, "我们" * 300):
-        assert all(len(one) <= LIMIT for one in texts(sentence)), sentence
-        assert texts(sentence), sentence
+        for limit in (LIMIT, 29):  # the smallest limit of a framework
+            assert all(0 < len(one) <= limit for one in texts(sentence, limit)), sentence
+            assert texts(sentence, limit), sentence
 
 
 def test_a_name_ends_before_the_main_clause_and_after_its_brackets() -> None:
@@ -90,6 +110,12 @@ def found(before: str, passage: str) -> tuple[str, str] | None:
         ),
         ("This paper introduces GPT-4V for maps.", "It has no memory.", ("GPT-4V", "It")),
         ("Sleepiness is common in patients (PD).", "It is a trial.", None),
+        ("We develop a model for Parkinson disease (PD).", "It is accurate.", None),
+        (
+            "We propose a method called DryRun that uses models (LLMs).",
+            "It waits.",
+            ("DryRun", "It"),
+        ),
         ("We present DryRun, a planner.", "This is a trial.", None),
         ("Agents fail.", "It needs no model.", None),
         ("We present DryRun and a bench called BashBench.", "It needs no model.", None),
