@@ -78,6 +78,16 @@ def test_a_move_that_is_probably_not_stated_has_no_text() -> None:
     assert quotes({"claim": {3: 9.0}}, unstated=["claim"], known=["claim"])["claim"].text
 
 
+def test_the_confidence_includes_the_probability_that_the_move_is_stated() -> None:
+    text, sentence = text_of(SENTENCES), np.zeros((4, 4))
+    sentence[3, 0] = 9.0
+    missing = np.array([9.0, 20.0, 20.0, 20.0])  # "claim" is stated with a probability of a half
+    scores = Scores(text, sentence, np.full((4, 4), -9.0), missing, np.zeros((len(text.ids), 8)))
+    found = choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 320)["claim"]
+    assert found.text == "Success rises by 12%."
+    assert found.confidence == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_doubtful_passage_is_a_suggestion() -> None:
     found = quotes({})["claim"]  # each sentence has a quarter
     assert found.text is None
