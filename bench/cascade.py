@@ -1,4 +1,4 @@
-"""Measure a cascade of annotators and the bound on its quality on gold annotations.
+"""Measure the quality of a cascade of annotators, and its lower bound.
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 

@@ -1,4 +1,4 @@
-"""Attack the questions of the Model Context Protocol, from both sides.
+"""Attack elicitation of the Model Context Protocol, as a client and as a server.
 
 hostile-clients: a client answers the questions of `agent.py mcp`, but never with consent.
 forged-answers: a call contains answers to questions that were not asked.
@@ -102,7 +102,7 @@ def _answered(server: subprocess.Popen[str], number: int, kind: str, done: Path)
 
 
 def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Put answers into calls, as newer clients may; none of them accepts the asked question."""
+    """Send answers within calls, as newer clients may. None of them may answer the question."""
     question = "/rows writes out.txt and does rows. Allow it?"
     others = (question.lower(), f"{question} ", "/rows does rows. Allow it?", "", "*")
     right = server_calls._key(question)
@@ -123,7 +123,7 @@ def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def servers(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let a server send requests while a model calls its tool; the user must not be asked."""
+    """Send requests of a server while a model calls its tool. The user must see no question."""
     questions: list[str] = []
 
     def choose(question: str, choices: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The editor during a prompt: it shows output, asks the user, and reads and writes text files.
+"""Methods that an editor serves during a prompt: output, questions, reading and writing text.
 
 The thread that runs the prompt calls these methods, which wait until the editor has received the
 message or answered the question.
@@ -290,7 +290,7 @@ class Editor:
 
 
 class EditorText(io.StringIO):
-    """A stream of results, each piece of which the editor shows as it arrives."""
+    """A stream that sends each piece of a result to the editor immediately."""
 
     def __init__(self, editor: Editor) -> None:
         super().__init__()
