@@ -16,7 +16,6 @@ from typing import Any
 import harness
 from harness import errors, testing
 from harness.api import hookspecs
-from harness.cli.services import Services
 
 HEAD = f"""\
 # Reference
@@ -70,7 +69,7 @@ def _signature(name: str, thing: Any) -> str:
     """Return the signature as code: one line, or one parameter per line if it is long."""
     if not inspect.isclass(thing):
         return f"def {_called(name, thing)}"
-    bases = ", ".join(b.__name__ for b in thing.__bases__ if b not in (object, Services))
+    bases = ", ".join(b.__name__ for b in thing.__bases__ if b is not object)
     head = f"class {name}({bases})" if bases else f"class {name}"
     if dataclasses.is_dataclass(thing):
         return "\n".join([f"{head}:", *(f"    {_field(f)}" for f in dataclasses.fields(thing))])
@@ -80,7 +79,7 @@ def _signature(name: str, thing: Any) -> str:
         if not attribute.startswith("_") and attribute != "model_config"
     ]
     for special in ("__init__", "__call__"):
-        own = _defined(thing).get(special)
+        own = vars(thing).get(special)
         if inspect.isfunction(own) and own.__module__.startswith("harness"):
             annotated.append(textwrap.indent(f"def {_called(special, own)}", "    "))
     return "\n".join([f"{head}:", *annotated]) if annotated else head
@@ -135,17 +134,11 @@ def _default(value: Any) -> str:
     return f" = {value.__name__ if inspect.isclass(value) else repr(value)}"
 
 
-def _defined(cls: type) -> dict[str, Any]:
-    """Return the attributes of a class, and for `App` those of the unexported `Services`."""
-    internal = [base for base in cls.__bases__ if base is Services]
-    return {name: value for one in (*internal, cls) for name, value in vars(one).items()}
-
-
 def _members(cls: type) -> list[str]:
     """Return the documented methods and properties that a class defines itself."""
     return [
         name
-        for name, value in _defined(cls).items()
+        for name, value in vars(cls).items()
         if not name.startswith("_")
         and (inspect.isfunction(value) or isinstance(value, property))
         and value.__doc__
@@ -153,7 +146,7 @@ def _members(cls: type) -> list[str]:
 
 
 def _member(cls: type, name: str) -> str:
-    value = _defined(cls)[name]
+    value = vars(cls)[name]
     if isinstance(value, property):
         returns = inspect.signature(value.fget).return_annotation if value.fget else ""
         head = f"`{name}: {returns}`"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
@@ -18,7 +18,7 @@ from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
 from harness.chat import tool_calls
 from harness.chat.conversation import Conversation
-from harness.chat.skill_tools import TEXT, Dispatcher, finished
+from harness.chat.skill_tools import TEXT, finished
 from harness.chat.tool_calls import arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, PreparedCall
 from harness.errors import HarnessError, SkillFailed, UsageError
@@ -31,6 +31,9 @@ from harness.plugins.user_choices import private_copy
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 INSTRUCTIONS_SHARE = 2
 """Divisor of the context size: instructions and files may use half of the context."""
@@ -160,21 +163,19 @@ class ActiveSkills:
         return skill.instructions(body, listed, included)
 
 
-def activation(
-    dispatcher: Dispatcher, used: Callable[[], Resolution | None]
-) -> Iterator[ActivateSkill]:
+def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[ActivateSkill]:
     """Yield the tool that activates skills, if a model may use prompt skills.
 
     Args:
         used: returns the model in use, whose context limits the catalogue.
     """
-    skills = prompt_skills(dispatcher.catalogue.skills).values()
+    skills = prompt_skills(app.catalogue.skills).values()
     offered = [skill for skill in skills if skill.file.for_models]
     if offered:
         model = used()
         context = model.chosen.serve.context if model else 0
         room = max(LEAST_CATALOGUE, context * BYTES_PER_TOKEN // CATALOGUE_SHARE)
-        yield ActivateSkill(dispatcher, offered, room)
+        yield ActivateSkill(app, offered, room)
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:
@@ -194,7 +195,7 @@ class ActivateSkill:
         room: maximum size of the catalogue in bytes at the highest level of detail.
     """
 
-    dispatcher: Dispatcher
+    app: App
     skills: Sequence[PromptSkill]
     room: int
 
@@ -221,7 +222,7 @@ class ActivateSkill:
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             self._allow(skill, run)
-            outcome = self.dispatcher.run_called(invocation, line, run=run)
+            outcome = self.app.run_called(invocation, line, run=run)
             # The whole text is returned, since the separate conversation of the skill is not kept.
             content = tool_calls.content_of(outcome, result=outcome.result.text)
             return finished(outcome, content, screen)
@@ -238,7 +239,7 @@ class ActivateSkill:
             NotAllowed: the user refuses.
             UsageError: the folder cannot be trusted (see `content_hash`).
         """
-        permissions, folder = self.dispatcher.permissions, skill.file.folder
+        permissions, folder = self.app.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
             return
         copy, _ = private_copy(folder.resolve())

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.api import options as opts
 from harness.api.options import (
@@ -25,16 +25,19 @@ from harness.api.options import (
 )
 from harness.api.skill import Skill
 from harness.chat import tool_calls
-from harness.chat.tool_calls import Host, arguments_of, string
+from harness.chat.tool_calls import arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import Interrupted, ReaderGone, UsageError, did_you_mean
 from harness.models.backend import Tool, ToolCall
-from harness.plugins.catalogue import BUILT_IN, Catalogue
+from harness.plugins.catalogue import BUILT_IN
 from harness.runs.frontend import Outcome, show_saved
 from harness.runs.invocation import Invocation, as_targets, render_line
 from harness.runs.run_log import Run
 from harness.runs.targets import folder_names
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
@@ -195,27 +198,18 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-class Dispatcher(Host, Protocol):
-    """An object that runs invocations for a model, such as `harness.cli.app.App`."""
-
-    @property
-    def catalogue(self) -> Catalogue: ...
-
-    def run_called(self, invocation: Invocation, line: str, *, run: Run) -> Outcome: ...
-
-
-def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
+def skill_tools(app: App, shipped: bool) -> Iterator[SkillTool]:
     """Yield the tools of skills that a model may call, either of shipped or of all other skills."""
-    for found in dispatcher.catalogue.skills.values():
+    for found in app.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
-            yield SkillTool(dispatcher, found.skill)
+            yield SkillTool(app, found.skill)
 
 
 @dataclass(frozen=True, slots=True)
 class SkillTool:
-    """The tool of a skill, which a dispatcher runs."""
+    """The tool of a skill, whose calls the application runs."""
 
-    dispatcher: Dispatcher
+    app: App
     skill: Skill
 
     @property
@@ -230,7 +224,7 @@ class SkillTool:
         line = render_line(self.skill, invocation)
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
-            outcome = self.dispatcher.run_called(invocation, line, run=run)
+            outcome = self.app.run_called(invocation, line, run=run)
             data = tool_calls.shortened(json.loads(outcome.result.as_json()))
             return finished(outcome, tool_calls.content_of(outcome, result=data), screen)
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InternalError, Interrupted, UsageError
 from harness.models.backend import ToolCall
 from harness.models.served import Usage
 from harness.runs.frontend import Outcome
-from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, Status
+from harness.runs.run_log import WITHOUT_ASKING, Run, Status
 
 if TYPE_CHECKING:
-    from harness.api.options import GeneralOptions
-    from harness.permissions import Permissions
-    from harness.runs.frontend import Caller
+    from harness.cli.app import App
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
@@ -78,31 +76,8 @@ def _less(data: Any, items: int, letters: int) -> Any:
     return data
 
 
-class Host(Protocol):
-    """The parts of an application that tools use, such as `harness.cli.app.App`.
-
-    Attributes:
-        run_log: the log of calls.
-    """
-
-    run_log: RunLog
-
-    @property
-    def caller(self) -> Caller:
-        """The caller of the user's line."""
-
-    @property
-    def current_general(self) -> GeneralOptions | None:
-        """The general options of the user's line."""
-
-    @property
-    def permissions(self) -> Permissions: ...
-
-
 @contextlib.contextmanager
-def logged(
-    host: Host, run: Run, tool: str, line: str, options: Mapping[str, Any]
-) -> Iterator[None]:
+def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
     """Record a call of a tool in the run log; the row is always closed.
 
     The call is recorded as allowed without confirmation unless `Run.allow` is called.
@@ -111,8 +86,8 @@ def logged(
         Interrupted: Ctrl-C.
         InternalError: the tool raised an error that is not a HarnessError.
     """
-    if host.current_general is None or not host.current_general.no_log:
-        opened = host.run_log.start(door="model", line=line, skill=tool, options=options, job="")
+    if app.current_general is None or not app.current_general.no_log:
+        opened = app.run_log.start(door="model", line=line, skill=tool, options=options, job="")
         run.log, run.id = opened.log, opened.id
     try:
         yield
@@ -132,9 +107,9 @@ def logged(
     run.close("done", 0, Usage())
 
 
-def log_failure(host: Host, run: Run, tool: str, line: str, error: HarnessError) -> None:
+def log_failure(app: App, run: Run, tool: str, line: str, error: HarnessError) -> None:
     """Record a call that is invalid or not allowed, and so has no row in the run log yet."""
-    with contextlib.suppress(HarnessError), logged(host, run, tool, line[:LINE], {}):
+    with contextlib.suppress(HarnessError), logged(app, run, tool, line[:LINE], {}):
         raise error
 
 

@@ -1,4 +1,4 @@
-"""The application, which dispatches lines to skills.
+"""The application: settings, registry, models, skills, run log and tools, and the runs of lines.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
 In both cases, the run is closed in the run log. Modules that only a run needs are imported when a
@@ -7,27 +7,56 @@ line runs, so that the first prompt appears quickly.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.cli.services import Services
-from harness.errors import ModelUnavailable, NotTrusted, UsageError
+from harness.errors import ModelUnavailable, NotTrusted, RegistryError, UsageError
+from harness.models.pool import ModelPool, Resolution
+from harness.models.weights import FileStore
+from harness.plugins.catalogue import Catalogue
+from harness.plugins.discovery import Discovery
 from harness.runs.frontend import Caller, Frontend, Outcome, guarded, in_shell
-from harness.runs.run_log import Run
+from harness.runs.run_log import Run, RunLog
+from harness.settings import Settings
+from harness.support.process import remove_left_over
+from harness.support.text_input import at_home
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
+    from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
+    from harness.chat.chat_skill import Chat
+    from harness.chat.conversation import Conversation
+    from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
+    from harness.models.registry import Registry
+    from harness.permissions import Permissions
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
 """Maximum number of characters that a question shows of an offered line."""
 
 
-class App(Services):
+def _remove_left_over(settings: Settings) -> None:
+    """Remove temporary files and folders of processes that were killed."""
+    import tempfile
+
+    own = settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills
+    for folder, pattern in (
+        *((folder, "*.tmp") for folder in own),
+        (settings.cache_dir / "models", "fetch-*"),
+        (Path(tempfile.gettempdir()), "nanda-*"),
+    ):
+        remove_left_over(folder, pattern)
+
+
+class App:
     """An application, which runs lines for all frontends.
 
     Args:
@@ -35,7 +64,35 @@ class App(Services):
         plugins: additional plugin objects to load, by name.
         bare: True to load only the framework's own commands, for lines that must work even if a
             plugin fails.
+
+    Attributes:
+        preferred: the models chosen with /model, by task.
     """
+
+    def __init__(
+        self,
+        settings: Settings,
+        frontend: Frontend,
+        screen: Screen | None = None,
+        general: Mapping[str, Any] | None = None,
+        plugins: Mapping[str, object] | None = None,
+        *,
+        bare: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._caller = Caller(frontend, screen or Screen())
+        self._thread = threading.local()
+        self.general = dict(general or {})
+        self._plugins = dict(plugins or {})
+        self._bare = bare
+        clean = partial(_remove_left_over, settings)
+        self.run_log = RunLog(settings.run_log, self.screen.notice, clean)
+        path = self.general.get("registry")
+        self._registry_path = at_home(path) if path else None
+        self._registry: Registry | None = None
+        self._pool: ModelPool | None = None
+        self.preferred: dict[str, str] = {}
+        self._discover()
 
     def dispatch(
         self,
@@ -197,8 +254,203 @@ class App(Services):
             )
         return self.catalogue.skills[name].skill
 
-    def _commands(self) -> object:
-        return FrameworkCommands(self)
+    @property
+    def caller(self) -> Caller:
+        """The caller of the line that this thread runs."""
+        return getattr(self._thread, "caller", None) or self._caller
+
+    @contextlib.contextmanager
+    def _calling(self, caller: Caller) -> Iterator[None]:
+        """Make `caller` the caller of this thread within the block."""
+        before = getattr(self._thread, "caller", None)
+        self._thread.caller = caller
+        try:
+            yield
+        finally:
+            self._thread.caller = before
+
+    @property
+    def frontend(self) -> Frontend:
+        """The frontend of the line that this thread runs."""
+        return self.caller.frontend
+
+    @frontend.setter
+    def frontend(self, frontend: Frontend) -> None:
+        self._caller = replace(self._caller, frontend=frontend)
+
+    @property
+    def screen(self) -> Screen:
+        """The output of the line that this thread runs."""
+        return self.caller.screen
+
+    @screen.setter
+    def screen(self, screen: Screen) -> None:
+        self._caller = replace(self._caller, screen=screen)
+
+    @property
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of the user's last line in this thread."""
+        return getattr(self._thread, "general", None)
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """The tools of the chat model; the first tools are described in most detail."""
+        from harness.chat.active_skills import activation
+        from harness.chat.skill_tools import skill_tools
+        from harness.chat.tool_calls import log_failure
+        from harness.chat.toolbox import Toolbox
+        from harness.tools import tools_of
+        from harness.tools.tool_hooks import ToolHooks
+
+        builtin = tools_of(self)
+        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
+        prompts = partial(activation, self, lambda: self.last_resolution)
+        return Toolbox(
+            [prompts, shipped, lambda: builtin, others],
+            lambda: self.mcp_servers,
+            partial(log_failure, self),
+            ToolHooks(self.settings, lambda: self.catalogue.listeners, lambda: self.caller).run,
+        )
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json, which are started on first use."""
+        from harness.mcp.client import Servers
+
+        return Servers(self)
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The conversation of the chat and of prompt skills."""
+        from harness.chat.conversation import Conversation
+
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
+
+    def converse(self, conversation: Conversation) -> None:
+        """Use another conversation from the next line on, for a frontend with several."""
+        self.conversation = self.chat.conversation = conversation
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The skill /chat."""
+        from harness.chat.chat_skill import Chat
+
+        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
+
+    @property
+    def permissions(self) -> Permissions:
+        """The permissions that the user of the current line gives to models."""
+        from harness.permissions import Permissions
+
+        asked, general = self.frontend, self.current_general
+        yes = general is not None and general.yes
+        return Permissions(self.line_settings, asked.choose, asked.confirm, yes=yes)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.discovery.catalogue
+
+    @property
+    def line_settings(self) -> Settings:
+        """The settings with the registry that the user named, for the program or the last line."""
+        if self._registry_path is None:
+            return self.settings
+        return replace(self.settings, user_registry=self._registry_path, registry_required=True)
+
+    @property
+    def registry(self) -> Registry:
+        """The registry, read on first use.
+
+        Raises:
+            RegistryError: the registry cannot be used.
+        """
+        if self._registry is None:
+            self._registry = self._read_registry()
+        return self._registry
+
+    def _read_registry(self) -> Registry:
+        from harness.models.registry import load
+
+        settings, user = self.line_settings, self.line_settings.user_registry
+        if settings.registry_required and not user.is_file():
+            raise RegistryError("there is no such registry file", where=str(user))
+
+        def leave_out(error: RegistryError) -> None:
+            self.screen.notice(f"registered model left out: {error}")
+
+        return load(settings.shipped_registry, user, left_out=leave_out)
+
+    @property
+    def pool(self) -> ModelPool:
+        """The pool of loaded models, which reads the registry on first use."""
+        if self._pool is None:
+            backends = self.catalogue.backends
+            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
+        return self._pool
+
+    @property
+    def last_resolution(self) -> Resolution | None:
+        """The resolution of the model in use, or None."""
+        return self._pool.last if self._pool is not None else None
+
+    def reload(self) -> None:
+        """Read the registry, find the skills again, and free loaded models.
+
+        Raises:
+            RegistryError: the registry cannot be used; the application is unchanged.
+        """
+        found = self._read_registry()
+        self.discovery.forget()
+        self._free_models()
+        self._registry = found
+        self._discover()
+
+    def use_registry(self, path: Path | None) -> None:
+        """Switch to the registry of a line, if it differs from the registry of the last line.
+
+        Raises:
+            RegistryError: the registry cannot be used; the application is unchanged.
+        """
+        if path == self._registry_path:
+            return
+        before, self._registry_path = self._registry_path, path
+        try:
+            self.reload()
+        except RegistryError:
+            self._registry_path = before
+            raise
+
+    def _free_models(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _discover(self) -> None:
+        screen = self.screen
+        files = FileStore(
+            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
+        )
+        discovery = Discovery(
+            self.settings,
+            files,
+            partial(FrameworkCommands, self),
+            self._plugins,
+            lambda *given: self.chat.use(*given),
+        )
+        discovery.run(bare=self._bare)
+        self.discovery = discovery
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
+
+    def close(self) -> None:
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
+        self._free_models()
+
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the started servers of mcp.json; servers that take longer are killed."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close(seconds)
 
 
 class FrameworkCommands:

@@ -9,7 +9,7 @@ from harness.api.skill import Result, Skill
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from harness.cli.services import Services
+    from harness.cli.app import App
 
 
 class AppCommand(Skill):
@@ -18,7 +18,7 @@ class AppCommand(Skill):
     logged = False
     tool = False
 
-    def __init__(self, app: Services) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
 

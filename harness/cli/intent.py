@@ -31,7 +31,7 @@ from harness.plugins.catalogue import Found
 from harness.support.text_input import is_file, unquote
 
 if TYPE_CHECKING:
-    from harness.cli.services import Services
+    from harness.cli.app import App
 
 LEAST = 3
 """Minimum number of words of a request, since two words often occur together by chance."""
@@ -71,7 +71,7 @@ COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
 """Words that users type without a slash, with the commands that they mean."""
 
 
-def command_for(app: Services, line: str) -> tuple[str, str]:
+def command_for(app: App, line: str) -> tuple[str, str]:
     """Return the name of the skill that plain text requests, and the text for the skill.
 
     If no skill is clearly requested, the skill is /chat.
@@ -94,7 +94,7 @@ def command_for(app: Services, line: str) -> tuple[str, str]:
     return app.chat.name, f"-- {line}"  # after `--`, text that looks like an option is text
 
 
-def offer(app: Services, line: str) -> str:
+def offer(app: App, line: str) -> str:
     """Return a line with a command that could fulfil plain text without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
@@ -112,12 +112,12 @@ def offer(app: Services, line: str) -> str:
     return ""
 
 
-def converses(app: Services, skill: Skill) -> bool:
+def converses(app: App, skill: Skill) -> bool:
     """Return True if a skill passes its text to the chat model."""
     return skill is app.chat or isinstance(skill, PromptSkill)
 
 
-def _activatable(app: Services) -> frozenset[str]:
+def _activatable(app: App) -> frozenset[str]:
     """Load the chat model, and return the names of the skills that it can activate."""
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)

@@ -20,7 +20,7 @@ from harness.terminal.rendering import table
 
 if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
-    from harness.cli.services import Services
+    from harness.cli.app import App
     from harness.models.served import ServedModel
 
 SUMMARIZED = "Summary of the earlier turns, made by the model:"
@@ -134,7 +134,7 @@ class Resume(AppCommand):
         return Result(text, data, terminal=lambda: render_markdown(text))
 
 
-def go_on(app: Services) -> None:
+def go_on(app: App) -> None:
     """Continue the last session of the folder, and show its last message.
 
     This implements `agent.py --continue`. If the stored sessions cannot be read, which has been

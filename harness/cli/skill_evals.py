@@ -29,7 +29,7 @@ from harness.support.bounded_files import read_text
 from harness.terminal.rendering import table
 
 if TYPE_CHECKING:
-    from harness.cli.services import Services
+    from harness.cli.app import App
 
 FILE = Path("evals", "evals.json")
 """The file with the cases, in the folder of the skill."""
@@ -48,7 +48,7 @@ class Case(BaseModel):
     should_trigger: bool = Field(True, strict=True)
 
 
-def test(app: Services, name: str, call: Call) -> Result:
+def test(app: App, name: str, call: Call) -> Result:
     """Return a table of the cases; the exit code is 1 if a case fails.
 
     Raises:
@@ -112,7 +112,7 @@ def read(folder: Path) -> Sequence[Case]:
     return cases
 
 
-def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
+def _activated(app: App, model: ServedModel, query: str) -> list[str]:
     """Return the skills that a request activates."""
     skills = app.catalogue.skills
     if match := intent.triggered(skills, query):

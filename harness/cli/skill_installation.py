@@ -43,7 +43,7 @@ from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.tools.file_tools import differences
 
 if TYPE_CHECKING:
-    from harness.cli.services import Services
+    from harness.cli.app import App
 
 MOST_LINES = 200
 """Maximum number of lines of the differences of a skill that are shown."""
@@ -56,7 +56,7 @@ CURRENT = "is current"
 CHANGED = "has been changed since its installation; --force replaces it"
 
 
-def add(app: Services, source: str, call: Call) -> Result:
+def add(app: App, source: str, call: Call) -> Result:
     """Show the skills of a source, and copy them into the user's folder if the user allows it.
 
     Raises:
@@ -84,7 +84,7 @@ def add(app: Services, source: str, call: Call) -> Result:
 
 
 def install(
-    app: Services,
+    app: App,
     copies: Sequence[Staged],
     call: Call,
     verb: str = "installs",
@@ -124,7 +124,7 @@ def install(
     return [line for copy in copies for line in _placed(app, copy, own)]
 
 
-def delete(app: Services, name: str, call: Call) -> Result:
+def delete(app: App, name: str, call: Call) -> Result:
     """Delete a skill from the user's folder after confirmation.
 
     Raises:
@@ -150,7 +150,7 @@ def delete(app: Services, name: str, call: Call) -> Result:
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
 
 
-def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
+def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None:
     """Check that a skill may be installed under its name.
 
     Raises:
@@ -185,7 +185,7 @@ def _preview(copy: Staged) -> list[str]:
     return lines
 
 
-def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
+def _placed(app: App, copy: Staged, own: Path) -> list[str]:
     name = copy.file.name
     lines = [f"/{name} is installed in {own / name} (sha256 {copy.sha256})."]
     if copy.has_code:
@@ -195,7 +195,7 @@ def _placed(app: Services, copy: Staged, own: Path) -> list[str]:
     return lines
 
 
-def check(app: Services, given: str, call: Call) -> Result:
+def check(app: App, given: str, call: Call) -> Result:
     """Compare installed skills with their sources; for `update`, install the differences.
 
     Args:
@@ -222,7 +222,7 @@ def check(app: Services, given: str, call: Call) -> Result:
     return _compared(app, call, records, problem)
 
 
-def sync(app: Services, given: str, call: Call) -> Result:
+def sync(app: App, given: str, call: Call) -> Result:
     """Install the skills of a lock file with the recorded content.
 
     Args:
@@ -256,7 +256,7 @@ def sync(app: Services, given: str, call: Call) -> Result:
 
 
 def _compared(
-    app: Services,
+    app: App,
     call: Call,
     records: Mapping[str, Installed],
     problem: Callable[[Staged], str],

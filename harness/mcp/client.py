@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.chat import tool_calls
-from harness.chat.tool_calls import Host, arguments_of, logged, string
+from harness.chat.tool_calls import arguments_of, logged, string
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, ChatTool, PreparedCall
 from harness.errors import NothingFound, SkillFailed, UsageError
@@ -21,13 +21,14 @@ from harness.mcp.client_connection import Server
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import Permission
 from harness.runs.run_log import Run
-from harness.settings import Settings
 from harness.support.process import require
 from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from mcp import types
+
+    from harness.cli.app import App
 
 SEARCH = "search_mcp_tools"
 QUERY = "query"
@@ -49,13 +50,13 @@ class ServerTool:
     """A tool of a server.
 
     Args:
-        host: the application, which permits and logs calls.
+        app: the application, which permits and logs calls.
     """
 
     name: str
     server: Server
     tool: types.Tool
-    host: Host
+    app: App
 
     @property
     def subject(self) -> str:
@@ -78,7 +79,7 @@ class ServerTool:
         line = f"{self.name} {call.arguments.strip() or '{}'}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
-            with logged(self.host, run, self.name, line, arguments):
+            with logged(self.app, run, self.name, line, arguments):
                 result = self._run(arguments, screen, run)
             return tool_calls.compact({"exit_code": 0, "result": result}), 0
 
@@ -91,8 +92,8 @@ class ServerTool:
         turn = CURRENT.get()
         skills = [*turn.skills.folders] if turn else []
         skill = skills[-1] if skills else ""
-        run.allow(self.host.permissions.check(Permission("mcp", self.subject, detail, skill)))
-        cancel = StopToken(self.host.caller.cancel)
+        run.allow(self.app.permissions.check(Permission("mcp", self.subject, detail, skill)))
+        cancel = StopToken(self.app.caller.cancel)
         with screen.progress(self.name) as ticker:
             result = self.server.call(self.tool.name, arguments, cancel, ticker)
         data = result.structured_content
@@ -108,7 +109,7 @@ class SearchTool:
     """A tool that finds tools by words, and makes them callable.
 
     Args:
-        host: the application, which logs calls.
+        app: the application, which logs calls.
         tools: all tools.
         found: called with the names of the found tools.
     """
@@ -116,9 +117,9 @@ class SearchTool:
     name = SEARCH
 
     def __init__(
-        self, host: Host, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]
+        self, app: App, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]
     ) -> None:
-        self._host, self._tools, self._found = host, tools, found
+        self._app, self._tools, self._found = app, tools, found
 
     def described(self, level: int) -> Tool:
         counts: dict[str, int] = {}
@@ -139,7 +140,7 @@ class SearchTool:
         line = f"{SEARCH} {call.arguments.strip()}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
-            with logged(self._host, run, SEARCH, line, {QUERY: query}):
+            with logged(self._app, run, SEARCH, line, {QUERY: query}):
                 found = search(self._tools, query)
                 if not found:
                     raise NothingFound("no tool matches", hint="Try other or fewer words.")
@@ -208,11 +209,11 @@ class Servers:
     """The servers of the user and of a trusted project, as a source of tools.
 
     Args:
-        host: as for `ServerTool`.
+        app: as for `ServerTool`.
     """
 
-    def __init__(self, settings: Settings, host: Host) -> None:
-        self._settings, self._host = settings, host
+    def __init__(self, app: App) -> None:
+        self._app = app
         self.configuration = client_config.Configuration()
         self.servers: list[Server] = []
         self._is_started = False
@@ -235,7 +236,7 @@ class Servers:
         """Return the tools of all running servers; start the servers if necessary."""
         self.start()
         return [
-            ServerTool(name, server, tool, self._host)
+            ServerTool(name, server, tool, self._app)
             for server in self.servers
             for name, tool in server.tools.items()
         ]
@@ -245,7 +246,7 @@ class Servers:
         tools = self.tools()
         by_name = {tool.name: tool for tool in tools}
         found = [by_name[name] for name in self._found if name in by_name]
-        return [SearchTool(self._host, tools, self._remember), *found]
+        return [SearchTool(self._app, tools, self._remember), *found]
 
     def close(self, seconds: float) -> None:
         """Stop all servers; servers that take longer are killed."""
@@ -266,7 +267,7 @@ class Servers:
                 kill_all()
 
     def _start(self) -> None:
-        found = self.configuration = client_config.read(self._settings)
+        found = self.configuration = client_config.read(self._app.settings)
         for error in found.problems:
             self._notice(f"mcp server left out: {error}")
         for path in found.untrusted:
@@ -281,8 +282,9 @@ class Servers:
             return
         import mcp  # noqa: F401 imported here once, not in every thread
 
-        seconds = self._settings.mcp_deadline
-        self.servers = [Server(entry, self._settings.project_dir, seconds) for entry in entries]
+        settings = self._app.settings
+        folder, seconds = settings.project_dir, settings.mcp_deadline
+        self.servers = [Server(entry, folder, seconds) for entry in entries]
 
     def _wait(self, seconds: float) -> None:
         """Wait at most `seconds` for servers that are starting.
@@ -301,7 +303,7 @@ class Servers:
         self._late = late
 
     def _notice(self, text: str) -> None:
-        self._host.caller.screen.notice(text)
+        self._app.caller.screen.notice(text)
 
     def _remember(self, names: Sequence[str]) -> None:
         self._found = [*names, *(name for name in self._found if name not in names)][:FOUND]

@@ -20,7 +20,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.from_thread
@@ -38,12 +38,14 @@ from harness.api.options import GeneralOptions
 from harness.chat.toolbox import BARE, offered, size
 from harness.errors import HarnessError, Interrupted, NotAllowed
 from harness.mcp.server_tools import SkillTool, answer, refusal, tools_of
-from harness.plugins.catalogue import Catalogue, Found
+from harness.plugins.catalogue import Found
 from harness.runs.frontend import Caller, Frontend, Outcome, print_error
 from harness.runs.invocation import Invocation, render_line
-from harness.settings import Settings
 from harness.support.stop_token import StopToken
 from harness.terminal.console import OnProgress, Progress, Screen
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 Confirm = Callable[[str], bool]
 FORM: dict[str, object] = {"type": "object", "properties": {}}
@@ -139,23 +141,6 @@ def _key(question: str) -> str:
     return hashlib.sha256(question.encode(errors="replace")).hexdigest()[:16]
 
 
-class Dispatcher(Protocol):
-    """An object that runs invocations, such as `harness.cli.app.App`."""
-
-    settings: Settings
-    general: dict[str, Any]
-
-    @property
-    def catalogue(self) -> Catalogue: ...
-
-    @property
-    def screen(self) -> Screen: ...
-
-    def run_called(
-        self, invocation: Invocation, line: str, caller: Caller | None = None
-    ) -> Outcome: ...
-
-
 @dataclass(slots=True)
 class Calls:
     """The tools of an application, and their calls.
@@ -166,7 +151,7 @@ class Calls:
         running: the number of working threads.
     """
 
-    app: Dispatcher
+    app: App
     chosen: Collection[str] = ()
     saved: set[Path] = field(default_factory=set)
     running: int = 0

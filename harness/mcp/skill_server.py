@@ -13,7 +13,7 @@ import mimetypes
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -30,11 +30,14 @@ from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Document, DocumentSource
 from harness.errors import HarnessError, NothingFound, OutputError, ReaderGone, UsageError
-from harness.mcp.server_calls import Calls, Dispatcher
+from harness.mcp.server_calls import Calls
 from harness.settings import Settings
 from harness.support.bounded_files import read_bytes
 from harness.support.stdin_messages import StdinMessages
 from harness.terminal import stdout_guard
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 SERVER_NAME = "nanda-harness"
 INSTRUCTIONS = """\
@@ -54,7 +57,7 @@ MAX_FILE = 10_000_000
 """Maximum size in bytes of a saved file that a client can read."""
 
 
-def serve(app: Dispatcher, skills: Collection[str] = ()) -> bool:
+def serve(app: App, skills: Collection[str] = ()) -> bool:
     """Answer requests until stdin ends; return True if all calls have ended as well.
 
     Args:

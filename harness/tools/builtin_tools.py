@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.api.options import schema_of
 from harness.api.skill import Skill
 from harness.chat.skill_tools import plain_parameters
-from harness.chat.tool_calls import Host, arguments_of, compact, logged
+from harness.chat.tool_calls import arguments_of, compact, logged
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import InputError, NotAllowed, UsageError
@@ -26,6 +26,9 @@ from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 VALUE = 80
 """Maximum number of characters that are shown of an invalid value."""
@@ -114,7 +117,7 @@ class Workplace:
         self.run.allow(self.permissions.check(wanted))
 
 
-def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None:
+def allow_reading(app: App, skill: Skill, given: Invocation, run: Run) -> None:
     """Ask for permission if a command of the model reads files outside of the project.
 
     The errors of `Workplace.allow` are raised.
@@ -126,10 +129,10 @@ def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None
         values.append(given.text)
     each = (one for value in values for one in (value if isinstance(value, list) else [value]))
     texts = [one for one in each if isinstance(one, str)]
-    user, settings, turn = host.caller.frontend, host.permissions.settings, CURRENT.get()
+    user, settings, turn = app.caller.frontend, app.permissions.settings, CURRENT.get()
     permissions = Permissions(settings, user.choose, user.confirm, yes=given.general.yes)
     skills = turn.skills.folders if turn else {}
-    place = Workplace(permissions, user, host.caller.screen, skills, run)
+    place = Workplace(permissions, user, app.caller.screen, skills, run)
     for path in dict.fromkeys(places_to_read(texts, settings)):
         place.allow_reading(path)
 
@@ -138,7 +141,7 @@ class BuiltinTool(ABC):
     """A tool of the harness that a model may call.
 
     Args:
-        host: the application, which permits and logs calls.
+        app: the application, which permits and logs calls.
 
     Attributes:
         summary: a description of the tool, for the model.
@@ -148,8 +151,8 @@ class BuiltinTool(ABC):
     summary: ClassVar[str]
     Arguments: ClassVar[type[ToolArguments]]
 
-    def __init__(self, host: Host | None = None) -> None:
-        self._host = host
+    def __init__(self, app: App | None = None) -> None:
+        self._app = app
 
     @abstractmethod
     def shown(self, given: Any) -> str:
@@ -186,17 +189,17 @@ class BuiltinTool(ABC):
         line = f"{self.name} {self.shown(given)}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
-            assert self._host is not None
-            host, turn = self._host, CURRENT.get()
+            assert self._app is not None
+            app, turn = self._app, CURRENT.get()
             options = given.model_dump(mode="json", exclude_defaults=True)
-            with logged(host, run, self.name, line, options):
+            with logged(app, run, self.name, line, options):
                 place = Workplace(
-                    host.permissions,
-                    host.caller.frontend,
+                    app.permissions,
+                    app.caller.frontend,
                     screen,
                     turn.skills.folders if turn else {},
                     run=run,
-                    cancel=StopToken(host.caller.cancel),
+                    cancel=StopToken(app.caller.cancel),
                 )
                 return compact(dict(self.call(given, place))), 0
 
