@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import InputError, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
@@ -39,6 +40,14 @@ class Written(BaseModel):
     url: str = ""
     headers: dict[str, str] = {}
     disabled: bool = False
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("a server needs a command or a url, and not both")
+        if self.url and not self.url.startswith(("https://", "http://", "${")):
+            raise ValueError("the url is not http or https")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +135,25 @@ def read(settings: Settings) -> Configuration:
             found.untrusted.append(path)
             continue
         try:
-            entries = [*_entries(path, source, found.problems)]
+            text, content = _load(path, source)
+            servers = content[SERVERS]
+            if len(servers) > MOST:
+                message = f"it has {len(servers)} servers; {MOST} are allowed"
+                raise InputError(message, where=str(path))
         except UsageError as error:
             found.problems.append(error)
             continue
-        for entry in entries:
-            known = next((one for one in found.entries if one.name == entry.name), None)
-            if known is None:
+        for name, server in servers.items():
+            try:
+                entry = _entry(name, server, partial(_place, path, text, SERVERS, name))
+                for known in found.entries:
+                    if known.name == entry.name:
+                        taken = f"{known.where} has one of that name"
+                        message = f"the server {entry.name} is left out: {taken}"
+                        raise UsageError(message, where=entry.where)
                 found.entries.append(entry)
-            else:
-                taken = f"{known.where} has one of that name"
-                message = f"the server {entry.name} is left out: {taken}"
-                found.problems.append(UsageError(message, where=entry.where))
+            except UsageError as error:
+                found.problems.append(error)
     return found
 
 
@@ -153,18 +169,12 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
         OutputError: the file cannot be written; it is unchanged.
     """
     text, content = _load(path)
-    try:
-        written = _checked(name, Written.model_validate(server), "")
-    except ValidationError as exc:
-        [error, *_] = exc.errors()
-        keys = ".".join(map(str, error["loc"]))
-        raise UsageError(f"the server {name!r}: {keys}: {error['msg']}") from exc
-    entry = Entry(_tool_prefix(name, ""), str(path), written)
+    entry = _entry(name, server, lambda *keys: str(path))
     for known in _named(content, entry.name):
         if not force:
             raise UsageError(
                 f"there is a server {known!r}",
-                where=f"{path}:{_line(text, SERVERS, known)}",
+                where=_place(path, text, SERVERS, known),
                 hint="--force replaces the server.",
             )
         del content[SERVERS][known]
@@ -196,32 +206,25 @@ def _named(content: Mapping[str, Any], name: str) -> list[str]:
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 
-def _entries(path: Path, source: Path, problems: list[UsageError]) -> Iterator[Entry]:
-    """Yield the servers of a file; errors of single servers are added to `problems`.
+def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
+    """Return a server of mcp.json.
 
     Args:
-        source: the file that is read: the file itself, or a private copy.
+        place: returns the position of a nested key of the server, for messages.
 
     Raises:
-        InputError: the file cannot be used.
+        UsageError: the server or its name cannot be used.
     """
-    text, content = _load(path, source)
-    servers = content[SERVERS]
-    if len(servers) > MOST:
-        raise InputError(f"it has {len(servers)} servers; {MOST} are allowed", where=str(path))
-    for name, server in servers.items():
-        where = f"{path}:{_line(text, SERVERS, name)}"
-        try:
-            written = Written.model_validate(server)
-            yield Entry(_tool_prefix(name, where), where, _checked(name, written, where))
-        except ValidationError as exc:
-            error = exc.errors()[0]
-            keys = [str(key) for key in error["loc"]]
-            message = f"the server {name!r}: {'.'.join(keys) or 'the server'}: {error['msg']}"
-            place = f"{path}:{_line(text, SERVERS, name, *keys)}"
-            problems.append(UsageError(message, where=place))
-        except UsageError as error:
-            problems.append(error)
+    try:
+        written = Written.model_validate(server)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        keys = [str(key) for key in error["loc"]]
+        parts = f"the server {name!r}", ".".join(keys), error["msg"].removeprefix("Value error, ")
+        raise UsageError(": ".join(filter(None, parts)), where=place(*keys)) from exc
+    if not (prefix := _prefix_of(name)):
+        raise UsageError(f"the server {name!r} needs a name with letters or digits", where=place())
+    return Entry(prefix, place(), written)
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
@@ -248,25 +251,10 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
             f"it has no object {SERVERS!r}",
-            where=f"{path}:{_line(text, SERVERS)}",
+            where=_place(path, text, SERVERS),
             hint=f'{{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}',
         )
     return text, content
-
-
-def _checked(name: str, written: Written, where: str) -> Written:
-    if bool(written.command) == bool(written.url):
-        raise UsageError(f"the server {name!r} needs a command or a url, and not both", where=where)
-    if written.url and not written.url.startswith(("https://", "http://", "${")):
-        raise UsageError(f"the url of {name!r} is not http or https", where=where)
-    return written
-
-
-def _tool_prefix(name: str, where: str) -> str:
-    prefix = _prefix_of(name)
-    if not prefix:
-        raise UsageError(f"the server {name!r} needs a name with letters or digits", where=where)
-    return prefix
 
 
 def _prefix_of(name: str) -> str:
@@ -274,14 +262,14 @@ def _prefix_of(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
 
 
-def _line(text: str, *keys: str) -> int:
-    """Return the number of the line with the innermost of these nested keys that is found."""
-    place = 0
+def _place(path: Path, text: str, *keys: str) -> str:
+    """Return the file and the line of the innermost of these nested keys that the text has."""
+    at = 0
     for key in keys:
-        found = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:").search(
-            text, place
-        )
+        written = re.escape(json.dumps(key, ensure_ascii=False))
+        found = re.compile(rf"{written}\s*:").search(text, at)
         if found is None:
             break
-        place = found.start()
-    return text.count("\n", 0, place) + 1
+        at = found.start()
+    line = text.count("\n", 0, at) + 1
+    return f"{path}:{line}"
