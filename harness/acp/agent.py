@@ -331,7 +331,7 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
     app, model = session.app, session.model
     if editor.cancel.is_set():
         return "cancelled"
-    app.converse(session.conversation)
+    app.conversation = session.conversation
     app.preferred.pop(CHAT, None)
     if model:
         app.preferred[CHAT] = model

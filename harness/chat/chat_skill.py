@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -13,13 +14,14 @@ from harness.chat.active_skills import ActiveSkills, prompt_skills
 from harness.chat.context_files import ProjectInstructions, with_files
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
-from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backend import Message, Tool
 from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
-from harness.plugins.catalogue import Found
 from harness.support import text_input
 from harness.terminal.console import render_markdown
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 STEPS = 10
 """Maximum number of replies with tool calls before the model has to answer."""
@@ -28,14 +30,7 @@ SHARE = 4
 
 
 class Chat(Skill):
-    """The skill that runs `/chat` and plain text.
-
-    Args:
-        toolbox: the tools that the model may call, or None.
-        conversation: the conversation to which this skill adds turns; by default, a new
-            conversation.
-        skills: returns all skills by name.
-    """
+    """The skill that runs `/chat` and plain text."""
 
     name = "chat"
     summary = "Talk to the producer model; plain text without a slash does the same"
@@ -57,28 +52,21 @@ class Chat(Skill):
             description="maximum number of replies with tool calls before the model answers",
         )
 
-    def __init__(
-        self,
-        toolbox: Toolbox | None = None,
-        conversation: Conversation | None = None,
-        skills: Callable[[], Mapping[str, Found]] = dict,
-    ) -> None:
-        self._toolbox = toolbox
-        self.conversation = conversation or Conversation()
-        self._skills = skills
+    def __init__(self, app: App) -> None:
+        self._app = app
         self._instructions = ProjectInstructions()
         self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
+        conversation = self._app.conversation
         if call.options.new:
-            self.conversation.forget()
+            conversation.forget()
         if not call.text.strip():
             if call.options.new:
                 return Result("A new conversation begins.")
             raise UsageError("there is no text", hint="Write `/chat TEXT`.")
-        self.conversation.check_rights(yes=call.yes)
-        text = _with_files(call)
-        return self._result(self._answer(call, text, self.conversation, call.options.steps))
+        conversation.check_rights(yes=call.yes)
+        return self._result(self._answer(call, _with_files(call), conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill, for a line of the user or a call of the model.
@@ -93,13 +81,13 @@ class Chat(Skill):
         if not skill.separate:
             turn.skills.activate(skill, call.text, turn.model.context)
             return Result(f"The instructions of /{skill.name} are part of the conversation now.")
-        if turn.skills.conversation is not self.conversation:
+        if turn.skills.conversation is not self._app.conversation:
             raise UsageError("a skill that runs separately cannot start another one")
         return self._result(self._answer_separately(skill, call, call.text))
 
     def _use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user, whose text may name files."""
-        conversation = self.conversation
+        conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
         path = text_input.lone_file(call.text) if call.source == "line" else None
         text = text_input.read_text(path) if path else _with_files(call)
@@ -130,15 +118,18 @@ class Chat(Skill):
         """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
         files = self._instructions.read(call)
-        skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
+        skills = ActiveSkills(conversation, self._skills, call.screen.notice)
 
         def answer(model: ServedModel) -> None:
             rules = self._instructions.for_model(
                 files, model.context * BYTES_PER_TOKEN // SHARE, call
             )
-            turn = Turn(call, model, text, skills, self._toolbox, steps, rules)
+            turn = Turn(call, model, text, skills, self._app.toolbox, steps, rules)
             turns.append(turn)
-            self._explain_model(call, model)
+            resumed = self._app.conversation.resumed
+            if resumed is not None and resumed.served not in ("", label(model.about)):
+                was = f"session {resumed.id} was last answered by {resumed.served}"
+                self._explain(call, was)
             self._explain_tools(call, model, steps)
             try:
                 turn.run()
@@ -162,7 +153,7 @@ class Chat(Skill):
                 "text": text,
                 **({"calls": turn.calls} if turn.calls else {}),
                 "answered_by": turn.model.about,
-                "session": self.conversation.session,
+                "session": self._app.conversation.session,
             },
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
@@ -170,46 +161,43 @@ class Chat(Skill):
             terminal=lambda: render_markdown(text),
         )
 
-    def _explain_model(self, call: Call, model: ServedModel) -> None:
-        """Print once that another model has answered the resumed session before."""
-        resumed = self.conversation.resumed
-        if resumed is not None and resumed.served not in ("", label(model.about)):
-            self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
+    @property
+    def _skills(self) -> dict[str, PromptSkill]:
+        return prompt_skills(self._app.catalogue.skills)
 
     def _explain(self, call: Call, notice: str) -> None:
+        """Print a notice once."""
         if notice not in self._notices:
             self._notices.add(notice)
             call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
         """Print once the skills and tools that this model cannot call, with the reason."""
-        if self._toolbox is None or not steps:
+        if not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
-        notice = ""
         if not model.takes_tools:
             refused = f" ({model.tools_refused})" if model.tools_refused else ""
-            notice = (
+            self._explain(
+                call,
                 f"{name} cannot call skills{refused}: use their commands, or words that one of "
-                "them recognizes"
+                "them recognizes",
             )
-        elif left := self._left_out(tools_for(model, self._toolbox)):
-            names = " and ".join(f"/{name}" if name in self._skills() else name for name in left)
-            notice = (
+        elif left := self._left_out(tools_for(model, self._app.toolbox)):
+            skills = self._app.catalogue.skills
+            names = " and ".join(f"/{name}" if name in skills else name for name in left)
+            self._explain(
+                call,
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
-                "for them; `context` of the model in the registry sets this size"
+                "for them; `context` of the model in the registry sets this size",
             )
-        if notice:
-            self._explain(call, notice)
 
     def _left_out(self, tools: Sequence[Tool]) -> list[str]:
         """Return the names of the tools and prompt skills that do not fit into the context."""
-        assert self._toolbox is not None
-        left = self._toolbox.left_out(tools)
+        left = self._app.toolbox.left_out(tools)
         if active_skills.ACTIVATE in left:
             return left
-        skills = prompt_skills(self._skills())
-        usable = {name for name, skill in skills.items() if skill.file.for_models}
+        usable = {name for name, skill in self._skills.items() if skill.file.for_models}
         return left + sorted(usable - active_skills.activatable(tools))
 
 

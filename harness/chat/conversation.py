@@ -80,10 +80,8 @@ class Conversation:
         """
         turn = list(messages)
         self.messages += turn
-        if turn and self.store is not None and self.keeps:
-            self.session = self.store.add(
-                self.session, self.project, turn, skills=self.skills, asked=asked, served=served
-            )
+        if turn:
+            self._keep(turn, asked, served)
 
     def add_command(self, line: str, outcome: Outcome) -> None:
         """Add a command that the user ran, with its result or the names of saved files."""
@@ -145,17 +143,19 @@ class Conversation:
                 raise InvalidReply("the model gave no summary")
         made = [Message("user", SUMMARY_REQUEST), Message("assistant", summary)]
         self.messages = [*made, *(message for turn in kept for message in turn)]
-        if self.store is not None and self.keeps and self.session is not None:
-            self.store.add(
-                self.session,
-                self.project,
-                made,
+        if self.session is not None:
+            self._keep(made, asked, label(model.about), covers=len(earlier))
+        return len(earlier)
+
+    def _keep(self, turn: list[Message], asked: bool, served: str, covers: int = 0) -> None:
+        if self.store is not None and self.keeps:
+            self.session = self.store.add(
+                *(self.session, self.project, turn),
                 skills=self.skills,
                 asked=asked,
-                served=label(model.about),
-                covers=len(earlier),
+                served=served,
+                covers=covers,
             )
-        return len(earlier)
 
     def activate(self, skill: str, text: str) -> None:
         """Activate a skill, or move an active skill to the end of the active skills."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -61,8 +60,7 @@ class RepeatedCalls:
     """
 
     def __init__(self) -> None:
-        self._known: set[tuple[str, str, str]] = set()
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._counts: dict[tuple[str, str, str], int] = {}
         self.stuck = ""
 
     def add(self, call: ToolCall, result: str) -> None:
@@ -70,9 +68,8 @@ class RepeatedCalls:
         given = call.sendable  # parsed, so that the order of arguments and blanks do not matter
         arguments = json.dumps(given, sort_keys=True) if given else call.arguments
         same = call.name, arguments, result
-        if same not in self._known:
-            self._known.add(same)
-            self._counts.clear()
+        if same not in self._counts:
+            self._counts = dict.fromkeys([*self._counts, same], 0)
         self._counts[same] += 1
         if self._counts[same] >= MOST:
             self.stuck = call.name
@@ -125,7 +122,7 @@ class Turn:
     Args:
         text: the user's message.
         skills: the active skills of the conversation; calls may activate further skills.
-        toolbox: the tools that the model may call, or None.
+        toolbox: the tools that the model may call.
         steps: maximum number of replies with calls before the model has to answer.
         instructions: the instructions of the project, for the system message.
 
@@ -138,7 +135,7 @@ class Turn:
     model: ServedModel
     text: str
     skills: ActiveSkills
-    toolbox: Toolbox | None
+    toolbox: Toolbox
     steps: int
     instructions: str = ""
     messages: list[Message] = field(default_factory=list)
@@ -162,7 +159,7 @@ class Turn:
 
     @property
     def _has_tools(self) -> bool:
-        return self.toolbox is not None and self.steps > 0 and self.model.takes_tools
+        return self.steps > 0 and self.model.takes_tools
 
     @property
     def answer(self) -> str:
@@ -224,9 +221,7 @@ class Turn:
         return [*self.messages, Message("assistant", self.answer or NO_ANSWER)]
 
     def _tools(self) -> tuple[Tool, ...]:
-        if self.toolbox is None or not self._has_tools:
-            return ()
-        return tools_for(self.model, self.toolbox)
+        return tools_for(self.model, self.toolbox) if self.steps > 0 else ()
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
         self._make_room(tools)
@@ -316,7 +311,6 @@ class Turn:
                 self.messages.append(Message("tool", NOT_RUN, answers=call))
 
     def _run(self, call: ToolCall) -> str:
-        assert self.toolbox is not None
         before = CURRENT.set(self)
         try:
             answer = self.toolbox.call(call, self.call.screen)

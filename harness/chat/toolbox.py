@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.api.hookspecs import ToolFinished, ToolHook, ToolStarted
 from harness.chat.tool_calls import arguments_of, compact, error_content
@@ -16,6 +16,9 @@ from harness.runs.frontend import print_error
 from harness.runs.run_log import Run
 from harness.support import traces
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.mcp.client import Servers
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
 """Levels of detail of a tool: only required parts; with details; with optional parameters, but
@@ -108,23 +111,13 @@ def size(tool: Tool) -> int:
     return len(text.encode()) + 60
 
 
-class Searchable(Protocol):
-    """A source of so many tools that a model may have to search them."""
-
-    def tools(self) -> Sequence[ChatTool]:
-        """Return all tools."""
-
-    def searched(self) -> Sequence[ChatTool]:
-        """Return the tool that searches, and the tools that it has found."""
-
-
 class Toolbox:
     """The tools of several sources; tools of earlier sources are preferred.
 
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
-        searchable: returns a source of many tools. All of them are offered if they fit into half of
+        servers: returns the MCP servers. All of their tools are offered if they fit into half of
             the available size. Otherwise the model searches them, and the found tools are offered
             within half of the size.
         log_failure: records a failed call that has no row in the run log; called with the run, the
@@ -135,27 +128,25 @@ class Toolbox:
     def __init__(
         self,
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
-        searchable: Callable[[], Searchable] | None = None,
+        servers: Callable[[], Servers],
         log_failure: Callable[[Run, str, str, HarnessError], None] = lambda *given: None,
         hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]] = lambda *given: [],
     ) -> None:
-        self._sources, self._searchable, self._log_failure = sources, searchable, log_failure
-        self._hooks = hooks
+        self._sources, self._servers = sources, servers
+        self._log_failure, self._hooks = log_failure, hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model that fit into `room` bytes."""
         own = [*self._own.values()]
-        if self._searchable is None:
-            return offered(own, room)
-        searchable = self._searchable()
-        more = searchable.tools()
+        servers = self._servers()
+        more = servers.tools()
         if not more:
             return offered(own, room)
         whole = sum(size(tool.described(ALL)) for tool in more)
         left = room - sum(size(tool.described(BARE)) for tool in own)
         if whole <= min(room // 2, left) and len(own) + len(more) <= MOST:
             return offered([*own, *more], room)
-        search, *found = searchable.searched()
+        search, *found = servers.searched()
         own = own[: MOST - 1]
         found = found[: MOST - 1 - len(own)]
         kept = {tool.name for tool in offered(found, room // 2)}
@@ -214,13 +205,10 @@ class Toolbox:
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
-        if self._searchable is None:
+        servers = self._servers()
+        if not (more := servers.tools()):
             return self._own
-        source = self._searchable()
-        more = source.tools()
-        if not more:
-            return self._own
-        search, *_ = source.searched()
+        search, *_ = servers.searched()
         return {search.name: search, **{tool.name: tool for tool in more}, **self._own}
 
     @property

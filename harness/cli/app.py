@@ -321,21 +321,17 @@ class App:
 
     @cached_property
     def conversation(self) -> Conversation:
-        """The conversation of the chat and of prompt skills."""
+        """The conversation of the chat and of prompt skills; a frontend may replace it."""
         from harness.chat.conversation import Conversation
 
         return Conversation.of(self.settings, lambda text: self.screen.notice(text))
-
-    def converse(self, conversation: Conversation) -> None:
-        """Use another conversation from the next line on, for a frontend with several."""
-        self.conversation = self.chat.conversation = conversation
 
     @cached_property
     def chat(self) -> Chat:
         """The skill /chat."""
         from harness.chat.chat_skill import Chat
 
-        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
+        return Chat(self)
 
     @property
     def permissions(self) -> Permissions:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict
+
 from harness.api.skill import Result, Skill
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from harness.cli.app import App
 
 
@@ -22,9 +22,12 @@ class AppCommand(Skill):
         self._app = app
 
 
-def result_of(data: BaseModel, text: str, **more: Any) -> Result:
-    """Return a result with the fields of a model as data.
+class CommandData(BaseModel):
+    """Base class of the data of a command's result. Fields that were not set are left out."""
 
-    Fields that were not set are left out.
-    """
-    return Result(text, data.model_dump(mode="json", by_alias=True, exclude_unset=True), **more)
+    model_config = ConfigDict(defer_build=True)
+
+    def as_result(self, text: str, **more: Any) -> Result:
+        """Return the result with this data and a text for a person; `more` are its fields."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return Result(text, data, **more)

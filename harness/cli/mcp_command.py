@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
-from harness.cli.app_command import AppCommand, result_of
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
 from harness.terminal.rendering import table
@@ -21,7 +21,7 @@ SHOWN = 100
 """Maximum number of characters of a tool's description in the list."""
 
 
-class ServerState(BaseModel):
+class ServerState(CommandData):
     """A server of mcp.json.
 
     Attributes:
@@ -29,8 +29,6 @@ class ServerState(BaseModel):
         place: the command or the address of the server.
         tools: name, description and parameters of each tool.
     """
-
-    model_config = ConfigDict(defer_build=True)
 
     name: str
     state: str
@@ -40,10 +38,8 @@ class ServerState(BaseModel):
     tools: list[dict[str, Any]]
 
 
-class ServerList(BaseModel):
+class ServerList(CommandData):
     """The result of /mcp; `disabled` servers and servers in `untrusted` files are not started."""
-
-    model_config = ConfigDict(defer_build=True)
 
     servers: list[ServerState]
     disabled: list[str]
@@ -116,7 +112,7 @@ class McpCommand(AppCommand):
                 untrusted=[str(path) for path in found.untrusted],
                 problems=[str(problem) for problem in found.problems],
             )
-            return result_of(listed, "\n".join(_overview(listed, self._app.settings.mcp_file)))
+            return listed.as_result("\n".join(_overview(listed, self._app.settings.mcp_file)))
         names = [server.name for server in shown]
         if name not in names:
             hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."

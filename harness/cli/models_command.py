@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.app_command import AppCommand, result_of
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import ModelUnavailable, UsageError, did_you_mean
 from harness.models import hub
 from harness.models.pool import Candidate, Choice, Models
@@ -22,13 +22,10 @@ from harness.terminal.rendering import table
 
 TASK = "chat"
 OLLAMA = "Ollama"
-_LAZY = ConfigDict(defer_build=True)
 
 
-class Place(BaseModel):
+class Place(CommandData):
     """A place that serves a model."""
-
-    model_config = _LAZY
 
     backend: str
     where: str
@@ -44,9 +41,7 @@ class Place(BaseModel):
         return "yes" if self.available else "no"
 
 
-class RegisteredModel(BaseModel):
-    model_config = _LAZY
-
+class RegisteredModel(CommandData):
     id: str
     summary: str
     tasks: list[str]
@@ -56,16 +51,12 @@ class RegisteredModel(BaseModel):
     scores: dict[str, Any]
 
 
-class RegisteredModels(BaseModel):
-    model_config = _LAZY
-
+class RegisteredModels(CommandData):
     models: list[RegisteredModel]
 
 
-class Download(BaseModel):
+class Download(CommandData):
     """A model or a file that can be downloaded."""
-
-    model_config = _LAZY
 
     name: str
     source: str
@@ -79,9 +70,7 @@ class Download(BaseModel):
         return f"{self.name} ({size}, licence {self.license or 'unknown'}) from {self.source}"
 
 
-class Downloads(BaseModel):
-    model_config = _LAZY
-
+class Downloads(CommandData):
     downloads: list[Download]
 
 
@@ -142,7 +131,7 @@ class ModelsCommand(AppCommand):
                 rows.append((*first, place.backend, place.where, place.use, place.reason))
                 first = "", ""
         headers = ("model", "tasks", "backend", "where", "available", "")
-        return result_of(RegisteredModels(models=models), table(headers, rows))
+        return RegisteredModels(models=models).as_result(table(headers, rows))
 
     def _probed(self, model_id: str, serve: ServeEntry) -> Place:
         found = self._app.pool.probe(Candidate(model_id, serve))
@@ -173,7 +162,7 @@ class ModelsCommand(AppCommand):
         except ModelUnavailable:
             chat = "no model; `/models get NAME` downloads one of these"
         shown = table(("name", "size", "licence", "tasks", "from", ""), rows)
-        return result_of(Downloads(downloads=found), f"{shown}\n\nchat: {chat}")
+        return Downloads(downloads=found).as_result(f"{shown}\n\nchat: {chat}")
 
     def _downloads(self) -> dict[str, Download]:
         registry, files = self._app.pool.registry, self._app.discovery.files
@@ -211,7 +200,7 @@ class ModelsCommand(AppCommand):
             by = f"ollama/{name}"
             use = f"Use it with `--model {by}` before a line, or `/model {by}` in a session."
         found.here = True
-        return result_of(Downloads(downloads=[found]), f"{name} is here. {use}")
+        return Downloads(downloads=[found]).as_result(f"{name} is here. {use}")
 
     def _add(self, text: str, call: Call) -> Result:
         """Download a model of the Hub after asking for consent, and write it to the registry."""
@@ -235,7 +224,7 @@ class ModelsCommand(AppCommand):
             consent(action, call.confirm, yes=call.yes)
             folder = hub.download(file).parent
             text = f"{name} is in {folder}. `/finetune TRAIN.jsonl --start-from {folder}` uses it."
-            return result_of(Downloads(downloads=[one]), text)
+            return Downloads(downloads=[one]).as_result(text)
         known = self._app.pool.registry
         if name in known.models and (name not in known.files or not known.files[name].hub):
             raise UsageError(
@@ -250,7 +239,7 @@ class ModelsCommand(AppCommand):
         targets.write_text(path, yaml.safe_dump(data, sort_keys=False))
         use = f"Use it with `--model {name}` before a line; in a running session, after /reload."
         text = f"{name} is in {path}, with the commit and the SHA-256 of {file.member}. {use}"
-        return result_of(Downloads(downloads=[one]), text)
+        return Downloads(downloads=[one]).as_result(text)
 
     def _entry(self, name: str, found: hub.Found) -> Registry:
         """Return the registry entries for a GGUF of the Hub, and for the base of an adapter.
@@ -302,10 +291,8 @@ def _download(
     return Download(name=name, source=source, size=size, license=spdx, tasks=[], here=here)
 
 
-class ChatModel(BaseModel):
+class ChatModel(CommandData):
     """The chat model, and the place that serves it; None without a model."""
-
-    model_config = _LAZY
 
     model: str | None
     where: str | None
@@ -338,9 +325,9 @@ class ModelCommand(AppCommand):
         except ModelUnavailable as exc:
             if name:
                 raise
-            return result_of(ChatModel(model=None, where=None), f"chat: no model. {exc.hint}")
+            return ChatModel(model=None, where=None).as_result(f"chat: no model. {exc.hint}")
         if name:
             app.preferred[TASK] = name
         label = found.chosen.serve.label
         chosen = ChatModel(model=found.resolved, where=label)
-        return result_of(chosen, f"chat: {found.resolved} ({label})")
+        return chosen.as_result(f"chat: {found.resolved} ({label})")

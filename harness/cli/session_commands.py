@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.conversation import as_text
-from harness.cli.app_command import AppCommand, result_of
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError
 from harness.permissions import Always
 from harness.plugins.user_choices import TrustStore
@@ -28,12 +28,9 @@ SHOWN = 60
 """Maximum number of characters of a title, an excerpt or a line in a list."""
 OFFERED = 20
 """Maximum number of sessions that completion offers."""
-_LAZY = ConfigDict(defer_build=True)
 
 
-class SessionList(BaseModel):
-    model_config = _LAZY
-
+class SessionList(CommandData):
     sessions: list[Session]
 
     def as_table(self, *, with_folder: bool) -> str:
@@ -77,12 +74,12 @@ class Sessions(AppCommand):
         assert conversation.store is not None
         found = SessionList(sessions=conversation.store.found(words, project, call.options.limit))
         if found.sessions:
-            return result_of(found, found.as_table(with_folder=call.options.all))
+            return found.as_result(found.as_table(with_folder=call.options.all))
         if words:
             raise NothingFound(
                 f"no session contains {words!r}", hint="`/sessions` lists the sessions."
             )
-        return result_of(found, "No sessions yet.")
+        return found.as_result("No sessions yet.")
 
     def _shown(self, number: int) -> Result:
         """Return the transcript of a stored session, without the results of tools."""
@@ -168,10 +165,8 @@ def _summary(session: Session) -> str:
     return f"session {session.id} continues ({turns}): {session.title}"
 
 
-class Compacted(BaseModel):
+class Compacted(CommandData):
     """The result of /compact: the number of summarized turns, and the summary."""
-
-    model_config = _LAZY
 
     turns: int
     summary: str
@@ -210,13 +205,11 @@ class Compact(AppCommand):
 
             turns = call.models.run("chat", work)
         found = Compacted(turns=turns, summary=conversation.summary)
-        return result_of(found, found.summary, terminal=lambda: render_markdown(found.summary))
+        return found.as_result(found.summary, terminal=lambda: render_markdown(found.summary))
 
 
-class Reloaded(BaseModel):
+class Reloaded(CommandData):
     """The names of the skills after /reload; `new` and `gone` list the differences."""
-
-    model_config = _LAZY
 
     skills: list[str]
     new: list[str]
@@ -255,7 +248,7 @@ class Reload(AppCommand):
             *(f"gone: /{name}" for name in found.gone),
             *(f"not trusted: /{n}; read it, then `/skills trust {n}`" for n in found.untrusted),
         ]
-        return result_of(found, "\n".join(lines))
+        return found.as_result("\n".join(lines))
 
 
 class Exit(AppCommand):
@@ -289,10 +282,8 @@ class Clear(AppCommand):
         return Result("A new conversation begins.")
 
 
-class RunList(BaseModel):
+class RunList(CommandData):
     """The runs of the run log, latest first, with the columns of the log."""
-
-    model_config = _LAZY
 
     runs: list[dict[str, Any]]
 
@@ -316,7 +307,7 @@ class Logs(AppCommand):
         number = call.text.strip()
         if not number:
             found = RunList(runs=log.recent(call.options.limit))
-            return result_of(found, _run_table(found.runs) if found.runs else "No runs yet.")
+            return found.as_result(_run_table(found.runs) if found.runs else "No runs yet.")
         if not number.isdigit():
             raise UsageError(
                 f"{number!r} is not the number of a run", hint="`/logs` lists the runs."
@@ -348,9 +339,7 @@ class NumberedAnswer(Always):
     number: int
 
 
-class ProjectPermissions(BaseModel):
-    model_config = _LAZY
-
+class ProjectPermissions(CommandData):
     project: str
     allowed: list[NumberedAnswer]
 
@@ -393,7 +382,7 @@ class PermissionsCommand(AppCommand):
             found = ProjectPermissions(project=str(call.settings.project_dir), allowed=allowed)
             rows = [(one.number, one) for one in allowed]
             shown = table(("", "allowed in this project"), rows) if rows else "Nothing is allowed."
-            return result_of(found, shown)
+            return found.as_result(shown)
         if given == "all":
             revoked = known
         elif given.isdigit() and 0 < int(given) <= len(known):

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.app_command import AppCommand, result_of
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.plugins.user_choices import InstalledSkills, is_unchanged
@@ -20,7 +20,7 @@ from harness.terminal.rendering import table
 LISTED = ("skills", "untrusted", "disabled", "shadowed")
 
 
-class Installation(BaseModel):
+class Installation(CommandData):
     """The origin of an installed skill, and whether its folder is unchanged."""
 
     source: str
@@ -29,7 +29,7 @@ class Installation(BaseModel):
     unchanged: bool
 
 
-class SkillEntry(BaseModel):
+class SkillEntry(CommandData):
     """A skill, or a name for which no skill is loaded.
 
     Attributes:
@@ -37,8 +37,6 @@ class SkillEntry(BaseModel):
         folder: the folder of a plugin that is not trusted.
         by: the origin of the skill that has the name of a shadowed skill.
     """
-
-    model_config = ConfigDict(defer_build=True)
 
     name: str
     summary: str | None = None
@@ -54,10 +52,8 @@ class SkillEntry(BaseModel):
     installed: Installation | None = None
 
 
-class SkillCatalogue(BaseModel):
+class SkillCatalogue(CommandData):
     """The result of /skills. A name or a text sets only the lists that are searched."""
-
-    model_config = ConfigDict(defer_build=True)
 
     name: str | None = None
     skills: list[SkillEntry]
@@ -130,7 +126,7 @@ class Skills(AppCommand):
                 )
             return self._change(name, call)
         found = self._catalogue()
-        return self._found(name, found) if name else result_of(found, "\n".join(_overview(found)))
+        return self._found(name, found) if name else found.as_result("\n".join(_overview(found)))
 
     def _change(self, name: str, call: Call) -> Result:
         match call.subcommand:
@@ -211,7 +207,7 @@ class Skills(AppCommand):
                     unchanged = is_unchanged(folder, record["sha256"])
                     entry.installed = Installation(**record, unchanged=unchanged)
             named.name, named.failures = text, failures
-            return result_of(named, "\n".join(_in_full(named)))
+            return named.as_result("\n".join(_in_full(named)))
         words = text.casefold().split()
 
         def matches(entry: SkillEntry) -> bool:
@@ -226,7 +222,7 @@ class Skills(AppCommand):
             )
         lines = [_skill_table(found.skills)] if found.skills else []
         lines += [f"{_untrusted(one)}: {one.summary}" for one in found.untrusted]
-        return result_of(found, "\n".join([*lines, *_left_out(found)]))
+        return found.as_result("\n".join([*lines, *_left_out(found)]))
 
     def _trust(self, name: str) -> Result:
         if name in self._app.catalogue.skills:  # loaded before its last edit

@@ -13,7 +13,6 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness import Result, Skill, UsageError
-from harness.chat.chat_skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.interactive_session import Repl, _choose, _confirm
 from harness.errors import ModelUnavailable, RegistryError
@@ -223,10 +222,11 @@ def test_completion(tmp_path, monkeypatch, typed, first, rest):
 
 
 @pytest.mark.parametrize("typed", ["/chat", "/cha"])
-def test_exact_matches_and_prefixes_come_first(typed):
+def test_exact_matches_and_prefixes_come_first(typed, tmp_path):
     """`/chat` must not complete to `/a-chat`."""
     names = ("a-chat", "chat-all", "chat")
-    found = {name: Found(Chat(), "a test") for name in names}
+    chat = fake_app(tmp_path).chat
+    found = {name: Found(chat, "a test") for name in names}
     completer = LineCompleter(lambda: Catalogue(skills=found))
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert found == ["/chat", "/chat-all", "/a-chat"]
