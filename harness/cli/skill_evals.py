@@ -25,7 +25,7 @@ from harness.errors import InputError, UsageError
 from harness.models import served
 from harness.models.backend import Message
 from harness.models.served import ServedModel
-from harness.support.bounded_files import read_text
+from harness.support.bounded_files import read_json
 from harness.terminal.rendering import table
 
 if TYPE_CHECKING:
@@ -77,7 +77,20 @@ def test(app: App, name: str, call: Call) -> Result:
         return f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})", activated
 
     label, activated = call.models.run("chat", decide)
-    return _result(name, label, cases, activated)
+    rows, data = [], []
+    for case, names in zip(cases, activated, strict=True):
+        hit = (name in names) == case.should_trigger
+        expected = f"/{name}" if case.should_trigger else f"not /{name}"
+        got = ", ".join(f"/{one}" for one in names) or "no skill"
+        rows.append(("hit" if hit else "MISS", expected, got, " ".join(case.query.split())))
+        data.append({**case.model_dump(), "activated": names, "hit": hit})
+    hits = sum(one["hit"] for one in data)
+    shown = table(("", "expected", "activated", "request"), rows)
+    return Result(
+        f"{shown}\n\n{hits} of {len(data)} as expected, decided with {label}",
+        {"skill": name, "model": label, "hits": hits, "misses": len(data) - hits, "cases": data},
+        exit_code=int(hits < len(data)),
+    )
 
 
 def read(folder: Path) -> Sequence[Case]:
@@ -91,13 +104,13 @@ def read(folder: Path) -> Sequence[Case]:
         hint = '[{"query": "a request", "should_trigger": true}, ...]'
         raise InputError("there is no file with cases", where=str(path), hint=f"Write it: {hint}")
     try:
-        content = json.loads(read_text(path, MAX_BYTES))
+        content = read_json(path, MAX_BYTES)
     except OSError as exc:
         raise InputError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
     except json.JSONDecodeError as exc:
         raise InputError(f"is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise InputError("is not JSON", where=str(path)) from exc
+    except ValueError as exc:
+        raise InputError(f"is not JSON: {exc}", where=str(path)) from exc
     listed = content.get("evals") if isinstance(content, dict) else content
     try:
         cases = TypeAdapter(list[Case]).validate_python(listed)
@@ -130,22 +143,3 @@ def _activated(app: App, model: ServedModel, query: str) -> list[str]:
         else:
             names.append(call.name)
     return [name for name in dict.fromkeys(names) if name in skills]
-
-
-def _result(
-    name: str, label: str, cases: Sequence[Case], activated: Sequence[Sequence[str]]
-) -> Result:
-    rows, data = [], []
-    for case, names in zip(cases, activated, strict=True):
-        hit = (name in names) == case.should_trigger
-        expected = f"/{name}" if case.should_trigger else f"not /{name}"
-        got = ", ".join(f"/{one}" for one in names) or "no skill"
-        rows.append(("hit" if hit else "MISS", expected, got, " ".join(case.query.split())))
-        data.append({**case.model_dump(), "activated": list(names), "hit": hit})
-    hits = sum(one["hit"] for one in data)
-    shown = table(("", "expected", "activated", "request"), rows)
-    return Result(
-        f"{shown}\n\n{hits} of {len(data)} as expected, decided with {label}",
-        {"skill": name, "model": label, "hits": hits, "misses": len(data) - hits, "cases": data},
-        exit_code=0 if hits == len(data) else 1,
-    )

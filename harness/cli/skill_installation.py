@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING
 from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.errors import (
-    InputError,
-    OutputError,
-    SkillFailed,
-    UsageError,
-    did_you_mean,
-)
+from harness.errors import InputError, OutputError, SkillFailed, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line, visible
 from harness.plugins.installer import (
     MAX_BYTES,
@@ -60,10 +54,15 @@ def add(app: App, source: str, call: Call) -> Result:
     """Show the skills of a source, and copy them into the user's folder if the user allows it.
 
     Raises:
+        UsageError: the source is missing.
         InputError: the source has no usable skill, or a skill exceeds a limit.
         NotAllowed: the user refuses, or the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
+    if not source:
+        raise UsageError(
+            "/skills add needs a path or a URL", hint="`/help skills add` describes the command."
+        )
     settings, names, every = call.settings, call.options.skill, call.options.all_skills
     with (
         opened(source, settings.project_dir, call.cancel, names=names, every=every) as fetched,
@@ -77,26 +76,24 @@ def add(app: App, source: str, call: Call) -> Result:
         settings.own_skills.mkdir(parents=True, exist_ok=True)
         copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
         # Without a user, the line itself permits copying skills without code from this machine.
-        known = all(copy.is_local and not copy.has_code for copy in copies)
-        lines = install(app, copies, call, asks=not known)
+        asks = not all(copy.is_local and not copy.has_code for copy in copies)
+        lines = _install(app, copies, call, {}, asks=asks)
     data = [{"name": c.file.name, "sha256": c.sha256, "files": len(c.files)} for c in copies]
     return Result("\n".join(lines), {"source": fetched.origin(), "installed": data})
 
 
-def install(
+def _install(
     app: App,
     copies: Sequence[Staged],
     call: Call,
-    verb: str = "installs",
-    changes: Callable[[Staged], Iterable[str]] = lambda copy: (),
+    changes: Mapping[str, Sequence[str]],
     *,
     asks: bool = True,
 ) -> list[str]:
     """Show staged skills, and move them into the user's folder if the user allows it.
 
     Args:
-        verb: the verb of the question.
-        changes: returns further lines that the user sees before the question.
+        changes: the differences from the installed skills by name, which the user sees.
         asks: False if the line itself permits the installation when there is no user to ask.
 
     Returns:
@@ -108,20 +105,28 @@ def install(
     """
     own, records = call.settings.own_skills, InstalledSkills(call.settings.skills_lock)
     for copy in copies:
-        for line in (*_preview(copy), *changes(copy)):
+        for line in (*_preview(copy), *changes.get(copy.file.name, ())):
             call.screen.notice(line)
         if call.confirm and not call.yes:
             call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
     names = ", ".join(f"/{copy.file.name}" for copy in copies)
     if call.confirm or asks:
+        verb = "updates" if call.subcommand == "update" else "installs"
         consent(f"/skills {verb} {names} in {own}", call.confirm, yes=call.yes)
+    today = date.today().isoformat()
     for copy in copies:
         copy.place(own / copy.file.name)
-        today = date.today().isoformat()
-        record = Installed(source=copy.origin, sha256=copy.sha256, date=today)
-        records.add(copy.file.name, record)
+        records.add(copy.file.name, Installed(source=copy.origin, sha256=copy.sha256, date=today))
     app.reload()
-    return [line for copy in copies for line in _placed(app, copy, own)]
+    lines = []
+    for copy in copies:
+        name = copy.file.name
+        lines.append(f"/{name} is installed in {own / name} (sha256 {copy.sha256}).")
+        if copy.has_code:
+            lines.append(f"Read its files, then run `/skills trust {name}`.")
+        by = [one.by for one in app.catalogue.shadowed if one.origin == str(own / name)]
+        lines += [f"It is not loaded here: the skill from {one} has the same name." for one in by]
+    return lines
 
 
 def delete(app: App, name: str, call: Call) -> Result:
@@ -182,16 +187,6 @@ def _preview(copy: Staged) -> list[str]:
     lines += [f"problem: {problem}" for problem in file.problems]
     if copy.has_code:
         lines.append("It is a plugin: its code runs in this program once you trust it.")
-    return lines
-
-
-def _placed(app: App, copy: Staged, own: Path) -> list[str]:
-    name = copy.file.name
-    lines = [f"/{name} is installed in {own / name} (sha256 {copy.sha256})."]
-    if copy.has_code:
-        lines.append(f"Read its files, then run `/skills trust {name}`.")
-    by = [one.by for one in app.catalogue.shadowed if one.origin == str(own / name)]
-    lines += [f"It is not loaded here: the skill from {one} has the same name." for one in by]
     return lines
 
 
@@ -266,11 +261,8 @@ def _compared(
     `sync` fetches the recorded commit of a repository; other subcommands fetch the latest commit.
     Each repository and folder is opened once.
     """
-    own, checks, pinned = (
-        call.settings.own_skills,
-        call.subcommand == "check",
-        call.subcommand == "sync",
-    )
+    own = call.settings.own_skills
+    checks, pinned = call.subcommand == "check", call.subcommand == "sync"
     refused: dict[str, str] = {}
     copies: list[Staged] = []
     sources: dict[tuple[str, str], Source] = {}
@@ -286,11 +278,8 @@ def _compared(
             key = address, name if of_index else commit
             try:
                 if key not in sources:
-                    source = opened(
-                        *(address, call.settings.project_dir, call.cancel),
-                        names=[name],
-                        revision=commit,
-                    )
+                    place = address, call.settings.project_dir, call.cancel
+                    source = opened(*place, names=[name], revision=commit)
                     sources[key] = kept.enter_context(source)
                 files = {file.name: file for file in skills_of(sources[key])}
                 [file] = chosen(files, [name], every=False)
@@ -301,7 +290,7 @@ def _compared(
                     copies.append(copy)
             except (UsageError, SkillFailed) as exc:
                 refused[name] = f"is left out: {exc}"
-        changes = {copy.file.name: [*_differences(own / copy.file.name, copy)] for copy in copies}
+        changes = {copy.file.name: _differences(own / copy.file.name, copy) for copy in copies}
         lines = []
         if checks:
             for copy in copies:
@@ -310,8 +299,7 @@ def _compared(
                 lines += [f"/{name}: {before} {shown}", *changes[name]]
                 lines.append(f"`/skills update {name}` installs it.")
         elif copies:
-            verb = "installs" if pinned else "updates"
-            lines = install(app, copies, call, verb, lambda copy: changes[copy.file.name])
+            lines = _install(app, copies, call, changes)
     lines += [f"/{name} {reason}" for name, reason in refused.items()]
     current = [name for name, reason in refused.items() if reason.startswith(CURRENT)]
     data = {
@@ -331,31 +319,27 @@ def _compared(
     return Result(text, data, exit_code=int(bool(data["refused"])))
 
 
-def _differences(before: Path, copy: Staged) -> Iterator[str]:
-    """Yield the differences between an installed skill and a copy, if the skill is installed."""
-    lines = [*_all_differences(before, copy)] if before.is_dir() else []
-    for line in lines[:MOST_LINES]:
-        shown = visible(line.replace("\t", "    "))
-        yield shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]}..."
-    if (more := len(lines) - MOST_LINES) > 0:
-        yield f"... and {more:,} more lines"
-
-
-def _all_differences(before: Path, copy: Staged) -> Iterator[str]:
-    """Yield the differences of all files, SKILL.md first."""
+def _differences(before: Path, copy: Staged) -> list[str]:
+    """Return the differences between an installed skill, if any, and a copy, SKILL.md first."""
+    if not before.is_dir():
+        return []
     old, new = _files(before), _files(copy.file.folder)
-    names = sorted({*old, *new})
-    for name in sorted(names, key=lambda name: name != skill_md.FILE):
+    lines: list[str] = []
+    for name in sorted({*old, *new}, key=lambda name: (name != skill_md.FILE, name)):
         if old.get(name) == new.get(name):
             continue
-        yield name + " (new)" * (name not in old) + " (deleted)" * (name not in new)
+        lines.append(name + " (new)" * (name not in old) + " (deleted)" * (name not in new))
         contents = old.get(name, b""), new.get(name, b"")
         try:
             if max(map(len, contents)) > MAX_COMPARED:
                 raise ValueError
-            yield from differences(*(content.decode().splitlines() for content in contents))
+            lines += differences(*(content.decode().splitlines() for content in contents))
         except ValueError:  # the file is not UTF-8 text
-            yield "({:,} -> {:,} bytes)".format(*map(len, contents))
+            lines.append("({:,} -> {:,} bytes)".format(*map(len, contents)))
+    shown = [visible(line.replace("\t", "    ")) for line in lines[:MOST_LINES]]
+    shown = [f"{one[:LONGEST_LINE]}..." if len(one) > LONGEST_LINE else one for one in shown]
+    more = len(lines) - MOST_LINES
+    return [*shown, f"... and {more:,} more lines"] if more > 0 else shown
 
 
 def _files(folder: Path) -> dict[str, bytes]:

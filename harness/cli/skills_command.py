@@ -95,53 +95,43 @@ class Skills(AppCommand):
         skill: list[str] = Field([], description="install only this skill of the source")
         all_skills: bool = Field(False, alias="all", description="install all skills of the source")
 
-    class Options(Add):
-        pass
+    Options = Add
 
     variants = {"add": Add}
 
     output = {"": SkillCatalogue}
 
     def run(self, call: Call) -> Result:
-        if call.subcommand == "add":
-            from harness.cli.skill_installation import add
+        text = call.text.strip()
+        name = text.removeprefix("/")
+        if not call.subcommand:
+            found = self._catalogue()
+            return self._found(name, found) if name else found.as_result(_overview(found))
+        from harness.cli import skill_evals, skill_installation
 
-            if not (source := call.text.strip()):
-                raise UsageError(
-                    "/skills add needs a path or a URL",
-                    hint="`/help skills add` describes the command.",
-                )
-            return add(self._app, source, call)
-        name = call.text.strip().removeprefix("/")
-        if call.subcommand in ("check", "update", "sync"):
-            from harness.cli import skill_installation
-
-            if call.subcommand == "sync":
-                return skill_installation.sync(self._app, call.text.strip(), call)
-            return skill_installation.check(self._app, name, call)
-        if call.subcommand:
-            if not name:
-                raise UsageError(
-                    f"/skills {call.subcommand} needs a name", hint="`/skills` lists all skills."
-                )
-            return self._change(name, call)
-        found = self._catalogue()
-        return self._found(name, found) if name else found.as_result("\n".join(_overview(found)))
-
-    def _change(self, name: str, call: Call) -> Result:
+        match call.subcommand:
+            case "add":
+                return skill_installation.add(self._app, text, call)
+            case "check" | "update":
+                return skill_installation.check(self._app, name, call)
+            case "sync":
+                return skill_installation.sync(self._app, text, call)
+        if not name:
+            raise UsageError(
+                f"/skills {call.subcommand} needs a name", hint="`/skills` lists all skills."
+            )
         match call.subcommand:
             case "remove":
-                from harness.cli.skill_installation import delete
-
-                return delete(self._app, name, call)
+                return skill_installation.delete(self._app, name, call)
             case "test":
-                from harness.cli.skill_evals import test
-
-                return test(self._app, name, call)
+                return skill_evals.test(self._app, name, call)
             case "trust":
                 return self._trust(name)
             case "disable":
                 return self._disable(name, call)
+        return self._enable(name)
+
+    def _enable(self, name: str) -> Result:
         if name not in (disabled := self._app.catalogue.disabled):
             names = ", ".join(sorted(disabled)) or "none"
             raise UsageError(f"{name!r} is not disabled", hint=f"Disabled names: {names}.")
@@ -207,7 +197,7 @@ class Skills(AppCommand):
                     unchanged = is_unchanged(folder, record["sha256"])
                     entry.installed = Installation(**record, unchanged=unchanged)
             named.name, named.failures = text, failures
-            return named.as_result("\n".join(_in_full(named)))
+            return named.as_result(_in_full(named))
         words = text.casefold().split()
 
         def matches(entry: SkillEntry) -> bool:
@@ -252,35 +242,33 @@ def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -
     return SkillCatalogue(**{key: [*filter(chosen, getattr(catalogue, key))] for key in LISTED})
 
 
-def _overview(found: SkillCatalogue) -> Iterator[str]:
-    """Yield the table of skills, and lines about frameworks, formats and plugins left out."""
-    yield _skill_table(found.skills)
+def _overview(found: SkillCatalogue) -> str:
+    """Return the table of skills, and lines about frameworks, formats and plugins left out."""
+    lines = [_skill_table(found.skills)]
     for skill in (*found.skills, *found.untrusted):
-        yield from (f"/{skill.name}: {problem}" for problem in skill.problems or ())
-    yield from map(_untrusted, found.untrusted)
+        lines += [f"/{skill.name}: {problem}" for problem in skill.problems or ()]
+    lines += map(_untrusted, found.untrusted)
     for one in found.frameworks or ():
-        yield f"framework {one['name']} ({one['origin']}): {one['path']}"
+        lines.append(f"framework {one['name']} ({one['origin']}): {one['path']}")
     for one in found.formats or ():
-        yield f"format {one['suffix']} ({one['origin']}): {one['summary']}"
+        lines.append(f"format {one['suffix']} ({one['origin']}): {one['summary']}")
     for one in found.listeners or ():
-        yield f"has hooks: {one['name']} ({one['origin']})"
-    yield from _left_out(found)
-    yield from found.remarks or ()
-    yield from _failures(found)
+        lines.append(f"has hooks: {one['name']} ({one['origin']})")
+    return "\n".join([*lines, *_left_out(found)])
 
 
-def _in_full(found: SkillCatalogue) -> Iterator[str]:
-    """Yield the origin, the fields and the problems of the skills with one name."""
+def _in_full(found: SkillCatalogue) -> str:
+    """Return the origin, the fields and the problems of the skills with one name."""
+    lines = []
     for skill in (*found.skills, *found.untrusted):
-        yield from (f"/{skill.name}: {skill.summary}", "")
+        lines += [f"/{skill.name}: {skill.summary}", ""]
         if skill.folder:
-            yield _untrusted(skill)
+            lines.append(_untrusted(skill))
         rows = [*_facts(skill)]
         left = max((len(key) for key, _ in rows), default=0) + 2
-        yield from (f"{key:<{left}}{value}" for key, value in rows)
-        yield from (f"problem: {problem}" for problem in skill.problems or ())
-    yield from _left_out(found)
-    yield from _failures(found)
+        lines += [f"{key:<{left}}{value}" for key, value in rows]
+        lines += [f"problem: {problem}" for problem in skill.problems or ()]
+    return "\n".join([*lines, *_left_out(found)])
 
 
 def _facts(skill: SkillEntry) -> Iterator[tuple[str, str]]:
@@ -312,14 +300,13 @@ def _untrusted(waiting: SkillEntry) -> str:
 
 
 def _left_out(found: SkillCatalogue) -> Iterator[str]:
+    """Yield a line about each disabled name, each skill of a taken name, and each failure."""
     for off in found.disabled:
-        yield (f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`")
+        yield f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`"
     for one in found.shadowed:
         by = f"the skill from {one.by} has the same name"
         yield f"/{one.name} ({one.origin}) is not loaded: {by}"
-
-
-def _failures(found: SkillCatalogue) -> Iterator[str]:
+    yield from found.remarks or ()
     for failure in found.failures or ():
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
         if failure["traceback"]:
