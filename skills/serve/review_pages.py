@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from harness.errors import HarnessError
 from skills.curate.review.disagreement import (
-    Choice,
     Dispute,
     agreement,
     decided_by_each,
@@ -357,7 +356,7 @@ def _shown_dispute(
     request: Request,
     key: str,
     error: str = "",
-    choices: Mapping[str, Choice] | None = None,
+    choices: Mapping[str, str] | None = None,
 ) -> Response:
     at, dispute = _found(participant, key)
     if at is None or dispute is None:
@@ -386,16 +385,15 @@ def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | No
     return at, None if at is None else dispute_at(participant.desk, at)
 
 
-def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:
-    """Return the choices in the form: for each move, the index of a reviewer or a text."""
-    places = {f"{place}": place for place in range(len(dispute.decisions))}
-    found: dict[str, Choice] = {}
-    for name in (row.move.name for row in dispute.rows):
-        choice = fields.get(f"choice-{name}", "")
-        if choice == OWN:
-            found[name] = fields.get(f"text-{name}", "")
-        elif choice in places:
-            found[name] = places[choice]
+def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the text that is chosen in the form for each move."""
+    found: dict[str, str] = {}
+    for row in dispute.rows:
+        name = row.move.name
+        texts = {f"{place}": text for place, text in enumerate(row.texts)}
+        texts[OWN] = fields.get(f"text-{name}", "")
+        if (choice := fields.get(f"choice-{name}")) in texts:
+            found[name] = texts[choice]
     return found
 
 

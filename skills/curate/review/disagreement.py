@@ -22,8 +22,6 @@ from skills.reporting.annotation_view import Piece, word_diff
 from skills.reporting.outputs import Share
 from skills.reporting.statistics import alpha, paired_kappa, rounded
 
-Choice = int | str
-"""The choice for a move: the index of the reviewer whose text is used, or another text."""
 By = Mapping[str, Decision]
 """The decision of each reviewer on a paper."""
 Unit = Sequence[int]
@@ -38,24 +36,22 @@ class Row:
     Attributes:
         number: the number of the move, from 1.
         texts: the text of each reviewer, in the order of their names.
-        chosen: the choice for the move, or None.
+        chosen: the text that was chosen for the move, or None.
     """
 
     number: int
     move: Move
     texts: tuple[str, ...]
-    chosen: Choice | None
+    chosen: str | None
 
     @property
     def differs(self) -> bool:
         return len(set(self.texts)) > 1
 
     @property
-    def chosen_text(self) -> str:
-        """The chosen text, or ""."""
-        if self.chosen is None or isinstance(self.chosen, str):
-            return self.chosen or ""
-        return self.texts[self.chosen]
+    def place(self) -> int | None:
+        """The index of the first reviewer with the chosen text, or None."""
+        return next((at for at, text in enumerate(self.texts) if text == self.chosen), None)
 
     def side(self, place: int) -> list[Piece]:
         """Return the text of a reviewer, in which words that the other text lacks are "added"."""
@@ -83,32 +79,28 @@ class Dispute:
         return next((row for row in self.rows if row.differs and row.chosen is None), None)
 
     @property
-    def choices(self) -> dict[str, Choice]:
-        """The choices that were made, by move."""
+    def choices(self) -> dict[str, str]:
+        """The texts that were chosen, by move."""
         return {row.move.name: row.chosen for row in self.rows if row.chosen is not None}
 
-    def settled(self, choices: Mapping[str, Choice]) -> tuple[dict[str, str], dict[str, Spans]]:
-        """Return the chosen texts of the moves, and the passages that belong to them.
+    def settled(self, choices: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Spans]]:
+        """Return the chosen texts of the moves, and the passages that a reviewer selected for them.
 
         Args:
-            choices: the choice of each move on which reviewers disagree.
+            choices: the chosen text of each move on which reviewers disagree.
 
         Raises:
-            UsageError: a move has no chosen text.
+            UsageError: no text is chosen for a move.
         """
         moves, anchors = {}, {}
         for row in self.rows:
             name = row.move.name
-            choice = choices.get(name)
-            if choice is None and row.differs:
+            if row.differs and name not in choices:
                 raise UsageError(f"Not accepted: no text of {row.move.label} is chosen.")
-            if isinstance(choice, str):
-                moves[name] = choice
-                continue
-            decision = self.decisions[choice or 0]
-            moves[name] = decision.moves[name]
-            if name in decision.anchors:
-                anchors[name] = decision.anchors[name]
+            moves[name] = choices.get(name, row.texts[0])
+            taken = next((one for one in self.decisions if one.moves[name] == moves[name]), None)
+            if taken and name in taken.anchors:
+                anchors[name] = taken.anchors[name]
         return moves, anchors
 
 
@@ -125,7 +117,7 @@ def dispute_at(desk: Desk, at: int) -> Dispute | None:
     rows = []
     for number, move in enumerate(desk.framework.moves, start=1):
         texts = tuple(one.moves[move.name] for one in decisions)
-        rows.append(Row(number, move, texts, _choice(texts, chosen.get(move.name))))
+        rows.append(Row(number, move, texts, chosen.get(move.name)))
     return Dispute(decisions, tuple(rows))
 
 
@@ -141,13 +133,6 @@ def outline(decision: Decision) -> str:
         return f"{name} rejected"
     edits = f", {len(decision.changed)} edited" if decision.changed else ""
     return f"{name} accepted{edits}"
-
-
-def _choice(texts: tuple[str, ...], chosen: str | None) -> Choice | None:
-    """Return the index of the reviewer whose text was chosen, or the text if it is another one."""
-    if chosen is None:
-        return None
-    return texts.index(chosen) if chosen in texts else chosen
 
 
 def rated(papers: Candidates, log: ReviewLog) -> list[By]:

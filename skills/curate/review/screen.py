@@ -26,8 +26,10 @@ from rich.text import Text
 from harness.errors import UsageError
 from harness.terminal.console import Screen
 from harness.terminal.rendering import Plain
+from skills.curate.review.disagreement import Dispute, Row, outline
 from skills.curate.review.form import MoveView, Sheet
 from skills.nanda.framework import Move
+from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
@@ -38,6 +40,10 @@ Act = Callable[[int], int | None]
 """A function that takes the index of the shown paper and returns the index of the next paper: the
 same index to redraw the paper, `STAY` to leave the screen unchanged, None if no paper is left.
 """
+DIFFERS = "bold underline yellow"
+"""The style of differences: underlined, so that they are visible without colours."""
+NARROW = 70
+"""Width of a terminal below which the texts of reviewers are placed below each other."""
 
 
 class Terminal:
@@ -53,6 +59,10 @@ class Terminal:
             whole: True to print without line breaks, so that a long line can be copied.
         """
         self._console.print(Plain(what), style=style, soft_wrap=whole)
+
+    @property
+    def width(self) -> int:
+        return self._console.width
 
     def key(self, message: str, keys: str) -> str:
         """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""
@@ -147,11 +157,17 @@ def _abstract(sheet: Sheet) -> Text:
     return text
 
 
-def _moves(sheet: Sheet) -> Table:
+def _grid() -> Table:
+    """Return a table for the number, the label and the text of moves."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    return table
+
+
+def _moves(sheet: Sheet) -> Table:
+    table = _grid()
     for view in sheet.moves:
         cell = Text(view.text, "" if view.is_stated else "dim")
         if view.is_changed:
@@ -172,6 +188,71 @@ def _colour(view: MoveView) -> str:
 
 def _mark(view: MoveView) -> str:
     return f"bold {_colour(view)}"
+
+
+def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
+    """Return a paper with the decision of each reviewer, and the chosen moves.
+
+    Args:
+        head: the progress of the review.
+    """
+    title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
+    verdicts = []
+    for place, one in enumerate(dispute.decisions, start=1):
+        reason = f": {one.reason}" if one.reason else ""
+        verdicts.append(Text.assemble((f"{place} ", "bold"), flatten(f"{outline(one)}{reason}")))
+    rule = Rule(head, align="left", style="dim")
+    abstract = Text(flatten(paper.abstract))
+    return Group(rule, title, "", abstract, "", *verdicts, "", drawn_choices(dispute), "")
+
+
+def drawn_choices(dispute: Dispute) -> RenderableType:
+    """Return the moves on which reviewers agree, and the chosen moves."""
+    table = _grid()
+    for row in dispute.rows:
+        if row.chosen is not None and (row.differs or row.place is None):
+            by = "another text" if row.place is None else names_of(dispute)[row.place]
+            cell = Text.assemble(row.chosen or "(empty)", (f"  {by}", "green"))
+        elif row.differs:
+            cell = Text("differs", "yellow")
+        else:
+            cell = Text(row.texts[0] or "(empty)", "dim")
+        style = "bold" if row.differs else "dim"
+        table.add_row(Text(str(row.number), style), Text(row.move.label, style), cell)
+    return table
+
+
+def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
+    """Return the texts of a move with the differences marked, in columns on a wide terminal.
+
+    A text that differs from the texts of both reviewers follows them.
+
+    Args:
+        width: the width of the terminal.
+    """
+    cells = []
+    for place, name in enumerate(names_of(dispute)):
+        is_chosen = row.place == place
+        cell = Text.assemble((f"{'> ' * is_chosen}{name}\n", "bold green" if is_chosen else "dim"))
+        for kind, text in row.side(place):
+            words = text.rstrip()
+            cell.append(words, "" if kind == "same" else DIFFERS).append(text[len(words) :])
+        cells.append(cell if row.texts[place] else cell.append("(empty)", "dim"))
+    sides = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    for _ in cells:
+        sides.add_column(overflow="fold", ratio=1)
+    sides.add_row(*cells)
+    parts: list[RenderableType] = [Text(row.move.label, "bold")]
+    parts += cells if width < NARROW else [sides]
+    if row.chosen is not None and row.place is None:
+        parts.append(Text.assemble(("> another text\n", "green"), row.chosen or "(empty)"))
+    return Group(*parts, "")
+
+
+def names_of(dispute: Dispute) -> list[str]:
+    """Return each key that chooses a text, with the name of the reviewer."""
+    numbered = enumerate(dispute.decisions, start=1)
+    return [f"{place} {flatten(one.reviewer) or '(no name)'}" for place, one in numbered]
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:

@@ -1,4 +1,8 @@
-"""The review session on a terminal: the actions of the keys, and the order of the papers."""
+"""The review session on a terminal: the actions of the keys, and the order of the papers.
+
+For a disagreement, the reviewer chooses a text for each differing move, and then decides. Each
+chosen text is stored immediately.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,20 @@ from dataclasses import dataclass, field
 from harness.errors import UsageError
 from harness.support.stop_token import StopToken
 from skills.curate.review.decision_log import Taken
-from skills.curate.review.disagreement import Dispute, dispute_at
+from skills.curate.review.disagreement import Dispute, Row, dispute_at
 from skills.curate.review.form import selected
 from skills.curate.review.reviewer import Desk
-from skills.curate.review.screen import STAY, Act, Terminal, asked_move, drawn
-from skills.curate.review.settling import HELP as SETTLING_HELP
-from skills.curate.review.settling import Settling
+from skills.curate.review.screen import (
+    STAY,
+    Act,
+    Terminal,
+    asked_move,
+    drawn,
+    drawn_choices,
+    drawn_dispute,
+    drawn_sides,
+    names_of,
+)
 from skills.nanda.framework import Move
 from skills.nanda.text import counted
 
@@ -35,6 +47,17 @@ u  undo the last decision, and show its paper again
 q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
 [1:Claim] after a sentence or passage: the move comes from it; with "?", their
 words are not much alike. "!" marks findings of the checks.
+"""
+DISPUTE_HELP = """\
+1, 2  choose the text of this reviewer for the move that is asked for
+e     write another text for it
+c     choose again for a move, by its number or the first letters of its name;
+      also one that both reviewers have alike
+a     accept the moves as chosen: the paper becomes a row of the gold table
+r     reject the annotation; a reason can be given
+s     skip: it is shown again at the end, and next time
+u     undo your last decision, and show its paper again
+q     quit, as Ctrl-C and Ctrl-D do: what you have chosen is kept
 """
 OnMove = Callable[[Move, int], int | None]
 
@@ -109,26 +132,71 @@ class Review:
             acts[str(number)] = functools.partial(self._edit, move)
         return self._handled(at, KEYS, acts)
 
-    def _dispute(self, dispute: Dispute, at: int) -> int | None:
+    def _dispute(self, found: Dispute, at: int) -> int | None:
         """Show a disagreement, handle keys, and return the index of the next paper to show."""
-        settling = Settling(self.desk, self.terminal, dispute, self._next)
-        settling.show(at, f"{counted(len(self.desk.disputed()), 'disagreement')} to settle")
+        desk = self.desk
+        dispute: Dispute | None = found
         following: int | None = at
-        while following == at and not self.stop.is_set():
-            settling.go_on()
-            acts: dict[str, Act] = {
-                **settling.acts(),
+        head = f"{counted(len(desk.disputed()), 'disagreement')} to settle"
+        self.terminal.show(drawn_dispute(desk.papers.items[at].paper, found, head))
+        while dispute is not None and following == at and not self.stop.is_set():
+            row = dispute.to_choose
+            acts: dict[str, Act] = {}
+            message = "a accept as chosen  c choose again"
+            if row is not None:
+                acts, message = self._choosing(row), _texts_of(row, dispute)
+                self.terminal.show(drawn_sides(row, dispute, self.terminal.width))
+            elif dispute.choices:
+                self.terminal.show(drawn_choices(dispute))
+            again = functools.partial(self._choose_again, dispute)
+            acts |= {
+                "a": functools.partial(self._settle, dispute),
+                "c": functools.partial(self._choose, "Choose again for which move?", again),
+                "r": functools.partial(self._reject, resolves=True),
                 "s": self._pass,
                 "u": self._undo,
                 "q": self._quit,
-                "?": functools.partial(self._help, SETTLING_HELP),
+                "?": functools.partial(self._help, DISPUTE_HELP),
             }
-            following = self._handled(at, settling.message, acts)
-            still = dispute_at(self.desk, at)
-            if still is None:
-                break
-            settling.dispute = still
+            keys = f"{message}  r reject  s skip  u undo  q quit  ? help"
+            following = self._handled(at, keys, acts)
+            dispute = dispute_at(desk, at)
         return following
+
+    def _choosing(self, row: Row) -> dict[str, Act]:
+        """Return the actions of the keys that choose a text for a move."""
+        texts = {
+            f"{place}": functools.partial(self._choose_text, row, text)
+            for place, text in enumerate(row.texts, start=1)
+        }
+        return {**texts, "e": functools.partial(self._write, row)}
+
+    def _choose_text(self, row: Row, text: str, at: int) -> int:
+        self.desk.draft(at, row.move.name, text)
+        return at
+
+    def _write(self, row: Row, at: int) -> int:
+        """Read and store another text; store it as a draft while it is typed."""
+        name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
+        text = row.texts[0] if row.chosen is None else row.chosen
+        typed = self._typed(row.move, at, text)
+        self.desk.draft(at, name, before if typed is None else self.desk.framework.canonical(typed))
+        return at
+
+    def _choose_again(self, dispute: Dispute, move: Move, at: int) -> int | None:
+        row = next(row for row in dispute.rows if row.move == move)
+        acts = self._choosing(row)
+        self.terminal.show(drawn_sides(row, dispute, self.terminal.width))
+        keys = f"{_texts_of(row, dispute)}  (Ctrl-C: as it is)"
+        key = self.terminal.key(keys, "".join(acts))
+        return acts[key](at) if key in acts else STAY
+
+    def _settle(self, dispute: Dispute, at: int) -> int | None:
+        try:
+            self.desk.resolve(at, *dispute.settled(dispute.choices))
+        except UsageError as exc:
+            return self._refused(exc)
+        return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
         """Handle keys until a paper is to be shown; return its index, which may be the same."""
@@ -198,11 +266,14 @@ class Review:
             return self._refused(exc)
         return self._next(at + 1)
 
-    def _reject(self, at: int) -> int | None:
+    def _reject(self, at: int, *, resolves: bool = False) -> int | None:
         reason = self.terminal.line("Why? (Enter: no reason, Ctrl-C: do not reject)")
         if reason is None:
             return STAY
-        self.desk.reject(at, reason)
+        if resolves:
+            self.desk.resolve(at, None, reason=reason)
+        else:
+            self.desk.reject(at, reason)
         return self._next(at + 1)
 
     def _choose(self, question: str, act: OnMove, at: int) -> int | None:
@@ -214,12 +285,16 @@ class Review:
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)
-        typed = self.terminal.line(
-            f"{move.label}:", draft, lambda typing: desk.draft(at, move.name, typing)
-        )
+        typed = self._typed(move, at, draft)
         if typed is None:
             desk.draft(at, move.name, None)
         return at if typed is not None and desk.edit(at, move.name, typed) else STAY
+
+    def _typed(self, move: Move, at: int, text: str) -> str | None:
+        """Let the user edit the text of a move, which is stored as a draft while it is typed."""
+        return self.terminal.line(
+            f"{move.label}:", text, lambda typing: self.desk.draft(at, move.name, typing)
+        )
 
     def _not_stated(self, move: Move, at: int) -> int | None:
         return at if self.desk.not_stated(at, move.name) else STAY
@@ -276,3 +351,8 @@ class Review:
     def _help(self, text: str, _: int) -> int:
         self.terminal.show(text)
         return STAY
+
+
+def _texts_of(row: Row, dispute: Dispute) -> str:
+    """Return the help text of the keys that choose a text for a move."""
+    return f"{row.move.label}: {'  '.join(names_of(dispute))}  e another text"

@@ -213,7 +213,7 @@ def test_choices_are_those_of_one_reviewer_and_end_with_the_decision(desk: Desk)
     desk.draft(0, "claim", "Plans break.")
     dispute = dispute_at(desk, 0)
     assert dispute is not None
-    assert dispute.choices == {"claim": 1}
+    assert dispute.choices == {"claim": "Plans break."}
     assert dispute.settled(dispute.choices)[0] == {**MOVES, "claim": "Plans break."}
     desk.resolve(0, *dispute.settled({"claim": "Neither."}))
     assert dispute_at(desk, 0) is None

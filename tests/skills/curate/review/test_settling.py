@@ -13,7 +13,7 @@ from rich.console import Console
 from terminal_session import terminal_session
 
 from skills.curate.review.disagreement import dispute_at
-from skills.curate.review.settling import drawn_dispute, drawn_sides
+from skills.curate.review.screen import drawn_dispute, drawn_sides
 
 ADA, BO = "Ada's method.", "Bo's method."
 
@@ -165,7 +165,7 @@ def drawn(workspace: Workspace, columns: int) -> str:
     assert dispute.to_choose is not None
     console = Console(file=io.StringIO(), width=columns, force_terminal=True)
     console.print(drawn_dispute(desk.papers.items[0].paper, dispute, "3 disagreements"))
-    console.print(drawn_sides(dispute.to_choose, dispute))
+    console.print(drawn_sides(dispute.to_choose, dispute, columns))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -186,7 +186,7 @@ def test_it_fits_the_terminal(workspace: Workspace, columns: int) -> None:
     console = Console(file=io.StringIO(), width=columns)
     console.print(drawn_dispute(desk.papers.items[0].paper, dispute, "3 disagreements"))
     for one in dispute.rows:
-        console.print(drawn_sides(one, dispute))
+        console.print(drawn_sides(one, dispute, columns))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= columns
 
