@@ -8,13 +8,17 @@ of the persona. An annotation is kept if at least `min_votes` votes pass.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from skills.curate.outputs import Added, Auroc
 from skills.reporting.outputs import Share, Z
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
@@ -116,11 +120,22 @@ def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
         deciding: decided differently if the vote of the persona were reversed.
         of: all annotations.
     """
-    kept = [is_kept(row, min_votes) is True for row in votes]
+    import numpy as np
+
     if not votes:
         return []
-    needed = max(1, min(min_votes, len(votes[0]) - 1))
-    return [_weight(votes, kept, place, min_votes, needed) for place in range(len(votes[0]))]
+    passed = np.array([[vote is True for vote in row] for row in votes])
+    failed = np.array([[vote is False for vote in row] for row in votes])
+    total = passed.sum(axis=1)
+    kept, needed = total >= min_votes, max(1, min(min_votes, passed.shape[1] - 1))
+    found = []
+    for own, against in zip(passed.T, failed.T, strict=True):
+        without = total - own >= needed
+        lost, gained = int((kept & ~without).sum()), int((without & ~kept).sum())
+        deciding = int((kept != (total - own + against >= min_votes)).sum())
+        counts = {"flips": lost + gained, "lost": lost, "gained": gained, "deciding": deciding}
+        found.append({**counts, "of": len(votes)})
+    return found
 
 
 def borderline(
@@ -157,26 +172,6 @@ def borderline(
         if needed <= 1 or distance < margin:
             found.append((distance, index, passed))
     return sorted(found)
-
-
-def _weight(
-    votes: Sequence[Votes], decisions: Sequence[bool], persona: int, min_votes: int, needed: int
-) -> dict[str, int]:
-    lost = gained = deciding = 0
-    for row, kept in zip(votes, decisions, strict=True):
-        passed, vote = sum(map(bool, row)), row[persona]
-        kept_without = passed - (vote is True) >= needed
-        lost += kept and not kept_without
-        gained += kept_without and not kept
-        reversed_votes = passed + (0 if vote is None else -1 if vote else 1)
-        deciding += (reversed_votes >= min_votes) is not kept
-    return {
-        "flips": lost + gained,
-        "lost": lost,
-        "gained": gained,
-        "deciding": deciding,
-        "of": len(votes),
-    }
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
@@ -287,11 +282,18 @@ def calibrate(
     Raises:
         InputError: no annotation was judged, or a persona has no valid vote.
     """
-    columns = _columns(scores)
-    turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
+    import numpy as np
+    from scipy.stats import rankdata
+
+    values = _valid_scores(scores)
+    personas = values.shape[1]
+    # F_j(score) of each score. Equal shares must be equal floating-point numbers.
+    shares = rankdata(values, "max", axis=0, nan_policy="omit") / (~np.isnan(values)).sum(axis=0)
+    # The c of each row; -1 for a row with too few valid votes.
+    turning = np.sort(np.nan_to_num(shares, nan=-1.0), axis=1)[:, -min_votes]
     # At quantile 1 no score of a persona would be left as its threshold.
-    quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
-    rejected = {quantile: bisect_right(turning, quantile) for quantile in quantiles}
+    quantiles = sorted({0.0, *turning[(turning > 0) & (turning < 1)].tolist()})
+    rejected = {quantile: int((turning <= quantile).sum()) for quantile in quantiles}
     total = len(scores) + gate_rejected
     wanted = reject_rate * total - gate_rejected
     best = min(quantiles, key=lambda q: (round(abs(rejected[q] - wanted), 9), q))
@@ -304,58 +306,34 @@ def calibrate(
         )
     # Between neighbouring quantiles, each threshold moves by one score, and at most k decisions
     # change.
-    elif abs(rejected[best] - wanted) > max(1.0, len(columns) / 2):
+    elif abs(rejected[best] - wanted) > max(1.0, personas / 2):
         notes.append("the scores have too many ties to come closer to the reject rate")
     if len(scores) < FEW:
         notes.append(f"set on {len(scores)} judged annotations, too few to generalise")
-    thresholds = tuple(_threshold(column, best) for column in columns)
+    thresholds = tuple(np.nanmin(np.where(shares > best, values, np.nan), axis=0).tolist())
     return thresholds, (rejected[best] + gate_rejected) / total, "; ".join(notes)
 
 
-def _columns(scores: Scores) -> list[list[float]]:
-    """Return the valid scores of each persona in ascending order.
+def _valid_scores(scores: Scores) -> NDArray[np.float64]:
+    """Return the scores as an array, with nan for invalid votes.
 
     Raises:
         InputError: no annotation was judged, or a persona has no valid vote.
     """
+    import numpy as np
+
     if not scores:
         raise InputError(
             "there is no judged annotation to calibrate on",
             hint="Give a table with annotations that pass the gates, and a judge that can answer.",
         )
-    columns = [
-        sorted(score for score in column if score is not None)
-        for column in zip(*scores, strict=True)
-    ]
-    for place, column in enumerate(columns, start=1):
-        if not column:
+    values = np.array(scores, dtype=float)
+    for place, column in enumerate(np.isnan(values).T, start=1):
+        if column.all():
             raise InputError(
-                f"persona {place} of {len(columns)} has no valid vote, so that its threshold "
+                f"persona {place} of {values.shape[1]} has no valid vote, so that its threshold "
                 "cannot be set",
                 hint="Select a judge that can answer its question with --model, or remove the "
                 "persona from the panel.",
             )
-    return columns
-
-
-def _turning_point(
-    row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
-) -> float:
-    """Return the lowest quantile of `calibrate` at which a row is not kept.
-
-    The result is -1 for a row with too few valid votes, which is never kept.
-    """
-    shares = sorted(
-        (
-            bisect_right(column, score) / len(column)
-            for score, column in zip(row, columns, strict=True)
-            if score is not None
-        ),
-        reverse=True,
-    )
-    return shares[min_votes - 1] if len(shares) >= min_votes else -1.0
-
-
-def _threshold(column: Sequence[float], quantile: float) -> float:
-    # The same division as in `_turning_point`: equal shares must be equal floating-point numbers.
-    return next(score for score in column if bisect_right(column, score) / len(column) > quantile)
+    return values
