@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from statistics import NormalDist
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 from pydantic.dataclasses import dataclass
@@ -91,12 +89,6 @@ class Share:
             return "none"
         return f"{self.count:,} of {self.of:,} ({self.value:.0%})"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the share as JSON, with the keys count, of, share, low and high."""
-        figures = {"share": self.value, "low": self.interval[0], "high": self.interval[1]}
-        rounded = {name: value and round(value, 4) for name, value in figures.items()}
-        return {"count": self.count, "of": self.of, **rounded}
-
 
 class Interval(Output):
     """A number with its 95% interval.
@@ -119,16 +111,3 @@ class Interval(Output):
         if self.low is None:
             return f"{self.value:.2f} ({self.why})"
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-
-def figures(found: Any) -> Any:
-    """Convert dataclasses to JSON values, with numbers rounded to four decimals."""
-    if isinstance(found, Share):
-        return found.as_dict()
-    if is_dataclass(found):
-        return {field.name: figures(getattr(found, field.name)) for field in fields(found)}
-    if isinstance(found, Mapping):
-        return {name: figures(value) for name, value in found.items()}
-    if isinstance(found, tuple):
-        return [figures(value) for value in found]
-    return round(found, 4) if isinstance(found, float) else found
