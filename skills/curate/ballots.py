@@ -27,10 +27,9 @@ from harness.support.text_input import well_formed
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
-from skills.curate.curator import Judge, Vote
+from skills.curate.curator import Ballot, Criteria, Judge, Verdict, Vote
 from skills.curate.items import Item
 from skills.curate.panel import Panel, VoteForm
-from skills.curate.verdicts import Ballot, Criteria, Verdict
 from skills.nanda.framework import sha256_of
 
 VERSION = "b1"

@@ -33,13 +33,11 @@ from skills.curate import (
     run_summary,
 )
 from skills.curate.ballots import Ballots, save_verdicts
-from skills.curate.curator import Judge
+from skills.curate.curator import Criteria, Judge, Verdict, decide
 from skills.curate.items import Input, Item
 from skills.curate.judging import CurateJob
 from skills.curate.panel import Panel, VoteForm, choose_form, form_sample
-from skills.curate.report_page import write_html
 from skills.curate.run_summary import Run
-from skills.curate.verdicts import Criteria, Verdict, decide
 from skills.finetune import dataset_command
 from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
 from skills.finetune.dataset.merging import merge, read_held_out
@@ -311,7 +309,7 @@ def finish(
         companions={
             "rejected": lambda file: report_files.write_rejected(file, run, raw=call.options.raw),
             "log": lambda file: report_files.write_log(file, run, summary),
-            "report": lambda file: write_html(file, run, found),
+            "report": lambda file: report_files.write_html(file, run, found),
             **dataset,
         },
         summary=summary,

@@ -16,9 +16,8 @@ from harness.api.skill import Call
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate
 from skills.curate.ballots import Ballots, key_of
-from skills.curate.curator import Judge, Vote
+from skills.curate.curator import Criteria, Judge, Verdict, Vote, decide
 from skills.curate.items import Input, Item
-from skills.curate.verdicts import Criteria, Verdict, decide
 
 
 @dataclass

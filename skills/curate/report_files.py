@@ -1,4 +1,4 @@
-"""Write the files beside a curated table: rejected annotations with reasons, and all votes."""
+"""Write the files beside a curated table: rejected annotations, all votes, and an HTML page."""
 
 from __future__ import annotations
 
@@ -12,14 +12,82 @@ from typing import IO, Any
 
 from harness.api.skill import Call
 from harness.errors import UsageError
+from harness.models.served import label
 from harness.runs.targets import refuse_sources
 from skills.corpus.table import refuse_targets
 from skills.corpus.tables.text_tables import csv_row
+from skills.curate import report_text
+from skills.curate.curator import INVALID, Verdict
+from skills.curate.gates import REASONS
+from skills.curate.outputs import Curation
+from skills.curate.panel import Panel
 from skills.curate.run_summary import Run
-from skills.curate.verdicts import Verdict
+from skills.nanda.anchors import Anchor, origin_of, read_anchors
+from skills.nanda.confidence import read_suggestions, suggested
+from skills.nanda.framework import Framework, Move
+from skills.nanda.marked_sentences import marked
+from skills.reporting.page import ANNOTATIONS, write_page
+from skills.reporting.statistics import RELIABLE, TENTATIVE
 
 SUFFIX = "_curated"
 """Suffix of a target's name. The names of the files beside the target do not repeat it."""
+
+
+FOLDER = Path(__file__).parent
+SCRIPTS = (ANNOTATIONS, FOLDER / "report_page.js")
+FAILED = "failed"
+"""The reason shown for annotations that could not be judged."""
+BINS = 20
+
+
+def beside(target: Path) -> dict[str, Path]:
+    """Return the files beside a target by role: a_rejected.csv for a_curated.csv."""
+    stem = target.stem.removesuffix(SUFFIX) or target.stem
+    names = {
+        "rejected": f"{stem}_rejected.csv",
+        "log": f"{stem}_curation_log.jsonl",
+        "report": f"{stem}_curation_report.html",
+    }
+    return {role: target.with_name(name) for role, name in names.items()}
+
+
+def dataset(build: Path | None) -> dict[str, Path]:
+    """Return the files of `--build` by role: the training set and its manifest."""
+    if build is None:
+        return {}
+    from skills.finetune.dataset_command import manifest_path
+
+    return {"dataset": build, "manifest": manifest_path(build)}
+
+
+def check(call: Call, table: Path | None, corpus: Path) -> None:
+    """Check that no output is an input, and that no two outputs are the same file.
+
+    Args:
+        table: the table of the input, or None.
+        corpus: the file of the corpus.
+
+    Raises:
+        UsageError: a file would be written twice, or an input would be overwritten.
+    """
+    from skills.finetune.dataset_command import refuse_inputs
+
+    built = dataset(call.options.build).values()
+    besides = {path for target in call.targets for path in beside(target).values()}
+    outputs = [*call.targets, *sorted(besides), *built]
+    counts = Counter(path.resolve() for path in outputs)
+    for path in outputs:
+        if counts[path.resolve()] > 1:
+            raise UsageError(
+                "is written more than once by this command",
+                where=str(path),
+                hint="Save to another file, or give --build another name.",
+            )
+    refuse_sources(outputs, input=table, corpus=corpus)
+    if table is not None:
+        refuse_targets(outputs, table)
+    if built:
+        refuse_inputs(outputs, call.options)
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
@@ -106,51 +174,139 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role: a_rejected.csv for a_curated.csv."""
-    stem = target.stem.removesuffix(SUFFIX) or target.stem
-    names = {
-        "rejected": f"{stem}_rejected.csv",
-        "log": f"{stem}_curation_log.jsonl",
-        "report": f"{stem}_curation_report.html",
-    }
-    return {role: target.with_name(name) for role, name in names.items()}
-
-
-def dataset(build: Path | None) -> dict[str, Path]:
-    """Return the files of `--build` by role: the training set and its manifest."""
-    if build is None:
-        return {}
-    from skills.finetune.dataset_command import manifest_path
-
-    return {"dataset": build, "manifest": manifest_path(build)}
-
-
-def check(call: Call, table: Path | None, corpus: Path) -> None:
-    """Check that no output is an input, and that no two outputs are the same file.
+def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
+    """Write the report to a binary file. Equal input gives equal bytes.
 
     Args:
-        table: the table of the input, or None.
-        corpus: the file of the corpus.
-
-    Raises:
-        UsageError: a file would be written twice, or an input would be overwritten.
+        summary: the complete summary of `run`, with notes, tokens, seconds, database and run id.
     """
-    from skills.finetune.dataset_command import refuse_inputs
+    refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
+    counts = Counter(reason for one in refused for reason in reasons_of(one))
+    reasons = {
+        **REASONS,
+        **{one.name: f"Not passed: {one.criterion}" for one in run.panel.personas},
+        INVALID: "Its invalid votes could change the outcome.",
+        FAILED: "The judge failed, or its answer could not be used.",
+    }
+    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
+    closest = summary.panel.borderline.closest if summary.panel else ()
+    write_page(
+        file,
+        FOLDER / "report_page.html",
+        *SCRIPTS,
+        title=f"Curation of {Path(summary.input).name}",
+        run=run,
+        summary=summary,
+        outcomes=list(_outcomes(summary)),
+        gates=dict.fromkeys(REASONS, 0) | summary.gates,
+        meanings=REASONS,
+        judge=list(_judge(summary, run.panel)),
+        levels=(RELIABLE, TENTATIVE),
+        histograms=list(_histograms(run, summary)),
+        points=[(one.item.words, one.mean) for one in run.judged if one.mean is not None],
+        examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
+        borderline=[(by_place[one.where, one.id], one.distance) for one in closest],
+        refused=refused,
+        reasons={code: (counts[code], why) for code, why in reasons.items() if counts[code]},
+        reasons_of=reasons_of,
+        view=lambda one: _view(one, run.framework),
+    )
 
-    built = dataset(call.options.build).values()
-    besides = {path for target in call.targets for path in beside(target).values()}
-    outputs = [*call.targets, *sorted(besides), *built]
-    counts = Counter(path.resolve() for path in outputs)
-    for path in outputs:
-        if counts[path.resolve()] > 1:
-            raise UsageError(
-                "is written more than once by this command",
-                where=str(path),
-                hint="Save to another file, or give --build another name.",
+
+def reasons_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return why an annotation is not kept: codes of findings, personas, or `FAILED`."""
+    return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
+
+
+def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
+    """Yield CSS class, count and name of each outcome.
+
+    Undecided, failed and pending are left out if no annotation has this outcome.
+    """
+    yield "kept", summary.kept, "kept"
+    yield "gated", summary.gated, "rejected by the gates"
+    yield "voted", summary.rejected - summary.gated, "rejected by the panel"
+    for kind, count, name in (
+        ("undecided", summary.undecided, "undecided: depends on invalid votes"),
+        ("failed", summary.failed, "failed: could not be judged"),
+        ("pending", summary.pending, "not judged yet"),
+    ):
+        if count:
+            yield kind, count, name
+
+
+def _judge(summary: Curation, panel: Panel) -> Iterator[tuple[str, str]]:
+    judge, tokens = summary.judge, summary.tokens
+    if judge.form is None:
+        yield "Judge", "not needed: the gates left nothing to judge"
+    else:
+        yield "Judge", f"{judge.model} ({judge.served})"
+        yield "Served by", label(judge.answered_by)
+        for role, digest in judge.digests.items():
+            yield f"Weights ({role})", f"sha256 `{digest}`"
+        yield "Vote", report_text.form_text(judge.form)
+    yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
+    yield "Prompts", f"sha256 `{judge.panel}`"
+    yield "Votes to keep", f"{judge.min_votes} of {len(judge.thresholds)}"
+    yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge.thresholds.items())
+    source = "the fixed defaults of the panel: uncalibrated"
+    if calibrated := judge.calibrated:
+        day = calibrated.get("created_at", "")[:10]
+        source = f"calibrated {day or 'in this run'}, see the limits of this report"
+    yield "Source of the thresholds", source
+    yield "Tokens", f"{tokens['prompt']:,} in prompts, {tokens['completion']:,} in answers"
+    yield "Time", f"{summary.seconds:,.1f} s"
+    yield "Run", f"{summary.run} in {summary.database}"
+    yield "Input", summary.input
+
+
+def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
+    """Yield each persona with histograms of its scores on the input and on the probes."""
+    import numpy as np
+
+    low, high = run.panel.scale
+    for place, persona in enumerate(summary.panel.personas if summary.panel else ()):
+        counts = [
+            np.histogram(
+                [vote.score for vote in votes if vote.score is not None], BINS, (low, high)
+            )[0].tolist()
+            for votes in (
+                [one.ballot.votes[place] for one in verdicts if one.ballot]
+                for verdicts in (run.verdicts, run.probes)
             )
-    refuse_sources(outputs, input=table, corpus=corpus)
-    if table is not None:
-        refuse_targets(outputs, table)
-    if built:
-        refuse_inputs(outputs, call.options)
+        ]
+        threshold = (persona.threshold - low) / (high - low)
+        yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
+
+
+def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
+    """Return the sentences of an abstract and the moves of an annotation for the template."""
+    item = verdict.item
+    given = {name: item.moves.get(name, "") for name in framework.names}
+    stored = item.entry.anchors if item.entry else None
+    anchors = read_anchors(item.paper.abstract, framework.stated(given), stored)
+    unstated = (name for name in framework.names if name not in anchors)
+    found = item.entry.suggestions if item.entry else None
+    record = {"suggestions": read_suggestions(item.paper.abstract, unstated, found)}
+    return {
+        "sentences": marked(item.paper.abstract, anchors),
+        "entries": [
+            _entry(move, verdict, anchors.get(move.name), suggested(record, move.name))
+            for move in framework.moves
+        ],
+    }
+
+
+def _entry(
+    move: Move, verdict: Verdict, anchor: Anchor | None, suggestions: list[str]
+) -> dict[str, Any]:
+    if anchor is None:
+        return {"move": move, "pieces": None, "beside": "", "suggestions": suggestions}
+    origin = origin_of(anchor)
+    return {
+        "move": move,
+        "pieces": [verdict.item.moves.get(move.name) or "(empty)"],
+        "sources": anchor["sentences"],
+        "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
+        "checks": f"{origin[0].upper()}{origin[1:]}.",
+    }

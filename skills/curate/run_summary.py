@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from skills.curate import panel_statistics
-from skills.curate.curator import Judge
+from skills.curate.curator import Criteria, Decision, Judge, Verdict
 from skills.curate.items import Input
 from skills.curate.outputs import (
     Borderline,
@@ -25,7 +25,6 @@ from skills.curate.outputs import (
 )
 from skills.curate.panel import Panel, Persona
 from skills.curate.probes import KINDS, SUBTLE
-from skills.curate.verdicts import Criteria, Decision, Verdict
 from skills.nanda.framework import Framework
 from skills.reporting import statistics
 from skills.reporting.outputs import Share

@@ -31,11 +31,11 @@ from page_elements import Elements, assert_harmless, assert_self_contained
 
 from skills.corpus.table import TableRow
 from skills.curate import report_text
+from skills.curate.curator import Criteria, Verdict
 from skills.curate.gates import REASONS
 from skills.curate.outputs import Curation
 from skills.curate.panel import Panel, VoteForm
-from skills.curate.report_page import SCRIPTS
-from skills.curate.verdicts import Criteria, Verdict
+from skills.curate.report_files import SCRIPTS
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import sentence_spans

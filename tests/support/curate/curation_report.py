@@ -11,15 +11,14 @@ from page_elements import Elements
 
 from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
-from skills.curate import gates, probes, run_summary, verdicts
-from skills.curate.curator import Judge, Vote
+from skills.curate import gates, probes, run_summary
+from skills.curate.curator import Ballot, Criteria, Judge, Verdict, Vote, decide
 from skills.curate.items import Input, Item
 from skills.curate.outputs import Curation
 from skills.curate.panel import Panel, VoteForm
-from skills.curate.report_page import write_html
+from skills.curate.report_files import write_html
 from skills.curate.report_text import verdict_of
 from skills.curate.run_summary import Run
-from skills.curate.verdicts import Ballot, Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
@@ -48,7 +47,7 @@ def voted(found: Item, scores: Sequence[float | None], **explained: str) -> Verd
         Vote(name, score, 0.2 if score is None else 0.95, {}, 100, 60, 0.25)
         for name, score in zip(NAMES, scores, strict=True)
     ]
-    return verdicts.decide(found, Ballot(1, tuple(votes), explained), BAR)
+    return decide(found, Ballot(1, tuple(votes), explained), BAR)
 
 
 def by_chance(found: Item, good: float = 3.2) -> Verdict:
@@ -58,11 +57,11 @@ def by_chance(found: Item, good: float = 3.2) -> Verdict:
 
 
 def unjudged(found: Item, reason: str = "The server went away") -> Verdict:
-    return verdicts.decide(found, f"GenerationFailed: {reason}", BAR)
+    return decide(found, f"GenerationFailed: {reason}", BAR)
 
 
 def rejected_by_gates(found: Item) -> Verdict:
-    return verdicts.decide(found, None, BAR)
+    return decide(found, None, BAR)
 
 
 def mixed(count: int = 40) -> list[Verdict]:
