@@ -132,11 +132,15 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
         for name, text in written.items()
         if text not in ("", framework.not_stated) and len(text) <= framework.longest
     }
+    foreign = list(_other_text(paper.abstract, stated))
+    is_foreign = any(finding.move == "" for finding in foreign)
     return (
         *_schema(written, framework),
         *_length(paper.abstract, stated, framework.max_chars),
         *_against_abstract(paper.abstract, stated),
-        *_whole_text(paper.abstract, stated),
+        *foreign,
+        *_copied(paper.abstract, stated),
+        *(() if is_foreign else _filler(paper.abstract, stated)),
     )
 
 
@@ -180,30 +184,21 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
             yield Finding("name", move, f"the name {name} is not in the abstract")
 
 
-def _whole_text(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
-    foreign = [Finding("other-text", *found) for found in other_text(abstract, stated)]
-    yield from foreign
-    for detail in copies(abstract, stated):
-        yield Finding("copied", "", detail)
-    if not any(finding.move == "" for finding in foreign):
-        for found in filler(abstract, stated):
-            yield Finding("filler", *found)
-
-
-def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (move, clause) for each sign of text about another paper; move is "" for all moves."""
+def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the signs of text about another paper: of all moves together, or of single moves."""
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
-        yield "", f"{share:.0%} of its content words are in the abstract"
+        yield Finding("other-text", "", f"{share:.0%} of its content words are in the abstract")
         return
     for move, text in moves.items():
         share = support(abstract, text)
         if share < LEAST_MOVE_SUPPORT and len(content_words(text)) >= TELLING:
-            yield move, f"{share:.0%} of its content words are in the abstract"
+            detail = f"{share:.0%} of its content words are in the abstract"
+            yield Finding("other-text", move, detail)
 
 
-def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
-    """Yield a clause if the annotation is the abstract, divided into moves.
+def _copied(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding if the annotation is the abstract, divided into moves.
 
     Moves that quote the abstract are no fault, unless together they have its order.
     """
@@ -216,11 +211,12 @@ def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
         return
     in_order = LCSseq.similarity(words(abstract), words(" ".join(moves.values())))
     if len(moves) >= SEVERAL and in_order / total >= MOST_COPIED:
-        yield f"{share:.0%} of its words are in the abstract, in its order"
+        detail = f"{share:.0%} of its words are in the abstract, in its order"
+        yield Finding("copied", "", detail)
 
 
-def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (move, clause) for each sign of padding; move is "" for the whole annotation.
+def _filler(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the signs of padding, in the whole annotation and in single moves.
 
     Padding is found only if its words are missing from the abstract. The limits were tested with
     clauses that were written later and added to the annotations of gold_dev.csv. Padding was found
@@ -231,18 +227,21 @@ def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]
     runs = {move: _longest_foreign_run(text, known) for move, text in moves.items()}
     padded = [move for move, run in runs.items() if run >= STRANGE_RUN]
     if len(padded) >= STRANGE_MOVES:
-        yield "", f"{len(padded)} moves have passages of words that are not in the abstract"
+        detail = f"{len(padded)} moves have passages of words that are not in the abstract"
+        yield Finding("filler", "", detail)
     for move, run in runs.items():
         if run >= LONG_STRANGE_RUN:
-            yield move, f"{run} content words in a row are not in the abstract"
+            detail = f"{run} content words in a row are not in the abstract"
+            yield Finding("filler", move, detail)
     for phrase in _repeated_phrases(moves, known):
-        yield "", f"moves repeat the phrase '{phrase}', which is not in the abstract"
-    given = _normalised(abstract)
-    for move, text in moves.items():
-        written = _normalised(text)
+        detail = f"moves repeat the phrase '{phrase}', which is not in the abstract"
+        yield Finding("filler", "", detail)
+    given, *written = (f" {' '.join(words(text))} " for text in (abstract, *moves.values()))
+    for move, text in zip(moves, written, strict=True):
         for phrase in phrases()["stock"]:
-            if f" {phrase} " in written and f" {phrase} " not in given:
-                yield move, f"'{phrase}' is a stock phrase, and not in the abstract"
+            if f" {phrase} " in text and f" {phrase} " not in given:
+                detail = f"'{phrase}' is a stock phrase, and not in the abstract"
+                yield Finding("filler", move, detail)
 
 
 def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
@@ -268,10 +267,6 @@ def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[s
         if moves_with_it > 1
         and sum(word not in known for word in content_words(phrase)) >= STRANGE_IN_PHRASE
     ]
-
-
-def _normalised(text: str) -> str:
-    return f" {' '.join(words(text))} "
 
 
 @functools.cache
