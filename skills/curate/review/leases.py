@@ -6,37 +6,19 @@ is offered again. Leases and texts are in the corpus database.
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from skills.corpus.db.connection import open_corpus, transaction
-from skills.corpus.db.rows import now, one
+from skills.corpus.db.rows import insert, now, one
 
 MINUTES = 30
 """Duration of a lease in minutes; each action of the reviewer renews it."""
 Wanted = tuple[str, int]
 """The key of a paper, and the number of reviewers who may hold it at the same time."""
-
-# A single statement, so that no other process can take the paper in between. A reviewer's own lease
-# is always renewed: another reviewer may have decided on the paper without returning it yet.
-_CLAIM = """
-    INSERT INTO review_leases (review_id, paper, reviewer, expires_at)
-    SELECT :review, json_extract(wanted.value, '$[0]'), :reviewer, :expires
-    FROM json_each(:wanted) AS wanted
-    WHERE json_extract(wanted.value, '$[1]') > (
-        SELECT count(*) FROM review_leases AS theirs
-        WHERE theirs.review_id = :review AND theirs.paper = json_extract(wanted.value, '$[0]')
-            AND theirs.reviewer != :reviewer AND theirs.expires_at > :now)
-    OR EXISTS (
-        SELECT 1 FROM review_leases AS own
-        WHERE own.review_id = :review AND own.paper = json_extract(wanted.value, '$[0]')
-            AND own.reviewer = :reviewer AND own.expires_at > :now)
-    ORDER BY wanted.key LIMIT 1
-    ON CONFLICT (review_id, paper, reviewer) DO UPDATE SET expires_at = excluded.expires_at
-    RETURNING paper"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +43,21 @@ class Leases:
         Returns:
             The key of the paper, or None if no paper is free.
         """
-        at = self.clock()
-        values = {
-            "review": self.review,
-            "reviewer": reviewer,
-            "wanted": json.dumps(wanted),
-            "now": at.isoformat(),
-            "expires": (at + timedelta(minutes=MINUTES)).isoformat(),
-        }
+        expires_at = (self.clock() + timedelta(minutes=MINUTES)).isoformat()
         with open_corpus(self.database) as db, transaction(db):
-            claimed = db.execute(_CLAIM, values).fetchone()
-            if claimed is None:
-                return None
-            db.execute(
-                "DELETE FROM review_leases WHERE review_id = ? AND reviewer = ? AND paper != ?",
-                [self.review, reviewer, claimed["paper"]],
-            )
-            return str(claimed["paper"])
+            holders = self._holders(db)
+            for paper, reviewers in wanted:
+                held_by = holders.get(paper, ())
+                # A reviewer's own lease is always renewed: another reviewer may have decided on the
+                # paper without returning it yet.
+                if reviewer not in held_by and len(held_by) >= reviewers:
+                    continue
+                own = {"review_id": self.review, "reviewer": reviewer}
+                sql = "DELETE FROM review_leases WHERE review_id = ? AND reviewer = ?"
+                db.execute(sql, list(own.values()))
+                insert(db, "review_leases", **own, paper=paper, expires_at=expires_at)
+                return paper
+        return None
 
     def release(self, reviewer: str, paper: str) -> None:
         """End the lease of a paper."""
@@ -89,32 +69,27 @@ class Leases:
 
     def holders(self) -> dict[str, list[str]]:
         """Return the reviewers who hold each paper now."""
-        found: dict[str, list[str]] = {}
         with open_corpus(self.database) as db:
-            for row in db.execute(
-                "SELECT paper, reviewer FROM review_leases WHERE review_id = ? AND expires_at > ?",
-                [self.review, self.clock().isoformat()],
-            ):
-                found.setdefault(row["paper"], []).append(row["reviewer"])
+            return self._holders(db)
+
+    def _holders(self, db: sqlite3.Connection) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        sql = "SELECT paper, reviewer FROM review_leases WHERE review_id = ? AND expires_at > ?"
+        for row in db.execute(sql, [self.review, self.clock().isoformat()]):
+            found.setdefault(row["paper"], []).append(row["reviewer"])
         return found
 
     def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
         """Store the text of a move that is being edited; None deletes it."""
-        where = [self.review, paper, reviewer, move]
-        with open_corpus(self.database) as db:
-            if text is None:
-                db.execute(
-                    "DELETE FROM review_drafts"
-                    " WHERE review_id = ? AND paper = ? AND reviewer = ? AND move = ?",
-                    where,
-                )
-                return
+        key = {"review_id": self.review, "paper": paper, "reviewer": reviewer, "move": move}
+        with open_corpus(self.database) as db, transaction(db):
             db.execute(
-                "INSERT INTO review_drafts (review_id, paper, reviewer, move, text, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (review_id, paper, reviewer, move)"
-                " DO UPDATE SET text = excluded.text, created_at = excluded.created_at",
-                [*where, text, now()],
+                "DELETE FROM review_drafts"
+                " WHERE review_id = ? AND paper = ? AND reviewer = ? AND move = ?",
+                list(key.values()),
             )
+            if text is not None:
+                insert(db, "review_drafts", **key, text=text, created_at=now())
 
     def drafts(self, reviewer: str, paper: str) -> dict[str, str]:
         """Return the texts that the reviewer was editing, by move."""
