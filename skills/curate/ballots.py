@@ -227,9 +227,8 @@ def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteF
     )
     if row is None or (row["prefill"] and not model.continues_prefill):
         return None  # an earlier version stored prefills that the model had ignored
-    stored = stored_json(row["measured"])  # an older corpus stores only the masses
-    masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
-    return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
+    stored = stored_json(row["measured"])
+    return VoteForm(row["kind"], row["prefill"], row["mass"], stored["masses"], stored["items"])
 
 
 def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:

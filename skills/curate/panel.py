@@ -275,7 +275,10 @@ def choose_form(
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.question(item.paper, item.moves, framework, persona)
         try:
-            replies = _replies(model, messages, panel, prefills)
+            replies = {
+                prefill: request_vote(model, messages, panel, VoteForm("logprobs", prefill), 0)
+                for prefill in prefills
+            }
         except InputError:
             continue
         except SkillFailed as error:
@@ -307,12 +310,16 @@ def request_vote(
     Args:
         slot: the slot of the server, or None for any.
     """
-    how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
+    how: dict[str, Any] = {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
     if form.kind == "json":
-        how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
-    else:
-        how |= {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
-    request = model.request(messages=messages, **how)
+        schema = {
+            "type": "object",
+            "properties": {"answer": {"type": "string", "enum": list(panel.answers)}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        }
+        how = {"max_tokens": JSON_TOKENS, "json_schema": schema}
+    request = model.request(messages=messages, temperature=0.0, slot=slot, **how)
     model.check_fits(request)
     return model.generate(request)
 
@@ -334,28 +341,9 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     }
 
 
-def _replies(
-    model: ServedModel, messages: tuple[Message, ...], panel: Panel, prefills: Sequence[str]
-) -> dict[str, Reply]:
-    """Return the reply after each prefill."""
-    forms = {prefill: VoteForm("logprobs", prefill) for prefill in prefills}
-    return {
-        prefill: request_vote(model, messages, panel, form, 0) for prefill, form in forms.items()
-    }
-
-
 def _json_answer(reply: Reply) -> Any:
     try:
         found = json.loads(reply.text)
     except (ValueError, RecursionError):
         return None
     return found.get("answer") if isinstance(found, dict) else None
-
-
-def _schema(panel: Panel) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"answer": {"type": "string", "enum": list(panel.answers)}},
-        "required": ["answer"],
-        "additionalProperties": False,
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from curate_workspace import (
 from harness.errors import InputError
 from harness.models.served import ServedModel
 from harness.testing import fake_models
-from skills.corpus.db.connection import open_corpus
 from skills.curate import curator, panel
 from skills.curate.ballots import key_of
 from skills.curate.panel import Panel, VoteForm
@@ -36,10 +34,6 @@ READS = {
     "delta": ("novelty",),
     "epsilon": ("comparison", "limitation"),
 }
-READING_KEY = "b1:c69df2e65d942e9f6224adea88b1a2ebf7ad0219869894e53f01dcb897c398e1"
-"""The key under which commit c0082a3 stored the reading votes on `item(1)`."""
-FORM_PANEL = "e498f98f8983bb7dc076c4245bf067fec7e671bd1bc0b98ff12309b2fd44265d"
-"""The `judge_forms.panel` of the same commit."""
 
 
 def reading_panel() -> Panel:
@@ -72,64 +66,6 @@ def test_the_shipped_panel_keeps_its_digest() -> None:
     assert panel.shipped().digest == (
         "bf63aecad47c1495c403796bd59b81993c9b28dd64723a8e668e84e1c3e2966d"
     )
-
-
-# A database of commit c0082a3
-
-
-@pytest.fixture
-def old_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace whose database has reading votes, and a judge that was measured to read."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(panel, "shipped", reading_panel)
-    workspace = Workspace(tmp_path)
-    measured = {
-        "masses": {CHOSEN: 0.95},
-        "compared": {"reads": True, "pairs": 2, "asked": 0, "read": 2},
-    }
-    with open_corpus(workspace.corpus) as db:
-        db.execute("UPDATE judge_forms SET measured = ?", [json.dumps(measured)])
-        db.execute(
-            "INSERT INTO ballots (key, source_id, input_sha256, moves_sha256, model, status,"
-            " attempts, created_at) VALUES (?, '2401.00001', ?, ?, 'producer', 'done', 1, 'then')",
-            [READING_KEY, item(1).paper.sha256, item(1).moves_sha256],
-        )
-        for name in NAMES:
-            db.execute(
-                "INSERT INTO votes (ballot_id, persona, score, answers, threshold, passed,"
-                " prompt_tokens, cached_tokens, seconds) VALUES (1, ?, 4.5, ?, 2.5, 1, 90, 60, .1)",
-                [name, json.dumps({"read": dict.fromkeys(READS[name], 1.5)})],
-            )
-        db.commit()
-    return workspace
-
-
-def test_a_database_with_reading_votes_opens_and_its_form_holds(old_workspace: Workspace) -> None:
-    old_workspace.rows(1)
-    outcome = old_workspace.curate()
-    assert outcome.result.code == 0
-    assert [one["panel"] for one in rows_of(old_workspace, "SELECT * FROM judge_forms")] == [
-        FORM_PANEL
-    ]
-    assert old_workspace.summary(outcome)["judge"]["form"]["prefill"] == CHOSEN
-    assert old_workspace.judge.asked == {(1, name): 1 for name in NAMES}, (
-        "reading votes do not count"
-    )
-    assert old_workspace.kept() == ids(1)
-    stored = rows_of(old_workspace, "SELECT * FROM votes WHERE ballot_id = 1")
-    assert {one["persona"]: json.loads(one["answers"]) for one in stored} == {
-        name: {"read": dict.fromkeys(READS[name], 1.5)} for name in NAMES
-    }
-
-
-def test_masses_that_were_stored_alone_are_read(workspace: Workspace) -> None:
-    with open_corpus(workspace.corpus) as db:
-        db.execute("UPDATE judge_forms SET measured = ?", ['{"": 0.2, "Rating: ": 0.95}'])
-        db.commit()
-    workspace.rows(1)
-    form = workspace.summary(workspace.curate())["judge"]["form"]
-    assert form["measured"] == {"": 0.2, "Rating: ": 0.95}
-    assert len(rows_of(workspace, "SELECT * FROM judge_forms")) == 1
 
 
 # A judge that cannot answer
