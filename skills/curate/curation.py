@@ -62,7 +62,12 @@ def curate(call: Call, framework: Framework) -> Result:
     with open_corpus(path) as db:
         damage.refuse(db, path)
         with call.screen.progress("checking the annotations by the gates"):
-            source = _source(call, table, db, framework)
+            if table is None:
+                source = items.from_corpus(db, framework, options.limit)
+            else:
+                columns = Columns(options.abstract_column, options.id_column, options.title_column)
+                notice = call.screen.notice
+                source = items.from_table(db, table, columns, framework, options.limit, notice)
             source.refused.report(call.screen)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
             known_bad = tuple(probes.make(good, framework, options.probes, SEED, most=len(good)))
@@ -72,14 +77,6 @@ def curate(call: Call, framework: Framework) -> Result:
             if all(item.findings for item in source.items):
                 return curation.decide_by_gates()
             return call.models.run("judge", curation.judge_by, slots=options.workers)
-
-
-def _source(call: Call, table: Path | None, db: sqlite3.Connection, framework: Framework) -> Input:
-    options = call.options
-    if table is None:
-        return items.from_corpus(db, framework, options.limit)
-    columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    return items.from_table(db, table, columns, framework, options.limit, call.screen.notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +115,7 @@ class Curation:
             )
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]
-            run = self._run(None, criteria, found)
-            return finish(self, run_id, run, None, time.monotonic() - started)
+            return self._finish(run_id, None, criteria, found, None, started)
 
     def judge_by(self, model: ServedModel) -> Result:
         """Judge the input with a model, and return the report.
@@ -139,8 +135,7 @@ class Curation:
                 if options.explain and tally.stopped is None:
                     tally = job.explain(found)
                     found = job.verdicts(criteria)
-            run, seconds = self._run(job.judge, criteria, found), time.monotonic() - started
-            return finish(self, run_id, run, tally.stopped, seconds)
+            return self._finish(run_id, job.judge, criteria, found, tally.stopped, started)
 
     @contextlib.contextmanager
     def _judging(self, model: ServedModel, run_id: int) -> Iterator[CurateJob]:
@@ -221,11 +216,6 @@ class Curation:
         source = self.source.name
         return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
-    def _run(self, judge: Judge | None, criteria: Criteria, found: list[Verdict]) -> Run:
-        of_input = len(self.source.items)
-        own, bad = found[:of_input], found[of_input:]
-        return Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
-
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria calibrated by this run or an earlier run, or the defaults.
 
@@ -253,70 +243,78 @@ class Curation:
         ballots.save_criteria(self.db, job.judge, criteria)
         return criteria
 
+    def _finish(
+        self,
+        run_id: int,
+        judge: Judge | None,
+        criteria: Criteria,
+        verdicts: Sequence[Verdict],
+        stopped: HarnessError | None,
+        started: float,
+    ) -> Result:
+        """Summarise a run, record it in the corpus, and return its report and files.
 
-def finish(
-    curation: Curation, run_id: int, run: Run, stopped: HarnessError | None, seconds: float
-) -> Result:
-    """Summarise a run, record it in the corpus, and return its report and files.
-
-    Args:
-        run_id: the id of the run in the corpus.
-        stopped: the error that ended the run early, or None. A hint on how to continue is added to
-            it.
-        seconds: the duration of the run.
-    """
-    call, db, path = curation.call, curation.db, curation.path
-    save_verdicts(db, run_id, [*run.verdicts, *run.probes])
-    found = run_summary.of_run(run)
-    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
-    found.verdict = report_text.verdict_of(found)
-    found.notes = report_text.notes_of(run, found, report_text.made_by_the_judge(run, judged))
-    usage = run.judge.model.usage if run.judge else Usage()
-    found.tokens = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
-    found.seconds, found.database, found.run = round(seconds, 1), str(path), run_id
-    summary = found.model_dump(mode="json", exclude_unset=True)
-    if stopped is not None:
-        stopped.hint = _continuation(stopped, run)
-    failed = found.failed + (found.probes.failed if found.probes else 0)
-    runs.finish(db, run_id, runs.status_of(stopped, failed), summary)
-    dataset: Mapping[str, Write] = {}
-    if call.options.build is not None and stopped is None:
-        try:
-            dataset = build_files(call, run, run.framework)
-        except InputError as error:  # the other results are still saved
-            stopped = error
-    text = report_text.text(found, details=call.options.details, is_saved=bool(call.targets))
-    if call.targets:
-        call.screen.notice(text)
-        _warn_without_abstracts(call, db, run)
-    tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
-    following = ""
-    if tables and found.kept and stopped is None:
-        given = f"--agent {call.text.strip()} --curated {tables[0]}"
-        following = f"/finetune dataset {given} save to train.jsonl"
-    return Result(
-        text,
-        writers=exporters.writers(
-            run.framework,
-            run.source.id_column,
-            lambda: _kept(run, path),
-            lambda: iter(()),
-            title=f"Curated: {run.source.name}",
-            about={"input": run.source.name, "kept": found.kept, "run": run_id},
-            raw=call.options.raw,
-        ),
-        records=lambda: (item.record for item in _kept(run, path)),
-        companions={
-            "rejected": lambda file: report_files.write_rejected(file, run, raw=call.options.raw),
-            "log": lambda file: report_files.write_log(file, run, summary),
-            "report": lambda file: report_files.write_html(file, run, found),
-            **dataset,
-        },
-        summary=summary,
-        exit_code=1 if failed or run.source.refused else 0,
-        stopped=stopped,
-        next=following,
-    )
+        Args:
+            verdicts: the verdicts on the annotations of the input, then on the probes.
+            stopped: the error that ended the run early, or None. A hint on how to continue is added
+                to it.
+            started: the time at which the run began, from `time.monotonic`.
+        """
+        call, db, path, raw = self.call, self.db, self.path, self.call.options.raw
+        own, bad = verdicts[: len(self.source.items)], verdicts[len(self.source.items) :]
+        run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
+        save_verdicts(db, run_id, verdicts)
+        found = run_summary.of_run(run)
+        judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
+        found.verdict = report_text.verdict_of(found)
+        found.notes = report_text.notes_of(run, found, report_text.made_by_the_judge(run, judged))
+        usage = run.judge.model.usage if run.judge else Usage()
+        found.tokens = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
+        found.seconds = round(time.monotonic() - started, 1)
+        found.database, found.run = str(path), run_id
+        summary = found.model_dump(mode="json", exclude_unset=True)
+        if stopped is not None:
+            stopped.hint = _continuation(stopped, run)
+        failed = found.failed + (found.probes.failed if found.probes else 0)
+        runs.finish(db, run_id, runs.status_of(stopped, failed), summary)
+        dataset: Mapping[str, Write] = {}
+        if call.options.build is not None and stopped is None:
+            try:
+                dataset = build_files(call, run, run.framework)
+            except InputError as error:  # the other results are still saved
+                stopped = error
+        text = report_text.text(found, details=call.options.details, is_saved=bool(call.targets))
+        if call.targets:
+            call.screen.notice(text)
+            _warn_without_abstracts(call, db, run)
+        tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
+        following = ""
+        if tables and found.kept and stopped is None:
+            given = f"--agent {call.text.strip()} --curated {tables[0]}"
+            following = f"/finetune dataset {given} save to train.jsonl"
+        return Result(
+            text,
+            writers=exporters.writers(
+                run.framework,
+                run.source.id_column,
+                lambda: _kept(run, path),
+                lambda: iter(()),
+                title=f"Curated: {run.source.name}",
+                about={"input": run.source.name, "kept": found.kept, "run": run_id},
+                raw=raw,
+            ),
+            records=lambda: (item.record for item in _kept(run, path)),
+            companions={
+                "rejected": lambda file: report_files.write_rejected(file, run, raw=raw),
+                "log": lambda file: report_files.write_log(file, run, summary),
+                "report": lambda file: report_files.write_html(file, run, found),
+                **dataset,
+            },
+            summary=summary,
+            exit_code=1 if failed or run.source.refused else 0,
+            stopped=stopped,
+            next=following,
+        )
 
 
 def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:

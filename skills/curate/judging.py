@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
 
 from harness.api.skill import Call
 from harness.runs.jobs import Job, Tally
@@ -64,7 +63,9 @@ class CurateJob:
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
         for slot in range(self.judge.model.slots):
             self._slots.put(slot)
-        return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
+        slots, stop = self.judge.model.slots, self.call.cancel
+        job = Job(self._perform, self._save, self._save_failure, slots, stop, self._save_votes)
+        return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
         """Ask the judge for a reason for each rejected annotation.
@@ -80,7 +81,8 @@ class CurateJob:
         ]
         self.pace.phase = "explaining"
         self.pace.weight += sum(len(one.item.paper.abstract) for one in due)
-        return self._run(due, self._request_reason, self._save_reason, self._skip_reason)
+        slots, stop = self.judge.model.slots, self.call.cancel
+        return Job(self._request_reason, self._save_reason, self._skip_reason, slots, stop).run(due)
 
     def verdicts(self, criteria: Criteria) -> list[Verdict]:
         """Return the decision about every annotation and probe, including items without votes."""
@@ -93,19 +95,6 @@ class CurateJob:
             )
             for item in (*self.source.items, *self.probes)
         ]
-
-    def _run(
-        self,
-        due: Sequence[Any],
-        perform: Callable[[Any], Any],
-        keep: Callable[[Any, Any], None],
-        refuse: Callable[[Any, Exception], None],
-        tick: Callable[[], None] | None = None,
-    ) -> Tally:
-        if not due:
-            return Tally()
-        slots = self.judge.model.slots
-        return Job(perform, keep, refuse, slots, self.call.cancel, tick=tick).run(due)
 
     def _is_judged(self, item: Item) -> bool:
         return self.judge.form.can_answer and (bool(item.probe) or not item.findings)

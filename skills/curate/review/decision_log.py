@@ -153,18 +153,13 @@ def decision_on(item: Item, what: What, at: str, moves: dict[str, str], **more: 
 
 @dataclass(slots=True)
 class Journal:
-    """The file to which every reviewer's process appends decisions, each under a lock.
-
-    Attributes:
-        locks: the folder of the lock file.
-    """
+    """The file to which every reviewer's process appends decisions, each under a lock."""
 
     path: Path
     framework: Framework
-    locks: Path
+    lock: FileLock
     _read: int = 0
     _lines: int = 0
-    _lock: FileLock | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -175,12 +170,8 @@ class Journal:
         """
         import filelock
 
-        if self._lock is None:
-            self.locks.mkdir(parents=True, exist_ok=True)
-            name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-            self._lock = filelock.FileLock(self.locks / f"{name}.journal.lock", timeout=WAIT)
         try:
-            with self._lock:
+            with self.lock:
                 yield
         except filelock.Timeout as exc:
             what = "another process is writing to it"
@@ -297,10 +288,10 @@ class ReviewLog:
         draft = self._drafts.get((item.key, reviewer))
         return draft if draft is not None and draft.is_about(item) else None
 
-    def moves(self, item: Item, reviewer: str = "") -> dict[str, str]:
-        """Return the moves of a paper with the reviewer's edits so far."""
+    def edited(self, item: Item, reviewer: str = "") -> tuple[dict[str, str], dict[str, Spans]]:
+        """Return the moves of a paper and the selected passages, with the reviewer's edits."""
         draft = self.draft(item, reviewer)
-        return dict(item.moves if draft is None else draft.moves)
+        return (dict(item.moves), {}) if draft is None else (dict(draft.moves), dict(draft.anchors))
 
     def latest(self, reviewer: str = "") -> Iterator[Decision]:
         """Yield the decisions of a reviewer that were not undone, the latest first."""
@@ -445,7 +436,13 @@ def open_log(
         UsageError, InputError: the target is not a gold table, or its journal is damaged.
         OutputError: the table cannot be updated.
     """
-    journal = Journal(target.with_name(f"{target.stem}_review.jsonl"), framework, locks)
+    import filelock
+
+    path = target.with_name(f"{target.stem}_review.jsonl")
+    locks.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    lock = filelock.FileLock(locks / f"{name}.journal.lock", timeout=WAIT)
+    journal = Journal(path, framework, lock)
     with journal.locked():
         gold = read_gold(target, framework, id_column)
         log = ReviewLog(gold, journal, wrote)

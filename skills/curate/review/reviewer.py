@@ -112,13 +112,11 @@ class Desk:
     def sheet(self, at: int) -> Sheet:
         """Return the form of a paper with the reviewer's edits."""
         item = self.papers.items[at]
-        draft = self.log.draft(item, self.reviewer)
-        moves, selected = (item.moves, {}) if draft is None else (draft.moves, draft.anchors)
-        return sheet_of(item, self.framework, moves, selected)
+        return sheet_of(item, self.framework, *self.log.edited(item, self.reviewer))
 
     def moves(self, at: int) -> dict[str, str]:
         """Return the moves of a paper with the reviewer's edits."""
-        return self.log.moves(self.papers.items[at], self.reviewer)
+        return self.log.edited(self.papers.items[at], self.reviewer)[0]
 
     def accept(self, at: int) -> None:
         """Accept the moves with the reviewer's edits.
@@ -153,10 +151,10 @@ class Desk:
         """
         self.take(at)
         item = self.papers.items[at]
-        moves, new = self.moves(at), self.framework.canonical(text)
+        moves, anchors = self.log.edited(item, self.reviewer)
+        new = self.framework.canonical(text)
         is_new = new != moves[move]
         if is_new:
-            anchors = self._selected(item)
             if new == self.framework.not_stated:
                 anchors.pop(move, None)
             self._record(item, "edit", {**moves, move: new}, anchors=anchors)
@@ -184,11 +182,12 @@ class Desk:
             Taken: as for `take`.
         """
         self.take(at)
-        item, moves = self.papers.items[at], self.moves(at)
+        item = self.papers.items[at]
+        moves, anchors = self.log.edited(item, self.reviewer)
         if moves[move] == self.framework.not_stated:
             label = self.framework.labels[move]
             raise UsageError(f"{label} is not stated, so that it comes from no passage.")
-        self._record(item, "edit", moves, anchors={**self._selected(item), move: spans})
+        self._record(item, "edit", moves, anchors={**anchors, move: spans})
 
     def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
         """Store the highlights with tags of moves, which people made in Zotero, as edits.
@@ -218,10 +217,10 @@ class Desk:
             found = self._highlighted(item, own, moves)
             if not (found or is_reviewed):
                 continue
-            texts = {**self.moves(at), **dict.fromkeys(found, self.framework.not_stated)}
-            texts |= {move: _text(item, spans) for move, spans in found.items() if spans}
-            anchors = {**self._selected(item), **found}
-            anchors = {move: spans for move, spans in anchors.items() if spans}
+            texts, anchors = self.log.edited(item, self.reviewer)
+            for move, spans in found.items():
+                texts[move] = _text(item, spans) or self.framework.not_stated
+            anchors = {move: spans for move, spans in {**anchors, **found}.items() if spans}
             with contextlib.suppress(Taken, UsageError):  # the reviewer decides when it is free
                 if is_reviewed:
                     self.take(at)
@@ -382,10 +381,6 @@ class Desk:
         drawn = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
         return 2 if drawn < self.leases.double else 1
 
-    def _selected(self, item: Item) -> dict[str, Spans]:
-        draft = self.log.draft(item, self.reviewer)
-        return {} if draft is None else dict(draft.anchors)
-
     def _refuse_faults(self, moves: Mapping[str, str]) -> None:
         if wrong := faults(self.framework, moves):
             first = next(move for move in self.framework.moves if move.name in wrong)
@@ -394,9 +389,9 @@ class Desk:
     def _decide(self, what: What, at: int, reason: str = "") -> None:
         item = self.papers.items[at]
         self.take(at)
-        moves, anchors = self.log.moves(item, self.reviewer), self._selected(item)
-        more: dict[str, Any] = {"reason": reason, "anchors": anchors}
-        self._record(item, what, moves, reviewers=self.reviewers(item), **more)
+        moves, anchors = self.log.edited(item, self.reviewer)
+        reviewers = self.reviewers(item)
+        self._record(item, what, moves, reviewers=reviewers, reason=reason, anchors=anchors)
         self.leases.release(self.reviewer, item.key)
         self.leases.forget_drafts(self.reviewer, item.key)
 
