@@ -29,7 +29,8 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
 from skills.curate.curator import Ballot, Criteria, Judge, Verdict, Vote
 from skills.curate.items import Item
-from skills.curate.panel import Panel, VoteForm
+from skills.curate.outputs import VoteForm
+from skills.curate.panel import Panel
 from skills.nanda.framework import sha256_of
 
 VERSION = "b1"

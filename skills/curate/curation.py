@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
 from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
-from harness.runs.progress import ProgressEstimate, show_progress
+from harness.runs.progress import show_progress
 from harness.support.process import job_lock
 from skills.corpus import exporters
 from skills.corpus.db import damage, runs
@@ -36,7 +35,8 @@ from skills.curate.ballots import Ballots, save_verdicts
 from skills.curate.curator import Criteria, Judge, Verdict, decide
 from skills.curate.items import Input, Item
 from skills.curate.judging import CurateJob
-from skills.curate.panel import Panel, VoteForm, choose_form, form_sample
+from skills.curate.outputs import VoteForm
+from skills.curate.panel import Panel, choose_form, form_sample
 from skills.curate.run_summary import Run
 from skills.finetune import dataset_command
 from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
@@ -126,7 +126,11 @@ class Curation:
         options, run_id = self.call.options, 0
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
             run_id, started = self._start(model), time.monotonic()
-            with self._judging(model, run_id) as job:
+            judge = Judge(self.panel, model, self.framework, self._form(model))
+            job = CurateJob(self.call, self.source, self.probes, Ballots(self.db, judge, run_id))
+            self._announce(model, job.due)
+            runs.set_due(self.db, run_id, len(job.due))
+            with show_progress(job.pace, self.call.screen, "judging") as job.update:
                 tally = job.run()
                 if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
                     raise tally.stopped
@@ -135,52 +139,22 @@ class Curation:
                 if options.explain and tally.stopped is None:
                     tally = job.explain(found)
                     found = job.verdicts(criteria)
-            return self._finish(run_id, job.judge, criteria, found, tally.stopped, started)
+            return self._finish(run_id, judge, criteria, found, tally.stopped, started)
 
-    @contextlib.contextmanager
-    def _judging(self, model: ServedModel, run_id: int) -> Iterator[CurateJob]:
-        """Yield the job that judges the input; show its progress in the `with` block.
+    def _form(self, model: ServedModel) -> VoteForm:
+        """Return the stored vote form of a judge, or measure and store the form of a new judge."""
+        if form := ballots.load_form(self.db, model, self.panel):
+            return form
+        sample = form_sample([item for item in self.source.items if not item.findings])
+        on = counted(len(sample), "annotation")
+        self.call.screen.notice(f"the judge is new: {on} are judged first to measure how it votes")
+        with self.call.screen.progress("measuring how the judge votes"):
+            form = choose_form(self.panel, model, self.framework, sample)
+        if form.kind == "json" or (form.mass is not None and form.can_answer):
+            form = ballots.save_form(self.db, model, self.panel, form)
+        return form
 
-        The vote form of a new judge is measured first and stored.
-        """
-        form = ballots.load_form(self.db, model, self.panel)
-        good = [item for item in self.source.items if not item.findings]
-        sample = form_sample(good) if form is None else ()
-        pace = ProgressEstimate(0, 0, unit="annotations")
-
-        def job_of(form: VoteForm) -> CurateJob:
-            judge = Judge(self.panel, model, self.framework, form)
-            return CurateJob(
-                self.call, self.source, self.probes, Ballots(self.db, judge, run_id), pace
-            )
-
-        def expect(due: Sequence[Item]) -> None:
-            """Set the amount of work. Measuring the form takes about as long as judging."""
-            pace.rows = len(due)
-            pace.weight = sum(len(item.paper.abstract) for item in (*due, *sample))
-
-        due = job_of(form).due if form else [*good, *self.probes]
-        self._announce(model, due, len(sample))
-        expect(due)
-        with show_progress(pace, self.call.screen, "judging") as update:
-            if form is None:
-
-                def count(item: Item, tokens: int) -> None:
-                    pace.add_work(len(item.paper.abstract), tokens)
-                    update()
-
-                pace.phase = "measuring how the judge votes"
-                form = choose_form(self.panel, model, self.framework, sample, count)
-                if form.kind == "json" or (form.mass is not None and form.can_answer):
-                    form = ballots.save_form(self.db, model, self.panel, form)
-                pace.phase = "judging"
-            job = job_of(form)
-            job.update = update
-            runs.set_due(self.db, run_id, len(job.due))
-            expect(job.due)
-            yield job
-
-    def _announce(self, model: ServedModel, due: Sequence[Item], measured: int) -> None:
+    def _announce(self, model: ServedModel, due: Sequence[Item]) -> None:
         source = self.source
         gated = sum(bool(item.findings) for item in source.items)
         probes = sum(bool(item.probe) for item in due)
@@ -188,8 +162,6 @@ class Curation:
         to_judge += f", {counted(probes, 'known-bad one')} among them" * bool(probes)
         parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
         parts.append(to_judge)
-        if measured:
-            parts.append(f"{measured:,} of them are used first to measure how the judge votes")
         parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
         self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
 

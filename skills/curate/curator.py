@@ -18,7 +18,8 @@ from harness.models.served import ServedModel
 from harness.support import traces
 from skills.curate import panel_statistics
 from skills.curate.items import Item
-from skills.curate.panel import FEWEST_MASS, Panel, Persona, VoteForm, answers_of, request_vote
+from skills.curate.outputs import FEWEST_MASS, VoteForm
+from skills.curate.panel import Panel, Persona, answers_of, request_vote
 from skills.nanda.framework import Framework
 
 EXPLANATION_TOKENS = 60

@@ -27,7 +27,6 @@ class CurateJob:
     measured without the gates.
 
     Attributes:
-        pace: counts the progress of the whole line.
         update: redraws the progress.
     """
 
@@ -35,7 +34,6 @@ class CurateJob:
     source: Input
     probes: Sequence[Item]
     ballots: Ballots
-    pace: ProgressEstimate
     update: Callable[[], None] = lambda: None
     _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
     _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
@@ -57,6 +55,12 @@ class CurateJob:
             if isinstance(found, str) if retry else found is None:
                 due[key] = item
         return list(due.values())
+
+    @functools.cached_property
+    def pace(self) -> ProgressEstimate:
+        """The progress of the job, and of the explanations after it."""
+        weight = sum(len(item.paper.abstract) for item in self.due)
+        return ProgressEstimate(len(self.due), weight, unit="annotations")
 
     def run(self) -> Tally:
         """Judge the items in `due`."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import Field, RootModel
 
 from skills.reporting.outputs import Interval, Output, Rounded, Share
 from skills.reporting.statistics import Agreement as AgreementFigure
 from skills.reporting.statistics import Alpha
+
+FEWEST_MASS = 0.5
+"""Minimum sum of the probabilities of all answers for a valid vote.
+
+With a lower sum, the model was about to write something other than an answer.
+"""
 
 
 class Auroc(Interval):
@@ -19,14 +27,30 @@ class Auroc(Interval):
     at_chance: bool = Field(description="True if 0.5 is within the interval")
 
 
-class FormFacts(Output):
-    """The form of a judge's votes (see `panel.VoteForm`)."""
+@dataclass(frozen=True, slots=True)
+class VoteForm:
+    """The form in which a judge votes.
 
-    kind: str
-    prefill: str
-    mass: float | None
-    measured: dict[str, float]
-    items: int
+    Attributes:
+        kind: "logprobs" for votes by the probabilities of the first token; "json" for votes as
+            JSON.
+        prefill: the beginning of the reply.
+        mass: the mean sum of the probabilities of all answers after the prefill; None for votes as
+            JSON, or if it was not measured.
+        measured: this mean for each prefill that was tried.
+        items: number of annotations that were measured; 0 if unknown.
+    """
+
+    kind: Literal["logprobs", "json"]
+    prefill: str = ""
+    mass: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    items: int = 0
+
+    @property
+    def can_answer(self) -> bool:
+        """False if the answers have too little probability, so that the gates decide alone."""
+        return self.mass is None or self.mass >= FEWEST_MASS
 
 
 class JudgeFacts(Output):
@@ -36,7 +60,7 @@ class JudgeFacts(Output):
     served: str = ""
     digests: dict[str, str] = {}
     answered_by: dict[str, Any] = {}
-    form: FormFacts | None = None
+    form: VoteForm | None = None
     panel: str = Field(description="digest of the prompts")
     min_votes: int
     thresholds: dict[str, float] = Field(description="the threshold of each persona")

@@ -11,11 +11,10 @@ import functools
 import json
 import math
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -24,6 +23,7 @@ from harness.models.backend import Message, Reply
 from harness.models.served import ServedModel
 from harness.support import yaml_files
 from skills.curate.items import Item
+from skills.curate.outputs import VoteForm
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.text import sanitize
@@ -38,11 +38,6 @@ TOP = 100
 """Number of alternatives requested for the first token of a reply; some servers return at most 20.
 
 The probability of an answer that is not among the alternatives is negligible.
-"""
-FEWEST_MASS = 0.5
-"""Minimum sum of the probabilities of all answers for a valid vote.
-
-With a lower sum, the model was about to write something other than an answer.
 """
 JSON_TOKENS = 24
 """Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""
@@ -214,32 +209,6 @@ def _placeholders(template: str) -> Iterator[str]:
     return (name for _, name, _, _ in parsed if name is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class VoteForm:
-    """The form in which a judge votes.
-
-    Attributes:
-        kind: "logprobs" for votes by the probabilities of the first token; "json" for votes as
-            JSON.
-        prefill: the beginning of the reply.
-        mass: the mean sum of the probabilities of all answers after the prefill; None for votes as
-            JSON, or if it was not measured.
-        measured: this mean for each prefill that was tried.
-        items: number of annotations that were measured; 0 if unknown.
-    """
-
-    kind: Literal["logprobs", "json"]
-    prefill: str = ""
-    mass: float | None = None
-    measured: Mapping[str, float] = field(default_factory=dict)
-    items: int = 0
-
-    @property
-    def can_answer(self) -> bool:
-        """False if the answers have too little probability, so that the gates decide alone."""
-        return self.mass is None or self.mass >= FEWEST_MASS
-
-
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
     """Return the first half of the annotations, at most `FORM_ITEMS`, to measure the form on."""
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
@@ -250,7 +219,6 @@ def choose_form(
     model: ServedModel,
     framework: Framework,
     items: Sequence[Item],
-    on_item: Callable[[Item, int], None] = lambda *_: None,
 ) -> VoteForm:
     """Return the vote form that suits a model best, by measuring it.
 
@@ -258,9 +226,6 @@ def choose_form(
     prefill is measured without one. Of equally good prefills, the first in the panel is selected.
     Items that are too long, or on which the judge fails, are skipped; the job will report them. The
     form is "json" for a server without token probabilities.
-
-    Args:
-        on_item: called with each measured item and the number of prompt tokens evaluated for it.
 
     Returns:
         The form; its `mass` is None if no item could be measured.
@@ -289,8 +254,6 @@ def choose_form(
         for prefill, reply in replies.items():
             form = VoteForm("logprobs", prefill)
             masses[prefill].append(math.fsum(answers_of(reply, panel, form).values()))
-        evaluated = (reply.prompt_tokens - reply.cached_tokens for reply in replies.values())
-        on_item(item, sum(evaluated))
     measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
     if failed is not None and not measured:
         raise failed

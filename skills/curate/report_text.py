@@ -9,8 +9,7 @@ from typing import Any
 
 from harness.terminal.rendering import table
 from skills.corpus.records import Annotated
-from skills.curate.outputs import Curation, FormFacts, PanelFigures, ProbeFigures
-from skills.curate.panel import FEWEST_MASS
+from skills.curate.outputs import FEWEST_MASS, Curation, PanelFigures, ProbeFigures, VoteForm
 from skills.curate.run_summary import Run
 from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
@@ -66,14 +65,14 @@ def text(summary: Curation, *, details: bool = False, is_saved: bool = False) ->
     return "\n\n".join(blocks)
 
 
-def form_text(form: FormFacts) -> str:
+def form_text(form: VoteForm) -> str:
     """Describe the form of the votes, such as "votes as JSON"."""
     if form.kind == "json":
         return "votes as JSON"
     after = f"after {form.prefill!r}" if form.prefill else "at once"
     if form.mass is None:
         return f"votes by one token {after}"
-    votes = "votes" if form.mass >= FEWEST_MASS else "cannot vote"
+    votes = "votes" if form.can_answer else "cannot vote"
     measured = f", measured on {form.items:,}" if form.items else ""
     return f"{votes} by one token {after} ({form.mass:.0%} of the probability on answers{measured})"
 
@@ -172,7 +171,7 @@ def _verdict_on_panel(summary: Curation) -> str:
     form, probes = summary.judge.form, summary.probes
     if form is None:
         return "The panel was not needed: the gates left nothing to judge."
-    if form.mass is not None and form.mass < FEWEST_MASS:
+    if not form.can_answer:
         return "The panel did not vote, since the judge cannot answer: the gates alone decided."
     line = next((one for one in probes.added if one.who == "panel"), None) if probes else None
     if line is None or line.caught.value is None or line.cost.value is None:

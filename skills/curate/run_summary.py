@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -104,7 +104,7 @@ def _judge(run: Run) -> JudgeFacts:
             "served": resolution.chosen.serve.label,
             "digests": dict(run.judge.model.digests),
             "answered_by": run.judge.model.about,
-            "form": asdict(run.judge.form),
+            "form": run.judge.form,
         }
     return JudgeFacts(
         **model,

@@ -24,7 +24,8 @@ from harness.models.served import ServedModel
 from harness.testing import fake_models
 from skills.curate import curator, panel
 from skills.curate.ballots import key_of
-from skills.curate.panel import Panel, VoteForm
+from skills.curate.outputs import VoteForm
+from skills.curate.panel import Panel
 from skills.nanda.framework import nanda
 
 READS = {

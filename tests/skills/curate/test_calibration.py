@@ -21,7 +21,7 @@ from curate_workspace import (
 from harness.errors import InputError, InvalidReply, UsageError
 from skills.corpus.db.connection import open_corpus
 from skills.curate import panel
-from skills.curate.panel import VoteForm
+from skills.curate.outputs import VoteForm
 
 ROWS = range(10)
 

@@ -22,7 +22,8 @@ from skills.curate import ballots, curator, panel
 from skills.curate.ballots import key_of
 from skills.curate.curator import Vote
 from skills.curate.items import Item
-from skills.curate.panel import Panel, VoteForm, choose_form, form_sample
+from skills.curate.outputs import VoteForm
+from skills.curate.panel import Panel, choose_form, form_sample
 from skills.nanda.framework import nanda
 
 LOGPROBS, JSON = VoteForm("logprobs", CHOSEN), VoteForm("json")

@@ -29,7 +29,7 @@ from harness.errors import InputError, Interrupted, InvalidReply, UsageError
 from harness.settings import CODE_ROOT
 from harness.testing import FakeBackend
 from skills.curate import curation, panel, probes
-from skills.curate.panel import VoteForm
+from skills.curate.outputs import VoteForm
 
 KINDS = (*probes.KINDS, *probes.SUBTLE)
 

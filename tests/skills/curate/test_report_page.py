@@ -33,8 +33,8 @@ from skills.corpus.table import TableRow
 from skills.curate import report_text
 from skills.curate.curator import Criteria, Verdict
 from skills.curate.gates import REASONS
-from skills.curate.outputs import Curation
-from skills.curate.panel import Panel, VoteForm
+from skills.curate.outputs import Curation, VoteForm
+from skills.curate.panel import Panel
 from skills.curate.report_files import SCRIPTS
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper

@@ -13,11 +13,11 @@ from skills.curate.outputs import (
     Added,
     Auroc,
     Curation,
-    FormFacts,
     JudgeFacts,
     NotKept,
     ProbeFigures,
     ProbesRejected,
+    VoteForm,
 )
 from skills.curate.report_text import _on_separation as of_judge
 from skills.curate.report_text import text, verdict_of
@@ -72,7 +72,7 @@ def summary(bad: tuple[int, int], good: tuple[int, int], mass: float = 0.9) -> C
     line = Added(
         who="panel", caught=Share(*bad), cost=Share(*good), alone=None, no_vote=0, edge=None
     )
-    form = FormFacts(kind="logprobs", prefill="", mass=mass, measured={}, items=0)
+    form = VoteForm(kind="logprobs", prefill="", mass=mass, measured={}, items=0)
     return Curation.model_construct(
         **COUNTS,
         judge=JudgeFacts.model_construct(form=form),

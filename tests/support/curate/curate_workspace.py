@@ -21,7 +21,8 @@ from harness.testing import FakeModel, fake_app, fake_models
 from skills.corpus.db.connection import open_corpus
 from skills.curate import ballots, panel
 from skills.curate.items import Item
-from skills.curate.panel import Panel, VoteForm
+from skills.curate.outputs import VoteForm
+from skills.curate.panel import Panel
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

@@ -14,8 +14,8 @@ from harness.testing import FakeModel, fake_models
 from skills.curate import gates, probes, run_summary
 from skills.curate.curator import Ballot, Criteria, Judge, Verdict, Vote, decide
 from skills.curate.items import Input, Item
-from skills.curate.outputs import Curation
-from skills.curate.panel import Panel, VoteForm
+from skills.curate.outputs import Curation, VoteForm
+from skills.curate.panel import Panel
 from skills.curate.report_files import write_html
 from skills.curate.report_text import verdict_of
 from skills.curate.run_summary import Run
