@@ -310,7 +310,7 @@ class Alpha(Agreement):
     reading: str
 
 
-def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -> Alpha:
+def alpha(table: Table) -> Alpha:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
     alpha = 1 - D_o / D_e, where D_o is the mean distance of two values of the same annotation and
@@ -324,14 +324,12 @@ def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -
     """
     none = "n/a, no annotation has two valid votes"
     sums = _unit_sums(_floats(table))
-    found = _agreement(sums, _alphas, none, "annotations", resamples, seed)
+    found = _agreement(sums, _alphas, none, "annotations")
     shown = found.why if found.value is None else reading(found.value)
     return Alpha(**found.__dict__, reading=shown)
 
 
-def paired_kappa(
-    pairs: Sequence[tuple[bool, bool]], *, resamples: int = PANEL_RESAMPLES, seed: int = SEED
-) -> Agreement:
+def paired_kappa(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
     """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers.
 
     Args:
@@ -339,20 +337,13 @@ def paired_kappa(
     """
     import numpy as np
 
+    statistic = kappa(*np.array(pairs, dtype=bool).reshape(-1, 2).T)
     none = "n/a, no paper has two decisions"
-    if not pairs:
-        return Agreement(units=0, why=none)
-    statistic = kappa(*np.array(pairs, dtype=bool).T)
-    return _agreement(statistic.sums, statistic.value, none, "papers", resamples, seed)
+    return _agreement(statistic.sums, statistic.value, none, "papers")
 
 
 def _agreement(
-    sums: Floats,
-    statistic: Callable[[Floats], Floats],
-    none: str,
-    units: str,
-    resamples: int,
-    seed: int,
+    sums: Floats, statistic: Callable[[Floats], Floats], none: str, units: str
 ) -> Agreement:
     """Return a statistic with a bootstrap interval over its units.
 
@@ -370,7 +361,7 @@ def _agreement(
         return Agreement(units=count, why=UNANIMOUS)
     low, high, why = None, None, f"no interval from fewer than {LEAST_UNITS} {units}"
     if count >= LEAST_UNITS:
-        drawn = statistic(bootstrap_weights(count, resamples, seed) @ sums)
+        drawn = statistic(bootstrap_weights(count, PANEL_RESAMPLES, SEED) @ sums)
         low, high, why = percentile_interval(drawn)
     return Agreement(value=value, low=low, high=high, units=count, why=why)
 
