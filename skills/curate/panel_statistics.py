@@ -7,7 +7,6 @@ of the persona. An annotation is kept if at least `min_votes` votes pass.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,8 +16,7 @@ from skills.curate.outputs import Added, Auroc
 from skills.reporting.outputs import Share, Z
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from skills.reporting.statistics import Floats
 
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
@@ -88,21 +86,17 @@ def vote_against_mean(
         count: the sum of vote_only and mean_only.
         of: number of compared rows.
     """
-    compared: Counter[tuple[bool, bool]] = Counter()
-    for row in scores:
-        kept = is_kept(passes(row, thresholds), min_votes)
-        gaps = [
-            s - threshold for s, threshold in zip(row, thresholds, strict=True) if s is not None
-        ]
-        if kept is not None and gaps:
-            compared[kept, math.fsum(gaps) >= -_NOISE] += 1
-    vote_only, mean_only = compared[True, False], compared[False, True]
-    return {
-        "count": vote_only + mean_only,
-        "vote_only": vote_only,
-        "mean_only": mean_only,
-        "of": compared.total(),
-    }
+    import numpy as np
+
+    gaps = np.array(scores, dtype=float).reshape(-1, len(thresholds)) - thresholds
+    passed, invalid = (gaps >= 0).sum(axis=1), np.isnan(gaps).sum(axis=1)
+    kept = passed >= min_votes
+    compared = (kept | (passed + invalid < min_votes)) & (invalid < len(thresholds))
+    by_mean = np.nansum(gaps, axis=1) >= -_NOISE
+    vote_only = int((compared & kept & ~by_mean).sum())
+    mean_only = int((compared & ~kept & by_mean).sum())
+    counts = {"count": vote_only + mean_only, "vote_only": vote_only, "mean_only": mean_only}
+    return {**counts, "of": int(compared.sum())}
 
 
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
@@ -314,7 +308,7 @@ def calibrate(
     return thresholds, (rejected[best] + gate_rejected) / total, "; ".join(notes)
 
 
-def _valid_scores(scores: Scores) -> NDArray[np.float64]:
+def _valid_scores(scores: Scores) -> Floats:
     """Return the scores as an array, with nan for invalid votes.
 
     Raises:

@@ -33,10 +33,7 @@ from skills.reporting.statistics import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+    from skills.reporting.statistics import Floats
 
 TIE = 0.01
 """Maximum difference of two scores of a paper that counts as a tie."""

@@ -18,12 +18,7 @@ from skills.nanda.framework import Framework
 from skills.reporting.statistics import Statistic, kappa, ratio
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Flags = NDArray[np.bool_]
-    Values = Floats | Flags
+    from skills.reporting.statistics import Flags, Floats, Values
 
 Key = tuple[str, str]
 """The key of a statistic: (metric, move), or (metric, `OVERALL`) for all moves."""

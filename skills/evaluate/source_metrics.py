@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Flags = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.intp]
+    from skills.reporting.statistics import Flags, Floats
 
 BINS = 10
 SURE = 0.8
@@ -186,7 +184,7 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
     return _Anchored(right, nearest, compared, unmatched, confidence)
 
 
-def _bins(confidence: Floats) -> Ints:
+def _bins(confidence: Floats) -> NDArray[np.intp]:
     """Return the index of the bin of each confidence.
 
     A bin includes its lower limit; the last bin also includes its upper limit, 1.
