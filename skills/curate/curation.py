@@ -1,19 +1,26 @@
-"""The steps of a run of /curate: read the input, judge it, decide, and report."""
+"""The steps of a run of /curate: read the input, judge it, decide, and report.
+
+As in `skills.annotate.job`, the corpus stores votes and failures under content keys: the same line
+continues an interrupted job, and no vote is requested twice.
+"""
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
 from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
-from harness.runs.progress import show_progress
+from harness.runs.jobs import Job, Tally
+from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support.process import job_lock
 from skills.corpus import exporters
 from skills.corpus.db import damage, runs
@@ -31,16 +38,12 @@ from skills.curate import (
     report_text,
     run_summary,
 )
-from skills.curate.ballots import Ballots, save_verdicts
-from skills.curate.curator import Criteria, Judge, Verdict, decide
+from skills.curate.ballots import Ballots, key_of, save_verdicts
+from skills.curate.curator import Criteria, Judge, Verdict, Vote, decide
 from skills.curate.items import Input, Item
-from skills.curate.judging import CurateJob
 from skills.curate.outputs import VoteForm
 from skills.curate.panel import Panel, choose_form, form_sample
 from skills.curate.run_summary import Run
-from skills.finetune import dataset_command
-from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
-from skills.finetune.dataset.merging import merge, read_held_out
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 
@@ -58,7 +61,7 @@ def curate(call: Call, framework: Framework) -> Result:
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
     report_files.check(call, table, path)  # opening the corpus would create its file
     if options.build is not None:
-        check_build(call, framework)
+        report_files.check_build(call, framework)
     with open_corpus(path) as db:
         damage.refuse(db, path)
         with call.screen.progress("checking the annotations by the gates"):
@@ -252,7 +255,7 @@ class Curation:
         dataset: Mapping[str, Write] = {}
         if call.options.build is not None and stopped is None:
             try:
-                dataset = build_files(call, run, run.framework)
+                dataset = report_files.build_files(call, run)
             except InputError as error:  # the other results are still saved
                 stopped = error
         text = report_text.text(found, details=call.options.details, is_saved=bool(call.targets))
@@ -323,44 +326,137 @@ def _continuation(stopped: HarnessError, run: Run) -> str:
     return before + kept
 
 
-def check_build(call: Call, framework: Framework) -> None:
-    """Check the other tables of the training set, before any annotation is judged.
+@dataclass
+class CurateJob:
+    """The job that judges the annotations of `source` and the probes made from them.
 
-    Raises:
-        InputError: a table or a list of ids in the options cannot be used.
+    Annotations that a gate rejects are not judged. Probes always are, so that the panel can be
+    measured without the gates.
+
+    Attributes:
+        update: redraws the progress.
     """
-    options, reading = call.options, dataset_command.reading(call, framework)
-    valid_rows("gold", read_annotations(options.gold, reading), framework)
-    for given in options.dev:
-        read_held_out("dev", given, reading)
-    for given in options.test:
-        read_held_out("test", given, reading)
+
+    call: Call
+    source: Input
+    probes: Sequence[Item]
+    ballots: Ballots
+    update: Callable[[], None] = lambda: None
+    _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
+    _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> Judge:
+        return self.ballots.judge
+
+    @functools.cached_property
+    def due(self) -> list[Item]:
+        """The items to judge when the job begins; of equal annotations, one is judged."""
+        retry = self.call.options.retry_failed
+        due: dict[str, Item] = {}
+        for item in (*self.source.items, *self.probes):
+            if not self._is_judged(item) or (key := key_of(item, self.judge)) in due:
+                continue
+            found = self.ballots.find(item)
+            if isinstance(found, str) if retry else found is None:
+                due[key] = item
+        return list(due.values())
+
+    @functools.cached_property
+    def pace(self) -> ProgressEstimate:
+        """The progress of the job, and of the explanations after it."""
+        weight = sum(len(item.paper.abstract) for item in self.due)
+        return ProgressEstimate(len(self.due), weight, unit="annotations")
+
+    def run(self) -> Tally:
+        """Judge the items in `due`."""
+        self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
+        for slot in range(self.judge.model.slots):
+            self._slots.put(slot)
+        slots, stop = self.judge.model.slots, self.call.cancel
+        job = Job(self._perform, self._save, self._save_failure, slots, stop, self._save_votes)
+        return job.run(self.due)
+
+    def explain(self, verdicts: Sequence[Verdict]) -> Tally:
+        """Ask the judge for a reason for each rejected annotation.
+
+        The reason is requested from the persona whose score is furthest below its threshold.
+        """
+        due = [
+            one
+            for one in verdicts
+            if one.decision == "rejected"
+            and one.ballot
+            and not (one.item.findings or one.item.probe or one.ballot.explanations)
+        ]
+        self.pace.phase = "explaining"
+        self.pace.weight += sum(len(one.item.paper.abstract) for one in due)
+        slots, stop = self.judge.model.slots, self.call.cancel
+        return Job(self._request_reason, self._save_reason, self._skip_reason, slots, stop).run(due)
+
+    def verdicts(self, criteria: Criteria) -> list[Verdict]:
+        """Return the decision about every annotation and probe, including items without votes."""
+        return [
+            decide(
+                item,
+                self.ballots.find(item) if self._is_judged(item) else None,
+                criteria,
+                panel_votes=self.judge.form.can_answer,
+            )
+            for item in (*self.source.items, *self.probes)
+        ]
+
+    def _is_judged(self, item: Item) -> bool:
+        return self.judge.form.can_answer and (bool(item.probe) or not item.findings)
+
+    def _perform(self, item: Item) -> tuple[Vote, ...]:
+        known = self._known[key_of(item, self.judge)]
+
+        def on_vote(vote: Vote) -> None:
+            if vote.score is not None:
+                known[vote.persona] = vote  # not requested again if the item is tried again
+                self._votes.put((item, vote))
+
+        slot = self._slots.get()
+        try:
+            return self.judge.votes(item, slot, dict(known), on_vote)
+        finally:
+            self._slots.put(slot)
+
+    def _save_votes(self) -> None:
+        """Store the votes that have arrived for incomplete ballots."""
+        while not self._votes.empty():
+            self.ballots.save_vote(*self._votes.get())
+
+    def _save(self, item: Item, votes: tuple[Vote, ...]) -> None:
+        self.ballots.save(item, votes)
+        tokens = sum(vote.prompt_tokens - vote.cached_tokens for vote in votes)
+        self.pace.finish_row(item.where, len(item.paper.abstract), tokens)
+        self.update()
+
+    def _save_failure(self, item: Item, error: Exception) -> None:
+        self.ballots.save_failure(item, error)
+        self.pace.finish_row(item.where, len(item.paper.abstract), None)
+        self.update()
+
+    def _request_reason(self, verdict: Verdict) -> str:
+        return self.judge.explain(verdict.item, self.judge.panel.personas[_furthest(verdict)])
+
+    def _save_reason(self, verdict: Verdict, text: str) -> None:
+        assert verdict.ballot is not None
+        persona = self.judge.panel.names[_furthest(verdict)]
+        self.ballots.save_explanation(verdict.ballot, persona, text)
+        self.pace.add_work(len(verdict.item.paper.abstract), len(text.split()))
+        self.update()
+
+    def _skip_reason(self, verdict: Verdict, error: Exception) -> None:
+        self.call.screen.notice(f"{verdict.item.where}: not explained: {error}")
+        self.pace.add_work(len(verdict.item.paper.abstract), None)
+        self.update()
 
 
-def build_files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
-    """Return the writers of the training set and its manifest.
-
-    All annotations of the input are rows of the source `agent`, and the kept annotations are also
-    rows of the source `curated`.
-
-    Raises:
-        InputError: a table in the options cannot be used, or no row is left.
-    """
-    options, reading = call.options, dataset_command.reading(call, framework)
-    judged = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
-    with call.screen.progress("building the training set") as tick:
-        dataset = merge(
-            {
-                "gold": read_annotations(options.gold, reading),
-                "agent": [entry for entry, _ in judged if entry],
-                "curated": [entry for entry, is_kept in judged if entry and is_kept],
-            },
-            {"gold": options.gold, "agent": [run.source.path] if run.source.path else []},
-            options.dev,
-            options.test,
-            dataset_command.choices(options),
-            reading,
-            tick,
-        )
-    made = dataset_command.result(call, dataset, options)
-    return {"dataset": made.writers[".jsonl"], "manifest": made.companions["manifest"]}
+def _furthest(verdict: Verdict) -> int:
+    """Return the index of the persona whose score is furthest below its threshold."""
+    against = [i for i, passed in enumerate(verdict.passes) if passed is False]
+    return min(against, key=lambda i: (verdict.scores[i] or 0.0) - verdict.thresholds[i])

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from harness.api.skill import Call
+from harness.api.skill import Call, Write
 from harness.errors import UsageError
 from harness.models.served import label
 from harness.runs.targets import refuse_sources
@@ -88,6 +88,57 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
         refuse_targets(outputs, table)
     if built:
         refuse_inputs(outputs, call.options)
+
+
+def check_build(call: Call, framework: Framework) -> None:
+    """Check the other tables of the training set, before any annotation is judged.
+
+    Raises:
+        InputError: a table or a list of ids in the options cannot be used.
+    """
+    from skills.finetune import dataset_command
+    from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
+    from skills.finetune.dataset.merging import read_held_out
+
+    options, reading = call.options, dataset_command.reading(call, framework)
+    valid_rows("gold", read_annotations(options.gold, reading), framework)
+    for given in options.dev:
+        read_held_out("dev", given, reading)
+    for given in options.test:
+        read_held_out("test", given, reading)
+
+
+def build_files(call: Call, run: Run) -> Mapping[str, Write]:
+    """Return the writers of the training set and its manifest.
+
+    All annotations of the input are rows of the source `agent`, and the kept annotations are also
+    rows of the source `curated`.
+
+    Raises:
+        InputError: a table in the options cannot be used, or no row is left.
+    """
+    from skills.finetune import dataset_command
+    from skills.finetune.dataset.annotated_rows import read_annotations
+    from skills.finetune.dataset.merging import merge
+
+    options, reading = call.options, dataset_command.reading(call, run.framework)
+    judged = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
+    with call.screen.progress("building the training set") as tick:
+        dataset = merge(
+            {
+                "gold": read_annotations(options.gold, reading),
+                "agent": [entry for entry, _ in judged if entry],
+                "curated": [entry for entry, is_kept in judged if entry and is_kept],
+            },
+            {"gold": options.gold, "agent": [run.source.path] if run.source.path else []},
+            options.dev,
+            options.test,
+            dataset_command.choices(options),
+            reading,
+            tick,
+        )
+    made = dataset_command.result(call, dataset, options)
+    return {"dataset": made.writers[".jsonl"], "manifest": made.companions["manifest"]}
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:

@@ -42,9 +42,8 @@ from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
 from skills.curate import curator, panel, probes
 from skills.curate.ballots import Ballots
-from skills.curate.curation import Curation
+from skills.curate.curation import CurateJob, Curation
 from skills.curate.curator import Vote
-from skills.curate.judging import CurateJob
 from skills.nanda.framework import nanda
 
 KINDS = (*probes.KINDS, *probes.SUBTLE)
