@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness._version import __version__
 from skills.evaluate import measures, move_metrics, source_metrics
 from skills.evaluate.annotators import Annotator, Subject, baseline, baselines
+from skills.evaluate.inputs import papers_of, require_same_gold
 from skills.evaluate.measures import Measures
 from skills.evaluate.move_metrics import Key
 from skills.evaluate.outputs import (
@@ -20,7 +21,6 @@ from skills.evaluate.outputs import (
     Outcomes,
     WorstPaper,
 )
-from skills.evaluate.stored_evaluation import papers_of, require_same_gold
 from skills.reporting.statistics import (
     RESAMPLES,
     SEED,

@@ -33,7 +33,7 @@ from skills.corpus.db.rows import stored_json
 from skills.corpus.db.runs import ANNOTATE
 from skills.corpus.records import Annotated, key_of
 from skills.corpus.tables.columns import Columns
-from skills.evaluate import comparison, inputs, report_files, source_metrics, stored_evaluation
+from skills.evaluate import comparison, inputs, report_files, source_metrics
 from skills.evaluate import report_text as report
 from skills.evaluate.annotators import (
     MODEL_ERRORS,
@@ -68,7 +68,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
     options, earlier = call.options, None
     if options.against is not None:
         refuse_sources(call.targets, evaluation=options.against)
-        earlier = stored_evaluation.read(options.against, subject, names[0])
+        earlier = inputs.earlier_model(options.against, subject, names[0])
     with open_corpus(path) as db:
         with (
             job_lock(locks(path), str(source.resolve())),

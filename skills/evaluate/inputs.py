@@ -1,17 +1,25 @@
-"""Read the input: a table with gold annotations, or abstracts with labelled sentences."""
+"""Read the input: a table of gold, abstracts with labelled sentences, or an earlier evaluation.
+
+The .json file of an evaluation has abstracts and gold as digests, but annotations as text, so that
+the same code measures the earlier and the new annotations. The file of a published model has only
+figures, since its annotations would quote abstracts.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.support.text_input import place, regular_file, shown
+from harness.support.bounded_files import read_text
+from harness.support.text_input import place, reading, regular_file, shown
 from skills.annotate import plan
 from skills.annotate.papers import check_length
 from skills.annotate.plan import Source
@@ -19,15 +27,23 @@ from skills.corpus.table import Table, TableRow, open_table
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.corpus.tables.text_tables import JsonlReader
-from skills.evaluate.annotators import Labelled, Moves, Subject
+from skills.evaluate.annotators import Annotator, Labelled, Moves, Subject
+from skills.evaluate.outputs import Answer, Evaluated, Evaluation, PaperDigests
 from skills.evaluate.source_metrics import LABELS
-from skills.nanda.framework import Framework
+from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.text import flatten
+from skills.nanda.text import counted, flatten
 
 _FORMAT = (
     "Each line is an object with paper_id, sentences and labels, two lists of the same length."
 )
+MAX_BYTES = 200_000_000
+"""Maximum size in bytes of a file: about 50,000 papers of one model."""
+HINT = "`/evaluate ... save to FILE.json` writes one."
+OF_GOLD = ("stated", "overlap")
+"""Metrics of the gold that do not depend on abstracts."""
+FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
+"""The fields of `Evaluated` that a report shows in addition to the figures of a model."""
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
@@ -137,3 +153,136 @@ def _line(row: dict[str, Any], where: str) -> _Line:
         at = f"{error['loc'][0]}: " if error["loc"] else ""
         message = error["msg"].removeprefix("Value error, ")
         raise InputError(f"{at}{message}", where=where, hint=_FORMAT) from exc
+
+
+def papers_of(subject: Subject) -> list[PaperDigests]:
+    """Return the id of each paper with the digests of its abstract and its gold or labels."""
+    gold: Sequence[Any] = subject.gold or [asdict(one) for one in subject.labelled or ()]
+    return [
+        PaperDigests(id=paper.id, abstract=paper.sha256, gold=sha256_of(dict(given)))
+        for paper, given in zip(subject.papers, gold, strict=True)
+    ]
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read a saved evaluation.
+
+    Raises:
+        InputError: the file cannot be read, or is not an evaluation.
+    """
+    where = shown(path)
+    with reading(path):
+        text = read_text(regular_file(path, what="an evaluation"), MAX_BYTES)
+    try:
+        return Evaluation.model_validate(json.loads(text))
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        at = ".".join(map(str, error["loc"]))[:60]
+        raise _not_one(f"is not an evaluation ({at}: {error['msg']})", where) from exc
+    except (ValueError, RecursionError) as exc:
+        raise _not_one("is not JSON", where) from exc
+
+
+def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
+    """Return the model of a saved evaluation, for a comparison on the papers of `subject`.
+
+    Args:
+        name: the model to select if the file has several models.
+
+    Returns:
+        An `Annotator` with the model's annotations, or an `Evaluation` of this model alone if the
+            file has only figures.
+
+    Raises:
+        InputError: the file is not an evaluation, is about other papers or another gold, or has
+            several models but no model of this name.
+    """
+    where = shown(path)
+    file = load_evaluation(path)
+    if moves := set(subject.framework.names) ^ set(file.framework.get("moves", ())):
+        raise InputError(
+            f"was made with other moves: {', '.join(sorted(moves))}",
+            where=where,
+            hint="Select the framework of that evaluation with --framework.",
+        )
+    model = _selected(file, name, where)
+    shown_name = f"{model.name} ({path.name})"
+    if file.by_paper is None or model.by_paper is None or model.speed is None:
+        if file.papers != len(subject.papers):
+            raise _other_gold(f"it is about {counted(file.papers, 'paper')}", where)
+        stored = model.model_copy(update={"name": shown_name, "kind": "stored"})
+        return file.model_copy(update={"annotators": [stored]})
+    answers = _in_order(file.by_paper, model.by_paper, subject, where)
+    facts = model.model_dump(include={*FACTS})
+    return Annotator(shown_name, answers, facts, is_stored=True)
+
+
+def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
+    """Check that the figures of the gold are the same in both evaluations.
+
+    A file with only figures has no digests of the gold.
+
+    Raises:
+        InputError: the figures differ, so that the gold must differ.
+    """
+    of_gold = [
+        (one.gold or {}, one.annotators[0].metrics.get("label_prior")) for one in (stored, found)
+    ]
+    (before, prior), (now, prior_now) = of_gold
+    if any(before.get(name) != now.get(name) for name in OF_GOLD) or prior != prior_now:
+        raise _other_gold("figures of the gold itself differ", stored.annotators[0].name)
+
+
+def _selected(file: Evaluation, name: str, where: str) -> Evaluated:
+    models = [one for one in file.annotators if one.kind == "model"]
+    named = [one for one in models if one.name == name]
+    if len(named or models) == 1:
+        return (named or models)[0]
+    names = ", ".join(one.name for one in models)
+    raise InputError(
+        f"has {counted(len(models), 'model')} and none is {name}: {names}"
+        if models
+        else "has no model",
+        where=where,
+        hint="Give a file with one model, or with the model to compare.",
+    )
+
+
+def _in_order(
+    papers: Sequence[PaperDigests], answers: Sequence[Answer], subject: Subject, where: str
+) -> list[Answer]:
+    """Return the stored answers in the order of the papers of `subject`.
+
+    Raises:
+        InputError: the papers or their gold differ, or an answer lacks a move.
+    """
+    names = set(subject.framework.names)
+    moves = itertools.chain.from_iterable(
+        (one.moves, *itertools.chain.from_iterable((one.again or {}).values())) for one in answers
+    )
+    if len(papers) != len(answers) or any(one is not None and set(one) != names for one in moves):
+        raise _not_one("is not an evaluation (by_paper)", where)
+    there = {(one.id, one.abstract): i for i, one in enumerate(papers)}
+    here = {(one.id, one.abstract): one.gold for one in papers_of(subject)}
+    absent, further = here.keys() - there.keys(), there.keys() - here.keys()
+    known = here.keys() & there.keys()
+    changed = sum(here[key] != papers[there[key]].gold for key in known)
+    what = "labels" if subject.gold is None else "moves"
+    parts = [f"{counted(len(absent), 'paper')} of {len(here):,} not in it"] * bool(absent)
+    parts += [f"{counted(len(further), 'other paper')} in it"] * bool(further)
+    parts += [f"other {what} for {counted(changed, 'paper')}"] * bool(changed)
+    if parts:
+        raise _other_gold("; ".join(parts), where)
+    return [answers[there[key]] for key in here]
+
+
+def _other_gold(what: str, where: str) -> InputError:
+    return InputError(
+        f"was made with another gold: {what}",
+        where=where,
+        hint="Compare evaluations of the same papers, moves and --limit.",
+    )
+
+
+def _not_one(what: str, where: str) -> InputError:
+    return InputError(what, where=where, hint=HINT)

@@ -23,8 +23,8 @@ from harness.runs.run_log import RunLog
 from skills.corpus.db.rows import one
 from skills.evaluate import report_text
 from skills.evaluate.comparison import TIE
+from skills.evaluate.inputs import load_evaluation
 from skills.evaluate.outputs import OVERALL, Answer, Evaluated, Evaluation
-from skills.evaluate.stored_evaluation import load
 from skills.reporting.annotation_view import Piece, word_diff
 from skills.reporting.statistics import (
     Figure,
@@ -110,7 +110,7 @@ def _paths(state: State) -> Iterator[Path]:
 @lru_cache(maxsize=32)
 def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
     """Read an evaluation; the other arguments make the cache miss if the file has changed."""
-    return load(path)
+    return load_evaluation(path)
 
 
 @dataclass(frozen=True, slots=True)

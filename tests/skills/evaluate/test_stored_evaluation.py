@@ -13,7 +13,7 @@ from harness.errors import InputError, UsageError
 from harness.models.backend import Request
 from harness.runs.frontend import Outcome
 from skills.annotate.plan import from_papers
-from skills.evaluate import comparison, stored_evaluation
+from skills.evaluate import comparison, inputs
 from skills.evaluate.annotators import LEAD, OTHER, Annotator, Subject
 from skills.evaluate.outputs import Difference, Evaluation, Outcomes
 from skills.evaluate.report_text import regressions
@@ -119,7 +119,7 @@ def test_a_stored_model_is_measured_like_one_that_is_run(tmp_path: Path) -> None
     one, other = (annotator(name, bad) for name, bad in (("one", 2), ("other", 5)))
     file = tmp_path / "old.json"
     file.write_text(comparison.of_models(subject, [other]).model_dump_json(), encoding="utf-8")
-    earlier = stored_evaluation.read(file, subject, "one")
+    earlier = inputs.earlier_model(file, subject, "one")
     found = comparison.of_models(subject, [one], earlier)
     both = comparison.of_models(subject, [one, other])
     assert found.differences[0].metrics == both.differences[0].metrics
