@@ -118,7 +118,7 @@ class Judge:
     def explain(self, item: Item, persona: Persona) -> str:
         """Return a sentence with the reason of a persona for its vote.
 
-        It is for people; no decision depends on it.
+        The sentence is for people; no decision depends on it.
         """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(

@@ -102,9 +102,8 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    To compare, a row is decided without the persona: it is kept if ceil(min_votes * (k-1) / k) of
-    the other votes pass. This number is `min_votes` unless all k votes had to pass, so that
-    removing a persona rarely adds rows. Undecided rows count as not kept.
+    Without a persona, a row is kept if `min_votes` of the other votes pass, or if all other votes
+    pass where all votes were needed. Undecided rows count as not kept.
 
     Returns:
         For each persona, these numbers of annotations:

@@ -115,7 +115,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences between a model and an earlier model that has only figures."""
+    """Return the differences between a model and an earlier model whose annotations are unknown."""
     return Difference(
         first=first.name,
         other=earlier.name,

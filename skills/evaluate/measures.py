@@ -31,8 +31,8 @@ class Placed(TypedDict):
 
     Attributes:
         sentences: the sentences of the anchor of the move; [] if the anchor is unknown.
-        nearest: the one of these sentences with the highest ROUGE-L recall of the move; if there
-            are none, the one of all sentences.
+        nearest: the sentence of `sentences` with the highest ROUGE-L recall of the move. If
+            `sentences` is empty, all sentences of the abstract are compared.
     """
 
     sentences: list[int]

@@ -36,7 +36,7 @@ State = Literal["open", "waiting", "disputed", "settled"]
 Spans = list[list[int]]
 WAIT = 30.0
 """Timeout for the lock of another process, in seconds."""
-STORED = "Those before it are stored; the same command continues from there."
+STORED = "The decisions before it are stored; the same command continues from there."
 
 
 class Taken(HarnessError):

@@ -36,7 +36,7 @@ class Leases:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
-        """Lease the first free paper of `wanted`, and return the reviewer's other papers.
+        """Lease the first free paper of `wanted`, and end the other leases of the reviewer.
 
         If the reviewer holds the paper already, its lease is renewed.
 
@@ -49,7 +49,7 @@ class Leases:
             for paper, reviewers in wanted:
                 held_by = holders.get(paper, ())
                 # A reviewer's own lease is always renewed: another reviewer may have decided on the
-                # paper without returning it yet.
+                # paper, and may still hold it.
                 if reviewer not in held_by and len(held_by) >= reviewers:
                     continue
                 own = {"review_id": self.review, "reviewer": reviewer}

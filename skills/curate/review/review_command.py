@@ -118,13 +118,13 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
 
 def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
     """Yield remarks about the input for the user, before the first paper."""
-    hidden = [
-        *papers.lost[:SHOWN_LOST],
-        *[f"{len(papers.lost) - SHOWN_LOST} more (--json has all)"]
-        * (len(papers.lost) > SHOWN_LOST),
-        *[f"{papers.without_moves} without any move"] * bool(papers.without_moves),
-        *[f"{papers.repeats} about a paper of an earlier row"] * bool(papers.repeats),
-    ]
+    hidden = [*papers.lost[:SHOWN_LOST]]
+    if (more := len(papers.lost) - SHOWN_LOST) > 0:
+        hidden.append(f"{more} more (--json has all)")
+    if papers.without_moves:
+        hidden.append(f"{counted(papers.without_moves, 'row')} without any move")
+    if papers.repeats:
+        hidden.append(f"{counted(papers.repeats, 'row')} about the paper of an earlier row")
     yield from (f"not shown: {what}" for what in hidden)
     if log.restored:
         yield (

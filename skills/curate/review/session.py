@@ -37,25 +37,25 @@ HELP = """\
 a  accept: the paper becomes a row of the gold table
 e  edit a move: by its number, or by the first letters of its name; the keys
    1 to 9 edit that move at once
-n  a move is not stated: the same in one step
+n  set a move to "Not stated." in one step
 t  take the suggestion ("?") for a move as its text
 h  highlight where a move comes from: by numbers of sentences, or by words of
    the abstract as they are
 r  reject: the paper is not shown again; a reason can be given
-s  skip: it is shown again at the end, and next time
+s  skip: the paper is shown again at the end, and in the next session
 u  undo the last decision, and show its paper again
 q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
-[1:Claim] after a sentence or passage: the move comes from it; with "?", their
-words are not much alike. "!" marks findings of the checks.
+[1:Claim] after a sentence or passage: the move comes from it; with "?", the
+move shares few words with it. "!" marks findings of the checks.
 """
 DISPUTE_HELP = """\
 1, 2  choose the text of this reviewer for the move that is asked for
 e     write another text for it
 c     choose again for a move, by its number or the first letters of its name;
-      also one that both reviewers have alike
+      also for a move on which both reviewers agree
 a     accept the moves as chosen: the paper becomes a row of the gold table
 r     reject the annotation; a reason can be given
-s     skip: it is shown again at the end, and next time
+s     skip: the paper is shown again at the end, and in the next session
 u     undo your last decision, and show its paper again
 q     quit, as Ctrl-C and Ctrl-D do: what you have chosen is kept
 """

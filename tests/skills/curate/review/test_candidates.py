@@ -157,8 +157,8 @@ def test_rows_with_nothing_to_review_are_counted(workspace: Workspace) -> None:
     workspace.annotations(row(1), row(2, **dict.fromkeys(MOVES, "")), row(1, claim="Another."))
     summary = workspace.review("aq")
     assert (summary["papers"], summary["without_moves"], summary["repeats"]) == (1, 1, 1)
-    assert "not shown: 1 without any move" in workspace.stderr
-    assert "not shown: 1 about a paper of an earlier row" in workspace.stderr
+    assert "not shown: 1 row without any move" in workspace.stderr
+    assert "not shown: 1 row about the paper of an earlier row" in workspace.stderr
     assert read_rows(workspace.gold) == [row(1)]
 
 
