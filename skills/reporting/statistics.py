@@ -337,8 +337,10 @@ def paired_kappa(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
     """
     import numpy as np
 
-    statistic = kappa(*np.array(pairs, dtype=bool).reshape(-1, 2).T)
     none = "n/a, no paper has two decisions"
+    if not pairs:
+        return Agreement(units=0, why=none)
+    statistic = kappa(*np.array(pairs, dtype=bool).T)
     return _agreement(statistic.sums, statistic.value, none, "papers")
 
 
