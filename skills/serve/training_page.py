@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -55,14 +54,14 @@ def _run(state: State, request: Request) -> Response:
         other=other,
         others=[run for run in runs.values() if run is not found],
         names=names,
-        places=[_place(run.folder, state.workspace) for run in shown],
+        places=[_place(run.folder, state.workspace.resolve()) for run in shown],
         curve=_curve(losses),
         dev=_dev([losses[place] for place in with_dev]),
         dev_names=[names[place] for place in with_dev],
         least=[min((loss for _, loss in one.dev), default=None) for one in losses],
         has_same_dev=len({one.dev_digest for one in shown}) == 1,
         stages=_stages(shown),
-        facts={name: facts(entry.get("facts") or {}) for name, entry in found.stages.items()},
+        facts={name: facts(stage.facts) for name, stage in found.stages.items()},
         settings=facts(found.run),
         differing=_differing(found.run, other.run) if other else (),
     )
@@ -70,7 +69,6 @@ def _run(state: State, request: Request) -> Response:
 
 def _place(folder: Path, workspace: Path) -> str:
     """Return the path of a folder, relative to the workspace if the workspace contains it."""
-    workspace = workspace.resolve()
     return f"{folder.relative_to(workspace) if folder.is_relative_to(workspace) else folder}"
 
 
@@ -79,16 +77,6 @@ def _names(runs: Sequence[RunFolder]) -> list[str]:
     names = [run.folder.name for run in runs]
     same = len(set(names)) < len(names)
     return [f"{run.folder}" for run in runs] if same else names
-
-
-def _curve(losses: Sequence[Losses]) -> Curve | None:
-    lines = [
-        Line(f"{kind}{' other' if place else ''}", points)
-        for place, one in enumerate(losses)
-        for kind, points in (("training", one.train), ("dev", one.dev))
-        if points
-    ]
-    return curve(lines) if lines else None
 
 
 def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float | None]]:
@@ -112,17 +100,11 @@ def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
     return [
         (
             name,
-            [_seconds(run.stages.get(name, {}).get("seconds")) for run in runs],
-            str(runs[0].stages.get(name, {}).get("created", ""))[:19].replace("T", " "),
+            [run.stages[name].duration if name in run.stages else "" for run in runs],
+            runs[0].stages[name].created[:19].replace("T", " ") if name in runs[0].stages else "",
         )
         for name in names
     ]
-
-
-def _seconds(value: Any) -> str:
-    if not isinstance(value, int | float):
-        return ""
-    return f"{value:.1f} s" if value < 60 else f"{value / 60:,.0f} min"
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -142,27 +124,42 @@ class Losses(NamedTuple):
     dev: Sequence[tuple[int, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """A training run.
+class StageEntry(BaseModel):
+    """The entry of a stage in the manifest of a run."""
+
+    seconds: float | None = None
+    created: str = ""
+    facts: dict[str, Any] = {}
+    outputs: dict[str, dict[str, Any]] = {}
+
+    @property
+    def duration(self) -> str:
+        """The duration of the stage as text, or "" if it is unknown."""
+        if self.seconds is None:
+            return ""
+        return f"{self.seconds:.1f} s" if self.seconds < 60 else f"{self.seconds / 60:,.0f} min"
+
+
+class RunFolder(BaseModel):
+    """A training run, as its manifest describes it.
 
     Attributes:
         key: the key of the run in URLs.
         folder: the run folder.
-        stages: the stages in the manifest, by name, in the order of execution.
-        run: the settings in the manifest.
+        stages: the stages by name, in the order of execution.
+        run: the settings.
     """
 
-    key: str
-    folder: Path
-    stages: Mapping[str, Mapping[str, Any]]
-    run: Mapping[str, Any]
+    key: str = ""
+    folder: Path = Path()
+    stages: dict[str, StageEntry] = Field(min_length=1)
+    run: dict[str, Any] = {}
 
     @property
     def dev_digest(self) -> str:
         """The SHA-256 of the prepared dev rows, or the key of the run if it is unknown."""
-        outputs = _mapping(self.stages.get("prepare"), "outputs")
-        return str(_mapping(outputs, "prepared/dev.jsonl").get("sha256", self.key))
+        outputs = self.stages["prepare"].outputs if "prepare" in self.stages else {}
+        return str(outputs.get("prepared/dev.jsonl", {}).get("sha256", self.key))
 
     def losses(self) -> Losses:
         """Return the recorded losses that are finite."""
@@ -182,13 +179,12 @@ def run_folders(state: State) -> list[RunFolder]:
     found = []
     for path in dict.fromkeys(one.resolve() for one in manifests):
         try:
-            content = json.loads(read_text(path, MOST_BYTES)) if path.is_file() else None
-        except (OSError, ValueError, RecursionError):
+            run = RunFolder.model_validate_json(read_text(path, MOST_BYTES))
+        except (OSError, ValueError):  # no manifest, or another file of this name
             continue
-        stages, run = (_mapping(content, name) for name in ("stages", "run"))
-        if stages and all(isinstance(one, dict) for one in stages.values()):
-            digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
-            found.append(RunFolder(digest, path.parent, stages, run))
+        run.key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
+        run.folder = path.parent
+        found.append(run)
     return found
 
 
@@ -196,16 +192,10 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _mapping(content: Any, name: str) -> dict[str, Any]:
-    value = content.get(name) if isinstance(content, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
 WIDTH, HEIGHT = 640.0, 200.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of the chart.
 
     Attributes:
@@ -217,8 +207,7 @@ class Line:
     points: Sequence[Point]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """A chart of losses.
 
     Attributes:
@@ -231,8 +220,16 @@ class Curve:
     rules: Sequence[tuple[float, str]]
 
 
-def curve(lines: Sequence[Line]) -> Curve:
-    """Return a chart of these lines; each line must have at least one point."""
+def _curve(runs: Sequence[Losses]) -> Curve | None:
+    """Return a chart of the losses of one or two runs, or None without losses."""
+    lines = [
+        Line(f"{kind}{' other' if place else ''}", points)
+        for place, one in enumerate(runs)
+        for kind, points in (("training", one.train), ("dev", one.dev))
+        if points
+    ]
+    if not lines:
+        return None
     losses = [loss for line in lines for _, loss in line.points]
     last = max(step for line in lines for step, _ in line.points) or 1
     gap = _round_gap((max(losses) - min(losses)) / 4)
