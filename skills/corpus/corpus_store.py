@@ -7,6 +7,8 @@ import heapq
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,17 +109,16 @@ class Database(Engine):
         return sql, [match]
 
     def texts(self, wanted: str) -> Iterator[QuotableText]:
-        abstracts = self.db.execute("SELECT id, abstract FROM papers ORDER BY id")
+        abstracts = self.db.execute(
+            "SELECT id, ?, abstract, NULL FROM papers ORDER BY id", [ABSTRACT]
+        )
         moves = self.db.execute(
             "SELECT paper_id, move, text, annotation_id FROM moves"
             " WHERE framework = ? AND current = 1 AND stated = 1 ORDER BY paper_id, id",
             [self.framework.name],
         )
-        return heapq.merge(
-            (QuotableText(n, ABSTRACT, text, self._reader(n)) for n, text in abstracts),
-            (QuotableText(n, move, text, self._reader(n, made)) for n, move, text, made in moves),
-            key=lambda text: text.number,
-        )
+        for number, place, text, made in heapq.merge(abstracts, moves, key=itemgetter(0)):
+            yield QuotableText(number, place, text, partial(self._quotable, number, made))
 
     def count_papers(self) -> int:
         [(count,)] = self.db.execute("SELECT count(*) FROM papers")
@@ -161,18 +162,14 @@ class Database(Engine):
     def _of_framework(self, sql: str) -> str:
         return sql.format(framework="'" + self.framework.name.replace("'", "''") + "'")
 
-    def _reader(
-        self, paper_id: int, annotation_id: int | None = None
-    ) -> Callable[[], tuple[Paper, object]]:
-        def read() -> tuple[Paper, object]:
-            anchors = None
-            if annotation_id is not None:
-                sql = "SELECT record FROM annotations WHERE id = ?"
-                [(record,)] = self.db.execute(sql, [annotation_id])
-                anchors = stored_record(record).get("anchors")
-            return papers.stored(self.db, paper_id), anchors
-
-        return read
+    def _quotable(self, paper_id: int, annotation_id: int | None) -> tuple[Paper, object]:
+        """Return a paper, and the stored anchors of the annotation if an id is given."""
+        anchors = None
+        if annotation_id is not None:
+            sql = "SELECT record FROM annotations WHERE id = ?"
+            [(record,)] = self.db.execute(sql, [annotation_id])
+            anchors = stored_record(record).get("anchors")
+        return papers.stored(self.db, paper_id), anchors
 
 
 @contextlib.contextmanager

@@ -2,5 +2,5 @@
 
 Each module with pages defines a function `routes(state)`, which returns the routes of its pages. If
 the pages have a tab in the navigation, the module also defines `TAB`: the path and the label.
-app.py lists these modules.
+server.py lists these modules.
 """

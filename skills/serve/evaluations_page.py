@@ -6,6 +6,7 @@ A URL contains the key of a model, not a path, so that only listed files are ope
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -132,11 +133,6 @@ class Pair:
     scores: tuple[float, float] | None
     outcome: Outcome
 
-    @property
-    def margin(self) -> float:
-        """The absolute difference of the scores."""
-        return abs(self.scores[0] - self.scores[1]) if self.scores else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -153,9 +149,6 @@ class Compared:
     paired: Figure | None
     metrics: Sequence[tuple[str, Figure, Figure, Figure]]
     pairs: Sequence[Pair]
-
-    def count(self, outcome: Outcome) -> int:
-        return sum(one.outcome == outcome for one in self.pairs)
 
 
 def compared(first: Side, other: Side) -> Compared:
@@ -219,9 +212,10 @@ def _evaluations(state: State, request: Request) -> Response:
     has_names = first.model.name != other.model.name
     names = [side.model.name if has_names else side.path.stem for side in (first, other)]
     found, shown = compared(first, other), query.get("show", "")
+    counts = Counter(pair.outcome for pair in found.pairs)
     pairs = [pair for pair in found.pairs if shown in ("", pair.outcome)]
     if shown in ("won", "lost"):
-        pairs.sort(key=lambda pair: pair.margin, reverse=True)
+        pairs.sort(key=lambda pair: -abs(pair.scores[0] - pair.scores[1]) if pair.scores else 0.0)
     start = int(query["from"]) if query.get("from", "").isdecimal() else 0
     start = min(start, len(pairs))
 
@@ -239,7 +233,7 @@ def _evaluations(state: State, request: Request) -> Response:
         found=found,
         shown=shown,
         text=report_text,
-        outcomes={name: (found.count(name), address(show=name)) for name in OUTCOMES},
+        outcomes={name: (counts[name], address(show=name)) for name in OUTCOMES},
         everything=address(show=""),
         swapped=address(a=other.key, b=first.key, show=""),
         pairs=list(_shown(state, pairs[start : start + ROWS], first)),
@@ -259,19 +253,10 @@ def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, o
                 "SELECT id, title FROM papers WHERE source_id = ? AND sha256 = ?",
                 [pair.id, pair.abstract],
             )
-            moves = [answer.moves or {} for answer in pair.answers]
-            yield {
-                "pair": pair,
-                "row": row,
-                "moves": [
-                    (label, *_sides([of.get(name, "") for of in moves], has_both=all(moves)))
-                    for name, label in labels.items()
-                ],
-            }
-
-
-def _sides(texts: list[str], *, has_both: bool) -> tuple[str, list[Piece]]:
-    """Return the first text, and the second text with its differences from the first."""
-    if has_both:
-        return texts[0], list(word_diff(*texts))
-    return texts[0], [Piece("same", texts[1])]
+            here, there = (answer.moves or {} for answer in pair.answers)
+            moves = []
+            for name, label in labels.items():
+                texts = here.get(name, ""), there.get(name, "")
+                same = [Piece("same", texts[1])]
+                moves.append((label, texts[0], word_diff(*texts) if here and there else same))
+            yield {"pair": pair, "row": row, "moves": moves}

@@ -1,15 +1,14 @@
 """Refuse requests that do not come from a page of the application in a known browser.
 
-The Host header must name this server, since another domain may have been rebound to 127.0.0.1. The
-request must not come from a page of another origin, and must have the cookie of a session. A token
-in the URL is exchanged for a cookie, and removed from the URL.
+The Host header must name this server, since the owner of another domain may direct it to 127.0.0.1.
+The request must not come from a page of another origin, and must have the cookie of a session. A
+token in the URL is exchanged for a cookie, and removed from the URL.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -106,8 +105,8 @@ class Guard:
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
         if TOKEN not in query:
             request.state.session = session
-            return None if session else _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE)
-        cookie = None if session else self.sessions.redeem(query[TOKEN])
+            return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE) if session is None else None
+        cookie = self.sessions.redeem(query[TOKEN]) if session is None else None
         if session is None and cookie is None:
             return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE)
         rest = urlencode([pair for pair in query.multi_items() if pair[0] != TOKEN])
@@ -128,15 +127,8 @@ def _refused(status: HTTPStatus, why: str) -> Response:
     return PlainTextResponse(why, status)
 
 
-@dataclass(slots=True)
-class Session:
-    """The session of a browser.
-
-    Attributes:
-        values: values that pages store until the server ends, such as the name of the reviewer.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
+Session = dict[str, Any]
+"""Values that pages store for a browser until the server ends, such as the reviewer's name."""
 
 
 class Sessions:
@@ -159,7 +151,7 @@ class Sessions:
         except KeyError:
             return None
         cookie = secrets.token_urlsafe(BYTES)
-        self._open[_digest(cookie)] = Session()
+        self._open[_digest(cookie)] = {}
         return cookie
 
     def find(self, cookie: str) -> Session | None:

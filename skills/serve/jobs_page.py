@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -68,25 +67,19 @@ def _job(state: State, request: Request) -> Response:
     if row is None:
         text = f"The corpus has no job {number}."
         return message(request, HTTPStatus.NOT_FOUND, "No such job", text)
-    shown: dict[str, Any] = {
-        name: stored_json(row[name]) if row[name] else {} for name in ("settings", "summary")
-    }
     return page(
         request,
         "jobs/job.html",
         title=f"/{row['skill']} {row['input']}".strip(),
         row=row,
-        settings=facts(shown["settings"]),
-        summary=facts(shown["summary"]),
+        settings=facts(stored_json(row["settings"])),
+        summary=facts(stored_json(row["summary"] or "{}")),
     )
 
 
 async def events(state: State, running: RunningJobs, request: Request) -> Response:
     """Send the list of running jobs as server-sent events: now, and after each change."""
-    return StreamingResponse(
-        _stream(state, running),
-        media_type="text/event-stream",
-    )
+    return StreamingResponse(_stream(state, running), media_type="text/event-stream")
 
 
 async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:

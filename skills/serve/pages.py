@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -85,11 +85,9 @@ class State:
     def __post_init__(self) -> None:
         self.pdfs = PdfPages(self.settings.cache_dir / "pages")
 
-    @contextlib.contextmanager
-    def corpus(self) -> Iterator[sqlite3.Connection]:
+    def corpus(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the corpus for one request; a connection belongs to one thread."""
-        with open_corpus(self.database, must_exist=True) as db:
-            yield db
+        return open_corpus(self.database, must_exist=True)
 
 
 def page(

@@ -75,7 +75,7 @@ def _paper(state: State, request: Request) -> Response:
         found=found,
         paper=found.paper,
         framework=state.framework,
-        view=_view(found, shown, state.framework) if shown else None,
+        view=paper_view(item, state.framework, {}) if item else None,
         sentences=marked(found.paper.abstract, {}),
         shown=shown,
         against=against,
@@ -155,10 +155,6 @@ def _details(version: Version) -> list[str]:
     wording = decoding.get("wording")
     time = version.created_at[:16].replace("T", " ")
     return [time, f"{wording} wording"] if wording else [time]
-
-
-def _view(found: StoredPaper, shown: Version, framework: Framework) -> dict[str, Any]:
-    return paper_view(Annotated(found.paper, dict(shown.record)), framework, {})
 
 
 def _changes(

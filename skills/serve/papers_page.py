@@ -135,8 +135,7 @@ def view_of(query: QueryParams, framework: Framework) -> View:
     facets: Mapping[str, tuple[str, ...]] = {
         name: tuple(dict.fromkeys(query.getlist(name))) for name in names if name in query
     }
-    asked = query.get("by")
-    by = next((by for by in WAYS if by == asked), WAYS[0])
+    by = next((by for by in WAYS if by == query.get("by")), WAYS[0])
     selection = Selection(query.get("q", ""), query.get("where", ""), facets, by)
     return View(selection, query.get("sort", ""), query.get("after", ""), query.get("before", ""))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -59,8 +60,8 @@ def routes(state: State) -> list[Route]:
         joined("/again", _again, "POST"),
         joined("/draft", _draft, "POST"),
         Route(PATH + "/agreement", partial(_agreement, participants)),
-        Route(PATH + "/disputes", partial(_disputes, participants)),
-        joined("/dispute", _dispute),
+        Route(DISPUTES, partial(_disputes, participants)),
+        joined("/dispute", _shown_dispute),
         joined("/dispute", _settle, "POST"),
     ]
 
@@ -228,10 +229,9 @@ def _undo(participant: Participant, request: Request) -> Response:
         return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
     at, decision = undone
     participant.notice = f"Undone: {decision.paper.id} is no longer {decision.what}ed."
-    item = participant.desk.papers.items[at]
     if decision.resolves:
-        return RedirectResponse(PATH + "/disputes", HTTPStatus.SEE_OTHER)
-    return _to_paper(item.key)
+        return RedirectResponse(DISPUTES, HTTPStatus.SEE_OTHER)
+    return _to_paper(participant.desk.papers.items[at].key)
 
 
 def _again(participant: Participant, request: Request) -> Response:
@@ -302,21 +302,18 @@ def _disputes(participants: Participants, request: Request) -> Response:
     with participant.lock:
         desk = participant.desk
         desk.log.refresh()
-        items = [desk.papers.items[at] for at in desk.disputed()]
         rows = [
             (
                 item.paper,
                 f"/review/dispute?{urlencode({'id': item.key}, errors='replace')}",
                 [outline(one) for one in decided_by_each(desk, item)],
             )
-            for item in items
+            for item in map(desk.papers.items.__getitem__, desk.disputed())
         ]
     own = participants.find(request)
-    notice, can_undo = "", False
-    if own is not None:
-        with own.lock:
-            notice, own.notice = own.notice, ""
-            can_undo = own.desk.last() is not None
+    with own.lock if own else nullcontext():
+        notice = _notice(own) if own else ""
+        can_undo = own is not None and own.desk.last() is not None
     return page(
         request,
         "review/disputes.html",
@@ -326,11 +323,6 @@ def _disputes(participants: Participants, request: Request) -> Response:
         notice=notice,
         can_undo=can_undo,
     )
-
-
-def _dispute(participant: Participant, request: Request) -> Response:
-    """Show the decisions of both reviewers on a paper."""
-    return _shown_dispute(participant, request, request.query_params.get("id", ""))
 
 
 def _settle(participant: Participant, request: Request) -> Response:
@@ -354,10 +346,16 @@ def _settle(participant: Participant, request: Request) -> Response:
 def _shown_dispute(
     participant: Participant,
     request: Request,
-    key: str,
+    key: str = "",
     error: str = "",
     choices: Mapping[str, str] | None = None,
 ) -> Response:
+    """Show the decisions of both reviewers on a paper.
+
+    Args:
+        key: the key of the paper; "" for the parameter `id` of the URL.
+    """
+    key = key or request.query_params.get("id", "")
     at, dispute = _found(participant, key)
     if at is None or dispute is None:
         return _settled(request)

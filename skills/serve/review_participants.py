@@ -23,7 +23,7 @@ from skills.serve.pages import State
 LONGEST_DRAFT = 20_000
 """Maximum number of characters of a draft; every move is shorter."""
 PARTICIPANT, LOST = "review", "review taken over"
-"""Keys in `Session.values`: the participant, and the name that another browser took over."""
+"""Keys in a `Session`: the participant, and the name that another browser took over."""
 
 
 class NameInUse(UsageError):
@@ -103,24 +103,24 @@ class Participants:
         name = participant.desk.reviewer
         with self._lock:
             before = self._named.get(name, session)
-            other = None if before is session else before.values.get(PARTICIPANT)
+            other = None if before is session else before.get(PARTICIPANT)
             if other is not None and other.desk.reviewer == name:
                 if other.minutes < MINUTES and not take_over:
                     raise NameInUse(f"{name} reviews in another browser")
-                before.values[LOST] = name
-                del before.values[PARTICIPANT]
+                before[LOST] = name
+                del before[PARTICIPANT]
             self._named[name] = session
-            session.values[PARTICIPANT] = participant
-            session.values.pop(LOST, None)
+            session[PARTICIPANT] = participant
+            session.pop(LOST, None)
 
     def find(self, request: Request) -> Participant | None:
         """Return the participant in this browser, or None."""
-        participant: Participant | None = request.state.session.values.get(PARTICIPANT)
+        participant: Participant | None = request.state.session.get(PARTICIPANT)
         return participant
 
     def lost(self, request: Request) -> str:
         """Return the name that another browser has taken over from this browser, or ""."""
-        return str(request.state.session.values.get(LOST, ""))
+        return str(request.state.session.get(LOST, ""))
 
     def overview(self) -> Participant:
         """Return a participant without a name, for pages about all reviewers."""

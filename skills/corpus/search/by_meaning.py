@@ -131,7 +131,12 @@ def similar_papers(
         [vector] = unpacked([row["vector"]])
         most = max(limit, DEPTH) + 1
         found = nearest(moves, vector, [name], Narrowing(), limit=most, least=0.0)
-        owners = _annotations(db, [move_id for move_id, _ in found])
+        owners = dict(
+            db.execute(
+                "SELECT id, annotation_id FROM moves WHERE id IN (SELECT value FROM json_each(?))",
+                [json.dumps([move_id for move_id, _ in found])],
+            ).fetchall()
+        )
         ranking = []
         for move_id, similarity in found:
             annotation = owners[move_id]
@@ -234,14 +239,6 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
             f"the paper {wanted[:60]} has no annotation", hint="`/annotate` annotates papers."
         )
     return {row["move"]: row for row in rows}
-
-
-def _annotations(db: sqlite3.Connection, move_ids: Sequence[int]) -> dict[int, int]:
-    rows = db.execute(
-        "SELECT id, annotation_id FROM moves WHERE id IN (SELECT value FROM json_each(?))",
-        [json.dumps(move_ids)],
-    )
-    return {row["id"]: row["annotation_id"] for row in rows}
 
 
 def _similar_paper(db: sqlite3.Connection, near: dict[str, tuple[float, int]]) -> SimilarPaper:

@@ -12,27 +12,25 @@ following relations, so that each filter and statistic is one query for both:
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.outputs import Hit, Hits, Passage, SimilarPaper, Stats, Verified, WrongKey
+from skills.corpus.outputs import Hits, Passage, SimilarPaper, Stats, Verified, WrongKey
 from skills.corpus.records import Annotated, Failure, verify
 from skills.corpus.search import fulltext, quotes
 from skills.corpus.search.filters import MATCHED, Condition, Selected
-from skills.corpus.search.fulltext import Scored
+from skills.corpus.search.fulltext import MoveIndex
 from skills.corpus.search.query_syntax import Query
 from skills.corpus.search.quotes import QuotableText
 from skills.corpus.stats import SUMS, Tally
-from skills.nanda.framework import Framework
 
 _BY_PAPER = "ORDER BY paper, id"
 
 
-class Engine(ABC):
+class Engine(MoveIndex):
     """An open corpus, read with the framework that was given at opening.
 
     The ids of annotations are the same in all methods.
@@ -41,32 +39,12 @@ class Engine(ABC):
         has_vectors: True if moves can be searched by meaning.
     """
 
-    framework: Framework
     has_vectors: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def relations(self) -> Mapping[str, str]:
         """The SQL of each relation, by name: a table or a subquery."""
-
-    @property
-    @abstractmethod
-    def fts(self) -> sqlite3.Connection:
-        """The database that contains the full-text table `moves_fts`; see `fulltext.MoveIndex`."""
-
-    @property
-    @abstractmethod
-    def fts_moves(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def fts_paper(self) -> str: ...
-
-    @abstractmethod
-    def years(self) -> list[int | None]: ...
-
-    @abstractmethod
-    def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]: ...
 
     @abstractmethod
     def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:

@@ -6,18 +6,17 @@ the SQL that differs between them.
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Protocol
 
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import stored
-from skills.corpus.db.rows import Row, one
+from skills.corpus.db.rows import one
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.outputs import Hit, Hits
 from skills.corpus.search.query_syntax import Query, all_of, quoted, tokens
@@ -48,30 +47,35 @@ Scored = tuple[int, float]
 """The id of a move, and its score."""
 
 
-class MoveIndex(Protocol):
+class MoveIndex(ABC):
     """A full-text index of moves.
 
     Attributes:
-        fts: the database with the table `moves_fts`; its rowids are the ids of moves.
-        fts_moves: SQL for FROM and WHERE that selects from `moves_fts` the moves of current
-            annotations by `framework`.
-        fts_paper: the SQL expression for the row number of a move's paper.
+        framework: the framework of the annotations.
     """
 
     framework: Framework
 
     @property
-    def fts(self) -> sqlite3.Connection: ...
+    @abstractmethod
+    def fts(self) -> sqlite3.Connection:
+        """The database with the table `moves_fts`; its rowids are the ids of moves."""
 
     @property
-    def fts_moves(self) -> str: ...
+    @abstractmethod
+    def fts_moves(self) -> str:
+        """SQL for FROM and WHERE that selects the moves of current annotations by `framework`."""
 
     @property
-    def fts_paper(self) -> str: ...
+    @abstractmethod
+    def fts_paper(self) -> str:
+        """The SQL expression for the row number of a move's paper."""
 
+    @abstractmethod
     def years(self) -> list[int | None]:
         """Return the different years of papers, with None if a paper has no year."""
 
+    @abstractmethod
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
         """Yield the search results for moves with these ids and scores.
 
@@ -307,9 +311,13 @@ def papers_about(
             len(wanted),
         ],
     )
-    within = (row for row in rows if _is_between(row["published"], since, until))
-    ids = list(itertools.islice(_each_once(within), limit))
-    return [stored(db, paper_id) for paper_id in ids]
+    best: dict[str, int] = {}
+    for row in rows:
+        if len(best) == limit:
+            break
+        if _is_between(row["published"], since, until):
+            best.setdefault(row["sha256"], row["id"])
+    return [stored(db, paper_id) for paper_id in best.values()]
 
 
 def _is_between(published: str, since: date | None, until: date | None) -> bool:
@@ -321,15 +329,6 @@ def _is_between(published: str, since: date | None, until: date | None) -> bool:
         and (since is None or day >= since.isoformat()[: len(day)])
         and (until is None or day <= until.isoformat())
     )
-
-
-def _each_once(rows: Iterable[Row]) -> Iterator[int]:
-    """Yield the ids of papers, without papers that repeat the abstract of an earlier paper."""
-    seen: set[str] = set()
-    for row in rows:
-        if row["sha256"] not in seen:
-            seen.add(row["sha256"])
-            yield row["id"]
 
 
 def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -220,28 +219,19 @@ def _extend_blocks(
         "SELECT * FROM vector_blocks WHERE framework = ? AND move = ? AND size < ?",
         [framework, move, BLOCK],
     )
-    whole_ids, whole_signs = ids.tobytes(), coarse.tobytes()
     if last is not None:
         db.execute("DELETE FROM vector_blocks WHERE id = ?", [last["id"]])
-        whole_ids, whole_signs = last["move_ids"] + whole_ids, last["signs"] + whole_signs
-    for size, part_ids, part_signs in _blocks(whole_ids, whole_signs):
+        before = np.frombuffer(last["signs"], np.uint64).reshape(last["size"], -1)
+        ids = np.concatenate((np.frombuffer(last["move_ids"], np.int64), ids))
+        coarse = np.concatenate((before, coarse))
+    for begin in range(0, len(ids), BLOCK):
+        block = ids[begin : begin + BLOCK]
         insert(
             db,
             "vector_blocks",
             framework=framework,
             move=move,
-            size=size,
-            move_ids=part_ids,
-            signs=part_signs,
+            size=len(block),
+            move_ids=block.tobytes(),
+            signs=coarse[begin : begin + BLOCK].tobytes(),
         )
-
-
-def _blocks(ids: bytes, coarse: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Split ids and sign bits into blocks, and yield the size, ids and sign bits of each."""
-    id_bytes, sign_bytes = 8, DIMENSIONS // 8
-    for begin in itertools.count(0, BLOCK):
-        part = ids[begin * id_bytes : (begin + BLOCK) * id_bytes]
-        if not part:
-            return
-        size = len(part) // id_bytes
-        yield size, part, coarse[begin * sign_bytes : (begin + size) * sign_bytes]

@@ -134,8 +134,8 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
 def test_the_name_of_a_browser_that_is_gone_is_free(app: Served) -> None:
     with app.client() as one, app.client() as other:
         post(one, "", name="Ada")
-        [session] = [s for s in app.state.sessions._open.values() if PARTICIPANT in s.values]
-        session.values[PARTICIPANT].used -= MINUTES * 60
+        [session] = [s for s in app.state.sessions._open.values() if PARTICIPANT in s]
+        session[PARTICIPANT].used -= MINUTES * 60
         assert "1 of 3" in post(other, "", name="Ada").text
 
 
