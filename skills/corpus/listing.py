@@ -9,7 +9,7 @@ cached until the database changes.
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -69,7 +69,7 @@ _LISTED = """(
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
 """The column of each facet; all facets of moves use the column `stated`."""
 KEPT = 16
-"""Maximum number of cached groupings."""
+"""Maximum number of cached groupings; the oldest are removed."""
 Group = tuple[Any, ...]
 """The values of `COLUMNS` and `stated`, and the number of papers with these values."""
 
@@ -127,11 +127,7 @@ class Page:
 
 
 class Listing:
-    """The papers of a selection, which can be read in pages.
-
-    Raises:
-        InputError: a word or condition of the selection is invalid.
-    """
+    """The papers of a selection, which can be read in pages."""
 
     def __init__(self, corpus: Database, selection: Selection) -> None:
         """Search the words of the selection.
@@ -294,7 +290,7 @@ class FacetCounts:
 
     def __init__(self, path: Path, framework: Framework) -> None:
         self._path, self._framework = path, framework
-        self._kept: OrderedDict[Any, list[Group]] = OrderedDict()
+        self._kept: dict[Any, list[Group]] = {}
         self._lock = Lock()
 
     def of(self, listing: Listing) -> Counts:
@@ -327,17 +323,15 @@ class FacetCounts:
         where, parameters = listing.matching
         selection = listing.selection
         key = selection.words, selection.by, where, tuple(parameters), stamp(self._path)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        if groups := self._kept.get(key):
+            return groups
         columns = ", ".join((*COLUMNS.values(), "stated", "count(*)"))
         rows = listing.rows(columns, listing.matching, "GROUP BY 1, 2, 3, 4, 5", [])
         groups = [tuple(row) for row in rows]
         with self._lock:
             self._kept[key] = groups
             while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
         return groups
 
 

@@ -205,7 +205,7 @@ class LookedUp(Output):
     )
 
 
-class StoredFailure(Output):
+class StoredFailure(Output, from_attributes=True):
     """The latest failure of a paper that has no annotation."""
 
     error_type: str

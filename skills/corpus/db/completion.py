@@ -151,12 +151,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
 def _columns(row: Row, found: Found) -> dict[str, Any]:
     """Return the new values of the columns of `papers` that change."""
     paper = found.paper
-    texts = {
-        "title": found.title,
-        "authors": found.authors,
-        "published": found.published,
-        "venue": found.venue,
-    }
+    texts = {name: getattr(found, name) for name in (*TEXTS, "venue")}
     columns: dict[str, Any] = {n: text for n, text in texts.items() if text and not row[n]}
     if row["year"] is None and paper.year and "published" in columns:
         columns["year"] = paper.year

@@ -37,7 +37,8 @@ def find(path: Path) -> str:
             denied.
     """
     try:
-        with contextlib.closing(_read_only(path)) as db:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
             read_schema(db)
             if found := _check(db):
                 return found
@@ -51,8 +52,7 @@ def find(path: Path) -> str:
             f"the corpus cannot be checked: {exc}",
             where=str(path),
             hint="Is another process writing to the file, or do you lack read permission for the "
-            "file or "
-            "its folder?",
+            "file or its folder?",
         ) from exc
     except sqlite3.DatabaseError as exc:
         return str(exc)
@@ -77,8 +77,7 @@ def error(path: Path, found: str) -> InputError:
         where=str(path),
         hint="The file is not changed. "
         f"`/corpus set-aside --db {path}` renames it, so that the next command begins a new "
-        "corpus; "
-        "`sqlite3 FILE .recover` recovers the readable rows. --db selects another file.",
+        "corpus; `sqlite3 FILE .recover` recovers the readable rows. --db selects another file.",
     )
 
 
@@ -115,10 +114,6 @@ def set_aside(path: Path) -> tuple[Path, str]:
     except OSError as exc:
         raise OutputError(f"cannot be renamed: {exc.strerror or exc}", where=str(path)) from exc
     return _aside(path, number, ""), found
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
 def _check(db: sqlite3.Connection) -> str:

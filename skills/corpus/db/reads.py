@@ -160,13 +160,7 @@ class StoredPaper:
             categories=paper.categories,
             abstract=paper.abstract,
             annotations=[dict(item.record) for item in self.annotations],
-            failure=failed
-            and StoredFailure(
-                error_type=failed.error_type,
-                reason=failed.reason,
-                retryable=failed.retryable,
-                raw_reply=failed.raw_reply,
-            ),
+            failure=failed and StoredFailure.model_validate(failed),
             identifiers=dict(self.identifiers),
             duplicates=list(self.pairs),
             **self.facts.model_dump(),

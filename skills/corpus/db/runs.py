@@ -112,8 +112,8 @@ class RunProgress:
     input: str
     model: str
     started_at: str
-    due: int | None
-    is_alive: bool
+    due: int | None = None
+    is_alive: bool = True
     done: int = 0
     failed: int = 0
     seen: int | None = None
@@ -137,13 +137,15 @@ class RunningJobs:
 
     def _update(self, db: sqlite3.Connection) -> None:
         rows = db.execute(
-            "SELECT id, skill, input, model, settings, started_at, pid FROM runs"
+            "SELECT id, skill, input, model, started_at, settings, pid FROM runs"
             " WHERE status = 'running' ORDER BY id DESC"
         ).fetchall()
-        self._known = {row["id"]: self._known.get(row["id"]) or _new(row) for row in rows}
+        before, self._known = self._known, {}
         for row in rows:
-            one = self._known[row["id"]]
-            one.is_alive, one.due = is_alive(row["pid"]), due(row)
+            run, skill, source, model, started_at, _, pid = row
+            one = before.get(run) or RunProgress(run, skill, source, model, started_at)
+            self._known[run] = one
+            one.is_alive, one.due = is_alive(pid), due(row)
             if one.skill in ANNOTATE:
                 _count_annotations(db, one)
             elif one.skill == "curate":
@@ -155,18 +157,6 @@ def due(row: Row) -> int | None:
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None
-
-
-def _new(row: Row) -> RunProgress:
-    return RunProgress(
-        run=row["id"],
-        skill=row["skill"],
-        input=row["input"],
-        model=row["model"],
-        started_at=row["started_at"],
-        due=due(row),
-        is_alive=True,
-    )
 
 
 def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 
 from harness._version import __version__
 from harness.api.skill import Call, Result
-from harness.errors import InputError, OutputError, UsageError
+from harness.errors import InputError, UsageError
 from harness.models import hub
 from harness.permissions import consent
 from harness.runs import targets
@@ -125,10 +125,8 @@ def save(
         OutputError: a file cannot be written.
     """
     check(folder, force=force)
-    try:
+    with targets.reported(folder):
         (folder / DATA).mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
     schema = parquet_schema(framework, id_column, sections=sections)
     if not abstracts:
         schema = schema.remove(schema.get_field_index("abstract"))

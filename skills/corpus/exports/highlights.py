@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import InputError, OutputError
+from harness.errors import InputError
 from harness.runs import targets
 from harness.support.text_input import at_home, shown
 from skills.corpus.pdf.pdf_files import SUFFIX, check_pdf
@@ -50,10 +50,8 @@ def save(
     Raises:
         OutputError: a copy cannot be written.
     """
-    try:
+    with targets.reported(folder):
         folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
     written = elsewhere = 0
     skipped: list[str] = []
     sources: dict[str, Path] = {}

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import OutputError, UsageError
+from harness.errors import UsageError
+from harness.runs import targets
 from skills.corpus.exports import highlights
 from skills.corpus.exports.user_edited import Value, write_owned
 from skills.corpus.exports.vault_note import (
@@ -82,8 +83,7 @@ def check(folder: Path, *, force: bool = False) -> None:
             "is neither empty nor an Obsidian vault",
             where=str(folder),
             hint="Name a new folder, open this folder in Obsidian first, or add --force, which "
-            "adds "
-            "notes and replaces nothing.",
+            "adds notes and replaces nothing.",
         )
 
 
@@ -112,10 +112,8 @@ def save(
         OutputError: a note cannot be written.
     """
     check(folder, force=force)
-    try:
+    with targets.reported(folder):
         folder.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
     notes = _scan(folder)
     before = {found.path for found in notes.ours.values()}
     papers = _papers(folder, framework, items(), notes)

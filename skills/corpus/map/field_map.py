@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from harness.errors import NothingFound
 from skills.corpus.map.clusters import FEWEST_PAPERS, Grouping, grouped
@@ -79,7 +80,11 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
     """
     from scipy.stats import hypergeom
 
-    members = _members(rows, columns)
+    members: list[list[list[int]]] = [
+        [[] for _ in range(columns.unstated + 1)] for _ in range(rows.unstated + 1)
+    ]
+    for paper, (row, column) in enumerate(zip(rows.places, columns.places, strict=True)):
+        members[row][column].append(paper)
     inner = [line[: len(columns.clusters)] for line in members[: len(rows.clusters)]]
     across = [sum(map(len, line)) for line in inner]
     down = [sum(map(len, line)) for line in zip(*inner, strict=True)]
@@ -105,15 +110,6 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
             by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
         cells.append(tuple(found))
     return Matrix(rows, columns, tuple(cells), total, by_chance)
-
-
-def _members(rows: Grouping, columns: Grouping) -> Sequence[Sequence[list[int]]]:
-    found: list[list[list[int]]] = [
-        [[] for _ in range(columns.unstated + 1)] for _ in range(rows.unstated + 1)
-    ]
-    for paper, (row, column) in enumerate(zip(rows.places, columns.places, strict=True)):
-        found[row][column].append(paper)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +208,8 @@ def read_papers(
         paper, stated = item.paper, framework.stated(item.record)
         texts = {move: flatten(stated[move]) if move in stated else None for move in moves}
         mapped = MappedPaper(paper.id, flatten(paper.title), paper.year, paper.is_arxiv, texts)
-        found.append(((paper.id, paper.sha256, mapped.title, mapped.year or 0), mapped))
-    found.sort(key=lambda one: one[0])
-    return [mapped for _, mapped in found]
+        found.append((paper.id, paper.sha256, mapped.title, mapped.year or 0, mapped))
+    return [mapped for *_, mapped in sorted(found, key=itemgetter(0, 1, 2, 3))]
 
 
 def map_of(

@@ -92,16 +92,20 @@ def _selected(
 
 
 def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
+    """Return the moves to map: the moves of --move, or the moves of the rows and the columns.
+
+    The default rows and columns are "method" and "scope" if the framework has both, or else its
+    first two moves.
+    """
     options = call.options
     if options.move and (options.rows or options.columns):
         raise UsageError(
             "--move and --rows or --columns exclude each other",
             hint="--move maps single moves; --rows and --columns name the moves of a matrix.",
         )
-    moves = tuple(dict.fromkeys(options.move)) or (
-        options.rows or _default(framework, 0),
-        options.columns or _default(framework, 1),
-    )
+    has_usual = {"method", "scope"} <= set(framework.names)
+    rows, columns = ("method", "scope") if has_usual else framework.names[:2]
+    moves = tuple(dict.fromkeys(options.move)) or (options.rows or rows, options.columns or columns)
     for move in moves:
         if move not in framework.names:
             raise unknown("move", move, framework.names)
@@ -113,32 +117,18 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
     return moves
 
 
-def _default(framework: Framework, place: int) -> str:
-    """Return the default move of the rows (place 0) or columns (place 1).
-
-    These are "method" and "scope" if the framework has both, or else its first two moves.
-    """
-    usual = ("method", "scope")
-    return (usual if set(usual) <= set(framework.names) else framework.names)[place]
-
-
 def _title(call: Call) -> str:
     conditions = "".join(filter(str.isprintable, " ".join(call.text.split())))
     return f"Map: {conditions}" if conditions else "Map of the corpus"
 
 
 def _writers(found: FieldMap) -> dict[str, Write]:
-    def page(file: IO[bytes]) -> None:
-        from skills.corpus.map.map_views import write_html
-
-        write_html(file, found)
-
     def data(file: IO[bytes]) -> None:
         text = json.dumps(as_output(found).model_dump(), ensure_ascii=False, indent=1)
         file.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     return {
-        ".html": page,
+        ".html": lambda file: map_views.write_html(file, found),
         ".svg": lambda file: file.write(map_views.svg(found).encode()),
         ".png": lambda file: file.write(map_views.png(found)),
         ".json": data,
