@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -15,14 +16,14 @@ from harness.support.process import install_command
 from harness.support.text_input import shown
 from skills.corpus import exporters, views, works
 from skills.corpus.corpus_store import opened
-from skills.corpus.db import damage
-from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.db import damage, reads
+from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.completing import complete
 from skills.corpus.lookups.fetching import fetch
 from skills.corpus.lookups.resolving import add_ids
 from skills.corpus.map.map_command import draw_map
-from skills.corpus.outputs import PapersDetails, Passages, SetAside, SimilarPapers
+from skills.corpus.outputs import Pairs, PapersDetails, Passages, SetAside, SimilarPapers
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
@@ -240,6 +241,39 @@ def verify(call: Call) -> Result:
     return Result(views.verified(found), found.model_dump(), exit_code=1 if found.wrong else 0)
 
 
+def duplicates(call: Call) -> Result:
+    _refuse_text(call)
+    with open_corpus(database(call), must_exist=True) as db:
+        found = reads.pairs(db)
+    data = Pairs(pairs=found).model_dump()
+    if not found:
+        return Result("No paper was merged, linked or split.", data)
+    counts = Counter(pair.relation for pair in found)
+    total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return Result(f"{counted(len(found), 'pair')}: {total}\n{works.pairs(found)}", data)
+
+
+def split(call: Call) -> Result:
+    wanted = _text(call, "/corpus split ID")
+    with open_corpus(database(call), must_exist=True) as db, transaction(db):
+        rows = reads.rows_of(db, wanted)
+        if len(rows) > 1:
+            listed = ", ".join(map(str, rows))
+            raise InputError(
+                f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
+                hint=f"`/corpus split {rows[-1]}` splits the last row from the other rows.",
+            )
+        undone = works.separate(db, rows[0]) if rows else []
+    if not undone:
+        problem = "is neither merged nor linked" if rows else "is not in the corpus"
+        raise NothingFound(
+            f"the paper {wanted[:60]} {problem}",
+            hint="`/corpus duplicates` shows the merged and linked papers.",
+        )
+    text = f"Split permanently:\n{works.pairs(undone)}"
+    return Result(text, Pairs(pairs=undone).model_dump())
+
+
 def set_aside(call: Call) -> Result:
     _refuse_text(call)
     path = database(call)
@@ -292,8 +326,8 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "highlight": highlight,
     "map": draw_map,
     "verify": verify,
-    "duplicates": works.report,
-    "split": works.split,
+    "duplicates": duplicates,
+    "split": split,
     "set-aside": set_aside,
     "push": push_dataset,
     "zotero-push": zotero_push,

@@ -1,56 +1,15 @@
-"""Implement /corpus duplicates and /corpus split."""
+"""Split merged papers, and render the pairs of merged, linked and split rows."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 
-from harness.api.skill import Call, Result
-from harness.errors import InputError, NothingFound
 from harness.terminal.rendering import table
 from skills.corpus.db import merging, reads
-from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.db.rows import insert, now
-from skills.corpus.outputs import Pair, Pairs, PaperDetails, Side
-from skills.nanda.text import counted
-
-
-def report(call: Call) -> Result:
-    if text := call.text.strip():
-        raise InputError(f"/corpus duplicates takes no text, but got {text[:40]!r}")
-    with open_corpus(database(call), must_exist=True) as db:
-        found = reads.pairs(db)
-    counts = Counter(pair.relation for pair in found)
-    data = Pairs(pairs=found).model_dump()
-    if not found:
-        return Result("No paper was merged, linked or split.", data)
-    total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return Result(f"{counted(len(found), 'pair')}: {total}\n{pairs(found)}", data)
-
-
-def split(call: Call) -> Result:
-    wanted = call.text.strip()
-    if not wanted:
-        raise InputError("/corpus split needs an argument", hint="Usage: /corpus split ID")
-    with open_corpus(database(call), must_exist=True) as db, transaction(db):
-        rows = reads.rows_of(db, wanted)
-        if len(rows) > 1:
-            listed = ", ".join(map(str, rows))
-            raise InputError(
-                f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
-                hint=f"`/corpus split {rows[-1]}` splits the last row from the other rows.",
-            )
-        undone = separate(db, rows[0]) if rows else []
-    if not undone:
-        problem = "is neither merged nor linked" if rows else "is not in the corpus"
-        raise NothingFound(
-            f"the paper {wanted[:60]} {problem}",
-            hint="`/corpus duplicates` shows the merged and linked papers.",
-        )
-    text = f"Split permanently:\n{pairs(undone)}"
-    return Result(text, Pairs(pairs=undone).model_dump())
+from skills.corpus.outputs import Pair, PaperDetails, Side
 
 
 def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:

@@ -252,13 +252,7 @@ def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> lis
         [json.dumps(merging.members(db, paper_id)), framework.name],
     )
     found = [
-        Version(
-            row["id"],
-            row["model"],
-            row["created_at"],
-            bool(row["current"]),
-            stored_record(row["record"]),
-        )
-        for row in rows
+        Version(row_id, model, created_at, bool(current), stored_record(record))
+        for row_id, model, created_at, current, record in rows
     ]
     return [one for one in found if all(name in one.record for name in framework.names)]

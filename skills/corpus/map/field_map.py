@@ -130,11 +130,6 @@ class Years:
         before = "\N{LESS-THAN OR EQUAL TO}" * self.earlier
         return [f"{before * (year == self.columns.start)}{year}" for year in self.columns]
 
-    def counts(self, years: Iterable[int | None]) -> list[int]:
-        """Return how many of the given years belong to each column; None is not counted."""
-        found = Counter(max(year, self.columns.start) for year in years if year is not None)
-        return [found[year] for year in self.columns]
-
 
 def years_of(known: Iterable[int | None]) -> Years:
     """Return the columns for the given years of papers."""
@@ -191,7 +186,9 @@ class FieldMap:
         Args:
             papers: indices of papers.
         """
-        return self.years.counts(self.papers[paper].year for paper in papers)
+        columns, years = self.years.columns, (self.papers[paper].year for paper in papers)
+        found = Counter(max(year, columns.start) for year in years if year is not None)
+        return [found[year] for year in columns]
 
     def most_in_a_year(self, grouping: Grouping) -> int:
         """Return the largest number of papers of one cluster in one column of `years`."""

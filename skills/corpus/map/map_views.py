@@ -42,7 +42,11 @@ def verdict(found: FieldMap) -> Iterator[str]:
     moves = " and ".join(one.name for one in found.groupings)
     yield f"{counted(len(found.papers), 'paper')} by {moves}."
     for one in found.groupings:
-        yield _counts(one)
+        loose, unstated = (len(one.papers(place)) for place in (one.unclustered, one.unstated))
+        rest = [f"{loose:,} in no cluster"] * bool(loose)
+        rest += [f"{unstated:,} without a {one.name}"] * bool(unstated)
+        clusters = f"{counted(len(one.clusters), 'cluster')} of {one.name}"
+        yield f"{clusters} ({', '.join(rest)})." if rest else f"{clusters}."
     if without := len(found.without_year):
         yield f"{counted(without, 'paper')} {'has' if without == 1 else 'have'} no year."
 
@@ -72,15 +76,6 @@ def cluster_name(grouping: Grouping, place: int) -> str:
     if place < len(grouping.clusters):
         return grouping.clusters[place].label
     return "in no cluster" if place == grouping.unclustered else "not stated"
-
-
-def _counts(one: Grouping) -> str:
-    loose, unstated = (len(one.papers(place)) for place in (one.unclustered, one.unstated))
-    rest = [f"{loose:,} in no cluster"] * bool(loose)
-    rest += [f"{unstated:,} without a {one.name}"] * bool(unstated)
-    return f"{counted(len(one.clusters), 'cluster')} of {one.name}" + (
-        f" ({', '.join(rest)})." if rest else "."
-    )
 
 
 def _clusters(found: FieldMap, one: Grouping) -> str:

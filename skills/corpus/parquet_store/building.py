@@ -34,7 +34,13 @@ from harness.support.sqlite import is_interrupted
 from skills.corpus.db.facets import categories as split_categories
 from skills.corpus.db.facets import first_category, paper_words, word
 from skills.corpus.outputs import Indexed
-from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_name, sql_text
+from skills.corpus.parquet_store.duckdb_views import (
+    connected,
+    first_line,
+    sql_files,
+    sql_name,
+    sql_text,
+)
 from skills.corpus.parquet_store.index import (
     FOLDER,
     UNKNOWN_YEAR,
@@ -171,8 +177,7 @@ class _Builder:
                 for one in group:
                     self._add([one])
             else:
-                first = (str(exc).splitlines() or [type(exc).__name__])[0]
-                self._refuse(group[0][0], f"cannot be read ({first})")
+                self._refuse(group[0][0], f"cannot be read ({first_line(exc)})")
 
     def _write(self, group: Sequence[tuple[File, NewPart]]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
@@ -261,8 +266,7 @@ class _Builder:
 
 
 def _facets(published: str, categories: str) -> str:
-    year = Paper("id", "", "", "", published=published).year
-    return paper_words(year, categories)
+    return paper_words(_paper(published=published).year, categories)
 
 
 @dataclass(frozen=True, slots=True)

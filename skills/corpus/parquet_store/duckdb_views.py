@@ -66,12 +66,16 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
         raise  # a fault of the query, not of a file
     except duckdb.Error as exc:
-        first = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise InputError(
-            f"the parts or their index cannot be read: {first}",
+            f"the parts or their index cannot be read: {first_line(exc)}",
             where=str(where),
             hint=f"`/corpus index {where}` names the parts that cannot be read.",
         ) from exc
+
+
+def first_line(exc: Exception) -> str:
+    """Return the first line of an error's message, or the name of its class without a message."""
+    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
 
 
 def sql_text(value: str) -> str:

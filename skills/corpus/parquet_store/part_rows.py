@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from skills.corpus.parquet_store.duckdb_views import first_line
 from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
@@ -108,12 +109,7 @@ class Rows:
         """Return the failure in a row, or None if the row has an annotation."""
         if not row.get(ERROR):
             return None
-        try:
-            known = json.loads(row[ERROR])
-        except ValueError:
-            known = None
-        if not isinstance(known, dict):
-            known = {"reason": row[ERROR]}
+        known = self._object(row_id, row, ERROR)
         return Failure(
             self.paper(row_id, row),
             str(known.get("error_type", "unknown")),
@@ -220,9 +216,8 @@ class _Group:
 
 
 def _unreadable(part: Part, exc: Exception) -> InputError:
-    first = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
     return InputError(
-        f"cannot be read ({first})",
+        f"cannot be read ({first_line(exc)})",
         where=part.file.name,
         hint="Is the part complete? Replace or delete the file; then run `/corpus index FOLDER`.",
     )
