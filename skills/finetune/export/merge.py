@@ -9,9 +9,9 @@ since the stage `quantize` would quantize them a second time.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,7 @@ from harness.support.bounded_files import read_json
 from harness.support.process import require
 from skills.finetune.model.bases import Base, chat_template, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
-from skills.finetune.model.safetensors_files import (
-    FLOATS,
-    PACKED,
-    Stored,
-    Weights,
-    put,
-    read_weights,
-)
+from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
 from skills.finetune.recipe import Quantization
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
@@ -56,38 +49,6 @@ The tokenizer is not saved by transformers 5, which would store another tokenize
 """
 
 
-@dataclass(slots=True)
-class Changes:
-    """Statistics of a merge.
-
-    Attributes:
-        layers: number of tensors that the adapter changes.
-        weights, changed: number of all weights of these tensors, and of weights that changed.
-        wanted, lost: sum of the squares of the exact changes, and of the rounding errors.
-    """
-
-    layers: int = 0
-    changed: int = 0
-    weights: int = 0
-    wanted: float = 0.0
-    lost: float = 0.0
-
-    def add(self, before: Tensor, exact: Tensor, after: Tensor) -> None:
-        self.layers += 1
-        self.weights += before.numel()
-        self.changed += int((before != after).sum())
-        self.wanted += float((exact - before.float()).square().sum())
-        self.lost += float((exact - after.float()).square().sum())
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {
-            "layers": self.layers,
-            "weights_changed": round(self.changed / self.weights, 4),
-            "rounding_over_change": round((self.lost / self.wanted) ** 0.5, 4),
-        }
-
-
 def merge(context: StageContext) -> Entry:
     """Merge the adapter of the run into its base.
 
@@ -99,6 +60,8 @@ def merge(context: StageContext) -> Entry:
         Interrupted: the run was cancelled.
     """
     require("torch", "safetensors", "transformers")
+    from safetensors.torch import load_file, save_file
+
     recipe, out = context.recipe, context.run_dir
     into_nf4 = recipe.export.merge_base == "nf4"
     if into_nf4:
@@ -125,17 +88,21 @@ def merge(context: StageContext) -> Entry:
         return stage.unchanged
     need_disk(out.folder, weights.size, "the merged model")
     rounded = _round_trips(context, base, weights)
+    names = {*rounded, *(f"{layer}.weight" for layer in adapter.shapes)}
+    changed = 0
     with context.call.screen.progress("merging") as tick, partial(out.merged) as folder:
-        tick("copying the base")
-        copied = weights.copied(folder)
         copy_texts(base.folder, folder)
-        changes = Changes()
-        names = sorted({*rounded, *(f"{layer}.weight" for layer in adapter.shapes)})
-        for number, name in enumerate(names, start=1):
-            context.call.cancel.check()
-            tick(f"tensor {number} of {len(names)}: {name}")
-            _merge_one(copied.tensors[name], adapter, rounded.get(name), changes)
-        if not changes.changed:
+        for path in weights.files:
+            tensors = load_file(path)
+            for name in sorted(names & tensors.keys()):
+                context.call.cancel.check()
+                tick(name)
+                tensors[name], different = _merged(
+                    tensors[name], name.removesuffix(".weight"), adapter, rounded.get(name)
+                )
+                changed += different
+            save_file(tensors, folder / path.name, metadata={"format": "pt"})
+        if not changed:
             raise SkillFailed(
                 "the adapter changes no weight of the base",
                 where=str(adapter.path),
@@ -144,7 +111,8 @@ def merge(context: StageContext) -> Entry:
     config = read_json(base.folder / "config.json")
     tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
-        **changes.facts,
+        "layers": len(adapter.shapes),
+        "weights_changed": round(changed / sum(map(math.prod, adapter.shapes.values())), 4),
         "merge_base": recipe.export.merge_base,
         "scale": adapter.scale,
         "tied": tied,
@@ -153,29 +121,25 @@ def merge(context: StageContext) -> Entry:
     return stage.record([out.merged], facts)
 
 
-def _merge_one(
-    place: Stored, adapter: LoraAdapter, round_trip: RoundTrip | None, changes: Changes
-) -> None:
-    """Overwrite a tensor of the merged model; add the adapter's change to an adapted layer.
+def _merged(
+    weight: Tensor, layer: str, adapter: LoraAdapter, round_trip: RoundTrip | None
+) -> tuple[Tensor, int]:
+    """Return the merged weight of a layer, and the number of values that the adapter changed.
 
     The sum W + scale * B A (Hu et al. 2021, arXiv 2106.09685) is computed in float32 and rounded
     once to the type of the base, to the nearest value, and ties to even.
 
     Args:
-        round_trip: quantizes and dequantizes the weights before the change; None for the weights
-            of the base.
-        changes: the statistics, which this function updates.
+        round_trip: quantizes and dequantizes the weight before the change; None for the weight of
+            the base.
     """
-    before = place.read()
-    base = before if round_trip is None else round_trip(before)
-    after = unchanged = base.to(before.dtype)
-    layer = place.name.removesuffix(".weight")
-    if layer in adapter.shapes:
-        a, b = adapter.matrices(layer)
-        exact = base.float() + adapter.scale * (b.float() @ a.float())
-        after = exact.to(before.dtype)
-        changes.add(unchanged, exact, after)
-    put(place, after)
+    base = weight if round_trip is None else round_trip(weight)
+    unchanged = base.to(weight.dtype)
+    if layer not in adapter.shapes:
+        return unchanged, 0
+    a, b = adapter.matrices(layer)
+    merged = (base.float() + adapter.scale * (b.float() @ a.float())).to(weight.dtype)
+    return merged, int((merged != unchanged).sum())
 
 
 def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
@@ -238,10 +202,10 @@ def _check_prepared(context: StageContext, base: Base) -> None:
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
     """Raise InputError if the base is quantized, or its layers do not fit the adapter."""
     where = str(base.folder)
-    for tensor in weights.tensors.values():
+    for name, tensor in weights.tensors.items():
         if tensor.dtype in PACKED:
             raise InputError(
-                f"contains quantized weights ({tensor.name} is {tensor.dtype})",
+                f"contains quantized weights ({name} is {tensor.dtype})",
                 where=where,
                 hint="An adapter is merged into 16-bit weights: name the base they were made from.",
             )

@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
-from harness.models.registry import FileEntry, ServeEntry
+from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.support.bounded_files import MAX_JSON_BYTES, read_json, read_text
@@ -180,19 +180,10 @@ def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
         name: targets.digest(folder / name) for name in SMALL_FILES if (folder / name).is_file()
     }
     known["chat template"] = template_sha256(folder)
-    store = FileStore(
-        {path.name: FileEntry(path=str(path.resolve())) for path in weights},
-        context.cache,
-        context.call.screen.notice,
-    )
     with context.call.screen.progress("reading the base") as tick:
         for path in weights:
             tick(path.name)
-            real = path.resolve()
-            is_blob = (
-                real.parent.name == "blobs" and len(real.name) == 64
-            )  # the name is the SHA-256
-            known[path.name] = real.name if is_blob else store.digest(path.name)
+            known[path.name] = context.files.digest_of(path.resolve())
     return sha256_of(known)
 
 
@@ -200,9 +191,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     from filelock import FileLock
 
     files, screen = context.files, context.call.screen
-    entry = context.call.models.registry.files[file_id]
-    if entry.sha256 is None or not is_whole(unpacked_folder(context.cache, entry.sha256)):
-        require("torch", "transformers")  # check before a file is fetched
+    require("torch", "transformers")  # check before a file is fetched
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):

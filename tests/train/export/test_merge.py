@@ -49,6 +49,13 @@ def as_float32(base: Path, folder: Path) -> Path:
     return folder
 
 
+def tensors_of(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    found: dict[str, Any] = load_file(folder / "model.safetensors")
+    return found
+
+
 def config_of(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return found
@@ -118,8 +125,8 @@ def test_nf4_merge_changes_only_quantized_tensors(base: Path, tmp_path: Path) ->
 
     facts = merge.merge(work).facts
 
-    before, after = read_weights(untied).tensors, read_weights(work.run_dir.merged).tensors
-    changed = {name for name in before if not torch.equal(before[name].read(), after[name].read())}
+    before, after = tensors_of(untied), tensors_of(work.run_dir.merged)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if name.endswith("proj.weight")}
     assert "lm_head.weight" in before
     assert facts["tied"] is False
@@ -188,7 +195,7 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
         assert torch.equal(tensor, one[name]), name
 
 
-def test_facts_report_changed_weights_and_rounding_error(base: Path, tmp_path: Path) -> None:
+def test_facts_report_the_share_of_changed_weights(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter, strength=0.5)
     strong = merge.merge(work).facts
@@ -198,7 +205,6 @@ def test_facts_report_changed_weights_and_rounding_error(base: Path, tmp_path: P
     assert strong["layers"] == 14  # two layers of seven
     assert strong["scale"] == 2
     assert weak["weights_changed"] < strong["weights_changed"] <= 1
-    assert 5 * strong["rounding_over_change"] < weak["rounding_over_change"] < 1
 
 
 @pytest.mark.parametrize(
