@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,8 +40,8 @@ from skills.finetune.tokenization.examples import (
     table_rows,
     unreadable_answers,
 )
-from skills.finetune.tokenization.prepared_rows import Row, order, padding
-from skills.nanda.forms import Decision, TaggedForm, UnusableReply
+from skills.finetune.tokenization.prepared_rows import Row
+from skills.nanda.forms import TaggedForm, UnusableReply
 from skills.nanda.framework import Framework
 
 FORMAT = 2
@@ -80,7 +80,7 @@ def prepare(context: StageContext) -> Entry:
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
-        "batch": training.batch,
+        "batch": training.batch,  # no longer used, but earlier run folders have it
         "seed": training.seed,
         "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,
@@ -94,8 +94,9 @@ def prepare(context: StageContext) -> Entry:
     examples = read_split(context.data, context.dev, recipe)
     all_examples = [*examples.train, *examples.dev]
     check_answers(all_examples)
-    decider = Decider(context.framework, recipe.decisions)
-    renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
+    _check_decisions(recipe.decisions, context.framework)
+    tokenizer, ends = open_tokenizer(base.folder), end_tokens(base.folder)
+    renderer = Renderer(tokenizer, ends, context.framework, recipe.decisions)
     with context.call.screen.progress("preparing") as tick:
         rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
     _check_lengths(all_examples, rows, training.max_length)
@@ -112,7 +113,17 @@ def prepare(context: StageContext) -> Entry:
         held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
-    return stage.record([out.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
+    return stage.record([out.prepared], {"rows": facts["rows"]})
+
+
+def _check_decisions(decisions: Decisions, framework: Framework) -> None:
+    """Raise UsageError if the recipe weights decisions of a move that the framework lacks."""
+    for name in decisions.stated:
+        if name not in framework.names:
+            raise UsageError(
+                f"decisions.stated names {name!r}, which is not a move of {framework.name}",
+                hint=f"The moves are {', '.join(framework.names)}.",
+            )
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
@@ -141,7 +152,6 @@ def _facts_of_rows(
 ) -> dict[str, Any]:
     tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
-    lengths = [len(row.input_ids) for row in train]
     sources = {
         name: {
             "rows": count,
@@ -149,10 +159,6 @@ def _facts_of_rows(
         }
         for name, count in sorted(Counter(row.source for row in train).items())
     }
-    in_order = [
-        list(range(begin, min(begin + training.batch, len(train))))
-        for begin in range(0, len(train), training.batch)
-    ]
     pairs = [
         (row.completion_start, len(row.input_ids) - row.completion_start) for row in (*train, *dev)
     ]
@@ -174,12 +180,6 @@ def _facts_of_rows(
             "kept_out": [example.id for example in examples.kept_out],
         },
         "tokens": histogram(base.name, tokenizer, COUNTS, pairs),
-        "padding": {
-            "batch": training.batch,
-            "tokens": sum(lengths),
-            "grouped": padding(order(lengths, training.batch, training.seed, 0), lengths),
-            "ungrouped": padding(in_order, lengths),
-        },
         "sample": renderer.pieces(train[0]),
     }
 
@@ -223,20 +223,14 @@ class Renderer:
     Attributes:
         tokenizer: the tokenizer of transformers, with the chat template of the base.
         ends: the tokens that end an answer according to the base's configuration.
-        decider: finds the decisions; None if decisions have no weight.
+        framework: the moves of the completions; None to find no decisions.
+        decisions: the weights of the decisions whether a move is stated.
     """
 
     tokenizer: Any
     ends: frozenset[int] = frozenset()
-    decider: Decider | None = None
-
-    def prompt(self, example: Example) -> str:
-        """Return the prompt as the engine renders it for /annotate, with thinking disabled.
-
-        Raises:
-            InputError: the template rejects the messages.
-        """
-        return self._rendered(example, example.messages, to_answer=True)
+    framework: Framework | None = None
+    decisions: Decisions = field(default_factory=Decisions)
 
     def row_of(self, example: Example) -> Row:
         """Return the tokens of a row.
@@ -248,7 +242,7 @@ class Renderer:
                 token.
         """
         self._check_prompt(example)
-        prompt = self.prompt(example)
+        prompt = self._rendered(example, example.messages, to_answer=True)
         written = self._written(example, prompt)
         end = self._end(example, written[len(prompt) + len(example.completion) :])
         before, whole = self.tokens(prompt), self.tokens(prompt + example.completion)
@@ -288,12 +282,18 @@ class Renderer:
             before: the text that is tokenized together with the completion.
             tokens_before: number of tokens of the row before the text `before`.
         """
-        if self.decider is None:
-            return ()
         text = example.completion
+        try:
+            decisions = [*TaggedForm(self.framework).decisions(text)] if self.framework else []
+        except UnusableReply:  # the completion is not an annotation
+            return ()
         encoded = self.tokenizer(before + text, add_special_tokens=False)
         found = []
-        for decision, weight in self.decider.of(text):
+        for decision in decisions:
+            factor = self.decisions.stated.get(decision.move, 1.0) if decision.stated else 1.0
+            weight = self.decisions.weight * factor
+            if not weight:
+                continue
             place = len(before) + decision.place
             at = encoded.char_to_token(place)
             token = encoded.input_ids[at]
@@ -374,42 +374,3 @@ class Renderer:
                 where=example.where,
                 hint="Use another base, or change the rows.",
             ) from exc
-
-
-@dataclass(frozen=True, slots=True)
-class Decider:
-    """Finds the decisions in completions: the places that decide whether a move is stated.
-
-    Raises:
-        UsageError: `decisions` contains a move that the framework does not have.
-    """
-
-    framework: Framework
-    decisions: Decisions
-
-    def __post_init__(self) -> None:
-        for name in self.decisions.stated:
-            if name not in self.framework.names:
-                raise UsageError(
-                    f"decisions.stated names {name!r}, which is not a move of "
-                    f"{self.framework.name}",
-                    hint=f"The moves are {', '.join(self.framework.names)}.",
-                )
-
-    def of(self, completion: str) -> list[tuple[Decision, float]]:
-        """Return the decisions of a completion with their weights.
-
-        A completion that is not an annotation has no decisions; decisions with a weight of 0 are
-        left out.
-        """
-        try:
-            found = [*TaggedForm(self.framework).decisions(completion)]
-        except UnusableReply:
-            return []
-        weighted = ((one, self._weight(one)) for one in found)
-        return [(one, weight) for one, weight in weighted if weight]
-
-    def _weight(self, decision: Decision) -> float:
-        settings = self.decisions
-        factor = settings.stated.get(decision.move, 1.0) if decision.stated else 1.0
-        return settings.weight * factor

@@ -138,14 +138,6 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     return batches
 
 
-def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
-    """Return the number of padding tokens in batches of rows."""
-    return sum(
-        max(lengths[row] for row in rows) * len(rows) - sum(lengths[row] for row in rows)
-        for rows in batches
-    )
-
-
 class Batches:
     """A batch sampler that yields the batches of `epoch`, which the trainer sets."""
 
@@ -160,12 +152,6 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(order(self.lengths, self.batch, self.seed, self.epoch))
-
-    @property
-    def padding(self) -> float:
-        """The share of padding in the batches of the first epoch."""
-        wasted = padding(order(self.lengths, self.batch, self.seed, 0), self.lengths)
-        return wasted / (wasted + sum(self.lengths))
 
 
 def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:

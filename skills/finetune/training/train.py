@@ -123,10 +123,8 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
     checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
     lines = log.read()
     draw_curve(lines, folder / CURVE, kept.step)
-    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     facts = {
         **_facts_of_training(context, kept, run.steps, lines),
-        "padding": round(order.padding, 4),
         "device": guard["device"],
         "adapted": list(adapted),
         "processes": count,

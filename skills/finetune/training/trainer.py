@@ -8,7 +8,7 @@ weight in the recipe (`recipe.Decisions`).
 
 Here p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
 is the probability of the token that means "not stated"; if it is stated, q(d) is 1 minus this
-probability. A stated move has no decision if its text starts with that token (`prepare.Decider`).
+probability. A stated move has no decision if its text starts with that token (`prepare.Renderer`).
 The sums run over all batches of the step, so accumulation gives the same result as one large batch
 (as with `num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the
 mean over the step's completion tokens.

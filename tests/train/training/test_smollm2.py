@@ -56,7 +56,6 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
     assert first["tokens"] == 2 * len(row["input_ids"])
     assert first["peak_bytes"] > 100e6
     assert done.facts["step"] == done.facts["steps"] == 2
-    assert done.facts["padding"] == 0
 
     from safetensors.numpy import load_file
 
