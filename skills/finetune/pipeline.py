@@ -11,7 +11,7 @@ from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailab
 from harness.runs.invocation import as_path
 from harness.support.process import job_lock, low_spin_openmp, require
 from harness.support.text_input import at_home, regular_file
-from skills.finetune import plan, plan_report, ranks
+from skills.finetune import plan, ranks
 from skills.finetune import recipe as recipes
 from skills.finetune.export.compare import compare
 from skills.finetune.export.gguf import convert, quantize
@@ -81,7 +81,7 @@ def show_plan(call: Call) -> Result:
     """Return the plan of a run: the resources it needs, and whether this machine has them."""
     found = plan.make_plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
-    text = plan_report.plan_text(found, details=call.options.details)
+    text = plan.plan_text(found, details=call.options.details)
     return Result(text, found.as_dict(), stopped=refused)
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InputError, UsageError
+from harness.runs.progress import duration
 from harness.support.bounded_files import read_json
 from harness.support.process import require
+from harness.terminal.rendering import table
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import PUBLISHED, BaseFacts, published
@@ -39,6 +41,8 @@ from skills.finetune.run_folder import SPARE, StageContext, in_words
 from skills.finetune.training.callbacks import Metrics, Schedule, schedule
 from skills.finetune.training.checkpoints import METRICS, RUN
 from skills.finetune.training.train import packages
+from skills.nanda.text import counted
+from skills.reporting.outputs import MORE
 
 NEAR = 0.9
 """Share of the free memory above which a note warns that memory is tight."""
@@ -51,18 +55,15 @@ RELEVANT: Any = {
     "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
 }
 """The settings of a recipe that change speed or memory, as `include` of pydantic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A file system that artifacts are written to.
-
-    Attributes:
-        missing: number of bytes of the artifacts that are not written yet.
-    """
-
-    disk: Disk
-    missing: int
+LARGE = 1_000_000_000
+"""Number of parameters from which training on a CPU takes too long."""
+DIVIDED = "; FSDP divides base, adapter and optimizer among them"
+IN_LOSS, NOT_IN_LOSS = "+ ", "  "
+"""Prefixes of the lines of the sample row: text that the loss includes, and other text."""
+AS_GIVEN = (
+    ", as in the data set: the base's chat template is not available, and the end token, which the "
+    "loss includes, is not shown"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Plan:
     machine: Machine
     memory: dict[str, int]
     artifacts: tuple[Artifact, ...]
-    stores: tuple[Store, ...]
+    disks: tuple[Disk, ...]
     measured: Measured
     notes: tuple[str, ...] = ()
     refusals: tuple[HarnessError, ...] = ()
@@ -148,8 +149,8 @@ class Plan:
             "disk": {
                 "artifacts": {one.name: one.bytes for one in self.artifacts},
                 "stores": [
-                    {"path": str(one.disk.path), "free": one.disk.free, "missing": one.missing}
-                    for one in self.stores
+                    {"path": str(one.path), "free": one.free, "missing": one.missing}
+                    for one in self.disks
                 ],
             },
             "time": {
@@ -198,7 +199,7 @@ def make_plan(
         machine,
         training_memory(facts, recipe, batch, machine.place, shards=machine.shards),
         written,
-        _stores(written, disk),
+        _disks(written, disk),
         measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
     )
     return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
@@ -244,11 +245,12 @@ def _shapes(context: StageContext) -> BaseFacts:
     return replace(facts, name=base)
 
 
-def _stores(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[Store, ...]:
-    found: dict[int, Store] = {}
+def _disks(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[Disk, ...]:
+    """Return the file systems of the artifacts, with the number of bytes to write."""
+    found: dict[int, Disk] = {}
     for artifact in written:
         where = disk(artifact.path.parent)
-        before = found.get(where.device, Store(where, 0))
+        before = found.get(where.device, where)
         found[where.device] = replace(before, missing=before.missing + artifact.missing)
     return tuple(found.values())
 
@@ -281,12 +283,12 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
             hint=memory_knobs(plan),
         )
     largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
-    for store in plan.stores:
-        if store.missing * SPARE > store.disk.free:
+    for disk in plan.disks:
+        if disk.missing * SPARE > disk.free:
             yield InputError(
-                f"the artifacts need {in_words(store.missing)} more, and the disk has "
-                f"{in_words(store.disk.free)} free",
-                where=str(store.disk.path),
+                f"the artifacts need {in_words(disk.missing)} more, and the disk has "
+                f"{in_words(disk.free)} free",
+                where=str(disk.path),
                 hint="Name a folder on another disk with --out. The largest part is "
                 f"{largest.name} with {in_words(largest.bytes)}.",
             )
@@ -372,3 +374,118 @@ def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> M
     speed = statistics.median(speeds) if speeds else None
     peak = max((line.get("peak_bytes") or 0 for line in lines), default=0)
     return Measured(speed, tokens / speed if speed else None, peak or None)
+
+
+def plan_text(plan: Plan, *, details: bool = True) -> str:
+    """Return the text of a plan: the verdict, figures of the run, and notes.
+
+    Args:
+        details: include tables of memory and disk space, and a sample row with its loss mask.
+    """
+    notes = "\n".join(f"note: {note}" for note in plan.notes)
+    parts = [_verdict(plan), _run(plan), notes]
+    parts += [_memory(plan), _disk(plan), _sample(plan)] if details else [MORE]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _verdict(plan: Plan) -> str:
+    """Return the reasons why the run cannot start, or the resources that it needs."""
+    lines = [f"cannot start: {error}" for error in plan.refusals]
+    if not lines:
+        need, free = in_words(plan.need), in_words(plan.machine.free)
+        missing = in_words(sum(disk.missing for disk in plan.disks))
+        disks = " and ".join(in_words(disk.free) for disk in plan.disks)
+        count = plan.machine.processes
+        where, each = (f" in {count} processes", " for each") if count > 1 else ("", "")
+        lines.append(
+            f"{_place(plan)}: training {plan.facts.name}{where} needs {need} of memory{each}, and "
+            f"{free} are free{each}; it writes {missing}, and the disk has {disks} free"
+        )
+        if plan.machine.gpu is None and plan.facts.parameters >= LARGE:
+            lines.append(
+                f"{plan.facts.parameters / 1e9:.1f} billion parameters are too many for a CPU: "
+                "use --preset smollm2-cpu, or a machine with a GPU"
+            )
+    return "\n".join([*lines, *plan.adapted])
+
+
+def _place(plan: Plan) -> str:
+    """Return a clause which states that the run fits; on a CPU, also how long it takes."""
+    if plan.machine.gpu is not None:
+        return "fits"
+    cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds
+    time = "time not measured" if seconds is None else f"about {duration(seconds)}"
+    return f"fits in memory, but on the CPU ({cores}; {time})"
+
+
+def _run(plan: Plan) -> str:
+    facts, rows, steps, training = plan.facts, plan.rows, plan.steps, plan.recipe.training
+    adapter, batch = plan.recipe.adapter, plan.batch
+    layers = adapter.targets if adapter.targets == "all-linear" else ", ".join(adapter.targets)
+    origin = f", starting from {adapter.start_from}" if adapter.start_from else ""
+    limit = f"{training.epochs:g} epochs of {steps.per_epoch:,}"
+    if steps.last < steps.total:
+        limit = "max_steps"
+    size = f"batch {training.batch} x accumulation {training.accumulation}"
+    written, kept = plan.checkpoints
+    at_a_time = f"; {kept:,} at a time" if kept < written else ""
+    processes, measured = plan.machine.processes, plan.measured
+    time = "not measured: there is no earlier run of this recipe here"
+    if measured.seconds is not None:
+        time = (
+            f"about {duration(measured.seconds)}, at {measured.tokens_per_second:,.0f} tokens a "
+            "second as in the earlier run here"
+        )
+    lines = {
+        "base": f"{facts.name}: {facts.parameters:,} parameters (from {facts.source})",
+        "adapter": f"r {adapter.r}, alpha {adapter.alpha:g} on {layers}{origin}",
+        "rows": f"{rows.count:,} to train, {rows.dev:,} to measure on ({rows.source})",
+        "tokens": f"{rows.tokens:,} an epoch; the longest row {batch.length:,}, "
+        f"the longest completion {batch.completion:,}",
+        "steps": f"{steps.last:,} of {training.rows_per_step} rows ({size}), {limit}",
+        "processes": f"{processes}, each with up to {batch.rows} of the {training.batch} rows of a "
+        f"batch{DIVIDED if plan.machine.is_sharded else ''}",
+        "checkpoints": f"{written:,}, one every {training.save_steps:,} steps and at the end"
+        f"{at_a_time}",
+        "time": time,
+    }
+    if processes == 1:
+        del lines["processes"]
+    return "\n".join(f"{name:<12} {words}" for name, words in lines.items())
+
+
+def _memory(plan: Plan) -> str:
+    machine, peak = plan.machine, plan.measured.peak
+    each = " for each process" if machine.processes > 1 else ""
+    gpus = ", ".join(gpu.name for gpu in machine.gpus)
+    device = f"GPU {gpus}" if gpus else f"no GPU, {machine.cores} cores"
+    measured = "not measured" if peak is None else f"{in_words(peak)}, in the earlier run here"
+    parts = sorted(plan.memory.items(), key=lambda part: not part[0].startswith("base"))
+    rows = [(name, in_words(size)) for name, size in (*parts, ("all", plan.need))]
+    return (
+        f"{table((f'memory{each}', 'size'), rows)}\n\n"
+        f"this machine: {device}, memory free{each}: {in_words(machine.free)}\n"
+        f"measured peak: {measured}"
+    )
+
+
+def _disk(plan: Plan) -> str:
+    rows = [
+        (one.name, in_words(one.bytes), in_words(one.present) if one.present else "")
+        for one in plan.artifacts
+    ]
+    lines = [table(("disk", "size", "present"), rows), ""]
+    lines += [
+        f"to write in {disk.path}: {in_words(disk.missing)}, free: {in_words(disk.free)}"
+        for disk in plan.disks
+    ]
+    return "\n".join(lines)
+
+
+def _sample(plan: Plan) -> str:
+    which = "" if plan.rows.decoded else AS_GIVEN
+    lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
+    for text, in_loss in plan.rows.sample:  # a piece may begin within a line
+        mark = IN_LOSS if in_loss else NOT_IN_LOSS
+        lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
+    return "\n".join(lines)

@@ -298,11 +298,13 @@ class Disk:
     Attributes:
         free: number of bytes that can be written.
         device: id of the file system; folders with the same id share the free space.
+        missing: number of bytes that a run still has to write.
     """
 
     path: Path
     free: int
     device: int
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,11 +447,8 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
             f"{count} processes need as many GPUs, and there are {len(machine.gpus)} to use",
             hint=f"`--processes {len(machine.gpus)}` uses each of them.",
         )
-    if machine.is_sharded:
-        _check_sharding(recipe, machine)
-
-
-def _check_sharding(recipe: Recipe, machine: Machine) -> None:
+    if not machine.is_sharded:
+        return
     if not machine.gpus:
         raise UsageError(
             "--sharding fsdp divides the base among GPUs, and there are none to use",
@@ -460,9 +459,10 @@ def _check_sharding(recipe: Recipe, machine: Machine) -> None:
             "--sharding fsdp divides the base among several processes, and there is one",
             hint="`--processes N` starts one for each GPU.",
         )
-    if (optimizer := recipe.training.optimizer) != "adamw_torch":
+    if training.optimizer != "adamw_torch":
         raise UsageError(
-            f"training.optimizer is {optimizer}, which cannot be used with --sharding fsdp",
+            f"training.optimizer is {training.optimizer}, which cannot be used with "
+            "--sharding fsdp",
             hint="--set training.optimizer=adamw_torch; its states are divided as well.",
         )
 

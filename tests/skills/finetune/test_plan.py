@@ -19,10 +19,9 @@ from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
-from skills.finetune import plan_report
 from skills.finetune.model.base_shapes import PUBLISHED, published
 from skills.finetune.model.resources import COMPUTE, Disk, Gpu, Machine, base_artifacts
-from skills.finetune.plan import Plan, checkpoints, make_plan, require_plan
+from skills.finetune.plan import Plan, checkpoints, make_plan, plan_text, require_plan
 from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Training, load_recipe, presets
 from skills.finetune.run_folder import StageContext
@@ -116,7 +115,7 @@ def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: An
 def test_without_the_weights_published_shapes_are_used(tmp_path: Path) -> None:
     found = planned(tmp_path)
     assert found.facts.source == PUBLISHED
-    text = plan_report.plan_text(found)
+    text = plan_text(found)
     assert "(from the published config, the weights are not here)" in text
     assert "note: the base is not on this machine" in text
     assert found.refusals == ()
@@ -173,7 +172,7 @@ def test_prepared_rows_are_used_unchanged(tmp_path: Path) -> None:
     assert found.rows.completions == (30, 20, 80)
     assert (found.rows.tokens, found.rows.dev, found.rows.estimated) == (600, 1, False)
     assert (found.batch.rows, found.batch.length, found.batch.completion) == (3, 300, 80)
-    text = plan_report.plan_text(found)
+    text = plan_text(found)
     assert 'one row; "+" marks the part in the loss\n  Say a.\n+ a<end>' in text
     assert messages_of(context) == ""
 
@@ -232,7 +231,7 @@ def test_steps_and_checkpoints(tmp_path: Path) -> None:
     found = make_plan(context, LARGE, room())
     # Nine rows are five batches, and they three steps; three epochs.
     assert (found.steps.per_epoch, found.steps.last) == (3, 9)
-    assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in plan_report.plan_text(found)
+    assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in plan_text(found)
     assert checkpoints(563, Training()) == (6, 6)
     assert checkpoints(563, Training(keep=2)) == (6, 4)
     assert checkpoints(100, Training(keep=2)) == (1, 1)
@@ -241,7 +240,7 @@ def test_steps_and_checkpoints(tmp_path: Path) -> None:
 def test_max_steps_limits_the_steps(tmp_path: Path) -> None:
     found = planned(tmp_path, training__max_steps=4)
     assert found.steps.last == 4
-    assert "4 of 16 rows (batch 4 x accumulation 4), max_steps" in plan_report.plan_text(found)
+    assert "4 of 16 rows (batch 4 x accumulation 4), max_steps" in plan_text(found)
 
 
 def test_rows_that_are_too_long_are_counted(tmp_path: Path) -> None:
@@ -269,7 +268,7 @@ def test_less_than_a_step_is_noted(tmp_path: Path) -> None:
 
 def test_the_text_lists_memory_and_disk(tmp_path: Path) -> None:
     found = planned(tmp_path)
-    text = plan_report.plan_text(found)
+    text = plan_text(found)
     for name in (*found.memory, *(one.name for one in found.artifacts)):
         assert name in text
     assert "this machine: GPU NVIDIA A100, memory free: 84.8 GB" in text
@@ -286,7 +285,7 @@ def test_too_little_memory_is_refused_with_two_knobs(tmp_path: Path) -> None:
         f"training {QWEN} needs 8.1 GB of memory, and the GPU (NVIDIA T4) has 8.0 GB free"
     )
     assert refusal.hint == ("Use --batch 1 --accumulation 16 (7.4 GB), or a smaller base.")
-    assert f"cannot start: {refusal}" in plan_report.plan_text(found)
+    assert f"cannot start: {refusal}" in plan_text(found)
     changed = planned(tmp_path, training__batch=1, training__accumulation=16)
     assert changed.need == pytest.approx(7.4e9, abs=5e7)
 
@@ -307,20 +306,20 @@ def test_the_knob_that_saves_most_is_named(
 
 def test_the_verdict_comes_first_and_figures_on_request(tmp_path: Path) -> None:
     found = planned(tmp_path)
-    short = plan_report.plan_text(found, details=False)
+    short = plan_text(found, details=False)
     assert short.startswith(f"fits: training {QWEN} needs ")
     assert len(short.splitlines()) < 20
     assert "gradients" not in short
     refused = planned(tmp_path, with_gpu(8e9))
-    assert plan_report.plan_text(refused).startswith(f"cannot start: {refused.refusals[0]}")
+    assert plan_text(refused).startswith(f"cannot start: {refused.refusals[0]}")
 
 
 def test_the_verdict_names_a_cpu_and_the_preset_for_it(tmp_path: Path) -> None:
-    large = plan_report.plan_text(planned(tmp_path, NO_GPU), details=False).splitlines()
+    large = plan_text(planned(tmp_path, NO_GPU), details=False).splitlines()
     assert large[0].startswith("fits in memory, but on the CPU (2 cores; time not measured): ")
     assert "7.6 billion parameters are too many for a CPU: use --preset smollm2-cpu" in large[1]
     context = prepared(work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path)), [(100, 30)] * 40)
-    small = plan_report.plan_text(make_plan(context, NO_GPU, room()), details=False)
+    small = plan_text(make_plan(context, NO_GPU, room()), details=False)
     assert small.startswith("fits in memory, but on the CPU ")
     assert "too many" not in small
 
@@ -332,7 +331,7 @@ def test_checkpointing_is_switched_on_where_memory_is_short(tmp_path: Path) -> N
     assert found.need < 9e9
     (change,) = found.adapted
     assert change.startswith("checkpointing is switched on: it needs 8.1 GB of memory instead of ")
-    assert change in plan_report.plan_text(found)
+    assert change in plan_text(found)
     data = found.as_dict()
     assert (data["adapted"], data["recipe"]["training"]["checkpointing"]) == ([change], False)
     roomy = planned(tmp_path, LARGE, training__checkpointing=False)
@@ -383,12 +382,12 @@ def test_processes_share_a_batch_and_the_memory(tmp_path: Path) -> None:
     assert two.need < one.need
     assert two.as_dict()["machine"]["processes"] == 2
     assert two.steps == one.steps
-    text = plan_report.plan_text(two)
+    text = plan_text(two)
     assert "in 2 processes needs" in text
     assert "12.9 GB are free for each" in text
     assert "processes    2, each with up to 2 of the 4 rows of a batch" in text
     assert "memory for each process" in text
-    assert "\nprocesses " not in plan_report.plan_text(one)
+    assert "\nprocesses " not in plan_text(one)
 
 
 def test_each_process_has_a_gpu(tmp_path: Path) -> None:
@@ -396,7 +395,7 @@ def test_each_process_has_a_gpu(tmp_path: Path) -> None:
     found = planned(tmp_path, replace(LARGE, gpus=gpus, processes=2))
     assert found.refusals == ()
     assert found.machine.free == 20 * GIB, "that of the fuller one"
-    assert "GPU NVIDIA A100, NVIDIA A100" in plan_report.plan_text(found)
+    assert "GPU NVIDIA A100, NVIDIA A100" in plan_text(found)
     (refusal,) = planned(tmp_path, replace(LARGE, gpus=gpus, processes=3)).refusals
     assert str(refusal) == (
         "3 processes need as many GPUs, and there are 2 to use. `--processes 2` uses each of them."
@@ -426,7 +425,7 @@ def test_fsdp_divides_what_does_not_depend_on_the_batch(tmp_path: Path) -> None:
     base = whole.memory["base in NF4"] + whole.memory["base in bfloat16"]
     overhead = divided.memory["CUDA"]
     assert divided.need == base + overhead, "each process loads all of it first"
-    text = plan_report.plan_text(divided)
+    text = plan_text(divided)
     assert "; FSDP divides base, adapter and optimizer among them" in text
     assert "the base before it is divided" in text
 
@@ -489,7 +488,7 @@ def test_existing_files_need_no_more_disk(tmp_path: Path) -> None:
     with (context.run_dir.merged / "model.safetensors").open("wb") as file:
         file.truncate(2 * before.facts.parameters)
     after = make_plan(context, LARGE, room())
-    saved = before.stores[0].missing - after.stores[0].missing
+    saved = before.disks[0].missing - after.disks[0].missing
     assert saved == 2 * before.facts.parameters
     assert [one.name for one in after.artifacts][-2:] == ["base, fetched", "base, unpacked"]
 
@@ -514,9 +513,9 @@ def test_two_disks_are_listed_separately(tmp_path: Path) -> None:
         return Disk(path, 10**9, 1 if path.is_relative_to(context.run_dir.folder) else 2)
 
     found = make_plan(context, LARGE, disk)
-    assert len(found.stores) == 2
+    assert len(found.disks) == 2
     cache = 2 * found.facts.parameters
-    assert found.stores[1].missing == pytest.approx(cache, rel=0.5)
+    assert found.disks[1].missing == pytest.approx(cache, rel=0.5)
 
 
 def test_time_and_peak_come_from_an_equal_earlier_run(tmp_path: Path) -> None:
@@ -535,7 +534,7 @@ def test_time_and_peak_come_from_an_equal_earlier_run(tmp_path: Path) -> None:
     # Three steps of 1,600 tokens at 40 a second.
     assert found.measured.seconds == pytest.approx(120)
     assert found.measured.peak == 9_000_000_030
-    text = plan_report.plan_text(found)
+    text = plan_text(found)
     assert "about 2 min, at 40 tokens a second as in the earlier run here" in text
     assert "measured peak: 9.0 GB, in the earlier run here" in text
     assert make_plan(context, NO_GPU, room()).measured.seconds is None
@@ -613,7 +612,7 @@ sys.path[:0] = ["tests/support", "tests/support/finetune"]
 from finetune_base import work_over
 from skills.finetune import plan, plan_report
 found = plan.make_plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
-print(plan_report.plan_text(found))
+print(plan_text(found))
 print(json.dumps(sorted(sys.modules)))
 """
 
