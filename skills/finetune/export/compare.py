@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
-from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
 from harness.plugins.discovery import import_shipped, node_backends
 from harness.runs import targets
-from skills.finetune.export.register import TASK, file_of, is_cut, register, registration_of
+from skills.finetune.export.register import (
+    TASK,
+    file_of,
+    is_cut,
+    register,
+    registration_of,
+    usable_registry,
+)
 from skills.finetune.run_folder import Entry, StageContext
 from skills.finetune.tokenization.prepare import HELD_OUT
 
@@ -44,9 +50,7 @@ def compare(context: StageContext) -> Entry:
     wanted, entry = registration_of(context), context.run_dir.entry("compare")
     table, name = _table(context), wanted.name
     settings = context.call.settings
-    shipped, user = settings.shipped_registry, settings.user_registry
-    own = file_of(user, name)
-    without = registry.load(shipped, user, without=own, left_out=lambda _: None)
+    without = usable_registry(settings, without=file_of(settings.user_registry, name))
     default = without.serving(TASK)
     is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
     inputs = {
@@ -94,12 +98,9 @@ def _table(context: StageContext) -> Path:
 def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
     """Return the figures of `/evaluate`, which this function imports and runs as a command."""
     call, settings = context.call, context.call.settings
-    known = registry.load(
-        settings.shipped_registry, settings.user_registry, left_out=lambda _: None
-    )
-    pool = ModelPool(
-        known, node_backends(FileStore(known.files, context.cache, call.screen.notice))
-    )
+    known = usable_registry(settings)
+    files = FileStore(known.files, context.cache, call.screen.notice)
+    pool = ModelPool(known, node_backends(files))
     skill = import_shipped(settings.shipped_skills, "evaluate").Evaluate()
     options = skill.Options(
         models=",".join(models),

@@ -7,7 +7,6 @@ Each registered model has its own file in registry.d, beside the user's registry
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -87,7 +86,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     path = file_of(user, wanted.name)
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
-        known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
+        is_known, written = bool(_entry_of(user, wanted.name)), not _stands(call, wanted, chosen)
         if written:  # of several defaults, the model with the latest time serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
@@ -100,7 +99,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
         "registry": str(path),
         "name": wanted.name,
         "written": written,
-        "replaced": known and written,
+        "replaced": is_known and written,
         "default": bool(wanted.model["tasks"]),
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
     }
@@ -176,16 +175,12 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
     return job_lock(settings.data_dir / "locks", str(settings.user_registry.resolve()))
 
 
-def _models(user: Path) -> dict[str, Any]:
-    """Return the entries of the user's models by name, from registry.yaml and registry.d.
-
-    Unreadable files in registry.d are ignored.
-    """
-    models: dict[str, Any] = read_entries(user)["models"]
-    for path in registry.registered_files(user):
-        with contextlib.suppress(RegistryError):
-            models |= read_entries(path)["models"]
-    return models
+def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
+    """Return the entry of a model of the user, from registry.yaml or its file in registry.d."""
+    models: dict[str, Any] = (
+        read_entries(user)["models"] | read_entries(file_of(user, name))["models"]
+    )
+    return models.get(name)
 
 
 def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
@@ -203,7 +198,7 @@ def refuse_to_replace(call: Call, name: str) -> None:
     user = call.settings.user_registry
     if call.force:
         return
-    found = _models(user).get(name)
+    found = _entry_of(user, name)
     if found is not None and not is_registered(found):
         reason = f"{name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
@@ -226,9 +221,14 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
 
 def first_model(settings: Settings, task: str = TASK) -> str | None:
     """Return the default model of a task, or None."""
-    shipped, user = settings.shipped_registry, settings.user_registry
-    models = registry.load(shipped, user, left_out=lambda _: None).models
+    models = usable_registry(settings).models
     return next((name for name, entry in models.items() if task in entry.tasks), None)
+
+
+def usable_registry(settings: Settings, without: Path | None = None) -> registry.Registry:
+    """Return the registry of the user, without the file `without` and without unusable files."""
+    shipped, user = settings.shipped_registry, settings.user_registry
+    return registry.load(shipped, user, without=without, left_out=lambda _: None)
 
 
 def not_registered(call: Call, name: str) -> UsageError:
