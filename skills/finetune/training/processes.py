@@ -59,7 +59,7 @@ MODULE = "skills.finetune.training.processes"
 POLL = 0.2
 """Seconds between two checks whether the training must stop."""
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""Matches messages of torch about a lack of memory in errors other than OutOfMemoryError."""
+"""Matches messages of torch about a lack of memory, also the message of OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
 """Matches messages of torch about a file that cannot be written."""
 LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
@@ -198,31 +198,23 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
         OutputError: a checkpoint could not be written.
         RankLost: another process of the training has ended.
     """
-    import torch
-
     try:
         with trainer.quiet():
             yield
-    except (MemoryError, torch.OutOfMemoryError) as exc:
-        raise _too_little_memory(training, watch) from exc
-    except RuntimeError as exc:
-        if OUT_OF_MEMORY.search(str(exc)):
+    except (MemoryError, RuntimeError, OSError) as exc:
+        text = str(exc)
+        if isinstance(exc, MemoryError) or OUT_OF_MEMORY.search(text):
             raise _too_little_memory(training, watch) from exc
-        if NOT_WRITTEN.search(str(exc)):
-            raise _not_written(str(exc).splitlines()[0], watch) from exc
-        if ranks.world() > 1 and LOST.search(str(exc)):
+        if isinstance(exc, OSError) or NOT_WRITTEN.search(text):
+            raise OutputError(
+                f"a checkpoint was not written: "
+                f"{getattr(exc, 'strerror', None) or text.partition(chr(10))[0]}",
+                where=str(watch.folder),
+                hint="Free some space; `--resume` continues from the checkpoint before.",
+            ) from exc
+        if ranks.world() > 1 and LOST.search(text):
             raise RankLost from exc
         raise
-    except OSError as exc:
-        raise _not_written(exc.strerror or str(exc), watch) from exc
-
-
-def _not_written(reason: str, watch: TrainingCallbacks) -> OutputError:
-    return OutputError(
-        f"a checkpoint was not written: {reason}",
-        where=str(watch.folder),
-        hint="Free some space; `--resume` continues from the checkpoint before.",
-    )
 
 
 def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
