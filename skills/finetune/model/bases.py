@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.support.bounded_files import MAX_JSON_BYTES, read_json, read_text
 from harness.support.process import require
-from harness.support.text_input import at_home, unreadable
+from harness.support.text_input import at_home, is_folder, unreadable
 from skills.finetune.model.base_shapes import (
     BaseFacts,
     check_family,
@@ -149,9 +149,8 @@ def _folder_of(context: StageContext) -> Path | None:
         if files.missing(name) is not None or files.to_fetch(name):
             return None
         return unpacked_folder(context.cache, files.digest(name))
-    with contextlib.suppress(OSError):  # the name is too long for a file name
-        if (folder := at_home(name)).is_dir():
-            return folder
+    if is_folder(name):
+        return at_home(name)
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -229,18 +228,15 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
     model = LlamaCppBackend(files).load(
         ServeEntry(backend="llamacpp", gguf=file_id, context=CONTEXT)
     )
-    try:
-        text = differing_text(
-            unpacked, lambda text: model.count_tokens(Request((Message("user", text),)))
-        )
-    finally:
-        model.close()
-    if text is not None:
-        raise InputError(
-            f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} differently",
-            where=file_id,
-            hint="Use the same model as a folder of transformers.",
-        )
+    with contextlib.closing(model):
+        for text in PROBES:
+            if model.count_tokens(Request((Message("user", text),))) != unpacked(text):
+                raise InputError(
+                    f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} "
+                    "differently",
+                    where=file_id,
+                    hint="Use the same model as a folder of transformers.",
+                )
 
 
 def chat_template(folder: Path) -> str:
@@ -354,11 +350,6 @@ def unpack_tokenizer(gguf: Path, folder: Path) -> None:
             ]
         )
     tokenizer.save_pretrained(folder)
-
-
-def differing_text(one: Callable[[str], int], other: Callable[[str], int]) -> str | None:
-    """Return the first text of `PROBES` for which two token counters differ, or None."""
-    return next((text for text in PROBES if one(text) != other(text)), None)
 
 
 @contextmanager

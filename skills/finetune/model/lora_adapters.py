@@ -23,6 +23,7 @@ from harness.models.registry import Registry
 from harness.runs import targets
 from harness.support.bounded_files import read_json
 from harness.support.process import require
+from harness.support.text_input import at_home, is_file, is_folder
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.safetensors_files import read_header
 from skills.finetune.recipe import Adapter, Recipe, overridden
@@ -314,11 +315,8 @@ def load_into(model: Any, adapter: LoraAdapter) -> None:
 
 def _existing(name: str) -> Path | None:
     """Return the absolute path of a file or folder, or None if `name` does not exist."""
-    try:
-        path = Path(name).expanduser().absolute()
-        return path if path.exists() else None
-    except (OSError, RuntimeError):  # the name is too long, or the home of an unknown user
-        return None
+    path = at_home(name).absolute()
+    return path if is_file(path) or is_folder(path) else None
 
 
 def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFacts) -> None:

@@ -170,20 +170,6 @@ def test_model_in_the_hub_cache_is_a_base(made: Path, hub: Path, tmp_path: Path)
     assert facts.hidden == HIDDEN
 
 
-def test_hub_blob_name_is_used_as_digest(made: Path, hub: Path, tmp_path: Path) -> None:
-    shutil.copytree(made, hub)
-    plain = open_base(work_over(tmp_path, HUB)).digest
-    weights = hub / "model.safetensors"
-    blob = hub.parent.parent / "blobs" / ("b" * 64)
-    blob.parent.mkdir()
-    weights.rename(blob)
-    weights.symlink_to(blob)
-    named = open_base(work_over(tmp_path, HUB)).digest
-    assert named != plain
-    blob.write_bytes(blob.read_bytes())
-    assert open_base(work_over(tmp_path, HUB)).digest == named
-
-
 def test_incomplete_hub_download_is_refused(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
     (hub / "model.safetensors").unlink()
