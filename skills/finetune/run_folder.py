@@ -107,51 +107,29 @@ class _Manifest(BaseModel, extra="allow", ser_json_inf_nan="constants"):
     stages: dict[str, Entry] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
 class RunDir:
     """The folder of a run.
 
-    Attributes:
+    Args:
         name: the name of the model, used in the names of files.
     """
 
-    folder: Path
-    name: str
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.prepared = folder / "prepared"
+        self.adapter = folder / "adapter"
+        self.merged = folder / "merged"
+        self.f16 = folder / f"{name}.f16.gguf"
+        self.lora = folder / f"{name}-lora.gguf"
+        self.modelfile = folder / "Modelfile"
+        self.adapter_modelfile = folder / "Modelfile.adapter"
 
     @classmethod
     def of(cls, folder: Path, recipe: Recipe) -> RunDir:
         return cls(folder, recipe.export.name)
 
-    @property
-    def prepared(self) -> Path:
-        return self.folder / "prepared"
-
-    @property
-    def adapter(self) -> Path:
-        return self.folder / "adapter"
-
-    @property
-    def merged(self) -> Path:
-        return self.folder / "merged"
-
-    @property
-    def f16(self) -> Path:
-        return self.folder / f"{self.name}.f16.gguf"
-
     def quantized(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{kind}.gguf"
-
-    @property
-    def lora(self) -> Path:
-        return self.folder / f"{self.name}-lora.gguf"
-
-    @property
-    def modelfile(self) -> Path:
-        return self.folder / "Modelfile"
-
-    @property
-    def adapter_modelfile(self) -> Path:
-        return self.folder / "Modelfile.adapter"
 
     def needs(self, stage: str, reason: str) -> InputError:
         """Return an error with the reason, and the hint to perform a stage in this folder first."""
