@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from harness.errors import InputError
 from harness.models.backend import Message
@@ -74,14 +74,14 @@ class LeftOut:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-class Placed(Protocol):
-    """A row or a paper, with its id and its place in a file, such as "gold.csv, line 7"."""
+@dataclass(frozen=True, slots=True)
+class HeldOutPaper:
+    """A held-out paper; `abstract` is "" if only the id is known."""
 
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def where(self) -> str: ...
+    split: Split
+    id: str
+    where: str
+    abstract: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,11 @@ class AnnotationRow:
         return paper_key(self.id)
 
     def left_out(
-        self, why: Why, reason: str, instead: Placed | None = None, **more: Any
+        self,
+        why: Why,
+        reason: str,
+        instead: AnnotationRow | HeldOutPaper | None = None,
+        **more: Any,
     ) -> LeftOut:
         """Return the record which states that this row is left out.
 

@@ -11,15 +11,14 @@ from pydantic import Field
 
 from harness.api.skill import SkillOptions
 
-GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5
-"""Relative weights in training. A row without review has half the weight of a row written by a
-person; a row accepted by the panel has a weight between them. These are choices, not
-measurements.
-"""
 MAX_SIMILARITY = 0.6
 """Similarity above which two abstracts count as the same abstract."""
-LEAST_MAX_SIMILARITY = 0.5
 Source = Literal["gold", "curated", "agent"]
+WEIGHTS: Mapping[Source, float] = {"gold": 1.0, "curated": 0.75, "agent": 0.5}
+"""Weights of rows in training, by source. A row without review has half the weight of a row that a
+person wrote; a row that the panel accepted has a weight between them. These are choices, not
+measurements.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,7 @@ class Choices:
 
     curated_only: bool = False
     max_similarity: float = MAX_SIMILARITY
-    weights: Mapping[Source, float] = field(
-        default_factory=lambda: {
-            "gold": GOLD_WEIGHT,
-            "curated": CURATED_WEIGHT,
-            "agent": AGENT_WEIGHT,
-        }
-    )
+    weights: Mapping[Source, float] = field(default_factory=lambda: dict(WEIGHTS))
     rare_weight: float = 1.0
 
 
@@ -59,13 +52,16 @@ class DatasetOptions(SkillOptions):
     )
     test: tuple[str, ...] = Field((), description="like --dev, for the test set")
     gold_weight: float = Field(
-        GOLD_WEIGHT, gt=0, le=100, description="the training weight of a gold row"
+        WEIGHTS["gold"], gt=0, le=100, description="the training weight of a gold row"
     )
     curated_weight: float = Field(
-        CURATED_WEIGHT, gt=0, le=100, description="the training weight of a curated row"
+        WEIGHTS["curated"], gt=0, le=100, description="the training weight of a curated row"
     )
     agent_weight: float = Field(
-        AGENT_WEIGHT, gt=0, le=100, description="the training weight of a row that was not curated"
+        WEIGHTS["agent"],
+        gt=0,
+        le=100,
+        description="the training weight of a row that was not curated",
     )
     rare_weight: float = Field(
         1.0,
@@ -75,7 +71,7 @@ class DatasetOptions(SkillOptions):
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
-        ge=LEAST_MAX_SIMILARITY,
+        ge=0.5,
         le=1,
         description="similarity above which two abstracts count as the same abstract",
     )

@@ -31,6 +31,7 @@ from skills.finetune.dataset.annotated_rows import (
     SOURCES,
     WHYS,
     AnnotationRow,
+    HeldOutPaper,
     LeftOut,
     Reading,
     Split,
@@ -207,16 +208,6 @@ def runs(text: str) -> frozenset[str]:
     found = words(text)
     last = max(len(found) - RUN, 0) if found else -1
     return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutPaper:
-    """A held-out paper; `abstract` is "" if only the id is known."""
-
-    split: Split
-    id: str
-    where: str
-    abstract: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ docs/api.md and server/*.go define the protocol; docs/ollama.md lists the tested
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any, Self
 
 from harness.errors import ModelUnavailable, NothingFound, UsageError
 from harness.models.backends.ollama_server import (
-    DEFAULT_HOST,
     full_name,
+    host_of,
     open_client,
     translated_errors,
 )
@@ -47,9 +46,9 @@ class Ollama:
     """
 
     def __init__(self, host: str | None) -> None:
-        host = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
+        handle = ConnectionHandle()
         try:
-            self._client: Any = open_client(host.strip(), LONG_SECONDS, ConnectionHandle())
+            self._client: Any = open_client(host_of(host).strip(), LONG_SECONDS, handle)
         except ModelUnavailable as exc:
             raise UsageError(exc.message, hint=exc.hint) from exc
         self.host = str(self._client._client.base_url).rstrip("/")
