@@ -31,19 +31,8 @@ BLOCK = 64
 """Number of weights that share a scale in NF4: the default of bitsandbytes and transformers."""
 
 RoundTrip = Callable[["Tensor"], "Tensor"]
-COPIED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-)
-"""Files that are copied unchanged.
+COPIED = frozenset({".json", ".jinja", ".model", ".txt"})
+"""Suffixes of the files that are copied from the base: tokenizer, template, configuration, index.
 
 The tokenizer is not saved by transformers 5, which would store another tokenizer class.
 """
@@ -108,14 +97,11 @@ def merge(context: StageContext) -> Entry:
                 where=str(adapter.path),
                 hint="It was trained for too few steps, or with too small a learning rate.",
             )
-    config = read_json(base.folder / "config.json")
-    tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
         "layers": len(adapter.shapes),
         "weights_changed": round(changed / sum(map(math.prod, adapter.shapes.values())), 4),
         "merge_base": recipe.export.merge_base,
         "scale": adapter.scale,
-        "tied": tied,
         "bytes": weights.size,
     }
     return stage.record([out.merged], facts)
@@ -221,10 +207,10 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy all files of a base except the weights."""
-    for name in COPIED:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
+    """Copy the text files of a base; the configurations get the form that converters read."""
+    for path in base.iterdir():
+        if path.suffix in COPIED and path.is_file():
+            shutil.copyfile(path, folder / path.name)
     config = read_json(base / "config.json")
     _write_json(folder / "config.json", _without_quantization(config))
     template = chat_template(base)
