@@ -46,7 +46,7 @@ def invocation(words: list[str]) -> Invocation:
     """Return the invocation of /finetune for the arguments.
 
     Raises:
-        UsageError: an option is invalid, or not exactly one training set is found.
+        UsageError: an option is invalid, or no training set is found.
         InputError: the folder's manifest cannot be read.
     """
     from harness.runs.invocation import from_words
@@ -97,7 +97,8 @@ def _default(options: Any) -> str:
         raise UsageError(
             f"no training set is given, {options.run_folder} has no run, and there is no "
             f"{DEFAULT_DATA} here",
-            hint=f"Name one; `/finetune dataset --gold FILE save to {DEFAULT_DATA}` makes it.",
+            hint="Name a training set; "
+            f"`/finetune dataset --gold FILE save to {DEFAULT_DATA}` makes it.",
         )
     Screen().notice(f"no training set is given: using {DEFAULT_DATA}")
     return DEFAULT_DATA

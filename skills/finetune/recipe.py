@@ -263,7 +263,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
         raise InputError(
             f"has no valid recipe ({first_error(exc)})",
             where=str(folder),
-            hint="Name one with --preset or --recipe.",
+            hint="Name a recipe with --preset or --recipe.",
         ) from exc
     given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
     changes = {dotted: value for dotted, value in given.items() if value is not None}

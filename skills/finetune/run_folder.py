@@ -354,11 +354,11 @@ def file_digest(run_dir: RunDir, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage works with: the command, the recipe and the folder of the run.
+    """The command, the recipe, the folder of the run and the input files, for all stages.
 
     Attributes:
-        data: the training set, a .jsonl file of `/finetune dataset`; None for a stage that needs
-            none.
+        data: the training set, a .jsonl file of `/finetune dataset`; None if the command names no
+            training set.
         dev: the file of the dev rows, in the format of `data`; None to use a share of the gold rows
             of `data`.
         framework_file: the file of `framework`; None for the shipped framework.

@@ -1,8 +1,8 @@
 """Count the tokens of the rows of a data set, without torch.
 
-The tokens are counted with a tokenizer.json by the tokenizers library in llguidance, or without it
-by the embedded model, if its file is on this machine. Otherwise the number is estimated. The
-manifest records which of these methods was used.
+If a tokenizer.json is named, llguidance counts the tokens. Otherwise the embedded model counts them
+if its file is on this machine. If it is not, the number is estimated. The manifest records the
+method.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def open_counter(
     """Yield a token counter that can be used within the block.
 
     Args:
-        tokenizer: a tokenizer.json or a folder with one; None for the model that annotates.
+        tokenizer: a tokenizer.json or its folder; None for the model that annotates.
         notify: called with a message if the numbers are estimated.
 
     Raises:

@@ -113,7 +113,7 @@ def parse_modelfile(text: str) -> Modelfile:
 
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
-    """Add a parameter; convert its text to a number or boolean if the parameter is one."""
+    """Add a parameter; a text that is a number or a boolean is converted."""
     if name == "stop":
         before = parameters.get(name)
         parameters[name] = [*before, value] if isinstance(before, list) else [value]

@@ -262,7 +262,7 @@ def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[s
 def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
     """Yield a warning if `/annotate` would not accept some of the completions.
 
-    They are not an error, since a training may use other lines between the tags.
+    Such completions are not an error, since a training may use other lines between the tags.
     """
     form = TaggedForm(framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]

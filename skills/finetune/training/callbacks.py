@@ -2,7 +2,7 @@
 
 The trainer of transformers calls the `on_...` methods and then reads the flags of `control`.
 
-metrics.jsonl contains the measurements, one a line. A training line has step, epoch, loss,
+metrics.jsonl has a measurement per line. A training line has step, epoch, loss,
 learning_rate and grad_norm; tokens (of prompts and completions, without padding) and seconds
 (without evaluation and saving) since the previous line; tokens_per_second; and peak_bytes, the peak
 memory of the run: on a GPU, memory allocated by torch, otherwise the resident set of the process.

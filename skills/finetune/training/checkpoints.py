@@ -98,7 +98,7 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
 
 
 def steps(folder: Path) -> list[int]:
-    """Return the step of each checkpoint in a folder, also of damaged ones, in ascending order."""
+    """Return the steps of all checkpoints in a folder in order, including damaged checkpoints."""
     names = (path.name for path in folder.glob("checkpoint-*") if path.is_dir())
     return sorted(int(name[11:]) for name in names if re.fullmatch(r"checkpoint-\d+", name))
 

@@ -178,7 +178,7 @@ def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
     """
 
     def notify() -> None:
-        screen.notice("stopping after this step, which is saved; press again to stop at once")
+        screen.notice("stopping after this step, which is saved; Ctrl-C again stops at once")
 
     try:
         with cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):

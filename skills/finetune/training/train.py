@@ -169,7 +169,7 @@ def _optimized(
     checkpoints.clean(run.folder)
     screen.notice(
         f"train: {rows:,} rows, {last - run.start_step:,} of {last:,} steps to do, "
-        f"{run.recipe.training.rows_per_step:,} rows each; the time is known after the first"
+        f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
         before, now = checkpoints.processes(checkpoint.path), context.processes

@@ -281,7 +281,7 @@ def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tenso
 
 
 def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """Return what a batch adds to the loss of its step: the weighted sum divided by `total`.
+    """Return the part of a step's loss that a batch adds: the weighted sum divided by `total`.
 
     Args:
         losses, weights: the result of `completion_losses`.

@@ -610,9 +610,9 @@ from pathlib import Path
 sys.modules["torch"] = None  # as if it were not installed
 sys.path[:0] = ["tests/support", "tests/support/finetune"]
 from finetune_base import work_over
-from skills.finetune import plan, plan_report
+from skills.finetune import plan
 found = plan.make_plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
-print(plan_text(found))
+print(plan.plan_text(found))
 print(json.dumps(sorted(sys.modules)))
 """
 
