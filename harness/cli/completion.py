@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,33 +69,51 @@ class LineCompleter(Completer):
             ]
             yield from _matching(before, sorted((f"/{n}", about) for n, about in rows))
         elif (found := catalogue.skills.get(name[1:])) is not None:
-            line = _Line.of(found.skill, rest, complete_event.completion_requested)
-            yield from self._arguments(line, catalogue)
+            requested = complete_event.completion_requested
+            yield from self._arguments(found.skill, rest, requested)
 
-    def _arguments(self, line: _Line, catalogue: Catalogue) -> Iterator[Completion]:
-        """Complete options anywhere, values after their options, and words of the text."""
-        word, skill = line.word, line.skill
-        if line.saves:
+    def _arguments(self, skill: Skill, rest: str, requested: bool) -> Iterator[Completion]:
+        """Complete options anywhere, values after their options, and words of the text.
+
+        Args:
+            rest: the text before the cursor, after the name of the command.
+            requested: True if the user pressed Tab; otherwise files are offered only if a file is
+                likely.
+        """
+        match = _LAST.search(rest)
+        word = match[0] if match else ""
+        before = rest[: len(rest) - len(word)].split()
+        subcommand = before[0] if before and before[0] in skill.subcommands else ""
+        flags = _flags(skill, subcommand)
+        valued = {name: flag for name, flag in flags.items() if flag.sets is None}
+        option = valued.get(before[-1]) if before else None
+        name, equals, value = word.partition("=")
+        if equals and name in valued:
+            word, option = value, valued[name]
+        if before[-1:] == ["-o"] or before[-2:] == ["save", "to"]:
             yield from self._files(word)
-        elif option := line.option:
+        elif option:
             if option.choices:
                 yield from _matching(word, [(choice, "") for choice in option.choices])
             elif option.name in _MODELS:
                 yield from _matching(word.rpartition(",")[2], self._models())
             elif option.metavar.startswith("PATH"):
                 yield from self._files(word)
-            yield from _matching(word, _offered(skill, option.name, line.subcommand))
+            yield from _matching(word, _offered(skill, option.name, subcommand))
         elif word.startswith("-"):
-            unused = (f for f in line.flags.values() if f.many or f.name not in line.before)
+            unused = (f for f in flags.values() if f.many or f.name not in before)
             rows = [(f.name, f"{f.metavar}  {f.help}".strip()) for f in unused]
             yield from _matching(word, rows)
         else:
-            if not line.before:
+            catalogue = self._catalogue()
+            if not before:
                 yield from _matching(word, skill.subcommands.items())
-            yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
-            yield from _matching(word, _offered(skill, "", line.subcommand))
-            reads = skill.name not in catalogue.framework or line.subcommand in ("add", "sync")
-            if line.may_be_file and reads:
+            yield from _matching(word, self._names(catalogue, [skill.name, *before]))
+            yield from _matching(word, _offered(skill, "", subcommand))
+            texts = [w for w in before if not w.startswith("-") and w != subcommand]
+            likely = bool(word) and (not texts or word[0] in "~./'\"" or "/" in word)
+            reads = skill.name not in catalogue.framework or subcommand in ("add", "sync")
+            if skill.text != "none" and reads and (requested or likely):
                 yield from self._files(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
@@ -123,60 +140,6 @@ class LineCompleter(Completer):
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The text before the cursor, after the name of a command.
-
-    Attributes:
-        word: the word at the cursor, or the value after `--option=`.
-        before: the words before `word`.
-        option: the option whose value is `word`, or None.
-        saves: True if `word` is a file to save to.
-        requested: True if the user pressed Tab.
-    """
-
-    skill: Skill
-    word: str
-    before: list[str]
-    flags: Mapping[str, Flag]
-    option: Flag | None
-    saves: bool
-    requested: bool
-
-    @classmethod
-    def of(cls, skill: Skill, rest: str, requested: bool) -> _Line:
-        match = _LAST.search(rest)
-        word = match[0] if match else ""
-        before = rest[: len(rest) - len(word)].split()
-        flags: dict[str, Flag] = {}
-        if not skill.flags_are_text:
-            from harness.api import options
-
-            own = options.flags_for(skill, before[0] if before else "")
-            flags = own | options.flags(options.GeneralOptions)
-        valued = {name: flag for name, flag in flags.items() if flag.sets is None}
-        option = valued.get(before[-1]) if before else None
-        name, equals, value = word.partition("=")
-        if equals and name in valued:
-            word, option = value, valued[name]
-        saves = before[-1:] == ["-o"] or before[-2:] == ["save", "to"]
-        return cls(skill, word, before, flags, option, saves, requested)
-
-    @property
-    def subcommand(self) -> str:
-        first = self.before[0] if self.before else ""
-        return first if first in self.skill.subcommands else ""
-
-    @property
-    def may_be_file(self) -> bool:
-        """True if files should be offered; without Tab, only if a file is likely."""
-        if self.skill.text == "none":
-            return False
-        texts = [w for w in self.before if not w.startswith("-") and w != self.subcommand]
-        likely = bool(self.word) and (not texts or self.word[0] in "~./'\"" or "/" in self.word)
-        return self.requested or likely
-
-
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
     """Return the skills with their summaries. The hint of a prompt skill precedes its summary.
 
@@ -191,6 +154,14 @@ def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str
             hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
             rows.append((name, f"{hint}  {found.summary}" if hint else found.summary))
     return rows
+
+
+def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
+    if skill.flags_are_text:
+        return {}
+    from harness.api import options
+
+    return options.flags_for(skill, subcommand) | options.flags(options.GeneralOptions)
 
 
 def _offered(skill: Skill, option: str, subcommand: str) -> Rows:

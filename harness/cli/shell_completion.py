@@ -41,7 +41,7 @@ PROGRAM = {
 }
 """The words that may precede a line, or stand in its place."""
 OF_SESSION = ("resume",)
-"""Commands whose words are conversations, which a script would soon offer in vain."""
+"""Commands that complete the numbers of stored sessions, which a script cannot keep up to date."""
 ABOUT = 80
 """Maximum number of characters of a description."""
 _Row = tuple[str, str, str]
