@@ -7,8 +7,9 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.chat import tool_calls
@@ -122,10 +123,7 @@ class SearchTool:
         self._app, self._tools, self._found = app, tools, found
 
     def described(self, level: int) -> Tool:
-        counts: dict[str, int] = {}
-        for tool in self._tools:
-            name = tool.server.entry.name
-            counts[name] = counts.get(name, 0) + 1
+        counts = Counter(tool.server.entry.name for tool in self._tools)
         servers = ", ".join(f"{name} ({count} tools)" for name, count in counts.items())
         about = (
             f"Find tools of the servers {servers}. The tools found can be called in the next step."
@@ -179,11 +177,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
     left = tool_calls.CHARACTERS
     for tool in found:
         whole = tool.described(ALL)
-        entry = {
-            "name": whole.name,
-            "description": whole.description,
-            "parameters": whole.parameters,
-        }
+        entry = asdict(whole)
         left -= len(tool_calls.compact(entry))
         listed.append(entry if left > 0 else {"name": whole.name})
     return tool_calls.compact({"exit_code": 0, "callable_now": listed})

@@ -151,7 +151,7 @@ class Server:
                     raise
 
     async def _connect(self, mode: str) -> None:
-        from mcp import Client
+        from mcp import Client, types
 
         self._log.clear()
         async with contextlib.AsyncExitStack() as stack:
@@ -164,7 +164,7 @@ class Server:
                         # `server/discover`.
                         read_timeout_seconds=self._seconds / 2,
                         message_handler=self._received,
-                        client_info=client_info(),
+                        client_info=types.Implementation(name=APP_NAME, version=__version__),
                     )
                 )
                 await self._list(client)
@@ -244,7 +244,10 @@ class Server:
         if self.state in ("stopped", "failed"):
             return
         self.state, self.tools = "failed", {}
-        if is_late(exc):
+        from mcp import types
+
+        leaf = leaf_of(exc)
+        if isinstance(leaf, TimeoutError) or getattr(leaf, "code", 0) == types.REQUEST_TIMEOUT:
             self.problem = f"it has not started within {self._seconds:g} s"
         else:
             self.problem = message_of(exc)
@@ -292,13 +295,6 @@ def chat_name(server: str, tool: str) -> str:
     return f"{name[: NAME - 9]}_{hashlib.sha256(tool.encode()).hexdigest()[:8]}"
 
 
-def client_info() -> types.Implementation:
-    """Return the name and version of the client that servers see."""
-    from mcp import types
-
-    return types.Implementation(name=APP_NAME, version=__version__)
-
-
 def silence() -> None:
     """Prevent the package `mcp` from logging messages of servers, which Python would print."""
     log = logging.getLogger("mcp")
@@ -317,21 +313,11 @@ def leaf_of(exc: BaseException) -> BaseException:
 def is_closed(exc: BaseException) -> bool:
     """Return True if an error means that the connection has ended."""
     import anyio
-    from mcp import MCPError, types
+    from mcp import types
 
+    ended = anyio.ClosedResourceError, anyio.BrokenResourceError
     leaf = leaf_of(exc)
-    if isinstance(leaf, MCPError):
-        return leaf.code == types.CONNECTION_CLOSED
-    return isinstance(leaf, (anyio.ClosedResourceError, anyio.BrokenResourceError))
-
-
-def is_late(exc: BaseException) -> bool:
-    """Return True if an error means that a server has not answered in time."""
-    from mcp import MCPError, types
-
-    leaf = leaf_of(exc)
-    late = isinstance(leaf, MCPError) and leaf.code == types.REQUEST_TIMEOUT
-    return late or isinstance(leaf, TimeoutError)
+    return isinstance(leaf, ended) or getattr(leaf, "code", 0) == types.CONNECTION_CLOSED
 
 
 def message_of(exc: BaseException) -> str:

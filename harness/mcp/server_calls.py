@@ -1,10 +1,14 @@
-"""Run calls of tools by an MCP client, each in a separate thread.
+"""Offer skills as tools to an MCP client, and run its calls, each in a separate thread.
+
+A skill becomes a tool. If some of its subcommands only read, they become a second tool, NAME_read,
+which a client may allow without asking the user.
 
 Calls that only read run concurrently, up to a limit. Other calls run one after the other, since
-they may use the same model. A call that waits for its turn has no thread. Before a call makes
-changes, the client asks the user for consent: a client of an earlier revision answers a request of
-the server while the call waits; since revision 2026-07-28, the call ends with the question, and the
-client repeats the call with the answer.
+they may use the same model. A call that waits for its turn has no thread.
+
+Before a call makes changes, the client asks the user for consent. In revisions before 2026-07-28,
+the server sends the question to the client while the call waits. Since that revision, the call ends
+with the question, and the client repeats the call with the answer.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
+import mimetypes
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,18 +37,23 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
-from harness.chat.toolbox import BARE, offered, size
-from harness.errors import HarnessError, Interrupted, NotAllowed
-from harness.mcp.server_tools import SkillTool, answer, refusal, tools_of
+from harness.api.skill import Impact, Skill
+from harness.chat import tool_calls
+from harness.chat.skill_tools import SAVE_TO, SUBCOMMAND, invocation_of, tool_of
+from harness.chat.toolbox import ALL, BARE, offered, size
+from harness.errors import HarnessError, Interrupted, NotAllowed, SkillFailed, UsageError
+from harness.models.backend import Tool, ToolCall
 from harness.plugins.catalogue import Found
 from harness.runs.frontend import Caller, Frontend, Outcome, print_error
 from harness.runs.invocation import Invocation, render_line
 from harness.support.stop_token import StopToken
-from harness.terminal.console import OnProgress, Progress, Screen
+from harness.terminal.console import Progress, Screen
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -61,6 +72,179 @@ READS = 16
 """Maximum number of calls that read at the same time, each in a thread."""
 STEP = 0.001
 """Increment of the progress when a new phase begins, since the protocol requires an increase."""
+READING = "_read"
+"""The end of the name of a tool that only reads; no skill has a name with an underscore."""
+RESULT, SUMMARY = "result", "summary"
+LONGEST = 20_000
+"""Maximum number of characters of a result as text, for models; the structured result is
+complete.
+"""
+HELP = "harness://help/"
+"""Prefix of the URI of a tool's complete description."""
+CONTENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "exit_code": {"type": "integer"},
+        RESULT: {},
+        SUMMARY: {"type": "object"},
+        "saved": {"type": "array", "items": {"type": "string"}},
+        "error": {"type": "string"},
+    },
+    "required": ["exit_code"],
+}
+"""The schema of the result of a call of any skill, as described in the server's instructions."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillTool:
+    """The tool of a skill, or of its subcommands that only read."""
+
+    skill: Skill
+    reading: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.skill.name + READING * self.reading
+
+    @property
+    def only_reads(self) -> bool:
+        """True if calls never make changes, not even to a file."""
+        return self._impacts == {"reads"} and (self.reading or not self.skill.saves)
+
+    @property
+    def _subcommands(self) -> Sequence[str]:
+        """The subcommands that a call may have; "" stands for a call without subcommand."""
+        if self.reading:
+            return reading_subcommands(self.skill)
+        return "", *self.skill.subcommands
+
+    @property
+    def _impacts(self) -> set[Impact]:
+        return {self.skill.impact_of(name) for name in self._subcommands}
+
+    def described(self, level: int) -> Tool:
+        """Return the name, description and parameters at a level of detail."""
+        only = self._subcommands if self.reading else ()
+        return replace(tool_of(self.skill, level, only), name=self.name)
+
+    def listed(self, tool: Tool) -> types.Tool:
+        """Return a described tool in the form of `tools/list`."""
+        more = f"{HELP}{self.name} describes all options and the result."
+        return self._as_mcp(replace(tool, description=f"{tool.description}\n{more}"), CONTENT)
+
+    def complete(self) -> types.Tool:
+        """Return the tool with the descriptions of all options and the schema of its result."""
+        return self._as_mcp(self.described(ALL), _output_schema(self.skill, self._subcommands))
+
+    def _as_mcp(self, tool: Tool, output: dict[str, Any]) -> types.Tool:
+        return types.Tool(
+            name=tool.name,
+            description=tool.description,
+            input_schema=dict(tool.parameters),
+            output_schema=output,
+            annotations=types.ToolAnnotations(
+                read_only_hint=self.only_reads,
+                destructive_hint=None if self.only_reads else "changes" in self._impacts,
+            ),
+        )
+
+    def invocation(self, arguments: Mapping[str, Any]) -> Invocation:
+        """Return the invocation that a call requests.
+
+        Raises:
+            UsageError: the arguments are invalid, or the call would do more than read.
+        """
+        call = ToolCall(self.name, json.dumps(arguments))
+        invocation = invocation_of(self.skill, call)
+        known = self._subcommands
+        if self.reading and (invocation.subcommand not in known or invocation.targets):
+            raise UsageError(
+                f"{self.name} only reads: {SUBCOMMAND} is one of {', '.join(known)}, and there is "
+                f"no {SAVE_TO}",
+                hint=f"The tool {self.skill.name} has all subcommands of /{self.skill.name}.",
+            )
+        return invocation
+
+
+def tools_of(skill: Skill) -> Iterator[SkillTool]:
+    """Yield the tools of a skill."""
+    tool = SkillTool(skill)
+    yield tool
+    if reading_subcommands(skill) and not tool.only_reads:
+        yield SkillTool(skill, reading=True)
+
+
+def reading_subcommands(skill: Skill) -> list[str]:
+    """Return the subcommands that only read."""
+    return [name for name in skill.subcommands if skill.impact_of(name) == "reads"]
+
+
+def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
+    """Return `CONTENT` with the schemas of the result and of the summary by subcommand."""
+    by_kind: dict[str, dict[type[BaseModel] | None, list[str]]] = {RESULT: {}, SUMMARY: {}}
+    for kind, name in itertools.product(by_kind, subcommands):
+        model = skill.output_of(name, summary=kind == SUMMARY)
+        by_kind[kind].setdefault(model, []).append(name)
+    models = dict.fromkeys(model for forms in by_kind.values() for model in forms if model)
+    references, shared = models_json_schema(
+        [(model, "serialization") for model in models], ref_template="#/$defs/{model}"
+    )
+    properties = dict(CONTENT["properties"])
+    for kind, forms in by_kind.items():
+        properties[kind] = {
+            "anyOf": [
+                {"description": ", ".join(filter(None, names))}
+                | (references[model, "serialization"] if model else {})
+                for model, names in forms.items()
+            ]
+        }
+    return {**CONTENT, "properties": properties, "$defs": shared.get("$defs", {})}
+
+
+def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolResult:
+    """Return the result of a call.
+
+    Raises:
+        SkillFailed: the result is not JSON, or does not match `Skill.output`.
+    """
+    kind = RESULT if outcome.result.summary is None else SUMMARY
+    data = json.loads(outcome.result.as_json())
+    model = skill.output_of(subcommand, summary=kind == SUMMARY)
+    if model is not None:
+        try:
+            model.model_validate(data)
+        except ValidationError as exc:
+            what = "output" if kind == RESULT else "output_summary"
+            raise SkillFailed(
+                f"/{skill.name} returned a {kind} that does not match its `{what}`: {exc}"
+            ) from exc
+    links = []
+    for path in outcome.saved:
+        real = path.resolve()
+        media, _ = mimetypes.guess_type(real.name)
+        size = real.stat().st_size
+        links.append(
+            types.ResourceLink(name=real.name, uri=real.as_uri(), mime_type=media, size=size)
+        )
+    content = tool_calls.content_of(outcome, **{kind: data})
+    return _result(content, is_error=outcome.result.code != 0, links=links)
+
+
+def refusal(error: HarnessError) -> types.CallToolResult:
+    """Return the result of a call that raised `error`."""
+    content = {"exit_code": error.exit_code or 1, "error": str(error)}
+    return _result(content, is_error=True)
+
+
+def _result(
+    content: dict[str, Any], *, is_error: bool, links: Sequence[types.ResourceLink] = ()
+) -> types.CallToolResult:
+    text = tool_calls.compact(tool_calls.shortened(content, LONGEST))
+    return types.CallToolResult(
+        content=[types.TextContent(text=text), *links],
+        structured_content=content,
+        is_error=is_error,
+    )
 
 
 class Unanswered(NotAllowed):
@@ -194,8 +378,8 @@ class Calls:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:160]}")
         try:
             invocation = tool.invocation(params.arguments or {})
-            call = _Call(self, tool, invocation, confirm_of(ctx.session, params))
-            outcome = await call.run(ctx.session)
+            confirm = confirm_of(ctx.session, params)
+            outcome = await self._run(ctx.session, tool, invocation, confirm)
             self.saved.update(path.resolve() for path in outcome.saved)
             return answer(tool.skill, invocation.subcommand, outcome)
         except Unanswered as question:
@@ -204,36 +388,20 @@ class Calls:
             print_error(error, self.app.screen)
             return refusal(error)
 
-    def turns(self, tool: SkillTool, invocation: Invocation) -> anyio.Semaphore:
-        """Return the semaphore that a call must acquire before its thread starts."""
-        reads = tool.skill.impact_of(invocation.subcommand) == "reads"
-        return self._reads if reads else self._turn
-
-
-def _is_prompt(found: Found) -> bool:
-    return isinstance(found.imported, PromptSkill)
-
-
-@dataclass(slots=True)
-class _Call:
-    """A call of a tool."""
-
-    calls: Calls
-    tool: SkillTool
-    invocation: Invocation
-    confirm: Confirm
-    cancel: StopToken = field(default_factory=StopToken)
-
-    async def run(self, session: ServerSession) -> Outcome:
-        """Run the call in a thread, and report its progress to the client.
+    async def _run(
+        self, session: ServerSession, tool: SkillTool, invocation: Invocation, confirm: Confirm
+    ) -> Outcome:
+        """Run a call in a thread, and report its progress to the client.
 
         Raises:
             HarnessError: the error that the skill raised.
         """
-        turns, begun = self.calls.turns(self.tool, self.invocation), threading.Lock()
+        reads = tool.skill.impact_of(invocation.subcommand) == "reads"
+        turns = self._reads if reads else self._turn
         await turns.acquire()
-        self.calls.running += 1
-        loop, ended = asyncio.get_running_loop(), anyio.Event()
+        self.running += 1
+        cancel, begun, ended = StopToken(), threading.Lock(), anyio.Event()
+        loop = asyncio.get_running_loop()
         send, receive = anyio.create_memory_object_stream[Progress](math.inf)
 
         def report(event: Progress) -> None:
@@ -242,7 +410,7 @@ class _Call:
                 loop.call_soon_threadsafe(_put, send, event)
 
         def finish() -> None:
-            self.calls.running -= 1
+            self.running -= 1
             turns.release()
             ended.set()
 
@@ -250,7 +418,13 @@ class _Call:
             if not begun.acquire(blocking=False):
                 return Interrupted("interrupted")
             try:
-                return self._run(report)
+                general = opts.build(GeneralOptions, self.app.general)
+                own = general.model_copy(update={"as_json": False, "trust": False})
+                given = replace(invocation, general=own)
+                frontend = Frontend("mcp", None if general.yes else confirm, is_model=True)
+                screen = Screen(io.StringIO(), self.app.screen.err, on_progress=report)
+                caller = Caller(frontend, screen, cancel)
+                return self.app.run_called(given, render_line(tool.skill, given), caller)
             except HarnessError as error:  # a task group would wrap the error
                 return error
             finally:
@@ -262,7 +436,7 @@ class _Call:
             try:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
-                self.cancel.request_stop()
+                cancel.request_stop()
                 if begun.acquire(blocking=False):  # the thread of the call will not begin
                     finish()
                 with anyio.move_on_after(GRACE, shield=True):
@@ -274,15 +448,9 @@ class _Call:
             raise outcome
         return outcome
 
-    def _run(self, report: OnProgress) -> Outcome:
-        app = self.calls.app
-        general = opts.build(GeneralOptions, app.general)
-        own = general.model_copy(update={"as_json": False, "trust": False})
-        invocation = replace(self.invocation, general=own)
-        frontend = Frontend("mcp", None if general.yes else self.confirm, is_model=True)
-        screen = Screen(io.StringIO(), app.screen.err, on_progress=report)
-        line = render_line(self.tool.skill, invocation)
-        return app.run_called(invocation, line, Caller(frontend, screen, self.cancel))
+
+def _is_prompt(found: Found) -> bool:
+    return isinstance(found.imported, PromptSkill)
 
 
 def _put(send: MemoryObjectSendStream[Progress], event: Progress) -> None:

@@ -142,23 +142,16 @@ class Prompts:
         skill = next((skill for skill in self._skills() if skill.name == params.name), None)
         if skill is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:160]}")
+        text = (params.arguments or {}).get(PROMPT_TEXT, "").strip()
         try:
-            text = _instructions(skill, (params.arguments or {}).get(PROMPT_TEXT, "").strip())
+            body = skill.body(text)
+            instructions = skill.instructions(body, prompt_skill.resource_names(skill.folder))
+            if body == skill.body(""):  # no placeholder contains the text
+                instructions = f"{instructions}\n\n{text}".rstrip()
         except HarnessError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from error
-        message = types.PromptMessage(role="user", content=types.TextContent(text=text))
+        message = types.PromptMessage(role="user", content=types.TextContent(text=instructions))
         return types.GetPromptResult(description=skill.summary, messages=[message])
-
-
-def _instructions(skill: PromptSkill, text: str) -> str:
-    """Return the instructions, followed by the text unless a placeholder contains it.
-
-    Raises:
-        UsageError: the skill has no instructions, or they cannot be read.
-    """
-    body = skill.body(text)
-    instructions = skill.instructions(body, prompt_skill.resource_names(skill.folder))
-    return instructions if body != skill.body("") else f"{instructions}\n\n{text}".rstrip()
 
 
 class Help(DocumentSource):

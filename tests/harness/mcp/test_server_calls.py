@@ -13,7 +13,7 @@ from harness.api.options import GeneralOptions
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.chat.toolbox import ALL, BARE, DETAILS, OPTIONS
 from harness.errors import SkillFailed
-from harness.mcp.server_tools import answer, tools_of
+from harness.mcp.server_calls import answer, tools_of
 from harness.runs.frontend import Outcome
 
 
