@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.errors import NothingFound
 from harness.models.backend import Message, ToolCall
 from harness.support.sqlite import UserDatabase, storable
 
@@ -165,9 +166,15 @@ class SessionStore:
 
         return self._database.run(work, session)
 
-    def get(self, session: int) -> Session | None:
-        """Return the session with this id, or None."""
-        return next(iter(self._sessions("WHERE s.id = ?", [session])), None)
+    def get(self, session: int) -> Session:
+        """Return the session with this id.
+
+        Raises:
+            NothingFound: there is no such session.
+        """
+        for found in self._sessions("WHERE s.id = ?", [session]):
+            return found
+        raise NothingFound(f"there is no session {session}", hint="`/sessions` lists the sessions.")
 
     def messages(self, session: int) -> list[Message]:
         """Return the last summary of a session, if any, and the messages of the turns after it."""

@@ -395,7 +395,9 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
         session.commands = commands
         editor.send(helpers.update_available_commands(commands))
     store, number = session.conversation.store, session.conversation.session
-    stored = store.get(number) if store is not None and number is not None else None
-    if stored is not None and stored.turns == 1:
+    if store is None or number is None or store.broken:
+        return
+    stored = store.get(number)
+    if stored.turns == 1:
         name, title, at = "session_info_update", stored.title, stored.used_at
         editor.send(schema.SessionInfoUpdate(session_update=name, title=title, updated_at=at))

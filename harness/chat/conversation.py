@@ -184,10 +184,6 @@ class Conversation:
                 raise NothingFound("there is no earlier session of this folder")
         else:
             found = self.store.get(number)
-            if found is None:
-                raise NothingFound(
-                    f"there is no session {number}", hint="`/sessions` lists the sessions."
-                )
         if found.project != str(self.project):
             raise NotAllowed(
                 f"session {number} belongs to another folder",

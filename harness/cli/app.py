@@ -457,27 +457,14 @@ class FrameworkCommands:
 
     @hookimpl
     def register_skills(self, register: RegisterSkill) -> None:
+        from harness.cli import session_commands
         from harness.cli.help_command import Help
         from harness.cli.mcp_command import McpCommand
         from harness.cli.models_command import ModelCommand, ModelsCommand
         from harness.cli.new_skill_command import NewSkill
-        from harness.cli.session_commands import (
-            Clear,
-            Compact,
-            Exit,
-            Logs,
-            PermissionsCommand,
-            Quit,
-            Reload,
-            Resume,
-            Sessions,
-        )
         from harness.cli.skills_command import Skills
 
-        commands = (
-            *(Help, Skills, NewSkill, ModelsCommand, ModelCommand, McpCommand, Reload, Logs),
-            *(PermissionsCommand, Sessions, Resume, Compact, Clear, Exit, Quit),
-        )
-        for command in commands:
+        commands = Help, Skills, NewSkill, ModelsCommand, ModelCommand, McpCommand
+        for command in (*commands, *session_commands.COMMANDS):
             register(command(self._app))
         register(self._app.chat)

@@ -35,15 +35,18 @@ class SessionList(CommandData):
 
     def as_table(self, *, with_folder: bool) -> str:
         """Return the sessions as a table, with excerpts if words were searched."""
-        head, found = ["session", "last used", "turns", "begins with"], self.sessions
-        rows = [[one.id, one.used_at[:19], one.turns, one.title[:SHOWN]] for one in found]
-        more = {"found": [one.excerpt[:SHOWN] for one in found]} if found[0].excerpt else {}
+        found = self.sessions
+        columns = {
+            "session": [str(one.id) for one in found],
+            "last used": [one.used_at[:19] for one in found],
+            "turns": [str(one.turns) for one in found],
+            "begins with": [one.title[:SHOWN] for one in found],
+        }
+        if found[0].excerpt:
+            columns["found"] = [one.excerpt[:SHOWN] for one in found]
         if with_folder:
-            more["folder"] = [one.project for one in found]
-        for title, cells in more.items():
-            head.append(title)
-            rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
-        return table(head, rows)
+            columns["folder"] = [one.project for one in found]
+        return table([*columns], [*zip(*columns.values(), strict=True)])
 
 
 class Sessions(AppCommand):
@@ -85,10 +88,7 @@ class Sessions(AppCommand):
         """Return the transcript of a stored session, without the results of tools."""
         store = self._app.conversation.store
         assert store is not None
-        if (session := store.get(number)) is None:
-            raise NothingFound(
-                f"there is no session {number}", hint="`/sessions` lists the sessions."
-            )
+        session = store.get(number)
         parts, turns = [f"session {number}: {session.title}"], []
         for _, covers, messages in store.transcript(number):
             if covers:
@@ -395,3 +395,6 @@ class PermissionsCommand(AppCommand):
         answers.remove(revoked)
         text = "\n".join(f"Revoked: {one}" for one in revoked) or "Nothing was allowed."
         return Result(text, {"revoked": [one.model_dump() for one in revoked]})
+
+
+COMMANDS = (Reload, Logs, PermissionsCommand, Sessions, Resume, Compact, Clear, Exit, Quit)
