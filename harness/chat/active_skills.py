@@ -217,7 +217,15 @@ class ActivateSkill:
         )
 
     def prepared(self, call: ToolCall) -> PreparedCall:
-        skill, invocation = self._invocation(call)
+        given = arguments_of(call)
+        name, text = string(given, SKILL_NAME), string(given, TEXT)
+        if unknown := given.keys() - {SKILL_NAME, TEXT}:
+            raise UsageError(f"{ACTIVATE} has no parameter {sorted(unknown)[0]!r}")
+        found = {skill.name: skill for skill in self.skills}
+        if name not in found:
+            raise UsageError(f"there is no skill {name!r}", hint=f"There are {', '.join(found)}.")
+        skill = found[name]
+        invocation = Invocation(name, "", text[:MODEL_TEXT], SkillOptions(), GeneralOptions())
         line = render_line(skill, invocation)
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
@@ -250,17 +258,6 @@ class ActivateSkill:
         wanted = Permission("activate", skill.name, "\n".join(detail))
         run.allow(permissions.check(wanted))
         skill.copy = copy
-
-    def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
-        given = arguments_of(call)
-        name, text = string(given, SKILL_NAME), string(given, TEXT)
-        if unknown := given.keys() - {SKILL_NAME, TEXT}:
-            raise UsageError(f"{ACTIVATE} has no parameter {sorted(unknown)[0]!r}")
-        found = {skill.name: skill for skill in self.skills}
-        if name not in found:
-            raise UsageError(f"there is no skill {name!r}", hint=f"There are {', '.join(found)}.")
-        skill = found[name]
-        return skill, Invocation(name, "", text[:MODEL_TEXT], SkillOptions(), GeneralOptions())
 
 
 def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:

@@ -14,15 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.api import options as opts
-from harness.api.options import (
-    ClusterOptions,
-    GeneralOptions,
-    case_names,
-    flags,
-    flags_for,
-    grouped,
-    schema_of,
-)
+from harness.api.options import GeneralOptions
 from harness.api.skill import Skill
 from harness.chat import tool_calls
 from harness.chat.tool_calls import arguments_of, string
@@ -42,7 +34,7 @@ if TYPE_CHECKING:
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
 """Parameters that are not options; a model cannot set an option with such a name."""
-FOR_USERS = frozenset(ClusterOptions.model_fields)
+FOR_USERS = frozenset(opts.ClusterOptions.model_fields)
 """Options that are not offered to models: the place where models run is irrelevant for a task."""
 SUMMARY = 300
 """Maximum number of characters of a summary; a SKILL.md may have a description of 1,024."""
@@ -59,7 +51,7 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     if level >= DETAILS and skill.details:
         # blanks that align columns mean nothing to a model
         parts.append(re.sub(r" {2,}", " ", skill.details).strip())
-    needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
+    needed = [flag.key for flag in opts.flags(skill.Options).values() if flag.required]
     properties = {**_own(skill, level, only), **_parameters(skill, level, needed, only)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     required = [SUBCOMMAND] * bool(only) + [TEXT] * (skill.text == "required") + needed
@@ -99,13 +91,13 @@ def _own(skill: Skill, level: int, only: Sequence[str]) -> dict[str, Any]:
 def _parameters(
     skill: Skill, level: int, needed: Sequence[str], only: Sequence[str]
 ) -> dict[str, Any]:
-    schema = schema_of(skill.Options)
+    schema = opts.schema_of(skill.Options)
     descriptions: dict[str, list[str]] = {}
-    for cases, listed in grouped(skill).items():
+    for cases, listed in opts.grouped(skill).items():
         for flag in listed:
-            about = f"{case_names(skill, cases)}: {flag.help}" if cases else flag.help
+            about = f"{opts.case_names(skill, cases)}: {flag.help}" if cases else flag.help
             descriptions.setdefault(flag.key, []).append(about)
-    read = {key: flag for name in only or [""] for key, flag in flags_for(skill, name).items()}
+    read = {k: flag for name in only or [""] for k, flag in opts.flags_for(skill, name).items()}
     found = {}
     for flag in read.values():
         if flag.key in OWN or flag.key in FOR_USERS or (level < OPTIONS and flag.key not in needed):

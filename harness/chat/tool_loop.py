@@ -84,8 +84,8 @@ class AnswerText:
     """The text of the model, which is printed as it arrives.
 
     Args:
-        kept: True to hold the text back until it is known to be the answer, and not a remark before
-            a call, since stdout is reserved for the answer.
+        kept: True to print the text only once it is known to be the answer. A text before a call is
+            a remark, which does not belong on a stdout that a program may read.
     """
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from harness.api.options import (
-    Flag,
-    GeneralOptions,
-    ProgramOptions,
-    case_names,
-    flags,
-    flags_for,
-    grouped,
-)
+from harness.api import options as opts
+from harness.api.options import Flag, GeneralOptions
 from harness.api.skill import Call, Result, Skill
 from harness.cli.app_command import AppCommand
 from harness.cli.overview import WIDTH, overview, reflowed, section
@@ -23,7 +16,7 @@ from harness.runs.targets import folder_names
 
 def program_options() -> str:
     """Return the list of options for `agent.py --help`."""
-    return _options("Options", flags(GeneralOptions, ProgramOptions).values())
+    return _options("Options", opts.flags(GeneralOptions, opts.ProgramOptions).values())
 
 
 def skill_help(
@@ -41,18 +34,18 @@ def skill_help(
     if skill.subcommands:
         parts.append(section("Subcommands", list(skill.subcommands.items()), width))
     own = [case for case in skill.variants if case in skill.subcommands] if brief else []
-    groups = grouped(skill)
+    groups = opts.grouped(skill)
     if own:
-        others = {(case,): [*flags(skill.variants[case]).values()] for case in skill.variants}
+        others = {(case,): [*opts.flags(skill.variants[case]).values()] for case in skill.variants}
         groups = {cases: listed for cases, listed in groups.items() if not cases} | {
             cases: listed for cases, listed in others.items() if cases[0] not in own
         }
     for cases, listed in groups.items():
-        title = f"Options for {case_names(skill, cases)}" if cases else "Options"
+        title = f"Options for {opts.case_names(skill, cases)}" if cases else "Options"
         parts.append(_options(title, listed, width))
     if own:
         named = [
-            (case, " ".join(map(_shape, flags(skill.variants[case]).values())))
+            (case, " ".join(map(_shape, opts.flags(skill.variants[case]).values())))
             for case in skill.subcommands
             if case in own
         ]
@@ -73,10 +66,10 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
         reflowed(f"Usage: {line}", width),
         textwrap.fill(f"{summary[:1].upper()}{summary[1:]}", width),
     ]
-    own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+    own = opts.flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
     if own:
         parts.append(_options(f"Options for {subcommand}", own.values(), width))
-    if shared := [f for name, f in flags_for(skill, subcommand).items() if name not in own]:
+    if shared := [f for name, f in opts.flags_for(skill, subcommand).items() if name not in own]:
         parts.append(_options(f"Options of /{skill.name}", shared, width))
     more = f"`/help {skill.name}` describes arguments and formats of all subcommands."
     parts.append(textwrap.fill(more, width))
@@ -84,7 +77,7 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
 
 
 def _general(width: int, where: str = "") -> str:
-    shapes = " ".join(_shape(flag) for flag in flags(GeneralOptions).values())
+    shapes = " ".join(_shape(flag) for flag in opts.flags(GeneralOptions).values())
     return reflowed(f"General options{where}: {shapes}", width)
 
 
@@ -157,7 +150,7 @@ class Help(AppCommand):
                 f"/{skill.name} has no subcommand {subcommand[:40]!r}",
                 hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
             )
-        keys = [flag.key for flag in flags_for(skill, subcommand).values()]
+        keys = [flag.key for flag in opts.flags_for(skill, subcommand).values()]
         data = {
             "name": skill.name,
             "subcommand": subcommand,

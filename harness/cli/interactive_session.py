@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
@@ -40,6 +41,7 @@ from harness.terminal import stdout_guard
 from harness.terminal.console import Screen, shown_on
 from harness.terminal.rendering import columns
 
+T = TypeVar("T")
 WELCOME = f"""\
 nanda-harness {__version__}. Type /help for the commands; Tab completes them, options and files.
 Plain text is for the chat model. Ctrl-C stops the current work, Ctrl-D ends the session."""
@@ -204,25 +206,19 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _confirm(question: str) -> bool:
-    """Ask a yes-or-no question on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
+    """Ask a yes-or-no question on the terminal."""
     sys.stderr.flush()
-    try:
-        with ctrl_c.taking_effect("none"):
-            return confirm(question)
-    except EOFError:
-        return False
+    return _answer(partial(confirm, question), False)
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Ask the user to choose an answer by its number or beginning; Ctrl-D chooses none."""
-    listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
-    _print(f"{question}\n{listed}")
+    """Ask the user to choose an answer by its number or beginning."""
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
+    listed = "\n".join(f"  {number} {choice}" for number, choice in numbered.items())
+    _print(f"{question}\n{listed}")
     while True:
-        try:
-            with ctrl_c.taking_effect("none"):
-                given = prompt("Answer: ").strip().casefold()
-        except EOFError:
+        given = _answer(lambda: prompt("Answer: ").strip().casefold(), None)
+        if given is None:
             return ""
         begun = [choice for choice in choices if given and choice.startswith(given)]
         if given in numbered or len(begun) == 1:
@@ -230,13 +226,18 @@ def _choose(question: str, choices: Sequence[str]) -> str:
 
 
 def _ask(question: str) -> str:
-    """Ask on the terminal for a line; Ctrl-D means an empty line."""
+    """Ask on the terminal for a line."""
     _print(question)
+    return _answer(lambda: prompt("Answer: ").strip(), "")
+
+
+def _answer(ask: Callable[[], T], otherwise: T) -> T:
+    """Return the answer to a question, or `otherwise` after Ctrl-D; Ctrl-C interrupts the work."""
     try:
         with ctrl_c.taking_effect("none"):
-            return prompt("Answer: ").strip()
+            return ask()
     except EOFError:
-        return ""
+        return otherwise
 
 
 def _print(text: str) -> None:

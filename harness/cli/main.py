@@ -279,19 +279,15 @@ def leave(code: int) -> int:
     if code == Interrupted.exit_code:
         _exit(code)
 
-    def left() -> list[str]:
-        """Return the names of threads that Python waits for at exit."""
-        main = threading.main_thread()
-        return [t.name for t in threading.enumerate() if not t.daemon and t is not main]
-
     def end() -> None:
         time.sleep(GRACE)
-        if names := left():
+        main = threading.main_thread()
+        names = [t.name for t in threading.enumerate() if not t.daemon and t is not main]
+        if names:  # Python waits for these threads at exit
             Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
             _exit(code)
 
-    if left():
-        threading.Thread(target=end, name="shutdown", daemon=True).start()
+    threading.Thread(target=end, name="shutdown", daemon=True).start()
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -75,8 +74,7 @@ class McpCommand(AppCommand):
             [], description='HTTP header of requests, "NAME: VALUE"; may be repeated'
         )
 
-    class Options(Add):
-        pass
+    Options = Add
 
     variants: ClassVar[dict[str, type[SkillOptions]]] = {"add": Add}
 
@@ -112,19 +110,16 @@ class McpCommand(AppCommand):
                 untrusted=[str(path) for path in found.untrusted],
                 problems=[str(problem) for problem in found.problems],
             )
-            return listed.as_result("\n".join(_overview(listed, self._app.settings.mcp_file)))
+            return listed.as_result(_overview(listed, self._app.settings.mcp_file))
         names = [server.name for server in shown]
         if name not in names:
             hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
             raise UsageError(f"there is no server {name!r}", hint=hint)
         server = shown[names.index(name)]
         rows = [(one["name"], " ".join(one["description"].split())[:SHOWN]) for one in server.tools]
-        lines = [
-            f"{name}: {server.state} ({server.place})",
-            *[server.problem] * bool(server.problem),
-        ]
-        text = "\n".join([*lines, table(("tool", ""), rows)])
-        return Result(text, server.model_dump(mode="json", by_alias=True))
+        head = f"{name}: {server.state} ({server.place})"
+        lines = head, server.problem, table(("tool", ""), rows)
+        return server.as_result("\n".join(filter(None, lines)))
 
     def _add(self, call: Call) -> Result:
         from harness.mcp import client_config
@@ -192,17 +187,16 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _overview(found: ServerList, file: Path) -> Iterator[str]:
-    rows = [
-        (one.name, one.state, len(one.tools), one.written_in, one.problem) for one in found.servers
-    ]
-    if rows:
-        yield table(("server", "state", "tools", "from", ""), rows)
+def _overview(found: ServerList, file: Path) -> str:
+    lines = []
+    if found.servers:
+        rows = [(s.name, s.state, len(s.tools), s.written_in, s.problem) for s in found.servers]
+        lines.append(table(("server", "state", "tools", "from", ""), rows))
     elif not (found.disabled or found.untrusted or found.problems):
-        yield f"No servers: there is no {file}."
+        lines.append(f"No servers: there is no {file}.")
     for one in found.servers:
         if one.tools:
-            yield f"{one.name}: {', '.join(tool['name'] for tool in one.tools)}"
-    yield from (f"{name} is disabled in its file" for name in found.disabled)
-    yield from (f"{path} is not trusted: read it, then `/mcp trust`" for path in found.untrusted)
-    yield from (f"left out: {problem}" for problem in found.problems)
+            lines.append(f"{one.name}: {', '.join(tool['name'] for tool in one.tools)}")
+    lines += [f"{name} is disabled in its file" for name in found.disabled]
+    lines += [f"{path} is not trusted: read it, then `/mcp trust`" for path in found.untrusted]
+    return "\n".join([*lines, *(f"left out: {problem}" for problem in found.problems)])

@@ -17,20 +17,7 @@ from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError, SkillFailed, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line, visible
-from harness.plugins.installer import (
-    MAX_BYTES,
-    MAX_FILES,
-    MOST_LISTED,
-    NOT_COPIED,
-    Source,
-    Staged,
-    chosen,
-    opened,
-    remove,
-    skills_of,
-    split_origin,
-    staged,
-)
+from harness.plugins import installer
 from harness.plugins.locations import owner, skill_files
 from harness.plugins.user_choices import Installed, InstalledSkills, is_unchanged
 from harness.support.bounded_files import Unsearched, read_bytes, walk
@@ -64,17 +51,19 @@ def add(app: App, source: str, call: Call) -> Result:
             "/skills add needs a path or a URL", hint="`/help skills add` describes the command."
         )
     settings, names, every = call.settings, call.options.skill, call.options.all_skills
+    own, place = settings.own_skills, (settings.project_dir, call.cancel)
     with (
-        opened(source, settings.project_dir, call.cancel, names=names, every=every) as fetched,
+        installer.opened(source, *place, names=names, every=every) as fetched,
         contextlib.ExitStack() as kept,
     ):
         for remark in fetched.remarks:
             call.screen.notice(remark)
-        files = chosen({file.name: file for file in skills_of(fetched)}, names, every=every)
+        found = {file.name: file for file in installer.skills_of(fetched)}
+        files = installer.chosen(found, names, every=every)
         for file in files:
-            _check_free(app, file, settings.own_skills / file.name, force=call.force)
-        settings.own_skills.mkdir(parents=True, exist_ok=True)
-        copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
+            _check_free(app, file, own / file.name, force=call.force)
+        own.mkdir(parents=True, exist_ok=True)
+        copies = [kept.enter_context(installer.staged(file, fetched, own)) for file in files]
         # Without a user, the line itself permits copying skills without code from this machine.
         asks = not all(copy.is_local and not copy.has_code for copy in copies)
         lines = _install(app, copies, call, {}, asks=asks)
@@ -84,7 +73,7 @@ def add(app: App, source: str, call: Call) -> Result:
 
 def _install(
     app: App,
-    copies: Sequence[Staged],
+    copies: Sequence[installer.Staged],
     call: Call,
     changes: Mapping[str, Sequence[str]],
     *,
@@ -149,7 +138,7 @@ def delete(app: App, name: str, call: Call) -> Result:
             hint=near,
         )
     consent(f"/skills deletes {folders[name]}", call.confirm, yes=call.yes)
-    remove(folders[name])
+    installer.remove(folders[name])
     InstalledSkills(call.settings.skills_lock).remove(folders[name].name)
     app.reload()
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
@@ -172,13 +161,13 @@ def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None
         raise OutputError("exists already", where=str(target), hint="--force replaces the skill.")
 
 
-def _preview(copy: Staged) -> list[str]:
+def _preview(copy: installer.Staged) -> list[str]:
     """Return the lines that the user sees before the question."""
     file = copy.file
     lines = [f"/{file.name}: {file.description}", f"from {copy.origin}"]
     sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]
-    lines += sizes[:MOST_LISTED]
-    if (more := len(sizes) - MOST_LISTED) > 0:
+    lines += sizes[: installer.MOST_LISTED]
+    if (more := len(sizes) - installer.MOST_LISTED) > 0:
         lines.append(f"  and {more} more files")
     lines.append(f"{len(sizes)} files, {copy.size:,} bytes, sha256 {copy.sha256}")
     for key in ("license", "allowed-tools"):
@@ -207,7 +196,7 @@ def check(app: App, given: str, call: Call) -> Result:
         raise UsageError(f"no skill {given!r} is installed", hint=f"Installed: {known}.")
     records = {given: records[given]} if given else records
 
-    def problem(copy: Staged) -> str:
+    def problem(copy: installer.Staged) -> str:
         record = records[copy.file.name]
         changed = not is_unchanged(own / copy.file.name, record["sha256"])
         if copy.sha256 == record["sha256"]:
@@ -238,7 +227,7 @@ def sync(app: App, given: str, call: Call) -> Result:
     locked, known = file.read(), InstalledSkills(call.settings.skills_lock).read()
     missing = {n: r for n, r in locked.items() if not is_unchanged(own / n, r["sha256"])}
 
-    def problem(copy: Staged) -> str:
+    def problem(copy: installer.Staged) -> str:
         name, record = copy.file.name, locked[copy.file.name]
         if copy.sha256 != record["sha256"]:
             return f"has sha256 {copy.sha256} at {copy.origin}, but {record['sha256']} in {path}"
@@ -254,7 +243,7 @@ def _compared(
     app: App,
     call: Call,
     records: Mapping[str, Installed],
-    problem: Callable[[Staged], str],
+    problem: Callable[[installer.Staged], str],
 ) -> Result:
     """Fetch the recorded skills, and install the copies without problems; `check` only lists them.
 
@@ -264,26 +253,26 @@ def _compared(
     own = call.settings.own_skills
     checks, pinned = call.subcommand == "check", call.subcommand == "sync"
     refused: dict[str, str] = {}
-    copies: list[Staged] = []
-    sources: dict[tuple[str, str], Source] = {}
+    copies: list[installer.Staged] = []
+    sources: dict[tuple[str, str], installer.Source] = {}
     with contextlib.ExitStack() as kept:
         root = own
         if checks:  # the configuration folder may be read-only
             root = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="nanda-skill-")))
         root.mkdir(parents=True, exist_ok=True)
         for name, record in records.items():
-            address, revision = split_origin(record["source"])
+            address, revision = installer.split_origin(record["source"])
             of_index = revision.startswith("sha256:")
             commit = revision if pinned and not of_index else ""
             key = address, name if of_index else commit
             try:
                 if key not in sources:
                     place = address, call.settings.project_dir, call.cancel
-                    source = opened(*place, names=[name], revision=commit)
+                    source = installer.opened(*place, names=[name], revision=commit)
                     sources[key] = kept.enter_context(source)
-                files = {file.name: file for file in skills_of(sources[key])}
-                [file] = chosen(files, [name], every=False)
-                copy = kept.enter_context(staged(file, sources[key], root))
+                files = {file.name: file for file in installer.skills_of(sources[key])}
+                [file] = installer.chosen(files, [name], every=False)
+                copy = kept.enter_context(installer.staged(file, sources[key], root))
                 if reason := problem(copy):
                     refused[name] = reason
                 else:
@@ -319,7 +308,7 @@ def _compared(
     return Result(text, data, exit_code=int(bool(data["refused"])))
 
 
-def _differences(before: Path, copy: Staged) -> list[str]:
+def _differences(before: Path, copy: installer.Staged) -> list[str]:
     """Return the differences between an installed skill, if any, and a copy, SKILL.md first."""
     if not before.is_dir():
         return []
@@ -346,10 +335,11 @@ def _files(folder: Path) -> dict[str, bytes]:
     """Return the contents of the files of a skill."""
     found: dict[str, bytes] = {}
     with contextlib.suppress(Unsearched):
-        for place, children, names in walk(folder, MAX_FILES):
-            children[:] = [child for child in children if child not in NOT_COPIED]
+        for place, children, names in walk(folder, installer.MAX_FILES):
+            children[:] = [child for child in children if child not in installer.NOT_COPIED]
             for name in names:
                 path = place / name
                 with contextlib.suppress(OSError):
-                    found[path.relative_to(folder).as_posix()] = read_bytes(path, MAX_BYTES)
+                    content = read_bytes(path, installer.MAX_BYTES)
+                    found[path.relative_to(folder).as_posix()] = content
     return found
