@@ -21,9 +21,11 @@ from agent_process import environment_of
 from mcp import Client, MCPError
 from mcp_session import command, connected, make_project
 
+from harness.api.skill import Skill
 from harness.errors import HarnessError, UsageError
 from harness.mcp import server_calls
 from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
 
 REVISIONS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
 both = pytest.mark.parametrize("mode", REVISIONS)
@@ -268,24 +270,33 @@ def test_a_cancelled_call_stops_and_others_are_answered_meanwhile(project, mode)
 
 
 @pytest.mark.parametrize("impact", ["reads", "adds"])
-def test_cancelled_calls_leave_no_threads(monkeypatch, impact):
+def test_cancelled_calls_leave_no_threads(impact):
     """Calls that wait for their turn have no thread, and their turn does not come."""
     begun: list[object] = []
 
-    def wait(call, report):
-        begun.append(call)
-        assert call.cancel.wait(30)
-        call.cancel.check()
+    class Waits(Skill):
+        name = "waits"
+        summary = "Waits until it is cancelled"
+
+        def run(self, call):
+            raise AssertionError
+
+    Waits.impact = {"": impact}
+
+    def wait(invocation, line, caller):
+        begun.append(caller)
+        assert caller.cancel.wait(30)
+        caller.cancel.check()
 
     async def work():
-        calls = server_calls.Calls(SimpleNamespace())
-        tool = SimpleNamespace(skill=SimpleNamespace(impact_of=lambda _: impact))
+        app = SimpleNamespace(general={}, screen=Screen(), run_called=wait)
+        calls, tool = server_calls.Calls(app), server_calls.SkillTool(Waits())
+        given = calls, None, tool, tool.invocation({"text": "x"}), bool
         before = threading.active_count()
         for _ in range(2):
             async with anyio.create_task_group() as group:
                 for _ in range(300):
-                    made = server_calls._Call(calls, tool, SimpleNamespace(subcommand=""), None)
-                    group.start_soon(made.run, None)
+                    group.start_soon(server_calls.Calls._run, *given)
                 await until(lambda: begun)
                 assert threading.active_count() < before + 30
                 group.cancel_scope.cancel()
@@ -293,7 +304,6 @@ def test_cancelled_calls_leave_no_threads(monkeypatch, impact):
             assert 1 <= len(begun) <= server_calls.READS
             begun.clear()
 
-    monkeypatch.setattr(server_calls._Call, "_run", wait)
     run(work)
 
 
