@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness.api.skill import Call
 from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
-from harness.support.stop_token import StopToken
 from harness.terminal.rendering import table
 from skills.corpus.db import completion, merging, papers, without_abstract
 from skills.corpus.db.completion import TITLE
@@ -117,13 +117,12 @@ def _requests(source: Source, kind: str) -> int:
 
 
 def look_up(
+    call: Call,
     source: Source,
     wanted: Iterable[Wanted],
+    total: int,
     keep: Callable[[Wanted, Found | None], None],
-    stop: StopToken,
-    *,
     most: int | None = None,
-    tick: Callable[[int], None] = lambda done: None,
 ) -> Answers:
     """Look up papers at a source in a job, and store the result of each request immediately.
 
@@ -131,72 +130,54 @@ def look_up(
     no further request is sent.
 
     Args:
+        wanted: the papers to look up.
+        total: number of these papers, for the progress.
         keep: stores the facts that were found about a paper; called with None for a paper that the
             source does not know.
-        stop: a token that interrupts the job.
         most: maximum number of requests; None for no limit.
-        tick: called with the number of finished papers.
     """
-    lookup = _Lookup(source, keep, tick)
-    before = source.sent
-    job = Job(lookup.perform, lookup.store, lookup.refuse, 1, stop)
-    lookup.made.stopped = job.run(lookup.tasks(wanted, most)).stopped
-    lookup.made.requests = source.sent - before
-    return lookup.made
-
-
-@dataclass(slots=True)
-class _Lookup:
-    """The functions of a job that looks up papers.
-
-    Attributes:
-        made: the result so far.
-        gone: the error that made the source unavailable, or None.
-    """
-
-    source: Source
-    keep: Callable[[Wanted, Found | None], None]
-    tick: Callable[[int], None]
-    made: Answers = field(default_factory=Answers)
+    made, sent = Answers(), source.sent
     gone: SourceUnavailable | None = None
 
-    def tasks(self, wanted: Iterable[Wanted], most: int | None) -> Iterator[Batch]:
-        """Yield the batches to request; count the papers of all other batches as `left`."""
+    def tasks() -> Iterator[Batch]:
         requests = 0
-        for kind, batch in _batches(self.source, wanted):
-            requests += _requests(self.source, kind)
-            if self.gone or (most is not None and requests > most):
-                self.made.left += len(batch)
-            else:
+        for kind, batch in _batches(source, wanted):
+            requests += _requests(source, kind)
+            if most is None or requests <= most:
                 yield kind, batch
+            else:
+                made.left += len(batch)
 
-    def perform(self, batch: Batch) -> dict[str, Found]:
-        if self.gone:
-            raise self.gone
-        kind, wanted = batch
-        values = list(dict.fromkeys(paper.identifiers[kind] for paper in wanted))
+    def perform(task: Batch) -> Mapping[str, Found]:
+        nonlocal gone
+        if gone:
+            raise gone
+        kind, batch = task
+        values = list(dict.fromkeys(paper.identifiers[kind] for paper in batch))
         try:
-            if kind == TITLE:
-                return _by_titles(self.source, values)
-            return self.source.by_ids(kind, values)
+            return _by_titles(source, values) if kind == TITLE else source.by_ids(kind, values)
         except SourceUnavailable as error:
-            self.gone = error  # set before this thread begins the next batch
+            gone = error  # set before this thread begins the next batch
             raise
 
-    def store(self, batch: Batch, found: Mapping[str, Found]) -> None:
-        kind, wanted = batch
-        for paper in wanted:
+    def store(task: Batch, found: Mapping[str, Found]) -> None:
+        kind, batch = task
+        for paper in batch:
             one = found.get(paper.identifiers[kind])
-            self.keep(paper, one)
-            self.made.found += one is not None
-            self.made.unknown += one is None
-        self.tick(self.made.found + self.made.unknown)
+            keep(paper, one)
+            made.found += one is not None
+            made.unknown += one is None
+        tick(f"{made.found + made.unknown:,} of {total:,} papers")
 
-    def refuse(self, batch: Batch, error: Exception) -> None:
-        self.made.left += len(batch[1])
+    def refuse(task: Batch, error: Exception) -> None:
+        made.left += len(task[1])
         reason = str(error) if isinstance(error, HarnessError) else repr(error)
-        if reason not in self.made.errors:
-            self.made.errors.append(reason)
+        made.errors = list(dict.fromkeys([*made.errors, reason]))
+
+    with call.screen.progress(f"looking up at {source.title}") as tick:
+        made.stopped = Job(perform, store, refuse, 1, call.cancel).run(tasks()).stopped
+    made.requests = source.sent - sent
+    return made
 
 
 def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:

@@ -54,14 +54,8 @@ def complete(call: Call) -> Result:
     with ExitStack() as stack:
         db = stack.enter_context(open_corpus(path, must_exist=True))
         stack.enter_context(job_lock(locks(path), "corpus complete"))
-        job = Completion(
-            call,
-            db,
-            [opened(name, call) for name in names],
-            NEVER if options.refresh else since,
-            options.requests,
-            options.by_title,
-        )
+        sources = [opened(name, call) for name in names]
+        job = Completion(call, db, sources, NEVER if options.refresh else since)
         made, costs = job.made, job.costs()
         made.budget = list(map(asdict, costs))
         if options.dry_run:
@@ -89,8 +83,6 @@ class Completion:
     Attributes:
         db: the corpus.
         since: a time; papers that were looked up later are not looked up again.
-        most: maximum number of requests to each source; None for no limit.
-        by_title: True if papers without an identifier are looked up by their titles.
         made: the result so far.
         stopped: the error that ended the job early, or None.
     """
@@ -99,14 +91,13 @@ class Completion:
     db: sqlite3.Connection
     sources: Sequence[Source]
     since: str
-    most: int | None = None
-    by_title: bool = False
     made: Completed = field(default_factory=Completed)
     stopped: HarnessError | None = None
 
     def costs(self) -> list[Cost]:
         """Return the maximum cost at each source."""
-        return [cost_of_ids(one, self._due(one), self.most) for one in self.sources]
+        most = self.call.options.requests
+        return [cost_of_ids(one, self._due(one), most) for one in self.sources]
 
     def run(self) -> None:
         """Look up papers at each source in turn, for the facts that are still missing."""
@@ -115,7 +106,7 @@ class Completion:
             skill="corpus complete",
             source="",
             model=",".join(source.name for source in self.sources),
-            settings={"since": self.since, "requests": self.most},
+            settings={"since": self.since, "requests": self.call.options.requests},
         )
         with runs.recorded(self.db, lambda: run_id):
             for source in self.sources:
@@ -127,16 +118,9 @@ class Completion:
             runs.finish(self.db, run_id, status, summary)
 
     def _look_up(self, source: Source) -> None:
-        total = sum(1 for _ in self._due(source))
-        with self.call.screen.progress(f"looking up at {source.title}") as tick:
-            answers = look_up(
-                source,
-                self._due(source),
-                partial(self._keep, source.name),
-                self.call.cancel,
-                most=self.most,
-                tick=lambda done: tick(f"{done:,} of {total:,} papers"),
-            )
+        wanted, total = self._due(source), sum(1 for _ in self._due(source))
+        keep, most = partial(self._keep, source.name), self.call.options.requests
+        answers = look_up(self.call, source, wanted, total, keep, most)
         counts = ("found", "unknown", "left", "requests", "errors")
         self.made.sources[source.name] = {name: getattr(answers, name) for name in counts}
         self.stopped = answers.stopped
@@ -147,7 +131,8 @@ class Completion:
         The key of a paper is its row id. For papers without an abstract, it is the negative row id
         of `awaited`.
         """
-        own = facts.due(self.db, source.name, source.states, self.since, by_title=self.by_title)
+        by_title = self.call.options.by_title
+        own = facts.due(self.db, source.name, source.states, self.since, by_title=by_title)
         without = awaited.due(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
             if can_look_up(source, known):

@@ -8,7 +8,7 @@ is a single word or an id; otherwise it contains an abstract. "#" begins a comme
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,11 +75,16 @@ def read(path: Path, *, limit: int | None = None) -> IdList | None:
     if path.suffix.lower() != SUFFIX or not is_file(path) or path.stat().st_size > MOST_BYTES:
         return None
     made, seen = IdList(shown(path)), set[tuple[str, str]]()
-    for number, text in _entries(path):
-        found = _identified(text)
-        if found is None and (not seen or re.search(r"\s", text)):
+    for number, line in enumerate(text_lines(path), start=1):
+        text = _COMMENT.sub("", line.lstrip("\ufeff")).strip().rstrip(",;")
+        found = identifiers(f"pmid:{text}" if _NUMBER.fullmatch(text) else text)
+        kind = next((kind for kind in ("arxiv", "doi", "pmid", "openalex") if kind in found), "")
+        key = kind, found.get(kind, "")
+        if not text:
+            continue
+        if not kind and (not seen or re.search(r"\s", text)):
             return None
-        if found is None:
+        if not kind:
             made.refused.add(
                 InputError(
                     f"{text[:60]!r} is not an id of a paper",
@@ -87,23 +92,9 @@ def read(path: Path, *, limit: int | None = None) -> IdList | None:
                     hint="Write a DOI, an arXiv id, a PMID or an OpenAlex id.",
                 )
             )
-            continue
-        [key] = found.identifiers.items()
-        made.repeated += key in seen
-        if key not in seen and (limit is None or len(made.ids) < limit):
+        elif key in seen:
+            made.repeated += 1
+        elif limit is None or len(made.ids) < limit:
             seen.add(key)
-            made.ids.append(found)
+            made.ids.append(Id(text, {kind: found[kind]}))
     return made if made.ids else None
-
-
-def _entries(path: Path) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text_lines(path), start=1):
-        text = _COMMENT.sub("", line.lstrip("\ufeff")).strip().rstrip(",;")
-        if text:
-            yield number, text
-
-
-def _identified(text: str) -> Id | None:
-    found = identifiers(f"pmid:{text}" if _NUMBER.fullmatch(text) else text)
-    kind = next((kind for kind in ("arxiv", "doi", "pmid", "openalex") if kind in found), None)
-    return Id(text, {kind: found[kind]}) if kind else None

@@ -116,71 +116,59 @@ def resolve(
             hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
         )
     names = dict.fromkeys([*[ARXIV] * (len(others) < len(left)), *sources])
-    open_sources = [opened(name, call) for name in names]
-    search = _Search(call, db, left, made)
-    if len(left) > 1:
-        costs = [cost_of_ids(source, search.due(source)) for source in open_sources]
-        call.screen.notice(costs_shown([cost for cost in costs if cost.requests]))
-    for source in open_sources:
-        if made.stopped is None:
-            search.look_up(source)
-    for place in left:
-        if place not in made.rows:
-            titles = ", ".join(search.tried[place])
-            reason = f"not known to {titles}" if titles else "not looked up"
-            made.missing.setdefault(place, reason)
+    _look_up(call, db, [opened(name, call) for name in names], left, made)
     return made
 
 
-@dataclass(slots=True)
-class _Search:
-    """The lookup of ids that the corpus lacks.
+def _look_up(
+    call: Call,
+    db: sqlite3.Connection,
+    sources: Sequence[Source],
+    left: Mapping[int, Id],
+    made: Resolved,
+) -> None:
+    """Look up ids at each source in turn, and store the papers and the reasons in `made`.
 
-    Attributes:
+    Args:
         left: the ids that the corpus lacks, by their index in the list.
-        made: the result so far.
-        tried: the titles of the sources that do not know an id, by the index of the id.
     """
+    tried: defaultdict[int, list[str]] = defaultdict(list)
+    """The titles of the sources that do not know an id, by the index of the id."""
 
-    call: Call
-    db: sqlite3.Connection
-    left: Mapping[int, Id]
-    made: Resolved
-    tried: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def due(self, source: Source) -> list[Wanted]:
+    def due(source: Source) -> list[Wanted]:
         """Return the ids that have no paper yet and that the source can look up."""
         return [
             Wanted(place, one.identifiers)
-            for place, one in self.left.items()
-            if place not in self.made.rows and can_look_up(source, one.identifiers)
+            for place, one in left.items()
+            if place not in made.rows and can_look_up(source, one.identifiers)
         ]
 
-    def look_up(self, source: Source) -> None:
-        if wanted := self.due(source):
-            with self.call.screen.progress(f"looking up at {source.title}") as tick:
-                answers = look_up(
-                    source,
-                    wanted,
-                    partial(self.keep, source.title),
-                    self.call.cancel,
-                    tick=lambda done: tick(f"{done:,} of {len(wanted):,} papers"),
-                )
-            self.made.errors += answers.errors
-            self.made.stopped = answers.stopped
-
-    def keep(self, title: str, wanted: Wanted, found: Found | None) -> None:
-        self.tried[wanted.key].append(title)
+    def keep(title: str, wanted: Wanted, found: Found | None) -> None:
+        tried[wanted.key].append(title)
         if found is None:
             return
-        row, new = store(self.db, found)
+        row, new = store(db, found)
         if row is None:
-            self.made.awaited += new
+            made.awaited += new
             reason = f"{title} has no abstract of it; /corpus complete may find one"
-            self.made.missing.setdefault(wanted.key, reason)
+            made.missing.setdefault(wanted.key, reason)
         else:
-            self.made.rows[wanted.key] = row
-            self.made.missing.pop(wanted.key, None)
+            made.rows[wanted.key] = row
+            made.missing.pop(wanted.key, None)
+
+    if len(left) > 1:
+        costs = [cost_of_ids(source, due(source)) for source in sources]
+        call.screen.notice(costs_shown([cost for cost in costs if cost.requests]))
+    for source in sources:
+        if made.stopped is None and (wanted := due(source)):
+            answers = look_up(call, source, wanted, len(wanted), partial(keep, source.title))
+            made.errors += answers.errors
+            made.stopped = answers.stopped
+    for place in left:
+        if place not in made.rows:
+            titles = ", ".join(tried[place])
+            reason = f"not known to {titles}" if titles else "not looked up"
+            made.missing.setdefault(place, reason)
 
 
 def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
