@@ -7,7 +7,6 @@ bibtexparser also ends an unclosed block.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 import unicodedata
@@ -17,27 +16,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import InputError
-from harness.support.text_input import check_row, place
-from skills.corpus.references.csl_json import (
-    ET_AL,
-    MONTHS,
-    PREPRINT,
-    Item,
-    Record,
-    archive,
-    arxiv_id_of,
-    date_of,
-    doi_of,
-    inverted_name,
-    issued,
-    joined,
-    month_number,
-    names_of,
-    pmid_of,
-    text,
-    with_note,
-    without_note,
-)
+from harness.support.text_input import check_row
+from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.corpus.tex import escaped, plain_field
 from skills.nanda.paper import iso_date
@@ -75,6 +55,8 @@ TYPES = {
     "software": "software",
 }
 """The CSL type of each BibTeX entry type."""
+_BIBLATEX = ("online", "dataset", "software")
+"""Entry types that BibTeX lacks."""
 _VARIABLES = {
     "title": ("title",),
     "abstract": ("abstract",),
@@ -92,16 +74,11 @@ _NOTES = ("note", *NOTE_FIELDS)
 _KEYWORDS = ("primaryclass", "eprintclass", "keywords")
 _VERBATIM = {"DOI": "doi", "URL": "url", "PMID": "pmid"}
 _TYPES = {
-    "article-journal": "article",
+    **{kind: name for name, kind in reversed(TYPES.items()) if name not in _BIBLATEX},
     "article-magazine": "article",
     "article-newspaper": "article",
-    "paper-conference": "inproceedings",
-    "chapter": "incollection",
-    "book": "book",
-    "thesis": "phdthesis",
-    "report": "techreport",
-    "manuscript": "unpublished",
 }
+"""The preferred entry type of BibTeX for each CSL type."""
 _PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
 _KEY = re.compile(r"[A-Za-z][\w:.+-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
@@ -110,11 +87,11 @@ _CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[csl.Record]:
     """Yield the entries of a file, and an error for each block that cannot be parsed."""
     from bibtexparser.model import String
 
-    strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
+    strings = {name: str(number) for number, name in enumerate(csl.MONTHS, start=1)}
     size = 0
     for first, piece in _pieces(path):
         for block in _blocks(piece):
@@ -122,31 +99,26 @@ def read(path: Path) -> Iterator[Record]:
             check = partial(check_row, path=path, unit="line", position=line)
             if (entry := _entry(block)) is not None:
                 try:
-                    record = Record(line, _item(entry, strings, check))
+                    record = csl.Record(line, _item(entry, strings, check))
                 except InputError as exc:
-                    record = Record(line, error=exc)
+                    record = csl.Record(line, error=exc)
                 yield record
             elif (failed := _broken(block)) is not None:
                 reason = getattr(failed.error, "abort_reason", "") or str(failed.error)
-                error = InputError(
-                    "the entry that begins here is not valid BibTeX "
-                    f"({flatten(reason).rstrip('.')})",
-                    where=place(path, "line", line),
-                    hint="Is a brace or a comma missing?",
-                )
-                yield Record(line, error=error)
+                reason = flatten(reason).rstrip(".")
+                problem = f"the entry that begins here is not valid BibTeX ({reason})"
+                yield csl.refused(path, line, problem, "Is a brace or a comma missing?")
             elif isinstance(block, String):
                 value = strings[block.key.lower()] = _value(str(block.value), strings, check)
                 size += len(value)
                 check(size)
 
 
-def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        take: returns the note of the record with this number, counted from 1 in the order of
-            `read`, or "".
+        notes: the notes by the number of the record, counted from 1 in the order of `read`.
     """
     row = 0
     for first, piece in _pieces(path):
@@ -156,9 +128,9 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
         for block in _blocks(piece):
             entry = _entry(block)
             row += entry is not None or _broken(block) is not None
-            if entry is not None and entry.raw and (note := take(row)):
+            if entry is not None and entry.raw and row in notes:
                 begin = piece.index(entry.raw, done)
-                yield piece[done:begin] + _annotated(entry, note)
+                yield piece[done:begin] + _annotated(entry, notes[row])
                 done = begin + len(entry.raw)
         yield piece[done:]
 
@@ -204,7 +176,7 @@ def _broken(block: Block) -> ParsingFailedBlock | None:
     return None if (block.raw or "").lower().startswith("@comment") else block
 
 
-def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]) -> Item:
+def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]) -> csl.Item:
     """Return an entry as an item of CSL-JSON.
 
     Args:
@@ -226,9 +198,9 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
     is_arxiv = archive_name.strip().lower() == "arxiv"
     arxiv_id = _verbatim(fields.get("eprint", "")) if is_arxiv else ""
     number = plain_field(fields.get("number") or fields.get("issue", ""))
-    item: Item = {
+    item: csl.Item = {
         "id": entry.key,
-        "type": TYPES.get(entry.entry_type, PREPRINT if arxiv_id else "document"),
+        "type": TYPES.get(entry.entry_type, csl.PREPRINT if arxiv_id else "document"),
         **texts,
         "page": texts["page"].replace("\N{EN DASH}", "-"),
         "number" if number.lower().startswith("arxiv") else "issue": number,
@@ -236,10 +208,10 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
         "editor": _names(fields.get("editor", "")),
         "issued": _issued(fields),
         "note": "\n\n".join(plain_field(fields[name]) for name in _NOTES if fields.get(name)),
-        "keyword": joined(plain_field(fields.get(name, "")) for name in _KEYWORDS),
+        "keyword": csl.joined(plain_field(fields.get(name, "")) for name in _KEYWORDS),
         **{name: _verbatim(fields.get(key, "")) for name, key in _VERBATIM.items()},
     }
-    item |= {name: value for name, value in archive(arxiv_id).items() if not item.get(name)}
+    item |= {name: value for name, value in csl.archive(arxiv_id).items() if not item.get(name)}
     return {name: value for name, value in item.items() if value}
 
 
@@ -275,7 +247,7 @@ def _verbatim(value: str) -> str:
     return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
 
 
-def _names(field: str) -> list[Item]:
+def _names(field: str) -> list[csl.Item]:
     if not field:
         return []
     from bibtexparser.middlewares.names import (
@@ -289,7 +261,7 @@ def _names(field: str) -> list[Item]:
             found.append({"literal": plain_field(name)})
             continue
         if name.lower() == "others":
-            found.append({"literal": ET_AL})
+            found.append({"literal": csl.ET_AL})
             continue
         parts = parse_single_name_into_parts(name, strict=False)
         made = {
@@ -302,16 +274,14 @@ def _names(field: str) -> list[Item]:
     return found
 
 
-def _issued(fields: Mapping[str, str]) -> Item:
+def _issued(fields: Mapping[str, str]) -> csl.Item:
     """Return the date of an entry in the form of CSL-JSON; for a period, its first date."""
     if date := fields.get("date", "").partition("/")[0].strip():
-        return issued(date)
+        return csl.issued(date)
     year = plain_field(fields.get("year", "")).strip()
-    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar#
-    number = str(month_number(month) or month)
-    parts = (year, number.zfill(2) if number else "", fields.get("day", "").zfill(2))
-    known = itertools.takewhile(str.isdecimal, parts if fields.get("day") else parts[:2])
-    return issued("-".join(known) or year)
+    month = fields.get("month", "").strip("# ")  # JabRef writes #mar#
+    date = csl.date_from(year, month, fields.get("day", ""))
+    return csl.issued(date if year.isdecimal() else year)
 
 
 def _annotated(entry: Entry, note: str) -> str:
@@ -322,7 +292,7 @@ def _annotated(entry: Entry, note: str) -> str:
         begin = raw.index(field.value, raw.index("=", raw.index(field.key, done)) + 1)
         done = begin + len(field.value)
         if field.key.lower() in NOTE_FIELDS:
-            noted = with_note(_value(field.value, {}), escaped(note))
+            noted = csl.with_note(_value(field.value, {}), escaped(note))
             return f"{raw[:begin]}{{{noted}}}{raw[done:]}"
     body, closing = raw[:-1].rstrip(), raw[-1]
     comma = "" if body.endswith(",") else ","
@@ -331,7 +301,7 @@ def _annotated(entry: Entry, note: str) -> str:
     return f"{body}{comma}\n{added}{',' * (not comma)}\n{closing}"
 
 
-def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
+def write(noted: Iterable[tuple[csl.Item, str]], file: IO[bytes]) -> None:
     """Write an entry for each item.
 
     Args:
@@ -346,63 +316,69 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
     style.indent, style.trailing_comma = "  ", True
     used: set[str] = set()
     for number, (item, note) in enumerate(noted):
-        kind = _TYPES.get(text(item, "type"), "misc")
+        kind = _TYPES.get(csl.text(item, "type"), "misc")
         fields = [Field(name, value) for name, value in _fields(item, kind, note) if value]
         entry = Entry(kind, _unused(_key(item), used), fields)
         made = written(Library([entry]), style)
         file.write(("\n" * bool(number) + made).encode())
 
 
-def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
+def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     """Yield the names and values of BibTeX fields; values are in braces, or "" if empty."""
-    date, arxiv_id = date_of(item), arxiv_id_of(item)
+
+    def value(variable: str) -> str:
+        return _braced(escaped(csl.text(item, variable)))
+
+    date, arxiv_id = csl.date_of(item), csl.arxiv_id_of(item)
     year, month, day = (*iso_date(date).split("-"), "", "")[:3]
-    category = text(item, "keyword").partition(",")[0].strip()
-    venue = "booktitle" if kind in ("inproceedings", "incollection") else "journal"
-    yield "title", _braced(_CAPITALS.sub(r"{\g<0>}", escaped(text(item, "title"))))
+    category = csl.text(item, "keyword").partition(",")[0].strip()
+    yield "title", _braced(_CAPITALS.sub(r"{\g<0>}", escaped(csl.text(item, "title"))))
     for role in ("author", "editor"):
-        yield role, _balanced(" and ".join(map(_name, names_of(item, role))))
+        yield role, _balanced(" and ".join(map(_name, csl.names_of(item, role))))
     yield "year", _braced(escaped(year or date))
-    yield "month", MONTHS[int(month) - 1] if month else ""
+    yield "month", csl.MONTHS[int(month) - 1] if month else ""
     yield "day", _braced(day.lstrip("0"))
-    yield venue, _braced(escaped(text(item, "container-title")))
-    for name, variable in (("volume", "volume"), ("number", "issue"), ("edition", "edition")):
-        yield name, _braced(escaped(text(item, variable)))
-    yield "pages", _braced(re.sub(r"(?<=\w)-(?=\w)", "--", escaped(text(item, "page")), count=1))
-    yield _PUBLISHERS.get(kind, "publisher"), _braced(escaped(text(item, "publisher")))
-    yield "address", _braced(escaped(text(item, "publisher-place")))
-    for name, value in (("doi", doi_of(item)), ("url", text(item, "URL")), ("pmid", pmid_of(item))):
-        yield name, _balanced(value)
+    is_part = kind in ("inproceedings", "incollection")
+    yield "booktitle" if is_part else "journal", value("container-title")
+    yield "volume", value("volume")
+    yield "number", value("issue")
+    yield "edition", value("edition")
+    yield "pages", re.sub(r"(?<=\w)-(?=\w)", "--", value("page"), count=1)
+    yield _PUBLISHERS.get(kind, "publisher"), value("publisher")
+    yield "address", value("publisher-place")
+    yield "doi", _balanced(csl.doi_of(item))
+    yield "url", _balanced(csl.text(item, "URL"))
+    yield "pmid", _balanced(csl.pmid_of(item))
     if arxiv_id:
         yield "eprint", _balanced(arxiv_id)
         yield "archiveprefix", "{arXiv}"
         yield "primaryclass", _braced(category if _ARXIV_CATEGORY.fullmatch(category) else "")
-    for name in ("ISBN", "ISSN"):
-        yield name.lower(), _braced(escaped(text(item, name)))
-    yield "langid", _braced(escaped(text(item, "language")))
+    yield "isbn", value("ISBN")
+    yield "issn", value("ISSN")
+    yield "langid", value("language")
     yield "abstract", _braced(escaped(flatten(str(item.get("abstract") or ""))))
-    yield "keywords", _braced(escaped(text(item, "keyword")))
-    yield "note", _braced(escaped(without_note(str(item.get("note") or ""))))
+    yield "keywords", value("keyword")
+    yield "note", _braced(escaped(csl.without_note(str(item.get("note") or ""))))
     yield NOTE_FIELDS[0], _braced(escaped(note))
 
 
-def _name(name: Item) -> str:
+def _name(name: csl.Item) -> str:
     if not name.get("family"):
-        literal = text(name, "literal")
-        return "others" if literal == ET_AL else f"{{{escaped(literal)}}}"
-    return ", ".join(escaped(part) for part in inverted_name(name) if part)
+        literal = csl.text(name, "literal")
+        return "others" if literal == csl.ET_AL else f"{{{escaped(literal)}}}"
+    return ", ".join(escaped(part) for part in csl.inverted_name(name) if part)
 
 
-def _key(item: Item) -> str:
+def _key(item: csl.Item) -> str:
     """Return the key of an item; a DOI or arXiv id is replaced by a key like "mueller2024"."""
-    key = text(item, "id")
+    key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):
         return key
-    first = next(iter(names_of(item, "author")), {})
-    name = text(first, "family") or text(first, "literal").partition(" ")[0]
+    first = next(iter(csl.names_of(item, "author")), {})
+    name = csl.text(first, "family") or csl.text(first, "literal").partition(" ")[0]
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     if made := re.sub(r"\W", "", plain):
-        return f"{made}{iso_date(date_of(item))[:4]}"
+        return f"{made}{iso_date(csl.date_of(item))[:4]}"
     return re.sub(r"[^\w:.+-]+", "-", key) or "paper"
 
 

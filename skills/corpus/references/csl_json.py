@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +26,7 @@ from harness.errors import InputError
 from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
 from skills.corpus.identity.identifiers import written_doi
 from skills.corpus.records import Annotated
-from skills.corpus.tables.text_tables import encoding_of
+from skills.corpus.tables.text_tables import encoding_of, json_list
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
@@ -77,6 +77,12 @@ class Record:
     position: int
     item: Item = field(default_factory=dict)
     error: InputError | None = None
+
+
+def refused(path: Path, position: int, problem: str, hint: str, unit: str = "line") -> Record:
+    """Return the record of a reference that cannot be read, with its error."""
+    error = InputError(problem, where=place(path, unit, position), hint=hint)
+    return Record(position, error=error)
 
 
 def row_of(item: Item) -> dict[str, str]:
@@ -264,6 +270,16 @@ def month_number(name: str) -> int:
     return MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in MONTHS else 0
 
 
+def date_from(year: str, month: str, day: str) -> str:
+    """Return a date such as "2024-05-17" from its parts, of which month and day may be "".
+
+    The month is a number or an English name.
+    """
+    number = str(month_number(month) or month)
+    parts = [year, number.zfill(2), day.zfill(2)]
+    return "-".join(parts[: 1 + bool(number) + bool(number and day)])
+
+
 def date_of(item: Item) -> str:
     """Return the date of publication as "2024-05-17", "2024-05" or "2024", or as written."""
     found = item.get("issued")
@@ -295,27 +311,23 @@ def read(path: Path) -> Iterator[Record]:
         if _is_item(found):
             yield Record(number, found)
         else:
-            error = InputError(
-                "is not an item of CSL-JSON", where=place(path, "item", number), hint=_HINT
-            )
-            yield Record(number, error=error)
+            yield refused(path, number, "is not an item of CSL-JSON", _HINT, unit="item")
 
 
-def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
     """Yield the items of a file as JSON, in pieces, with a note in each annotated item.
 
     Args:
-        take: returns the note of the item with this number, counted from 1, or "".
+        notes: the notes by the number of the item, counted from 1.
     """
 
-    def items() -> Iterator[Any]:
-        for number, item in enumerate(_items(path), start=1):
-            if isinstance(item, dict) and (note := take(number)):
-                before = item.get("note")
-                item["note"] = with_note(before if isinstance(before, str) else "", note)
-            yield item
-
-    return as_json(items())
+    return json_list(
+        (
+            _with_note(item, notes.get(number, "")) if isinstance(item, dict) else item
+            for number, item in enumerate(_items(path), start=1)
+        ),
+        indent=2,
+    )
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
@@ -325,23 +337,16 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
         noted: each item, and its note or "".
     """
 
-    def items() -> Iterator[Item]:
-        for item, note in noted:
-            before = item.get("note")
-            made = with_note(before if isinstance(before, str) else "", note)
-            yield without_et_al({**item, "note": made} if note else item)
-
-    for piece in as_json(items()):
+    items = (without_et_al(_with_note(item, note)) for item, note in noted)
+    for piece in json_list(items, indent=2):
         file.write(piece.encode())
 
 
-def as_json(items: Iterable[Any]) -> Iterator[str]:
-    """Yield a JSON array of the items, in pieces."""
-    before = "[\n"
-    for item in items:
-        yield before + json.dumps(item, ensure_ascii=False, indent=2)
-        before = ",\n"
-    yield "[]\n" if before == "[\n" else "\n]\n"
+def _with_note(item: Item, note: str) -> Item:
+    """Return an item with a note, unless the note is ""."""
+    before = item.get("note")
+    text = with_note(before if isinstance(before, str) else "", note)
+    return {**item, "note": text} if note else item
 
 
 def _items(path: Path) -> Iterator[Any]:
@@ -414,23 +419,3 @@ def with_note(text: str, note: str) -> str:
 
 def without_note(text: str) -> str:
     return _OURS.sub("", text).strip()
-
-
-class NotesByRow:
-    """Returns the note of each row of a file, while the file is read once from the beginning.
-
-    Args:
-        items: the annotations of rows of the file, in the order of the file.
-    """
-
-    def __init__(self, items: Iterable[Annotated], framework: Framework) -> None:
-        self._notes = (
-            (int(item.paper.source.get("row", 0)), note_of(item, framework)) for item in items
-        )
-        self._next = next(self._notes, None)
-
-    def take(self, row: int) -> str:
-        """Return the note of a row, or ""; each call must have a higher row number."""
-        while self._next is not None and self._next[0] < row:
-            self._next = next(self._notes, None)
-        return self._next[1] if self._next is not None and self._next[0] == row else ""

@@ -7,9 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
-from harness.support.text_input import place
-from skills.corpus.references.csl_json import Item, Record, issued, joined, month_number, name_of
+from skills.corpus.references.csl_json import (
+    Item,
+    Record,
+    date_from,
+    issued,
+    joined,
+    name_of,
+    refused,
+)
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.text import flatten
 
@@ -40,15 +46,9 @@ def read(path: Path) -> Iterator[Record]:
         try:
             yield Record(line, _item(nbib.read(text)[0]))
         except (*_FAULTS, nbib.exceptions.MalformedLine, nbib.exceptions.UnknownTagFormat) as exc:
-            reason = flatten(str(exc))
-            yield Record(
-                line,
-                error=InputError(
-                    f"the record that begins here cannot be read ({reason[:80]})",
-                    where=place(path, "line", line),
-                    hint="Each line has a tag of four characters, a hyphen, a blank and a value.",
-                ),
-            )
+            problem = f"the record that begins here cannot be read ({flatten(str(exc))[:80]})"
+            hint = "Each line has a tag of four characters, a hyphen, a blank and a value."
+            yield refused(path, line, problem, hint)
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:
@@ -88,8 +88,4 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
 def _date(written: str) -> str:
     """Return a date in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall"."""
     found = _DATE.match(written)
-    if found is None:
-        return written
-    month, day = month_number(found["month"] or ""), found["day"] or ""
-    parts = (found["year"], f"{month:02}", day.zfill(2))
-    return "-".join(parts[: 1 + bool(month) + bool(month and day)])
+    return date_from(*found.groups(default="")) if found else written

@@ -19,7 +19,6 @@ from skills.corpus.references.csl_json import (
     COLUMNS,
     SOURCE_KEYS,
     Item,
-    NotesByRow,
     Record,
     item_of,
     note_of,
@@ -55,11 +54,6 @@ class ReferenceReader(Reader):
             yield record.position, record.error or row_of(record.item)
 
 
-def is_reference_file(path: Path | None) -> bool:
-    """Return True if the suffix of a path is that of a reference file."""
-    return path is not None and path.suffix.lower() in FORMATS
-
-
 def records(path: Path) -> Iterator[Record]:
     """Yield the references of a file as items of CSL-JSON, and an error for each invalid reference.
 
@@ -90,11 +84,12 @@ def write(
         items: the annotations, in the order of the library.
         library: the file from which the papers were read, or None.
     """
-    if not is_reference_file(library):
+    if library is not None and library.suffix.lower() not in FORMATS:
         library = None
     if library is not None and suffix.endswith(library.suffix.lower()):
         end = line_end(library)
-        for piece in format_of(library).noted(library, NotesByRow(items, framework).take):
+        notes = {int(one.paper.source.get("row", 0)): note_of(one, framework) for one in items}
+        for piece in format_of(library).noted(library, notes):
             file.write(piece.replace("\n", end).encode())
         return
     noted = ((item, note_of(one, framework)) for one, item in _with_references(items, library))

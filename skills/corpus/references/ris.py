@@ -6,29 +6,11 @@ Adding notes does not change any other text of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import InputError
-from harness.support.text_input import place
-from skills.corpus.references.csl_json import (
-    HEADING,
-    PREPRINT,
-    Item,
-    Record,
-    date_of,
-    doi_of,
-    inverted_name,
-    issued,
-    joined,
-    name_of,
-    names_of,
-    pmid_of,
-    text,
-    without_et_al,
-    without_note,
-)
+from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
@@ -48,7 +30,7 @@ TYPES = {
     "EDBOOK": "book",
     "THES": "thesis",
     "RPRT": "report",
-    "UNPB": PREPRINT,
+    "UNPB": csl.PREPRINT,
     "ELEC": "webpage",
     "DATA": "dataset",
     "COMP": "software",
@@ -86,7 +68,7 @@ _TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
 """The preferred value of TY for each CSL type."""
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[csl.Record]:
     """Yield the records of a file, and an error for each record that cannot be parsed.
 
     A record without an end tag ends before the next record.
@@ -95,30 +77,23 @@ def read(path: Path) -> Iterator[Record]:
         if not line:
             continue
         try:
-            yield Record(line, _item(_parsed(lines)))
+            yield csl.Record(line, _item(_parsed(lines)))
         except (KeyError, TypeError, AttributeError) as exc:
-            yield Record(
-                line,
-                error=InputError(
-                    f"the record that begins here cannot be read ({type(exc).__name__}: {exc})",
-                    where=place(path, "line", line),
-                    hint="Each line has a tag, two blanks, a hyphen and a value: AU  - Doe, Jo.",
-                ),
-            )
+            problem = f"the record that begins here cannot be read ({type(exc).__name__}: {exc})"
+            hint = "Each line has a tag, two blanks, a hyphen and a value: AU  - Doe, Jo."
+            yield csl.refused(path, line, problem, hint)
 
 
-def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated record.
 
     Args:
-        take: returns the note of the record with this number, counted from 1 in the order of
-            `read`, or "".
+        notes: the notes by the number of the record, counted from 1 in the order of `read`.
     """
     row = 0
     for line, lines in _records(path):
         row += bool(line)
-        note = take(row) if line else ""
-        yield "".join(_annotated(lines, note) if note else lines)
+        yield "".join(_annotated(lines, notes[row]) if line and row in notes else lines)
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -163,26 +138,27 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
     return parsed
 
 
-def _item(fields: Mapping[str, Any]) -> Item:
+def _item(fields: Mapping[str, Any]) -> csl.Item:
     first, last = (str(fields.get(name, "")).strip() for name in ("start_page", "end_page"))
     # "2024/05/17/Spring" is a date with a season; each part may be empty.
     written = (str(fields[name]).split("/")[:3] for name in _DATES if fields.get(name))
     dates = ["-".join(part.strip() for part in date if part.strip()) for date in written]
+    people = fields.get("authors") or fields.get("first_authors") or ()
     urls = [url for url in fields.get("urls", ()) if url]
     # An accession number is a PMID only if the record names PubMed as its database.
     database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
     pmid = _PMID.fullmatch(str(fields.get("accession_number", "")).strip())
-    item: Item = {
+    item: csl.Item = {
         "type": TYPES.get(fields["type_of_reference"], "document"),
         **{
             variable: next((str(fields[name]) for name in names if fields.get(name)), "")
             for variable, names in TEXTS.items()
         },
-        "author": list(map(name_of, fields.get("authors") or fields.get("first_authors") or ())),
-        "issued": issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
+        "author": [csl.name_of(one) for one in people],
+        "issued": csl.issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
         "note": "\n\n".join(fields.get("notes", ())).replace(_LINE, "\n"),
         "page": f"{first}-{last}" if first and last and "-" not in first else first,
-        "keyword": joined(fields.get("keywords", ())),
+        "keyword": csl.joined(fields.get("keywords", ())),
         "URL": urls[0] if urls else "",
         "PMID": pmid[1] if pmid and _PUBMED.search(database) else "",
     }
@@ -195,7 +171,7 @@ def _annotated(lines: list[str], note: str) -> list[str]:
     ours = False
     for line in lines:
         tag = _tag(line)
-        ours = HEADING in line if tag == "N1" else ours and not tag and bool(line.strip())
+        ours = csl.HEADING in line if tag == "N1" else ours and not tag and bool(line.strip())
         if not ours:
             kept.append(line)
     behind = max(place for place, line in enumerate(kept, start=1) if line.strip())
@@ -206,7 +182,7 @@ def _annotated(lines: list[str], note: str) -> list[str]:
     return [*before, f"N1  - {note}\n", *(kept[end:] or ["ER  - \n"])]
 
 
-def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
+def write(noted: Iterable[tuple[csl.Item, str]], file: IO[bytes]) -> None:
     """Write a RIS record for each item.
 
     Args:
@@ -221,25 +197,25 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
         file.write(("\n" * bool(number) + record).encode())
 
 
-def _fields(item: Item, note: str) -> dict[str, Any]:
+def _fields(item: csl.Item, note: str) -> dict[str, Any]:
     """Return the fields of a record under the names that rispy uses."""
-    item = without_et_al(item)
-    first, _, last = text(item, "page").partition("-")
-    date = date_of(item)
+    item = csl.without_et_al(item)
+    first, _, last = csl.text(item, "page").partition("-")
+    date = csl.date_of(item)
     # Empty lines are removed, since some programs end a record at an empty line.
-    own = without_note(str(item.get("note") or "")).splitlines()
+    own = csl.without_note(str(item.get("note") or "")).splitlines()
     note_lines = "\n".join(filter(None, map(flatten, own)))
 
     def names(role: str) -> list[str]:
         found = []
-        for family, suffix, given in map(inverted_name, names_of(item, role)):
+        for family, suffix, given in map(csl.inverted_name, csl.names_of(item, role)):
             found.append(", ".join(filter(None, (family, given, suffix))))
         return list(filter(None, found))
 
     fields: dict[str, Any] = {
-        "type_of_reference": _TYPES.get(text(item, "type"), "GEN"),
-        **{names[0]: text(item, variable) for variable, names in TEXTS.items()},
-        "doi": doi_of(item),
+        "type_of_reference": _TYPES.get(csl.text(item, "type"), "GEN"),
+        **{names[0]: csl.text(item, variable) for variable, names in TEXTS.items()},
+        "doi": csl.doi_of(item),
         "abstract": flatten(str(item.get("abstract") or "")),
         "authors": names("author"),
         "secondary_authors": names("editor"),
@@ -247,10 +223,10 @@ def _fields(item: Item, note: str) -> dict[str, Any]:
         "date": iso_date(date).replace("-", "/") or date,
         "start_page": first,
         "end_page": last.strip("-"),
-        "keywords": [part.strip() for part in text(item, "keyword").split(",") if part.strip()],
-        "urls": list(filter(None, [text(item, "URL")])),
+        "keywords": [part.strip() for part in csl.text(item, "keyword").split(",") if part.strip()],
+        "urls": list(filter(None, [csl.text(item, "URL")])),
         "notes": list(filter(None, (note_lines, note))),
     }
-    if pmid := pmid_of(item):
+    if pmid := csl.pmid_of(item):
         fields |= {"accession_number": pmid, "name_of_database": "PubMed"}
     return {name: value for name, value in fields.items() if value}

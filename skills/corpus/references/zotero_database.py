@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError, OutputError
-from harness.support.text_input import reading, regular_file, shown
+from harness.support.text_input import reading, regular_file, shown, unreadable
 
 FILE = "zotero.sqlite"
 OLDEST_SCHEMA = 81
@@ -87,8 +87,7 @@ def copy_settled(path: Path, copy: Path) -> None:
             time.sleep(_SETTLED)
             continue
         for suffix in _SUFFIXES:
-            source, target = (one.with_name(one.name + suffix) for one in (path, copy))
-            _copy_file(path, source, target)
+            _copy_file(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
         if _state(path) == before:
             return
     raise InputError(
@@ -98,21 +97,17 @@ def copy_settled(path: Path, copy: Path) -> None:
     )
 
 
-def _copy_file(path: Path, source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
+def _copy_file(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, target)
-    except FileNotFoundError:
-        if source == path:
-            with reading(path):
-                raise
+    except FileNotFoundError:  # there is no such journal at present
+        target.unlink(missing_ok=True)
     except PermissionError as exc:
         hint = "Close Zotero, which locks the file, and repeat the line."
         raise InputError("cannot be read", where=shown(source), hint=hint) from exc
     except OSError as exc:
         if exc.errno != errno.ENOSPC:
-            with reading(path):
-                raise
+            raise unreadable(source, exc) from exc
         raise OutputError(
             "there is no space for a copy of Zotero's database",
             where=str(target.parent),
@@ -126,13 +121,11 @@ def _state(path: Path) -> _State:
     for suffix in _SUFFIXES:
         try:
             status = path.with_name(path.name + suffix).stat()
-        except FileNotFoundError:
-            found.append(None)
-        else:
             found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-    if found[0] is None:
-        with reading(path):
-            path.stat()
+        except FileNotFoundError as exc:
+            if not suffix:
+                raise unreadable(path, exc) from exc
+            found.append(None)
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ import requests
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import joined_names, month_number
+from skills.corpus.references.csl_json import date_from, joined_names
 from skills.corpus.sources.access import Source, by_value, text
 from skills.corpus.sources.services import EMAIL, Query, Rates
 from skills.nanda.paper import iso_date
@@ -143,9 +143,7 @@ def _date(article: Any) -> str:
     """Return the date of electronic publication, or else the date of the issue."""
     for place in (".//Article/ArticleDate", ".//JournalIssue/PubDate"):
         year, month, day = (_text(article, f"{place}/{part}") for part in ("Year", "Month", "Day"))
-        month = str(month_number(month) or month)
-        known = [year, month.zfill(2), day.zfill(2)][: 1 + bool(month) + bool(month and day)]
-        if found := iso_date("-".join(known)) or iso_date(year):
+        if found := iso_date(date_from(year, month, day)):
             return found
     return iso_date(_text(article, ".//JournalIssue/PubDate/MedlineDate")[:4])
 

@@ -271,11 +271,22 @@ def is_saved_table(names: Sequence[str]) -> bool:
 
 def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSON array, with one value in each line."""
-    before = b"[\n"
+    for piece in json_list(values):
+        file.write(piece.encode())
+
+
+def json_list(values: Iterable[Any], indent: int | None = None) -> Iterator[str]:
+    """Yield the text of a JSON array, in pieces.
+
+    Args:
+        indent: number of blanks by which the parts of a value are indented; None to write each
+            value in one line.
+    """
+    before = "[\n"
     for value in values:
-        file.write(before + json.dumps(value, ensure_ascii=False).encode())
-        before = b",\n"
-    file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
+        yield before + json.dumps(value, ensure_ascii=False, indent=indent)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
 
 
 def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
