@@ -172,14 +172,21 @@ def regular_file(
 
 
 def text_lines(
-    path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False, cut: bool = False
+    path: Path,
+    *,
+    encoding: str = "utf-8-sig",
+    newline: str | None = "",
+    with_nul: bool = False,
+    begins_row: Callable[[str], object] = lambda _: True,
+    cut: bool = False,
 ) -> Generator[str, None, None]:
     """Yield the lines of a text file with their line endings (LF, CRLF or CR).
 
     Args:
         encoding: the encoding of the file, if it is known not to be UTF-8.
+        newline: None to end each line with "\n" instead.
         with_nul: True to yield lines with NUL characters; otherwise they raise an InputError.
-        cut: see `bounded_lines`.
+        begins_row, cut: see `bounded_lines`.
 
     Raises:
         InputError: the file cannot be read, or is not text in this encoding; for UTF-8, the message
@@ -191,8 +198,9 @@ def text_lines(
             if encoding == "utf-8-sig" and file.read(4).startswith(_UTF16_OR_32):
                 raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
         try:
-            with path.open(encoding=encoding, newline="") as file:
-                for number, line in enumerate(bounded_lines(file, path, cut=cut), start=1):
+            with path.open(encoding=encoding, newline=newline) as file:
+                lines = bounded_lines(file, path, begins_row, cut=cut)
+                for number, line in enumerate(lines, start=1):
                     if "\0" in line and not with_nul:
                         raise InputError(
                             f"is a binary file (character {line.index(chr(0)) + 1} is 0)",

@@ -205,24 +205,13 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return the provenance of a row if it is complete and consistent, or else of an import."""
-    imported, own = _import_provenance(row, moves, framework), row.provenance
-    if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
-        return imported
-    texts = (own["resolved"], own["created"])
-    wrong = verify({**moves, "provenance": own}, row.paper.abstract)
-    return imported if wrong or not all(isinstance(text, str) for text in texts) else own
+    """Return the provenance of a row if it is complete and consistent, or else of an import.
 
-
-def _import_provenance(
-    row: TableRow, moves: Mapping[str, str], framework: Framework
-) -> dict[str, Any]:
-    """Return the provenance of an imported annotation, which names the file.
-
-    The digest of the moves is part of the content key, since model and settings are unknown.
+    The provenance of an import names the file. The digest of the moves is part of its content key,
+    since model and settings are unknown.
     """
-    paper = row.paper
-    provenance: dict[str, Any] = {
+    paper, own = row.paper, row.provenance
+    imported: dict[str, Any] = {
         "requested": IMPORT,
         "resolved": IMPORT,
         "reason": None,
@@ -242,7 +231,12 @@ def _import_provenance(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": {**paper.source, "sha256": paper.sha256},
     }
-    return {**provenance, "key": key_of(provenance)}
+    imported["key"] = key_of(imported)
+    if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
+        return imported
+    texts = (own["resolved"], own["created"])
+    wrong = verify({**moves, "provenance": own}, paper.abstract)
+    return imported if wrong or not all(isinstance(text, str) for text in texts) else own
 
 
 def complete_rows(

@@ -63,6 +63,8 @@ GENERIC = set_of(
 """Titles that do not identify a paper, without blanks and articles."""
 _TYPO_LETTERS = 6
 """Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
+CUT_WORDS = 6
+"""Minimum number of words of a title that was cut off."""
 KEY_LETTERS = 24
 
 
@@ -134,7 +136,9 @@ def compare(one: Title, other: Title) -> Match | None:
     if one.numbers != other.numbers:
         return None
     shorter, longer = sorted((one, other), key=lambda title: len(title.words))
-    if shorter.words == longer.main or _is_cut(shorter, longer):
+    count = len(shorter.words)
+    is_cut = count >= CUT_WORDS and shorter.words == longer.words[:count]
+    if shorter.words == longer.main or is_cut:
         return "subtitle"
     return "typo" if _is_typo(one.words, other.words) else None
 
@@ -177,35 +181,21 @@ def _greek(char: str) -> str:
     return char
 
 
-def _is_cut(shorter: Title, longer: Title) -> bool:
-    """Return True if the shorter title is the beginning of the longer title, of 6 or more words."""
-    count = len(shorter.words)
-    return count >= 6 and shorter.words == longer.words[:count]
-
-
 def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return True if one word of two titles differs by a dropped, doubled or swapped letter.
+
+    The first and last letters of the word must be equal: "agent" and "agents" may occur in titles
+    of two papers.
+    """
+    from rapidfuzz.distance import OSA
+
     if len(one) != len(other) or len(one) < 3:
         return False
     different = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
-    return len(different) == 1 and _near(*different[0])
-
-
-def _near(one: str, other: str) -> bool:
-    """Return True if two words differ by a dropped, doubled or swapped inner letter.
-
-    The first and last letters must be equal: "agent" and "agents" may occur in titles of two
-    papers.
-    """
-    shorter, longer = sorted((one, other), key=len)
-    if len(shorter) < _TYPO_LETTERS or one[0] != other[0] or one[-1] != other[-1]:
+    if len(different) != 1:
         return False
-    if len(shorter) < len(longer):
-        cuts = (longer[:place] + longer[place + 1 :] for place in range(1, len(longer) - 1))
-        return len(longer) - len(shorter) == 1 and shorter in cuts
-    apart = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-    return (
-        len(apart) == 2
-        and apart[1] == apart[0] + 1
-        and one[apart[0]] == other[apart[1]]
-        and one[apart[1]] == other[apart[0]]
-    )
+    [(a, b)] = different
+    is_replaced = len(a) == len(b) and sorted(a) != sorted(b)
+    ends = a[0] == b[0] and a[-1] == b[-1]
+    is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1
+    return is_near and min(len(a), len(b)) >= _TYPO_LETTERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 from typing import TYPE_CHECKING, cast
 
 from harness.api.skill import Call
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from skills.corpus.sources.arxiv import Arxiv
 
 
+_CLASSES = {
+    "openalex": "openalex:OpenAlex",
+    "crossref": "crossref:Crossref",
+    "semanticscholar": "semantic_scholar:SemanticScholar",
+    "pubmed": "pubmed:PubMed",
+    "arxiv": "arxiv:Arxiv",
+}
+"""The module and the class of each source; the modules import requests, which is slow."""
+
+
 def opened(name: str, call: Call) -> Source:
     """Return the source with this name, configured by the settings and environment of a run."""
     service = services.SERVICES[name]
@@ -24,7 +35,8 @@ def opened(name: str, call: Call) -> Source:
         if call.cancel.wait(seconds):
             raise Interrupted("interrupted")
 
-    return _class_of(name)(
+    source: type[Source] = pkgutil.resolve_name(f"{__name__}.{_CLASSES[name]}")
+    return source(
         url=(os.environ.get(f"HARNESS_{name.upper()}_URL") or service.url).rstrip("/"),
         folder=call.settings.cache_dir / name,
         notice=call.screen.notice,
@@ -38,29 +50,6 @@ def opened(name: str, call: Call) -> Source:
 def open_arxiv(call: Call) -> Arxiv:
     """Return the source arXiv, typed for the methods that only arXiv has."""
     return cast("Arxiv", opened("arxiv", call))
-
-
-def _class_of(name: str) -> type[Source]:
-    """Return the class of a source; its module, which imports requests, is imported only here."""
-    if name == "openalex":
-        from skills.corpus.sources.openalex import OpenAlex
-
-        return OpenAlex
-    if name == "crossref":
-        from skills.corpus.sources.crossref import Crossref
-
-        return Crossref
-    if name == "semanticscholar":
-        from skills.corpus.sources.semantic_scholar import SemanticScholar
-
-        return SemanticScholar
-    if name == "pubmed":
-        from skills.corpus.sources.pubmed import PubMed
-
-        return PubMed
-    from skills.corpus.sources.arxiv import Arxiv
-
-    return Arxiv
 
 
 def _key_hint(service: Service, key: str) -> str:

@@ -392,14 +392,45 @@ class JsonSource(Source):
 
 
 class CursorSource(JsonSource):
-    """A source with a JSON API that returns search results in pages, linked by cursors."""
+    """A source with a JSON API that returns works in pages, linked by cursors.
+
+    Attributes:
+        words: the URL parameter with the words of a search.
+        size: the URL parameter with the number of works in a page.
+        conditions: the conditions of the URL parameter "filter" for the first day of publication,
+            for the last day, and for works with an abstract.
+        separators: characters that separate the values of "filter", and cannot be escaped.
+    """
+
+    words: ClassVar[str]
+    size: ClassVar[str]
+    conditions: ClassVar[tuple[str, str, str]]
+    separators: ClassVar[str]
+
+    @abstractmethod
+    def filter_by(self, kind: str, values: Sequence[str]) -> str:
+        """Return the value of "filter" for the works with these identifiers."""
 
     @abstractmethod
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
         """Request a page of results; return its papers and the cursor of the next page, or ""."""
 
-    def pages(self, query: Query, parameters: Mapping[str, str]) -> list[Found]:
-        """Return the results of a search, from as many pages as `query.limit` requires."""
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+        sendable = [value for value in values if set(self.separators).isdisjoint(value)]
+        if not sendable:
+            return {}
+        size = {self.size: str(self.rates.page)}
+        found, _ = self.page({"filter": self.filter_by(kind, sendable), **size})
+        return by_value(kind, sendable, found)
+
+    def search(self, query: Query) -> list[Found]:
+        parameters = {self.words: query.text, self.size: str(min(self.rates.page, query.limit))}
+        since, until, with_abstract = self.conditions
+        days = ((since, query.since), (until, query.until))
+        conditions = [f"{name}:{day.isoformat()}" for name, day in days if day]
+        conditions += [f"{with_abstract}:true"] * query.with_abstract
+        if conditions:
+            parameters["filter"] = ",".join(conditions)
         found: list[Found] = []
         cursor = "*"
         while cursor and len(found) < query.limit:
@@ -407,20 +438,6 @@ class CursorSource(JsonSource):
             found += papers
             cursor = following if papers else ""
         return query.chosen(found)
-
-
-def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict[str, str]:
-    """Return the conditions of a query as the URL parameter "filter".
-
-    Args:
-        since: the source's name of the condition for the first day of publication.
-        until: the source's name of the condition for the last day.
-        with_abstract: the source's name of the condition that an abstract exists.
-    """
-    dates = ((since, query.since), (until, query.until))
-    found = [f"{name}:{day.isoformat()}" for name, day in dates if day]
-    found += [f"{with_abstract}:true"] * query.with_abstract
-    return {"filter": ",".join(found)} if found else {}
 
 
 def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:

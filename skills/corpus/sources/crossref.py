@@ -19,16 +19,8 @@ from skills.corpus.references.csl_json import (
     names_of,
     without_jats,
 )
-from skills.corpus.sources.access import (
-    USER_AGENT,
-    CursorSource,
-    by_value,
-    conditions,
-    count,
-    objects,
-    text,
-)
-from skills.corpus.sources.services import Query, Rates
+from skills.corpus.sources.access import USER_AGENT, CursorSource, count, objects, text
+from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
 
 PAGE = 50
@@ -43,6 +35,10 @@ class Crossref(CursorSource):
     kinds = ("doi",)
     states = frozenset({"abstract", "published", "venue", "cited", "retracted", "notice"})
     rates = Rates(PAGE, PAGE, {})
+    words = "query.bibliographic"
+    size = "rows"
+    conditions = ("from-pub-date", "until-pub-date", "has-abstract")
+    separators = ","
 
     @property
     def headers(self) -> dict[str, str]:
@@ -52,18 +48,8 @@ class Crossref(CursorSource):
         message = found.get("message") if isinstance(found, dict) else None
         return isinstance(message, dict) and isinstance(message.get("items"), list)
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        sendable = [value for value in values if "," not in value]  # a comma separates filters
-        if not sendable:
-            return {}
-        wanted = ",".join(f"doi:{value}" for value in sendable)
-        found, _ = self.page({"filter": wanted, "rows": str(PAGE)})
-        return by_value(kind, sendable, found)
-
-    def search(self, query: Query) -> list[Found]:
-        named = conditions(query, "from-pub-date", "until-pub-date", "has-abstract")
-        size = str(min(PAGE, query.limit))
-        return self.pages(query, {"query.bibliographic": query.text, **named, "rows": size})
+    def filter_by(self, kind: str, values: Sequence[str]) -> str:
+        return ",".join(f"doi:{value}" for value in values)
 
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
         message = self.get("/works", parameters)["message"]

@@ -11,8 +11,8 @@ from typing import Any
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.access import CursorSource, by_value, conditions, count, objects, text
-from skills.corpus.sources.services import Query, Rates
+from skills.corpus.sources.access import CursorSource, count, objects, text
+from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
 
 PAGE = 100
@@ -25,8 +25,6 @@ _FIELDS = (
     "abstract_inverted_index,cited_by_count,is_retracted"
 )
 _FILTERS = {"openalex": "openalex", "doi": "doi", "pmid": "pmid", "arxiv": "doi"}
-_SEPARATORS = frozenset(",|")
-"""Characters that separate the values of a filter, and cannot be escaped."""
 
 
 class OpenAlex(CursorSource):
@@ -34,6 +32,10 @@ class OpenAlex(CursorSource):
     kinds = ("openalex", "doi", "pmid", "arxiv")
     states = frozenset({"abstract", "doi", "published", "venue", "cited", "retracted"})
     rates = Rates(PAGE, PAGE, {}, by_ids=0.0001, by_search=0.001)
+    words = "search"
+    size = "per-page"
+    conditions = ("from_publication_date", "to_publication_date", "has_abstract")
+    separators = ",|"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -42,20 +44,9 @@ class OpenAlex(CursorSource):
     def is_answer(self, found: Any) -> bool:
         return isinstance(found, dict) and isinstance(found.get("results"), list)
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def filter_by(self, kind: str, values: Sequence[str]) -> str:
         prefix = ARXIV_DOI if kind == "arxiv" else ""
-        sendable = [value for value in values if _SEPARATORS.isdisjoint(value)]
-        if not sendable:
-            return {}
-        wanted = "|".join(prefix + value for value in sendable)
-        found, _ = self.page({"filter": f"{_FILTERS[kind]}:{wanted}", "per-page": str(PAGE)})
-        return by_value(kind, sendable, found)
-
-    def search(self, query: Query) -> list[Found]:
-        names = ("from_publication_date", "to_publication_date", "has_abstract")
-        size = str(min(PAGE, query.limit))
-        parameters = {"search": query.text, **conditions(query, *names), "per-page": size}
-        return self.pages(query, parameters)
+        return f"{_FILTERS[kind]}:{'|'.join(prefix + value for value in values)}"
 
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
         page = self.get("/works", {**parameters, "select": _FIELDS})

@@ -64,6 +64,7 @@ class SemanticScholar(JsonSource):
     def search(self, query: Query) -> list[Found]:
         found: list[Found] = []
         most = min(query.limit, MOST)
+        days = ":".join(day.isoformat() if day else "" for day in (query.since, query.until))
         start: Any = 0
         while isinstance(start, int) and start < MOST and len(query.chosen(found)) < most:
             parameters = {
@@ -71,7 +72,7 @@ class SemanticScholar(JsonSource):
                 "fields": _FIELDS,
                 "offset": str(start),
                 "limit": str(min(PAGE, most, MOST - start)),
-                **_days(query),
+                **({"publicationDateOrYear": days} if days != ":" else {}),
             }
             page = self.get("/paper/search", parameters)
             papers = list(objects(page.get("data")))
@@ -97,10 +98,3 @@ class SemanticScholar(JsonSource):
             venue=text(paper, "venue"),
             cited=count(paper.get("citationCount")),
         )
-
-
-def _days(query: Query) -> dict[str, str]:
-    if not query.since and not query.until:
-        return {}
-    days = (day.isoformat() if day else "" for day in (query.since, query.until))
-    return {"publicationDateOrYear": ":".join(days)}

@@ -220,15 +220,13 @@ def find_columns(
     beside = (role for role in OBJECTS if role not in (PROVENANCE, *moves))
     own = {role: header.find(role) for role in beside if provenance}
     ids = _id_columns(header, columns.id, several=provenance is not None)
-    abstract = header.find(columns.abstract or "abstract", "--abstract-column")
     looked_up = {"column": False, "provenance": bool(provenance), "id": bool(ids)}[abstract_by]
-    if abstract is None and (columns.abstract or not looked_up):
-        raise header.missing(columns.abstract or "abstract", "--abstract-column")
-    title = header.required(columns.title, "--title-column") if columns.title else None
+    required = bool(columns.abstract) or not looked_up
+    named = columns.abstract or "abstract", columns.title or "title"
     found: dict[str, str | None] = {
-        "abstract": abstract,
+        "abstract": header.find(named[0], "--abstract-column", required=required),
         **dict(ids.items()),
-        "title": title or header.find("title", "--title-column"),
+        "title": header.find(named[1], "--title-column", required=bool(columns.title)),
         **{role: header.find(role) for role in (*EXTRAS, *moves)},
         **own,
         PROVENANCE: provenance,
@@ -290,16 +288,17 @@ class _Header:
     where: str
     moves: frozenset[str]
 
-    def find(self, name: str, option: str = "") -> str | None:
+    def find(self, name: str, option: str = "", *, required: bool = False) -> str | None:
         """Return the column with this name, in any case, or with one of its `HEADINGS`.
 
         An exact match takes precedence. A column with the name of a move matches no heading.
 
         Args:
             option: the option that selects the column, or "".
+            required: True to raise an error if no column matches.
 
         Raises:
-            InputError: several columns match, and there is no exact match.
+            InputError: several columns match, and there is no exact match; or none matches.
         """
         if self.names.count(name) == 1:
             return name
@@ -315,22 +314,16 @@ class _Header:
                 where=self.where,
                 hint=f"`{option} NAME` selects a column." if option else "Rename a column.",
             )
+        if required and not alike:
+            # A file without a header has its first row in place of the column names.
+            names = flatten(", ".join(self.names))
+            listed = textwrap.shorten(names, SHOWN_CHARS, placeholder=" ...")
+            raise InputError(
+                f"has no column {name!r}",
+                where=self.where,
+                hint=f"The columns are {listed}; `{option} NAME` selects a column.",
+            )
         return alike[0] if alike else None
-
-    def required(self, name: str, option: str) -> str:
-        found = self.find(name, option)
-        if found is None:
-            raise self.missing(name, option)
-        return found
-
-    def missing(self, name: str, option: str) -> InputError:
-        # A file without a header has its first row in place of the column names.
-        listed = textwrap.shorten(flatten(", ".join(self.names)), SHOWN_CHARS, placeholder=" ...")
-        return InputError(
-            f"has no column {name!r}",
-            where=self.where,
-            hint=f"The columns are {listed}; `{option} NAME` selects a column.",
-        )
 
 
 def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[IdField, str]:
@@ -341,7 +334,7 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
         several: True to return all id columns, as a saved .jsonl file has one for each id field.
     """
     if given is not None:
-        column = header.required(given, "--id-column")
+        column = header.find(given, "--id-column", required=True) or given
         return {next((name for name in ID_FIELDS if name == fold(column)), "id"): column}
     found = ((name, header.find(name, "--id-column")) for name in ID_FIELDS)
     present: dict[IdField, str] = {name: column for name, column in found if column}

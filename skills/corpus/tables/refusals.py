@@ -57,7 +57,13 @@ def refusing(where: str) -> Iterator[Refused]:
     except Exception as error:
         if is_of_storage(error):
             raise
-        refused.error = _unexpected(error, where)
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        line = f"{Path(frame.filename).name}, line {frame.lineno}"
+        refused.error = InputError(
+            f"cannot be used: {type(error).__name__}: {error} ({line})",
+            where=where,
+            hint="Please report this error with the row.",
+        )
 
 
 def accepted(
@@ -126,14 +132,3 @@ class Refusals:
     def as_json(self) -> list[dict[str, str]]:
         """Return the place and the reason of each kept error."""
         return [{"where": error.where or "", "reason": error.message} for error in self.errors]
-
-
-def _unexpected(error: Exception, where: str) -> InputError:
-    """Return an InputError for an unexpected exception, with its type and source line."""
-    *_, frame = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frame.filename).name}, line {frame.lineno}"
-    return InputError(
-        f"cannot be used: {type(error).__name__}: {error} ({place})",
-        where=where,
-        hint="Please report this error with the row.",
-    )

@@ -372,15 +372,8 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
         InputError: the file cannot be read, is binary, has another encoding, or contains a row that
             is too long.
     """
-    with reading(path), path.open(encoding=encoding_of(path)) as file:
-        for number, line in enumerate(bounded_lines(file, path, begins_row), start=1):
-            if "\0" in line:
-                raise InputError(
-                    f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
-                    where=place(path, "line", number),
-                    hint="Save the file as UTF-8 text.",
-                )
-            yield line
+    encoding = encoding_of(path)
+    return text_lines(path, encoding=encoding, newline=None, begins_row=begins_row)
 
 
 def encoding_of(path: Path) -> str:
