@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -12,7 +13,14 @@ from typing import Any
 from skills.corpus.pdf import page_text, title_page
 from skills.corpus.pdf.page_lines import MOST_PAGES, Pages
 from skills.corpus.pdf.page_text import Line, count_words, differs
-from skills.corpus.pdf.title_page import Abstract, name_of
+from skills.corpus.pdf.title_page import (
+    BEFORE_NAME,
+    Abstract,
+    is_short,
+    level_of,
+    name_of,
+    stands_out,
+)
 from skills.corpus.tables.reader_process import Unreadable, serve
 
 FIRST_PAGES = (2, 6)
@@ -30,6 +38,24 @@ FEWEST_WORDS = 12
 """Minimum number of words of a section; an entry in a table of contents has fewer."""
 MOST_WORDS = 3000
 """Maximum number of words that are read from a section."""
+LONGEST_NAME = 60
+"""Maximum number of letters of a section's name; longer names are sentences in bold."""
+_REFERENCES = ("references", "bibliography", "literaturecited", "referencesandnotes")
+_LIMITATION = re.compile(r"limitations?|threatstovalidity|shortcomingsandfuture")
+_OF_OTHERS = re.compile(
+    r"limitations?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
+)
+_CONCLUSION = re.compile(r"conclusions?|concludingremarks?|closingremarks?|conclusory")
+_LAST = re.compile(
+    r"(?:references|bibliography|literaturecited|acknowledg\w*|appendi(?:x|ces)\w*|fundings?|"
+    r"funding(?:information|statement|sources?)|(?:supplement\w*|supporting)(?:information|material|data)\w*|"
+    r"authorcontributions?|contributors?|competinginterests?|conflicts?ofinterests?\w*|"
+    r"declarations?\w*|dataavailability\w*|availabilityof\w*|ethics\w*|ethical\w*|broaderimpacts?\w*|"
+    r"impactstatement|reproducibility\w*|abbreviations|notes|disclosures?\w*|creditauthor\w*|"
+    r"abouttheauthors?|orcid|consentforpublication|additional(?:information|files?)|futurework\w*|"
+    r"checklist|received\w*)"
+)
+"""Matches the headings that end the numbered sections of a paper."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
@@ -48,18 +74,29 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
     with Pages(path) as pages:
         lines, abstract = first_pages(pages)
         known = page_text.words_of(lines)
-        page = abstract.lines[0].page
-        before = _above(lines[: abstract.begin], abstract.lines[0])
+        above, first = lines[: abstract.begin], abstract.lines[0]
+        own = [line for line in above if line.page == first.page]
+        # Lines of earlier pages are omitted if the page of the abstract contains a title.
+        before = own if any(line.size > TITLE_SIZE * first.size for line in own) else above
         title, after = title_page.title_of(before, pages.information("Title"))
         stated = " ".join(map(pages.information, ("Subject", "Keywords", "doi")))
-        first = [line for line in lines if line.page in (0, page)]
-        found = title_page.identifiers_of(first, pages.turned, stated)
+        on_first_pages = [line for line in lines if line.page in (0, first.page)]
+        sections = sections_below(pages, abstract, kinds) if kinds else []
+        known_to_all = page_text.words_of(pages.lines(MOST_PAGES)) if sections else ()
         return {
             "title": title,
             "abstract": page_text.text_of(abstract.lines, known),
             "authors": title_page.authors_of(before[after:], pages.information("Author")),
-            **found,
-            "sections": _texts(pages, sections_below(pages, abstract, kinds)) if kinds else [],
+            **title_page.identifiers_of(on_first_pages, pages.turned, stated),
+            "sections": [
+                {
+                    "kind": one.kind,
+                    "heading": page_text.plain(one.heading),
+                    "page": one.page,
+                    "text": page_text.text_of(one.lines, known_to_all),
+                }
+                for one in sections
+            ],
         }
 
 
@@ -74,16 +111,6 @@ def first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
         "has no abstract: there is no heading Abstract or Summary on its first pages, and no "
         "paragraph above the introduction has the length of an abstract"
     )
-
-
-def _above(before: Sequence[Line], first: Line) -> list[Line]:
-    """Return the lines above the abstract.
-
-    If the page of the abstract contains a title, lines of earlier pages are omitted.
-    """
-    own = [line for line in before if line.page == first.page]
-    has_title = any(line.size > TITLE_SIZE * first.size for line in own)
-    return own if has_title else list(before)
 
 
 def _check_text(lines: Sequence[Line]) -> None:
@@ -104,19 +131,6 @@ def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> 
     below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
     rest = lines[below[-1] + 1 :] if below else lines
     return find_sections(rest, kinds, _body(rest)) if rest else []
-
-
-def _texts(pages: Pages, sections: Sequence[Found]) -> list[dict[str, Any]]:
-    known = page_text.words_of(pages.lines(MOST_PAGES)) if sections else ()
-    return [
-        {
-            "kind": one.kind,
-            "heading": page_text.plain(one.heading),
-            "page": one.page,
-            "text": page_text.text_of(one.lines, known),
-        }
-        for one in sections
-    ]
 
 
 def _body(lines: Sequence[Line]) -> Line:
@@ -154,31 +168,31 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         body: a line of the body text.
     """
     best: dict[str, Found] = {}
-    lines = _without_references(lines, body)
+    # The references begin after the first third, where no table of contents can name them.
+    ends = (
+        place
+        for place in range(len(lines) // 3, len(lines))
+        if name_of(lines[place].text) in _REFERENCES and stands_out(lines[place], body)
+    )
+    lines = lines[: next(ends, len(lines))]
     for place, line in enumerate(lines):
         heading = _heading(line, body)
-        if not heading:
-            continue
-        for kind in title_page.kinds_of(name_of(heading)):
-            if kind not in kinds:
-                continue
+        for kind in set(_kinds_of(name_of(heading))).intersection(kinds):
             found = _section(lines, place, heading, body)
-            shown = title_page.without_number(heading)
-            if count_words(found) >= FEWEST_WORDS and count_words(found) > count_words(
-                best[kind].lines if kind in best else []
-            ):
-                best[kind] = Found(kind, shown, line.page + 1, found)
+            known = count_words(best[kind].lines) if kind in best else FEWEST_WORDS - 1
+            if count_words(found) > known:
+                number = BEFORE_NAME.match(heading)
+                shown = heading[number.end() if number else 0 :].rstrip(" .:—–-")  # noqa: RUF001
+                best[kind] = Found(kind, " ".join(shown.split()), line.page + 1, found)
     return [best[kind] for kind in kinds if kind in best]
 
 
-def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
-    """Return the lines before the references, in which titles may look like headings."""
-    # So that an entry in a table of contents does not match.
-    for place in range(len(lines) // 3, len(lines)):
-        line = lines[place]
-        if title_page.is_references(name_of(line.text)) and title_page.stands_out(line, body):
-            return lines[:place]
-    return lines
+def _kinds_of(name: str) -> list[str]:
+    """Return the kinds of sections that a heading begins: "limitation", "conclusion" or both."""
+    is_name = len(name) <= LONGEST_NAME
+    is_limitation = is_name and _LIMITATION.search(name) and not _OF_OTHERS.search(name)
+    is_conclusion = is_name and _CONCLUSION.search(name)
+    return ["limitation"] * bool(is_limitation) + ["conclusion"] * bool(is_conclusion)
 
 
 def _heading(line: Line, body: Line) -> str:
@@ -186,10 +200,10 @@ def _heading(line: Line, body: Line) -> str:
 
     A heading is a line of its own, or the beginning of a paragraph in bold.
     """
-    if title_page.is_short(line.text) and title_page.stands_out(line, body):
+    if is_short(line.text) and stands_out(line, body):
         return line.text.strip()
     lead = line.lead.strip()
-    is_run_in = lead and title_page.is_short(lead) and len(lead.split()) <= 8
+    is_run_in = lead and is_short(lead) and len(lead.split()) <= 8
     return lead if is_run_in and not body.bold else ""
 
 
@@ -210,11 +224,13 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
         rest = first.text.strip()[len(heading) :].lstrip(" .:-—–")  # noqa: RUF001
         found.append(replace(first, text=rest, bold=False, lead=""))
     for number, line in enumerate(lines[place + 1 :]):
-        if number == 0 and not run_in and _goes_on(first, line):
+        if number == 0 and not run_in and _continues(first, line):
             continue
         if _ends(line, first, body, run_in=run_in):
             break
-        if differs(line, usual) or _is_of_numbers(line):
+        text = line.text.replace(" ", "")
+        is_of_numbers = len(text) > 3 and sum(map(str.isalpha, text)) < 0.4 * len(text)
+        if differs(line, usual) or is_of_numbers:
             continue  # a footnote, a caption or a table
         found.append(line)
         words += len(line.text.split())
@@ -223,11 +239,11 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
     return found
 
 
-def _goes_on(first: Line, line: Line) -> bool:
+def _continues(first: Line, line: Line) -> bool:
     """Return True if a line continues the heading in the line `first`."""
     close = line.page == first.page and 0 < first.y - line.y < 1.6 * first.size
     same = line.font == first.font and abs(line.size - first.size) < 0.3
-    return close and same and line.bold and title_page.level_of(line) == 0
+    return close and same and line.bold and level_of(line) == 0
 
 
 def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
@@ -235,22 +251,17 @@ def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
     heading = _heading(line, body)
     if not heading:
         return False
-    if title_page.ends_paper(name_of(heading)):
+    if _LAST.fullmatch(name_of(heading)):
         return True
     if heading != line.text.strip():  # a heading that begins a paragraph
         return run_in
     if run_in:
         return True
-    level, own = title_page.level_of(line), title_page.level_of(first)
+    level, own = level_of(line), level_of(first)
     if level and own:
         return level <= own
     alike = line.font == first.font and abs(line.size - first.size) <= 0.04 * first.size
     return alike or line.size > first.size * 1.04 or (level == 1 and own == 0)
-
-
-def _is_of_numbers(line: Line) -> bool:
-    text = line.text.replace(" ", "")
-    return len(text) > 3 and sum(map(str.isalpha, text)) < 0.4 * len(text)
 
 
 def read(path: str, sections: Sequence[str]) -> Iterator[dict[str, Any]]:

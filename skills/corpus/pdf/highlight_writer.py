@@ -94,7 +94,10 @@ def _write(
     data = original.read_bytes()
     reader = PdfReader(BytesIO(data))
     _check(reader)
-    is_sound = _is_sound(data)
+    # Viewers repair a file that does not end with the correct offset of its cross-reference
+    # section, but an update cannot be appended to it.
+    start = _START.search(data, max(0, data.rfind(b"startxref")))
+    is_sound = start is not None and bool(_REFERENCES.match(data, int(start[1])))
     file = BytesIO(data)
     writer = PdfWriter(file, incremental=True) if is_sound else PdfWriter(clone_from=file)
     for page in writer.pages:
@@ -111,15 +114,6 @@ def _write(
     writer.write(written)
     made = written.getvalue()
     out.write_bytes(_with_own_entry(made, reader) if is_sound else made)
-
-
-def _is_sound(data: bytes) -> bool:
-    """Return True if the file ends with the correct offset of its cross-reference section.
-
-    Viewers repair other files, but an update cannot be appended to them.
-    """
-    start = _START.search(data, max(0, data.rfind(b"startxref")))
-    return start is not None and bool(_REFERENCES.match(data, int(start[1])))
 
 
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:

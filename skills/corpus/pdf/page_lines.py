@@ -150,17 +150,16 @@ def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
     for row in rows:
         before: Line | None = None
         for piece in sorted(row, key=lambda one: one.left):
-            if before is not None and _belongs(before, piece, gutters):
+            if (
+                before is not None
+                and piece.left - before.right <= WIDE * max(before.size, piece.size)
+                and not any(before.right - STEP <= at <= piece.left + STEP for at in gutters)
+            ):
                 _extend(before, piece)
             else:
                 found.append(piece)
                 before = piece
     return found
-
-
-def _belongs(before: Line, piece: Line, gutters: Sequence[float]) -> bool:
-    in_gap = any(before.right - STEP <= place <= piece.left + STEP for place in gutters)
-    return not in_gap and piece.left - before.right <= WIDE * max(before.size, piece.size)
 
 
 def _extend(line: Line, piece: Line) -> None:
@@ -265,7 +264,8 @@ class Pages:
         while len(self._read) < wanted and time.process_time() < self._until:
             self._read.append(self._page(len(self._read)))
         pages = self._read[:wanted]
-        edges = [_at_edge(page) for page in pages]
+        downwards = [sorted(page, key=lambda line: -line.y) for page in pages]
+        edges = [[*page[:EDGE], *page[EDGE:][-EDGE:]] for page in downwards]
         counts = Counter(key for edge in edges for key in {_key(line) for line in edge})
         heads = {
             id(line)
@@ -321,11 +321,6 @@ class Pages:
         for line in lines:
             line.page = number
         return lines
-
-
-def _at_edge(page: Sequence[Line]) -> list[Line]:
-    down = sorted(page, key=lambda line: -line.y)
-    return [*down[:EDGE], *down[max(EDGE, len(down) - EDGE) :]]
 
 
 def _key(line: Line) -> tuple[str, int]:

@@ -7,7 +7,6 @@ ligatures and separate accents, and removes footnote marks.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 import re
 import unicodedata
@@ -146,7 +145,7 @@ def _line(words: list[_Word]) -> Line:
         weights[word.size, word.font] += len(word.text)
         baselines[word.y] += len(word.text)
     size, font = weights.most_common(1)[0][0]
-    bold = [_is_bold(word.font) for word in words]
+    bold = [_BOLD.search(word.font) is not None for word in words]
     in_bold = next((i for i, one in enumerate(bold) if not one), len(words))
     chars = array("I")
     for word in words:
@@ -225,11 +224,6 @@ def _begun(text_page: Any, i: int, box: Any) -> _Word:
     name = buffer.value.decode("utf-8", "replace")
     font, height = name.partition("+")[2] or name, box.top - box.bottom
     return _Word("", box.left, box.right, y.value, size, font, turned, box.bottom, height)
-
-
-@functools.lru_cache(maxsize=1000)
-def _is_bold(font: str) -> bool:
-    return bool(_BOLD.search(font))
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:

@@ -125,7 +125,9 @@ class Letters:
         else:
             return None
         # Include the punctuation at both ends of the passage, but no characters of other words.
-        outside = [len(list(itertools.takewhile(_is_no_letter, one))) for one in _ends(passage)]
+        visible = "".join(passage.split())
+        letters = [number for number, char in enumerate(visible) if char.isalnum()]
+        outside = (letters[0], len(visible) - 1 - letters[-1]) if letters else (0, 0)
         first, last = self._places[start], self._places[end - 1]
         least = self._places[start - 1] + 1 if start else 0
         most = self._places[end] - 1 if end < len(self._places) else len(self._chars) - 1
@@ -146,13 +148,3 @@ class Letters:
             place["start"] = min(place["start"], *on_page)
             place["below"] = min(place["below"], max(0.0, top - box[3]))
         return list(found.values())
-
-
-def _ends(passage: str) -> tuple[str, str]:
-    """Return the visible characters of a passage in order, and in reverse order."""
-    visible = "".join(passage.split())
-    return visible, visible[::-1]
-
-
-def _is_no_letter(char: str) -> bool:
-    return not char.isalnum()

@@ -34,7 +34,8 @@ class PdfReader(Reader):
 
     def __init__(self, path: Path, columns: Columns | None = None) -> None:
         super().__init__(path, columns)
-        self._files = find_pdfs(path)
+        place = at_home(path)
+        self._files = list(_pdfs_in(place)) if place.is_dir() else [place]
 
     def located(self, position: int) -> tuple[Path, int]:
         return self._files[position - 1], 1
@@ -102,16 +103,6 @@ def is_of_pdfs(path: Path) -> bool:
     with reading(path):
         is_of_parts = any(is_part(one.name) for one in place.iterdir())
     return not is_of_parts and next(_pdfs_in(place), None) is not None
-
-
-def find_pdfs(path: Path) -> list[Path]:
-    """Return the PDF files at a path: the file itself, or the files in the folder by name.
-
-    Raises:
-        InputError: the folder has too many entries.
-    """
-    place = at_home(path)
-    return list(_pdfs_in(place)) if place.is_dir() else [place]
 
 
 def _pdfs_in(folder: Path) -> Iterator[Path]:

@@ -20,28 +20,16 @@ from skills.corpus.identity.identifiers import dois_within
 from skills.corpus.pdf.page_text import MARK, Line, count_words, differs, plain
 from skills.corpus.references.csl_json import month_number
 from skills.nanda.paper import find_arxiv_id
+from skills.nanda.text import letters_of
 
 HEADING_WORDS = 14
 """Maximum number of words of a heading."""
 NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]?|[IVX]{1,5}[.)]?|[A-H][.)])"
 
 _NUMBERED = re.compile(rf"({NUMBER})\s+(?=[A-Z])")
-_BEFORE_NAME = re.compile(rf"^(?:{NUMBER}|§|•|■)\s*(?=[A-Za-z])")
+BEFORE_NAME = re.compile(rf"^(?:{NUMBER}|§|•|■)\s*(?=[A-Za-z])")
+"""Matches the number or the mark before the name of a section."""
 _NOT_LETTERS = re.compile(r"[^a-z]+")
-_LIMITATION = re.compile(r"limitations?|threatstovalidity|shortcomingsandfuture")
-_OF_OTHERS = re.compile(
-    r"limitations?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
-)
-_CONCLUSION = re.compile(r"conclusions?|concludingremarks?|closingremarks?|conclusory")
-_LAST = re.compile(
-    r"(?:references|bibliography|literaturecited|acknowledg\w*|appendi(?:x|ces)\w*|fundings?|"
-    r"funding(?:information|statement|sources?)|(?:supplement\w*|supporting)(?:information|material|data)\w*|"
-    r"authorcontributions?|contributors?|competinginterests?|conflicts?ofinterests?\w*|"
-    r"declarations?\w*|dataavailability\w*|availabilityof\w*|ethics\w*|ethical\w*|broaderimpacts?\w*|"
-    r"impactstatement|reproducibility\w*|abbreviations|notes|disclosures?\w*|creditauthor\w*|"
-    r"abouttheauthors?|orcid|consentforpublication|additional(?:information|files?)|futurework\w*|"
-    r"checklist|received\w*)"
-)
 _AFTER_ABSTRACT = re.compile(
     r"(?:introduction|keywords?\w{0,12}|indexterms|ccsconcepts|acmreferenceformat|contents|"
     r"tableofcontents|generalterms|categoriesandsubjectdescriptors|articleinfo|authorsummary|"
@@ -65,8 +53,6 @@ _PARTS = (
     "introduction",
 )  # fmt: skip
 """The first words of the parts of a structured abstract."""
-LONGEST_NAME = 60
-"""Maximum number of letters of a section's name; longer names are sentences in bold."""
 FEWEST_WORDS = 20
 """Minimum number of words after the heading "Abstract"; a table of contents has fewer."""
 MOST_WORDS = 700
@@ -116,19 +102,7 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 def name_of(text: str) -> str:
     """Return a heading in the compared form: "limitations" for "7.1 Limitations"."""
-    return _NOT_LETTERS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
-
-
-def kinds_of(name: str) -> list[str]:
-    """Return the kinds of sections that a heading begins: "limitation", "conclusion" or both."""
-    found: list[str] = []
-    if len(name) > LONGEST_NAME:
-        return found
-    if _LIMITATION.search(name) and not _OF_OTHERS.search(name):
-        found.append("limitation")
-    if _CONCLUSION.search(name):
-        found.append("conclusion")
-    return found
+    return _NOT_LETTERS.sub("", BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
 def is_short(text: str) -> bool:
@@ -159,16 +133,6 @@ def is_title(text: str) -> bool:
     return bool(words) and words[0][0].isupper() and (capitals * 2 >= len(words) or len(words) < 6)
 
 
-def ends_paper(name: str) -> bool:
-    """Return True if a heading ends the numbered sections, such as "references"."""
-    return _LAST.fullmatch(name) is not None
-
-
-def is_references(name: str) -> bool:
-    """Return True if a heading is the heading of the references."""
-    return name in ("references", "bibliography", "literaturecited", "referencesandnotes")
-
-
 def ends_abstract(line: Line, body: Line) -> bool:
     """Return True if a line comes after the abstract.
 
@@ -185,11 +149,6 @@ def ends_abstract(line: Line, body: Line) -> bool:
     if _AFTER_ABSTRACT.fullmatch(name) and (apart or not text.endswith(".")):
         return True
     return apart and (level_of(line) > 0 or (line.bold and not name.startswith(_PARTS)))
-
-
-def without_number(text: str) -> str:
-    """Return a heading without its number and without punctuation at the end."""
-    return " ".join(_BEFORE_NAME.sub("", text.strip(), count=1).rstrip(" .:—–-").split())  # noqa: RUF001
 
 
 class Abstract(NamedTuple):
@@ -309,8 +268,8 @@ def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
     block = _largest(before)
     after = block[-1] + 1 if block else 0
     written = plain(" ".join(before[i].text for i in block)).rstrip(_MARKS_AT_END)
-    letters = squeezed(stated)
-    if len(letters) >= PROVEN and letters in squeezed(" ".join(line.text for line in before)):
+    letters = letters_of(stated)
+    if len(letters) >= PROVEN and letters in letters_of(" ".join(line.text for line in before)):
         return plain(stated).strip(), after
     return " ".join(written.split()), after
 
@@ -348,9 +307,9 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
         lines: the lines between title and abstract.
         stated: the authors in the document information.
     """
-    shown = squeezed(" ".join(line.text for line in lines))
+    shown = letters_of(" ".join(line.text for line in lines))
     named, printed = _names(stated), _printed(lines)
-    if named and all(squeezed(name.split()[-1]) in shown for name in named):
+    if named and all(letters_of(name.split()[-1]) in shown for name in named):
         return ", ".join(printed if len(printed) > len(named) else named)
     # a single name may be the head of a column of names
     return ", ".join(printed) if len(printed) > 1 else ""
@@ -401,8 +360,3 @@ def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str,
         found["published"] = f"{stamp['year']}-{month:02}-{int(stamp['day']):02}" if month else ""
         found["categories"] = stamp["category"] or ""
     return {name: value for name, value in found.items() if value}
-
-
-def squeezed(text: str) -> str:
-    """Return the letters and digits of a text in lower case."""
-    return re.sub(r"[\W_]+", "", plain(text).casefold())

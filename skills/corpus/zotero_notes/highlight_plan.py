@@ -186,7 +186,8 @@ def plan_highlights(
         _step(one, known.get(one.key), listed.get(one.key), framework) for one in wanted.values()
     ]
     for entry in gone:
-        if is_ours(entry, listed.get(entry.note, {"deleted": 1})):
+        data = listed.get(entry.note, {"deleted": 1})
+        if not data.get("deleted") and digest_of(data, entry.framework) in entry.digests:
             title = papers[entry.item].title
             old = Highlight(library.name, entry.item, "", title, "", entry.note, {}, ())
             steps.append(Step("delete", old, entry.note, {}))
@@ -209,11 +210,6 @@ def _step(one: Highlight, entry: Entry | None, data: Data | None, framework: Fra
         return Step("edited", one, one.key, {})
     sent = {"key": one.key, "version": data.get("version", 0), **one.data}
     return Step("update", one, one.key, {**sent, "tags": merged_tags(data, one.tags, framework)})
-
-
-def is_ours(entry: Entry, data: Data) -> bool:
-    """Return True if a highlight is not in the trash, and has a content that was sent."""
-    return not data.get("deleted") and digest_of(data, entry.framework) in entry.digests
 
 
 def digest_of(data: Data, framework: str) -> str:

@@ -34,7 +34,7 @@ from harness.errors import InputError, OutputError
 from harness.support.bounded_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
 from skills.corpus.db import merging
-from skills.corpus.db.rows import one
+from skills.corpus.db.rows import one as one_row
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED
 from skills.corpus.zotero_notes.zotero_api import Data, Library
@@ -235,7 +235,7 @@ def notes_of(
         found: the ids of annotations, and the annotations.
     """
     for annotation, item in found:
-        row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
+        row = one_row(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
         places = merging.zotero_items_of(db, merging.members(db, row["paper_id"]))
         if not places:
             yield None
@@ -255,11 +255,11 @@ def plan(
     """
     by_this = {entry.note: entry for entry in recorded if entry.framework == framework.name}
     others = {entry.note for entry in recorded} - by_this.keys()
-    listed = {
-        str(one["key"]): one["data"]
-        for one in library.own_notes(TAG)
-        if one["key"] not in others and _is_by(framework, one["data"])
-    }
+    listed: dict[str, Data] = {}
+    for one in library.own_notes(TAG):
+        mark = _last_mark(_text(str(one["data"].get("note", ""))))
+        if one["key"] not in others and (mark is None or mark["framework"] == framework.name):
+            listed[str(one["key"])] = one["data"]
     items = {note.item for note in notes}
     known = {key: entry for key, entry in by_this.items() if entry.item in items}
     without_tag = library.items(known.keys() - listed.keys(), trashed=True)
@@ -275,11 +275,6 @@ def plan(
         else _new(note, exists=note.item in present)
         for note in notes
     ]
-
-
-def is_unchanged(html: str) -> bool:
-    """Return True if the harness wrote a note and nobody has changed it since."""
-    return bool(_digest_in(html))
 
 
 def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...]]:
@@ -300,20 +295,14 @@ def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...
     return f"{above}{TAG}:{framework.name}:{_digest(_text(above))}</p>", tags
 
 
-def _is_by(framework: Framework, data: Data) -> bool:
-    """Return False if the mark of a note names another framework; a note may have no mark."""
-    mark = _last_mark(_text(str(data.get("note", ""))))
-    return mark is None or mark["framework"] == framework.name
-
-
 def _existing(note: Note, key: str, data: Data | None, framework: Framework) -> Step:
     if data is None or data.get("deleted"):
         return Step("removed", note, key, {})
-    digest = _digest_in(str(data.get("note", "")))
+    digest = digest_in(str(data.get("note", "")))
     if not digest:
         return Step("edited", note, key, {})
     names, tags = {one["tag"] for one in tags_of(data)}, merged_tags(data, note.tags, framework)
-    if digest == _digest_in(note.html) and names == {one["tag"] for one in tags}:
+    if digest == digest_in(note.html) and names == {one["tag"] for one in tags}:
         return Step("unchanged", note, key, {})
     sent = {"key": key, "version": data.get("version", 0), "note": note.html, "tags": tags}
     return Step("update", note, key, sent)
@@ -348,7 +337,7 @@ def _new(note: Note, *, exists: bool) -> Step:
     return Step("create", note, key, sent)
 
 
-def _digest_in(html: str) -> str:
+def digest_in(html: str) -> str:
     """Return the digest in the mark at the end of a note, or "" if it does not match the text."""
     text = _text(html)
     mark = _last_mark(text)

@@ -204,13 +204,8 @@ class Library:
         """Return the items on all pages of a listing."""
         found: list[Data] = []
         while True:
-            order: Data = {
-                "sort": "dateAdded",
-                "direction": "asc",
-                "start": len(found),
-                "limit": PAGE,
-            }
-            page = self._items(path, **parameters, **order)
+            order: Data = {"sort": "dateAdded", "direction": "asc", "start": len(found)}
+            page = self._items(path, limit=PAGE, **parameters, **order)
             found += page
             if len(page) < PAGE:
                 return found

@@ -31,7 +31,7 @@ from skills.corpus.zotero_notes.note_plan import (
     Record,
     State,
     Step,
-    is_unchanged,
+    digest_in,
     notes_of,
     plan,
 )
@@ -370,9 +370,10 @@ def _delete(
 
 
 def _is_unchanged(entry: Entry, data: Data) -> bool:
+    """Return True if the harness wrote the data of a note or highlight, and nobody changed it."""
     if entry.digests:
         return digest_of(data, entry.framework) in entry.digests
-    return is_unchanged(str(data.get("note", "")))
+    return bool(digest_in(str(data.get("note", ""))))
 
 
 def _preview(steps: Sequence[Step]) -> str:
