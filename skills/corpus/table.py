@@ -63,7 +63,7 @@ class TableRow:
     Attributes:
         where: the place of the row as text, such as "papers.csv, line 7" or "papers.parquet, row
             3".
-        paper: the paper; its abstract is "" if the row has none.
+        paper: the paper; its abstract is "" if the row has no abstract.
         moves: the texts of the moves that have a column, as written; "" for an empty cell.
         anchors, confidence, suggestions, sections, provenance: these values of the stored
             annotation, or None.

@@ -83,15 +83,12 @@ def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
     for place, paper in enumerate(every):
         for key in paper.keys:
             blocks.setdefault(key, []).append(place)
-    tried: set[tuple[int, int]] = set()
-    for block in blocks.values():
-        if len(block) <= BLOCK:
-            for pair in combinations(block, 2):
-                if pair not in tried:
-                    tried.add(pair)
-                    decided = compare(every[pair[0]], every[pair[1]])
-                    if decided:
-                        yield (*pair, decided)
+    compared = dict.fromkeys(
+        pair for block in blocks.values() if len(block) <= BLOCK for pair in combinations(block, 2)
+    )
+    for place, other in compared:
+        if decided := compare(every[place], every[other]):
+            yield place, other, decided
 
 
 def _is_of_a_volume(one: Known, other: Known) -> bool:

@@ -8,6 +8,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,18 +18,10 @@ from skills.nanda.text import set_of
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
-_FOLDED = str.maketrans(
-    {
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ð": "d",
-        "þ": "th",
-        "æ": "ae",
-        "œ": "oe",
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-    }
-)
+_FOLDED: Mapping[int, int | str] = {
+    **str.maketrans("øłđð\N{LATIN SMALL LETTER DOTLESS I}", "olddi"),
+    **str.maketrans({"þ": "th", "æ": "ae", "œ": "oe"}),
+}
 _WORD = re.compile(r"[^\W_]+")
 _SUBTITLE = re.compile(r":\s|\s[-\N{EN DASH}\N{EM DASH}]+\s|\N{EM DASH}|[?!]\s")
 _NOTICE = re.compile(

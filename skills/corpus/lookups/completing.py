@@ -20,15 +20,7 @@ from skills.corpus.db import completion as facts
 from skills.corpus.db import papers, runs
 from skills.corpus.db import without_abstract as awaited
 from skills.corpus.db.connection import database, locks, open_corpus
-from skills.corpus.lookups.batches import (
-    Cost,
-    Wanted,
-    can_look_up,
-    cost_of_ids,
-    costs_shown,
-    is_other,
-    look_up,
-)
+from skills.corpus.lookups import batches
 from skills.corpus.outputs import Completed
 from skills.corpus.records import Found
 from skills.corpus.sources import opened
@@ -59,14 +51,14 @@ def complete(call: Call) -> Result:
         made, costs = job.made, job.costs()
         made.budget = list(map(asdict, costs))
         if options.dry_run:
-            return Result(costs_shown(costs), made.model_dump())
+            return Result(batches.costs_shown(costs), made.model_dump())
         if not any(cost.requests for cost in costs):
             nothing = (
                 "Nothing to look up: all papers that lack something and have an identifier were "
                 f"looked up at these sources within {DAYS} days. --refresh repeats the lookups."
             )
             return Result(nothing, made.model_dump())
-        call.screen.notice(costs_shown(costs))
+        call.screen.notice(batches.costs_shown(costs))
         with call.cancel.on_signals():
             job.run()
     for name, answers in made.sources.items():
@@ -94,10 +86,10 @@ class Completion:
     made: Completed = field(default_factory=Completed)
     stopped: HarnessError | None = None
 
-    def costs(self) -> list[Cost]:
+    def costs(self) -> list[batches.Cost]:
         """Return the maximum cost at each source."""
         most = self.call.options.requests
-        return [cost_of_ids(one, self._due(one), most) for one in self.sources]
+        return [batches.cost_of_ids(one, self._due(one), most) for one in self.sources]
 
     def run(self) -> None:
         """Look up papers at each source in turn, for the facts that are still missing."""
@@ -120,12 +112,12 @@ class Completion:
     def _look_up(self, source: Source) -> None:
         wanted, total = self._due(source), sum(1 for _ in self._due(source))
         keep, most = partial(self._keep, source.name), self.call.options.requests
-        answers = look_up(self.call, source, wanted, total, keep, most)
+        answers = batches.look_up(self.call, source, wanted, total, keep, most)
         counts = ("found", "unknown", "left", "requests", "errors")
         self.made.sources[source.name] = {name: getattr(answers, name) for name in counts}
         self.stopped = answers.stopped
 
-    def _due(self, source: Source) -> Iterator[Wanted]:
+    def _due(self, source: Source) -> Iterator[batches.Wanted]:
         """Yield the papers to look up at a source.
 
         The key of a paper is its row id. For papers without an abstract, it is the negative row id
@@ -135,10 +127,10 @@ class Completion:
         own = facts.due(self.db, source.name, source.states, self.since, by_title=by_title)
         without = awaited.due(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
-            if can_look_up(source, known):
-                yield Wanted(row, known)
+            if batches.can_look_up(source, known):
+                yield batches.Wanted(row, known)
 
-    def _keep(self, source: str, wanted: Wanted, found: Found | None) -> None:
+    def _keep(self, source: str, wanted: batches.Wanted, found: Found | None) -> None:
         if wanted.key < 0:
             if found is not None and awaited.complete(self.db, -wanted.key, found) is not None:
                 self.made.added += 1
@@ -149,9 +141,9 @@ class Completion:
             self._complete(wanted, found)
         facts.remember(self.db, "papers", wanted.key, source, found=found is not None)
 
-    def _complete(self, wanted: Wanted, found: Found) -> None:
+    def _complete(self, wanted: batches.Wanted, found: Found) -> None:
         paper = papers.stored(self.db, wanted.key)
-        if is_other(paper, found):
+        if batches.is_other(paper, found):
             if facts.TITLE not in wanted.identifiers:
                 other = f"{paper.id}: {found.source} has {found.title[:80]!r}"
                 self.made.other_titles.append(other)

@@ -5,6 +5,7 @@ The found papers are added to the corpus, or saved in a table or a file of refer
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -128,8 +129,7 @@ def firsts(papers: Sequence[Paper]) -> list[int]:
 
 def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
     """Return the items of several lists in turn: the first items, then the second items, ..."""
-    longest = max(map(len, lists), default=0)
-    return [one[place] for place in range(longest) for one in lists if place < len(one)]
+    return [one for row in itertools.zip_longest(*lists) for one in row if one is not None]
 
 
 def _with(one: Found, other: Found) -> Found:

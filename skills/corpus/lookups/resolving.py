@@ -14,14 +14,7 @@ from harness.errors import HarnessError, UsageError
 from skills.corpus.db import merging, papers
 from skills.corpus.db.completion import stated_of
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups.batches import (
-    Wanted,
-    can_look_up,
-    cost_of_ids,
-    costs_shown,
-    look_up,
-    store,
-)
+from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.outputs import Added
 from skills.corpus.records import Found
@@ -135,19 +128,19 @@ def _look_up(
     tried: defaultdict[int, list[str]] = defaultdict(list)
     """The titles of the sources that do not know an id, by the index of the id."""
 
-    def due(source: Source) -> list[Wanted]:
+    def due(source: Source) -> list[batches.Wanted]:
         """Return the ids that have no paper yet and that the source can look up."""
         return [
-            Wanted(place, one.identifiers)
+            batches.Wanted(place, one.identifiers)
             for place, one in left.items()
-            if place not in made.rows and can_look_up(source, one.identifiers)
+            if place not in made.rows and batches.can_look_up(source, one.identifiers)
         ]
 
-    def keep(title: str, wanted: Wanted, found: Found | None) -> None:
+    def keep(title: str, wanted: batches.Wanted, found: Found | None) -> None:
         tried[wanted.key].append(title)
         if found is None:
             return
-        row, new = store(db, found)
+        row, new = batches.store(db, found)
         if row is None:
             made.awaited += new
             reason = f"{title} has no abstract of it; /corpus complete may find one"
@@ -157,11 +150,13 @@ def _look_up(
             made.missing.pop(wanted.key, None)
 
     if len(left) > 1:
-        costs = [cost_of_ids(source, due(source)) for source in sources]
-        call.screen.notice(costs_shown([cost for cost in costs if cost.requests]))
+        costs = [batches.cost_of_ids(source, due(source)) for source in sources]
+        call.screen.notice(batches.costs_shown([cost for cost in costs if cost.requests]))
     for source in sources:
         if made.stopped is None and (wanted := due(source)):
-            answers = look_up(call, source, wanted, len(wanted), partial(keep, source.title))
+            answers = batches.look_up(
+                call, source, wanted, len(wanted), partial(keep, source.title)
+            )
             made.errors += answers.errors
             made.stopped = answers.stopped
     for place in left:

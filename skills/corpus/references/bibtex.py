@@ -89,7 +89,7 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 def read(path: Path) -> Iterator[csl.Record]:
     """Yield the entries of a file, and an error for each block that cannot be parsed."""
-    from bibtexparser.model import String
+    from bibtexparser.model import Entry, String
 
     strings = {name: str(number) for number, name in enumerate(csl.MONTHS, start=1)}
     size = 0
@@ -97,14 +97,15 @@ def read(path: Path) -> Iterator[csl.Record]:
         for block in _blocks(piece):
             line = first + (block.start_line or 0)
             check = partial(check_row, path=path, unit="line", position=line)
-            if (entry := _entry(block)) is not None:
+            found = _record(block)
+            if isinstance(found, Entry):
                 try:
-                    record = csl.Record(line, _item(entry, strings, check))
+                    record = csl.Record(line, _item(found, strings, check))
                 except InputError as exc:
                     record = csl.Record(line, error=exc)
                 yield record
-            elif (failed := _broken(block)) is not None:
-                reason = getattr(failed.error, "abort_reason", "") or str(failed.error)
+            elif found is not None:
+                reason = getattr(found.error, "abort_reason", "") or str(found.error)
                 reason = flatten(reason).rstrip(".")
                 problem = f"the entry that begins here is not valid BibTeX ({reason})"
                 yield csl.refused(path, line, problem, "Is a brace or a comma missing?")
@@ -120,15 +121,17 @@ def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
     Args:
         notes: the notes by the number of the record, counted from 1 in the order of `read`.
     """
+    from bibtexparser.model import Entry
+
     row = 0
     for first, piece in _pieces(path):
         done = 0
         if first == 1:
             piece = _ENCODING.sub(r"\1UTF-8", piece, count=1)
         for block in _blocks(piece):
-            entry = _entry(block)
-            row += entry is not None or _broken(block) is not None
-            if entry is not None and entry.raw and row in notes:
+            entry = _record(block)
+            row += entry is not None
+            if isinstance(entry, Entry) and entry.raw and row in notes:
                 begin = piece.index(entry.raw, done)
                 yield piece[done:begin] + _annotated(entry, notes[row])
                 done = begin + len(entry.raw)
@@ -158,22 +161,19 @@ def _blocks(text: str) -> list[Block]:
     return list(Splitter(text).split().blocks)
 
 
-def _entry(block: Block) -> Entry | None:
-    """Return the block if it is an entry, even if its key or one of its fields is repeated."""
+def _record(block: Block) -> Entry | ParsingFailedBlock | None:
+    """Return the entry or the invalid entry in a block, or None for a block of another kind.
+
+    An entry is valid even if its key or one of its fields is repeated.
+    """
     from bibtexparser.model import Entry, ParsingFailedBlock
 
     while isinstance(block, ParsingFailedBlock) and block.ignore_error_block is not None:
         block = block.ignore_error_block
-    return block if isinstance(block, Entry) else None
-
-
-def _broken(block: Block) -> ParsingFailedBlock | None:
-    """Return the block if it cannot be parsed and is not a comment, or else None."""
-    from bibtexparser.model import ParsingFailedBlock
-
-    if not isinstance(block, ParsingFailedBlock) or block.ignore_error_block is not None:
-        return None
-    return None if (block.raw or "").lower().startswith("@comment") else block
+    if isinstance(block, Entry):
+        return block
+    is_comment = (block.raw or "").lower().startswith("@comment")
+    return block if isinstance(block, ParsingFailedBlock) and not is_comment else None
 
 
 def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]) -> csl.Item:

@@ -88,8 +88,8 @@ def refused(path: Path, position: int, problem: str, hint: str, unit: str = "lin
 def row_of(item: Item) -> dict[str, str]:
     """Return an item as a row of a table, with the columns `COLUMNS` and `SOURCE_KEYS`.
 
-    The id is the arXiv id if the item is a preprint. Otherwise it is the key, the DOI or the PMID,
-    whichever is present first.
+    The id is the arXiv id if the item is a preprint, and otherwise the key. Without a key, it is
+    the DOI or else the PMID.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")

@@ -7,15 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from skills.corpus.references.csl_json import (
-    Item,
-    Record,
-    date_from,
-    issued,
-    joined,
-    name_of,
-    refused,
-)
+from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.text import flatten
 
@@ -38,17 +30,17 @@ _DATE = re.compile(
 )
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[csl.Record]:
     """Yield the records of a file, and an error for each record that is not valid."""
     import nbib
 
     for line, text in _records(path):
         try:
-            yield Record(line, _item(nbib.read(text)[0]))
+            yield csl.Record(line, _item(nbib.read(text)[0]))
         except (*_FAULTS, nbib.exceptions.MalformedLine, nbib.exceptions.UnknownTagFormat) as exc:
             problem = f"the record that begins here cannot be read ({flatten(str(exc))[:80]})"
             hint = "Each line has a tag of four characters, a hyphen, a blank and a value."
-            yield refused(path, line, problem, hint)
+            yield csl.refused(path, line, problem, hint)
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:
@@ -65,17 +57,20 @@ def _records(path: Path) -> Iterator[tuple[int, str]]:
         yield first, "".join((*lines, "\n\n"))
 
 
-def _item(fields: Mapping[str, Any]) -> Item:
+def _item(fields: Mapping[str, Any]) -> csl.Item:
     people = (
         one.get("author") or one.get("author_abbreviated") for one in _list(fields, "authors")
     )
     group = fields.get("corporate_author")
-    item: Item = {
+    item: csl.Item = {
         "type": "article-journal",
         **{name: str(fields.get(key) or "") for name, key in _VARIABLES.items()},
-        "author": [*map(name_of, filter(None, people)), *([{"literal": group}] if group else ())],
-        "issued": issued(_date(str(fields.get("publication_date", "")))),
-        "keyword": joined(_list(fields, "keywords")),
+        "author": [
+            *map(csl.name_of, filter(None, people)),
+            *([{"literal": group}] if group else ()),
+        ],
+        "issued": csl.issued(_date(str(fields.get("publication_date", "")))),
+        "keyword": csl.joined(_list(fields, "keywords")),
     }
     return {name: value for name, value in item.items() if value}
 
@@ -88,4 +83,4 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
 def _date(written: str) -> str:
     """Return a date in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall"."""
     found = _DATE.match(written)
-    return date_from(*found.groups(default="")) if found else written
+    return csl.date_from(*found.groups(default="")) if found else written

@@ -15,15 +15,7 @@ from typing import IO
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.records import Annotated
-from skills.corpus.references.csl_json import (
-    COLUMNS,
-    SOURCE_KEYS,
-    Item,
-    Record,
-    item_of,
-    note_of,
-    row_of,
-)
+from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.text_tables import line_end
 from skills.nanda.framework import Framework
@@ -33,7 +25,7 @@ FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"
 
 
 class ReferenceReader(Reader):
-    source_keys = SOURCE_KEYS
+    source_keys = csl.SOURCE_KEYS
     has_ids_of_several_sources = True
 
     def __init__(self, path: Path, columns: Columns | None = None) -> None:
@@ -43,24 +35,24 @@ class ReferenceReader(Reader):
 
     def header(self) -> tuple[str, ...]:
         if not any(not record.error for record in records(self.path)):
-            first = next(records(self.path), Record(0)).error
+            first = next(records(self.path), csl.Record(0)).error
             raise first or InputError(
                 "has no references", where=shown(self.path), hint="Is the suffix right?"
             )
-        return COLUMNS
+        return csl.COLUMNS
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str] | InputError]]:
         for record in records(self.path):
-            yield record.position, record.error or row_of(record.item)
+            yield record.position, record.error or csl.row_of(record.item)
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path) -> Iterator[csl.Record]:
     """Yield the references of a file as items of CSL-JSON, and an error for each invalid reference.
 
     Raises:
         InputError: the file cannot be read.
     """
-    read: Callable[[Path], Iterator[Record]] = format_of(path).read
+    read: Callable[[Path], Iterator[csl.Record]] = format_of(path).read
     return read(path)
 
 
@@ -88,17 +80,17 @@ def write(
         library = None
     if library is not None and suffix.endswith(library.suffix.lower()):
         end = line_end(library)
-        notes = {int(one.paper.source.get("row", 0)): note_of(one, framework) for one in items}
+        notes = {int(one.paper.source.get("row", 0)): csl.note_of(one, framework) for one in items}
         for piece in format_of(library).noted(library, notes):
             file.write(piece.replace("\n", end).encode())
         return
-    noted = ((item, note_of(one, framework)) for one, item in _with_references(items, library))
+    noted = ((item, csl.note_of(one, framework)) for one, item in _with_references(items, library))
     format_of(Path(suffix)).write(noted, file)
 
 
 def _with_references(
     items: Iterable[Annotated], library: Path | None
-) -> Iterator[tuple[Annotated, Item]]:
+) -> Iterator[tuple[Annotated, csl.Item]]:
     """Yield each annotation with its reference.
 
     The reference is taken from the library, if there is one, and completed with facts of the paper.
@@ -107,5 +99,5 @@ def _with_references(
     for one in items:
         row = int(one.paper.source.get("row", 0)) if library else 0
         found = next((record.item for number, record in references if number == row), {})
-        made = item_of(one.paper, one.record["provenance"].get("input", {}))
+        made = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
         yield one, {**made, **found} if found else made

@@ -173,16 +173,15 @@ def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
         path: the path of Zotero's database; the database of the keys is in the same folder.
     """
     db.execute("CREATE TEMP TABLE citationKeys (itemID INTEGER PRIMARY KEY, citationKey TEXT)")
-    with contextlib.suppress(InputError, sqlite3.DatabaseError):
-        db.executemany("INSERT OR IGNORE INTO citationKeys VALUES (?, ?)", _keys(path))
-
-
-def _keys(path: Path) -> list[tuple[int, str]]:
     beside = path.with_name(KEYS_FILE)
     if not beside.is_file():
-        return []
-    with tempfile.TemporaryDirectory(prefix="zotero-") as folder:
+        return
+    with (
+        contextlib.suppress(InputError, sqlite3.DatabaseError),
+        tempfile.TemporaryDirectory(prefix="zotero-") as folder,
+    ):
         copy = Path(folder) / KEYS_FILE
         copy_settled(beside, copy)
-        with contextlib.closing(sqlite3.connect(copy)) as db:
-            return db.execute("SELECT itemID, citationKey FROM citationkey").fetchall()
+        with contextlib.closing(sqlite3.connect(copy)) as own:
+            keys = own.execute("SELECT itemID, citationKey FROM citationkey").fetchall()
+        db.executemany("INSERT OR IGNORE INTO citationKeys VALUES (?, ?)", keys)

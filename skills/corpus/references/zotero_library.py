@@ -7,6 +7,7 @@ all its items.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sqlite3
@@ -19,17 +20,8 @@ from harness.errors import InputError, did_you_mean
 from harness.support.text_input import at_home, shown
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.identity.identifiers import ZOTERO
+from skills.corpus.references import csl_json as csl
 from skills.corpus.references import zotero_database
-from skills.corpus.references.csl_json import (
-    COLUMNS,
-    SOURCE_KEYS,
-    Item,
-    archive,
-    issued,
-    joined,
-    row_of,
-    text,
-)
 from skills.corpus.tables.columns import Reader
 from skills.nanda.paper import find_arxiv_id
 
@@ -139,7 +131,7 @@ class ZoteroReader(Reader):
     """
 
     unit = "item"
-    source_keys = (*SOURCE_KEYS, ZOTERO)
+    source_keys = (*csl.SOURCE_KEYS, ZOTERO)
     has_ids_of_several_sources = True
 
     def __init__(
@@ -148,26 +140,25 @@ class ZoteroReader(Reader):
         super().__init__(path)
         self._database = database
         self._selected = collection, tags
-        self._rows: sqlite3.Connection | None = None
 
     def header(self) -> tuple[str, ...]:
-        self._read()
-        return COLUMNS
+        _ = self._rows  # reads the library, which may be refused
+        return csl.COLUMNS
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
-        for number, row in self._read().execute("SELECT number, row FROM rows ORDER BY number"):
+        for number, row in self._rows.execute("SELECT number, row FROM rows ORDER BY number"):
             yield number, json.loads(row)
 
-    def _read(self) -> sqlite3.Connection:
-        if self._rows is None:
-            rows = open_temporary("CREATE TABLE rows (number INTEGER PRIMARY KEY, row TEXT)")
-            with zotero_database.opened(self._database) as db:
-                select(db, self.path, *self._selected)
-                zotero_database.load_citation_keys(db, self._database)
-                for row in _rows(db):
-                    rows.execute("INSERT INTO rows (row) VALUES (?)", [json.dumps(row)])
-            self._rows = rows
-        return self._rows
+    @functools.cached_property
+    def _rows(self) -> sqlite3.Connection:
+        """A temporary database with the rows as JSON."""
+        rows = open_temporary("CREATE TABLE rows (number INTEGER PRIMARY KEY, row TEXT)")
+        with zotero_database.opened(self._database) as db:
+            select(db, self.path, *self._selected)
+            zotero_database.load_citation_keys(db, self._database)
+            for row in _rows(db):
+                rows.execute("INSERT INTO rows (row) VALUES (?)", [json.dumps(row)])
+        return rows
 
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
@@ -177,14 +168,16 @@ def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
     user = known[0] if known and known[0] else "local"
     for key, kind, group, citation_key, fields, creators, tags in db.execute(_ITEMS):
         item = reference(json.loads(fields), json.loads(creators), json.loads(tags))
-        row = row_of({"id": key, **item})
+        row = csl.row_of({"id": key, **item})
         library = f"groups/{group}" if kind == "group" else f"users/{user}"
-        row["citekey"] = text(item, CITATION_KEY) or citation_key or ""
+        row["citekey"] = csl.text(item, CITATION_KEY) or citation_key or ""
         row[ZOTERO] = f"{library}/items/{key}"
         yield row
 
 
-def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]) -> Item:
+def reference(
+    fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]
+) -> csl.Item:
     """Return an item as an item of CSL-JSON.
 
     Args:
@@ -199,37 +192,39 @@ def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iter
     if native := fields.get("citationKey"):
         found[CITATION_KEY] = str(native)
     people = list(creators)
-    made: Item = {
+    made: csl.Item = {
         **found,
         "container-title": found.get("container-title") or found.get("event-title", ""),
         "author": [_name(one) for one in people if one[0] == "author"],
         "editor": [_name(one) for one in people if one[0] == "editor"],
         "issued": _issued(str(fields.get("date") or "")),
-        "keyword": joined(tags),
+        "keyword": csl.joined(tags),
     }
     # The arXiv id is in the number of a preprint, or in the field Extra: "arXiv:1706.03762 [cs]".
     arxiv_id = find_arxiv_id(found.get("number", "")) or find_arxiv_id(extra)
-    made |= {name: value for name, value in archive(arxiv_id or "").items() if not made.get(name)}
+    made |= {
+        name: value for name, value in csl.archive(arxiv_id or "").items() if not made.get(name)
+    }
     return {name: value for name, value in made.items() if value}
 
 
-def _name(creator: Creator) -> Item:
+def _name(creator: Creator) -> csl.Item:
     _, given, family, in_one_field = creator
     if in_one_field:
         return {"literal": family or given or ""}
     return {name: text for name, text in (("family", family), ("given", given)) if text}
 
 
-def _issued(written: str) -> Item:
+def _issued(written: str) -> csl.Item:
     """Parse a date of Zotero, such as "2024-05-00 May 2024", where 00 means unknown.
 
     A date such as "0000-00-00 in press" remains the text "in press".
     """
     parts = _DATE.match(written)
     if parts is None:
-        return issued(written)
+        return csl.issued(written)
     known = [part for part in parts.groups() if part.strip("0")]
-    return issued("-".join(known) if parts[1] != "0000" else written[len(parts[0]) :].strip())
+    return csl.issued("-".join(known) if parts[1] != "0000" else written[len(parts[0]) :].strip())
 
 
 @dataclass(frozen=True, slots=True)

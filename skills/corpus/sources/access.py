@@ -70,6 +70,8 @@ class Source(ABC):
         kinds: the kinds of identifiers that the source accepts, in the order of preference.
         states: the names of the facts that the source may state about a paper.
         rates: the sizes and prices of requests.
+        key_header: the name of the HTTP header that contains the key, and its value with {} in
+            place of the key; empty if the key is not in a header.
         hint: the hint of errors that may be temporary.
         url: the base URL of the API.
         folder: the folder with the cache and the time of the last request.
@@ -87,6 +89,7 @@ class Source(ABC):
     kinds: ClassVar[tuple[str, ...]]
     states: ClassVar[frozenset[str]]
     rates: ClassVar[Rates]
+    key_header: ClassVar[tuple[str, str]] = ("", "")
     hint: ClassVar[str] = (
         "Try again in a minute: received answers are cached, and finished work is kept."
     )
@@ -151,11 +154,6 @@ class Source(ABC):
     def title(self) -> str:
         """The name of the source in messages."""
         return SERVICES[self.name].title
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """HTTP headers that contain the key."""
-        return {}
 
     @property
     def form(self) -> dict[str, str]:
@@ -269,7 +267,9 @@ class Source(ABC):
     def signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Return a copy of a request that contains the user's key."""
         made = request.copy()
-        made.headers.update(self.headers)
+        name, value = self.key_header
+        if self.key and name:
+            made.headers[name] = value.format(self.key)
         if self.form and isinstance(made.body, (str, bytes)):
             body = made.body if isinstance(made.body, str) else made.body.decode()
             made.body = f"{body}&{urlencode(self.form)}"

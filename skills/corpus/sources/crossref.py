@@ -12,13 +12,7 @@ from typing import Any
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import (
-    date_of,
-    full_name,
-    joined_names,
-    names_of,
-    without_jats,
-)
+from skills.corpus.references import csl_json as csl
 from skills.corpus.sources.access import USER_AGENT, CursorSource, count, objects, text
 from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
@@ -35,14 +29,11 @@ class Crossref(CursorSource):
     kinds = ("doi",)
     states = frozenset({"abstract", "published", "venue", "cited", "retracted", "notice"})
     rates = Rates(PAGE, PAGE, {})
+    key_header = ("User-Agent", f"{USER_AGENT} (mailto:{{}})")
     words = "query.bibliographic"
     size = "rows"
     conditions = ("from-pub-date", "until-pub-date", "has-abstract")
     separators = ","
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"User-Agent": f"{USER_AGENT} (mailto:{self.key})"} if self.key else {}
 
     def is_answer(self, found: Any) -> bool:
         message = found.get("message") if isinstance(found, dict) else None
@@ -62,13 +53,13 @@ class Crossref(CursorSource):
             for update in objects(work.get("updated-by"))
             if text(update, "type").lower() in RETRACTIONS
         ]
-        people = names_of(dict(work), "author")
+        people = csl.names_of(dict(work), "author")
         return self.found(
             ids.identifiers(text(work, "DOI")),
             title=_plain(_first(work.get("title"))),
-            abstract=_plain(without_jats(str(work.get("abstract") or ""))),
-            authors=joined_names(full_name(one) or text(one, "name") for one in people),
-            published=date_of({"issued": work.get("issued")}),
+            abstract=_plain(csl.without_jats(str(work.get("abstract") or ""))),
+            authors=csl.joined_names(csl.full_name(one) or text(one, "name") for one in people),
+            published=csl.date_of({"issued": work.get("issued")}),
             venue=_plain(_first(work.get("container-title"))),
             cited=count(work.get("is-referenced-by-count")),
             retracted=bool(notices),

@@ -32,14 +32,11 @@ class OpenAlex(CursorSource):
     kinds = ("openalex", "doi", "pmid", "arxiv")
     states = frozenset({"abstract", "doi", "published", "venue", "cited", "retracted"})
     rates = Rates(PAGE, PAGE, {}, by_ids=0.0001, by_search=0.001)
+    key_header = ("Authorization", "Bearer {}")
     words = "search"
     size = "per-page"
     conditions = ("from_publication_date", "to_publication_date", "has_abstract")
     separators = ",|"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def is_answer(self, found: Any) -> bool:
         return isinstance(found, dict) and isinstance(found.get("results"), list)

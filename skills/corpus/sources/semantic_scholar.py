@@ -30,10 +30,7 @@ class SemanticScholar(JsonSource):
     kinds = ("doi", "arxiv", "pmid")
     states = frozenset({"abstract", "doi", "published", "venue", "cited"})
     rates = Rates(BATCH, PAGE, {})
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"x-api-key": self.key} if self.key else {}
+    key_header = ("x-api-key", "{}")
 
     def is_answer(self, found: Any) -> bool:
         """Return True for the response to a batch request or for a page of search results."""

@@ -133,7 +133,7 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
 
 
 def switched_on(option: str | None) -> list[str]:
-    """Return the names of the enabled sources: `--source`, or else HARNESS_SOURCES, or else none.
+    """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
 
     Raises:
         UsageError: HARNESS_SOURCES contains an unknown name.

@@ -69,7 +69,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The options that select what is read from a table.
+    """The options that select the columns, items or sections of a table to read.
 
     Attributes:
         abstract: the name of the column with abstracts; None to find the column.
@@ -298,7 +298,8 @@ class _Header:
             required: True to raise an error if no column matches.
 
         Raises:
-            InputError: several columns match, and there is no exact match; or none matches.
+            InputError: several columns match, and there is no exact match; or no column matches, and the
+                column is required.
         """
         if self.names.count(name) == 1:
             return name

@@ -6,10 +6,9 @@ A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a ca
 a text, unless it is a number, is written to .csv and .xlsx files after an apostrophe, by which
 spreadsheets mark text. A text that already begins with apostrophes and such a character gets
 another apostrophe. Reading removes one apostrophe again, so that a saved table does not change when
-it is
-read: always from spreadsheets, and from .csv files with the columns of a saved table (an id column,
-"title" and "abstract"). Other .csv files are read unchanged. Only in a table that was saved with
-`--raw` does a text that begins with "'=" lose its apostrophe.
+it is read: always from spreadsheets, and from .csv files with the columns of a saved table (an id
+column, "title" and "abstract"). Other .csv files are read unchanged. In a table that was saved with
+`--raw`, a text that begins with "'=" loses its apostrophe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plan the highlights of moves in Zotero's PDF reader: compare them with those in a library.
+"""Plan the highlights of moves in Zotero's PDF reader, and compare them with a library.
 
 A highlight is an annotation item that belongs to the PDF attachment of an item. Its key is computed
 from the framework, the attachment and the move, so that a push from another computer finds it

@@ -29,7 +29,7 @@ _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 
 def pull(call: Call) -> Result:
-    """Read people's highlights and comments, and store them in place of those read before."""
+    """Read people's highlights and comments; they replace the highlights of the last pull."""
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-pull takes no text, but got {text[:40]!r}")
     framework = selected_framework(call.options.framework, call.frameworks)
