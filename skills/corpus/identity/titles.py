@@ -18,9 +18,10 @@ from skills.nanda.text import set_of
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
+_LIGATURES = {"þ": "th", "æ": "ae", "œ": "oe"}
 _FOLDED: Mapping[int, int | str] = {
     **str.maketrans("øłđð\N{LATIN SMALL LETTER DOTLESS I}", "olddi"),
-    **str.maketrans({"þ": "th", "æ": "ae", "œ": "oe"}),
+    **str.maketrans(_LIGATURES),
 }
 _WORD = re.compile(r"[^\W_]+")
 _SUBTITLE = re.compile(r":\s|\s[-\N{EN DASH}\N{EM DASH}]+\s|\N{EM DASH}|[?!]\s")

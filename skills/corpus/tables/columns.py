@@ -298,8 +298,8 @@ class _Header:
             required: True to raise an error if no column matches.
 
         Raises:
-            InputError: several columns match, and there is no exact match; or no column matches, and the
-                column is required.
+            InputError: several columns match, and there is no exact match; or a required column is
+                missing.
         """
         if self.names.count(name) == 1:
             return name
