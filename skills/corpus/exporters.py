@@ -54,10 +54,9 @@ def writers(
         write_xlsx(file, rows(), raw=raw)
 
     def parquet(file: IO[bytes]) -> None:
-        from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
+        from skills.corpus.tables.parquet_files import write_parquet
 
-        schema = parquet_schema(framework, id_column, sections=sections)
-        write_parquet(schema, file, items(), framework)
+        write_parquet(file, items(), framework, id_column, sections=sections)
 
     def markdown(file: IO[bytes]) -> None:
         from skills.corpus.tables.markdown_lists import write_markdown

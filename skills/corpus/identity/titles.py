@@ -18,7 +18,7 @@ from skills.nanda.text import set_of
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
-_LIGATURES = {"þ": "th", "æ": "ae", "œ": "oe"}
+_LIGATURES: dict[int | str, int | str] = {"þ": "th", "æ": "ae", "œ": "oe"}
 _FOLDED: Mapping[int, int | str] = {
     **str.maketrans("øłđð\N{LATIN SMALL LETTER DOTLESS I}", "olddi"),
     **str.maketrans(_LIGATURES),
