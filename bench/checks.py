@@ -35,8 +35,8 @@ sys.path.insert(0, str(ROOT))
 from scipy.stats import binomtest  # noqa: E402
 
 from bench import corruptions, rejected_checks  # noqa: E402
+from skills.nanda.checks import DOUBTS  # noqa: E402
 from skills.nanda.doubts import (  # noqa: E402
-    DOUBTS,
     changed_units,
     lost_negations,
     moved_numbers,

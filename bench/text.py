@@ -48,7 +48,7 @@ from skills.corpus.tables.text_tables import csv_row
 from skills.curate import gates, probes
 from skills.evaluate import annotators, measures
 from skills.finetune.dataset import merging
-from skills.nanda import checks, doubts, named_entities, paper, passages, sentences, text
+from skills.nanda import checks, doubts, paper, passages, sentences, text, unsupported
 from skills.nanda.anchors import lexical_anchors, placed
 from skills.nanda.forms import JsonForm, TaggedForm
 from skills.nanda.framework import nanda
@@ -182,12 +182,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "arxiv_id.find_arxiv_id(allow_bare)": lambda t: paper.find_arxiv_id(t, allow_bare=True),
     "paper.iso_date": iso_date,
     "paper.own_id": own_id,
-    "named_entities.unsupported_names(move)": lambda t: named_entities.unsupported_names("", t),
-    "named_entities.unsupported_names(abstract)": lambda t: named_entities.unsupported_names(
-        t, SENTENCE
-    ),
-    "named_entities.without_names(move)": named_entities.without_names,
-    "checks.unsupported_numbers(move)": lambda t: checks.unsupported_numbers("", t),
+    "unsupported.unsupported_names(move)": lambda t: unsupported.unsupported_names("", t),
+    "unsupported.unsupported_names(abstract)": lambda t: unsupported.unsupported_names(t, SENTENCE),
+    "unsupported.without_names(move)": unsupported.without_names,
+    "unsupported.unsupported_numbers(move)": lambda t: unsupported.unsupported_numbers("", t),
     "anchors.lexical_anchors(move)": lambda t: lexical_anchors(SENTENCE, {"claim": t}),
     "anchors.placed": lambda t: placed(
         {"anchors": lexical_anchors(t, MOVES)}, t, t.replace(" ", "\n")

@@ -28,7 +28,7 @@ from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date, page_address
 from skills.nanda.terms import GENERIC, Term, spelling, terms_in
-from skills.nanda.text import content_words, counted, flatten
+from skills.nanda.text import NUMBER_WORDS, content_words, counted, flatten
 from skills.reporting.page import write_page
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 CITED = 20
 """Maximum number of papers cited in a cell of a table; the matrix of moves has all papers."""
 
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 AUTHORS = 8
 """Maximum number of authors named in a reference."""
 _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
@@ -105,7 +104,6 @@ def as_markdown(survey: Survey) -> str:
         (move, [entry for entry in entries if move.name not in entry.stated]) for move in moves
     ]
     missing.sort(key=lambda gap: -len(gap[1]))
-    spelled = _NUMBERS.split()
     return render(
         "survey.md.j2",
         heading=survey.heading,
@@ -115,7 +113,7 @@ def as_markdown(survey: Survey) -> str:
         entries=entries,
         framework=framework,
         labels={move.name: move.label for move in moves},
-        count=spelled[len(moves)] if len(moves) < len(spelled) else len(moves),
+        count=NUMBER_WORDS[len(moves)] if len(moves) < len(NUMBER_WORDS) else len(moves),
         stated={move.name: len(entries) - len(without) for move, without in missing},
         missing=[(move, without) for move, without in missing if without],
         cited=CITED,

@@ -17,8 +17,8 @@ from skills.nanda.checks import findings_by_kind
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework, Move
 from skills.nanda.marked_sentences import marked
-from skills.nanda.named_entities import without_names
 from skills.nanda.text import flatten
+from skills.nanda.unsupported import without_names
 from skills.reporting.outputs import FEWEST
 from skills.reporting.page import ANNOTATIONS, percent, write_page
 

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 from rapidfuzz.distance import LCSseq
 
-from skills.nanda.checks import copied, duplicate_moves, support, unsupported_numbers
+from skills.nanda.checks import copied, duplicate_moves, support
 from skills.nanda.framework import Framework
-from skills.nanda.named_entities import unsupported_names
 from skills.nanda.paper import Paper
 from skills.nanda.passages import is_quote
 from skills.nanda.text import content_words, words
+from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",

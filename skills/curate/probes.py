@@ -5,7 +5,7 @@
 
 The gates find nearly all probes of the kinds in `KINDS`. No gate can find a probe of the kinds in
 `SUBTLE`, which has only words and numbers of the abstract: it measures what the panel adds. Probes
-and gates use the same rule for numbers, `skills.nanda.checks.unsupported_numbers`.
+and gates use the same rule for numbers, `skills.nanda.unsupported.unsupported_numbers`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from dataclasses import dataclass, field
 from skills.curate import gates
 from skills.curate.gates import phrases
 from skills.curate.items import Item
-from skills.nanda.checks import unsupported_numbers
 from skills.nanda.framework import Framework
-from skills.nanda.named_entities import without_names
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
+from skills.nanda.unsupported import unsupported_numbers, without_names
 
 Annotation = tuple[Paper, Mapping[str, str]]
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")

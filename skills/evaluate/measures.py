@@ -20,7 +20,7 @@ from skills.corpus.db.rows import one, stored_json
 from skills.nanda import checks
 from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import sha256_of
-from skills.nanda.named_entities import unsupported_names
+from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 
 T = TypeVar("T")
 ByMove = dict[str, float]
@@ -88,7 +88,7 @@ def of_annotation(
         elsewhere: the abstract of another paper, for the support by chance; None to leave it out.
     """
     found: dict[str, ByMove] = {
-        "numbers": {m: not checks.unsupported_numbers(abstract, t) for m, t in moves.items()},
+        "numbers": {m: not unsupported_numbers(abstract, t) for m, t in moves.items()},
         "names": {m: not unsupported_names(abstract, t) for m, t in moves.items()},
         "support": {m: checks.support(abstract, t) for m, t in moves.items()},
         "copied": {m: checks.copied(abstract, t) for m, t in moves.items()},

@@ -7,20 +7,23 @@ object of objects by move. The functions expect only the moves that the abstract
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rapidfuzz import fuzz
 
 from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
-from skills.nanda.doubts import doubts_about, find_doubts
-from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.passages import is_quote
-from skills.nanda.text import ABSTRACTS, content_words, is_passage, kept, words
+from skills.nanda.text import (
+    ABSTRACTS,
+    content_words,
+    is_negation,
+    is_passage,
+    kept,
+    words,
+)
 
 SAME = 0.85
 """Minimum similarity of two moves that count as duplicates. The most similar pair of moves of a
@@ -34,17 +37,28 @@ FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
 """Minimum number of consecutive words that count as copied."""
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SPELLED = {word: value for value, word in enumerate(_UNITS.split())} | {
-    word: value * 10 for value, word in enumerate(_TENS.split(), start=2)
+
+UNSUPPORTED: Mapping[str, tuple[str, str]] = {
+    "unsupported_numbers": (
+        "Numbers not in the abstract",
+        "numbers that are not in the abstract",
+    ),
+    "unsupported_names": ("Names not in the abstract", "names that are not in the abstract"),
 }
-_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|[\u00a0\u2009\u202f'\u2019])(?=\d{3}(?!\d))")
-_LOOSE_THOUSANDS = re.compile(r"(?<=\d), (?=\d{3}(?!\d))")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
+DOUBTS: Mapping[str, tuple[str, str]] = {
+    "moved_numbers": (
+        "Numbers beside other words",
+        "the abstract has another number beside these words",
+    ),
+    "changed_units": ("Units changed", "numbers that have another unit in the abstract"),
+    "lost_negations": ("Negations lost", "it affirms what the abstract negates"),
+    "turned_words": ("Directions turned", "the abstract has the opposite beside these words"),
+    "repeated_words": ("Words repeated", "words that it repeats"),
+}
+"""For each check for doubtful words, its group and the clause that introduces the words.
+
+The keys are those of the findings in an annotation.
+"""
 
 
 def check(
@@ -52,15 +66,15 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    Quotes are not searched for numbers, names and words that differ from the abstract.
+    A quote is not searched for numbers, names and words that differ from the abstract. It can only
+    lack a negation of its sentence.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
 
     Returns:
-        unsupported_numbers, unsupported_names: {move: [number or name, ...]}, only for moves with
-            findings.
-        the keys of `DOUBTS`: {move: [doubtful words, ...]}, only for moves with findings.
+        the keys of `UNSUPPORTED` and `DOUBTS`: {move: [number, name or words, ...]}, only for moves
+            with findings.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words that lie in copied runs of `RUN` words}.
@@ -72,13 +86,18 @@ def check(
     if anchors is None:
         anchors = lexical_anchors(abstract, moves)
     quotes = {move for move, text in moves.items() if is_quote(abstract, text)}
-    written = {move: text for move, text in moves.items() if move not in quotes}
-    numbers = {move: unsupported_numbers(abstract, text) for move, text in written.items()}
-    names = {move: unsupported_names(abstract, text) for move, text in written.items()}
+    doubtful = {
+        move: text
+        for move, text in moves.items()
+        if move not in quotes or _lacks_negation(abstract, text, anchors[move]["sentences"])
+    }
+    found: dict[str, dict[str, list[str]]] = {key: {} for key in (*UNSUPPORTED, *DOUBTS)}
+    if doubtful:
+        from skills.nanda.doubts import find_doubts  # not needed for most quotes
+
+        found = find_doubts(abstract, doubtful, quotes)
     return {
-        "unsupported_numbers": {move: found for move, found in numbers.items() if found},
-        "unsupported_names": {move: found for move, found in names.items() if found},
-        **find_doubts(abstract, moves, quotes),
+        **found,
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},
@@ -87,6 +106,14 @@ def check(
             for move, text in moves.items()
         },
     }
+
+
+def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
+    """Return True if the sentences with these numbers have more negations than `text`."""
+    sentences = sentences_of(abstract)
+    spans = [sentences[number - 1].span for number in numbers]
+    given = itertools.chain.from_iterable(words(abstract[start:end]) for start, end in spans)
+    return sum(map(is_negation, given)) > sum(map(is_negation, words(text)))
 
 
 def unusable(abstract: str, moves: Mapping[str, str]) -> str:
@@ -127,11 +154,7 @@ def findings_by_kind(
 ) -> Iterator[tuple[str, str]]:
     """Yield the group of each finding about a move, such as "Uncertain", and its clause."""
     checks = record["checks"]
-    for what in ("numbers", "names"):
-        if texts := checks[f"unsupported_{what}"].get(move):
-            clause = f"{what} that are not in the abstract: {', '.join(texts)}"
-            yield f"{what.capitalize()} not in the abstract", clause
-    yield from doubts_about(move, checks)
+    yield from doubts_about(move, checks, {**UNSUPPORTED, **DOUBTS})
     if checks["support"].get(move, 1.0) < LOW_SUPPORT:
         yield "Few words in the abstract", FEW_WORDS
     pairs = [(one, other) for one, other, _ in checks["duplicate_moves"] if move in (one, other)]
@@ -142,17 +165,13 @@ def findings_by_kind(
         yield "Uncertain", f"uncertain: confidence {confidence:.2f}"
 
 
-def unsupported_numbers(abstract: str, text: str) -> list[str]:
-    """Return the distinct numerals of `text`, as written, whose value is not in the abstract.
-
-    Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words of the
-    abstract below one hundred count. "80, 000" in the abstract, as tokenizers write it, counts as
-    80, as 0 and as 80000. Digits of a name ("GPT-4") are left to `unsupported_names`. Number words
-    of `text` are ignored, since "two directions" may be a count by the annotator.
-    """
-    known = _abstract_facts(abstract).numbers
-    found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
-    return list(dict.fromkeys(found))
+def doubts_about(
+    move: str, checks: Mapping[str, Any], among: Mapping[str, tuple[str, str]] = DOUBTS
+) -> Iterator[tuple[str, str]]:
+    """Yield the group and the clause of each doubt about a move in the checks of an annotation."""
+    for key, (group, clause) in among.items():
+        if texts := checks.get(key, {}).get(move):
+            yield group, f"{clause}: {', '.join(texts)}"
 
 
 def support(abstract: str, text: str) -> float:
@@ -217,37 +236,16 @@ def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
 
 
 class _AbstractFacts(NamedTuple):
-    """The numbers, the content words, and the runs of `RUN` words of an abstract."""
+    """The content words, and the runs of `RUN` words of an abstract."""
 
-    numbers: frozenset[Decimal]
     words: frozenset[str]
     runs: frozenset[tuple[str, ...]]
 
 
 @kept(ABSTRACTS)
 def _abstract_facts(abstract: str) -> _AbstractFacts:
-    loose, given = _LOOSE_THOUSANDS.sub("", abstract), words(abstract)
-    written = (value for text in (abstract, loose) for _, value in _numbers(text))
+    given = words(abstract)
     return _AbstractFacts(
-        frozenset(itertools.chain(written, _spelled_out(given))),
         frozenset(content_words(abstract)),
         frozenset(tuple(given[i : i + RUN]) for i in range(len(given) - RUN + 1)),
     )
-
-
-def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
-    """Yield each numeral of a text, without thousands separators, and its value."""
-    for match in _NUMBER.finditer(_THOUSANDS.sub("", text)):
-        yield match.group(), Decimal(match.group())
-
-
-def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
-    """Yield the value of each number word, and of pairs: 20, 3 and 23 for "twenty", "three"."""
-    previous = 0
-    for word in given:
-        value = _SPELLED.get(word)
-        if value is not None:
-            yield Decimal(value)
-            if previous >= 20 and 0 < value < 10:
-                yield Decimal(previous + value)
-        previous = value or 0

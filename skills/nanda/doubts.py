@@ -1,4 +1,4 @@
-"""Find doubtful words of a reworded move by comparing their contexts with the abstract.
+"""Find doubtful words of a reworded move by comparing the move with the abstract.
 
 The context of a word is its neighbours: the nearest content words and numbers in its sentence. Each
 check finds at least 70% of the moves that were corrupted to measure it, and doubts at most 5% of
@@ -11,24 +11,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from skills.nanda.named_entities import without_names
 from skills.nanda.text import (
     ABSTRACTS,
     LONG_WORD,
+    NUMBER_WORDS,
     STOP_WORDS,
     TEXTS,
     WORD,
     WORDS,
     composed,
     content_words,
+    is_negation,
     is_passage,
     kept,
+    set_of,
     stem,
 )
+from skills.nanda.unsupported import unsupported_names, unsupported_numbers, without_names
 
 MOST_WORDS = 400
 """Maximum number of tokens of a move that are compared. A framework allows 2,000 characters a
@@ -45,21 +47,8 @@ More are compared in the abstract, since a move leaves words out.
 """
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _DIGIT = re.compile(r"\d")
-_SPELLED = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+SPELLED = NUMBER_WORDS[:13]
+"""Number words that count as numbers in the context of a word."""
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
@@ -80,16 +69,15 @@ NEGATION_MARGIN = 0.3
 """Minimum by which `fit` must be higher for negated occurrences of a word than for the others."""
 SCOPE = 3
 """Number of content words after a negation that count as negated."""
-_PLAIN = """
-    not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
-    unable hardly absence absent avoid avoids avoiding avoided free
-"""
-_OTHERS = """
+OTHERS = set_of(
+    """
     instead rather except excluding exclude excludes excluded impossible little few difficult hard
     insufficient infeasible ignore ignores ignored neglect neglects neglected prevent prevents
     missing miss misses limited loses lose unexplored rarely seldom barely only unlike eliminate
     eliminates eliminating eliminated remove removes removing removed
-"""
+    """
+)
+"""Words that express a negation without negating the next word."""
 DIRECTION_MARGIN = -0.2
 """Minimum by which `fit` must be higher for the opposite than for the word of the move.
 
@@ -239,8 +227,8 @@ def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
     """
     if text[0].isdecimal():  # False for "²", which `_TOKEN` does not match as a numeral
         return (text, False, True) if named else (_value(text.replace(",", "")), True, True)
-    if text in _SPELLED:
-        return _value(str(_SPELLED.index(text))), True, True
+    if text in SPELLED:
+        return _value(str(SPELLED.index(text))), True, True
     if not text[0].isalpha():
         return text, False, text == "%"
     return stem(text), False, text not in STOP_WORDS and len(text) > 1
@@ -314,11 +302,6 @@ BEFORE, AFTER = 7, 3
 """Number of tokens before and after a word of a move that are searched for a negation."""
 
 
-PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
-"""Words that negate, and words that express a negation without negating the next word."""
-_NEGATING = PLAIN | OTHERS
-
-
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
     """Return the words that the abstract negates and `text` affirms in the same context."""
     if not (negated := _negated(abstract)):
@@ -326,7 +309,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
     given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):
-        if not token.counts or token.number or token.text in _NEGATING:
+        if not token.counts or token.number or _expresses_negation(token):
             continue
         known = known_places.get(token.key, ())
         with_negation = [place for place in known if place in negated]
@@ -347,7 +330,7 @@ def _negated(abstract: str) -> frozenset[int]:
     found: set[int] = set()
     for index, token in enumerate(given):
         following = given[index + 1 : index + 1 + BEFORE]
-        if not _is_negation(token) or (following and following[0].text == "only"):
+        if not is_negation(token.text) or (following and following[0].text == "only"):
             continue
         count = 0
         for place, other in enumerate(following, index + 1):
@@ -360,12 +343,11 @@ def _negated(abstract: str) -> frozenset[int]:
 
 
 def _is_negated(move: Sequence[Token], index: int) -> bool:
-    near = move[max(0, index - BEFORE) : index + AFTER + 1]
-    return any(_is_negation(token) or token.text in OTHERS for token in near)
+    return any(map(_expresses_negation, move[max(0, index - BEFORE) : index + AFTER + 1]))
 
 
-def _is_negation(token: Token) -> bool:
-    return token.text in PLAIN or token.text.endswith(("n't", "n\u2019t"))
+def _expresses_negation(token: Token) -> bool:
+    return token.text in OTHERS or is_negation(token.text)
 
 
 def _opposites() -> dict[str, set[str]]:
@@ -433,39 +415,16 @@ def _content_words(word: str) -> Sequence[str]:
     return content_words(word)
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A check of one move for doubtful words.
-
-    Attributes:
-        find: the function that returns the doubtful words, given the abstract and the move.
-        kind: the name of the group of its findings.
-        clause: the clause that introduces the doubtful words.
-    """
-
-    find: Callable[[str, str], list[str]]
-    kind: str
-    clause: str
-
-
-DOUBTS: Mapping[str, Doubt] = {
-    "moved_numbers": Doubt(
-        moved_numbers,
-        "Numbers beside other words",
-        "the abstract has another number beside these words",
-    ),
-    "changed_units": Doubt(
-        changed_units, "Units changed", "numbers that have another unit in the abstract"
-    ),
-    "lost_negations": Doubt(
-        lost_negations, "Negations lost", "it affirms what the abstract negates"
-    ),
-    "turned_words": Doubt(
-        turned_words, "Directions turned", "the abstract has the opposite beside these words"
-    ),
-    "repeated_words": Doubt(repeated_words, "Words repeated", "words that it repeats"),
+CHECKS: Mapping[str, Callable[[str, str], list[str]]] = {
+    "unsupported_numbers": unsupported_numbers,
+    "unsupported_names": unsupported_names,
+    "moved_numbers": moved_numbers,
+    "changed_units": changed_units,
+    "lost_negations": lost_negations,
+    "turned_words": turned_words,
+    "repeated_words": repeated_words,
 }
-"""The checks by the key under which an annotation stores their findings."""
+"""The check that finds doubtful words of a move, by the key of its findings in an annotation."""
 
 
 def find_doubts(
@@ -476,22 +435,11 @@ def find_doubts(
     Args:
         quotes: names of moves that quote the abstract. They can only lack a negation.
     """
-    found = {
-        key: {
-            move: doubt.find(abstract, text)
-            for move, text in moves.items()
-            if move not in quotes or key == "lost_negations"
-        }
-        for key, doubt in DOUBTS.items()
-    }
     return {
-        key: {move: texts for move, texts in by_move.items() if texts}
-        for key, by_move in found.items()
+        key: {
+            move: found
+            for move, text in moves.items()
+            if (move not in quotes or key == "lost_negations") and (found := check(abstract, text))
+        }
+        for key, check in CHECKS.items()
     }
-
-
-def doubts_about(move: str, checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the group and the clause of each doubt about a move in the checks of an annotation."""
-    for key, doubt in DOUBTS.items():
-        if texts := checks.get(key, {}).get(move):
-            yield doubt.kind, f"{doubt.clause}: {', '.join(texts)}"

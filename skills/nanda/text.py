@@ -32,6 +32,10 @@ _STOP_WORDS = """
     upon us use used uses using very via was we well were what when where whereas whether which
     while who whom whose why will with within without would yet you your yours
 """
+_NUMBER_WORDS = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen
+"""
 # Engines render messages with a chat template and then search the whole prompt for special tokens:
 # llama.cpp would treat "<|im_end|>" inside a message as the token that ends the message.
 _OPENERS = re.compile(
@@ -80,8 +84,23 @@ def set_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+NUMBER_WORDS = tuple(_NUMBER_WORDS.split())
+"""The words for the numbers from 0 to 19."""
 STOP_WORDS = set_of(_STOP_WORDS)
 """Words without content, including the forms of "use"."""
+
+NEGATIONS = set_of(
+    """
+    not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
+    unable hardly absence absent avoid avoids avoiding avoided free
+    """
+)
+"""Words that negate the words after them."""
+
+
+def is_negation(word: str) -> bool:
+    """Return True if a word in lower case negates the words after it."""
+    return word in NEGATIONS or word.endswith(("n't", "n\u2019t"))
 
 
 def flatten(text: str) -> str:

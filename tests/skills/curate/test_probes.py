@@ -13,10 +13,10 @@ from repository import SHARED
 from skills.curate.gates import PHRASE, find, phrases
 from skills.curate.items import Item
 from skills.curate.probes import KINDS, SUBTLE, Annotation, make
-from skills.nanda.checks import unsupported_numbers
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import words
+from skills.nanda.unsupported import unsupported_numbers
 
 GOLD = SHARED / "gold_dev.csv"
 NANDA = nanda()

@@ -14,22 +14,21 @@ from typing import Any
 import pytest
 from repository import SHARED
 
-from skills.nanda import anchors, checks, doubts, named_entities, sentences
+from skills.nanda import anchors, checks, doubts, sentences, unsupported
 from skills.nanda import text as text_module
 from skills.nanda.checks import (
+    DOUBTS,
     check,
     copied,
     duplicate_moves,
     findings_by_kind,
     source_sentence,
     support,
-    unsupported_numbers,
     unusable,
 )
-from skills.nanda.doubts import DOUBTS
 from skills.nanda.framework import nanda
-from skills.nanda.named_entities import unsupported_names
 from skills.nanda.text import content_words, flatten, stem
+from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 
 GOLD = SHARED / "gold_dev.csv"
 ABSTRACT = (
@@ -268,7 +267,7 @@ def test_what_is_kept_of_earlier_texts_changes_nothing() -> None:
     ]
     kept = [
         function
-        for module in (anchors, checks, doubts, named_entities, sentences, text_module)
+        for module in (anchors, checks, doubts, sentences, text_module, unsupported)
         for function in vars(module).values()
         if isinstance(function, text_module.Kept)
     ]

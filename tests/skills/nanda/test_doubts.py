@@ -8,11 +8,9 @@ import pytest
 from repository import SHARED
 
 from skills.nanda import doubts
-from skills.nanda.checks import check, findings
+from skills.nanda.checks import DOUBTS, check, doubts_about, findings
 from skills.nanda.doubts import (
-    DOUBTS,
     changed_units,
-    doubts_about,
     lost_negations,
     moved_numbers,
     repeated_words,

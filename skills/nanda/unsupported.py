@@ -1,13 +1,28 @@
-"""Find names in a move that are not in its abstract: systems, models, data sets, people."""
+"""Find numbers and names in a move that are not in its abstract.
+
+Names are those of systems, models, data sets and people.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import ABSTRACTS, LONG_WORD, STOP_WORDS, TEXTS, WORDS, composed, kept
+from skills.nanda.text import (
+    ABSTRACTS,
+    LONG_WORD,
+    NUMBER_WORDS,
+    STOP_WORDS,
+    TEXTS,
+    WORDS,
+    composed,
+    kept,
+    words,
+)
 
 LONGEST = 6
 """Maximum number of runs of letters and digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
@@ -15,6 +30,27 @@ LONGEST = 6
 _TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
 _RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
 _WORD = re.compile(r"[^\W\d_]+")
+
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SPELLED = {word: value for value, word in enumerate(NUMBER_WORDS)} | {
+    word: value * 10 for value, word in enumerate(_TENS.split(), start=2)
+}
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|[\u00a0\u2009\u202f'\u2019])(?=\d{3}(?!\d))")
+_LOOSE_THOUSANDS = re.compile(r"(?<=\d), (?=\d{3}(?!\d))")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
+
+
+def unsupported_numbers(abstract: str, text: str) -> list[str]:
+    """Return the distinct numerals of `text`, as written, whose value is not in the abstract.
+
+    Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words of the
+    abstract below one hundred count. "80, 000" in the abstract, as tokenizers write it, counts as
+    80, as 0 and as 80000. Digits of a name ("GPT-4") are left to `unsupported_names`. Number words
+    of `text` are ignored, since "two directions" may be a count by the annotator.
+    """
+    known = _known_numbers(abstract)
+    found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
+    return list(dict.fromkeys(found))
 
 
 def unsupported_names(abstract: str, text: str) -> list[str]:
@@ -130,3 +166,28 @@ def _initials(abstract: str) -> str:
     """Return the initials of all words except stop words, joined."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
     return "".join(word[0] for word in found)
+
+
+@kept(ABSTRACTS)
+def _known_numbers(abstract: str) -> frozenset[Decimal]:
+    loose = _LOOSE_THOUSANDS.sub("", abstract)
+    written = (value for text in (abstract, loose) for _, value in _numbers(text))
+    return frozenset(itertools.chain(written, _spelled_out(words(abstract))))
+
+
+def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
+    """Yield each numeral of a text, without thousands separators, and its value."""
+    for match in _NUMBER.finditer(_THOUSANDS.sub("", text)):
+        yield match.group(), Decimal(match.group())
+
+
+def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
+    """Yield the value of each number word, and of pairs: 20, 3 and 23 for "twenty", "three"."""
+    previous = 0
+    for word in given:
+        value = _SPELLED.get(word)
+        if value is not None:
+            yield Decimal(value)
+            if previous >= 20 and 0 < value < 10:
+                yield Decimal(previous + value)
+        previous = value or 0
