@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import pickle
 import weakref
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ from skills.nanda.paper import Paper
 
 READ = 1000
 """Number of rows of a plan that are read from the database together."""
-MOST_SHARED = 32_768
-"""Maximum size in bytes of a zlib dictionary."""
 TICK_ROWS = 1000
 """Number of rows between two reports of the progress of reading a table."""
 
@@ -70,28 +67,13 @@ class Total(NamedTuple):
     weight_of_keys: int
 
 
-class Packer:
-    """Compresses similar contents, with the first content as the dictionary of zlib."""
-
-    def __init__(self) -> None:
-        self._first = b""
-
-    def pack(self, content: bytes) -> bytes:
-        self._first = self._first or content[:MOST_SHARED]
-        packing = zlib.compressobj(1, zdict=self._first)
-        return packing.compress(content) + packing.flush()
-
-    def unpack(self, packed: bytes) -> bytes:
-        return zlib.decompressobj(zdict=self._first).decompress(packed)
-
-
 class Plan:
     """The rows of a job, with the requests and annotations of a run, in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
             "CREATE TABLE work (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT,"
-            " first INTEGER NOT NULL, request BLOB, record BLOB)",
+            " first INTEGER NOT NULL, request BLOB, record TEXT)",
             "CREATE TABLE entries (place INTEGER PRIMARY KEY, work INTEGER NOT NULL,"
             " weight INTEGER NOT NULL)",
             "CREATE VIEW plan AS SELECT place, key, state, first, record IS NOT NULL AS made,"
@@ -100,7 +82,6 @@ class Plan:
         weakref.finalize(self, self._db.close)
         self._rows = 0
         self._forms = list[Form]()
-        self._requests, self._records = Packer(), Packer()
 
     def __len__(self) -> int:
         return self._rows
@@ -143,23 +124,21 @@ class Plan:
         form = self._forms.index(prepared.form)
         content = pickle.dumps((form, prepared.request, prepared.provenance))
         sql = "UPDATE work SET request = ? WHERE key = ?"
-        self._db.execute(sql, [self._requests.pack(content), prepared.key])
+        self._db.execute(sql, [content, prepared.key])
 
     def request(self, key: str, paper: Paper) -> Prepared | None:
         """Return the stored request for a paper by its content key, or None."""
         sql = "SELECT request FROM work WHERE key = ?"
-        packed = self._db.execute(sql, [key]).fetchone()[0]
-        if packed is None:
+        [content] = self._db.execute(sql, [key]).fetchone()
+        if content is None:
             return None
-        content = self._requests.unpack(packed)
         form, request, provenance = pickle.loads(content)  # noqa: S301  by `keep_request`
         return Prepared(paper, self._forms[form], request, provenance)
 
     def set_done(self, key: str, record: Mapping[str, Any]) -> None:
         """Store the annotation made for a content key."""
-        packed = self._records.pack(json.dumps(record).encode())
         sql = "UPDATE work SET state = 'done', record = ? WHERE key = ?"
-        self._db.execute(sql, [packed, key])
+        self._db.execute(sql, [json.dumps(record), key])
 
     def set_failed(self, key: str) -> None:
         """Record that the work for a content key has failed."""
@@ -168,8 +147,8 @@ class Plan:
     def record(self, key: str) -> dict[str, Any]:
         """Return the annotation that this run made for a content key."""
         sql = "SELECT record FROM work WHERE key = ?"
-        packed = self._db.execute(sql, [key]).fetchone()[0]
-        return dict(json.loads(self._records.unpack(packed)))
+        [content] = self._db.execute(sql, [key]).fetchone()
+        return dict(json.loads(content))
 
     def entries(self, state: State | None = None) -> Iterator[Entry]:
         """Yield the rows in order: all rows, or the rows with this state."""

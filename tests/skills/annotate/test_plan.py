@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from itertools import cycle
-from typing import Any
 
 from harness.models.backend import Message, Request
 from skills.annotate.annotator import Prepared
-from skills.annotate.plan import READ, Entry, Packer, Plan, Total
+from skills.annotate.plan import READ, Entry, Plan, Total
 from skills.corpus.db.store import State
 from skills.nanda.forms import JsonForm
 from skills.nanda.framework import nanda
@@ -96,12 +95,3 @@ def test_a_request_is_kept_with_its_form() -> None:
         assert found is not None
         assert found.form is form
     assert plan_of("c").request("c", paper) is None
-
-
-def test_contents_that_are_alike_take_little_space() -> None:
-    packer = Packer()
-    words = " ".join(map(str, range(3000)))
-    contents: list[Any] = [f"{words} {number}".encode() for number in range(3)]
-    packed = [packer.pack(content) for content in contents]
-    assert [packer.unpack(one) for one in packed] == contents
-    assert max(map(len, packed[1:])) < len(contents[0]) / 10
