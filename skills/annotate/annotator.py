@@ -6,7 +6,7 @@ Moves that the abstract does not state may be searched in sections of the paper.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -279,29 +279,27 @@ def with_sections(
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}
-    for section, moves in _wanted(prepared.paper, framework):
-        missing = [m for m in moves if record[m] == framework.not_stated and m not in found]
-        if missing:
-            own = annotator.prepare(_as_paper(section, prepared.paper))
-            # the heading already tells that the section states this move
-            if section.kind in missing:
-                own = replace(own, request=own.form.stating(own.request, [section.kind]))
-            annotator.model.check_fits(own.request)
-            made = annotator.annotate(own, on_text)
-            stated = [move for move in missing if made[move] != framework.not_stated]
-            found |= {move: _entry(section, made, move) for move in stated}
-            cost = _with_cost(record["provenance"], made["provenance"])
-            record = {**record, "provenance": cost}
+    kinds = list(SECTION_MOVES)
+    for section in sorted(prepared.paper.sections, key=lambda one: kinds.index(one.kind)):
+        missing = [
+            move
+            for move in SECTION_MOVES[section.kind]
+            if record.get(move) == framework.not_stated and move not in found
+        ]
+        if not missing:
+            continue
+        own = annotator.prepare(_as_paper(section, prepared.paper))
+        # the heading already states that the section has this move
+        if section.kind in missing:
+            own = replace(own, request=own.form.stating(own.request, [section.kind]))
+        annotator.model.check_fits(own.request)
+        made = annotator.annotate(own, on_text)
+        stated = [move for move in missing if made[move] != framework.not_stated]
+        found |= {move: _entry(section, made, move) for move in stated}
+        cost = _with_cost(record["provenance"], made["provenance"])
+        record = {**record, "provenance": cost}
     provenance = record.pop("provenance")
     return {**record, "sections": found, "provenance": provenance}
-
-
-def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[str]]]:
-    """Yield each section to read, and the moves of the framework that it may state."""
-    for kind, moves in SECTION_MOVES.items():
-        for section in paper.sections:
-            if section.kind == kind:
-                yield section, [move for move in moves if move in framework.names]
 
 
 def _as_paper(section: Section, paper: Paper) -> Paper:
