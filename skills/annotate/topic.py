@@ -33,7 +33,7 @@ from skills.corpus.sources import open_arxiv, opened
 from skills.corpus.sources.services import CORPUS, SERVICES, Query, switched_on
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten
+from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten, set_of
 
 _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 """Matches the link definitions of citations, which a terminal does not show."""
@@ -41,30 +41,29 @@ _BOOLEAN = ("openalex", "pubmed")
 """Sources with AND and OR in queries."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Keys of the summary of a job over a table that the summary of a survey leaves out."""
-_OPENING = """
+_OPENERS = set_of(
+    """
     advances approaches current guide introduction literature methods overview paper papers primer
     progress publications research review reviews studies study summary survey surveys techniques
     trends tutorial work works
-"""
-_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
-_FILLING = """
-    approach approaches comprehensive latest method methods recent systematic technique techniques
-"""
-_OPENERS = frozenset(_OPENING.split())
+    """
+)
 """Words that request papers, before "of" or "on".
 
-Elsewhere they may be what the topic is about: "survey sampling", "direct current motors".
+Elsewhere they may be the subject of the topic: "survey sampling", "direct current motors".
 """
-_ENDERS = frozenset(_ENDING.split())
+_ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers, at the end of a topic: "RAG: a literature review"."""
-_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
+_LONE_ENDERS = set_of("overview papers survey surveys")
 """Words of `_ENDERS` that request papers even if only one of them ends the topic.
 
 "Review" is not such a word: "automated code review".
 """
-_FILLERS = frozenset(_FILLING.split())
-"""Words that never tell what a topic is about."""
-_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
+_FILLERS = STOP_WORDS | set_of(
+    "approach approaches comprehensive latest method methods recent systematic technique techniques"
+)
+"""Words that never state the subject of a topic."""
+_LINKS = set_of("about concerning for in into of on over to within")
 SHORT = 50
 """Number of words of a short abstract, which states its subjects only once."""
 
@@ -72,8 +71,8 @@ SHORT = 50
 def annotate_topic(call: Call, framework: Framework) -> Result:
     """Find papers on a topic, annotate the papers without an annotation, and survey all papers.
 
-    Current annotations in the corpus are used, even if another model made them, unless the line
-    names a model.
+    The current annotations in the corpus are used, whichever model made them. If the line names a
+    model, this model annotates all papers.
     """
     topic = flatten(call.text)
     found = _find(call, topic)
@@ -268,7 +267,7 @@ def _report(
 
 
 def subject_words(topic: str) -> list[str]:
-    """Return the distinct words that tell what a topic is about.
+    """Return the distinct words that state the subject of a topic.
 
     The result for "Survey of RAG techniques" is ["RAG"]. Stop words and words that only request
     papers are left out, unless no other word is left. Hyphens separate words.
@@ -283,7 +282,7 @@ def subject_words(topic: str) -> list[str]:
     start, end = _after_opening(folded), _before_ending(folded)
     inside = every[start:end] if start < end else every
     return (
-        _once(word for word in inside if not _is_filler(word.casefold()))
+        _once(word for word in inside if word.casefold() not in _FILLERS)
         or _once(word for word in every if word.casefold() not in STOP_WORDS)
         or _once(every)
     )
@@ -319,7 +318,7 @@ def _after_opening(folded: list[str]) -> int:
     """
     start = 0
     for index, word in enumerate(folded):
-        if not (word in _OPENERS or _is_filler(word)):
+        if word not in _OPENERS | _FILLERS:
             break
         if word in _LINKS:
             start = index + 1
@@ -329,14 +328,10 @@ def _after_opening(folded: list[str]) -> int:
 def _before_ending(folded: list[str]) -> int:
     """Return the index of an ending such as "survey" or ": a review"; without one, the length."""
     end = len(folded)
-    while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
+    while end and folded[end - 1] in _ENDERS | _FILLERS:
         end -= 1
     lone = len(folded) - end == 1 and folded[-1] not in _LONE_ENDERS
     return len(folded) if lone else end
-
-
-def _is_filler(folded: str) -> bool:
-    return folded in STOP_WORDS or folded in _FILLERS
 
 
 def _once(words: Iterable[str]) -> list[str]:
@@ -391,7 +386,7 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
     occurrence counts 1. Inflections count as the word.
 
     Args:
-        words: the words that tell what the topic is about.
+        words: the words that state the subject of the topic.
     """
     stems = [stem for word in words for stem in content_words(word)]
     if not stems:
