@@ -5,6 +5,7 @@ The registry entry of a model names its format: `json`, `tagged` or `quotes`.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from abc import ABC, abstractmethod
@@ -75,7 +76,7 @@ class Form(ABC):
     framework: Framework
     examples: tuple[Example, ...] = ()
     name: ClassVar[Literal["json", "tagged", "quotes"]]
-    retry: ClassVar[str]
+    retry: ClassVar[str] = "Write the whole JSON object again, correctly, and nothing else."
     tokens_around: ClassVar[int] = TOKENS_AROUND
 
     @abstractmethod
@@ -117,14 +118,6 @@ class Form(ABC):
         except ValidationError as exc:
             raise UnusableReply(problems(exc)) from exc
         return {name: text[heading_end(text) :] or text for name, text in moves.items()}
-
-    def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions in a completion, in order. Only the tagged format has decisions.
-
-        Raises:
-            UnusableReply: the text does not have this format.
-        """
-        return iter(())
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
         """Return the anchors of the stated moves of a reply."""
@@ -201,7 +194,6 @@ class JsonForm(Form):
     """
 
     name = "json"
-    retry = "Write the whole JSON object again, correctly, and nothing else."
     tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
@@ -330,7 +322,11 @@ class TaggedForm(Form):
         return found
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decision about each move, at the beginning of its text."""
+        """Yield the decision about each move, at the beginning of its text.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
         moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
@@ -423,7 +419,6 @@ class QuotesForm(Form):
     """
 
     name = "quotes"
-    retry = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         """Return the title and the abstract unchanged: the reply has positions in the abstract."""
@@ -487,6 +482,7 @@ def written(quotes: Mapping[str, Quote]) -> str:
     return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
 
 
+@functools.lru_cache(maxsize=64)
 def _read(text: str) -> dict[str, Quote]:
     try:
         return _REPLY.validate_json(text)
