@@ -29,7 +29,12 @@ from harness.errors import InputError
 from harness.support import yaml_files
 from skills.nanda.text import flatten
 
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
+
 NANDA = Path(__file__).with_name("nanda.yaml")
+TASK = "annotate"
+"""The task of models that annotate in the built-in framework or in any framework."""
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset(
     {
@@ -56,6 +61,14 @@ _COLUMNS = frozenset({"authors", "published", "categories", "support"})
 """Other names that a move cannot have: columns in .parquet files of annotations."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
+
+FrameworkOption = Annotated[
+    Path | None,
+    Field(
+        description="moves other than the eight built in: a YAML file, or the name of a framework "
+        "from a plugin"
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -291,21 +304,6 @@ def _bare(text: str) -> str:
     return text.casefold().strip().removesuffix(".").rstrip()
 
 
-if TYPE_CHECKING:
-    from harness.models.registry import Registry
-
-TASK = "annotate"
-"""The task of models that annotate in the built-in framework or in any framework."""
-
-FrameworkOption = Annotated[
-    Path | None,
-    Field(
-        description="moves other than the eight built in: a YAML file, or the name of a framework "
-        "from a plugin"
-    ),
-]
-
-
 def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None:
     """Return the file of the selected framework, or None for the built-in framework.
 
@@ -339,10 +337,8 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
     Raises:
         InputError: the framework does not exist, or its file is not valid.
     """
-    from skills.nanda import framework
-
     path = framework_file(given, named)
-    return framework.nanda() if path is None else framework.load(path)
+    return nanda() if path is None else load(path)
 
 
 def task_with(framework: Framework) -> str:
@@ -350,8 +346,6 @@ def task_with(framework: Framework) -> str:
 
     The task for the built-in framework is "annotate".
     """
-    from skills.nanda.framework import nanda
-
     return TASK if framework.digest == nanda().digest else f"{TASK}/{framework.name}"
 
 
