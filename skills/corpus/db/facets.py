@@ -28,6 +28,7 @@ ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 
+@lru_cache(maxsize=4096)
 def word(kind: Kind, value: object) -> str:
     """Return the index word of a facet value, which consists of letters and digits.
 
