@@ -141,7 +141,7 @@ class _Cascade:
             "budget": self.call.options.budget,
             "models": self.models,
             "pending": self.pending,
-            "review": self._ids_to_review(),
+            "review": [job.paper(place).id for _, place in self.review],
             "right_anchors": bound,
         }
         for line in (*self._in_words(), in_words(bound) if bound else NOT_GUARANTEED):
@@ -217,26 +217,18 @@ class _Cascade:
         self.models[model] = {"papers": done, "failed": finished.failed, "tokens": tokens}
         return done
 
-    def _ids_to_review(self) -> list[str]:
-        """Return the ids of the papers left for review, by ascending certainty."""
-        return [self.finished.job.paper(place).id for _, place in self.review]
-
     def _in_words(self) -> list[str]:
         steps = [f"{counted(one['papers'], 'paper')} by {m}" for m, one in self.models.items()]
         if len(steps) == 1:
             steps.append("none went on")
         steps += [f"{self.pending:,} not passed on yet"] * bool(self.pending)
         steps.append(f"{len(self.review):,} for /curate --review (certainty below {self._until:g})")
-        cost = [f"{model} {_total(one['tokens']):,}" for model, one in self.models.items()]
+        cost = [f"{m} {sum(one['tokens'].values()):,}" for m, one in self.models.items()]
         return [f"cascade: {', then '.join(steps)}", f"tokens: {', '.join(cost)}"]
 
     def _next(self) -> str:
         targets = [t for t in self.call.targets if t.suffix.lower() in SAVED_TABLES]
         return f"/curate {targets[0]} --review save to gold.csv" if targets and self.review else ""
-
-
-def _total(tokens: Mapping[str, int]) -> int:
-    return sum(tokens.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -356,7 +356,10 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             except StopIteration:
                 return
             except ray.exceptions.RayError as exc:
-                raise _lost(exc) from exc
+                last = str(exc).strip().rpartition("\n")[2][:300]
+                raise ClusterUnavailable(
+                    f"the cluster failed: {type(exc).__name__}: {last}"
+                ) from exc
             yield row
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
@@ -409,12 +412,6 @@ def _dataset(pipeline: Pipeline) -> Dataset:
         num_cpus=pipeline.cpus,
         num_gpus=pipeline.gpus,
     )
-
-
-def _lost(error: BaseException) -> ClusterUnavailable:
-    """Return the error for a pipeline that Ray has ended."""
-    lines = str(error).strip().splitlines() or [""]
-    return ClusterUnavailable(f"the cluster failed: {type(error).__name__}: {lines[-1][:300]}")
 
 
 def check_nodes(
