@@ -1,13 +1,10 @@
-"""Annotate one paper: send the request, repair an unusable reply, and check the moves.
-
-Moves that the abstract does not state may be searched in sections of the paper.
-"""
+"""Annotate one paper: send the request, repair an unusable reply, and check the moves."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +20,7 @@ from skills.corpus.table import open_table
 from skills.nanda import checks
 from skills.nanda.forms import FORMS, Example, Form, QuotesForm, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
-from skills.nanda.paper import Paper, Section
-from skills.nanda.sentences import split_sentences
+from skills.nanda.paper import Paper
 from skills.reader import choice
 
 QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
@@ -112,7 +108,7 @@ class Annotator:
 
         The provenance has what is needed to compare and repeat annotations. It begins with
         `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
-        "schema_sha256" is the SHA-256 of what constrains the reply: the settings of the selection
+        "schema_sha256" is the SHA-256 of the constraint of the reply: the settings of the selection
         of passages, the JSON Schema or the grammar; null without a constraint.
 
         Raises:
@@ -154,6 +150,7 @@ class Annotator:
         record = stored_form(prepared, self._moves(prepared, replies, on_text), replies)
         if not prepared.paper.sections:
             return record
+        from skills.annotate.section_moves import with_sections  # for PDF files with --sections
 
         return with_sections(self, prepared, record, on_text)
 
@@ -257,87 +254,3 @@ def stored_form(
     return record_of(
         paper, moves, form.framework, made, anchors, confidence, suggestions=suggestions
     )
-
-
-SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
-    "limitation": ("limitation",),
-    "conclusion": ("limitation", "implication"),
-}
-"""The moves that each kind of section may state."""
-MOST_WORDS = 350
-"""Maximum number of words of a section that are read, as many as in a long abstract."""
-
-
-def with_sections(
-    annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
-) -> dict[str, Any]:
-    """Return a record with the moves that a section states and the abstract does not.
-
-    Each section is annotated like an abstract. Its moves are stored under "sections", without the
-    moves that the abstract states. The moves, anchors and checks of the record remain about the
-    abstract.
-    """
-    framework = prepared.form.framework
-    found: dict[str, Any] = {}
-    kinds = list(SECTION_MOVES)
-    for section in sorted(prepared.paper.sections, key=lambda one: kinds.index(one.kind)):
-        missing = [
-            move
-            for move in SECTION_MOVES[section.kind]
-            if record.get(move) == framework.not_stated and move not in found
-        ]
-        if not missing:
-            continue
-        own = annotator.prepare(_as_paper(section, prepared.paper))
-        # the heading already states that the section has this move
-        if section.kind in missing:
-            own = replace(own, request=own.form.stating(own.request, [section.kind]))
-        annotator.model.check_fits(own.request)
-        made = annotator.annotate(own, on_text)
-        stated = [move for move in missing if made[move] != framework.not_stated]
-        found |= {move: _entry(section, made, move) for move in stated}
-        cost = _with_cost(record["provenance"], made["provenance"])
-        record = {**record, "provenance": cost}
-    provenance = record.pop("provenance")
-    return {**record, "sections": found, "provenance": provenance}
-
-
-def _as_paper(section: Section, paper: Paper) -> Paper:
-    """Return a paper with the beginning of a section in place of the abstract."""
-    kept, words = list[str](), 0
-    for sentence in split_sentences(section.text):
-        words += len(sentence.split())
-        if kept and words > MOST_WORDS:
-            break
-        kept.append(sentence)
-    text = " ".join(" ".join(kept).split()[:MOST_WORDS])
-    return replace(paper, abstract=text, sections=())
-
-
-def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return the value to store under "sections" for a move: its text, section, page and support.
-
-    Args:
-        own: the annotation of the section.
-    """
-    checks = own["checks"]
-    unknown = [
-        text
-        for what in ("numbers", "names")
-        for text in checks[f"unsupported_{what}"].get(move, ())
-    ]
-    return {
-        "section": section.heading,
-        "page": section.page,
-        "text": own[move],
-        "source": checks["source"][move]["text"],
-        "support": checks["support"][move],
-        **({"unsupported": unknown} if unknown else {}),
-    }
-
-
-def _with_cost(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provenance with the tokens and seconds of `other` added."""
-    tokens = {name: n + other["tokens"][name] for name, n in provenance["tokens"].items()}
-    seconds = round(provenance["seconds"] + other["seconds"], 3)
-    return {**provenance, "tokens": tokens, "seconds": seconds}
