@@ -2,9 +2,8 @@
 
 Each model annotates its papers in a job of its own, so that the same line continues a stopped
 cascade. A paper is doubtful if its certainty is below a limit. The least certain doubtful papers of
-a model are passed on to the next model, up to the budget. `/curate --review` is left with the other
-doubtful papers, the papers on which the next model fails, and the doubtful papers of the last
-model.
+a model are passed on to the next model, up to the budget. The other doubtful papers, the papers on
+which the next model fails, and the doubtful papers of the last model remain for `/curate --review`.
 
 With --sample, gold of some papers, drawn at random, gives a lower bound of the share of right
 anchors. The share is computed for each paper, from the moves that both the annotation and the gold
@@ -35,7 +34,7 @@ from harness.models.pool import Choice, Models
 from harness.models.served import ServedModel
 from harness.support.text_input import shown
 from skills.annotate.annotator import quotes
-from skills.annotate.plan import Papers, Selection, Source
+from skills.annotate.plan import PaperFile, Papers, Source
 from skills.annotate.table import Finished, annotate_source
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated
@@ -104,7 +103,7 @@ class _Cascade:
         finished: the job of the first model. Later models replace annotations of its rows.
         models: the number of papers, failures and tokens of each model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers left for a review by a person, as such pairs.
+        review: the papers that remain for a review by a person, as pairs of the same form.
         pending: number of papers that were selected for a model but not annotated by it.
     """
 
@@ -177,7 +176,9 @@ class _Cascade:
         """Annotate papers with the next model, and return the number of annotated papers."""
         job = self.finished.job
         places = sorted(place for _, place in passed)
-        papers = Selection(job.source.papers, places)
+        papers = PaperFile()
+        for place in places:
+            papers.append(job.paper(place))
         name = f"{job.source.name}, the least certain"
         source = Source(name, papers, job.source.id_column, path=job.source.path)
         call = replace(self.call, models=models)

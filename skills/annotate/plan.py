@@ -105,7 +105,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace the annotation and the content key of a row by those of another model."""
+        """Replace the content key and the annotation of a row by the ones of another model."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -211,23 +211,6 @@ class PaperFile:
         query = "SELECT paper FROM papers WHERE place = ?"
         paper: Paper = pickle.loads(self._db.execute(query, [place]).fetchone()[0])  # noqa: S301
         return paper
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The papers at some indices of another sequence."""
-
-    papers: Papers
-    places: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __iter__(self) -> Iterator[Paper]:
-        return map(self.papers.__getitem__, self.places)
-
-    def __getitem__(self, place: int) -> Paper:
-        return self.papers[self.places[place]]
 
 
 @dataclass(frozen=True, slots=True)

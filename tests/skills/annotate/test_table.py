@@ -17,7 +17,7 @@ from harness.runs.jobs import Tally
 from harness.terminal.console import Progress
 from skills.annotate.annotator import Annotator, Prepared
 from skills.annotate.job import AnnotateJob
-from skills.annotate.plan import Entry, PaperFile, Plan, Selection, from_papers, from_table
+from skills.annotate.plan import Entry, PaperFile, Plan, from_table
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.store import State
@@ -305,8 +305,6 @@ def test_the_papers_of_a_table_are_in_a_file_without_rows_that_are_left_out(
     assert len(source.papers) == 2
     for _ in range(2):
         assert [one.id for one in source.papers] == ["2401.00001", "2401.00003"]
-    assert [one.id for one in Selection(source.papers, [1])] == ["2401.00003"]
-    assert list(Selection(from_papers("bees", list(source.papers)).papers, [])) == []
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx", ".bib"])
