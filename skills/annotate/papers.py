@@ -48,7 +48,7 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""Matches an incomplete arXiv id, such as 2405.123. Such a word with a suffix is a missing file."""
+"""Matches an incomplete arXiv id, such as 2405.123, but not a file name such as 2405.123.txt."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """

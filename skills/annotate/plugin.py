@@ -138,7 +138,7 @@ class Annotate(Skill):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Return the effects of a line that need permission.
 
-        Writing to the default corpus needs none.
+        Writing to the default corpus does not need permission.
         """
         assert isinstance(options, Annotate.Options)
         changed = [f"sends papers to {options.cascade}"] * bool(options.cascade)

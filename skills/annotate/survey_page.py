@@ -359,10 +359,8 @@ def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
 
 
 def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
-    prominent, abstract = (
-        _occurrences(f"{paper.title}. {paper.claim}"),
-        _occurrences(paper.abstract),
-    )
+    prominent = _occurrences(f"{paper.title}. {paper.claim}")
+    abstract = _occurrences(paper.abstract)
     counts = {
         term: _PROMINENT * len(prominent.get(term, ())) + len(abstract.get(term, ()))
         for term in {**prominent, **abstract}

@@ -1,7 +1,6 @@
 """/annotate TOPIC, ids.txt or DOI: find papers in the corpus and at sources, and annotate them.
 
-A topic also gets a survey. Papers with a low relevance are left out (see
-`relevance`).
+The result for a topic is a survey. Papers with a low relevance are left out (see `relevance`).
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ Elsewhere they may be the subject of the topic: "survey sampling", "direct curre
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers, at the end of a topic: "RAG: a literature review"."""
 _LONE_ENDERS = set_of("overview papers survey surveys")
-"""Words of `_ENDERS` that request papers even if only one of them ends the topic.
+"""Words of `_ENDERS` that request papers even if they are the only such word at the end.
 
 "Review" is not such a word: "automated code review".
 """
@@ -215,7 +214,7 @@ def find_papers(
 ) -> list[Paper]:
     """Return distinct papers on a topic; papers of the corpus come first.
 
-    The papers contain all words of the topic. If there are none, the result has papers of the
+    The papers contain all words of the topic. If no paper does, the result has papers of the
     corpus with half of the words (at least two) and papers of the sources with any of the words.
 
     Args:

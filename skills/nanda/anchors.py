@@ -119,17 +119,13 @@ def recall(text: str, sentence: Sentence) -> float:
 def sentences_of(abstract: str) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract in order."""
     return tuple(
-        Sentence(
-            (start, end),
-            stems(abstract[start:end]),
-            content_words(abstract[start:end]),
-        )
+        Sentence((start, end), stems(abstract[start:end]), content_words(abstract[start:end]))
         for start, end in sentence_spans(abstract)
     )
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the one or two sentences that `text` comes from, or [] for none."""
+    """Return the numbers of the one or two sentences that `text` comes from, or []."""
     given, content = sentences_of(abstract), content_words(text)
     known = set(content)
     first = _best([recall(text, one) * (not known.isdisjoint(one.content)) for one in given])
@@ -223,7 +219,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
 def _completed(
     abstract: str, moves: Mapping[str, str], found: Mapping[str, Anchor]
 ) -> dict[str, Anchor]:
-    """Return an anchor for each move, in order. If `found` has none, align the move lexically."""
+    """Return an anchor for each move, in order: from `found`, or by lexical alignment."""
     others = {move: text for move, text in moves.items() if move not in found}
     all_anchors = {**lexical_anchors(abstract, others), **found}
     return {move: all_anchors[move] for move in moves}

@@ -55,9 +55,9 @@ DOUBTS: Mapping[str, tuple[str, str]] = {
     "turned_words": ("Directions turned", "the abstract has the opposite beside these words"),
     "repeated_words": ("Words repeated", "words that it repeats"),
 }
-"""For each check for doubtful words, its group and the clause that introduces the words.
+"""The group of each check for doubtful words, and the clause that introduces the words.
 
-The keys are those of the findings in an annotation.
+The keys of both mappings are keys of the checks in a stored annotation.
 """
 
 

@@ -30,7 +30,7 @@ In a sample of moves stated by the reader (bench/readings), 32% of the moves bel
 SUGGESTED = 0.3
 """Minimum confidence of a passage, assuming that its move is stated.
 
-A passage with less is only a suggestion, since most such passages are wrong.
+A passage with a lower confidence is only a suggestion, since most such passages are wrong.
 """
 
 

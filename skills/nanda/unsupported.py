@@ -1,6 +1,6 @@
 """Find numbers and names in a move that are not in its abstract.
 
-Names are those of systems, models, data sets and people.
+A name denotes a system, a model, a data set or a person.
 """
 
 from __future__ import annotations
