@@ -7,7 +7,7 @@ passes it to `work`. If the model is unavailable, `work` starts again with the n
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -51,9 +51,6 @@ class Executor(Protocol):
             ClusterUnavailable: the cluster cannot be used for any candidate.
         """
 
-    def close(self) -> None:
-        """Free the resources of the executor after its models are freed. May be called twice."""
-
 
 class LocalExecutor:
     """An executor that loads models with backends of this process."""
@@ -83,9 +80,6 @@ class LocalExecutor:
             raise
         except Exception as exc:
             raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
-
-    def close(self) -> None:
-        """Do nothing, since the executor has no other resources than models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +141,19 @@ class Resolution:
         Args:
             absent: True to include entries with `Availability.absent`.
         """
-        labels: dict[str, list[str]] = {}
-        for skipped in self.skipped:
-            if skipped.candidate.model_id == model_id and (absent or not skipped.absent):
-                labels.setdefault(skipped.reason, []).append(skipped.candidate.serve.label)
-        return "; ".join(f"{', '.join(places)}: {reason}" for reason, places in labels.items())
+        return by_reason(
+            (skipped.candidate.serve.label, skipped.reason)
+            for skipped in self.skipped
+            if skipped.candidate.model_id == model_id and (absent or not skipped.absent)
+        )
+
+
+def by_reason(reasons: Iterable[tuple[str, str]]) -> str:
+    """Return "A, B: reason; C: another reason" for pairs of a name and a reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(found)}: {reason}" for reason, found in names.items())
 
 
 def candidates(
@@ -170,53 +172,6 @@ def candidates(
     chain = registry.chain(registry.serving(task))
     for model_id in chain if fallback else chain[:1]:
         yield from (Candidate(model_id, entry) for entry in registry.models[model_id].serve)
-
-
-def resolve(
-    registry: Registry,
-    task: str,
-    unavailable: dict[Candidate, Availability],
-    probe: Callable[[Candidate], Availability] = lambda _: Availability(True),
-    *,
-    model: str | None = None,
-    fallback: bool = True,
-) -> Resolution:
-    """Choose the first candidate for `task` that is fit for it and available.
-
-    Args:
-        unavailable: candidates that cannot serve, with the reason. Candidates are added if their
-            probe fails.
-        probe: returns whether a candidate could serve now.
-        model: the name of the model that the user chose, which may be unfit for the task.
-
-    Raises:
-        ModelUnavailable: no candidate can serve. The message lists all candidates with reasons. If
-            an unfit candidate is available, it lists only the candidates that failed.
-        UsageError: `model` is unknown.
-    """
-    skipped: list[Skipped] = []
-    requested = ""
-    unfit = ""
-    for candidate in candidates(registry, task, model=model, fallback=fallback):
-        requested = requested or candidate.model_id
-        if candidate not in unavailable:
-            if model is None and task in candidate.serve.unfit_for:
-                unfit = candidate.model_id
-                skipped.append(Skipped(candidate, f"unfit for {task}"))
-                continue
-            found = probe(candidate)
-            if found.available:
-                return Resolution(task, requested, candidate, tuple(skipped))
-            unavailable[candidate] = found
-        found = unavailable[candidate]
-        skipped.append(Skipped(candidate, found.reason, found.absent))
-    if unfit:
-        failing = [s for s in skipped if s.candidate in unavailable and not s.absent]
-        what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
-    else:
-        failing, what = skipped, f"no model could serve {task}"
-        hint = "`/models` shows which models are available."
-    raise ModelUnavailable(": ".join(filter(None, (what, "; ".join(map(str, failing))))), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +260,6 @@ class Models:
     Args:
         notice: called with a line about the model that serves, and with another line if it is not
             the requested model.
-        on_resolved: called with each resolution before it is used.
         on_served: called with each model before it is used, for the run log.
         announced: the lines that `notice` has received.
     """
@@ -313,7 +267,6 @@ class Models:
     pool: ModelPool
     choice: Choice = field(default_factory=Choice)
     notice: Callable[[str], None] = lambda _: None
-    on_resolved: Callable[[Resolution], None] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
@@ -325,10 +278,10 @@ class Models:
 
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first."""
-        model, fallback = self._model(task), self.choice.fallback
+        model, fallback = self._chosen(task), self.choice.fallback
         return list(candidates(self.registry, task, model=model, fallback=fallback))
 
-    def _model(self, task: str) -> str | None:
+    def _chosen(self, task: str) -> str | None:
         """Return the name of the model that the user chose for the line or the session, or None."""
         return self.choice.model or self.pool.preferred.get(task)
 
@@ -370,22 +323,47 @@ class Models:
         return self._served(resolution, self.pool.load(resolution.chosen))
 
     def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
-        """Choose the first available candidate for `task`, by probing the candidates in order.
+        """Choose the first candidate for `task` that is fit for it and available.
+
+        A model that the user chose may be unfit for the task.
 
         Args:
-            unavailable: candidates that are skipped, with the reason; failed candidates are added.
+            unavailable: candidates that cannot serve, with the reason. Candidates are added if
+                their probe fails.
 
         Raises:
-            ModelUnavailable: no candidate is available.
+            ModelUnavailable: no candidate can serve. The message lists all candidates with reasons.
+                If an unfit candidate is available, it lists only the candidates that failed.
+            UsageError: the chosen model is unknown.
         """
-        model, fallback = self._model(task), self.choice.fallback
-        probe = self.pool.probe
-        return resolve(self.registry, task, unavailable, probe, model=model, fallback=fallback)
+        skipped: list[Skipped] = []
+        unfit = ""
+        candidates = self.candidates(task)
+        for candidate in candidates:
+            if candidate not in unavailable:
+                if task in candidate.serve.unfit_for and self._chosen(task) is None:
+                    unfit = candidate.model_id
+                    skipped.append(Skipped(candidate, f"unfit for {task}"))
+                    continue
+                found = self.pool.probe(candidate)
+                if found.available:
+                    return Resolution(task, candidates[0].model_id, candidate, tuple(skipped))
+                unavailable[candidate] = found
+            found = unavailable[candidate]
+            skipped.append(Skipped(candidate, found.reason, found.absent))
+        if unfit:
+            failing = [s for s in skipped if s.candidate in unavailable and not s.absent]
+            what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
+        else:
+            failing, what = skipped, f"no model could serve {task}"
+            hint = "`/models` shows which models are available."
+        raise ModelUnavailable(
+            ": ".join(filter(None, (what, "; ".join(map(str, failing))))), hint=hint
+        )
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves the task; a line is reported only once in a run."""
         resolution = self.pool.last = served.resolution
-        self.on_resolved(resolution)
         self.on_served(served)
         if resolution.fell_back:
             self._notice_once(

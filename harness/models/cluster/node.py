@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import settings as settings_module
 from harness._version import __version__
@@ -17,7 +16,7 @@ from harness.errors import ClusterUnavailable, HarnessError
 from harness.models.backend import Availability, Backend, Model, Reply, Request
 from harness.models.cluster.address import Placement
 from harness.models.cluster.connection import last_line, wait_for
-from harness.models.pool import Candidate, LocalExecutor
+from harness.models.pool import Candidate, LocalExecutor, by_reason
 from harness.models.registry import FileEntry
 from harness.models.served import LoopDetector
 from harness.models.weights import FileStore
@@ -245,7 +244,7 @@ def probe_nodes(
     on: Iterable[Node],
     where: str,
     check: Callable[[], None],
-    lost: Callable[[Node], None] = lambda _: None,
+    lost: Callable[[Node], None],
 ) -> Availability:
     """Return whether all these nodes can serve, with the reason of each node that cannot.
 
@@ -258,6 +257,7 @@ def probe_nodes(
         ClusterUnavailable: a node does not have this version of the harness, or no node answers.
     """
     import ray
+    from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     examine = ray.remote(_examination(ray.cloudpickle.dumps(assignment)))
@@ -266,48 +266,37 @@ def probe_nodes(
         there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
         options = examine.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         pending[node] = options.remote().future()
-    found = {node: _answer(future, check) for node, future in pending.items()}
-    for node in [node for node, answer in found.items() if answer is None]:
-        lost(node)
-    broken = {node: answer for node, answer in found.items() if isinstance(answer, str)}
+    answers: list[tuple[str, Availability]] = []
+    broken: list[tuple[str, str]] = []
+    for node, future in pending.items():
+        name = f"node {node.name}"
+        try:
+            answer = wait_for(future, check, PROBE_SECONDS)
+        except RayTaskError as exc:
+            answer = last_line(exc)
+        except (RayError, TimeoutError):
+            lost(node)
+            continue
+        if isinstance(answer, str):
+            broken.append((name, answer))
+        else:
+            answers.append((name, Availability(*answer)))
     if broken:
         raise ClusterUnavailable(
-            _listed(broken),
+            by_reason(broken),
             where=where,
             hint="Install this version of nanda-harness on every node.",
         )
-    answers = {node: answer for node, answer in found.items() if isinstance(answer, Availability)}
     if not answers:
         raise ClusterUnavailable(
             "no node answers", where=where, hint="Check `ray status` on the head."
         )
-    if len({*answers.values()}) == 1:  # for example, if all nodes are on one machine
-        return next(iter(answers.values()))
-    reasons = {node: one.reason for node, one in answers.items() if not one.available}
-    if reasons:
-        return Availability(False, _listed(reasons), all(one.absent for one in answers.values()))
-    return Availability(True, _listed({n: a.reason for n, a in answers.items() if a.reason}))
-
-
-def _answer(future: Any, check: Callable[[], None]) -> Availability | str | None:
-    """Return a node's answer, or the reason why the node cannot work, or None if it is lost."""
-    from ray.exceptions import RayError, RayTaskError
-
-    try:
-        answer = wait_for(future, check, PROBE_SECONDS)
-    except RayTaskError as exc:
-        return last_line(exc)
-    except (RayError, TimeoutError):
-        return None
-    return answer if isinstance(answer, str) else Availability(*answer)
-
-
-def _listed(by_node: dict[Node, str]) -> str:
-    """Return "node A, node B: reason; node C: another reason"."""
-    nodes_of: dict[str, list[str]] = {}
-    for node, reason in by_node.items():
-        nodes_of.setdefault(reason, []).append(f"node {node.name}")
-    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in nodes_of.items())
+    if len({found for _, found in answers}) == 1:  # for example, if all nodes are on one machine
+        return answers[0][1]
+    failing = [(name, found) for name, found in answers if not found.available]
+    reasons = ((name, found.reason) for name, found in failing or answers if found.reason)
+    absent = all(found.absent for _, found in answers)
+    return Availability(not failing, by_reason(reasons), absent)
 
 
 def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:

@@ -11,9 +11,9 @@ from hostile_files import DOCUMENTS, NOT_FILES
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models import registry
 from harness.models.backend import Availability
-from harness.models.pool import Candidate, resolve
+from harness.models.pool import Candidate, Choice, ModelPool, Models
 from harness.settings import CODE_ROOT
-from harness.testing import fake_app
+from harness.testing import FakeBackend, FakeModel, fake_app
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
 
@@ -24,6 +24,7 @@ LARGE = "producer/ollama qwen2.5:32b"
 SMALL = "producer/ollama qwen2.5:7b"
 EMBEDDED = "producer/llamacpp smollm2-135m-instruct"
 ALL = (TUNED_OLLAMA, READER, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
+BACKENDS = dict.fromkeys(("llamacpp", "ollama", "reader"), FakeBackend(FakeModel()))
 
 
 def name(candidate: Candidate) -> str:
@@ -38,7 +39,8 @@ def resolved(task, down=(), *, absent=False, **how):
         for serve in entry.serve
     ]
     found = Availability(False, "down", absent)
-    return resolve(shipped, task, {c: found for c in every if name(c) in down}, **how)
+    models = Models(ModelPool(shipped, BACKENDS), Choice(**how))
+    return models.resolve(task, {c: found for c in every if name(c) in down})
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,8 @@ def test_a_model_is_fit_unless_its_entry_states_otherwise(tmp_path):
         "models:\n  producer:\n    tasks: [chat, judge]\n"
         "    serve: [{backend: llamacpp, gguf: smollm2-135m-instruct}]\n",
     )
-    assert resolve(registry.load(SHIPPED, own), "chat", {}).resolved == "producer"
+    pool = ModelPool(registry.load(SHIPPED, own), BACKENDS)
+    assert Models(pool).resolve("chat", {}).resolved == "producer"
 
 
 def test_unknown_model_is_a_usage_error():
@@ -300,7 +303,7 @@ def test_error_names_the_user_registry(tmp_path):
 @pytest.mark.parametrize("name", ["openai/", "ollama/", "nosuch/x", ""])
 def test_incomplete_name_is_unknown(name):
     with pytest.raises(UsageError, match="no model"):
-        resolved("annotate", model=name)
+        registry.load(SHIPPED).named(name)
 
 
 def test_cycle_of_fallbacks_ends(tmp_path):

@@ -125,9 +125,3 @@ def test_another_version_of_the_harness_is_named(monkeypatch):
     examination = node._examination(b"")
     monkeypatch.setattr(_version, "__version__", "0.0.9")
     assert examination() == f"nanda-harness 0.0.9 is installed, here it is {here}"
-
-
-def test_nodes_with_the_same_reason_share_it():
-    a, b, c = (node.Node(f"id-{n}", f"10.0.0.{n}", 4, 0.0) for n in (1, 2, 3))
-    reasons = {a: "off", b: "on fire", c: "off"}
-    assert node._listed(reasons) == "node 10.0.0.1, node 10.0.0.3: off; node 10.0.0.2: on fire"
