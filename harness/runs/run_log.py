@@ -37,62 +37,30 @@ WITHOUT_ASKING = "without asking"
 """The record of a call of a model that needs no permission, since it makes no changes."""
 
 
-def m001_runs(db: sqlite3.Connection) -> None:
+def m004_allowed(db: sqlite3.Connection) -> None:
+    """Create all tables of 0.1.0, under the name of the last migration before 0.1.0."""
     db.execute(
         """
         CREATE TABLE runs (
-            id INTEGER PRIMARY KEY,
-            status TEXT NOT NULL,
-            door TEXT NOT NULL,
-            line TEXT NOT NULL,
-            skill TEXT NOT NULL,
-            options TEXT NOT NULL,
-            job TEXT NOT NULL,
-            started_at TEXT NOT NULL,
-            seconds REAL,
-            pid INTEGER NOT NULL,
-            version TEXT NOT NULL,
-            requested TEXT,
-            resolved TEXT,
-            served TEXT,
-            reason TEXT,
-            prompt_tokens INTEGER,
-            completion_tokens INTEGER,
-            generations INTEGER,
-            exit_code INTEGER,
-            error_type TEXT,
-            error TEXT,
-            raw_reply TEXT,
-            traceback TEXT
+            id INTEGER PRIMARY KEY, status TEXT NOT NULL, door TEXT NOT NULL, line TEXT NOT NULL,
+            skill TEXT NOT NULL, options TEXT NOT NULL, job TEXT NOT NULL,
+            started_at TEXT NOT NULL, seconds REAL, pid INTEGER NOT NULL, version TEXT NOT NULL,
+            requested TEXT, resolved TEXT, served TEXT, reason TEXT, place TEXT, digests TEXT,
+            prompt_tokens INTEGER, completion_tokens INTEGER, generations INTEGER,
+            exit_code INTEGER, error_type TEXT, error TEXT, raw_reply TEXT, traceback TEXT,
+            allowed TEXT
         )
         """
     )
-
-
-def m002_outputs(db: sqlite3.Connection) -> None:
     db.execute(
         """
         CREATE TABLE outputs (
-            id INTEGER PRIMARY KEY,
-            run_id INTEGER NOT NULL REFERENCES runs(id),
-            path TEXT NOT NULL,
-            sha256 TEXT NOT NULL
+            id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES runs(id),
+            path TEXT NOT NULL, sha256 TEXT NOT NULL
         )
         """
     )
     db.execute("CREATE INDEX outputs_path ON outputs(path)")
-
-
-def m003_place(db: sqlite3.Connection) -> None:
-    db.execute("ALTER TABLE runs ADD COLUMN place TEXT")
-    db.execute("ALTER TABLE runs ADD COLUMN digests TEXT")
-
-
-def m004_allowed(db: sqlite3.Connection) -> None:
-    db.execute("ALTER TABLE runs ADD COLUMN allowed TEXT")
-
-
-MIGRATIONS = (m001_runs, m002_outputs, m003_place, m004_allowed)
 
 
 @dataclass(slots=True)
@@ -183,7 +151,7 @@ class RunLog:
         self.path = path
         self._database = UserDatabase(
             path,
-            MIGRATIONS,
+            [m004_allowed],
             lambda error: notice(f"the run log cannot be used: {error}"),
             partial(_close_dead_runs, died=died),
         )
@@ -216,22 +184,18 @@ class RunLog:
         )
         return Run(self, run_id, allowed=allowed)
 
-    def made(self, path: Path, sha256: str, job: str, line: str = "") -> bool:
+    def made(self, path: Path, sha256: str, job: str) -> bool:
         """Return True if `path` with this content was last written by the same job.
 
         Rows with other content belong to processes that were killed before they had written the
-        file. Job keys of older versions, without "2:", depend on the order of options, so that the
-        line is compared instead.
+        file.
         """
         rows = self.query(
-            "SELECT job, line FROM outputs JOIN runs ON runs.id = run_id"
+            "SELECT job FROM outputs JOIN runs ON runs.id = run_id"
             " WHERE path = ? AND sha256 = ? ORDER BY outputs.id DESC LIMIT 1",
             [str(path.resolve()), sha256],
         )
-        return any(
-            row["job"] == job or (not row["job"].startswith("2:") and row["line"] == line)
-            for row in rows
-        )
+        return rows == [{"job": job}]
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """Return the latest runs, the latest first."""

@@ -294,7 +294,7 @@ class Runner:
             return True
         sha256 = target_files.digest(target)
         self._replaceable.add((target.resolve(), sha256))
-        if self.run_log.made(target, sha256, self._job, self.line):
+        if self.run_log.made(target, sha256, self._job):
             return True
         confirm = self.frontend.confirm
         # For a model, the question about the call also covers existing files.

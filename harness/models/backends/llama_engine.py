@@ -7,18 +7,14 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import GenerationFailed, ModelUnavailable, SkillFailed
 from harness.support import ctrl_c
 from harness.support.calls import in_thread
 from harness.support.process import available_cores, low_spin_openmp
-
-if TYPE_CHECKING:
-    import httpx
 
 NAME = "xllamacpp"
 BATCH = 128
@@ -39,25 +35,35 @@ Python code during loading. 98 MB take 0.4 s.
 _CHANGING = threading.Lock()
 """Held by a thread while it loads or frees a model."""
 SECONDS = 30.0
-"""Default timeout of a request in seconds; most answers take milliseconds."""
+"""Timeout of a request to the port in seconds; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
 """Maximum idle time of the connection in seconds; the engine closes it after 5 s."""
 
 
-@dataclass(slots=True)
 class Engine:
-    """A running engine.
+    """A running engine, which generates in this process and answers other requests at its port.
 
-    Attributes:
-        server: the in-process server object. This must be the only reference to it: its destructor
-            waits until the engine has stopped computing, and blocks other Python code.
+    Args:
+        server: the in-process server object. The engine must have the only reference to it: its
+            destructor waits until the engine has stopped computing, and blocks other Python code.
         key: the API key of its HTTP port.
     """
 
-    server: Any
-    key: str
-    _generations: int = 0
-    _ended: threading.Condition = field(default_factory=threading.Condition)
+    def __init__(self, server: Any, key: str) -> None:
+        import httpx
+
+        self.server = server
+        self.key = key
+        self._generations = 0
+        self._ended = threading.Condition()
+        self._port = httpx.Client(
+            base_url=server.listening_address,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(SECONDS, pool=None),
+            # each connection occupies one of the engine's few HTTP threads
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
+            trust_env=False,  # no proxy is used for an address of this machine
+        )
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
         """Run a chat completion; pass chunks to `emit`, or return the whole answer or error."""
@@ -70,8 +76,29 @@ class Engine:
                 self._generations -= 1
                 self._ended.notify_all()
 
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send a request to the port and return the JSON of the answer.
+
+        Raises:
+            SkillFailed: the engine refuses the request.
+            GenerationFailed: the engine does not answer.
+        """
+        import httpx
+
+        try:
+            answer = self._port.request(method, path, json=body).json()
+        except (httpx.HTTPError, json.JSONDecodeError) as exc:
+            raise GenerationFailed(
+                f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
+                hint="Run the line again.",
+            ) from exc
+        if "error" in answer:
+            raise SkillFailed(f"the engine refuses the request: {answer['error']['message']}")
+        return answer
+
     def free(self) -> None:
         """Free the engine now if it is idle, or else when its generations have ended."""
+        self._port.close()
         thread = threading.Thread(target=self._free, name="freeing")
         thread.start()
         thread.join(FREE_SECONDS)
@@ -190,77 +217,3 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         verbosity=0,  # from 1 on, the engine prints errors that are also raised here
     )
     return params
-
-
-class EnginePort:
-    """Sends requests to a running engine, one at a time.
-
-    A single connection is kept, since each connection occupies one of the engine's few HTTP
-    threads.
-
-    Args:
-        address: the address, "http://127.0.0.1:PORT".
-        key: the API key with which the engine was started.
-        seconds: the timeout of a request.
-    """
-
-    def __init__(self, address: str, key: str, seconds: float = SECONDS) -> None:
-        self._address = address
-        self._key = key
-        self._seconds = seconds
-        self._turn = threading.Lock()
-        self._client: httpx.Client | None = None
-
-    def count_tokens(self, prompt: Mapping[str, Any]) -> int:
-        """Return the number of tokens of a chat completion's prompt, with the chat template.
-
-        Raises:
-            SkillFailed: the engine refuses the messages.
-            GenerationFailed: the engine does not answer.
-        """
-        path = "/v1/chat/completions/input_tokens"
-        return int(self.request("POST", path, prompt)["input_tokens"])
-
-    def context(self) -> int:
-        """Return the context of each slot in tokens, which the engine may have rounded or limited.
-
-        Raises:
-            GenerationFailed: the engine does not answer.
-        """
-        return int(self.request("GET", "/props")["default_generation_settings"]["n_ctx"])
-
-    def close(self) -> None:
-        """Close the connection. The method may be called twice."""
-        with self._turn:
-            if self._client is not None:
-                self._client.close()
-            self._client = None
-
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Send a request and return the JSON of the answer.
-
-        Raises:
-            SkillFailed: the engine refuses the request.
-            GenerationFailed: the engine does not answer.
-        """
-        import httpx
-
-        try:
-            with self._turn:
-                if self._client is None:
-                    self._client = httpx.Client(
-                        base_url=self._address,
-                        headers={"Authorization": f"Bearer {self._key}"},
-                        timeout=self._seconds,
-                        limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-                        trust_env=False,  # no proxy is used for an address of this machine
-                    )
-                answer = self._client.request(method, path, json=body).json()
-        except (httpx.HTTPError, json.JSONDecodeError) as exc:
-            raise GenerationFailed(
-                f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
-                hint="Run the line again.",
-            ) from exc
-        if "error" in answer:
-            raise SkillFailed(f"the engine refuses the request: {answer['error']['message']}")
-        return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import (
@@ -17,7 +18,6 @@ from harness.errors import (
 from harness.models.backend import Availability, OnText, Reply, Request, Token
 from harness.models.backends import llama_engine
 from harness.models.backends.generation import Emit, GenerationState, relay, token_text
-from harness.models.backends.llama_engine import EnginePort
 from harness.models.weights import FileStore
 
 if TYPE_CHECKING:
@@ -78,22 +78,18 @@ class LlamaCppModel:
         place: str = "",
     ) -> None:
         self._engine: llama_engine.Engine | None = running
-        self._port = EnginePort(running.server.listening_address, running.key)
-        self._context: int | None = None
         self.digests = digests
         self.slots = slots
         self.place = place
 
-    @property
+    @cached_property
     def context(self) -> int:
-        self._running()
-        if self._context is None:
-            self._context = self._port.context()
-        return self._context
+        """The context of a slot in tokens, which the engine may have rounded or limited."""
+        return int(self._running().request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def count_tokens(self, request: Request) -> int:
-        self._running()
-        return self._port.count_tokens(_prompt(request))
+        path = "/v1/chat/completions/input_tokens"
+        return int(self._running().request("POST", path, _prompt(request))["input_tokens"])
 
     def generate(
         self,
@@ -139,7 +135,6 @@ class LlamaCppModel:
         )
 
     def close(self) -> None:
-        self._port.close()
         running, self._engine = self._engine, None
         if running is not None:
             running.free()

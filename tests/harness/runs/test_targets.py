@@ -148,18 +148,6 @@ def test_only_the_same_job_replaces_its_file(app, tmp_path):
     assert (tmp_path / "a.txt").read_text() == "edited by hand"
 
 
-def test_a_job_of_an_older_version_is_recognized_by_its_line(app, tmp_path):
-    """Older job keys depend on the order of options."""
-    target = tmp_path / "a.txt"
-    target.write_text("by an older version")
-    line = f"/copy x save to {target}"
-    run = app.run_log.start(door="test", line=line, skill="copy", options={}, job="0" * 64)
-    run.wrote(target, targets.digest(target))
-    with pytest.raises(OutputError, match="exists already"):
-        app.dispatch(f"/copy y save to {target}")
-    assert app.dispatch(line).saved == (target,)
-
-
 def test_another_stdin_is_another_job(tmp_path):
     target = tmp_path / "a.txt"
     for text in (b"one", b"one"):

@@ -235,4 +235,4 @@ class Runner:
         return Reply(found["content"], reason, *counts, seconds=0.1)  # type: ignore[arg-type]
 
     def _ask(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._model._port.request("POST", path, body)
+        return self._model._running().request("POST", path, body)

@@ -477,8 +477,10 @@ def test_port_of_the_engine_is_reached_without_proxy(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    three._port.close()
-    assert three.count_tokens(ask("Hi")) == 31
+    running = three._running()
+    again = llama_engine.Engine(running.server, running.key)
+    assert again.request("GET", "/props")["default_generation_settings"]["n_ctx"] == 512
+    again._port.close()
 
 
 def test_context_is_that_of_the_engine(model_files: FileStore, three: LlamaCppModel) -> None:
@@ -519,7 +521,7 @@ def test_closed_or_missing_engine() -> None:
 
 def test_port_refuses_an_invalid_request(three: LlamaCppModel) -> None:
     with pytest.raises(SkillFailed, match="refuses the request: Expected 'messages'"):
-        three._port.count_tokens({"messages": "x"})
+        three._running().request("POST", "/v1/chat/completions/input_tokens", {"messages": "x"})
 
 
 # Log probabilities
