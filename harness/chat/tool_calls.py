@@ -87,8 +87,7 @@ def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any])
         InternalError: the tool raised an error that is not a HarnessError.
     """
     if app.current_general is None or not app.current_general.no_log:
-        opened = app.run_log.start(door="model", line=line, skill=tool, options=options, job="")
-        run.log, run.id = opened.log, opened.id
+        app.run_log.start(door="model", line=line, skill=tool, options=options, job="", run=run)
     try:
         yield
     except KeyboardInterrupt as exc:

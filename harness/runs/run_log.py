@@ -164,9 +164,12 @@ class RunLog:
         skill: str,
         options: Mapping[str, Any],
         job: str,
-        allowed: str = "",
+        run: Run | None = None,
     ) -> Run:
-        run_id = self.execute(
+        """Open the row of a run, by default of a new run, and return the run."""
+        run = run or Run()
+        run.log = self
+        run.id = self.execute(
             "INSERT INTO runs"
             " (status, door, line, skill, options, job, started_at, pid, version, allowed)"
             " VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -179,10 +182,10 @@ class RunLog:
                 datetime.now(UTC).isoformat(timespec="seconds"),
                 os.getpid(),
                 __version__,
-                allowed or None,
+                run.allowed or None,
             ],
         )
-        return Run(self, run_id, allowed=allowed)
+        return run
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
         """Return True if `path` with this content was last written by the same job.

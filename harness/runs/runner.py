@@ -126,8 +126,10 @@ class Runner:
             files, folders = target_files.split(call, self.skill)
         opts.check_variant(self.skill, call.options, variant)
         companions = self._companions(files)
-        target_files.check(files, self.skill, self._may_replace, [*companions], [*self._formats])
-        filled = target_files.filled(call, self.skill, folders)
+        filled = {one: suffix for one, suffix in folders.items() if suffix is not None}
+        target_files.check(
+            files, self.skill, self._may_replace, companions, filled, formats=self._formats
+        )
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
         place = cluster_placement.placement(call, self.skill, variant)
@@ -363,15 +365,14 @@ class Runner:
         logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
         kept = logged and not given.general.no_log
         if kept:
-            opened = self.run_log.start(
+            self.run_log.start(
                 door=self.frontend.name,
                 line=self.line,
                 skill=self.skill.name,
                 options=given.options.model_dump(mode="json"),
                 job=self._job,
-                allowed=self.run.allowed,
+                run=self.run,
             )
-            self.run.log, self.run.id = opened.log, opened.id
             if given.targets:
                 self.run_log.check_usable()
         started = RunStarted(

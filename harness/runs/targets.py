@@ -23,14 +23,16 @@ def check(
     targets: Sequence[Path],
     skill: Skill,
     may_replace: Callable[[Path], bool],
-    companions: Sequence[Path] = (),
-    formats: Sequence[str] = (),
+    companions: Iterable[Path] = (),
+    folders: Iterable[Path] = (),
+    formats: Iterable[str] = (),
 ) -> None:
     """Check before any work that the targets can be written.
 
     Args:
         may_replace: returns True if an existing target may be replaced.
         companions: files beside the targets, with any suffix.
+        folders: folders that will be written; missing parent folders will be created.
         formats: suffixes of the formats of plugins.
 
     Raises:
@@ -44,16 +46,27 @@ def check(
     for target in (*targets, *companions):
         with reported(target):
             _check_place(target, may_replace)
+    for target in folders:
+        with reported(target):
+            if target.exists() and not target.is_dir():
+                raise OutputError("is not a folder", where=str(target))
+            place = target.resolve()
+            while not place.exists():
+                place = place.parent
+            _check_writable(place, target)
 
 
-def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the targets that are files, and the targets that are folders."""
-    folders = tuple(
-        one
+def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], dict[Path, str | None]]:
+    """Return the targets that are files, and the targets that are folders with their suffixes.
+
+    The suffix of a folder is None if the skill fills the folder itself (`Skill.saves_folder`).
+    """
+    folders = {
+        one: suffix
         for one in call.targets
-        if skill.saves_folder(one, call.options, call.subcommand)
-        or folder_suffix(one, call, skill) is not None
-    )
+        if (suffix := folder_suffix(one, call, skill)) is not None
+        or skill.saves_folder(one, call.options, call.subcommand)
+    }
     return tuple(one for one in call.targets if one not in folders), folders
 
 
@@ -69,21 +82,6 @@ def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
         return found
     is_other = target in call.folders and not suffix_of(target, skill.saves)
     return "" if is_other and "" in skill.folders else None
-
-
-def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]:
-    """Return the folders that `Result.folders` will write, with their suffixes.
-
-    Raises:
-        OutputError: a folder is a file, or cannot be created or written.
-    """
-    found = {
-        one: suffix for one in folders if (suffix := folder_suffix(one, call, skill)) is not None
-    }
-    for folder in found:
-        with reported(folder):
-            _check_folder(folder)
-    return found
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
@@ -117,15 +115,6 @@ def reported(target: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as exc:  # raised for a name that is too long, or a loop of links
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
-
-
-def _check_folder(target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise OutputError("is not a folder", where=str(target))
-    place = target.resolve()
-    while not place.exists():  # missing parent folders are created too
-        place = place.parent
-    _check_writable(place, target)
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
