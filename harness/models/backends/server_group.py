@@ -108,10 +108,9 @@ class Balanced:
         self._servers = [Server(url) for url in entry.urls]
         self._notice: Callable[[str], None] | None = None
         self._lock = threading.Lock()
+        self._connected = False
         with ThreadPoolExecutor(min(len(self._servers), CONNECTIONS)) as executor:
-            models = executor.map(self._load, self._servers)
-            for server, model in zip(self._servers, models, strict=True):
-                server.model = model
+            list(executor.map(self._connect, self._servers))
         if not self._models:
             raise self._none_left()
         first = self._models[0]
@@ -124,6 +123,7 @@ class Balanced:
             )
         self.takes_grammar = first.takes_grammar
         self.digests: Mapping[str, str] = first.digests
+        self._connected = True
         self.slots = slots or first.slots * len(self._servers)
         addresses = ", ".join(server.address for server in self._servers[:SHOWN])
         more = len(self._servers) - SHOWN
@@ -257,24 +257,18 @@ class Balanced:
     # Leaving servers out, and using them again
 
     def _connect(self, server: Server) -> bool:
-        """Load the model of a server again; return True if it serves the same model."""
-        model = self._load(server)
-        if model is None:
+        """Load the model of a server; return False if the server cannot serve the same model."""
+        try:
+            model = self._load_at(server.url)
+        except ModelUnavailable as exc:
+            self._leave_out(server, exc)
             return False
-        if model.digests != self.digests:
+        if self._connected and model.digests != self.digests:
             self._leave_out(server, NotServed(f"{server.address} has another model now"))
             return False
         with self._lock:
             server.model, server.error = model, None
         return True
-
-    def _load(self, server: Server) -> Model | None:
-        """Return the model of a server, or leave the server out and return None."""
-        try:
-            return self._load_at(server.url)
-        except ModelUnavailable as exc:
-            self._leave_out(server, exc)
-            return None
 
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
