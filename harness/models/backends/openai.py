@@ -156,35 +156,11 @@ def as_message(message: Message) -> dict[str, Any]:
     return body
 
 
-class CallCollector:
-    """Assembles the tool calls of a stream.
-
-    A piece belongs to the call with its `index`. Servers that use the same index, or no index, for
-    all calls send each call with a different id; a new id then begins a new call.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[dict[str, str]] = []
-        self._by_index: dict[Any, dict[str, str]] = {}
-
-    def add(self, delta: Any) -> None:
-        """Add an item of `tool_calls` in the delta of a chunk."""
-        call = self._by_index.get(delta.index)
-        if call is None or (delta.id and call["id"] and delta.id != call["id"]):
-            call = self._by_index[delta.index] = {"name": "", "arguments": "", "id": ""}
-            self._calls.append(call)
-        call["id"] = call["id"] or delta.id or ""
-        if delta.function is not None:
-            call["name"] = call["name"] or delta.function.name or ""
-            call["arguments"] += delta.function.arguments or ""
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """Return all calls, in the order in which they began."""
-        return tuple(ToolCall(**call) for call in self._calls)
-
-
 class AnswerReader:
     """Reads the chunks of an answer. The client does not check the types in a chunk.
+
+    A piece of a tool call belongs to the call with its `index`. Servers that use the same index, or
+    no index, for all calls send each call with a different id; a new id then begins a new call.
 
     Attributes:
         model: the model that answers, if the server names it.
@@ -194,9 +170,15 @@ class AnswerReader:
 
     def __init__(self, state: GenerationState) -> None:
         self._state = state
-        self.calls = CallCollector()
+        self._calls: list[dict[str, str]] = []
+        self._call_by_index: dict[Any, dict[str, str]] = {}
         self.model = self.finish = ""
         self.counts = (0, 0, 0)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """All tool calls, in the order in which they began."""
+        return tuple(ToolCall(**call) for call in self._calls)
 
     def read(self, chunk: Any) -> list[str]:
         """Return the pieces of text in a chunk; tool calls and thoughts count as progress.
@@ -212,7 +194,7 @@ class AnswerReader:
             self.finish = str(choice.finish_reason or self.finish)
             if delta := choice.delta:
                 for piece in delta.tool_calls or ():
-                    self.calls.add(piece)
+                    self._add_call(piece)
                 texts.append("" + (delta.content or ""))
                 more = delta.tool_calls or any((delta.model_extra or {}).values())
                 self._state.received(progress=bool(delta.content or more))
@@ -221,6 +203,16 @@ class AnswerReader:
             numbers = used.prompt_tokens or 0, used.completion_tokens or 0, cached or 0
             self.counts = int(numbers[0]), int(numbers[1]), int(numbers[2])
         return texts
+
+    def _add_call(self, piece: Any) -> None:
+        call = self._call_by_index.get(piece.index)
+        if call is None or (piece.id and call["id"] and piece.id != call["id"]):
+            call = self._call_by_index[piece.index] = {"name": "", "arguments": "", "id": ""}
+            self._calls.append(call)
+        call["id"] = call["id"] or piece.id or ""
+        if piece.function is not None:
+            call["name"] = call["name"] or piece.function.name or ""
+            call["arguments"] += piece.function.arguments or ""
 
 
 class OpenAIBackend:
@@ -327,7 +319,7 @@ class OpenAIModel:
             raise remote.stream_error(self._server.shown, f"the stream ended {how}", state.text)
         ended: FinishReason = "length" if reason == "length" else "stop"
         prompt, completion, cached = answer.counts
-        return state.reply(ended, prompt, completion, cached, tool_calls=answer.calls.calls())
+        return state.reply(ended, prompt, completion, cached, tool_calls=answer.calls)
 
     def close(self) -> None:
         """Do nothing, since the server manages its models."""
