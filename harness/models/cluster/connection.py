@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from harness.errors import ClusterUnavailable, HarnessError, UsageError
 from harness.models.cluster.address import Address
@@ -58,30 +58,21 @@ MAX_SHOWN = 300
 
 
 class Connection:
-    """The connection of this process to a cluster; `ray` can be used while it is open.
-
-    It is used as a context manager, or by `open` and `close`.
-
-    Raises:
-        UsageError: Ray is not installed, or this process uses a cluster already.
-        ClusterUnavailable: the address does not answer, the token is missing or wrong, or the
-            cluster has another version of Ray or Python; the message contains the address.
-    """
+    """The connection of this process to a cluster; `ray` can be used while it is open."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self._folder: Path | None = None
         self._is_open = False
 
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def open(self) -> None:
-        """Connect to the cluster, or start a Ray on this machine for the address "own"."""
+        """Connect to the cluster, or start a Ray on this machine for the address "own".
+
+        Raises:
+            UsageError: Ray is not installed, or this process uses a cluster already.
+            ClusterUnavailable: the address does not answer, the token is missing or wrong, or the
+                cluster has another version of Ray or Python; the message contains the address.
+        """
         require("ray", "grpc", extra="ray")
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)

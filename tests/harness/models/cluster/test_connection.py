@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -104,7 +105,8 @@ def test_the_head_may_fail_once_to_start_a_server_for_the_client(access, monkeyp
         initialize(*arguments)
 
     monkeypatch.setattr(Worker, "_server_init", fail_once)
-    with connection.Connection(parse_address(access.client_address)):
+    with contextlib.closing(connection.Connection(parse_address(access.client_address))) as head:
+        head.open()
         import ray
 
         assert ray.nodes()
