@@ -417,20 +417,21 @@ def _missing_references(
     from harness.support import yaml_files
 
     for model_id, path in origins.items():
-        entry = registry.models[model_id]
-        # each problem, with the keys that lead to its location in the file
-        missing: list[tuple[str, *tuple[str | int, ...]]] = []
-        if entry.fallback is not None and entry.fallback not in registry.models:
-            problem = f"falls back to {_short(entry.fallback)!r}, which is not a model"
-            missing.append((problem, "fallback"))
-        for i, serve in enumerate(entry.serve):
-            for role, file_id in serve.files.items():
-                if file_id not in registry.files:
-                    problem = f"is served from {_short(file_id)!r}, which is not in files"
-                    missing.append((problem, "serve", i, role))
-        for problem, *place in missing:
-            where = yaml_files.where(path, "models", model_id, *place)
+        for problem, *keys in _problems(registry, registry.models[model_id]):
+            where = yaml_files.where(path, "models", model_id, *keys)
             yield path, RegistryError(f"{_short(model_id)} {problem}", where=where)
+
+
+def _problems(
+    registry: Registry, model: ModelEntry
+) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
+    """Yield each missing reference of a model, with the keys of its place in the entry."""
+    if model.fallback is not None and model.fallback not in registry.models:
+        yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
+    for i, serve in enumerate(model.serve):
+        for role, file_id in serve.files.items():
+            if file_id not in registry.files:
+                yield f"is served from {_short(file_id)!r}, which is not in files", "serve", i, role
 
 
 def _short(name: str) -> str:

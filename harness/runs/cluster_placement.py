@@ -13,7 +13,7 @@ from harness.models.pool import ModelPool
 from harness.models.registry import ClusterEntry
 from harness.plugins.discovery import node_backends
 
-_OWN = ("actors", "slots", "cpus", "gpus")
+_OWN = {"actors", "slots", "cpus", "gpus"}
 
 
 def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
@@ -38,8 +38,10 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
         return None
     address = _address(call, options.on)
     if address is None:
-        if given := [f"--{name}" for name in _OWN if getattr(options, name) is not None]:
-            raise UsageError(f"{given[0]} goes with --on", hint="Add --on, for example `--on ray`.")
+        if given := sorted(options.model_dump(include=_OWN, exclude_none=True)):
+            raise UsageError(
+                f"--{given[0]} goes with --on", hint="Add --on, for example `--on ray`."
+            )
         return None
     return _placement(call, address)
 
@@ -71,12 +73,10 @@ def _address(call: Call, on: str | None) -> Address | None:
 
 
 def _placement(call: Call, address: Address) -> Placement:
+    """Return the options of the line, and for missing options those of the registry."""
     default = call.models.registry.cluster or ClusterEntry()
-    own = {name: getattr(call.options, name) for name in _OWN}
-    chosen = {
-        name: getattr(default, name) if value is None else value for name, value in own.items()
-    }
-    return Placement(address, **{**chosen, "gpus": chosen["gpus"] or 0.0})
+    given = call.options.model_dump(include=_OWN, exclude_none=True)
+    return Placement(address, **{**default.model_dump(include=_OWN, exclude_none=True), **given})
 
 
 def cluster_effect(options: SkillOptions) -> str:

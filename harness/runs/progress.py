@@ -7,10 +7,10 @@ intervals, for logs of unattended jobs. A command has a single bar for all its p
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,8 +20,8 @@ LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 LONG = 10.0
 """Minimum remaining time in seconds for which the first estimate is printed as a line."""
-MEMORY = 60.0
-"""Time constant in seconds of the exponential decay of earlier speeds."""
+WINDOW = 60
+"""Number of intervals of at least a second over which the speed is measured."""
 LEAST_LEFT = 0.2
 """Minimum share of the work of unfinished rows that counts as remaining, since work may follow the
 last token of a row.
@@ -57,15 +57,14 @@ class ProgressEstimate:
     _weight_done: int = 0
     _tokens_done: int = 0
     _start: float = 0.0
-    _measured: tuple[float, int] = (0.0, 0)
-    _recent_tokens: float = 0.0
-    _recent_seconds: float = 0.0
+    # times, and the numbers of tokens until then
+    _measured: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=WINDOW + 1))
     _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._start = self.clock()
-        self._measured = (self._start, 0)
+        self._measured.append((self._start, 0))
 
     def token_counter(self, row: str) -> Callable[[str], None]:
         """Return a callback that counts each piece of a row's text as a token."""
@@ -73,7 +72,8 @@ class ProgressEstimate:
         def count(_: str) -> None:
             with self._lock:
                 if not self.tokens:  # the time before the first token is spent on loading the model
-                    self._measured, self._recent_seconds = (self.clock(), 0), 0.0
+                    self._measured.clear()
+                    self._measured.append((self.clock(), 0))
                 self.tokens += 1
                 self._begun[row] = self._begun.get(row, 0) + 1
 
@@ -106,16 +106,12 @@ class ProgressEstimate:
 
     @property
     def rate(self) -> float:
-        """Tokens per second since the first token, with a higher weight for recent tokens."""
-        now, (then, before) = self.clock(), self._measured
-        if (passed := now - then) >= 1:
-            # Both sums decay, so that the first interval has the weight of its length.
-            kept = math.exp(-passed / MEMORY)
-            weight = MEMORY * (1 - kept) / passed
-            self._recent_tokens = kept * self._recent_tokens + weight * (self.tokens - before)
-            self._recent_seconds = kept * self._recent_seconds + weight * passed
-            self._measured = (now, self.tokens)
-        return self._recent_tokens / self._recent_seconds if self._recent_seconds else 0.0
+        """Tokens per second since the first token, or in about the last minute."""
+        with self._lock:
+            if self.clock() - self._measured[-1][0] >= 1:
+                self._measured.append((self.clock(), self.tokens))
+            (begin, before), (end, after) = self._measured[0], self._measured[-1]
+        return (after - before) / (end - begin) if end > begin else 0.0
 
     @property
     def seconds_left(self) -> float | None:

@@ -237,33 +237,32 @@ class Actors:
 
     def _on_loaded(self, actor: Actor, future: Any) -> None:
         with self._changed:
+            self._changed.notify_all()
             if future.exception() is not None:
                 actor.state = "gone"
+                return
+            report = future.result()
+            if (error := self._error_of(report)) is None:
+                self.first = self.first or report
+                actor.state, actor.report, actor.free = "ready", report, {*range(report.slots)}
+                return
+            actor.state = "left out"
+            if self._begun:
+                self._left_out(f"an actor is left out: {error}")
             else:
-                self._take(actor, future.result())
-            self._changed.notify_all()
+                self._error = self._error or error
 
-    def _take(self, actor: Actor, report: Report | HarnessError) -> None:
-        """Mark an actor as ready if its model equals the model of the other actors."""
-        error: HarnessError | None = None
+    def _error_of(self, report: Report | HarnessError) -> HarnessError | None:
+        """Return the error of an actor, or an error if its model differs from the first model."""
         if isinstance(report, HarnessError):
-            error = report
-        elif self.first is not None and report.identity != self.first.identity:
-            error = ChecksumMismatch(
-                f"the nodes have different models: {self.first}; {report}",
-                where=self._where,
-                hint="Give the files a sha256 in the registry, or the same content on every node.",
-            )
-        if error is None:
-            assert isinstance(report, Report)
-            self.first = self.first or report
-            actor.state, actor.report, actor.free = "ready", report, {*range(report.slots)}
-            return
-        actor.state = "left out"
-        if self._begun:
-            self._left_out(f"an actor is left out: {error}")
-        else:
-            self._error = self._error or error
+            return report
+        if self.first is None or report.identity == self.first.identity:
+            return None
+        return ChecksumMismatch(
+            f"the nodes have different models: {self.first}; {report}",
+            where=self._where,
+            hint="Give the files a sha256 in the registry, or the same content on every node.",
+        )
 
     def _revive(self) -> None:
         """Try to load the model on lost actors again, until the job ends."""

@@ -198,7 +198,7 @@ class RayExecutor:
 
     def probe(self, candidate: Candidate) -> Availability:
         room, where = self._connected(), str(self._placement.address)
-        sent = self._assignment(candidate, room)
+        sent = assignment(candidate, self._files(), self._make_backends, None, room.cpus)
         return node.probe_nodes(sent, room.nodes, where, self._check, self._leave_out)
 
     def load(self, candidate: Candidate, slots: int | None) -> ClusterModel:
@@ -215,9 +215,8 @@ class RayExecutor:
         if each is None and slots is not None:
             count = min(count, slots)
             each = -(-slots // count)
-        actors = Actors(
-            self._assignment(candidate, room, each), self._placement, count, self._notice
-        )
+        sent = assignment(candidate, self._files(), self._make_backends, each, room.cpus)
+        actors = Actors(sent, self._placement, count, self._notice)
         try:
             report = actors.begin(self._check)
         except BaseException:
@@ -247,9 +246,6 @@ class RayExecutor:
             self._connection.open()
             self._room = node.find_room(self._placement)
         return self._room
-
-    def _assignment(self, candidate: Candidate, room: Room, slots: int | None = None) -> Assignment:
-        return assignment(candidate, self._files(), self._make_backends, slots, room.cpus)
 
 
 def assignment(
