@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 from harness import settings  # noqa: E402
 from harness.models import registry  # noqa: E402
 from harness.models.backend import Request  # noqa: E402
-from harness.models.backends import llama_engine, llamacpp  # noqa: E402
+from harness.models.backends import llamacpp  # noqa: E402
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
 from harness.models.registry import ServeEntry  # noqa: E402
 from harness.models.weights import FileStore  # noqa: E402
@@ -87,19 +87,19 @@ class Run:
 
 
 def batch(tokens: int, at_once: int | None = None) -> Change:
-    return lambda _, params: llama_engine.assign(params, n_batch=tokens, n_ubatch=at_once or tokens)
+    return lambda _, params: llamacpp.assign(params, n_batch=tokens, n_ubatch=at_once or tokens)
 
 
 def threads(count: int) -> Change:
     def change(_: Any, params: Any) -> None:
-        llama_engine.assign(params.cpuparams, n_threads=count)
-        llama_engine.assign(params.cpuparams_batch, n_threads=count)
+        llamacpp.assign(params.cpuparams, n_threads=count)
+        llamacpp.assign(params.cpuparams_batch, n_threads=count)
 
     return change
 
 
 def cache(keys: str, values: str) -> Change:
-    return lambda module, params: llama_engine.assign(
+    return lambda module, params: llamacpp.assign(
         params,
         cache_type_k=module.ggml_type[f"GGML_TYPE_{keys}"],
         cache_type_v=module.ggml_type[f"GGML_TYPE_{values}"],
@@ -109,14 +109,14 @@ def cache(keys: str, values: str) -> Change:
 def flash_off(module: Any, params: Any) -> None:
     cache("F16", "F16")(module, params)
     kind = module.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    llama_engine.assign(params, flash_attn_type=kind)
+    llamacpp.assign(params, flash_attn_type=kind)
 
 
 def speculate(module: Any, params: Any) -> None:
     """Turn on speculative decoding from the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
-    llama_engine.assign(params.speculative, types=[kind])
-    llama_engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
+    llamacpp.assign(params.speculative, types=[kind])
+    llamacpp.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -155,8 +155,8 @@ def main() -> None:
             print(f"round {turn + 1}: {name}", file=sys.stderr)
     print(
         f"{entry.where}: {args.papers} papers, {args.form} form, at most {args.max_tokens} tokens "
-        f"each, {args.repeats} rounds, {llama_engine.SLOTS} slots and batches of "
-        f"{llama_engine.BATCH} by default"
+        f"each, {args.repeats} rounds, {llamacpp.SLOTS} slots and batches of "
+        f"{llamacpp.BATCH} by default"
     )
     for line in table(runs):
         print(line)
@@ -234,7 +234,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
     """Within the block, apply a setting to the engine's parameters and request bodies."""
-    params, body = llama_engine._params, llamacpp._body
+    params, body = llamacpp._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:
         made = params(module, *rest)
@@ -242,7 +242,7 @@ def changed(setting: Setting) -> Iterator[None]:
         return made
 
     with (
-        mock.patch.object(llama_engine, "_params", changed_params),
+        mock.patch.object(llamacpp, "_params", changed_params),
         mock.patch.object(llamacpp, "_body", lambda request: {**body(request), **setting.body}),
     ):
         yield

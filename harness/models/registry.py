@@ -106,7 +106,7 @@ class ServeEntry(Strict):
             embedded engine and Ollama allocate it; for an openai server it is the context that the
             server has.
         slots: number of concurrent generations of a job, on each server. The default is
-            `llama_engine.SLOTS` for the embedded engine, and 1 for a server.
+            4 for the embedded engine, and 1 for a server.
         size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
             which are shown before the download.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers

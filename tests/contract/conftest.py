@@ -11,7 +11,7 @@ from protocol_server import ProtocolServer
 from repository import EMBEDDED
 
 from harness.models.backend import Model
-from harness.models.backends import llama_engine
+from harness.models.backends import llamacpp
 from harness.models.backends.openai import OpenAIBackend
 from harness.models.backends.server_group import BalancedBackend
 from harness.models.registry import ServeEntry
@@ -39,14 +39,14 @@ def closed_port() -> int:
 @pytest.fixture(scope="session")
 def llama_server(model_files: FileStore) -> Iterator[ServeEntry]:
     """llama.cpp's own HTTP server with a context of 512 tokens and a key."""
-    params = llama_engine.module().CommonParams()
+    params = llamacpp.module().CommonParams()
     params.model.path = str(model_files.ensure(str(EMBEDDED.gguf)))
     params.model_alias = {"smollm2"}
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     params.n_ctx, params.verbosity, params.api_keys = 512, 0, [KEY]
     params.endpoint_metrics, params.cache_ram_mib, params.warmup = True, 0, False
-    llama_engine.assign(params, **llama_engine.cache_settings(llama_engine.module()))
-    server = llama_engine.module().Server(params)
+    llamacpp.assign(params, **llamacpp.cache_settings(llamacpp.module()))
+    server = llamacpp.module().Server(params)
     server.handle_metrics()
     yield ServeEntry(backend="openai", model="smollm2", url=f"{server.listening_address}/v1")
     del server  # stops it

@@ -189,7 +189,7 @@ LOAD = """
 import sys
 from pathlib import Path
 from harness.errors import ModelUnavailable
-from harness.models.backends import llama_engine as engine
+from harness.models.backends import llamacpp as engine
 for path in map(Path, sys.argv[1:]):
     try:
         engine.start({"gguf": path}, 512)

@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 
 from harness.errors import InputError
 from harness.models.backend import Message, OnText, Reply, Request
-from harness.models.backends import llama_engine
+from harness.models.backends import llamacpp
 from harness.models.backends.llamacpp import LlamaCppModel
 from harness.models.gguf_file import GgufFile, open_gguf
 
@@ -195,7 +195,7 @@ class Runner:
         files = {"gguf": made.gguf.path}
         if made.adapter is not None:
             files["adapter"] = made.adapter
-        running = llama_engine.start(files, int(made.parameters.get("num_ctx", 4096)))
+        running = llamacpp.start(files, int(made.parameters.get("num_ctx", 4096)))
         self._model = LlamaCppModel(running, {}, 1)
         self._template = made.template or (None if runs_jinja else PROMPT_ALONE)
 

@@ -14,7 +14,7 @@ from finetune_artifacts import converted, converted_adapter, inputs_of, random_a
 from finetune_base import smollm2
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
-from harness.models.backends import llama_engine
+from harness.models.backends import llamacpp
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
 from harness.support.stop_token import StopToken
@@ -60,7 +60,7 @@ def tensors(path: Path) -> dict[str, Any]:
 
 def likely(paths: Mapping[str, Path]) -> dict[int, float]:
     """Return the 20 most likely first tokens after `PROMPT` with their log probabilities."""
-    running = llama_engine.start(paths, 256)
+    running = llamacpp.start(paths, 256)
     body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
     (choice,) = running.server.handle_completions(body)["choices"]
     return {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
@@ -387,7 +387,7 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     target = work.run_dir.folder / name
 
     assert gguf.identity_of(open_gguf(target)) == gguf.identity_of(open_gguf(f16))
-    running = llama_engine.start({"gguf": target}, 256)
+    running = llamacpp.start({"gguf": target}, 256)
     reply = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
     assert reply["usage"]["completion_tokens"] == 4
 

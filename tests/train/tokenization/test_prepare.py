@@ -17,7 +17,7 @@ from finetune_rows import abstract, row, saved
 from repository import SUPPORT
 
 from harness.errors import InputError, UsageError
-from harness.models.backends import llama_engine
+from harness.models.backends import llamacpp
 from skills.finetune.dataset.annotated_rows import format_annotation_output
 from skills.finetune.model.bases import open_base, open_tokenizer
 from skills.finetune.run_folder import StageContext
@@ -152,7 +152,7 @@ def test_facts_describe_base_sources_and_lengths(base: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def running() -> Iterator[httpx.Client]:
     """A client of the engine with SmolLM2-135M-Instruct."""
-    started = llama_engine.start({"gguf": smollm2()}, 512)
+    started = llamacpp.start({"gguf": smollm2()}, 512)
     headers = {"Authorization": f"Bearer {started.key}"}
     with httpx.Client(
         base_url=started.server.listening_address, headers=headers, trust_env=False

@@ -34,7 +34,7 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.models.backend import Availability, Message, Model, Reply, Request
-from harness.models.backends import llama_engine
+from harness.models.backends import llamacpp
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel
 from harness.models.registry import FileEntry, ServeEntry
 from harness.models.served import ServedModel
@@ -219,7 +219,7 @@ def test_all_errors_of_the_engine_are_raised() -> None:
 
     def failing(answers: Engine) -> Exception:
         with pytest.raises(SkillFailed) as caught:
-            LlamaCppModel(llama_engine.Engine(answers, ""), {}).generate(ask("x"))
+            LlamaCppModel(llamacpp.Engine(answers, ""), {}).generate(ask("x"))
         return caught.value
 
     raised = failing(Engine(raised=RuntimeError("bad"), chunks=[piece]))
@@ -312,10 +312,8 @@ def test_model_can_be_closed_at_once(model_files: FileStore, tmp_path: Path) -> 
 def test_other_build_of_the_engine_is_unavailable(
     model_files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = llama_engine.module().CommonParams()
-    monkeypatch.setattr(
-        llama_engine, "_params", lambda *_: llama_engine.assign(params, hostname="x")
-    )
+    params = llamacpp.module().CommonParams()
+    monkeypatch.setattr(llamacpp, "_params", lambda *_: llamacpp.assign(params, hostname="x"))
     with pytest.raises(ModelUnavailable, match="'hostname'"):
         LlamaCppBackend(model_files).load(EMBEDDED)
 
@@ -423,11 +421,11 @@ def test_slots_are_requested_configured_or_default(
     started: list[tuple[int, int]] = []
     answers = SimpleNamespace(listening_address="http://127.0.0.1:1")
 
-    def start(paths: Mapping[str, Path], context: int, slots: int) -> llama_engine.Engine:
+    def start(paths: Mapping[str, Path], context: int, slots: int) -> llamacpp.Engine:
         started.append((context, slots))
-        return llama_engine.Engine(answers, "")
+        return llamacpp.Engine(answers, "")
 
-    monkeypatch.setattr(llama_engine, "start", start)
+    monkeypatch.setattr(llamacpp, "start", start)
     backend = LlamaCppBackend(model_files)
     own = EMBEDDED.model_copy(update={"slots": 6})
     slots = [
@@ -436,7 +434,7 @@ def test_slots_are_requested_configured_or_default(
         backend.load(own, slots=None).slots,
         backend.load(own, slots=2).slots,
     ]
-    assert slots == [1, llama_engine.SLOTS, 6, 2]
+    assert slots == [1, llamacpp.SLOTS, 6, 2]
     assert started == [(2048, count) for count in slots]
 
 
@@ -478,7 +476,7 @@ def test_port_of_the_engine_is_reached_without_proxy(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     running = three._running()
-    again = llama_engine.Engine(running.server, running.key)
+    again = llamacpp.Engine(running.server, running.key)
     assert again.request("GET", "/props")["default_generation_settings"]["n_ctx"] == 512
     again._port.close()
 
@@ -509,7 +507,7 @@ def test_largest_answer_that_fits(three: LlamaCppModel) -> None:
 
 def test_closed_or_missing_engine() -> None:
     model = LlamaCppModel(
-        llama_engine.Engine(SimpleNamespace(listening_address="http://[::1]:1"), ""), {}
+        llamacpp.Engine(SimpleNamespace(listening_address="http://[::1]:1"), ""), {}
     )
     with pytest.raises(GenerationFailed, match="does not answer at its port"):
         model.count_tokens(ask("x"))

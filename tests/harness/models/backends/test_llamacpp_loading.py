@@ -54,7 +54,7 @@ model.close()
 
 LARGE = """
 import sys, threading
-from harness.models.backends import llama_engine as engine
+from harness.models.backends import llamacpp as engine
 from harness.support import ctrl_c
 
 engine.LARGE = 0
