@@ -71,7 +71,7 @@ class Engine:
         self.key = key
         self._generations = 0
         self._ended = threading.Condition()
-        # One request at a time, since each connection occupies one of the engine's few HTTP threads.
+        # one request at a time: each connection occupies one of the few HTTP threads of the engine
         self._turn = threading.Lock()
         self._port = httpx.Client(
             base_url=server.listening_address,
