@@ -83,29 +83,24 @@ class Annotator:
         answers: an answer for each paper, in the order of the papers.
         facts: how a model is served, its failures and its speed, as in `Evaluated`; None for a
             baseline.
-        is_stored: True if the answers come from an earlier evaluation.
+        kind: "stored" for a model whose answers come from an earlier evaluation.
     """
 
     name: str
     answers: Sequence[Answer]
     facts: Mapping[str, Any] | None = None
-    is_stored: bool = False
+    kind: Literal["model", "stored", "baseline"] = "model"
 
     @property
     def annotations(self) -> list[Moves | None]:
         return [one.moves for one in self.answers]
 
-    @property
-    def kind(self) -> Literal["model", "stored", "baseline"]:
-        if self.facts is None:
-            return "baseline"
-        return "stored" if self.is_stored else "model"
-
 
 def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
     """Return an annotator with these annotations, which no registered model made."""
     given = (moves and dict(moves) for moves in annotations)
-    return Annotator(name, [Answer(moves=moves, valid=True, tokens=None) for moves in given])
+    answers = [Answer(moves=moves, valid=True, tokens=None) for moves in given]
+    return Annotator(name, answers, kind="baseline")
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:

@@ -214,7 +214,7 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
         return file.model_copy(update={"annotators": [stored]})
     answers = _in_order(file.by_paper, model.by_paper, subject, where)
     facts = model.model_dump(include={*FACTS})
-    return Annotator(shown_name, answers, facts, is_stored=True)
+    return Annotator(shown_name, answers, facts, kind="stored")
 
 
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:

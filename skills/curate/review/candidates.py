@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from harness.errors import InputError, UsageError
 from harness.support.text_input import shown
@@ -140,17 +139,6 @@ def read(
             "conditions select from the corpus, not from a table",
             hint='`/corpus filter "CONDITIONS" save to part.jsonl` makes a table of them.',
         )
-    return _from_table(path, framework, columns, abstracts, corpus, words)
-
-
-def _from_table(
-    path: Path,
-    framework: Framework,
-    columns: Columns,
-    abstracts: Path | None,
-    corpus: Path,
-    words: str,
-) -> Candidates:
     table = _open(path, columns, framework.names, "id")
     table.require_moves()
     rows = list(table.rows())
@@ -183,14 +171,19 @@ def _from_table(
         items = {key: one for key, one in items.items() if key in found}
     bare = [item for item in items.values() if item.entry and item.entry.confidence is None]
     items |= {item.key: item for item in _stored(bare, corpus, framework)}
-    certainty = {
-        key: certainty_of(item.entry and item.entry.confidence, framework.names)
+    certainties = (
+        (key, certainty_of(item.entry and item.entry.confidence, framework.names))
         for key, item in items.items()
-    }
-    id_column = table.id_column or rows[0].paper.id_field
-    more = {"lost": lost, "without_moves": len(rows) - len(full), "repeats": repeats}
-    more["is_selected"] = bool(words.strip())
-    return _ordered(lambda keys: [items[key] for key in keys], certainty, id_column, **more)
+    )
+    return Candidates(
+        LazyItems(items, lambda keys: [items[key] for key in keys]),
+        table.id_column or rows[0].paper.id_field,
+        lost,
+        len(rows) - len(full),
+        repeats,
+        {key: certainty for key, certainty in certainties if certainty is not None},
+        bool(words.strip()),
+    ).by_certainty()
 
 
 def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str) -> Candidates:
@@ -198,12 +191,13 @@ def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str
     with open_corpus(corpus, must_exist=True) as db:
         ids = Listing(Database(db, framework), Selection(words, conditions)).annotation_ids()
         found: dict[str, int] = {}
-        certainty: dict[str, float | None] = {}
+        certainty: dict[str, float] = {}
         for row, source_id, confidence in reads.confidences(db, framework, ids):
             key = paper_key(source_id)
             if key not in found:
                 found[key] = row
-                certainty[key] = certainty_of(confidence, framework.names)
+                if (mean := certainty_of(confidence, framework.names)) is not None:
+                    certainty[key] = mean
         if not found and is_part:
             raise _without(words, conditions)
         if not found:
@@ -216,24 +210,10 @@ def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str
             entries = [as_entry(row, framework) for row in rows]
         return [Item(one.paper, one.moves, one.where, entry=one) for one in entries]
 
-    repeats = len(ids) - len(found)
-    return _ordered(stored, certainty, id_column, repeats=repeats, is_selected=is_part)
-
-
-def _ordered(
-    read: Callable[[Sequence[str]], list[Item]],
-    certainty: Mapping[str, float | None],
-    id_column: str,
-    **more: Any,
-) -> Candidates:
-    """Return the annotations with the keys of `certainty`, the least certain first.
-
-    Args:
-        read: the function that reads annotations, as in `LazyItems`.
-        more: other attributes of `Candidates`.
-    """
-    known = {key: one for key, one in certainty.items() if one is not None}
-    return Candidates(LazyItems(certainty, read), id_column, certainty=known, **more).by_certainty()
+    items, repeats = LazyItems(found, stored), len(ids) - len(found)
+    return Candidates(
+        items, id_column, repeats=repeats, certainty=certainty, is_selected=is_part
+    ).by_certainty()
 
 
 def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:

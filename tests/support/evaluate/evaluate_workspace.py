@@ -136,4 +136,5 @@ def annotator_of(
     for field, values in columns.items():
         for row, value in zip(rows, values, strict=True):
             row[field] = value
-    return evaluate_annotators.Annotator(name, [Answer(**row) for row in rows], facts)
+    answers, kind = [Answer(**row) for row in rows], "baseline" if facts is None else "model"
+    return evaluate_annotators.Annotator(name, answers, facts, kind)  # type: ignore[arg-type]
