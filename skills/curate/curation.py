@@ -150,7 +150,7 @@ class Curation:
             return form
         sample = form_sample([item for item in self.source.items if not item.findings])
         on = counted(len(sample), "annotation")
-        self.call.screen.notice(f"the judge is new: {on} are judged first to measure how it votes")
+        self.call.screen.notice(f"the judge is new: its votes are first measured on {on}")
         with self.call.screen.progress("measuring how the judge votes"):
             form = choose_form(self.panel, model, self.framework, sample)
         if form.kind == "json" or (form.mass is not None and form.can_answer):

@@ -72,9 +72,12 @@ def of_models(
         annotator = baseline("gold", subject.gold)
         of_gold = move_metrics.statistics(annotator, replace(subject, gold=None), measures)
         gold = _figures(resamples.of_all(of_gold))
+    used = {metric for each in sampled for metric, _ in each}
+    used |= {"label_lift"} if "label_prior" in used else set()
+    meanings = {**move_metrics.METRICS, **source_metrics.METRICS}
     found = Evaluation(
         **_about(subject),
-        metrics=_meanings(sampled),
+        metrics={metric: meaning for metric, meaning in meanings.items() if metric in used},
         gold=gold,
         by_paper=papers_of(subject),
         score=score,
@@ -148,13 +151,6 @@ def _about(subject: Subject) -> dict[str, Any]:
         "harness": __version__,
         "libraries": measures.versions(),
     }
-
-
-def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
-    used = {metric for each in sampled for metric, _ in each}
-    used |= {"label_lift"} if "label_prior" in used else set()
-    every = {**move_metrics.METRICS, **source_metrics.METRICS}
-    return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
 def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -135,20 +135,6 @@ def outcome(decisions: Sequence[Decision]) -> Outcome:
     if all(given[0].is_like(one) for one in given[1:]):
         return Outcome("settled", given[-1])
     return Outcome("disputed")
-
-
-def decision_on(item: Item, what: What, at: str, moves: dict[str, str], **more: Any) -> Decision:
-    """Return a decision on an annotation; `more` are attributes of `Decision`."""
-    return Decision(
-        what=what,
-        at=at,
-        paper=item.paper,
-        abstract_sha256=item.paper.sha256,
-        shown_sha256=item.moves_sha256,
-        moves=moves,
-        changed=tuple(name for name, text in item.moves.items() if moves[name] != text),
-        **more,
-    )
 
 
 @dataclass(slots=True)

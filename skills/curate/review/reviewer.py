@@ -32,7 +32,6 @@ from skills.curate.review.decision_log import (
     Taken,
     What,
     by_reviewer,
-    decision_on,
     open_log,
 )
 from skills.curate.review.form import Sheet, faults, merged, of_highlight, sheet_of
@@ -219,7 +218,8 @@ class Desk:
                 continue
             texts, anchors = self.log.edited(item, self.reviewer)
             for move, spans in found.items():
-                texts[move] = _text(item, spans) or self.framework.not_stated
+                passages = (item.paper.abstract[start:end] for start, end in spans)
+                texts[move] = " ".join(map(flatten, passages)) or self.framework.not_stated
             anchors = {move: spans for move, spans in {**anchors, **found}.items() if spans}
             with contextlib.suppress(Taken, UsageError):  # the reviewer decides when it is free
                 if is_reviewed:
@@ -396,13 +396,18 @@ class Desk:
         self.leases.forget_drafts(self.reviewer, item.key)
 
     def _record(self, item: Item, what: What, moves: dict[str, str], **more: Any) -> None:
-        decision = decision_on(item, what, now(), moves, reviewer=self.reviewer, **more)
+        decision = Decision(
+            what=what,
+            at=now(),
+            paper=item.paper,
+            abstract_sha256=item.paper.sha256,
+            shown_sha256=item.moves_sha256,
+            moves=moves,
+            changed=tuple(name for name, text in item.moves.items() if moves[name] != text),
+            reviewer=self.reviewer,
+            **more,
+        )
         self.log.record(decision, item)
-
-
-def _text(item: Item, spans: Spans) -> str:
-    """Return the text of passages of the abstract."""
-    return " ".join(flatten(item.paper.abstract[start:end]) for start, end in spans)
 
 
 def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:
