@@ -409,7 +409,7 @@ def _check_moves(moves: Iterable[str], framework: Framework) -> None:
 
 
 def _way(call: Call, corpus: Engine) -> By:
-    """Return how to search: by `--like` or `--words`, or else by both if possible.
+    """Return the kind of search: by `--like` or `--words`, or else by both if possible.
 
     For a search by meaning, the missing vectors are computed first.
 

@@ -163,8 +163,8 @@ def folders(
 def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
     """Return True if copies of PDF files are saved to a folder without a suffix.
 
-    Otherwise a vault is saved. This is the case if the papers were not read from PDF files, the
-    folder is named "vault", or it is already a vault.
+    A vault is saved instead if the papers were not read from PDF files, the folder is named
+    "vault", or the folder is already a vault.
     """
     if not of_pdfs or folder.name.casefold() == "vault":
         return False

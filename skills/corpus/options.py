@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
 from harness.errors import UsageError
+from harness.runs.targets import suffix_of
 from skills.corpus.sources.services import CORPUS, NAMES, named
 
 if TYPE_CHECKING:
@@ -140,9 +141,8 @@ def check_target(target: Path, subcommand: str) -> None:
     Raises:
         UsageError: only another subcommand saves such files.
     """
-    suffix, is_map = target.suffix.lower(), subcommand == "map"
-    if is_map and target.name.lower().endswith(SAVED_SPANS):
-        suffix = "".join(target.suffixes[-2:]).lower()
+    is_map = subcommand == "map"
+    suffix = suffix_of(target, SAVED_SPANS) or target.suffix.lower()
     if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
         raise UsageError(
             f"/corpus {subcommand} cannot save a {suffix} file",

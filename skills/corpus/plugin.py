@@ -103,8 +103,8 @@ class Corpus(Skill, DocumentSource):
         '                 comparison~baseline claim!~"a phrase" year=2023..2025 category=cs.CL\n'
         "                 model=NAME support<0.5 unsupported>0; != is the opposite of =\n"
         "  show ID, split ID, similar ID\n"
-        "                 an id in its source, a number in the corpus, a DOI, arXiv id, PMID or\n"
-        "                 OpenAlex id\n"
+        "                 the id of a paper in its source, its number in the corpus, or its DOI,\n"
+        "                 arXiv id, PMID or OpenAlex id\n"
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
         "  highlight [ID|CONDITION ...]\n"
@@ -143,7 +143,7 @@ class Corpus(Skill, DocumentSource):
         "set-aside": "rename a damaged database; the next command begins a new one",
         "push": "push a dataset of annotations to the Hugging Face Hub, if you agree",
         "zotero-push": "write annotations into Zotero: notes of items, highlights in PDF files",
-        "zotero-undo": "delete these notes and highlights, except those that a person has changed",
+        "zotero-undo": "delete the notes and highlights of zotero-push that no person has changed",
         "zotero-pull": "read people's highlights and comments in the PDF files of your papers",
     }
     phrases = ("search",)

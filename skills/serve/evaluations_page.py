@@ -49,7 +49,7 @@ MOST_BYTES = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A model in a saved evaluation, which can be compared with another.
+    """A model in a saved evaluation, which can be compared with another model.
 
     Attributes:
         key: the key of the model in URLs.

@@ -41,9 +41,9 @@ HEADERS = {
 STATIC = "private, no-cache"
 """The Cache-Control header of static files: browsers store them, but ask if they have changed."""
 ENTRANCE = (
-    "This application answers only the browser that was opened with its address. /serve prints "
-    "that address, with a token for one use; the foot of an open page makes further ones. If no "
-    "page is open any more, end /serve with Ctrl-C and start it again.\n"
+    "This application answers only a browser that was opened with an address of /serve. The "
+    "token in the address that /serve prints can be used once; the link at the foot of an open "
+    "page shows a new address. If no page is open, end /serve with Ctrl-C and start it again.\n"
 )
 BYTES = 32
 """Number of random bytes in a token and in a cookie."""

@@ -29,8 +29,6 @@ STEP = 0.25
 """Seconds between two checks whether the server is shutting down."""
 INTERVAL = 1.0
 """Seconds between two queries of the running jobs."""
-QUIET = 10.0
-"""Seconds without a change after which an empty event is sent, to detect a closed browser."""
 
 
 def routes(state: State) -> list[Route]:
@@ -83,20 +81,16 @@ async def events(state: State, running: RunningJobs, request: Request) -> Respon
 
 
 async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
-    sent, quiet = "", 0.0
+    sent = ""
     while not state.is_closing():
         text = await run_in_threadpool(_read, state, running)
         if text != sent:
-            sent, quiet = text, 0.0
+            sent = text
             yield f"data: {text}\n\n"
-        elif quiet >= QUIET:
-            quiet = 0.0
-            yield ": still here\n\n"
         waited = 0.0
         while waited < INTERVAL and not state.is_closing():
             await asyncio.sleep(STEP)
             waited += STEP
-        quiet += waited
 
 
 def _read(state: State, running: RunningJobs) -> str:

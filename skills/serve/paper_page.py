@@ -50,8 +50,8 @@ def routes(state: State) -> list[Route]:
 def _paper(state: State, request: Request) -> Response:
     """Show the paper with the row number in the URL.
 
-    The parameter `version` selects one of the annotations, `against` another one to compare with,
-    and `page` a page of the PDF file.
+    The parameter `version` selects an annotation of the paper, `against` another annotation for a
+    comparison, and `page` a page of the PDF file.
     """
     number, query = min(request.path_params["number"], MOST), request.query_params
     with state.corpus() as db:

@@ -14,6 +14,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,6 @@ class PdfPages:
         self._process = ReaderProcess(WORKER, "PDFium", SECONDS)
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, ...], Any] = OrderedDict()
-        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
 
     def close(self) -> None:
         """End the process; if it is busy, it ends together with this program."""
@@ -160,7 +160,7 @@ class PdfPages:
         path = pdf_of(item)
         if path is None:
             raise InputError("was not annotated from a PDF file", where=item.paper.id)
-        kept = self._folder / f"{self._digest(check_pdf(path))}-{number}.png"
+        kept = self._folder / f"{_digest_of(check_pdf(path))}-{number}.png"
         with contextlib.suppress(OSError):
             image = read_bytes(kept, MOST_BYTES)
             os.utime(kept)
@@ -187,7 +187,7 @@ class PdfPages:
             SkillFailed: the process cannot be started.
         """
         path = check_pdf(path)
-        key = self._digest(path), name
+        key = _digest_of(path), name
         answer = self._answers.get(key)
         if answer is None:
             with self._lock:
@@ -203,16 +203,6 @@ class PdfPages:
             raise InputError(f"{answer}", where=shown(path))
         return answer
 
-    def _digest(self, path: Path) -> str:
-        """Return the SHA-256 of a file; it is cached until the file changes."""
-        with reading(path):
-            status = path.stat()
-            known, digest = self._digests.get(path, (None, ""))
-            state = status.st_size, status.st_mtime_ns
-            if state != known:
-                self._digests[path] = state, (digest := targets.digest(path))
-        return digest
-
     def _remove_oldest(self) -> None:
         files = [(one.stat(), one) for one in self._folder.glob("*.png")]
         size = sum(status.st_size for status, _ in files)
@@ -221,3 +211,16 @@ class PdfPages:
                 return
             file.unlink()
             size -= status.st_size
+
+
+def _digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file; it is cached until the file changes."""
+    with reading(path):
+        status = path.stat()
+        return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(KEPT)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Compute the SHA-256 of a file; the other arguments make the cache miss after a change."""
+    return targets.digest(path)

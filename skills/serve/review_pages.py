@@ -279,7 +279,7 @@ def _notice(participant: Participant) -> str:
 
 
 def _right(participant: Participant) -> dict[str, Any]:
-    """Return the share of correct moves so far, and whether this browser has not seen it yet."""
+    """Return the share of correct moves so far, and True if it is new to this browser."""
     right = participant.desk.right_so_far()
     before, participant.papers = participant.papers, right.papers if right else 0
     return {"right": right, "is_new": participant.papers > before}

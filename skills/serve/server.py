@@ -63,16 +63,16 @@ PATIENCE = 10.0
 """Seconds after which a request that is still incomplete is aborted."""
 DEMO = Path(__file__).with_name("demo")
 """The folder of the demo, which also contains an evaluation and a training run."""
-DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
+DEMO_TITLE = "invented papers for a first look; all your changes are deleted when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""JSON Lines with a paper and the record of its annotation each.
+"""JSON Lines: a paper and the record of its annotation in each line.
 
 The path of a PDF file is relative to the folder `DEMO`.
 """
 VERSIONS = DEMO / "versions.jsonl"
 """JSON Lines with the records of earlier annotations of some of these papers."""
 CURATION = DEMO / "curation.jsonl"
-"""JSON Lines with the name of a database table and the columns of a row each."""
+"""JSON Lines: the name of a database table and the columns of one row in each line."""
 
 
 class Connection(H11Protocol):
@@ -149,7 +149,20 @@ def serve(call: Call) -> Result:
         workspace = DEMO if is_demo else settings.project_dir
         title = DEMO_TITLE if is_demo else f"{path}"
         review = _review(call, path)
-        return _serve(call, State(path, framework, settings, workspace, title, review=review))
+        state = State(path, framework, settings, workspace, title, review=review)
+        options, taken = call.options, listener(call.options.port)
+        port = taken.getsockname()[1]
+        if options.port is None and port != PORT:
+            call.screen.notice(f"Port {PORT} is in use; using port {port}.")
+        server = Server(state, taken)
+        call.screen.emit(f"{server.address}\n")
+        # With --json, results are not printed.
+        at = f"at {server.address} " if call.screen.quiet_results else ""
+        call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
+        if not options.no_open:
+            webbrowser.open(server.address)
+        server.run()
+    return Result()
 
 
 @contextlib.contextmanager
@@ -174,23 +187,6 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
         path = Path(folder) / "demo.db"
         write_demo(path, framework)
         yield path
-
-
-def _serve(call: Call, state: State) -> Result:
-    options = call.options
-    taken = listener(options.port)
-    port = taken.getsockname()[1]
-    if options.port is None and port != PORT:
-        call.screen.notice(f"Port {PORT} is in use; using port {port}.")
-    server = Server(state, taken)
-    call.screen.emit(f"{server.address}\n")
-    with_json = call.screen.quiet_results  # with --json, results are not printed
-    at = f"at {server.address} " if with_json else ""
-    call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
-    if not options.no_open:
-        webbrowser.open(server.address)
-    server.run()
-    return Result()
 
 
 def _review(call: Call, corpus: Path) -> ReviewOf:

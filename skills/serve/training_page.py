@@ -95,7 +95,7 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return for each stage its name, its duration in each run, and when the first run ended it."""
+    """Return each stage: its name, its duration in each run, and its end in the first run."""
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
         (

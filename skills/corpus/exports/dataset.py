@@ -60,7 +60,7 @@ _FOR_A_PERSON = {
     "task_categories": ["text-generation", "token-classification"],
     "tags": ["scientific-papers", "abstracts", "annotations"],
 }
-"""Metadata that are written only to a new card, so that a person can change them later."""
+"""Metadata that are written only to a new card. A person can change them later."""
 _LICENSE = (
     "# license: of your own work, one of https://huggingface.co/docs/hub/repositories-licenses\n"
 )

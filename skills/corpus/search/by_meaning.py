@@ -168,7 +168,8 @@ def nearest(
     db, framework = moves.fts, moves.framework
     ids, stored, distances = _compared(db, framework, vector, names or framework.names)
     if narrowing.match:
-        matching = _matching(db, narrowing.match)
+        sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
+        matching = [rowid for (rowid,) in db.execute(sql, [narrowing.match, FEW + 1])]
         if len(matching) <= FEW:
             within = np.isin(ids, matching)
             ids, stored, distances = ids[within], stored[within], distances[within]
@@ -208,12 +209,6 @@ def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> 
         if similar[place] < least:
             return
         yield int(rows[place]["move_id"]), float(similar[place])
-
-
-def _matching(db: sqlite3.Connection, match: str) -> Ids:
-    """Return the ids of at most `FEW` + 1 moves that match an FTS5 expression."""
-    sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
-    return np.fromiter((row[0] for row in db.execute(sql, [match, FEW + 1])), dtype=np.int64)
 
 
 def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:

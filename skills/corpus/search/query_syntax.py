@@ -80,7 +80,7 @@ class Years:
         return first, last
 
     def among(self, years: Iterable[int | None]) -> list[int]:
-        """Return those of the given years that are in the range."""
+        """Return the given years that are in the range."""
         first, last = self.first or 0, self.last or 9999
         return [year for year in years if year is not None and first <= year <= last]
 
