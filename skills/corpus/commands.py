@@ -14,9 +14,9 @@ from harness.errors import InputError, NothingFound, UsageError
 from harness.runs.invocation import as_path
 from harness.support.process import install_command
 from harness.support.text_input import shown
-from skills.corpus import exporters, views, works
+from skills.corpus import exporters, views
 from skills.corpus.corpus_store import opened
-from skills.corpus.db import damage, reads
+from skills.corpus.db import damage, merging, reads
 from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.completing import complete
@@ -201,7 +201,7 @@ def export(call: Call) -> Result:
     _refuse_text(call)
     framework = _framework(call)
     with _opened(call) as corpus:
-        ids = corpus.current_ids()
+        ids = corpus.ids()
         failed = list(corpus.failures())
     if not ids and not failed:
         raise NothingFound(
@@ -250,7 +250,7 @@ def duplicates(call: Call) -> Result:
         return Result("No paper was merged, linked or split.", data)
     counts = Counter(pair.relation for pair in found)
     total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return Result(f"{counted(len(found), 'pair')}: {total}\n{works.pairs(found)}", data)
+    return Result(f"{counted(len(found), 'pair')}: {total}\n{views.pairs(found)}", data)
 
 
 def split(call: Call) -> Result:
@@ -263,14 +263,16 @@ def split(call: Call) -> Result:
                 f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
                 hint=f"`/corpus split {rows[-1]}` splits the last row from the other rows.",
             )
-        undone = works.separate(db, rows[0]) if rows else []
+        undone = [pair for row in rows for pair in reads.pairs(db, row) if pair.relation != "split"]
+        if undone:
+            merging.separate(db, rows[0])
     if not undone:
         problem = "is neither merged nor linked" if rows else "is not in the corpus"
         raise NothingFound(
             f"the paper {wanted[:60]} {problem}",
             hint="`/corpus duplicates` shows the merged and linked papers.",
         )
-    text = f"Split permanently:\n{works.pairs(undone)}"
+    text = f"Split permanently:\n{views.pairs(undone)}"
     return Result(text, Pairs(pairs=undone).model_dump())
 
 

@@ -16,11 +16,10 @@ from skills.corpus.db import merging, papers, reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import has_category
 from skills.corpus.db.rows import stored_record
-from skills.corpus.outputs import Hit, Hits, SimilarPaper
+from skills.corpus.outputs import Hit, SimilarPaper
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored, beginning_of
-from skills.corpus.search.query_syntax import Query
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -128,13 +127,6 @@ class Database(Engine):
         from skills.corpus.search.vectors import Embedder, complete
 
         complete(self.db, Embedder.load(), tick, check)
-
-    def search(self, query: Query) -> Hits:
-        if query.by == "words":
-            return Engine.search(self, query)
-        from skills.corpus.search import by_meaning
-
-        return by_meaning.search(self, query)
 
     def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
         from skills.corpus.search import by_meaning

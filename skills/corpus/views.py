@@ -20,15 +20,16 @@ from skills.corpus.outputs import (
     Group,
     Hits,
     Indexed,
+    Pair,
     PaperDetails,
     Passage,
+    Side,
     SimilarPaper,
     Stats,
     Verified,
 )
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK
-from skills.corpus.works import other_sources
 from skills.nanda.anchors import Anchor, numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested
@@ -287,6 +288,30 @@ def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(
         text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+def pairs(found: Sequence[Pair]) -> str:
+    """Return a table of pairs."""
+    rows = [
+        (one.relation, *map(_side, (one.paper, one.other)), one.rule, one.evidence) for one in found
+    ]
+    return table(("", "paper", "and", "rule", "evidence"), rows)
+
+
+def other_sources(found: PaperDetails) -> list[str]:
+    """Return lines about the other identifiers of a paper, and about its merged or linked rows."""
+    other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
+    lines = [", ".join(one for one in other if not one.endswith(f" {found.id}"))]
+    for pair in found.duplicates:
+        side = pair.other if pair.paper.row == found.row else pair.paper
+        why = f": {pair.rule} ({pair.evidence})" if pair.rule else ""
+        preposition = "from" if pair.relation == "split" else "with"
+        lines.append(f"{pair.relation.title()} {preposition} {_side(side)}{why}")
+    return list(filter(None, lines))
+
+
+def _side(side: Side) -> str:
+    return f"{side.id} (paper {side.row})"
 
 
 def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:

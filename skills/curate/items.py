@@ -153,7 +153,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     Raises:
         InputError: the corpus has no annotations by this framework.
     """
-    ids = Database(db, framework).current_ids()[:limit]
+    ids = Database(db, framework).ids()[:limit]
     found, refused = list[Item](), Refusals()
     for item in reads.annotated(db, framework, ids):
         entry = as_entry(item, framework)

@@ -219,3 +219,38 @@ def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
         if row["framework"] in kept:
             set_current(db, row["id"], False)
         kept.add(row["framework"])
+
+
+def separate(db: sqlite3.Connection, paper_id: int) -> None:
+    """Undo the merges and links of a row, and record that they were split.
+
+    No annotation is lost: for a paper that is left without a current annotation, the latest
+    annotation becomes current. The caller must provide the transaction.
+    """
+    others = [other for other in members(db, paper_id) if other != paper_id]
+    db.execute(
+        "UPDATE duplicates SET relation = 'split' WHERE ? IN (paper_id, other_id)", [paper_id]
+    )
+    # Rows that were merged only through a third row have no pair yet.
+    db.executemany(
+        "INSERT OR IGNORE INTO duplicates"
+        " (paper_id, other_id, relation, rule, evidence, created_at)"
+        " VALUES (?, ?, 'split', '', '', ?)",
+        [(*sorted((paper_id, other)), now()) for other in others],
+    )
+    for row in (paper_id, *others):
+        _restore_newest(db, members(db, row))
+
+
+def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
+    """For each framework without a current annotation of a paper, make the latest one current."""
+    kept = {row["framework"] for row in current_annotations(db, paper_ids)}
+    newest = db.execute(
+        "SELECT id, framework FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, id DESC",
+        [json.dumps(paper_ids)],
+    ).fetchall()
+    for row in newest:
+        if row["framework"] not in kept:
+            kept.add(row["framework"])
+            set_current(db, row["id"], True)

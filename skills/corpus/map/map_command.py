@@ -77,7 +77,7 @@ def _selected(
 ) -> Sequence[int]:
     """Return the ids of the annotations to map: all current annotations, or the selected ones."""
     if conditions is None:
-        ids, meets = corpus.current_ids(), ""
+        ids, meets = corpus.ids(), ""
     else:
         selected = corpus.select(conditions)
         ids, meets = selected.ids, f" that meets {call.text[:80]}"

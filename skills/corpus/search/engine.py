@@ -112,7 +112,11 @@ class Engine(MoveIndex):
 
         A search by meaning requires a database and a call of `complete_vectors`.
         """
-        return fulltext.search(self, query)
+        if query.by == "words":
+            return fulltext.search(self, query)
+        from skills.corpus.search import by_meaning
+
+        return by_meaning.search(self, query)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
         """Return the passages that contain `wording`, paper by paper, the abstract first.
@@ -122,10 +126,6 @@ class Engine(MoveIndex):
         """
         wanted = quotes.folded_wording(wording)
         return list(itertools.islice(quotes.passages(self.texts(wanted), wanted), limit))
-
-    def current_ids(self) -> list[int]:
-        """Return the ids of all current annotations, in the order of their papers."""
-        return self.ids()
 
     def select(self, conditions: Sequence[Condition]) -> Selected:
         """Select the current annotations that meet all conditions.

@@ -49,7 +49,7 @@ def table(path: Path, *rows: Mapping[str, str]) -> Path:
 
 
 def current(db: sqlite3.Connection) -> list[Annotated]:
-    return list(reads.annotated(db, nanda(), Database(db, nanda()).current_ids()))
+    return list(reads.annotated(db, nanda(), Database(db, nanda()).ids()))
 
 
 def test_table_with_all_moves_adds_annotations(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_round_trip_of_corpus_with_several_id_fields(
     other = replace(paper(2, id_field="paper_id"), id="7")
     items = [annotated(paper(1)), annotated(other)]
     corpus_of(tmp_path / "corpus.db", items)
-    ids = Database(db, nanda()).current_ids()
+    ids = Database(db, nanda()).ids()
     assert reads.id_column(db, ids) == "id"
     for name in ("all.parquet", "all.csv"):
         with (tmp_path / name).open("wb") as file:
@@ -416,7 +416,7 @@ def test_annotation_of_other_framework_is_rejected(db: sqlite3.Connection, tmp_p
     assert "was made with the framework another, not nanda" in added.refused[0].reason
     importer.add(db, path, other)
     assert len(current(db)) == 1
-    assert len(Database(db, other).current_ids()) == 1
+    assert len(Database(db, other).ids()) == 1
 
 
 @pytest.mark.parametrize(

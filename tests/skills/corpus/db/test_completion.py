@@ -8,9 +8,8 @@ from pathlib import Path
 from corpus_papers import annotated, paper
 
 from harness.testing import fake_app
-from skills.corpus import works
 from skills.corpus.corpus_store import Database
-from skills.corpus.db import papers, reads, store
+from skills.corpus.db import merging, papers, reads, store
 from skills.corpus.db.connection import default_path, open_corpus
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -41,15 +40,15 @@ def test_other_sources_complete_a_paper(db: sqlite3.Connection) -> None:
     store.save(db, annotated(table()), nanda())
     papers.save(db, journal())
     papers.save(db, paper(9))
-    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).ids())
     assert (item.paper.id, item.paper.abstract) == ("7", "We test a ledger.")
     assert (item.paper.title, item.paper.authors) == ("On Ledgers", "A. Müller")
     assert item.paper.published == "2024-05"
     assert item.record["title"] == "On Ledgers"
     known = {name: item.paper.source[name] for name in ("doi", "venue", "pmid")}
     assert known == {"doi": DOI, "venue": "Annals of Tools", "pmid": "123"}
-    works.separate(db, 1)
-    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
+    merging.separate(db, 1)
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).ids())
     assert (item.paper.title, item.paper.source.get("venue")) == ("", None)
 
 
@@ -58,7 +57,7 @@ def test_what_a_source_states_itself_comes_first(db: sqlite3.Connection) -> None
     papers.save(db, journal())
     papers.save(db, journal(venue="Third"))
     store.save(db, annotated(own), nanda())
-    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).ids())
     assert (item.paper.title, item.paper.source["venue"]) == ("Ledgers!", "Mine")
 
 

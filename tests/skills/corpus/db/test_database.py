@@ -51,7 +51,7 @@ def moves_with(db: sqlite3.Connection, match: str) -> list[str]:
 def test_annotation_round_trip(db: sqlite3.Connection) -> None:
     item = annotated(paper(1, authors="A. Turing"), limitation="Not stated.")
     store.save(db, item, nanda())
-    [back] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
+    [back] = reads.annotated(db, nanda(), Database(db, nanda()).ids())
     assert back.record == item.record
     assert back.paper.source == {"kind": "table", "path": "papers.csv", "row": "1"}
     assert (back.paper.authors, back.paper.abstract) == ("A. Turing", item.paper.abstract)
@@ -62,9 +62,9 @@ def test_newest_annotation_is_current(db: sqlite3.Connection) -> None:
     old, new = (store.save(db, item, nanda()) for item in (first, second))
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
     assert set(column(db, "SELECT current FROM moves WHERE annotation_id = ?", old)) == {0}
-    assert Database(db, nanda()).current_ids() == [new]
+    assert Database(db, nanda()).ids() == [new]
     assert store.save(db, first, nanda()) == old, "the same work is not written twice"
-    assert Database(db, nanda()).current_ids() == [old]
+    assert Database(db, nanda()).ids() == [old]
 
 
 def test_new_arxiv_version_replaces_old_one(db: sqlite3.Connection) -> None:
@@ -220,7 +220,7 @@ def test_annotation_with_missing_move_is_left_out(db: sqlite3.Connection) -> Non
     more = nanda().model_copy(
         update={"moves": (*nanda().moves, nanda().moves[0].model_copy(update={"name": "cost"}))}
     )
-    assert list(reads.annotated(db, more, Database(db, more).current_ids())) == []
+    assert list(reads.annotated(db, more, Database(db, more).ids())) == []
 
 
 def test_files_that_are_not_a_corpus(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> No
             pytest.raises(InputError, match=r"or damaged: .*set-aside --db"),
             open_corpus(path) as db,
         ):
-            list(reads.annotated(db, nanda(), Database(db, nanda()).current_ids()))
+            list(reads.annotated(db, nanda(), Database(db, nanda()).ids()))
         kept, found = damage.set_aside(path)
         assert found
         assert kept.exists()

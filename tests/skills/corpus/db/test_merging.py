@@ -6,7 +6,6 @@ import sqlite3
 
 from corpus_papers import annotated
 
-from skills.corpus import works
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, papers, reads, store
 from skills.corpus.records import Failure
@@ -66,20 +65,21 @@ def test_split_restores_both_and_is_remembered(db: sqlite3.Connection) -> None:
     for name, abstract in (("a", "One."), ("b", "Two.")):
         store.save(db, annotated(paper(name, abstract=abstract, doi="10.1234/x"), name), nanda())
     assert current(db) == {"b"}
-    [undone] = works.separate(db, 1)
-    assert (undone.relation, undone.rule) == ("merged", "doi")
+    assert decided(db) == [(1, 2, "merged", "doi")]
+    merging.separate(db, 1)
     assert current(db) == {"a", "b"}
     assert Database(db, nanda()).statistics().papers == 2
     papers.save(db, paper("a", abstract="One.", doi="10.1234/x", pmid="5"))
     papers.save(db, paper("b", abstract="Two.", doi="10.1234/x", pmid="5"))
     assert decided(db) == [(1, 2, "split", "doi")]
-    assert works.separate(db, 1) == []
+    merging.separate(db, 1)
+    assert decided(db) == [(1, 2, "split", "doi")]
 
 
 def test_a_third_row_does_not_join_what_was_split(db: sqlite3.Connection) -> None:
     for name in ("a", "b"):
         papers.save(db, paper(name, doi="10.1234/x"))
-    works.separate(db, 2)
+    merging.separate(db, 2)
     papers.save(db, paper("c", doi="10.1234/x"))
     assert merging.members(db, 3) == [1, 3]
     assert merging.members(db, 2) == [2]
@@ -90,7 +90,7 @@ def test_a_row_that_was_joined_through_a_third_is_split_too(db: sqlite3.Connecti
     papers.save(db, Paper("id", "b", "", "Text.", {"pmid": "5"}))
     papers.save(db, paper("c", doi="10.1234/x", pmid="5"))
     assert merging.members(db, 1) == [1, 2, 3]
-    works.separate(db, 2)
+    merging.separate(db, 2)
     assert merging.members(db, 2) == [2]
     assert merging.members(db, 1) == [1, 3]
     assert (1, 2, "split", "") in decided(db)

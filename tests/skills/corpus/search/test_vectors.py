@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from corpus_papers import annotated, paper
 
-from skills.corpus import works
 from skills.corpus.corpus_store import Database
-from skills.corpus.db import reads, store
+from skills.corpus.db import merging, reads, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.search import vectors
 from skills.corpus.search.by_meaning import search
@@ -143,5 +142,5 @@ def test_merging_and_splitting_leave_the_vectors(db: sqlite3.Connection) -> None
         search, Database(db, nanda()), Query("Method", ["method"], limit=9, by="meaning")
     )
     assert len(near().hits) == 1
-    works.separate(db, 1)
+    merging.separate(db, 1)
     assert len(near().hits) == 2
