@@ -40,7 +40,7 @@ ANNOTATOR = "nanda-annotator"
 PEFT = ("adapter_model.safetensors", "adapter_config.json")
 """The files of an adapter in the format of PEFT, weights first."""
 _LOADED = re.compile(r"(?!/)(?!.*\.\.)[^\\]+\.(gguf|safetensors)")
-"""Matches the paths of files that are loaded, within the repository."""
+"""Matches the path of a file that can be loaded, relative to the repository."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADVICE = {
     401: (

@@ -100,6 +100,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
+    """A candidate that was skipped, with the reason; `absent` is that of its availability."""
+
     candidate: Candidate
     reason: str
     absent: bool = False

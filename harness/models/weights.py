@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
 from harness.support import bounded_files
 from harness.support.calls import TTLCache
+from harness.support.process import remove_left_over
 
 if TYPE_CHECKING:
     from harness.models.registry import FileEntry
@@ -205,7 +206,6 @@ class FileStore:
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
         """
-        import shutil
         import tempfile
 
         from filelock import FileLock
@@ -217,8 +217,7 @@ class FileStore:
             with FileLock(path.with_suffix(".lock")):
                 if exists(path):  # another process has created it in the meantime
                     return
-                for stale in path.parent.glob(f"fetch-{path.stem}-*"):
-                    shutil.rmtree(stale, ignore_errors=True)
+                remove_left_over(path.parent, f"fetch-{path.stem}-*")
                 prefix = f"fetch-{path.stem}-{os.getpid()}-"
                 with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
                     created = make(Path(folder))

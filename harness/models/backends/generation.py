@@ -136,7 +136,7 @@ class GenerationState:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Drop the tokens of `text`, which is not part of the reply, from the start."""
+        """Remove the tokens of `text` from the start, since `text` is not part of the reply."""
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)

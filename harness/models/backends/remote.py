@@ -31,7 +31,7 @@ KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 s. With the system's default of two hours, a generation would wait for its deadline.
 """
 PROBE_LIMIT = 5.0
-"""Time limit of a whole probe as a multiple of `PROBE_SECONDS`, which restarts with each read."""
+"""Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits each read only."""
 TOKEN_BYTES = 4000
 """Maximum number of bytes for each token of an answer: 20 alternatives take 2,000 bytes."""
 LONGEST_ANSWER = 16_000_000

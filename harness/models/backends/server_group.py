@@ -47,10 +47,7 @@ class BalancedBackend:
             return Availability(False, exc.message)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Balanced:
-        def load_from(url: str) -> Model:
-            return self._backend.load(entry.model_copy(update={"url": url, "urls": ()}), slots)
-
-        return Balanced(entry, load_from, slots)
+        return Balanced(entry, self._backend, slots)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +89,7 @@ class Balanced:
     """A model on equal servers, of which at least one must be reachable at the beginning.
 
     Args:
-        load: connects to the server at an address and returns its model.
+        backend: connects to each server, and loads its model.
         slots: number of concurrent generations; None for the sum over all servers, including
             servers that are left out, since they may return.
 
@@ -101,10 +98,9 @@ class Balanced:
         ModelUnavailable: no server can be reached.
     """
 
-    def __init__(
-        self, entry: ServeEntry, load: Callable[[str], Model], slots: int | None = None
-    ) -> None:
-        self._name, self._load_at = entry.model, load
+    def __init__(self, entry: ServeEntry, backend: Backend, slots: int | None = None) -> None:
+        self._name, self._entry, self._backend = entry.model, entry, backend
+        self._slots = slots
         self._servers = [Server(url) for url in entry.urls]
         self._notice: Callable[[str], None] | None = None
         self._lock = threading.Lock()
@@ -259,7 +255,8 @@ class Balanced:
     def _connect(self, server: Server) -> bool:
         """Load the model of a server; return False if the server cannot serve the same model."""
         try:
-            model = self._load_at(server.url)
+            entry = self._entry.model_copy(update={"url": server.url, "urls": ()})
+            model = self._backend.load(entry, self._slots)
         except ModelUnavailable as exc:
             self._leave_out(server, exc)
             return False
