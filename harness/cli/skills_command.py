@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.agent_skills import skill_md
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.plugins.user_choices import InstalledSkills, is_unchanged
-from harness.runs.invocation import is_name
 from harness.terminal.rendering import table
 
 LISTED = ("skills", "untrusted", "disabled", "shadowed")
@@ -226,7 +226,7 @@ class Skills(AppCommand):
         return Result(f"/{name} is trusted in its current state.", {"trusted": name})
 
     def _disable(self, name: str, call: Call) -> Result:
-        if not is_name(name):
+        if not skill_md.NAME.fullmatch(name):
             raise UsageError(f"{name!r} is not a valid name", hint="`/skills` lists all skills.")
         if name in self._app.catalogue.framework:
             raise UsageError(f"/{name} is part of the harness and cannot be disabled")

@@ -172,11 +172,6 @@ def split_options(line: str) -> tuple[dict[str, object], str]:
     return parser.values, rest
 
 
-def is_name(word: str) -> bool:
-    """Return True if a word is a valid name of a command."""
-    return skill_md.NAME.fullmatch(word) is not None
-
-
 def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
     """Parse the part of a line after the name of `skill`.
 
@@ -244,13 +239,13 @@ def trusts(rest: str) -> bool:
     while not ended and (match := _search_end(_SAVE_AT_END, before, end)):
         end = match.start()
     words = before[:end].split()
+    leading = itertools.takewhile(_is_option, words)
+    trailing = itertools.takewhile(_is_option, reversed(words if not ended else []))
+    return "--trust" in (*leading, *trailing)
 
-    def is_option(word: str) -> bool:
-        return word.startswith("--")
 
-    leading = list(itertools.takewhile(is_option, words))
-    trailing = [] if ended else list(itertools.takewhile(is_option, reversed(words)))
-    return "--trust" in leading + trailing
+def _is_option(word: str) -> bool:
+    return word.startswith("--")
 
 
 def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] | None:
@@ -310,7 +305,7 @@ class _Parser:
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
 
-        An earlier `save to` could belong to the text, so that it is an error.
+        An earlier `save to` is an error, since it could belong to the text.
         """
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)

@@ -104,12 +104,12 @@ class Run:
         Raises:
             OutputError: raised by `RunLog.check_usable`.
         """
-        if self.log is not None and self.id is not None:
-            self.log.execute(
-                "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
-                [self.id, str(path.resolve()), sha256],
-            )
         if self.log is not None:
+            if self.id is not None:
+                self.log.execute(
+                    "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
+                    [self.id, str(path.resolve()), sha256],
+                )
             self.log.check_usable()
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
@@ -225,7 +225,7 @@ class RunLog:
         return self._database.run(lambda db: db.execute(sql, given).lastrowid, None)
 
     def check_usable(self) -> None:
-        """Check that targets can be recorded: the same line could not replace them otherwise.
+        """Check that targets can be recorded, so that the same line can replace them later.
 
         Raises:
             OutputError: the disk is full, or another program has locked the log.
