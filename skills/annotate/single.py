@@ -21,7 +21,7 @@ from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, SAVED_TABLES
 from skills.corpus.records import Annotated
-from skills.corpus.sources import open_arxiv
+from skills.corpus.sources.services import open_arxiv
 from skills.nanda.framework import Framework, task_of
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten

@@ -23,8 +23,7 @@ from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.outputs import Completed
 from skills.corpus.records import Found
-from skills.corpus.sources import opened
-from skills.corpus.sources.services import SERVICES, required
+from skills.corpus.sources.services import SERVICES, opened, required
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

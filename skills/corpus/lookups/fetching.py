@@ -27,8 +27,7 @@ from skills.corpus.records import Found
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
-from skills.corpus.sources import opened
-from skills.corpus.sources.services import SERVICES, Query, named
+from skills.corpus.sources.services import SERVICES, Query, named, opened
 from skills.corpus.tables.text_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted

@@ -18,8 +18,7 @@ from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.outputs import Added
 from skills.corpus.records import Found
-from skills.corpus.sources import opened
-from skills.corpus.sources.services import NAMES, VARIABLE, switched_on
+from skills.corpus.sources.services import NAMES, VARIABLE, opened, switched_on
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow

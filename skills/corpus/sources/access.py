@@ -281,7 +281,7 @@ class _Adapter(HTTPAdapter):
     """Sends the requests that are not in the cache."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__(max_retries=_Retry.of(source))
+        super().__init__(max_retries=_retries(source))
         self.source = source
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
@@ -308,51 +308,37 @@ class _Adapter(HTTPAdapter):
             response._content = b"".join(map(meter.feed, response.iter_content(CHUNK)))
             return response
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
-            reason = getattr(exc.args[0], "reason", exc.args[0])
-            raise source.unavailable(_words(reason, source)) from exc
+            cause = getattr(exc.args[0], "reason", exc.args[0])
+            reason = f"{source.title} cannot be reached ({type(cause).__name__})"
+            if isinstance(cause, ReadTimeoutError):
+                reason = f"no response within {source.timeout:g} s"
+            elif isinstance(cause, ProtocolError):
+                reason = "the connection was closed before the response was complete"
+            raise source.unavailable(reason) from exc
 
 
-class _Retry(Retry):
-    """urllib3's retries, with a message before each pause and the limits of this module."""
+def _retries(source: Source) -> Retry:
+    """Return urllib3's retries, with a message before each pause and the limits of this module."""
 
-    source: Source
+    class Announced(Retry):
+        def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+            first = max(source.delay, min(1.0, source.delay * 10))
+            pause, reason = first * 2 ** (len(self.history) - 1), "the connection failed"
+            if response is not None:
+                reason = f"HTTP {response.status} {response.reason}"
+                pause = max(pause, retry_after(response.headers.get("retry-after")) or 0.0)
+            if pause > LONGEST_WAIT:
+                raise source.unavailable(
+                    f"{reason}; {source.title} requires a pause of {pause:.0f} s",
+                    "Repeat the line after the pause: finished work is kept.",
+                )
+            source.notice(f"{source.title} request failed: {reason}; next attempt in {pause:.0f} s")
+            source.wait(pause)
 
-    @classmethod
-    def of(cls, source: Source) -> _Retry:
-        # A POST may be repeated safely, since the APIs only read.
-        retry = cls(
-            RETRIES, connect=0, status_forcelist=_BUSY, raise_on_status=False, allowed_methods=None
-        )
-        retry.source = source
-        return retry
-
-    def new(self, **changes: Any) -> _Retry:
-        retry = super().new(**changes)
-        retry.source = self.source
-        return retry
-
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        source = self.source
-        first = max(source.delay, min(1.0, source.delay * 10))
-        pause, reason = first * 2 ** (len(self.history) - 1), "the connection failed"
-        if response is not None:
-            reason = f"HTTP {response.status} {response.reason}"
-            pause = max(pause, retry_after(response.headers.get("retry-after")) or 0.0)
-        if pause > LONGEST_WAIT:
-            raise source.unavailable(
-                f"{reason}; {source.title} requires a pause of {pause:.0f} s",
-                "Repeat the line after the pause: finished work is kept.",
-            )
-        source.notice(f"{source.title} request failed: {reason}; next attempt in {pause:.0f} s")
-        source.wait(pause)
-
-
-def _words(reason: object, source: Source) -> str:
-    if isinstance(reason, ReadTimeoutError):
-        return f"no response within {source.timeout:g} s"
-    if isinstance(reason, ProtocolError):
-        return "the connection was closed before the response was complete"
-    return f"{source.title} cannot be reached ({type(reason).__name__})"
+    # A POST may be repeated safely, since the APIs only read.
+    return Announced(
+        RETRIES, connect=0, status_forcelist=_BUSY, raise_on_status=False, allowed_methods=None
+    )
 
 
 class JsonSource(Source):

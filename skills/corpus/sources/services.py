@@ -1,4 +1,4 @@
-"""The names, addresses, keys and rates of the sources of papers.
+"""Define the addresses, keys and rates of the sources of papers, and open a source.
 
 Users configure the sources with these environment variables:
 
@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from harness.errors import UsageError
+from harness.api.skill import Call
+from harness.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from skills.corpus.records import Found
+    from skills.corpus.sources.access import Source
+    from skills.corpus.sources.arxiv import Arxiv
 
 VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
@@ -65,6 +69,14 @@ SERVICES: Mapping[str, Service] = {
     "arxiv": Service("arXiv", "https://export.arxiv.org/api/query", "", 3.0, 3.0),
 }
 NAMES = tuple(SERVICES)
+_CLASSES = {
+    "openalex": "openalex:OpenAlex",
+    "crossref": "crossref:Crossref",
+    "semanticscholar": "semantic_scholar:SemanticScholar",
+    "pubmed": "pubmed:PubMed",
+    "arxiv": "arxiv:Arxiv",
+}
+"""The module and the class of each source; the modules import requests, which is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +171,32 @@ def required(option: str | None) -> list[str]:
         "no source is switched on, so that nothing can be looked up",
         hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
     )
+
+
+def opened(name: str, call: Call) -> Source:
+    """Return the source with this name, configured by the settings and environment of a run."""
+    service = SERVICES[name]
+    key = os.environ.get(service.key, "").strip() if service.key else ""
+    hint = f"Set {service.key} to your key; {service.title} answers few requests without a key."
+    if key:
+        hint = f"Is the key in {service.key} right, and are requests left for today?"
+
+    def wait(seconds: float) -> None:
+        if call.cancel.wait(seconds):
+            raise Interrupted("interrupted")
+
+    source: type[Source] = pkgutil.resolve_name(f"{__package__}.{_CLASSES[name]}")
+    return source(
+        url=(os.environ.get(f"HARNESS_{name.upper()}_URL") or service.url).rstrip("/"),
+        folder=call.settings.cache_dir / name,
+        notice=call.screen.notice,
+        delay=service.delay_with_key if key else service.delay,
+        wait=wait,
+        key=key,
+        key_hint="" if service.key in ("", EMAIL) else hint,
+    )
+
+
+def open_arxiv(call: Call) -> Arxiv:
+    """Return the source arXiv, typed for the methods that only arXiv has."""
+    return cast("Arxiv", opened("arxiv", call))

@@ -17,10 +17,9 @@ from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavaila
 from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
 from skills.corpus.references.csl_json import separate_names
-from skills.corpus.sources import opened
 from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
-from skills.corpus.sources.services import Query
+from skills.corpus.sources.services import Query, opened
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed")
 KEYS = {
