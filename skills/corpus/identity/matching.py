@@ -125,7 +125,7 @@ def _by_title(one: Known, other: Known) -> Decision | None:
         return None
     linked = (one.is_preprint and other.is_published) or (other.is_preprint and one.is_published)
     same_author = same_first(one.authors, other.authors)
-    years = _years(one, other)
+    years = None if one.year is None or other.year is None else abs(one.year - other.year)
     if same_author is False or (years or 0) > (LINKED_YEARS if linked else YEARS):
         return None
     if same_author is None and (match != "same" or years is None or len(ours.words) < LONG_TITLE):
@@ -136,10 +136,6 @@ def _by_title(one: Known, other: Known) -> Decision | None:
     agreed = [words[match], *["first author"] * bool(same_author), *["year"] * (years is not None)]
     shorter = min(one.title, other.title, key=len)
     return Decision("linked" if linked else "same", ", ".join(agreed), shorter)
-
-
-def _years(one: Known, other: Known) -> int | None:
-    return None if one.year is None or other.year is None else abs(one.year - other.year)
 
 
 @functools.lru_cache(maxsize=4096)

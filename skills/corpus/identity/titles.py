@@ -60,6 +60,7 @@ _TYPO_LETTERS = 6
 CUT_WORDS = 6
 """Minimum number of words of a title that was cut off."""
 KEY_LETTERS = 24
+"""Number of letters of a blocking key."""
 
 
 @dataclass(frozen=True, slots=True)

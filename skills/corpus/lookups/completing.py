@@ -53,7 +53,7 @@ def complete(call: Call) -> Result:
             return Result(batches.costs_shown(costs), made.model_dump())
         if not any(cost.requests for cost in costs):
             nothing = (
-                "Nothing to look up: all papers that lack something and have an identifier were "
+                "Nothing to look up: all papers that lack a fact and have an identifier were "
                 f"looked up at these sources within {DAYS} days. --refresh repeats the lookups."
             )
             return Result(nothing, made.model_dump())

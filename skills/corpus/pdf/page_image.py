@@ -25,7 +25,7 @@ MOST_PIXELS = 4_000_000
 MOST_BYTES = 3_000_000
 """Maximum size of an image in bytes; a larger image is rendered again at a lower resolution."""
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
-"""Resolutions that are tried, relative to the first."""
+"""The resolutions that are tried in turn, as shares of the full resolution."""
 MEMORY = 512_000_000
 """Maximum bytes of memory for a file, since the scan of a single page needs 100 MB."""
 UNIT = 1000.0

@@ -39,9 +39,9 @@ FEW = 0.03
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
-"""Maximum number of pieces of a page of text, which typically has 200.
+"""Maximum number of pieces of a page that are sorted; a page of text typically has 200.
 
-The pieces of a page with more, such as a drawing, are not sorted.
+A drawing may have more pieces.
 """
 STEP = 2.0
 """Minimum distance in points of two positions that are tested as gutters."""

@@ -318,7 +318,11 @@ def write(noted: Iterable[tuple[csl.Item, str]], file: IO[bytes]) -> None:
     for number, (item, note) in enumerate(noted):
         kind = _TYPES.get(csl.text(item, "type"), "misc")
         fields = [Field(name, value) for name, value in _fields(item, kind, note) if value]
-        entry = Entry(kind, _unused(_key(item), used), fields)
+        key, count = _key(item), 2
+        while key.casefold() in used:
+            key, count = f"{key}-{count}", count + 1
+        used.add(key.casefold())
+        entry = Entry(kind, key, fields)
         made = written(Library([entry]), style)
         file.write(("\n" * bool(number) + made).encode())
 
@@ -380,15 +384,6 @@ def _key(item: csl.Item) -> str:
     if made := re.sub(r"\W", "", plain):
         return f"{made}{iso_date(csl.date_of(item))[:4]}"
     return re.sub(r"[^\w:.+-]+", "-", key) or "paper"
-
-
-def _unused(key: str, used: set[str]) -> str:
-    """Return the key, with a number appended if another entry has the same key."""
-    made, number = key, 2
-    while made.casefold() in used:
-        made, number = f"{key}-{number}", number + 1
-    used.add(made.casefold())
-    return made
 
 
 def _braced(value: str) -> str:

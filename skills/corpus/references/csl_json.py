@@ -61,7 +61,7 @@ _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""Matches a note up to an empty line; or up to the end if a program has joined the lines."""
+"""Matches our note up to an empty line, or to the end if a program has joined all lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,4 +418,5 @@ def with_note(text: str, note: str) -> str:
 
 
 def without_note(text: str) -> str:
+    """Return a text without the note of an annotation."""
     return _OURS.sub("", text).strip()

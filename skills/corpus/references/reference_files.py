@@ -6,7 +6,7 @@ added. Otherwise each annotated paper is written as a reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -84,20 +84,17 @@ def write(
         for piece in format_of(library).noted(library, notes):
             file.write(piece.replace("\n", end).encode())
         return
-    noted = ((item, csl.note_of(one, framework)) for one, item in _with_references(items, library))
-    format_of(Path(suffix)).write(noted, file)
-
-
-def _with_references(
-    items: Iterable[Annotated], library: Path | None
-) -> Iterator[tuple[Annotated, csl.Item]]:
-    """Yield each annotation with its reference.
-
-    The reference is taken from the library, if there is one, and completed with facts of the paper.
-    """
     references = enumerate(records(library), start=1) if library else iter(())
-    for one in items:
-        row = int(one.paper.source.get("row", 0)) if library else 0
-        found = next((record.item for number, record in references if number == row), {})
-        made = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
-        yield one, {**made, **found} if found else made
+
+    def noted() -> Iterator[tuple[csl.Item, str]]:
+        """Yield a reference and a note for each annotation.
+
+        The fields of the library take precedence over the facts of the paper.
+        """
+        for one in items:
+            row = int(one.paper.source.get("row", 0)) if library else 0
+            found = next((record.item for number, record in references if number == row), {})
+            made = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
+            yield {**made, **found}, csl.note_of(one, framework)
+
+    format_of(Path(suffix)).write(noted(), file)

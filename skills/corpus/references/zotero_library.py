@@ -88,7 +88,8 @@ Creator = Sequence[Any]
 _LISTED = 12
 _COLLECTIONS = """
     WITH RECURSIVE paths(id, library, path) AS (
-        SELECT collectionID, libraryID, {group}collectionName FROM collections
+        SELECT collectionID, libraryID, coalesce(groups.name || '/', '') || collectionName
+            FROM collections
             LEFT JOIN groups USING (libraryID)
             WHERE parentCollectionID IS NULL AND {kept}
         UNION ALL
@@ -100,7 +101,7 @@ _COLLECTIONS = """
 _WITHIN = """
     WITH RECURSIVE within(id) AS (
         VALUES (?) UNION SELECT collectionID FROM collections JOIN within ON parentCollectionID = id
-        {where}
+        WHERE {kept}
     )
     INSERT INTO chosen
         SELECT DISTINCT itemID FROM collectionItems JOIN within ON collectionID = id
@@ -266,7 +267,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
             every = "INSERT INTO chosen SELECT itemID FROM items WHERE libraryID = ?"
             db.execute(every, [chosen.library])
         else:
-            db.execute(_WITHIN.format(where=f"WHERE {_kept(db)}"), [chosen.id])
+            db.execute(_WITHIN.format(kept=_kept(db)), [chosen.id])
     db.execute(_NO_PAPERS)
     for tag in tags:
         db.execute(
@@ -281,7 +282,11 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
     """Return the collection with this path, or the only collection with this end of the path."""
     wanted = name.strip().strip("/")
-    known = _collections(db)
+    sql = _COLLECTIONS.format(kept=_kept(db))
+    every = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
+    groups = db.execute("SELECT name, libraryID FROM groups").fetchall()
+    every += [_Collection(name, library, None) for name, library in groups]
+    known = sorted(every, key=lambda one: one.path)
     for of in (str, str.casefold):
         exact = [one for one in known if of(one.path) == of(wanted)]
         ends = [one for one in known if of(one.path).endswith(f"/{of(wanted)}")]
@@ -295,15 +300,6 @@ def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
         if found:
             return found[0]
     raise _unknown("collection", name, [one.path for one in known], path)
-
-
-def _collections(db: sqlite3.Connection) -> list[_Collection]:
-    """Return the groups and all collections that are not in the trash."""
-    sql = _COLLECTIONS.format(group="coalesce(groups.name || '/', '') || ", kept=_kept(db))
-    found = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
-    groups = db.execute("SELECT name, libraryID FROM groups").fetchall()
-    found += [_Collection(name, library, None) for name, library in groups]
-    return sorted(found, key=lambda one: one.path)
 
 
 def _kept(db: sqlite3.Connection) -> str:

@@ -24,7 +24,7 @@ from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
-"""Maximum bytes of memory that the process may use for a file of any size."""
+"""Maximum bytes of memory that the process may use, even for a large file."""
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
 """Bytes of memory that the process may use: a fixed number, and a number for each byte of the file.
 
