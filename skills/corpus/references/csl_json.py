@@ -137,10 +137,17 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
     return {name: value for name, value in item.items() if value}
 
 
-def text(item: Mapping[str, Any], name: str) -> str:
-    """Return a string or number of an item on one line, or "" for a value of another type."""
-    value = item.get(name)
-    return flatten(str(value)) if isinstance(value, (str, int)) else ""
+def text(found: Any, *names: str) -> str:
+    """Return the string or number at a path of nested keys, on one line, or "" if absent."""
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    known = isinstance(found, (str, int)) and not isinstance(found, bool)
+    return flatten(str(found)) if known else ""
+
+
+def objects(found: Any) -> list[Item]:
+    """Return the JSON objects in a list; nothing if `found` is not a list."""
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def without_jats(abstract: str) -> str:
@@ -190,8 +197,7 @@ def is_preprint(item: Item) -> bool:
 
 def names_of(item: Item, role: str) -> list[Item]:
     """Return the names in a role, such as "author"; values of other types are omitted."""
-    found = item.get(role)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return objects(item.get(role))
 
 
 def without_et_al(item: Item) -> Item:

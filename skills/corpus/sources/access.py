@@ -29,7 +29,6 @@ from harness.support.bounded_http import Meter, has_too_many_values
 from harness.support.calls import Overdue, Raised, retry_after, within
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
-from skills.nanda.text import flatten
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400
@@ -437,20 +436,6 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
     wanted = set(values)
     known = ((one.identifiers.get(kind, ""), one) for one in reversed(list(found)))
     return {value: one for value, one in known if value in wanted}
-
-
-def text(found: Any, *names: str) -> str:
-    """Return the string or number at a path of nested keys, on one line, or "" if absent."""
-    for name in names:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    known = isinstance(found, (str, int)) and not isinstance(found, bool)
-    return flatten(str(found)) if known else ""
-
-
-def objects(found: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON objects in a list; nothing if `found` is not a list."""
-    if isinstance(found, list):
-        yield from (one for one in found if isinstance(one, Mapping))
 
 
 def count(found: Any) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references import csl_json as csl
-from skills.corpus.sources.access import USER_AGENT, CursorSource, count, objects, text
+from skills.corpus.sources.access import USER_AGENT, CursorSource, count
 from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
 
@@ -44,21 +44,22 @@ class Crossref(CursorSource):
 
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
         message = self.get("/works", parameters)["message"]
-        return list(map(self._work, objects(message["items"]))), text(message, "next-cursor")
+        works = map(self._work, csl.objects(message["items"]))
+        return list(works), csl.text(message, "next-cursor")
 
     def _work(self, work: Mapping[str, Any]) -> Found:
         # A retraction notice has the field `update-to`; the retracted work has `updated-by`.
         notices = [
-            ids.doi(text(update, "DOI"))
-            for update in objects(work.get("updated-by"))
-            if text(update, "type").lower() in RETRACTIONS
+            ids.doi(csl.text(update, "DOI"))
+            for update in csl.objects(work.get("updated-by"))
+            if csl.text(update, "type").lower() in RETRACTIONS
         ]
         people = csl.names_of(dict(work), "author")
         return self.found(
-            ids.identifiers(text(work, "DOI")),
+            ids.identifiers(csl.text(work, "DOI")),
             title=_plain(_first(work.get("title"))),
             abstract=_plain(csl.without_jats(str(work.get("abstract") or ""))),
-            authors=csl.joined_names(csl.full_name(one) or text(one, "name") for one in people),
+            authors=csl.joined_names(csl.full_name(one) or csl.text(one, "name") for one in people),
             published=csl.date_of({"issued": work.get("issued")}),
             venue=_plain(_first(work.get("container-title"))),
             cited=count(work.get("is-referenced-by-count")),

@@ -14,8 +14,8 @@ import requests
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import date_from, joined_names
-from skills.corpus.sources.access import Source, by_value, text
+from skills.corpus.references.csl_json import date_from, joined_names, text
+from skills.corpus.sources.access import Source, by_value
 from skills.corpus.sources.services import EMAIL, Query, Rates
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten

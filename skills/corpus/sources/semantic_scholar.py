@@ -12,8 +12,8 @@ import requests
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.access import JsonSource, count, objects, text
+from skills.corpus.references.csl_json import joined_names, objects, text
+from skills.corpus.sources.access import JsonSource, count
 from skills.corpus.sources.services import Query, Rates
 
 BATCH, PAGE = 500, 100

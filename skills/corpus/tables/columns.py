@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import textwrap
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Literal
 from harness.errors import InputError
 from harness.support.text_input import place
 from skills.nanda.paper import ID_FIELDS, IdField
-from skills.nanda.text import flatten
+from skills.nanda.text import flatten, letters_of
 
 AbstractBy = Literal["column", "provenance", "id"]
 """How a table provides abstracts.
@@ -65,6 +64,10 @@ _NAMES = {
     "arxiv_id": "arXiv ID, arXiv",
     "paper_id": "Paper ID",
 }
+HEADINGS: Mapping[str, tuple[str, ...]] = {
+    role: tuple(dict.fromkeys(map(letters_of, names.split(",")))) for role, names in _NAMES.items()
+}
+"""For each role, the letters of the headings of its column, the preferred heading first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Layout:
         return [
             f"{role} from {name!r}"
             for role, name in self.columns.items()
-            if plain(name) != plain(role) and fold(name) not in named
+            if letters_of(name) != letters_of(role) and fold(name) not in named
         ]
 
     def unused(self, names: Iterable[str]) -> list[str]:
@@ -308,7 +311,7 @@ class _Header:
         most = None if option else 1
         alike = [column for column in self.names if fold(column) == fold(name)]
         for heading in HEADINGS.get(name, ()):
-            alike = alike or [column for column in others if plain(column) == heading][:most]
+            alike = alike or [column for column in others if letters_of(column) == heading][:most]
         if len(alike) > 1:
             raise InputError(
                 f"both {alike[0]!r} and {alike[1]!r} match the column {name}",
@@ -340,15 +343,3 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
     found = ((name, header.find(name, "--id-column")) for name in ID_FIELDS)
     present: dict[IdField, str] = {name: column for name, column in found if column}
     return present if several else dict(itertools.islice(present.items(), 1))
-
-
-def plain(name: str) -> str:
-    """Return a heading without case, accents, blanks and punctuation: "authors" for "Author(s)"."""
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(letter for letter in decomposed if letter.isalnum())
-
-
-HEADINGS: Mapping[str, tuple[str, ...]] = {
-    role: tuple(dict.fromkeys(map(plain, names.split(",")))) for role, names in _NAMES.items()
-}
-"""For each role, the headings of its column in the form of `plain`, the preferred first."""

@@ -18,9 +18,10 @@ from typing import IO, Any
 from harness.errors import InputError, OutputError
 from harness.support.text_input import MAX_ROW, shown
 from skills.corpus.db.connection import open_temporary
-from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
+from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for, serve
 from skills.corpus.tables.text_tables import inert, without_mark
+from skills.nanda.text import letters_of
 
 MOST_BYTES = 200_000_000
 """Maximum size of a file in bytes."""
@@ -78,9 +79,9 @@ class SheetReader(Reader):
         if len(headers) == 1:
             return next(iter(headers))
         given = self._columns.abstract
-        known = HEADINGS["abstract"] if given is None else (plain(given),)
+        known = HEADINGS["abstract"] if given is None else (letters_of(given),)
         for sheet, names in headers.items():
-            if any(plain(name) in known for name in names):
+            if any(letters_of(name) in known for name in names):
                 return sheet
         listed = "; ".join(
             f"{sheet!r} with {', '.join(filter(None, names))}" for sheet, names in headers.items()

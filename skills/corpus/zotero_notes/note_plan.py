@@ -36,7 +36,7 @@ from harness.support.text_input import place, reading
 from skills.corpus.db import merging
 from skills.corpus.db.rows import one as one_row
 from skills.corpus.records import Annotated
-from skills.corpus.references.csl_json import HEADING, NONE_STATED
+from skills.corpus.references.csl_json import HEADING, NONE_STATED, objects
 from skills.corpus.zotero_notes.zotero_api import Data, Library
 from skills.nanda.confidence import labelled_suggestions, uncertain_moves, uncertainty
 from skills.nanda.framework import Framework
@@ -310,9 +310,7 @@ def _existing(note: Note, key: str, data: Data | None, framework: Framework) -> 
 
 def tags_of(data: Data) -> list[dict[str, Any]]:
     """Return the valid tags of an item; each is a dictionary with the key "tag"."""
-    listed = data.get("tags")
-    given = listed if isinstance(listed, list) else []
-    return [one for one in given if isinstance(one, dict) and isinstance(one.get("tag"), str)]
+    return [one for one in objects(data.get("tags")) if isinstance(one.get("tag"), str)]
 
 
 def merged_tags(data: Data, own: Sequence[str], framework: Framework) -> list[dict[str, Any]]:
