@@ -129,31 +129,25 @@ class Ollama:
         Raises:
             NothingFound: the server does not have the model.
         """
-        return self._post("/api/show", {"model": model})
+        return self._json("POST", "/api/show", json={"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
         """Return the prompt that the server builds, or None for servers before 0.11.5."""
-        found = self._chat(
-            model, messages, _debug_render_only=True, options={"num_predict": 1}
-        ).get("_debug_info")
-        return (found or {}).get("rendered_template")
+        body = {"model": model, "messages": list(messages), "stream": False, "think": False}
+        body |= {"_debug_render_only": True, "options": {"num_predict": 1}}
+        return (self._json("POST", "/api/chat", json=body).get("_debug_info") or {}).get(
+            "rendered_template"
+        )
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
         """Generate an answer with the model's own parameters; return its text and done_reason."""
-        found = self._chat(model, messages)
-        content = (found.get("message") or {}).get("content") or ""
-        return str(content), str(found.get("done_reason", ""))
-
-    def _chat(
-        self, model: str, messages: Sequence[Mapping[str, str]], **more: Any
-    ) -> Mapping[str, Any]:
-        body = {"model": model, "messages": list(messages), "stream": False, "think": False}
-        return self._post("/api/chat", {**body, **more})
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         with translated_errors(self.host):
-            found: Mapping[str, Any] = self._request("POST", path, json=body).json()
-        return found
+            found = self._client.chat(model, list(messages), think=False)
+        return found.message.content or "", found.done_reason or ""
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        with translated_errors(self.host):
+            return dict(self._request(method, path, **request).json())
 
     def _request(self, method: str, path: str, **request: Any) -> Any:
         with translated_errors(self.host):
