@@ -149,11 +149,9 @@ def _counted(context: StageContext, data: Path) -> PlannedRows:
     ):
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
         for row in with_progress(parted.train, tick):
-            texts: dict[bool, list[str]] = {True: [], False: []}
-            for message in row.messages:
-                texts[message["role"] == "system"].append(message["content"])
-            system, before = ("\n".join(texts[is_system]) for is_system in (True, False))
-            prompt, completion = counter.count(system, before, row.completion)
+            system = [one["content"] for one in row.messages if one["role"] == "system"]
+            others = [one["content"] for one in row.messages if one["role"] != "system"]
+            prompt, completion = counter.count("\n".join(system), "\n".join(others), row.completion)
             pairs.append((prompt + completion + around + 1, completion + 1))
     first = parted.train[0]
     given = "".join(f"{message['content']}\n" for message in first.messages)

@@ -67,13 +67,11 @@ def prepare(context: StageContext) -> Entry:
     """
     require("transformers", "jinja2")
     out, recipe, before = context.run_dir, context.recipe, context.run_dir.entry("prepare")
-    if context.data is None and before is None:
-        raise _no_data()
     kept = before.inputs if before is not None and context.data is None else {}
     base, training = open_base(context), recipe.training
     dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
     inputs = {
-        "data": targets.digest(regular_file(context.data)) if context.data else kept["data"],
+        "data": targets.digest(regular_file(context.data)) if context.data else kept.get("data"),
         "dev": dev,
         "dev_share": None if dev else recipe.dev_share,
         "base": base.digest,
@@ -89,7 +87,10 @@ def prepare(context: StageContext) -> Entry:
     if stage.unchanged is not None:
         return stage.unchanged
     if context.data is None:
-        raise _no_data()
+        raise UsageError(
+            "there is no data set to prepare",
+            hint="Name the data set of `/finetune dataset`: `/finetune prepare train.jsonl`.",
+        )
     out.make()
     examples = read_split(context.data, context.dev, recipe)
     all_examples = [*examples.train, *examples.dev]
@@ -207,13 +208,6 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
             values = asdict(row)
             line = {name: values[name] for name in KEYS}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _no_data() -> UsageError:
-    return UsageError(
-        "there is no data set to prepare",
-        hint="Name the data set of `/finetune dataset`: `/finetune prepare train.jsonl`.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
