@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, SkillFailed, UsageError
+from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
 from harness.support.process import require
 from skills.finetune.model.bases import Base, chat_template, open_base
@@ -49,6 +49,7 @@ def merge(context: StageContext) -> Entry:
         Interrupted: the run was cancelled.
     """
     require("torch", "safetensors", "transformers")
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
     recipe, out = context.recipe, context.run_dir
@@ -90,7 +91,10 @@ def merge(context: StageContext) -> Entry:
                     tensors[name], name.removesuffix(".weight"), adapter, rounded.get(name)
                 )
                 changed += different
-            save_file(tensors, folder / path.name, metadata={"format": "pt"})
+            try:
+                save_file(tensors, folder / path.name, metadata={"format": "pt"})
+            except SafetensorError as exc:  # for example, the disk is full
+                raise OutputError(f"not written: {exc}", where=str(out.merged)) from exc
         if not changed:
             raise SkillFailed(
                 "the adapter changes no weight of the base",
