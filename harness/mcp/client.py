@@ -39,11 +39,11 @@ BLOCKS = 100
 """Maximum number of content blocks of a result that are used."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
-"""Words that do not distinguish tools."""
+"""Words of a query that are ignored, since they say nothing about a tool."""
 WAIT = 10.0
 """Seconds that a chat waits for servers to start. The tools of slower servers are added later."""
 FOUND = 20
-"""Maximum number of tools that are offered since a search found them, the latest first."""
+"""Maximum number of found tools that are offered to the model; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +211,29 @@ class Servers:
         self.configuration = client_config.Configuration()
         self.servers: list[Server] = []
         self._is_started = False
-        self._reported: set[str] = set()
-        self._late: set[str] = set()
         self._found: list[str] = []
 
     def start(self, seconds: float = WAIT) -> None:
-        """Start all servers if necessary, and wait at most `seconds` until they are ready."""
+        """Start all servers if necessary, and wait at most `seconds` until they are ready.
+
+        If `seconds` is at most `WAIT`, servers that were late before are not awaited again.
+        """
         if not self._is_started:
             self._is_started = True
             self._start()
-        self._wait(seconds)
+        until = time.monotonic() + seconds
         for server in self.servers:
-            if server.problem and server.entry.name not in self._reported:
-                self._reported.add(server.entry.name)
+            if seconds > WAIT or not server.is_late:
+                server.wait(max(0.0, until - time.monotonic()))
+        late = [one for one in self.servers if one.state == "starting" and not one.is_late]
+        if late:
+            names = ", ".join(sorted(server.entry.name for server in late))
+            self._notice(f"mcp server {names} has not started yet; its tools join later")
+        for server in late:
+            server.is_late = True
+        for server in self.servers:
+            if server.problem and not server.is_reported:
+                server.is_reported = True
                 self._notice(f"mcp server {server.entry.name}: {server.problem} (/mcp)")
 
     def tools(self) -> list[ServerTool]:
@@ -246,8 +256,6 @@ class Servers:
         """Stop all servers; servers that take longer are killed."""
         servers, self.servers = self.servers, []
         self._is_started = False
-        self._reported.clear()
-        self._late.clear()
         until = time.monotonic() + seconds
         for server in servers:
             server.request_stop()
@@ -279,22 +287,6 @@ class Servers:
         settings = self._app.settings
         folder, seconds = settings.project_dir, settings.mcp_deadline
         self.servers = [Server(entry, folder, seconds) for entry in entries]
-
-    def _wait(self, seconds: float) -> None:
-        """Wait at most `seconds` for servers that are starting.
-
-        If `seconds` is at most `WAIT`, servers that were late before are skipped.
-        """
-        starting = [server for server in self.servers if server.state == "starting"]
-        until = time.monotonic() + seconds
-        for server in starting:
-            if server.entry.name not in self._late or seconds > WAIT:
-                server.wait(max(0.0, until - time.monotonic()))
-        late = {server.entry.name for server in starting if server.state == "starting"}
-        if late - self._late:
-            names = ", ".join(sorted(late - self._late))
-            self._notice(f"mcp server {names} has not started yet; its tools join later")
-        self._late = late
 
     def _notice(self, text: str) -> None:
         self._app.caller.screen.notice(text)

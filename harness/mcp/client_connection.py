@@ -61,6 +61,8 @@ class Server:
         state: the state of the server; a failed server remains failed until the next `/reload`.
         problem: the reason why the server failed, or why tools are left out, or "".
         tools: the tools by their names in the chat.
+        is_late: True if the user was told that the server takes long to start.
+        is_reported: True if the user was told about `problem`.
     """
 
     def __init__(self, entry: Entry, folder: Path, seconds: float) -> None:
@@ -68,10 +70,12 @@ class Server:
         self.state: State = "starting"
         self.problem = ""
         self.tools: dict[str, types.Tool] = {}
+        self.is_late = self.is_reported = False
         self._folder, self._seconds = folder, seconds
         self._log: deque[str] = deque(maxlen=20)
         self._sign, self._progress = 0.0, ""
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._wake = asyncio.Event()
         self._task = self._loop.create_task(self._serve())
         self._client: Client | None = None
@@ -129,16 +133,15 @@ class Server:
             future.cancel()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._task)
+            with self._runner:  # cancels the tasks that are left, and closes the loop
+                self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
             pass
         except BaseException as exc:  # noqa: BLE001 a server may send any message
             self._fail(exc)
         finally:
             self._settled.set()
-            _close(self._loop)
 
     async def _serve(self) -> None:
         silence()
@@ -263,16 +266,6 @@ def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
     if tool.execution is not None and tool.execution.task_support == "required":
         return "requires tasks of the protocol, which the harness does not support"
     return "has the name of another tool" if name in taken else ""
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel the tasks that still run in a loop, and close it."""
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
 
 
 async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
