@@ -1,4 +1,4 @@
-"""Methods that an editor serves during a prompt: output, questions, reading and writing text.
+"""The editor as the frontend of a prompt: it shows output, asks, and reads and writes text files.
 
 The thread that runs the prompt calls these methods, which wait until the editor has received the
 message or answered the question.

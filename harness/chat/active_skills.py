@@ -46,10 +46,10 @@ instructions is a path in the folder of the skill, and a file of that folder whi
 part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
-LEAST_CATALOGUE = 4096
-"""Minimum size limit in bytes of the catalogue of skill names and descriptions."""
-CATALOGUE_SHARE = 50
-"""Divisor of the context size: in a large context, the catalogue may use 2% of it."""
+LEAST_LIST = 4096
+"""Size in bytes that the list of skills may have in every context."""
+LIST_SHARE = 50
+"""Divisor of the context size: in a large context, the list of skills may use 2% of it."""
 CUT = "..."
 MODEL_TEXT = 1000
 """Maximum number of characters of the text that a model passes to a skill."""
@@ -167,14 +167,14 @@ def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[Acti
     """Yield the tool that activates skills, if a model may use prompt skills.
 
     Args:
-        used: returns the model in use, whose context limits the catalogue.
+        used: returns the model in use, whose context limits the list of skills.
     """
     skills = prompt_skills(app.catalogue.skills).values()
     offered = [skill for skill in skills if skill.file.for_models]
     if offered:
         model = used()
         context = model.chosen.serve.context if model else 0
-        room = max(LEAST_CATALOGUE, context * BYTES_PER_TOKEN // CATALOGUE_SHARE)
+        room = max(LEAST_LIST, context * BYTES_PER_TOKEN // LIST_SHARE)
         yield ActivateSkill(app, offered, room)
 
 
@@ -192,7 +192,7 @@ class ActivateSkill:
     """The tool that activates one of `skills`.
 
     Attributes:
-        room: maximum size of the catalogue in bytes at the highest level of detail.
+        room: maximum size in bytes of the list of skills at the highest level of detail.
     """
 
     app: App
@@ -205,7 +205,7 @@ class ActivateSkill:
 
     def described(self, level: int) -> Tool:
         """Return the tool with the names of skills; from level `DETAILS` on with descriptions."""
-        rows = catalogue(self.skills, self.room >> (ALL - level))
+        rows = skill_list(self.skills, self.room >> (ALL - level))
         text = {"type": "string"}
         about = _BRIEFLY
         if level >= DETAILS:
@@ -260,7 +260,7 @@ class ActivateSkill:
         skill.copy = copy
 
 
-def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
+def skill_list(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
     """Return the names and descriptions of skills that fit into `room` bytes.
 
     The longest descriptions are cut first. If all names do not fit, the last skills are

@@ -1,8 +1,9 @@
 """Add files to the context of a chat: files that a line attaches, and AGENTS.md.
 
-A line attaches a file as @PATH, and stdin as @- or as a - at its end. AGENTS.md is text of the
-project, not of the user, so that it is read only after the user has allowed it for the project;
-`/permissions` lists and revokes this permission.
+A line attaches a file as @PATH, and stdin as @- or as a - at its end.
+
+AGENTS.md is a text of the project, and not of the user. It is read only if the user has allowed it
+for the project. `/permissions` lists and revokes this permission.
 """
 
 from __future__ import annotations

@@ -178,7 +178,6 @@ class Turn:
             self._run_turn()
 
     def _run_turn(self) -> None:
-        ended = False
         tools = self._tools()
         try:
             for _ in range(self.steps if self._has_tools else 0):
@@ -201,18 +200,15 @@ class Turn:
                         hint="`/chat --steps N TEXT` allows more replies with calls.",
                     )
                 reply = self._generate(())
-            ended = True
-            self._answer.end()  # end the answer before notices, which would interrupt it
-            try:
-                served.check_answer(reply, self.call.screen.notice)
-            except InvalidReply as exc:
-                self.stopped = self.stopped or exc
         except LoopingReply:  # the next answer would continue the loop
             self._answer.pieces.clear()
             raise
         finally:
-            if not ended:
-                self._answer.end()
+            self._answer.end()  # end the answer before notices, which would interrupt it
+        try:
+            served.check_answer(reply, self.call.screen.notice)
+        except InvalidReply as exc:
+            self.stopped = self.stopped or exc
 
     def conversation(self) -> list[Message]:
         """Return the messages of this turn for later turns; [] if the model did not write text."""

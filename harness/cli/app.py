@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters that a question shows of an offered line."""
+"""Maximum number of characters of an offered line that a question shows."""
 
 
 def _remove_left_over(settings: Settings) -> None:

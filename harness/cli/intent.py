@@ -6,10 +6,9 @@ A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
     description  of a prompt skill: every word of the request occurs in the skill's name and
                  description, and the request begins with a verb of the description
 
-The request is the line up to its first colon or line break. If the request is a question, contains
-a negation or a word that the skill's texts do not contain, or if two skills match, no skill is
-activated: the line is a turn of chat. Plugins are never activated by their description, since they
-may write files.
+The request is the line up to its first colon or line break. No skill is activated if the request is
+a question or contains a negation, or if two skills match; the line then is a turn of chat. Plugins
+are never activated by their description, since they may write files.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_LINES = 200
 """Maximum number of lines of the differences of a skill that are shown."""
 LONGEST_LINE = 1_000
-"""Maximum number of characters that are shown of a line of the differences."""
+"""Number of characters to which a longer line of the differences is cut."""
 MAX_COMPARED = 1_000_000
 """Maximum size in bytes of a file whose differences are shown."""
 LOCK = "skills.lock"

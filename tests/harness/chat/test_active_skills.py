@@ -20,7 +20,7 @@ from harness import Call, InputError, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
-from harness.chat.active_skills import LEAST_CATALOGUE, ActivateSkill, activatable, catalogue
+from harness.chat.active_skills import LEAST_LIST, ActivateSkill, activatable, skill_list
 from harness.chat.tool_loop import SHARE
 from harness.chat.toolbox import ALL, BARE, MOST, PreparedCall, Toolbox, size
 from harness.cli.app import App
@@ -543,16 +543,16 @@ def lines(rows: dict[str, str]) -> str:
 
 def test_everything_is_listed_if_there_is_room() -> None:
     skills = [prompt_skill("one", "Does it."), prompt_skill("two", "Does that.")]
-    assert catalogue(skills, LEAST_CATALOGUE) == {"one": "Does it.", "two": "Does that."}
+    assert skill_list(skills, LEAST_LIST) == {"one": "Does it.", "two": "Does that."}
 
 
-@pytest.mark.parametrize("room", [100, 400, 1000, LEAST_CATALOGUE])
+@pytest.mark.parametrize("room", [100, 400, 1000, LEAST_LIST])
 @pytest.mark.parametrize("count", [1, 30, 200])
 def test_the_catalogue_keeps_within_its_room(room: int, count: int) -> None:
     skills = [
         prompt_skill(f"skill-{n:03}", "Beschreibt ää Würfel. " * (n % 40)) for n in range(count)
     ]
-    rows = catalogue(skills, room)
+    rows = skill_list(skills, room)
     assert len(lines(rows).encode()) <= room
     assert [*rows] == [skill.name for skill in skills][: len(rows)]
 
@@ -562,7 +562,7 @@ def test_the_longest_descriptions_are_cut_before_a_skill_is_dropped() -> None:
         prompt_skill("short", "Brief."),
         *(prompt_skill(f"s{n}", "x" * 900) for n in range(9)),
     ]
-    rows = catalogue(skills, 2000)
+    rows = skill_list(skills, 2000)
     assert [*rows] == [skill.name for skill in skills]
     assert rows["short"] == "Brief."
     assert {about[-3:] for name, about in rows.items() if name != "short"} == {"..."}
@@ -571,7 +571,7 @@ def test_the_longest_descriptions_are_cut_before_a_skill_is_dropped() -> None:
 
 def test_levels_are_smaller_and_list_what_can_be_activated(tmp_path: Path) -> None:
     skills = [prompt_skill(f"skill-{n}", "word " * 50) for n in range(60)]
-    tool = ActivateSkill(fake_app(tmp_path), skills, LEAST_CATALOGUE)
+    tool = ActivateSkill(fake_app(tmp_path), skills, LEAST_LIST)
     sizes = [size(tool.described(level)) for level in range(BARE, ALL + 1)]
     assert sizes == sorted(sizes)
     assert sizes[0] < 800
