@@ -53,7 +53,7 @@ class Section:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # pickled much faster without slots
 class Paper:
     """An abstract and its metadata.
 
