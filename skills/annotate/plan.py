@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from harness.errors import InputError
 from harness.support.text_input import shown
@@ -177,16 +177,6 @@ class Plan:
         return int(self._db.execute(query, [state]).fetchone()[0])
 
 
-class Papers(Protocol):
-    """A sequence of papers: a list or a `PaperFile`."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Paper]: ...
-
-    def __getitem__(self, place: int, /) -> Paper: ...
-
-
 class PaperFile:
     """A sequence of papers in a temporary file."""
 
@@ -211,6 +201,9 @@ class PaperFile:
         query = "SELECT paper FROM papers WHERE place = ?"
         paper: Paper = pickle.loads(self._db.execute(query, [place]).fetchone()[0])  # noqa: S301
         return paper
+
+
+Papers = Sequence[Paper] | PaperFile
 
 
 @dataclass(frozen=True, slots=True)
