@@ -209,7 +209,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "abstract_text.title_and_abstract": abstract_text.title_and_abstract,
     "topic.subject_words": topic.subject_words,
     "survey.groups.grouped": lambda t: survey_page.grouped(
-        "", [survey_page.Wording(t[:LONGEST], t[:LONGEST], t)] * 4
+        "", [(f"{t[:LONGEST]}. {t[:LONGEST]}", t)] * 4
     ),
     "survey.entries.authors_and_year": lambda t: survey_page.authors_and_year(
         paper_of("", authors=t)

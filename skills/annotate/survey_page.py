@@ -90,10 +90,10 @@ def as_markdown(survey: Survey) -> str:
     # The claim summarizes a paper; in a framework without a claim, the first move does.
     moves = framework.moves
     claim = next((move for move in moves if move.name == "claim"), moves[0])
-    wordings = [
-        Wording(item.paper.title, item.record[claim.name], item.paper.abstract) for item in items
+    texts = [
+        (f"{item.paper.title}. {item.record[claim.name]}", item.paper.abstract) for item in items
     ]
-    groups = grouped(survey.topic, wordings) or [Group("", tuple(range(len(items))))]
+    groups = grouped(survey.topic, texts) or [Group("", tuple(range(len(items))))]
     numbers = itertools.count(1)
     sections = [
         (group.name, [entry_of(next(numbers), items[at], framework) for at in group.members])
@@ -258,15 +258,6 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """The texts of a paper in which terms are searched."""
-
-    title: str
-    claim: str
-    abstract: str
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
     """A group of papers, as their indices. The name is "" for the papers without a group."""
 
@@ -282,17 +273,20 @@ class _Terms:
     prominent: Mapping[Term, list[str]]
 
 
-def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
+def grouped(topic: str, papers: Sequence[tuple[str, str]]) -> list[Group]:
     """Return the groups of papers by descending size; papers without a group come last.
 
     Words of the topic and generic words are not used as terms. A paper without any term of its
     group's name leaves the group, and a group of one paper is dissolved. The result is [] for fewer
     than `FEWEST` papers, or if there is no group.
+
+    Args:
+        papers: for each paper, a text with its title and its claim, and its abstract.
     """
     if len(papers) < FEWEST:
         return []
-    ignored = GENERIC | set(content_words(topic))
-    terms = [_terms(paper, ignored) for paper in papers]
+    ignored = GENERIC.union(content_words(topic))
+    terms = [_terms(*paper, ignored) for paper in papers]
     groups: list[Group] = []
     others: list[int] = []
     for cluster in _clusters(terms):
@@ -358,12 +352,11 @@ def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
     return names
 
 
-def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
-    prominent = _occurrences(f"{paper.title}. {paper.claim}")
-    abstract = _occurrences(paper.abstract)
+def _terms(title_and_claim: str, abstract: str, ignored: frozenset[str]) -> _Terms:
+    prominent, others = _occurrences(title_and_claim), _occurrences(abstract)
     counts = {
-        term: _PROMINENT * len(prominent.get(term, ())) + len(abstract.get(term, ()))
-        for term in {**prominent, **abstract}
+        term: _PROMINENT * len(prominent.get(term, ())) + len(others.get(term, ()))
+        for term in {**prominent, **others}
         if not ignored.issuperset(term) and term[0] not in GENERIC
     }
     return _Terms(counts, {term: prominent[term] for term in counts if term in prominent})

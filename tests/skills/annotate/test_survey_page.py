@@ -15,7 +15,6 @@ from repository import SHARED
 
 from skills.annotate.survey_page import (
     Survey,
-    Wording,
     as_markdown,
     authors_and_year,
     grouped,
@@ -347,13 +346,13 @@ def test_the_page_of_another_framework() -> None:
     assert "in the moves of the Short framework, version 2" in page
 
 
-def wording(subject: str) -> Wording:
+def texts(subject: str) -> tuple[str, str]:
     about = f"We study {subject}. Our {subject} is new. It has {subject}."
-    return Wording(f"A {subject} that works", f"It is {subject}.", about)
+    return f"A {subject} that works. It is {subject}.", about
 
 
 def names(topic: str, *subjects: str) -> list[tuple[str, tuple[int, ...]]]:
-    groups = grouped(topic, [wording(subject) for subject in subjects])
+    groups = grouped(topic, [texts(subject) for subject in subjects])
     return [(group.name, group.members) for group in groups]
 
 
@@ -394,10 +393,9 @@ def test_a_generic_word_does_not_start_a_term() -> None:
 
 def test_groups_are_headings_with_consecutive_numbers() -> None:
     def item(number: int, subject: str) -> Annotated:
-        texts = wording(subject)
-        return annotated(
-            paper(number, title=texts.title, abstract=texts.abstract), {"claim": texts.claim}
-        )
+        title, _, claim = texts(subject)[0].partition(". ")
+        found = paper(number, title=title, abstract=texts(subject)[1])
+        return annotated(found, {"claim": claim})
 
     subjects = ["weather", "LoRA", "reranking", "LoRA", "reranking", "reranking"]
     page = survey(*(item(number, subject) for number, subject in enumerate(subjects, start=1)))
