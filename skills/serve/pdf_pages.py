@@ -52,10 +52,6 @@ class Highlight:
     moves: list[str]
     colours: list[str]
 
-    @property
-    def area(self) -> float:
-        return sum(width * height for _, _, width, height in self.boxes)
-
 
 @dataclass(slots=True)
 class Sheet:
@@ -145,7 +141,9 @@ class PdfPages:
             for (page, boxes), own in found.items()
             if page == sheet.number
         ]
-        sheet.highlights = sorted(highlights, key=lambda one: -one.area)
+        sheet.highlights = sorted(
+            highlights, key=lambda one: -sum(width * height for _, _, width, height in one.boxes)
+        )
         return sheet
 
     def image(self, item: Annotated, number: int) -> bytes:

@@ -78,7 +78,7 @@ def search(moves: MoveIndex, query: Query) -> Hits:
     best, without_year = best_moves(moves, replace(query, limit=depth))
     with_words = dict(best)
     if len(with_words) < limit:
-        for move_id, score in by_any_word(moves.fts, text, moves.framework, narrowing, depth):
+        for move_id, score in by_any_word(moves, text, narrowing, depth):
             with_words.setdefault(move_id, score)
     marked = in_text(content_tokens(text) or tokens(text), "OR")
     found = Hits(hits=[], without_year=without_year)
@@ -165,8 +165,8 @@ def nearest(
         limit: maximum number of moves.
         least: minimum similarity.
     """
-    db, framework = moves.fts, moves.framework
-    ids, stored, distances = _compared(db, framework, vector, names or framework.names)
+    db = moves.fts
+    ids, stored, distances = _compared(moves, vector, names or moves.framework.names)
     if narrowing.match:
         sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
         matching = [rowid for (rowid,) in db.execute(sql, [narrowing.match, FEW + 1])]
@@ -180,16 +180,16 @@ def nearest(
     if len(ids) > BY_VECTORS:
         products = np.unpackbits(stored.view(np.uint8), axis=1) @ vector
         ids = ids[np.argpartition(-products, BY_VECTORS)[:BY_VECTORS]]
-    return list(narrowing.first(db, framework, _ranked(db, ids, vector, least), limit))
+    return list(narrowing.first(moves, _ranked(db, ids, vector, least), limit))
 
 
 def _compared(
-    db: sqlite3.Connection, framework: Framework, vector: Vectors, names: Sequence[str]
+    moves: MoveIndex, vector: Vectors, names: Sequence[str]
 ) -> tuple[Ids, Signs, NDArray[np.uint16]]:
     """Return the ids, the sign bits and the Hamming distances to `vector` of all moves."""
     of_vector = signs(vector[None])
     blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
-    for ids, stored in blocks_of(db, framework, names):
+    for ids, stored in blocks_of(moves.fts, moves.framework, names):
         distances = np.bitwise_count(stored ^ of_vector).sum(axis=1, dtype=np.uint16)
         blocks.append((ids, stored, distances))
     of_ids, of_signs, of_distances = zip(*blocks, strict=True)

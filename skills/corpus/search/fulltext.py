@@ -120,22 +120,16 @@ class Narrowing:
         found = [f"facets : ({words})" for words in either]
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
 
-    def first(
-        self,
-        db: sqlite3.Connection,
-        framework: Framework,
-        scored: Iterable[Scored],
-        limit: int,
-    ) -> Iterator[Scored]:
+    def first(self, moves: MoveIndex, scored: Iterable[Scored], limit: int) -> Iterator[Scored]:
         """Yield the first `limit` moves of current annotations that meet the conditions."""
         facets_of = "SELECT facets FROM moves WHERE id = ? AND framework = ? AND current = 1"
         matches = "SELECT 1 FROM moves_fts WHERE rowid = ? AND moves_fts MATCH ?"
         phrases = in_text(self.phrases)
         for move_id, score in scored:
-            row = one(db, facets_of, [move_id, framework.name])
+            row = one(moves.fts, facets_of, [move_id, moves.framework.name])
             if row is None or any(map(frozenset(row["facets"].split()).isdisjoint, self.facets)):
                 continue
-            if self.phrases and one(db, matches, [move_id, phrases]) is None:
+            if self.phrases and one(moves.fts, matches, [move_id, phrases]) is None:
                 continue
             yield move_id, score
             limit -= 1
@@ -192,23 +186,21 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     return [(move_id, score) for move_id, score in rows], without_year
 
 
-def by_any_word(
-    db: sqlite3.Connection, text: str, framework: Framework, narrowing: Narrowing, limit: int
-) -> list[Scored]:
+def by_any_word(moves: MoveIndex, text: str, narrowing: Narrowing, limit: int) -> list[Scored]:
     """Return the best moves with at least one rare word or phrase of `text`, ranked by bm25.
 
     Only moves of current annotations are returned. A word is rare in up to `RARE` moves.
     """
-    rare = [token for token in content_tokens(text) if not is_in_more(db, token, RARE)]
+    rare = [token for token in content_tokens(text) if not is_in_more(moves.fts, token, RARE)]
     if not rare:
         return []
     required = [in_text(narrowing.phrases)] if narrowing.phrases else []
-    scored = db.execute(
+    scored = moves.fts.execute(
         "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? ORDER BY score DESC, rowid DESC",
         [" AND ".join([in_text(rare, "OR"), *required])],
     )
-    return list(Narrowing(narrowing.facets).first(db, framework, scored, limit))
+    return list(Narrowing(narrowing.facets).first(moves, scored, limit))
 
 
 def content_tokens(text: str) -> list[str]:
