@@ -370,30 +370,6 @@ class MapSaved(Saved):
     gaps: int | None
 
 
-OUTPUTS: dict[str, type[Output]] = {
-    "add": Added,
-    "index": Indexed,
-    "search": Hits,
-    "similar": SimilarPapers,
-    "quote": Passages,
-    "filter": FoundPapers,
-    "stats": Stats,
-    "show": PapersDetails,
-    "verify": Verified,
-    "duplicates": Pairs,
-    "split": Pairs,
-    "set-aside": SetAside,
-    "zotero-push": Pushed,
-    "zotero-undo": Undone,
-    "zotero-pull": Pulled,
-    "map": MapOutput,
-}
-SUMMARIES: dict[str, type[Output]] = {
-    **dict.fromkeys(("search", "filter", "export", "page", "highlight"), Saved),
-    "map": MapSaved,
-}
-
-
 class Budget(Output):
     """The maximum cost of a lookup at each source."""
 
@@ -433,3 +409,30 @@ class Completed(Budget):
     sources: dict[str, dict[str, Any]] = Field(
         {}, description="for each source, the numbers of papers and requests, and the errors"
     )
+
+
+OUTPUTS: dict[str, type[Output]] = {
+    "add": Added,
+    "index": Indexed,
+    "search": Hits,
+    "similar": SimilarPapers,
+    "quote": Passages,
+    "filter": FoundPapers,
+    "stats": Stats,
+    "show": PapersDetails,
+    "verify": Verified,
+    "duplicates": Pairs,
+    "split": Pairs,
+    "set-aside": SetAside,
+    "zotero-push": Pushed,
+    "zotero-undo": Undone,
+    "zotero-pull": Pulled,
+    "map": MapOutput,
+    "fetch": Fetched,
+    "complete": Completed,
+}
+SUMMARIES: dict[str, type[Output]] = {
+    **dict.fromkeys(("search", "filter", "export", "page", "highlight"), Saved),
+    "map": MapSaved,
+    "fetch": FetchedToFile,
+}

@@ -29,7 +29,7 @@ from skills.corpus.options import (
     SourceOptions,
     check_target,
 )
-from skills.corpus.outputs import OUTPUTS, SUMMARIES, Completed, Fetched, FetchedToFile
+from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework import FrameworkOption
 from skills.reporting.outputs import Output
 
@@ -181,13 +181,8 @@ class Corpus(Skill, DocumentSource):
             "adds",
         ),
     }
-    output: ClassVar[dict[str, type[BaseModel]]] = {
-        **OUTPUTS,
-        "push": HubPush,
-        "fetch": Fetched,
-        "complete": Completed,
-    }
-    output_summary: ClassVar[dict[str, type[Output]]] = {**SUMMARIES, "fetch": FetchedToFile}
+    output: ClassVar[dict[str, type[BaseModel]]] = {**OUTPUTS, "push": HubPush}
+    output_summary: ClassVar[dict[str, type[Output]]] = SUMMARIES
 
     class Options(
         CompleteOptions,
