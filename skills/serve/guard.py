@@ -41,9 +41,9 @@ HEADERS = {
 STATIC = "private, no-cache"
 """The Cache-Control header of static files: browsers store them, but ask if they have changed."""
 ENTRANCE = (
-    "This application answers only a browser that was opened with an address of /serve. The "
-    "token in the address that /serve prints can be used once; the link at the foot of an open "
-    "page shows a new address. If no page is open, end /serve with Ctrl-C and start it again.\n"
+    "This application answers only a browser that was opened with its address. /serve prints an "
+    "address with a token for one use; the link at the foot of an open page shows a new address. "
+    "If no page is open, end /serve with Ctrl-C and start it again.\n"
 )
 BYTES = 32
 """Number of random bytes in a token and in a cookie."""
@@ -81,19 +81,19 @@ class Guard:
         """Return a refusal if a request does not come from a page of this application, or None."""
         headers = request.headers
         if headers.get("host") not in self.hosts or len(headers.getlist("host")) != 1:
-            return _refused(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served.")
+            return PlainTextResponse("This host is not served.", HTTPStatus.MISDIRECTED_REQUEST)
         origin, is_safe = headers.get("origin"), request.method in SAFE
         if origin != f"http://{headers['host']}" and not (is_safe and origin is None):
-            return _refused(HTTPStatus.FORBIDDEN, "The request comes from another origin.")
+            return PlainTextResponse("The request comes from another origin.", HTTPStatus.FORBIDDEN)
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (
             is_safe and headers.get("sec-fetch-dest") == "document"
         ):
-            return _refused(HTTPStatus.FORBIDDEN, "The request comes from another site.")
+            return PlainTextResponse("The request comes from another site.", HTTPStatus.FORBIDDEN)
         if len(request.url.path) + len(request.url.query) > LONGEST:
-            return _refused(HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long.")
+            return PlainTextResponse("The address is too long.", HTTPStatus.REQUEST_URI_TOO_LONG)
         length = headers.get("content-length", "")
         if not is_safe and not (length.isdecimal() and int(length) <= MOST):
-            return _refused(HTTPStatus(413), f"The most is {MOST:,} bytes.")
+            return PlainTextResponse(f"The most is {MOST:,} bytes.", HTTPStatus(413))
         return None
 
     def _entered(self, request: Request) -> Response | None:
@@ -105,10 +105,10 @@ class Guard:
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
         if TOKEN not in query:
             request.state.session = session
-            return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE) if session is None else None
+            return PlainTextResponse(ENTRANCE, HTTPStatus.UNAUTHORIZED) if session is None else None
         cookie = self.sessions.redeem(query[TOKEN]) if session is None else None
         if session is None and cookie is None:
-            return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE)
+            return PlainTextResponse(ENTRANCE, HTTPStatus.UNAUTHORIZED)
         rest = urlencode([pair for pair in query.multi_items() if pair[0] != TOKEN])
         # A path that begins with "//" would be a URL of another host.
         path = "/" + request.url.path.lstrip("/\\")
@@ -121,10 +121,6 @@ class Guard:
 def address_of(port: int, sessions: Sessions) -> str:
     """Return the URL of the start page, with a new token that is valid once."""
     return f"http://127.0.0.1:{port}/?{TOKEN}={sessions.new_token()}"
-
-
-def _refused(status: HTTPStatus, why: str) -> Response:
-    return PlainTextResponse(why, status)
 
 
 Session = dict[str, Any]

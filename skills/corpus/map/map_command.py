@@ -34,6 +34,7 @@ def draw_map(call: Call) -> Result:
     framework = selected_framework(call.options.framework, call.frameworks)
     moves = _moves(call, framework)
     conditions = filters.parse(call.text, framework) if call.text.strip() else None
+    text = "".join(filter(str.isprintable, " ".join(call.text.split())))
     path = database(call)
     with (
         opened(path, framework, call.screen.notice) as corpus,
@@ -52,7 +53,7 @@ def draw_map(call: Call) -> Result:
             read_papers(items(), framework, moves),
             framework,
             moves,
-            title=_title(call),
+            title=f"Map: {text}" if text else "Map of the corpus",
             crossing=not call.options.move,
             number=call.options.clusters,
             check=call.cancel.check,
@@ -115,11 +116,6 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
             hint="Name two different moves, or map one move with --move.",
         )
     return moves
-
-
-def _title(call: Call) -> str:
-    conditions = "".join(filter(str.isprintable, " ".join(call.text.split())))
-    return f"Map: {conditions}" if conditions else "Map of the corpus"
 
 
 def _writers(found: FieldMap) -> dict[str, Write]:
