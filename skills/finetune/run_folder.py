@@ -220,12 +220,8 @@ class RunDir:
         Raises:
             OutputError: the folder cannot be created, or the path is a file.
         """
-        try:
+        with targets.reported(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(
-                f"cannot be created: {exc.strerror or exc}", where=str(self.folder)
-            ) from exc
 
     def _write(self, manifest: _Manifest) -> None:
         targets.write_text(self.folder / MANIFEST, manifest.model_dump_json(indent=2))

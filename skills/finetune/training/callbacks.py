@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import OutputError, SkillFailed
+from harness.errors import SkillFailed
 from harness.runs import targets
 from harness.runs.progress import ProgressEstimate
 from harness.support.bounded_files import append_lines, complete_lines
@@ -235,10 +235,8 @@ class Metrics:
         Raises:
             OutputError: the line cannot be written, for example on a full disk.
         """
-        try:
+        with targets.reported(self.path):
             append_lines(self.path, _line(line).encode(), sync=False)
-        except OSError as exc:
-            raise OutputError(f"not written: {exc.strerror or exc}", where=str(self.path)) from exc
 
 
 def peak_bytes() -> int:
