@@ -23,7 +23,7 @@ from harness.models.registry import Registry
 from harness.runs import targets
 from harness.support.bounded_files import read_json
 from harness.support.process import require
-from harness.support.text_input import at_home, is_file, is_folder
+from harness.support.text_input import at_home, is_file, is_folder, reading
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.safetensors_files import read_header
 from skills.finetune.recipe import Adapter, Recipe, overridden
@@ -255,12 +255,8 @@ def start_digest(context: StageContext) -> str | None:
     if (path := start_path(context)) is None:
         return None
     weights = path / WEIGHTS if path.is_dir() else path
-    try:
+    with reading(weights):
         return targets.digest(weights)
-    except OSError as exc:
-        raise InputError(
-            f"the adapter cannot be read: {exc.strerror or exc}", where=str(weights)
-        ) from exc
 
 
 def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
