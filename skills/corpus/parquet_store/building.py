@@ -34,13 +34,7 @@ from harness.support.sqlite import is_interrupted
 from skills.corpus.db.facets import categories as split_categories
 from skills.corpus.db.facets import first_category, paper_words, word
 from skills.corpus.outputs import Indexed
-from skills.corpus.parquet_store.duckdb_views import (
-    connected,
-    first_line,
-    sql_files,
-    sql_name,
-    sql_text,
-)
+from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_name, sql_text
 from skills.corpus.parquet_store.index import (
     FOLDER,
     UNKNOWN_YEAR,
@@ -53,6 +47,7 @@ from skills.corpus.parquet_store.index import (
     layout,
     place_of,
 )
+from skills.corpus.tables.parquet_files import first_line
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, abstract_digest
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.support.process import available_cores, require
+from skills.corpus.tables.parquet_files import first_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,11 +72,6 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             where=str(where),
             hint=f"`/corpus index {where}` names the parts that cannot be read.",
         ) from exc
-
-
-def first_line(exc: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class without a message."""
-    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
 
 
 def sql_text(value: str) -> str:

@@ -12,11 +12,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from skills.corpus.parquet_store.duckdb_views import first_line
 from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
-from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, ParquetReader
+from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, ParquetReader, first_line
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 

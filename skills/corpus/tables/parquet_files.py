@@ -146,7 +146,7 @@ class ParquetReader(Reader):
                 return file.metadata
         except (pa.ArrowException, OSError) as exc:
             raise InputError(
-                f"is not a Parquet file ({_first_line(exc)})",
+                f"is not a Parquet file ({first_line(exc)})",
                 where=shown(self.path),
                 hint="Is the file complete, and is its suffix right?",
             ) from exc
@@ -165,7 +165,7 @@ class ParquetReader(Reader):
                             yield position, dict(zip(batch.schema.names, values, strict=True))
         except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
             raise InputError(
-                f"some of the rows from here on cannot be read ({_first_line(exc)})",
+                f"some of the rows from here on cannot be read ({first_line(exc)})",
                 where=place(self.path, self.unit, position + 1),
                 hint="Is the file complete? Save it again.",
             ) from exc
@@ -319,7 +319,8 @@ def _values(column: pa.Array) -> list[Any]:
     return list(column.to_pylist())
 
 
-def _first_line(exc: Exception) -> str:
+def first_line(exc: Exception) -> str:
+    """Return the first line of an error's message, or the name of its class without a message."""
     return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
 
 
