@@ -44,7 +44,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., App]:
 
 def results(app: App) -> list[dict[str, Any]]:
     """Return the results of the calls as the model received them."""
-    messages = app.chat.conversation.messages
+    messages = app.conversation.messages
     return [json.loads(message.content) for message in messages if message.role == "tool"]
 
 
@@ -222,7 +222,7 @@ def test_a_result_is_small_whatever_was_read(make: Callable[..., App], tmp_path:
     )
     app.dispatch("/chat read it")
     assert len(results(app)) == 3
-    tools = [m for m in app.chat.conversation.messages if m.role == "tool"]
+    tools = [m for m in app.conversation.messages if m.role == "tool"]
     assert max(len(message.content) for message in tools) < 100_000
 
 
