@@ -44,6 +44,7 @@ def words(move: str, paper: Paper) -> str:
     return f"{word('move', move)} {paper_words(paper.year, paper.categories)}"
 
 
+@lru_cache(maxsize=1024)
 def paper_words(year: int | None, of: str) -> str:
     """Return the facet words of a paper with this year and these `Paper.categories`."""
     among = (word("category", category) for category in categories(of))
