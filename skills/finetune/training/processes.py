@@ -59,7 +59,7 @@ MODULE = "skills.finetune.training.processes"
 POLL = 0.2
 """Seconds between two checks whether the training must stop."""
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""Matches messages of torch about a lack of memory, also the message of OutOfMemoryError."""
+"""Matches messages of torch about a lack of memory in errors other than OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
 """Matches messages of torch about a file that cannot be written."""
 LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
@@ -198,12 +198,14 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
         OutputError: a checkpoint could not be written.
         RankLost: another process of the training has ended.
     """
+    import torch
+
     try:
         with trainer.quiet():
             yield
     except (MemoryError, RuntimeError, OSError) as exc:
         text = str(exc)
-        if isinstance(exc, MemoryError) or OUT_OF_MEMORY.search(text):
+        if isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or OUT_OF_MEMORY.search(text):
             raise _too_little_memory(training, watch) from exc
         if isinstance(exc, OSError) or NOT_WRITTEN.search(text):
             raise OutputError(
