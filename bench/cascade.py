@@ -75,7 +75,7 @@ def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> A
     abstract = row.paper.abstract
     sentences = numbered(abstract)
     scores = reader.read([one.text for one in sentences], row.paper.title)
-    quotes = choose(scores, reader.fitted, reader.moves, abstract, sentences, framework.max_chars)
+    quotes = choose(scores, reader.fitted, reader.moves, abstract, sentences, framework.longest)
     stated = {name: one.anchor() for name, one in quotes.items() if one.text}
     texts = {name: quotes[name].text or "" for name in stated}
     chosen = read_anchors(abstract, texts, stated)

@@ -111,6 +111,6 @@ def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tup
     sentences = numbered(abstract)
     scores = encoder.read([one.text for one in sentences], title)
     found = choose(
-        scores, encoder.fitted, encoder.moves, abstract, sentences, encoder.max_chars, known
+        scores, encoder.fitted, encoder.moves, abstract, sentences, encoder.longest, known
     )
     return written(found), len(scores.text.ids)

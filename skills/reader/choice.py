@@ -5,10 +5,10 @@ sentence. At most two moves get the same sentence, and its score for the second 
 `Fitted.repeated`. The move that would lose most without its best sentence chooses first. All moves
 choose again until the choices no longer change.
 
-The passage is a statement of the sentence (`readable.statements`), or a name (`PRESENTING`). Other
-sentences that also state the move (`Fitted.part`) are quoted too, up to `MOST` sentences. A move
-that names its content in a few words (`NAMING`) has one passage, from the most probable first word
-to the most probable last word. It takes its most probable sentence, also from two other moves.
+The passage is a statement of the sentence (`readable.statements`). Other sentences that also state
+the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
+move that names its content in a few words (`NAMING`) has one passage, from the most probable first
+word to the most probable last word. It takes its most probable sentence, also from two other moves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from skills.nanda.confidence import SUGGESTED
 from skills.nanda.forms import Quote
-from skills.nanda.framework import longest_quote
 from skills.nanda.passages import Passage, Sentence, span_of, text_of
 from skills.reader.readable import name_of, opening, statements
 
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 
     from skills.reader.encoder import Fitted, Scores
 
-VERSION = 2
+VERSION = 3
 """Version of the choice, increased when the same scores lead to other passages."""
 MOST = 3
 """Maximum number of sentences that a move quotes."""
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
-PRESENTING = frozenset(["novelty"])
-"""Moves whose passage is a name, as in `NAMING`, or a whole statement."""
+SINGLE = NAMING | {"novelty"}
+"""Moves that quote one sentence, as nearly all of their labels do."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a name."""
 MARKS = ".,:;!?)]"
@@ -52,7 +51,7 @@ def choose(
     moves: Sequence[str],
     abstract: str,
     sentences: Sequence[Sentence],
-    max_chars: int,
+    longest: int,
     known: Collection[str] = (),
 ) -> dict[str, Quote]:
     """Return the quote of each move, by name.
@@ -60,13 +59,12 @@ def choose(
     Args:
         moves: names of the moves, in the order of the scores.
         sentences: the sentences of the abstract.
-        max_chars: maximum number of characters of several passages. A single passage may be longer
-            (`framework.longest_quote`).
+        longest: maximum number of characters of a quote.
         known: names of the moves that the abstract is known to state.
     """
     import numpy as np
 
-    limit = longest_quote(max_chars) - 1  # a full stop may follow
+    limit = longest - 1  # a full stop may follow
     logits, stated = log_shares(scores), stated_shares(scores)
     wanted = [
         number
@@ -81,19 +79,14 @@ def choose(
         if number not in best:
             found[move] = Quote(confidence=unstated)
             continue
-        places = [best[number]]
-        if move not in NAMING | PRESENTING:
-            shares = _sigmoid(scores.part[:, number])
-            order = sorted(range(len(shares)), key=lambda at: -shares[at])
-            least = fitted.part[move]
-            places += [at for at in order if at != best[number] and shares[at] >= least]
+        places = [best[number], *further(scores, number, move, best[number], fitted.part[move])]
         places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
         placed: list[_Placed] = []
-        for at in places[:MOST]:
+        for at in places:
             passage = _passage(scores, number, move, at, sentences[at], limit)
             own = _Placed(at, span_of(passage, sentences[at], abstract))
             joined = sorted([*placed, own], key=lambda one: one.place)
-            if not placed or len(text_of(abstract, [one.span for one in joined])) <= max_chars:
+            if not placed or len(text_of(abstract, [one.span for one in joined])) <= limit:
                 placed = joined
         used = {one.place for one in placed}
         served.update(used - {best[number]})
@@ -124,6 +117,21 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
     import numpy as np
 
     return np.asarray(_sigmoid(np.logaddexp.reduce(scores.sentence, axis=0) - scores.unstated))
+
+
+def further(scores: Scores, number: int, move: str, best: int, least: float) -> list[int]:
+    """Return the indices of the sentences that a move quotes too, the most probable first.
+
+    Args:
+        number: the index of the move in the scores.
+        best: the index of the sentence that the move quotes in any case.
+        least: the threshold for the probability of a sentence (`Fitted.part`).
+    """
+    if move in SINGLE:
+        return []
+    shares = _sigmoid(scores.part[:, number])
+    order = sorted(range(len(shares)), key=lambda at: -shares[at])
+    return [at for at in order if at != best and shares[at] >= least][: MOST - 1]
 
 
 def assigned(
@@ -190,15 +198,15 @@ def _passage(
 ) -> Passage:
     """Return the passage of a sentence that states a move.
 
-    A name is the most probable passage. Otherwise, it is the longest statement of the sentence, or
-    the most probable passage if that is a statement too.
+    A move in `NAMING` gets the most probable passage. Other moves get the longest statement of the
+    sentence, or the most probable passage if that is a statement too.
 
     Args:
         number: the index of the move in the scores.
         place: the index of the sentence.
     """
     first, last = _likeliest(scores, number, place, sentence, named=move in NAMING)
-    if move in NAMING or (move in PRESENTING and first > sentence.heading):
+    if move in NAMING:
         named = name_of(sentence, first, last)
         length = named.last - named.first
         if SHORTEST <= length <= LONGEST and len(sentence.quoted(named)) <= limit:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelUnavailable
-from skills.nanda.framework import nanda
+from skills.nanda.framework import longest_quote, nanda
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +138,7 @@ class Encoder:
     Attributes:
         moves: the names of the moves, in the order of the scores.
         framework: name and digest of the framework on which it was trained.
-        max_chars: maximum number of characters of a move in that framework.
+        longest: maximum number of characters of a quote (`Framework.longest`).
         digest: SHA-256 of the file.
     """
 
@@ -152,7 +152,7 @@ class Encoder:
         self._session, self._tokenizer = session, tokenizer
         self.moves: tuple[str, ...] = tuple(about["moves"])
         self.framework: Mapping[str, Any] = about["framework"]
-        self.max_chars: int = about.get("max_chars", nanda().max_chars)
+        self.longest = longest_quote(about.get("max_chars", nanda().max_chars))
         self.fitted = Fitted.of(about["fitted"])
         self.digest = digest
 

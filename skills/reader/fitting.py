@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skills.reader.choice import assigned, log_shares, stated_shares
+from skills.reader.choice import assigned, further, log_shares, stated_shares
 from skills.reader.encoder import Fitted, Scores
 from skills.reader.examples import Example
 from skills.reporting.statistics import kappa_of
@@ -24,10 +24,10 @@ useful than a second quote of one sentence.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds for "stated" that are tried; the best threshold of a rare move is low."""
-PARTS = np.arange(0.4, 0.81, 0.02)
+PARTS = np.arange(0.2, 0.81, 0.02)
 """Thresholds that are tried for quoting a second or third sentence.
 
-They begin higher, since a wrong passage is worse than a missing one.
+They begin lower than 0.5, since a missing step or result is worse than a further sentence.
 """
 STEPS, RATE = 2_000, 0.05
 """Number of steps and learning rate of the logistic regression."""
@@ -40,13 +40,13 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
     The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
-    maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The confidence is
-    a logistic regression on whether a chosen sentence is right (Platt 1999). The sentence of a move
-    that is not stated is wrong.
+    maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The
+    confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). The
+    sentences of a move that is not stated are wrong.
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
-    part = {move: _part(read, number) for number, move in enumerate(moves)}
-    return Fitted(_confidence(read, stated, moves), stated, part, REPEATED)
+    part = {move: _part(read, number, move) for number, move in enumerate(moves)}
+    return Fitted(_confidence(read, stated, part, moves), stated, part, REPEATED)
 
 
 def _stated(read: Read, move: int) -> float:
@@ -60,17 +60,18 @@ def _stated(read: Read, move: int) -> float:
     return _best((kappa_of(np.array(shares) >= least, np.array(labels)), least) for least in GRID)
 
 
-def _part(read: Read, move: int) -> float:
+def _part(read: Read, number: int, move: str) -> float:
     shares: list[float] = []
     labels: list[bool] = []
     for example, scores in read:
-        if move not in example.passages:
+        if number not in example.passages:
             continue
-        best = int(scores.sentence[:, move].argmax())
-        for place, odds in enumerate(scores.part[:, move].tolist()):
+        best = int(scores.sentence[:, number].argmax())
+        others = further(scores, number, move, best, least=0.0)
+        for place, odds in enumerate(scores.part[:, number].tolist()):
             if place != best:
-                shares.append(1 / (1 + math.exp(-odds)))
-                labels.append(place in example.stated[move])
+                shares.append(1 / (1 + math.exp(-odds)) if place in others else 0.0)
+                labels.append(place in example.stated[number])
     if not any(labels):
         return 1.0
     found, right = np.array(shares), np.array(labels)
@@ -90,17 +91,23 @@ def _best(scored: Iterable[tuple[Any, Any]]) -> float:
 
 
 def _confidence(
-    read: Read, stated: Mapping[str, float], moves: Sequence[str]
+    read: Read, stated: Mapping[str, float], part: Mapping[str, float], moves: Sequence[str]
 ) -> tuple[float, float]:
-    """Return slope and intercept of the logistic regression on whether a sentence is right."""
+    """Return slope and intercept of the logistic regression on whether a quoted sentence is right.
+
+    Args:
+        stated, part: `Fitted.stated` and `Fitted.part`.
+    """
     odds, right = [], []
     for example, scores in read:
         shares = stated_shares(scores) * np.exp(log_shares(scores))
-        for move, place in choices(scores, stated, moves).items():
-            if move in example.stated:
-                share = min(max(float(shares[place, move]), SMALLEST), 1 - SMALLEST)
+        for number, best in choices(scores, stated, moves).items():
+            if number in example.stated:
+                move = moves[number]
+                places = [best, *further(scores, number, move, best, part[move])]
+                share = min(max(float(shares[places, number].sum()), SMALLEST), 1 - SMALLEST)
                 odds.append(math.log(share / (1 - share)))
-                right.append(place in example.stated[move])
+                right.append(any(place in example.stated[number] for place in places))
     x, y = np.array(odds), np.array(right, float)
     slope, intercept = 1.0, 0.0
     for _ in range(STEPS):

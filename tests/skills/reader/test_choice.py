@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ def quotes(
     part: Mapping[str, Sequence[int]] | None = None,
     tokens: Mapping[str, tuple[int, int]] | None = None,
     known: Sequence[str] = (),
+    longest: int = 480,
 ) -> dict[str, Quote]:
     """Return the quotes where these sentences, from 0, have these scores, others 0.
 
@@ -61,7 +63,7 @@ def quotes(
         if move in unstated:
             missing[number] = 20.0
     scores = Scores(text, sentence, parts, missing, token)
-    return choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 320, known)
+    return choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), longest, known)
 
 
 def test_a_move_quotes_its_most_probable_sentence() -> None:
@@ -83,7 +85,7 @@ def test_the_confidence_includes_the_probability_that_the_move_is_stated() -> No
     sentence[3, 0] = 9.0
     missing = np.array([9.0, 20.0, 20.0, 20.0])  # "claim" is stated with a probability of a half
     scores = Scores(text, sentence, np.full((4, 4), -9.0), missing, np.zeros((len(text.ids), 8)))
-    found = choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 320)["claim"]
+    found = choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 480)["claim"]
     assert found.text == "Success rises by 12%."
     assert found.confidence == pytest.approx(0.5, abs=0.01)
 
@@ -121,6 +123,24 @@ def test_a_move_that_is_spread_quotes_several_passages_in_order() -> None:
     assert found.stands_in(ABSTRACT)
 
 
+def test_passages_that_would_be_too_long_together_are_not_joined() -> None:
+    alone = [move for move in MOVES if move != "claim"]
+    case: dict[str, Any] = {
+        "best": {"claim": {3: 9.0}},
+        "part": {"claim": [0, 2]},
+        "unstated": alone,
+    }
+    last = "Three models ran 300 tasks ... Success rises by 12%."
+    assert quotes(**case)["claim"].text == f"{SENTENCES[0].rstrip('.')} ... {last}"
+    assert quotes(**case, longest=70)["claim"].text == last
+
+
+def test_a_novelty_is_a_whole_statement() -> None:
+    start = text_of(SENTENCES).sentences[0][0]
+    found = quotes({"novelty": {0: 9.0}}, tokens={"novelty": (start + 2, start + 4)})["novelty"]
+    assert found.text == SENTENCES[0]
+
+
 def test_the_last_word_of_a_name_may_be_labelled_without_its_full_stop() -> None:
     text = text_of(SENTENCES)
     start, after = text.sentences[0]
@@ -134,7 +154,7 @@ def test_the_last_word_of_a_name_may_be_labelled_without_its_full_stop() -> None
     sentence = np.zeros((4, 4))
     sentence[0, 2] = 9.0
     scores = Scores(split, sentence, np.full((4, 4), -9.0), np.full(4, -9.0), token)
-    found = choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 320)
+    found = choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 480)
     assert found["scope"].text == "Careful planning by shell agents."
 
 
