@@ -79,10 +79,10 @@ def choose(
         if number not in best:
             found[move] = Quote(confidence=unstated)
             continue
-        places = [best[number], *further(scores, number, move, best[number], fitted.part[move])]
-        places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
+        others = further(scores, number, move, best[number], fitted.part[move])
+        places = [best[number], *(one for one in others if served[one] < SHARED)]
         placed: list[_Placed] = []
-        for at in places:
+        for at in places[:MOST]:
             passage = _passage(scores, number, move, at, sentences[at], limit)
             own = _Placed(at, span_of(passage, sentences[at], abstract))
             joined = sorted([*placed, own], key=lambda one: one.place)
@@ -120,18 +120,18 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
 
 
 def further(scores: Scores, number: int, move: str, best: int, least: float) -> list[int]:
-    """Return the indices of the sentences that a move quotes too, the most probable first.
+    """Return the indices of the other sentences that state a move, the most probable first.
 
     Args:
         number: the index of the move in the scores.
-        best: the index of the sentence that the move quotes in any case.
+        best: the index of the sentence that the move quotes first.
         least: the threshold for the probability of a sentence (`Fitted.part`).
     """
     if move in SINGLE:
         return []
     shares = _sigmoid(scores.part[:, number])
     order = sorted(range(len(shares)), key=lambda at: -shares[at])
-    return [at for at in order if at != best and shares[at] >= least][: MOST - 1]
+    return [at for at in order if at != best and shares[at] >= least]
 
 
 def assigned(

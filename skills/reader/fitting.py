@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skills.reader.choice import assigned, further, log_shares, stated_shares
+from skills.reader.choice import MOST, assigned, further, log_shares, stated_shares
 from skills.reader.encoder import Fitted, Scores
 from skills.reader.examples import Example
 from skills.reporting.statistics import kappa_of
@@ -40,7 +40,7 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
     The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
-    maximizes F1 with the labelled sentences. Without labels, a threshold is 0.5. The
+    maximizes F1 with the labelled sentences. Without labels, they are 0.5 and 1. The
     confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). The
     sentences of a move that is not stated are wrong.
     """
@@ -67,7 +67,7 @@ def _part(read: Read, number: int, move: str) -> float:
         if number not in example.passages:
             continue
         best = int(scores.sentence[:, number].argmax())
-        others = further(scores, number, move, best, least=0.0)
+        others = further(scores, number, move, best, least=0.0)[: MOST - 1]
         for place, odds in enumerate(scores.part[:, number].tolist()):
             if place != best:
                 shares.append(1 / (1 + math.exp(-odds)) if place in others else 0.0)
@@ -104,7 +104,7 @@ def _confidence(
         for number, best in choices(scores, stated, moves).items():
             if number in example.stated:
                 move = moves[number]
-                places = [best, *further(scores, number, move, best, part[move])]
+                places = [best, *further(scores, number, move, best, part[move])][:MOST]
                 share = min(max(float(shares[places, number].sum()), SMALLEST), 1 - SMALLEST)
                 odds.append(math.log(share / (1 - share)))
                 right.append(any(place in example.stated[number] for place in places))

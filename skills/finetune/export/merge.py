@@ -36,6 +36,8 @@ COPIED = frozenset({".json", ".jinja", ".model", ".txt"})
 
 The tokenizer is not saved by transformers 5, which would store another tokenizer class.
 """
+NOT_COPIED = frozenset({"adapter_config.json", "pytorch_model.bin.index.json"})
+"""Files that describe weights which are not copied."""
 
 
 def merge(context: StageContext) -> Entry:
@@ -95,6 +97,8 @@ def merge(context: StageContext) -> Entry:
                 save_file(tensors, folder / path.name, metadata={"format": "pt"})
             except SafetensorError as exc:  # for example, the disk is full
                 raise OutputError(f"not written: {exc}", where=str(out.merged)) from exc
+            # safetensors writes files that only their owner can read.
+            shutil.copymode(folder / "config.json", folder / path.name)
         if not changed:
             raise SkillFailed(
                 "the adapter changes no weight of the base",
@@ -213,7 +217,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 def copy_texts(base: Path, folder: Path) -> None:
     """Copy the text files of a base; the configurations get the form that converters read."""
     for path in base.iterdir():
-        if path.suffix in COPIED and path.is_file():
+        if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)
     config = read_json(base / "config.json")
     _write_json(folder / "config.json", _without_quantization(config))

@@ -129,13 +129,13 @@ class Ollama:
         Raises:
             NothingFound: the server does not have the model.
         """
-        return self._json("POST", "/api/show", json={"model": model})
+        return self._json("/api/show", json={"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
         """Return the prompt that the server builds, or None for servers before 0.11.5."""
         body = {"model": model, "messages": list(messages), "stream": False, "think": False}
         body |= {"_debug_render_only": True, "options": {"num_predict": 1}}
-        return (self._json("POST", "/api/chat", json=body).get("_debug_info") or {}).get(
+        return (self._json("/api/chat", json=body).get("_debug_info") or {}).get(
             "rendered_template"
         )
 
@@ -145,9 +145,9 @@ class Ollama:
             found = self._client.chat(model, list(messages), think=False)
         return found.message.content or "", found.done_reason or ""
 
-    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    def _json(self, path: str, **request: Any) -> dict[str, Any]:
         with translated_errors(self.host):
-            return dict(self._request(method, path, **request).json())
+            return dict(self._request("POST", path, **request).json())
 
     def _request(self, method: str, path: str, **request: Any) -> Any:
         with translated_errors(self.host):

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,10 +176,14 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
-    """Return the entry of a model of the user, from registry.yaml or its file in registry.d."""
-    models: dict[str, Any] = (
-        read_entries(user)["models"] | read_entries(file_of(user, name))["models"]
-    )
+    """Return the entry of a model of the user, from registry.yaml or registry.d.
+
+    Unreadable files in registry.d are ignored.
+    """
+    models: dict[str, Any] = read_entries(user)["models"]
+    for path in registry.registered_files(user):
+        with suppress(RegistryError):
+            models |= read_entries(path)["models"]
     return models.get(name)
 
 

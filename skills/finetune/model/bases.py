@@ -77,7 +77,7 @@ def open_base(context: StageContext) -> Base:
         InputError: the base is not on this machine, lacks a file, or has a type that cannot be
             tuned.
         ModelError: a file of the registry cannot be fetched, or has another digest.
-        UsageError: the base must be unpacked, but the finetune extra is not installed.
+        UsageError: the base is a GGUF file, but the finetune extra is not installed.
     """
     name, download = context.recipe.base, ""
     if name in context.call.models.registry.files:

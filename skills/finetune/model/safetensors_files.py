@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from harness.errors import InputError
 from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes
@@ -28,10 +28,16 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
 
 
+def _file_name(name: str) -> str:
+    if not name or "/" in name or "\\" in name:
+        raise ValueError(f"{name!r} is not the name of a file")
+    return name
+
+
 class _Index(BaseModel):
     """The contents of model.safetensors.index.json: for each tensor, a file in the same folder."""
 
-    weight_map: dict[str, Annotated[str, StringConstraints(pattern=r"^[^/\\]+$")]]
+    weight_map: dict[str, Annotated[str, AfterValidator(_file_name)]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def prepare(context: StageContext) -> Entry:
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
-        "batch": training.batch,  # no longer used, but earlier run folders have it
+        "batch": training.batch,  # has no effect; the inputs stay equal to those of earlier folders
         "seed": training.seed,
         "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,

@@ -208,9 +208,9 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
         if isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or OUT_OF_MEMORY.search(text):
             raise _too_little_memory(training, watch) from exc
         if isinstance(exc, OSError) or NOT_WRITTEN.search(text):
+            reason = getattr(exc, "strerror", None) or text.split("\n")[0]
             raise OutputError(
-                f"a checkpoint was not written: "
-                f"{getattr(exc, 'strerror', None) or text.partition(chr(10))[0]}",
+                f"a checkpoint was not written: {reason}",
                 where=str(watch.folder),
                 hint="Free some space; `--resume` continues from the checkpoint before.",
             ) from exc

@@ -135,6 +135,12 @@ def test_passages_that_would_be_too_long_together_are_not_joined() -> None:
     assert quotes(**case, longest=70)["claim"].text == last
 
 
+def test_a_move_quotes_three_sentences_at_most() -> None:
+    alone = [move for move in MOVES if move != "method"]
+    found = quotes({"method": {3: 9.0}}, part={"method": [0, 1, 2]}, unstated=alone)["method"]
+    assert len(found.spans) == 3
+
+
 def test_a_novelty_is_a_whole_statement() -> None:
     start = text_of(SENTENCES).sentences[0][0]
     found = quotes({"novelty": {0: 9.0}}, tokens={"novelty": (start + 2, start + 4)})["novelty"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from finetune_artifacts import inputs_of, random_adapter, work_in
+from safetensors import SafetensorError
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
@@ -315,6 +316,30 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
         OutputError, match=r"the merged model needs 6\.\d MB of disk space, and 1 kB"
     ):
         merge.merge(work)
+
+
+def test_a_file_that_cannot_be_written_is_an_output_error(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OutputError, match="not written: No space left on device"):
+        merge.merge(work)
+    assert [path.name for path in work.run_dir.folder.iterdir() if "merged" in path.name] == []
+
+
+def test_merged_weights_can_be_read_like_the_other_files(base: Path, tmp_path: Path) -> None:
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+    merge.merge(work)
+    config = work.run_dir.merged / "config.json"
+    for path in work.run_dir.merged.glob("*.safetensors"):
+        assert path.stat().st_mode == config.stat().st_mode
 
 
 def test_inputs_change_with_adapter_base_and_merge_settings(base: Path, tmp_path: Path) -> None:

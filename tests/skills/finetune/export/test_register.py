@@ -172,6 +172,14 @@ def test_the_users_own_entries_are_replaced_only_with_force(bench: Bench) -> Non
     assert bench.text() == text
 
 
+def test_an_entry_in_another_file_of_registry_d_is_replaced_only_with_force(bench: Bench) -> None:
+    own = file_of(bench.path, "own")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("models:\n  ft: {tasks: [x], serve: [{backend: ollama, model: m}]}\n")
+    with pytest.raises(UsageError, match="exists already, and was not written by"):
+        bench.register()
+
+
 def test_an_edited_entry_is_replaced_only_with_force(bench: Bench) -> None:
     bench.register()
     path = file_of(bench.path, NAME)

@@ -78,3 +78,12 @@ def test_index_names_only_files_beside_it(tmp_path: Path, index: str) -> None:
     (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
     with pytest.raises(InputError, match="is damaged or truncated"):
         read_weights(tmp_path / "model")
+
+
+def test_the_error_of_an_index_quotes_the_name_of_the_file(tmp_path: Path) -> None:
+    index = '{"weight_map": {"a": "../other/model.safetensors"}}'
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(
+        InputError, match=r"'\.\./other/model\.safetensors' is not the name of a file"
+    ):
+        read_weights(tmp_path)
