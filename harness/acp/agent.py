@@ -397,7 +397,10 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
     store, number = session.conversation.store, session.conversation.session
     if store is None or number is None or store.broken:
         return
-    stored = store.get(number)
+    try:
+        stored = store.get(number)
+    except errors.NothingFound:  # the file is locked or was deleted
+        return
     if stored.turns == 1:
         name, title, at = "session_info_update", stored.title, stored.used_at
         editor.send(schema.SessionInfoUpdate(session_update=name, title=title, updated_at=at))

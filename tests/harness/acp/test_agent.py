@@ -132,6 +132,22 @@ def test_an_editor_runs_commands_chats_and_comes_back(project: Path) -> None:
     run(scenario)
 
 
+def test_a_prompt_is_answered_if_its_stored_session_is_lost(project: Path) -> None:
+    user = User()
+
+    async def scenario() -> None:
+        async with connected(project.parent, user) as (agent, _):
+            thread = await opened(agent, project, user)
+            stored = [*project.parent.rglob("sessions.db*")]
+            assert stored
+            for file in stored:
+                file.unlink()
+            assert await thread.say("/help") == "end_turn"
+            assert "/rows" in user.texts()
+
+    run(scenario)
+
+
 def test_the_model_is_a_config_option(project: Path) -> None:
     user = User()
     registry = project.parent / "registry.yaml"
