@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -82,7 +82,8 @@ class Entry:
         """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
 
         Raises:
-            UsageError: a variable is not set in the environment.
+            UsageError: a variable is not set in the environment, or the server cannot be used with
+                its value.
         """
 
         def value(found: re.Match[str]) -> str:
@@ -104,7 +105,12 @@ class Entry:
                 return {key: replaced(one) for key, one in data.items()}
             return data
 
-        found = Written.model_validate(replaced(self.written.model_dump()))
+        try:
+            found = Written.model_validate(replaced(self.written.model_dump()))
+        except ValidationError as exc:
+            problem = f"the server {self.name}, with its variables replaced: {_problem_of(exc)}"
+            # the ValidationError contains values, which may be secret
+            raise UsageError(problem, where=self.where) from None
         for name, secret in {"key": found.url, **found.env, **found.headers}.items():
             remember(secret.removeprefix("Bearer "), "key" if name in found.headers else name)
         return found
@@ -169,7 +175,7 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
         OutputError: the file cannot be written; it is unchanged.
     """
     text, content = _load(path)
-    entry = _entry(name, server, lambda *keys: str(path))
+    entry = replace(_entry(name, server, lambda *keys: ""), where=str(path))
     for known in _named(content, entry.name):
         if not force:
             raise UsageError(
@@ -210,7 +216,7 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
     """Return a server of mcp.json.
 
     Args:
-        place: returns the position of a nested key of the server, for messages.
+        place: returns the position of a nested key of the server, for messages; "" without one.
 
     Raises:
         UsageError: the server or its name cannot be used.
@@ -218,13 +224,17 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
     try:
         written = Written.model_validate(server)
     except ValidationError as exc:
-        error = exc.errors()[0]
-        keys = [str(key) for key in error["loc"]]
-        parts = f"the server {name!r}", ".".join(keys), error["msg"].removeprefix("Value error, ")
+        keys = [str(key) for key in exc.errors()[0]["loc"]]
+        parts = f"the server {name!r}", ".".join(keys), _problem_of(exc)
         raise UsageError(": ".join(filter(None, parts)), where=place(*keys)) from exc
     if not (prefix := _prefix_of(name)):
         raise UsageError(f"the server {name!r} needs a name with letters or digits", where=place())
     return Entry(prefix, place(), written)
+
+
+def _problem_of(exc: ValidationError) -> str:
+    """Return the first message of an error, without values of the input."""
+    return exc.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,24 @@ def test_variables_are_replaced(settings: Settings) -> None:
     assert "${KEY}" in repr(entry)
 
 
+@pytest.mark.parametrize(
+    ("server", "value", "problem"),
+    [
+        ({"url": "${V}"}, "mcp.example.org/secret", "the url is not http or https"),
+        ({"command": "${V}", "args": ["secret"]}, "", "a server needs a command or a url"),
+    ],
+)
+def test_a_server_that_variables_make_unusable_is_refused_without_values(
+    settings: Settings, server: dict[str, Any], value: str, problem: str
+) -> None:
+    write(settings.mcp_file, api=server)
+    [entry] = read(settings).entries
+    with pytest.raises(UsageError, match=problem) as caught:
+        entry.resolved({"V": value})
+    assert caught.value.where == f"{settings.mcp_file}:3"
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_names_become_beginnings_of_tool_names(settings: Settings) -> None:
     names = ["My Server", "a__b", "_x_", "ü", "n" * 50, "a_b"]
     write(settings.mcp_file, **{name: {"command": "x"} for name in names})
@@ -222,8 +241,9 @@ def test_a_server_of_the_name_is_replaced_by_force_alone(settings: Settings) -> 
 def test_what_could_not_be_read_is_not_written(
     settings: Settings, name: str, server: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(UsageError, match=problem):
+    with pytest.raises(UsageError, match=problem) as caught:
         add(settings.mcp_file, name, server)
+    assert not caught.value.where
     assert not settings.mcp_file.exists()
 
 
