@@ -133,15 +133,15 @@ class Server:
             future.cancel()
 
     def _run(self) -> None:
-        try:
-            with self._runner:  # cancels the tasks that are left, and closes the loop
+        with self._runner:  # at its end, cancels the tasks that are left, and closes the loop
+            try:
                 self._loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass
-        except BaseException as exc:  # noqa: BLE001 a server may send any message
-            self._fail(exc)
-        finally:
-            self._settled.set()
+            except asyncio.CancelledError:
+                pass
+            except BaseException as exc:  # noqa: BLE001 a server may send any message
+                self._fail(exc)
+            finally:
+                self._settled.set()
 
     async def _serve(self) -> None:
         silence()

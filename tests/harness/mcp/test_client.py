@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,6 +30,7 @@ from harness.cli.app import App
 from harness.errors import Interrupted
 from harness.mcp import client
 from harness.mcp.client import SEARCH, ServerTool, search
+from harness.mcp.client_config import Entry, Written
 from harness.mcp.client_connection import Server
 from harness.models.backend import ToolCall
 from harness.runs.frontend import Frontend
@@ -340,6 +342,26 @@ def test_a_hostile_address_costs_itself_alone(make: Make, kind: str, reason: str
         assert reason in bad.problem
         assert chat.server("good").state == "ready"
         assert address.leaked == []
+
+
+def test_a_server_has_failed_before_its_loop_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = threading.Event()
+
+    async def lose_connection(server: Server, mode: str) -> None:
+        server.state = "ready"
+        asyncio.get_running_loop().run_in_executor(None, end.wait)  # the loop closes after it
+        raise ConnectionError("the connection was lost")
+
+    monkeypatch.setattr(Server, "_connect", lose_connection)
+    server = Server(Entry("lost", "mcp.json:1", Written(command="x")), tmp_path, LIMIT)
+    try:
+        server.wait(10)
+        assert (server.state, server.problem) == ("failed", "the connection was lost")
+    finally:
+        end.set()
+        server.join(LIMIT)
 
 
 def test_a_server_that_requires_a_token_is_answered_with_what_to_do(make: Make) -> None:
