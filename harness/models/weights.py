@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
 from harness.support import bounded_files
 from harness.support.calls import TTLCache
-from harness.support.process import remove_left_over
 
 if TYPE_CHECKING:
     from harness.models.registry import FileEntry
@@ -206,6 +205,7 @@ class FileStore:
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
         """
+        import shutil
         import tempfile
 
         from filelock import FileLock
@@ -217,7 +217,9 @@ class FileStore:
             with FileLock(path.with_suffix(".lock")):
                 if exists(path):  # another process has created it in the meantime
                     return
-                remove_left_over(path.parent, f"fetch-{path.stem}-*")
+                # no other process writes them while this process holds the lock
+                for stale in path.parent.glob(f"fetch-{path.stem}-*"):
+                    shutil.rmtree(stale, ignore_errors=True)
                 prefix = f"fetch-{path.stem}-{os.getpid()}-"
                 with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
                     created = make(Path(folder))

@@ -183,6 +183,15 @@ def test_killed_download_is_cleaned_up(tmp_path, index, notices):
     assert left_over(tmp_path) == [path.name]
 
 
+def test_what_the_same_process_id_left_is_cleaned_up(tmp_path, index, notices):
+    """In a container, each process may have the id 1."""
+    stale = tmp_path / "cache" / "models" / f"fetch-{SHA256}-{os.getpid()}-a1b2"
+    stale.mkdir(parents=True)
+    (stale / "file").write_bytes(WEIGHTS)
+    path = store(tmp_path, notices, weights=entry()).ensure("weights")
+    assert left_over(tmp_path) == [path.name]
+
+
 def test_unwritable_cache(tmp_path, index, notices):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(ModelUnavailable, match="HARNESS_CACHE"):
