@@ -20,8 +20,8 @@ LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 LONG = 10.0
 """Minimum remaining time in seconds for which the first estimate is printed as a line."""
-WINDOW = 60
-"""Number of intervals of at least a second over which the speed is measured."""
+WINDOW = 60.0
+"""Minimum number of seconds over which the speed is measured, once a job has run for this long."""
 LEAST_LEFT = 0.2
 """Minimum share of the work of unfinished rows that counts as remaining, since work may follow the
 last token of a row.
@@ -58,7 +58,7 @@ class ProgressEstimate:
     _tokens_done: int = 0
     _start: float = 0.0
     # times, and the numbers of tokens until then
-    _measured: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=WINDOW + 1))
+    _measured: deque[tuple[float, int]] = field(default_factory=deque)
     _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -108,8 +108,11 @@ class ProgressEstimate:
     def rate(self) -> float:
         """Tokens per second since the first token, or in about the last minute."""
         with self._lock:
-            if self.clock() - self._measured[-1][0] >= 1:
-                self._measured.append((self.clock(), self.tokens))
+            now = self.clock()
+            if now - self._measured[-1][0] >= 1:
+                self._measured.append((now, self.tokens))
+            while len(self._measured) > 2 and self._measured[1][0] <= now - WINDOW:
+                self._measured.popleft()
             (begin, before), (end, after) = self._measured[0], self._measured[-1]
         return (after - before) / (end - begin) if end > begin else 0.0
 

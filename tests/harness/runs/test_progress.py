@@ -89,6 +89,16 @@ def test_recent_speed_counts_more(clock: Clock) -> None:
     assert rate == pytest.approx(2)  # 220 tokens in 70 s are 3.1
 
 
+def test_the_speed_of_rows_is_that_of_the_last_minute(clock: Clock) -> None:
+    """Without a terminal, the speed is measured only after each row."""
+    estimate = ProgressEstimate(rows=100, weight=100_000, clock=clock)
+    for seconds in [10] * 30 + [60] * 5:
+        clock.now += seconds
+        estimate.finish_row("a", 1000, 1000)
+        rate = estimate.rate
+    assert rate == pytest.approx(1000 / 60)
+
+
 def test_loading_and_the_first_tokens_do_not_mislead(clock: Clock) -> None:
     """A bar reads the estimate all the time: in the first interval with tokens there are few."""
     estimate = ProgressEstimate(rows=20, weight=20_000, clock=clock)
