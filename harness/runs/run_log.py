@@ -149,10 +149,11 @@ class RunLog:
         died: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
+        more = "move that file away to begin with an empty one"
         self._database = UserDatabase(
             path,
             [m004_allowed],
-            lambda error: notice(f"the run log cannot be used: {error}"),
+            lambda error: notice(f"the run log cannot be used: {error}; {more}"),
             partial(_close_dead_runs, died=died),
         )
 

@@ -29,8 +29,9 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     """Apply all missing migrations of a file in one transaction.
 
     The file stores the function names of its migrations, so that migrations must not be renamed,
-    changed or removed. A file with all migrations is only read, so that it can be opened while
-    another process writes.
+    changed or removed. The run log is an exception: 0.1.0 creates its tables in one migration, and
+    files of earlier versions without some of these tables or columns are refused. A file with all
+    migrations is only read, so that it can be opened while another process writes.
     """
     if not _due(connection, migrations):
         return

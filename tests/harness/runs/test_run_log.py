@@ -204,6 +204,20 @@ def test_a_migration_is_applied_once(tmp_path):
     db.close()
 
 
+def test_a_log_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
+    def m001_runs(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY)")
+
+    path, notices = tmp_path / "runs.db", []
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db, [m001_runs])
+    db.close()
+    assert RunLog(path, notices.append).recent(1) == []
+    [notice] = notices
+    assert notice.startswith("the run log cannot be used: table runs already exists")
+    assert notice.endswith("move that file away to begin with an empty one")
+
+
 def test_a_failed_migration_changes_nothing(tmp_path):
     def m005_fails(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE half (x)")
