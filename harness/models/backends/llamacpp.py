@@ -97,14 +97,15 @@ class Engine:
 
         Raises:
             SkillFailed: the engine refuses the request.
-            GenerationFailed: the engine does not answer.
+            GenerationFailed: the engine does not answer, or was freed.
         """
         import httpx
 
         try:
             with self._turn:
                 answer = self._port.request(method, path, json=body).json()
-        except (httpx.HTTPError, json.JSONDecodeError) as exc:
+        # httpx raises a RuntimeError if another thread has freed the engine
+        except (httpx.HTTPError, json.JSONDecodeError, RuntimeError) as exc:
             raise GenerationFailed(
                 f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
                 hint="Run the line again.",
@@ -115,7 +116,8 @@ class Engine:
 
     def free(self) -> None:
         """Free the engine now if it is idle, or else when its generations have ended."""
-        self._port.close()
+        with self._turn:
+            self._port.close()
         thread = threading.Thread(target=self._free, name="freeing")
         thread.start()
         thread.join(FREE_SECONDS)

@@ -511,8 +511,11 @@ def test_closed_or_missing_engine() -> None:
     )
     with pytest.raises(GenerationFailed, match="does not answer at its port"):
         model.count_tokens(ask("x"))
+    running = model._running()
     model.close()
     model.close()
+    with pytest.raises(GenerationFailed, match="closed"):  # in a thread that began before
+        running.request("GET", "/props")
     with pytest.raises(RuntimeError, match="closed"):
         model.count_tokens(ask("x"))
 
