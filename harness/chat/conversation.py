@@ -148,9 +148,12 @@ class Conversation:
         return len(earlier)
 
     def _keep(self, turn: list[Message], asked: bool, served: str, covers: int = 0) -> None:
+        """Store a turn, if turns are stored; the parameters are as for `SessionStore.add`."""
         if self.store is not None and self.keeps:
             self.session = self.store.add(
-                *(self.session, self.project, turn),
+                self.session,
+                self.project,
+                turn,
                 skills=self.skills,
                 asked=asked,
                 served=served,

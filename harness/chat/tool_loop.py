@@ -68,7 +68,7 @@ class RepeatedCalls:
         given = call.sendable  # parsed, so that the order of arguments and blanks do not matter
         arguments = json.dumps(given, sort_keys=True) if given else call.arguments
         same = call.name, arguments, result
-        if same not in self._counts:
+        if same not in self._counts:  # a new call: all counts restart
             self._counts = dict.fromkeys([*self._counts, same], 0)
         self._counts[same] += 1
         if self._counts[same] >= MOST:

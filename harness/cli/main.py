@@ -282,8 +282,9 @@ def leave(code: int) -> int:
     def end() -> None:
         time.sleep(GRACE)
         main = threading.main_thread()
+        # Python waits for these threads at exit
         names = [t.name for t in threading.enumerate() if not t.daemon and t is not main]
-        if names:  # Python waits for these threads at exit
+        if names:
             Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
             _exit(code)
 

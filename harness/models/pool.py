@@ -340,8 +340,8 @@ class Models:
         """
         skipped: list[Skipped] = []
         unfit = ""
-        candidates = self.candidates(task)
-        for candidate in candidates:
+        ordered = self.candidates(task)
+        for candidate in ordered:
             if candidate not in unavailable:
                 if task in candidate.serve.unfit_for and self._chosen(task) is None:
                     unfit = candidate.model_id
@@ -349,7 +349,7 @@ class Models:
                     continue
                 found = self.pool.probe(candidate)
                 if found.available:
-                    return Resolution(task, candidates[0].model_id, candidate, tuple(skipped))
+                    return Resolution(task, ordered[0].model_id, candidate, tuple(skipped))
                 unavailable[candidate] = found
             found = unavailable[candidate]
             skipped.append(Skipped(candidate, found.reason, found.absent))

@@ -180,11 +180,11 @@ def text_lines(
     begins_row: Callable[[str], object] = lambda _: True,
     cut: bool = False,
 ) -> Generator[str, None, None]:
-    """Yield the lines of a text file with their line endings (LF, CRLF or CR).
+    """Yield the lines of a text file with their line endings.
 
     Args:
         encoding: the encoding of the file, if it is known not to be UTF-8.
-        newline: None to end each line with "\n" instead.
+        newline: "" to keep line endings (LF, CRLF or CR); None to replace them with LF.
         with_nul: True to yield lines with NUL characters; otherwise they raise an InputError.
         begins_row, cut: see `bounded_lines`.
 
