@@ -105,8 +105,8 @@ class ServeEntry(Strict):
         context: the context of a generation in tokens, for prompt and completion together. The
             embedded engine and Ollama allocate it; for an openai server it is the context that the
             server has.
-        slots: number of concurrent generations of a job, on each server. The default is `SLOTS`
-            of the backend's module, and 1 for a server.
+        slots: number of concurrent generations of a job, on each server. The default is 4 for
+            the embedded engine, and 1 for a server.
         size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
             which are shown before the download.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers
