@@ -176,14 +176,14 @@ class _Cascade:
         """Annotate papers with the next model, and return the number of annotated papers."""
         job = self.finished.job
         places = sorted(place for _, place in passed)
-        papers = PaperFile()
-        for place in places:
-            papers.append(job.paper(place))
         name = f"{job.source.name}, the least certain"
-        source = Source(name, papers, job.source.id_column, path=job.source.path)
         call = replace(self.call, models=models)
         models.pool.close()  # two models may not fit into memory
         try:
+            papers = PaperFile()
+            for place in places:
+                papers.append(job.paper(place))
+            source = Source(name, papers, job.source.id_column, path=job.source.path)
             check = (lambda _: None) if is_last else _check_confidence
             later = annotate_source(call, source, self.framework, check)
         except HarnessError as exc:  # the annotations of earlier models are kept

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import weakref
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from skills.nanda.paper import Paper
 
 READ = 1000
 """Number of rows of a plan that are read from the database together."""
+MOST_SHARED = 32_768
+"""Maximum size in bytes of a zlib dictionary."""
 TICK_ROWS = 1000
 """Number of rows between two reports of the progress of reading a table."""
 
@@ -82,6 +85,7 @@ class Plan:
         weakref.finalize(self, self._db.close)
         self._rows = 0
         self._forms = list[Form]()
+        self._shared = b""  # the first request, as the dictionary of zlib for similar ones
 
     def __len__(self) -> int:
         return self._rows
@@ -118,20 +122,24 @@ class Plan:
         return self._db.execute(add, [key, first]).rowcount > 0
 
     def keep_request(self, prepared: Prepared) -> None:
-        """Store the request under its content key until it is sent."""
+        """Store the request, compressed, under its content key until it is sent."""
         if prepared.form not in self._forms:
             self._forms.append(prepared.form)
         form = self._forms.index(prepared.form)
         content = pickle.dumps((form, prepared.request, prepared.provenance))
+        self._shared = self._shared or content[:MOST_SHARED]
+        packing = zlib.compressobj(1, zdict=self._shared)
+        packed = packing.compress(content) + packing.flush()
         sql = "UPDATE work SET request = ? WHERE key = ?"
-        self._db.execute(sql, [content, prepared.key])
+        self._db.execute(sql, [packed, prepared.key])
 
     def request(self, key: str, paper: Paper) -> Prepared | None:
         """Return the stored request for a paper by its content key, or None."""
         sql = "SELECT request FROM work WHERE key = ?"
-        [content] = self._db.execute(sql, [key]).fetchone()
-        if content is None:
+        [packed] = self._db.execute(sql, [key]).fetchone()
+        if packed is None:
             return None
+        content = zlib.decompressobj(zdict=self._shared).decompress(packed)
         form, request, provenance = pickle.loads(content)  # noqa: S301  by `keep_request`
         return Prepared(paper, self._forms[form], request, provenance)
 

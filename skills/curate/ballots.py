@@ -229,6 +229,8 @@ def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteF
     if row is None or (row["prefill"] and not model.continues_prefill):
         return None  # an earlier version stored prefills that the model had ignored
     stored = stored_json(row["measured"])
+    if not stored.keys() >= {"masses", "items"}:  # stored by an earlier version
+        return None
     return VoteForm(row["kind"], row["prefill"], row["mass"], stored["masses"], stored["items"])
 
 
@@ -251,9 +253,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
             kind=form.kind,
             prefill=form.prefill,
             mass=form.mass,
-            measured=json.dumps(
-                {"masses": dict(form.measured), "compared": None, "items": form.items}
-            ),
+            measured=json.dumps({"masses": dict(form.measured), "items": form.items}),
             created_at=now(),
         )
     return form

@@ -129,11 +129,13 @@ class Curation:
         options, run_id = self.call.options, 0
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
             run_id, started = self._start(model), time.monotonic()
+            self._announce_input()
             judge = Judge(self.panel, model, self.framework, self._form(model))
             job = CurateJob(self.call, self.source, self.probes, Ballots(self.db, judge, run_id))
-            self._announce(model, job.due)
+            self._announce_work(model, job.due)
             runs.set_due(self.db, run_id, len(job.due))
-            with show_progress(job.pace, self.call.screen, "judging") as job.update:
+            with show_progress(job.pace, self.call.screen, "judging") as update:
+                job.update = update
                 tally = job.run()
                 if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
                     raise tally.stopped
@@ -151,22 +153,24 @@ class Curation:
         sample = form_sample([item for item in self.source.items if not item.findings])
         on = counted(len(sample), "annotation")
         self.call.screen.notice(f"the judge is new: its votes are first measured on {on}")
-        with self.call.screen.progress("measuring how the judge votes"):
-            form = choose_form(self.panel, model, self.framework, sample)
+        with self.call.screen.progress("measuring how the judge votes") as tick:
+            form = choose_form(self.panel, model, self.framework, sample, tick)
         if form.kind == "json" or (form.mass is not None and form.can_answer):
             form = ballots.save_form(self.db, model, self.panel, form)
         return form
 
-    def _announce(self, model: ServedModel, due: Sequence[Item]) -> None:
+    def _announce_input(self) -> None:
         source = self.source
         gated = sum(bool(item.findings) for item in source.items)
+        parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
+        parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
+        self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
+
+    def _announce_work(self, model: ServedModel, due: Sequence[Item]) -> None:
         probes = sum(bool(item.probe) for item in due)
         to_judge = f"{len(due):,} to judge, {model.slots} at a time"
         to_judge += f", {counted(probes, 'known-bad one')} among them" * bool(probes)
-        parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
-        parts.append(to_judge)
-        parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
-        self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
+        self.call.screen.notice(f"{self.source.name}: {to_judge}")
 
     def _start(self, model: ServedModel | None) -> int:
         name = ""

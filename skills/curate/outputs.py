@@ -29,7 +29,7 @@ class Auroc(Interval):
 
 @dataclass(frozen=True, slots=True)
 class VoteForm:
-    """The form in which a judge votes.
+    """The form in which a judge votes; its fields are keys of the JSON (`JudgeFacts.form`).
 
     Attributes:
         kind: "logprobs" for votes by the probabilities of the first token; "json" for votes as

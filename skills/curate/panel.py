@@ -11,7 +11,7 @@ import functools
 import json
 import math
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Self
@@ -219,6 +219,7 @@ def choose_form(
     model: ServedModel,
     framework: Framework,
     items: Sequence[Item],
+    tick: Callable[[str], None] = lambda _: None,
 ) -> VoteForm:
     """Return the vote form that suits a model best, by measuring it.
 
@@ -226,6 +227,9 @@ def choose_form(
     prefill is measured without one. Of equally good prefills, the first in the panel is selected.
     Items that are too long, or on which the judge fails, are skipped; the job will report them. The
     form is "json" for a server without token probabilities.
+
+    Args:
+        tick: called with the progress before each item.
 
     Returns:
         The form; its `mass` is None if no item could be measured.
@@ -237,6 +241,7 @@ def choose_form(
     masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
     failed: SkillFailed | None = None
     for index, item in enumerate(items):
+        tick(f"{index + 1:,} of {len(items):,}")
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.question(item.paper, item.moves, framework, persona)
         try:

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -483,9 +484,9 @@ def written(quotes: Mapping[str, Quote]) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _read(text: str) -> dict[str, Quote]:
+def _read(text: str) -> Mapping[str, Quote]:
     try:
-        return _REPLY.validate_json(text)
+        return MappingProxyType(_REPLY.validate_json(text))
     except ValidationError as exc:
         raise UnusableReply(problems(exc)) from exc
 

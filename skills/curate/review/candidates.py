@@ -178,11 +178,11 @@ def read(
     return Candidates(
         LazyItems(items, lambda keys: [items[key] for key in keys]),
         table.id_column or rows[0].paper.id_field,
-        lost,
-        len(rows) - len(full),
-        repeats,
-        {key: certainty for key, certainty in certainties if certainty is not None},
-        bool(words.strip()),
+        lost=lost,
+        without_moves=len(rows) - len(full),
+        repeats=repeats,
+        certainty={key: certainty for key, certainty in certainties if certainty is not None},
+        is_selected=bool(words.strip()),
     ).by_certainty()
 
 

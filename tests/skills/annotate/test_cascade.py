@@ -15,15 +15,18 @@ from annotate_workspace import Annotator, Workspace, counting_reads, paper, writ
 from protocol_server import ProtocolServer
 from quoting_model import QuotingModel
 
-from harness.errors import InputError, ModelError, ModelUnavailable, UsageError
+from harness.errors import InputError, ModelError, ModelUnavailable, OutputError, UsageError
 from harness.models.backend import Model
 from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs.frontend import Outcome
+from skills.annotate import cascade as cascade_module
 from skills.annotate.cascade import lower_bound
+from skills.annotate.plan import PaperFile
 from skills.annotate.plugin import Annotate
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
 from skills.reader.backend import ReaderBackend
 
 REGISTRY = """\
@@ -221,6 +224,20 @@ def test_a_server_that_goes_away_keeps_the_small_models_work(cascade: Cascade) -
     outcome = cascade.annotate()
     assert outcome.result.code == 3
     assert set(cascade.models().values()) == {"nanda-annotator"}
+
+
+def test_a_full_disk_between_two_models_keeps_the_small_models_work(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk(PaperFile):
+        def append(self, paper: Paper) -> None:
+            raise OutputError("a temporary file cannot be written: database or disk is full")
+
+    monkeypatch.setattr(cascade_module, "PaperFile", FullDisk)
+    outcome = cascade.annotate()
+    assert outcome.result.code == OutputError.exit_code
+    assert "not passed on yet" in cascade.workspace.stderr
+    assert list(cascade.models().values()) == ["nanda-annotator"] * 5
 
 
 def test_a_sample_bounds_the_share_of_right_anchors(cascade: Cascade) -> None:

@@ -95,3 +95,14 @@ def test_a_request_is_kept_with_its_form() -> None:
         assert found is not None
         assert found.form is form
     assert plan_of("c").request("c", paper) is None
+
+
+def test_requests_with_the_same_instructions_are_stored_in_little_space() -> None:
+    paper = Paper("id", "1", "", "It halts.")
+    instructions = " ".join(map(str, range(1000)))
+    plan = plan_of("a", "b")
+    for key in ("a", "b"):
+        request = Request((Message("system", instructions), Message("user", key)))
+        plan.keep_request(Prepared(paper, JsonForm(nanda()), request, {"key": key}))
+    sizes = plan._db.execute("SELECT length(request) FROM work").fetchall()
+    assert max(sizes) < (len(instructions) / 10,)

@@ -27,7 +27,9 @@ from curate_workspace import (
 
 from harness.errors import InputError, Interrupted, InvalidReply, UsageError
 from harness.settings import CODE_ROOT
+from harness.terminal.console import Progress
 from harness.testing import FakeBackend
+from skills.corpus.db.connection import open_corpus
 from skills.curate import curation, panel, probes
 from skills.curate.outputs import VoteForm
 
@@ -255,6 +257,37 @@ def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     later.curate()
     assert asked_once(later.judge, 3)
     assert {r.prefill for r in later.judge.requests} == {CHOSEN}
+
+
+def test_measuring_is_announced_after_the_input_and_shows_its_progress(unmeasured: Path) -> None:
+    workspace = Workspace(unmeasured, Judge(), form=None)
+    workspace.rows(1, 2, 3, 4)
+    steps: list[Progress] = []
+    workspace.app.dispatch(workspace.line(), progress=steps.append)
+    said = [
+        workspace.stderr.index(text)
+        for text in ("4 annotations", "first measured on 2", " to judge, 1 at a time")
+    ]
+    assert said == sorted(said)
+    measuring = "measuring how the judge votes"
+    assert [step.message for step in steps if step.message.startswith(measuring)] == [
+        measuring,
+        f"{measuring}: 1 of 2",
+        f"{measuring}: 2 of 2",
+    ]
+
+
+@pytest.mark.parametrize("stored", ['{"": 0.2}', '{"masses": {"": 0.2}, "compared": null}'])
+def test_a_form_that_an_earlier_version_stored_is_measured_again(
+    unmeasured: Path, stored: str
+) -> None:
+    workspace = Workspace(unmeasured)
+    with open_corpus(workspace.corpus) as db:
+        db.execute("UPDATE judge_forms SET measured = ?", [stored])
+    workspace.rows(1)
+    assert workspace.curate().result.code == 0
+    [form] = rows_of(workspace, "SELECT measured FROM judge_forms")
+    assert set(json.loads(form["measured"])) == {"masses", "items"}
 
 
 def test_a_judge_without_probabilities_votes_as_json(unmeasured: Path) -> None:

@@ -157,13 +157,13 @@ def undated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_ctrl_c_before_the_first_request(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce = Curation._announce
+    announce = Curation._announce_work
 
     def interrupted(*arguments: Any) -> None:
         _thread.interrupt_main()
         announce(*arguments)
 
-    monkeypatch.setattr(Curation, "_announce", interrupted)
+    monkeypatch.setattr(Curation, "_announce_work", interrupted)
     workspace.rows(1, 2)
     assert workspace.curate().result.code == 130
     assert workspace.judge.requests == []

@@ -288,10 +288,22 @@ def test_a_quote_is_searched_only_for_lost_negations() -> None:
     abstract = f"We study models. {first} Nobody observed that agents wait."
     move = f"{first[:-1]} ... We study models."
     assert doubts.find_doubts(abstract, {"claim": move})["turned_words"] == {"claim": ["without"]}
-    assert check(abstract, {"claim": move})["turned_words"] == {}
+    assert doubts.find_doubts(abstract, {"claim": move}, {"claim"})["turned_words"] == {}
     changed = move.replace("seven", "9 of 12")
     assert check(abstract, {"claim": changed})["unsupported_numbers"] == {"claim": ["9", "12"]}
     denied = "We did not observe that agents wait."
     assert check(denied, {"claim": "Agents wait."})["lost_negations"] == {
         "claim": ["agents", "wait"]
     }
+
+
+def test_a_quote_of_another_sentence_than_its_anchor_is_searched_for_lost_negations() -> None:
+    abstract = (
+        "Agents often plan ahead in shell tasks. We found no evidence that careful planning helps "
+        "large agents."
+    )
+    claim = {"claim": "Careful planning helps large agents."}
+    given = {"claim": anchors.anchor_of(abstract, [1], "reviewer")}
+    found = check(abstract, claim, given)["lost_negations"]
+    assert found == check(abstract, claim)["lost_negations"]
+    assert "planning" in found["claim"]
