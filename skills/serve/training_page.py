@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -124,7 +132,24 @@ class Losses(NamedTuple):
     dev: Sequence[tuple[int, float]]
 
 
-class StageEntry(BaseModel):
+class _Tolerant(BaseModel):
+    """A model in which an optional field with an invalid value has its default."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_default(
+        cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        try:
+            return validate(value)
+        except ValidationError:
+            if field.is_required():
+                raise
+            return field.get_default()
+
+
+class StageEntry(_Tolerant):
     """The entry of a stage in the manifest of a run."""
 
     seconds: float | None = None
@@ -140,7 +165,15 @@ class StageEntry(BaseModel):
         return f"{self.seconds:.1f} s" if self.seconds < 60 else f"{self.seconds / 60:,.0f} min"
 
 
-class RunFolder(BaseModel):
+class _Manifest(_Tolerant):
+    """The shown fields of the manifest of a run."""
+
+    stages: dict[str, StageEntry] = Field(min_length=1)
+    run: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
     """A training run, as its manifest describes it.
 
     Attributes:
@@ -150,10 +183,10 @@ class RunFolder(BaseModel):
         run: the settings.
     """
 
-    key: str = ""
-    folder: Path = Path()
-    stages: dict[str, StageEntry] = Field(min_length=1)
-    run: dict[str, Any] = {}
+    key: str
+    folder: Path
+    stages: Mapping[str, StageEntry]
+    run: Mapping[str, Any]
 
     @property
     def dev_digest(self) -> str:
@@ -179,12 +212,11 @@ def run_folders(state: State) -> list[RunFolder]:
     found = []
     for path in dict.fromkeys(one.resolve() for one in manifests):
         try:
-            run = RunFolder.model_validate_json(read_text(path, MOST_BYTES))
+            manifest = _Manifest.model_validate_json(read_text(path, MOST_BYTES))
         except (OSError, ValueError):  # no manifest, or another file of this name
             continue
-        run.key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
-        run.folder = path.parent
-        found.append(run)
+        key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
+        found.append(RunFolder(key, path.parent, manifest.stages, manifest.run))
     return found
 
 

@@ -18,10 +18,11 @@ from skills.nanda.text import set_of
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
-_LIGATURES: dict[int | str, int | str] = {"þ": "th", "æ": "ae", "œ": "oe"}
+_LETTER_PAIRS: dict[int | str, int | str] = {"þ": "th", "æ": "ae", "œ": "oe"}
+"""The two letters that replace a thorn or a ligature."""
 _FOLDED: Mapping[int, int | str] = {
     **str.maketrans("øłđð\N{LATIN SMALL LETTER DOTLESS I}", "olddi"),
-    **str.maketrans(_LIGATURES),
+    **str.maketrans(_LETTER_PAIRS),
 }
 _WORD = re.compile(r"[^\W_]+")
 _SUBTITLE = re.compile(r":\s|\s[-\N{EN DASH}\N{EM DASH}]+\s|\N{EM DASH}|[?!]\s")
@@ -190,6 +191,7 @@ def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     if len(different) != 1:
         return False
     [(a, b)] = different
+    # The OSA distance of 1 also counts a replaced letter, which may distinguish two papers.
     is_replaced = len(a) == len(b) and sorted(a) != sorted(b)
     ends = a[0] == b[0] and a[-1] == b[-1]
     is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1

@@ -143,10 +143,10 @@ def look_up(
         requests = 0
         for kind, batch in _batches(source, wanted):
             requests += _requests(source, kind)
-            if most is None or requests <= most:
-                yield kind, batch
-            else:
+            if gone or (most is not None and requests > most):
                 made.left += len(batch)
+            else:
+                yield kind, batch
 
     def perform(task: Batch) -> Mapping[str, Found]:
         nonlocal gone

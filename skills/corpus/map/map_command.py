@@ -104,9 +104,12 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
             "--move and --rows or --columns exclude each other",
             hint="--move maps single moves; --rows and --columns name the moves of a matrix.",
         )
-    has_usual = {"method", "scope"} <= set(framework.names)
-    rows, columns = ("method", "scope") if has_usual else framework.names[:2]
-    moves = tuple(dict.fromkeys(options.move)) or (options.rows or rows, options.columns or columns)
+    moves = tuple(dict.fromkeys(options.move))
+    if not moves:
+        usual = ("method", "scope")
+        # A framework with one move has the same default for both.
+        names = usual if {*usual} <= {*framework.names} else (framework.names * 2)[:2]
+        moves = (options.rows or names[0], options.columns or names[1])
     for move in moves:
         if move not in framework.names:
             raise unknown("move", move, framework.names)

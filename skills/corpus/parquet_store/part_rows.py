@@ -108,7 +108,10 @@ class Rows:
         """Return the failure in a row, or None if the row has an annotation."""
         if not row.get(ERROR):
             return None
-        known = self._object(row_id, row, ERROR)
+        try:
+            known = self._object(row_id, row, ERROR)
+        except InputError:  # the index accepts any JSON
+            known = {"reason": row[ERROR]}
         return Failure(
             self.paper(row_id, row),
             str(known.get("error_type", "unknown")),

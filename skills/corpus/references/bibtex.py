@@ -115,11 +115,12 @@ def read(path: Path) -> Iterator[csl.Record]:
                 check(size)
 
 
-def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        notes: the notes by the number of the record, counted from 1 in the order of `read`.
+        take: returns the note of the record with this number, counted from 1 in the order of
+            `read`, or "".
     """
     from bibtexparser.model import Entry
 
@@ -131,9 +132,9 @@ def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
         for block in _blocks(piece):
             entry = _record(block)
             row += entry is not None
-            if isinstance(entry, Entry) and entry.raw and row in notes:
+            if isinstance(entry, Entry) and entry.raw and (note := take(row)):
                 begin = piece.index(entry.raw, done)
-                yield piece[done:begin] + _annotated(entry, notes[row])
+                yield piece[done:begin] + _annotated(entry, note)
                 done = begin + len(entry.raw)
         yield piece[done:]
 
@@ -280,6 +281,8 @@ def _issued(fields: Mapping[str, str]) -> csl.Item:
         return csl.issued(date)
     year = plain_field(fields.get("year", "")).strip()
     month = fields.get("month", "").strip("# ")  # JabRef writes #mar#
+    if not (csl.month_number(month) or month.isdecimal()):  # "1st quarter", or "1~" # jul
+        month = ""
     date = csl.date_from(year, month, fields.get("day", ""))
     return csl.issued(date if year.isdecimal() else year)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -320,16 +320,16 @@ def read(path: Path) -> Iterator[Record]:
             yield refused(path, number, "is not an item of CSL-JSON", _HINT, unit="item")
 
 
-def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the items of a file as JSON, in pieces, with a note in each annotated item.
 
     Args:
-        notes: the notes by the number of the item, counted from 1.
+        take: returns the note of the item with this number, counted from 1, or "".
     """
 
     return json_list(
         (
-            _with_note(item, notes.get(number, "")) if isinstance(item, dict) else item
+            _with_note(item, take(number)) if isinstance(item, dict) else item
             for number, item in enumerate(_items(path), start=1)
         ),
         indent=2,

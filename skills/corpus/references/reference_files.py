@@ -80,8 +80,19 @@ def write(
         library = None
     if library is not None and suffix.endswith(library.suffix.lower()):
         end = line_end(library)
-        notes = {int(one.paper.source.get("row", 0)): csl.note_of(one, framework) for one in items}
-        for piece in format_of(library).noted(library, notes):
+        notes = (
+            (int(one.paper.source.get("row", 0)), csl.note_of(one, framework)) for one in items
+        )
+        following = next(notes, None)
+
+        def take(row: int) -> str:
+            """Return the first note of a row, or ""; each call must have a higher row number."""
+            nonlocal following
+            while following and following[0] < row:
+                following = next(notes, None)
+            return following[1] if following and following[0] == row else ""
+
+        for piece in format_of(library).noted(library, take):
             file.write(piece.replace("\n", end).encode())
         return
     references = enumerate(records(library), start=1) if library else iter(())

@@ -6,7 +6,7 @@ Adding notes does not change any other text of the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,16 +84,18 @@ def read(path: Path) -> Iterator[csl.Record]:
             yield csl.refused(path, line, problem, hint)
 
 
-def noted(path: Path, notes: Mapping[int, str]) -> Iterator[str]:
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated record.
 
     Args:
-        notes: the notes by the number of the record, counted from 1 in the order of `read`.
+        take: returns the note of the record with this number, counted from 1 in the order of
+            `read`, or "".
     """
     row = 0
     for line, lines in _records(path):
         row += bool(line)
-        yield "".join(_annotated(lines, notes[row]) if line and row in notes else lines)
+        note = take(row) if line else ""
+        yield "".join(_annotated(lines, note) if note else lines)
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:

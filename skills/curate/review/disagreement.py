@@ -98,9 +98,9 @@ class Dispute:
             if row.differs and name not in choices:
                 raise UsageError(f"Not accepted: no text of {row.move.label} is chosen.")
             moves[name] = choices.get(name, row.texts[0])
-            taken = next((one for one in self.decisions if one.moves[name] == moves[name]), None)
-            if taken and name in taken.anchors:
-                anchors[name] = taken.anchors[name]
+            same = (one.anchors for one in self.decisions if one.moves[name] == moves[name])
+            if taken := next((one for one in same if name in one), None):
+                anchors[name] = taken[name]
         return moves, anchors
 
 

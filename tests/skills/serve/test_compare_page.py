@@ -43,6 +43,25 @@ def test_a_training_run_has_its_losses_and_stages(tmp_path: Path) -> None:
         assert client.get("/compare/runs/..%2f..%2fetc").status_code == 404
 
 
+def test_odd_values_in_a_manifest_are_left_out(tmp_path: Path) -> None:
+    with open_corpus(tmp_path / "corpus.db"):
+        pass
+    run = tmp_path / "odd"
+    run.mkdir()
+    odd = {"seconds": "x", "facts": None, "outputs": [], "created": 1}
+    stages = {"prepare": odd, "train": {"seconds": 5}}
+    (run / "manifest.json").write_text(
+        json.dumps({"run": None, "stages": stages, "key": 1, "folder": None})
+    )
+    (tmp_path / "manifest.json").write_text(json.dumps({"stages": {"prepare": 1}}))
+    with served(tmp_path / "corpus.db") as app, app.client() as client:
+        listed = client.get("/compare").text
+        assert f'dir="auto">{tmp_path.name}<' not in listed
+        [address] = re.findall('href="(/compare/runs/[0-9a-f]+)" dir="auto">odd', listed)
+        rows = Elements(client.get(address).content).tables["Time of each stage"][1:]
+        assert [row[:2] for row in rows] == [["prepare", ""], ["train", "5.0 s"]]
+
+
 def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:
     with open_corpus(tmp_path / "corpus.db"):
         pass

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import browsed_corpus
 import httpx
@@ -19,6 +21,7 @@ from skills.corpus.db import runs, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.rows import insert, now, update
 from skills.nanda.framework import nanda
+from skills.serve import jobs_page
 
 
 @pytest.fixture
@@ -150,6 +153,27 @@ def test_a_stream_goes_on_without_a_corpus(app: Served, writable: Path) -> None:
         assert next(following) == []
         moved.rename(writable)
         assert len(next(following)) == 1
+
+
+def test_a_stream_ends_when_the_browser_is_closed(
+    app: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends nothing more, so that the server must notice the end of the connection."""
+    ended, stream = threading.Event(), jobs_page._stream
+
+    async def watched(*args: Any) -> AsyncIterator[str]:
+        try:
+            async for text in stream(*args):
+                yield text
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(jobs_page, "_stream", watched)
+    with app.client() as client, client.stream("GET", "/jobs/events") as answer:
+        following = messages(answer)
+        assert next(following) == []
+        assert not ended.is_set()
+    assert ended.wait(60)
 
 
 def test_streams_end_with_the_server(writable: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -300,6 +301,25 @@ def test_a_disagreement_is_not_settled_without_a_choice(tmp_path: Path) -> None:
         assert gold(database) == []
         post(ada, "/dispute", id=FIRST, act="accept", **{"choice-claim": "1"})
     assert [one["claim"] for one in gold(database)] == ["Bo's claim."]
+
+
+def test_one_of_two_equal_texts_is_checked(tmp_path: Path) -> None:
+    database = build(tmp_path, papers=1)
+    with reviewed(database, double=1.0) as app, app.client() as ada, app.client() as bo:
+        post(ada, "", name="Ada")
+        post(bo, "", name="Bo")
+        act(ada, "accept")
+        for move in ("claim", "method"):
+            act(bo, "edit", move=move, text=f"Bo's {move}.")
+        act(bo, "accept")
+        journal = database.with_name("gold_review.jsonl")
+        third = {**decisions(database)[-1], "reviewer": "Cy"}
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(third)}\n")
+        answer = post(ada, "/dispute", id=FIRST, act="accept", **{"choice-claim": "2"})
+    assert "no text of Method is chosen" in answer.text
+    assert answer.text.count(' name="choice-claim"') == 4
+    assert answer.text.count(" checked>") == 1
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 400), ("dark", 1600)])

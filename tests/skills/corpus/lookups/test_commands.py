@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from repository import ROOT
 
 from harness.cli.app import App
 from harness.errors import InputError, NothingFound, UsageError
+from harness.runs.jobs import AHEAD, Job, Tally
 from harness.testing import fake_app
 from skills.corpus.db import completion
 from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.lookups import batches
 from skills.corpus.plugin import Corpus
 from skills.nanda.paper import Paper
 
@@ -198,12 +200,25 @@ def test_a_source_without_quota_is_not_asked_further(
     from skills.corpus.sources.openalex import OpenAlex
     from skills.corpus.sources.services import Rates
 
+    begun = []
+
+    class Watched(Job[Any, Any]):
+        def run(self, tasks: Iterable[Any]) -> Tally:
+            def counted() -> Iterator[Any]:
+                for task in tasks:
+                    begun.append(task)
+                    yield task
+
+            return super().run(counted())
+
+    monkeypatch.setattr(batches, "Job", Watched)
     monkeypatch.setattr(OpenAlex, "rates", Rates(1, 1, {}))
     corpus(app, of_doi(1), of_doi(2), of_doi(3))
     gone = Fault(429, b'{"error": "Rate limit exceeded"}', {"Retry-After": "20000"})
     server.faults = [gone]
     data = app.dispatch("/corpus complete --source openalex").result.data
     assert (data["sources"]["openalex"]["left"], len(server.asked)) == (3, 1)
+    assert len(begun) == AHEAD
     assert result(app, "/corpus complete --source openalex")["sources"]["openalex"]["found"] == 3
 
 

@@ -95,6 +95,16 @@ def test_what_makes_no_map_is_refused(app: App, line: str, message: str, code: i
     assert list(Path().glob("map.*")) == []
 
 
+def test_a_framework_with_one_move(app: App) -> None:
+    Path("one.yaml").write_text(
+        'name: one\nversion: "1"\ntitle: One\ninstructions: Find it.\ntuned_instructions: Find.\n'
+        "moves:\n  - {name: aim, label: Aim, definition: the aim, write: the aim}\n"
+    )
+    line = "/corpus map --framework one.yaml"
+    assert_refuses(app, f"{line} --move aim", "there is no annotation to map", code=1)
+    assert_refuses(app, line, "rows and columns are both the aim")
+
+
 @pytest.mark.parametrize(("module", "line"), [("sklearn", ""), ("resvg_py", " save to map.png")])
 def test_without_the_extra_it_is_refused_before_the_corpus_is_read(
     app: App, monkeypatch: pytest.MonkeyPatch, module: str, line: str

@@ -199,6 +199,25 @@ def test_search_finds_current_annotations_alone(changed: App) -> None:
     assert {one[:2] for one in found[0]} == {one[:2] for one in found[1]}
 
 
+@pytest.mark.parametrize("error", ['["no model"]', '"no model"'])
+def test_an_error_that_is_not_an_object_is_the_reason(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.chdir(tmp_path)
+    part = Path("parts/a.parquet")
+    part.parent.mkdir()
+    write_cluster_part(part, [Failure(paper(9), "InvalidReply", "", False)])
+    table = pq.read_table(part)
+    at = table.schema.get_field_index("error")
+    pq.write_table(table.set_column(at, table.schema.field(at), [[error]]), part)
+    app.dispatch("/corpus index parts")
+    text = app.dispatch("/corpus show 2405.00009 --db parts").result.text
+    assert f"The annotation failed: {error}" in text
+    assert app.dispatch("/corpus page --db parts").result.code == 0
+
+
 def test_failures_are_shown_and_exported(changed: App) -> None:
     text = changed.dispatch("/corpus show 2405.00009 --db parts").result.text
     assert "The annotation failed: It was of no use." in text

@@ -209,6 +209,21 @@ def test_a_field_that_is_repeated(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    ("month", "published"),
+    [
+        ('"1~" # jul', "2020"),
+        ('"10~" # jan', "2020"),
+        ("{1st quarter}", "2020"),
+        ("{July}", "2020-07"),
+        ("{7}", "2020-07"),
+    ],
+)
+def test_a_month_is_a_number_or_a_name(write: Write, month: str, published: str) -> None:
+    [paper] = papers(write("a.bib", f"@misc{{k, year=2020, month={month}, abstract={{Text.}}}}"))
+    assert paper.published == published
+
+
+@pytest.mark.parametrize(
     ("encoding", "head"),
     [
         ("utf-8", ""),

@@ -16,6 +16,7 @@ from repository import ROOT
 
 from skills.corpus import exporters
 from skills.corpus.records import Annotated
+from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, separate_names, with_note
 from skills.corpus.table import open_table
 from skills.nanda.framework import nanda
@@ -181,6 +182,33 @@ def test_line_ends_are_kept(path: Path, end: str, tmp_path: Path) -> None:
     text = saved(items(copy), path.suffix, copy)
     assert text.replace(end, "\n") == saved(items(path), path.suffix, path)
     assert "\n" not in text.replace(end, "")
+
+
+@pytest.mark.parametrize("suffix", [".bib", ".ris", ".csl.json"])
+def test_notes_are_not_collected_and_the_first_of_a_reference_is_written(
+    suffix: str, tmp_path: Path
+) -> None:
+    library = tmp_path / f"library{suffix}"
+    papers = [Paper("id", f"k{number}", "A title", f"{ABSTRACT} {number}") for number in range(3)]
+    library.write_text(saved(list(map(annotated, papers)), suffix), encoding="utf-8")
+    first, second = (items(library, claim=claim) for claim in ("First.", "Second."))
+    taken, at_writes = [], []
+
+    def counted() -> Iterator[Annotated]:
+        for one in itertools.chain.from_iterable(zip(first, second, strict=True)):
+            taken.append(one)
+            yield one
+
+    class Watched(io.BytesIO):
+        def write(self, data: Any) -> int:
+            at_writes.append(len(taken))
+            return super().write(data)
+
+    file = Watched()
+    reference_files.write(file, suffix, counted(), nanda(), library)
+    assert at_writes[0] == 1
+    text = file.getvalue().decode()
+    assert (text.count("First."), text.count("Second.")) == (3, 0)
 
 
 def test_a_copy_in_utf_8_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from harness.errors import UsageError
 from harness.testing import fake_app
 from skills.curate.plugin import Curate
 from skills.curate.review.disagreement import (
+    Dispute,
+    Row,
     agreement,
     disagreements,
     dispute_at,
@@ -225,6 +227,19 @@ def test_a_move_that_differs_needs_a_choice(desk: Desk) -> None:
     assert dispute is not None
     with pytest.raises(UsageError, match="no text of Claim is chosen"):
         dispute.settled({})
+
+
+def test_passages_are_those_of_any_reviewer_with_the_chosen_text() -> None:
+    decisions: list[Any] = [decided(True, claim=claim) for claim in ("One.", "Two.", "Two.")]
+    for one, anchors in zip(decisions, ({}, {}, {"claim": [[0, 5]]}), strict=True):
+        one.anchors = anchors
+    rows = tuple(
+        Row(number, move, tuple(one.moves[move.name] for one in decisions), None)
+        for number, move in enumerate(nanda().moves, start=1)
+    )
+    dispute = Dispute(tuple(decisions), rows)
+    assert dispute.settled({"claim": "Two."})[1] == {"claim": [[0, 5]]}
+    assert dispute.settled({"claim": "One."})[1] == {}
 
 
 def test_choices_do_not_become_edits_of_an_undone_decision(desk: Desk) -> None:
