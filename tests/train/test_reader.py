@@ -130,7 +130,7 @@ def test_a_better_reader_becomes_the_default_and_the_line_continues(tmp_path: Pa
     file = known.files["mine-reader"].local_path
     assert file.is_relative_to(home.settings.data_dir)
     loaded = encoder.load(file)
-    assert loaded.max_chars == nanda().max_chars
+    assert loaded.longest == nanda().longest
     _, _, about = onnx_file.read(file)
     assert about["papers"]["trained"] == COUNT
     assert len(about["seen"]) == COUNT
@@ -192,7 +192,7 @@ def test_a_framework_of_ones_own(tmp_path: Path) -> None:
     assert known.serving("annotate") == "nanda-annotator"
     loaded = encoder.load(known.files["mine-reader"].local_path)
     assert loaded.moves == ("aim", "result")
-    assert loaded.max_chars == load(TWO).max_chars
+    assert loaded.longest == load(TWO).longest
     text = " ".join(sentences(77)) + " And it is fast to learn."
     outcome, printed = home.dispatch(f'/annotate {text} --framework "{TWO}"')
     assert "model: mine" in printed
