@@ -1,4 +1,4 @@
-"""Measure the tokens and time that /curate saves by prompts with a shared beginning.
+"""Measure the tokens and the time that /curate saves by prompts that begin with the same text.
 
     python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
 
@@ -11,8 +11,8 @@ block of papers, so that changes of the machine's speed affect both. The time to
 not counted.
 
 Prints for each order the prompt tokens that were sent, and those that the engine evaluated, the
-generated tokens, and the seconds. (a) should evaluate at most 35% of the sent tokens, and all five
-prompts of a paper should take less time than 2.5 prompts of (b).
+generated tokens, and the seconds. Targets: (a) evaluates at most 35% of the sent tokens, and five
+prompts in (a) take less time than 2.5 prompts in (b).
 """
 
 from __future__ import annotations

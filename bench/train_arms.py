@@ -70,7 +70,7 @@ class Clock:
 
 
 def with_trl(context: StageContext) -> dict[str, Any]:
-    """Train with SFTTrainer and the recipe's settings, on the messages of our rows."""
+    """Train with TRL's SFTTrainer and the recipe's settings, on the chat messages of the data."""
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTTrainer

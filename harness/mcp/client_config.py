@@ -208,7 +208,7 @@ def remove(path: Path, name: str) -> None:
 
 
 def _named(content: Mapping[str, Any], name: str) -> list[str]:
-    """Return the names of servers in a file that have `name` as the prefix of tool names."""
+    """Return the names of the servers whose tools are called `name`__TOOL."""
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 

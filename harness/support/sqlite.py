@@ -196,5 +196,5 @@ def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
 
 def is_of_storage(error: Exception) -> bool:
     """Return True if storing is impossible: the disk is full, the database locked or damaged."""
-    damaged = type(error) is sqlite3.DatabaseError  # a subclass is an error of a statement
+    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
     return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

@@ -191,7 +191,9 @@ class TableSummary(Output):
     errors: dict[str, int] = Field(description="failures by the type of the error")
     filtered: dict[str, int] = Field(description="rows left out, by reason")
     refused: list[RefusedRow]
-    pending: int = Field(description="not annotated yet; the same call continues")
+    pending: int = Field(
+        description="neither annotated nor failed yet; the same call annotates them"
+    )
     model: str
     seconds: float
     database: str

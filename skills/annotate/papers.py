@@ -211,8 +211,8 @@ def arxiv_id_in(text: str) -> str | None:
         raise InputError(
             "is not an arXiv id",
             where=text,
-            hint="It has two digits of the year, a month from 01 to 12, a point, and four or five "
-            "digits: 2405.12345, or 2405.12345v2.",
+            hint="An arXiv id has two digits of the year, a month from 01 to 12, a point, and four "
+            "or five digits: 2405.12345, or 2405.12345v2.",
         )
     if _URL.fullmatch(text):
         raise InputError(

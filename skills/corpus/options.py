@@ -43,7 +43,7 @@ Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class ColumnOptions(SkillOptions):
-    """Options for the columns of a table, which are found by their names by default."""
+    """Options that name the columns of a table; otherwise, columns with usual names are found."""
 
     abstract_column: str | None = Field(
         None, description="the name of the column with the abstracts"

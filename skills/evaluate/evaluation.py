@@ -345,7 +345,7 @@ class ComparedJob(AnnotateJob):
         """Print nothing: the comparison is announced and reported as a whole."""
 
     def _announce(self, due: int) -> None:
-        """Subtract the papers that are already annotated from the progress."""
+        """Reduce the total of the progress bar by the rows that need no new annotation."""
         every = sum(total.weight for total in self.plan.totals().values())
         _, left = self._due()
         self.pace.rows -= len(self.plan) - due

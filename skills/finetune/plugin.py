@@ -45,7 +45,8 @@ class ProcessOptions(SkillOptions):
         description="number of training processes, one for each GPU; on a CPU they share the cores",
     )
     sharding: Literal["fsdp"] | None = Field(
-        None, description="divide the base among the processes, if it is too large for one GPU"
+        None,
+        description="divide the base among the processes; needed if it is too large for one GPU",
     )
 
 

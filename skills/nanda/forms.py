@@ -407,16 +407,17 @@ class QuotesForm(Form):
     The title of the paper, if there is one, is the first message and has the role "system". The
     next message is the unchanged abstract. Each message after it names a move that is known to be
     stated. The reply is a JSON object. It has the passages of each stated move, their spans in the
-    abstract, and the probability that the selection is right. A passage that is probably wrong is a
-    suggestion:
+    abstract, and the probability that the passages, or "not stated", are right. A move that is not
+    stated may have a suggestion, a passage that is probably wrong:
 
         {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
          "limitation": {"confidence": 0.9},
          "method": {"confidence": 0.1, "suggestion":
              {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
 
-    A name of the abstract may replace the words of a move that refer to it. The text of the move
-    has the name in brackets: "[DryRun] halts." with `"referent": {"span": [3, 9], "at": [20, 22]}`.
+    The first words of a move may refer to a name in the abstract, as "It" does. Then the text has
+    the name in brackets instead: "[DryRun] halts.". `"referent": {"span": [3, 9], "at": [20, 22]}`
+    has the positions of the name and of the replaced words in the abstract.
     """
 
     name = "quotes"

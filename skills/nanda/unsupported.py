@@ -41,12 +41,13 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:
-    """Return the distinct numerals of `text`, as written, whose value is not in the abstract.
+    """Return the distinct numerals of `text` whose value is not in the abstract.
 
-    Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words of the
-    abstract below one hundred count. "80, 000" in the abstract, as tokenizers write it, counts as
-    80, as 0 and as 80000. Digits of a name ("GPT-4") are left to `unsupported_names`. Number words
-    of `text` are ignored, since "two directions" may be a count by the annotator.
+    Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words below
+    one hundred in the abstract ("twenty-three") are numbers too. "80, 000" in the abstract, as
+    tokenizers write it, counts as 80, as 0 and as 80000. Digits of a name ("GPT-4") are left to
+    `unsupported_names`. Number words of `text` are ignored, since "two directions" may be a count
+    by the annotator.
     """
     known = _known_numbers(abstract)
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]

@@ -23,7 +23,7 @@ It is not fitted, since the gold has few moves with the same words. The next bes
 useful than a second quote of one sentence.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
-"""Thresholds for "stated" that are tried; the best threshold of a rare move is low."""
+"""Thresholds for "stated" that are tried. They begin low, since that of a rare move is low."""
 PARTS = np.arange(0.2, 0.81, 0.02)
 """Thresholds that are tried for quoting a second or third sentence.
 

@@ -22,7 +22,10 @@ TOKEN = "token"  # noqa: S105 the name of a URL parameter
 MOST = 1_000_000
 """Maximum size of a request body in bytes."""
 LONGEST = 4_000
-"""Maximum length of a URL; Python refuses to parse integers of more than 4,300 digits."""
+"""Maximum number of characters of the path and the query of a URL.
+
+A number in it has less than 4,300 digits, the maximum that `int()` parses.
+"""
 SAFE = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -1,4 +1,4 @@
-"""Read and write the table `awaited`: papers without an abstract, until a lookup finds it."""
+"""Read and write the table `awaited`, which keeps papers until a lookup finds their abstracts."""
 
 from __future__ import annotations
 

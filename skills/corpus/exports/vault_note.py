@@ -206,9 +206,10 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return the related papers of each paper: their indexes, and the rarest common terms.
+    """Return the papers that share terms with each paper: their indexes, and the shared terms.
 
-    The papers with the rarest common terms come first. The result depends only on `papers`.
+    The shared terms begin with the rarest. The papers are ordered by the weight of their shared
+    terms; a rarer term weighs more.
     """
     having: dict[Term, list[int]] = defaultdict(list)
     for place, terms in enumerate(papers):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FEWEST_PAPERS = 10
 """Minimum number of papers that must state a move to cluster papers by the move."""
 MOST = 12
-"""Maximum number of clusters if --clusters is not given; a page has no space for more."""
+"""Maximum number of clusters if --clusters is not given: the map has no space for more."""
 AVERAGE = 8
 """Minimum mean number of papers in a cluster if --clusters is not given."""
 SMALLEST = 3
