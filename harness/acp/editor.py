@@ -1,4 +1,4 @@
-"""The editor as the frontend of a prompt: it shows output, asks, and reads and writes text files.
+"""Use an editor as the frontend of a prompt: its output, its questions and its text files.
 
 The thread that runs the prompt calls these methods, which wait until the editor has received the
 message or answered the question.

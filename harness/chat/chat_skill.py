@@ -210,5 +210,5 @@ def _with_files(call: Call) -> str:
 
 
 def _line(skill: PromptSkill, text: str) -> str:
-    """Return the user's message that stands for the use of a skill."""
+    """Return the line that runs a skill, which the conversation stores as a message of the user."""
     return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

@@ -114,7 +114,7 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads AGENTS.md files for each turn; reports them and asks for permission only once."""
+    """Reads AGENTS.md files for each turn, and reports a file and requests permission once."""
 
     _reported: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)

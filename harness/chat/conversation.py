@@ -254,7 +254,7 @@ def is_summary(turn: Sequence[Message]) -> bool:
 
 
 def _turns(messages: Iterable[Message]) -> list[list[Message]]:
-    """Split messages into turns, each of which begins with a message of the user."""
+    """Split messages into turns. A turn begins with a message of the user."""
     turns: list[list[Message]] = []
     for message in messages:
         if message.role == "user" or not turns:
