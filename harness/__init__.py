@@ -1,8 +1,8 @@
-"""A harness for skills over local models, with a command line and an interactive session.
+"""A harness that runs skills with local models, on a command line or in an interactive session.
 
-The author of a plugin can import all names from here; `harness.testing` provides names for tests,
-and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on first use, so
-that the program starts quickly.
+A plugin can import every name that it needs from this module; `harness.testing` provides names for
+tests, and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on first use,
+so that the program starts quickly.
 """
 
 import importlib
@@ -138,7 +138,9 @@ _MODULES = (
     "runs.frontend",
     "cli.app",
 )
-"""The modules that define the exported names, with the slowest imports last."""
+"""The modules that define the exported names. `__getattr__` searches them in this order, which
+ends with the modules that take longest to import.
+"""
 
 
 def __getattr__(name: str) -> Any:

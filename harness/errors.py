@@ -5,18 +5,18 @@
     │   ├── UnknownSkill                 there is no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
     │   ├── RegistryError                models/registry.yaml cannot be used
-    │   ├── NotTrusted                   a project's plugin that is not trusted in its current state
+    │   ├── NotTrusted                   the user has not trusted the content of a project's plugin
     │   └── NotAllowed                   a model's call that the user has not allowed
     ├── SkillFailed                  1   the skill ran and has no result
-    │   ├── InvalidReply                 the model's answer is invalid, after repair
+    │   ├── InvalidReply                 the model's answer is invalid, even after repair
     │   ├── NothingFound                 the search has no results
     │   ├── SourceUnavailable            a service for looking up papers cannot answer
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
     │       ├── DeadlineExceeded         the generation exceeded its time limit
     │       └── LoopingReply             the model repeats the same text
     ├── ModelError                   3
-    │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
-    │   ├── ModelChanged                 the server replaced the model under its name during the run
+    │   ├── ModelUnavailable             the model cannot be loaded or reached: may fall back
+    │   ├── ModelChanged                 the server replaced the model by another during the run
     │   ├── ModelBusy                    the server's queue is full             (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
     │   └── ChecksumMismatch             a model file differs from the checksum in the registry
@@ -50,7 +50,7 @@ class HarnessError(Exception):
     exit_code = 1
     retryable = False
     reply = ""
-    """The answer of the model before the error."""
+    """The text that the model answered before the error, or ""."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         message = redact(message)
@@ -113,7 +113,7 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if a stream ended early. `partial` is the text that was received before."""
+    """Raised if a stream ended early. `partial` is the text received until then."""
 
     retryable = True
 
@@ -169,7 +169,7 @@ class OutputError(HarnessError):
 
 
 class InternalError(HarnessError):
-    """Raised for a fault of the harness. The frontend prints the traceback of its cause."""
+    """Raised for a fault of the harness. The frontend prints the traceback of `cause`."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
 """Ask the user to allow actions of a model, and store the answers.
 
-A model may follow instructions in a text that it reads, such as an abstract. So before it writes a
-file, runs a command or trains, the user must allow the action, or have answered "always" in the
-project.
+A model may follow instructions in a text that it reads, such as an abstract. So before a model
+writes a file, runs a command or trains, the user must allow the action, or must have answered
+"always" in this project.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.support import bounded_files
 
 Confirm = Callable[[str], bool]
 BY_YES = "--yes"
-"""Record, in the run log, of an action that the option `--yes` allows."""
+"""The text that the run log stores if the option `--yes` allowed an action."""
 Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
     "read": "read",
@@ -35,7 +35,7 @@ LINES = 1000
 """Maximum number of lines of `Permission.detail` that are shown."""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
-"""Prefix of the record, in the run log, of an action that the user allowed when asked."""
+"""Prefix of the text that the run log stores if the user was asked and allowed an action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Permission:
         subject: the absolute path, the whole command, or the name of the tool or skill.
         detail: information for the user's decision, such as a diff.
         skill: the skill whose instructions the model follows, or "".
-        folder: the folder of that skill; its commands may name files in it.
+        folder: the folder of that skill; a command may name files in this folder.
         confined: True if the command runs in a sandbox.
     """
 
@@ -58,7 +58,7 @@ class Permission:
     confined: bool = False
 
     def __str__(self) -> str:
-        """Return the action as the end of a sentence: "run `git diff`"."""
+        """Return the action as a verb and its object: "run `git diff`"."""
         subject = visible(self.subject)
         return f"{_VERBS[self.kind]} {f'`{subject}`' if self.kind == 'run' else subject}"
 
@@ -68,7 +68,7 @@ class Permission:
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield up to `LINES` lines of the detail, and a line with the number of omitted lines."""
+        """Yield up to `LINES` lines of the detail; a last line states how many are omitted."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -86,8 +86,9 @@ class Always(BaseModel):
 
     Attributes:
         subject: for `run`, a command or a key of `programs.HARMLESS`; for `read` and `write`, a
-            folder or file; for `activate`, "" for all skills of the project; otherwise a name.
-        skill: the only skill for which the action is allowed, or "".
+            folder or file; for `instructions`, the folder of AGENTS.md; for `activate`, "" for all
+            skills of the project; for `mcp`, the name of a tool.
+        skill: the only skill that may perform the action, or "" without such a limit.
         confined: True if the command is allowed only in a sandbox.
     """
 
@@ -129,7 +130,7 @@ class Always(BaseModel):
 
 
 def in_project(wanted: Permission, settings: Settings) -> Always | None:
-    """Return the "always in this project" answer for an action, or None if it is not offered."""
+    """Return the "always in this project" answer that is offered for an action, if any."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         from harness.programs import HARMLESS, lasting
@@ -144,14 +145,19 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
         path, project = Path(subject).resolve(), settings.project_dir
         if kind == "write" and is_guarded(path, settings):
             return None
-        # The answer covers the folder of the file, unless this folder is or contains the project.
+        # The answer covers the whole folder of a file, or only the file if the folder is or
+        # contains the project.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
 def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
-    """Return the "always for this skill" answer for an action, or None if it is not offered."""
+    """Return the "always for this skill" answer that is offered for an action, if any.
+
+    Args:
+        here: the "always in this project" answer for the action, from `in_project`.
+    """
     project = settings.project_dir.resolve()
     if here is None or not wanted.skill or wanted.kind == "activate":
         return None
@@ -191,7 +197,7 @@ class Answers:
         self._replace(lambda known: [one for one in known if one not in answers])
 
     def damage(self) -> str:
-        """Return a line about the damage of the file and its consequences, or ""."""
+        """Return a message if the file is damaged, or ""."""
         damage = self._read()[1]
         return f"{self._file} {damage}, so every call is asked about" if damage else ""
 
@@ -208,7 +214,7 @@ class Answers:
         bounded_files.write_json(self._file, content, "the permission", mode=0o600)
 
     def _read(self) -> tuple[dict[str, list[Always]], str]:
-        """Return the answers by project, and a description of the damage of the file, or ""."""
+        """Return the answers by project, and why the file is damaged ("" if it is not)."""
         try:
             stored = bounded_files.load_json(self._file)
         except bounded_files.Damaged as exc:
@@ -226,8 +232,9 @@ class Permissions:
     """Allows or refuses the actions of a model in a project.
 
     Args:
-        choose: asks the user to choose an answer; None without a user.
-        confirm: asks the user for yes or no; used without `choose`.
+        choose: asks the user to choose an answer, or None.
+        confirm: asks the user for yes or no, if `choose` is None. If both are None, the session is
+            not interactive.
         yes: True if `--yes` allows every action, except for changes of protected files.
     """
 
@@ -244,11 +251,11 @@ class Permissions:
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
     def check(self, wanted: Permission) -> str:
-        """Check that the user allows an action, and return the record of this for the run log.
+        """Return how the user allows an action, as a text for the run log.
 
         Raises:
             NotAllowed: the user refuses, the session is not interactive, or the action would write
-                a file that controls the harness, which cannot be allowed.
+                a file that controls the harness, which no answer allows.
             OutputError: an "always" answer cannot be stored.
         """
         settings = self.settings
@@ -290,15 +297,16 @@ def consent(
     choose: Callable[[str, Sequence[str]], str] | None = None,
     always: Sequence[str] = (),
 ) -> str:
-    """Ask the user to allow an action, and return the record of the answer for the run log.
+    """Ask the user to allow an action, and return the answer as a text for the run log.
 
     Args:
         action: a sentence without its full stop: "/corpus writes corpus.html".
-        confirm: asks the user for yes or no; None without a user.
+        confirm: asks the user for yes or no, if `choose` is None. If both are None, the session is
+            not interactive.
         yes: True if `--yes` allows the action without a question.
         detail: lines that the user sees before the question.
-        choose: asks the user to choose an answer, in place of `confirm`; None without a user.
-        always: other answers than "yes" that allow the action.
+        choose: asks the user to choose an answer, or None.
+        always: answers that allow the action, in addition to "yes".
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
@@ -340,9 +348,9 @@ def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]
 
 
 def in_one_line(text: str, most: int | None = None) -> str:
-    """Return text of a model without control characters, shortened in the middle.
+    """Return text of a model as one line, shortened in the middle to about `most` characters.
 
-    The end is kept, since it names the files to write.
+    The end of a line is shown, since it may name the files to write.
     """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if most is None or len(shown) <= most:

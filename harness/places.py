@@ -20,7 +20,7 @@ MOST_LINKS = 20_000
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:
-    """Yield the paths that an argument may name, such as "../x", "--out=/x" or "file:///x"."""
+    """Yield the paths that an argument such as "../x", "--out=/x" or "file:///x" may name."""
     parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
@@ -47,8 +47,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
         named += [word for word in words if os.path.exists(at_home(word))]  # noqa: PTH110
         for pattern in filter(glob.has_magic, dict.fromkeys((*named, *words))):
             named.append(pattern)
-            # A pattern outside of the project is not expanded, since it needs permission as a
-            # whole.
+            # A pattern outside of the project is not expanded: the user is asked to allow the
+            # pattern itself.
             if is_free(_place(pattern, settings), settings):
                 matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207
                 named += itertools.islice(matches, MOST_LINKS)
@@ -64,8 +64,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
     """Return True if a model may read a resolved path without permission.
 
-    These are the paths in the project, except for private files of the harness, and the paths in
-    `folders`, the folders of skills.
+    A model may read the project, except for private files of the harness, and `folders`, which are
+    the folders of skills.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):
         return True
@@ -87,8 +87,8 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, even if their names differ in case."""
-    if not place.exists():  # file systems may ignore case
+    """Return True if `path` is `place` or below it; names may differ in case."""
+    if not place.exists():  # `samefile` cannot be used, and the file system may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):
         with contextlib.suppress(OSError):  # raised if the path does not exist, or is not readable

@@ -16,8 +16,8 @@ from harness.places import is_free, is_guarded, named_places
 from harness.settings import Settings
 
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Matches characters with a meaning in a shell. They match in quotes too, so that some harmless
-commands need confirmation, but no dangerous command goes without it.
+"""Matches characters that have a meaning in a shell, even inside quotes. So some harmless commands
+must be confirmed each time, but no dangerous command is overlooked.
 """
 HARMLESS: Mapping[str, tuple[str, str]] = {
     "cat": (r"-[AbEnsTv]+", "prints files"),
@@ -40,8 +40,9 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
     "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
     "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
 }
-"""Commands that neither change files nor run other programs. The values are a regular expression
-for the allowed options, and the reason. Arguments that are not options may be files of the project.
+"""Commands that neither change files nor run other programs, if they have only the options that
+the regular expression allows. The description mentions harmful options, which are not allowed.
+Other arguments may be files of the project.
 """
 _WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
 _RUNNERS = frozenset(  # in alphabetical order
@@ -53,14 +54,14 @@ _RUNNERS = frozenset(  # in alphabetical order
     tcsh time timeout tmux toybox unshare uv uvx watch xargs zsh
     """.split()  # noqa: SIM905
 )
-"""Programs that run the program, code or file that their arguments name."""
+"""Programs that run another program, or code, that their arguments contain or name."""
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
     """Return the words of a command that runs one program, or None if it needs a shell.
 
-    The result is also None if variables are set before the program, since they may change its
-    behaviour.
+    The result is also None if the command sets variables, since these may change the behaviour of
+    the program.
     """
     if not command.isprintable() or _NEEDS_SHELL.search(command):
         return None

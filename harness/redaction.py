@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 REDACTED = "[redacted]"
 _NAME = "key|token|secret|passw(?:or)?d|pwd|credentials?|signature|sig|auth|pat"
-# Compiled on first use, since every start imports this module.
+# The patterns are compiled on first use, since every start imports this module.
 _SECRET_NAME = rf"(?i)(?:^|[_.-])(?:api)?(?:{_NAME})s?(?:$|[_.-])"
 _USER_INFO = r"""(?<=://)[^\s/?#'"<>\\]*@"""
 _PARAMETER = rf"""(?i)([?&](?:[\w.-]*[_.-])?(?:api)?(?:{_NAME})=)[^\s&#'"<>\\]+"""

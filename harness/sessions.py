@@ -1,7 +1,8 @@
 """Store conversations in SQLite: a row for each session, and a row for each finished turn.
 
-A summary is stored like a turn. Its column `covers` is the id of the last turn that it replaces in
-the conversation. The replaced turns stay in the file, and can be read and searched.
+A summary replaces turns in the conversation, and is stored in a row like a turn. The column
+`covers` of a summary is the id of the last replaced turn. The replaced turns stay in the file, and
+can be read and searched.
 
 A turn is stored with all its messages in one transaction, after its end. So a killed process loses
 at most its current turn, and two processes may add turns to the same session. Sessions contain
@@ -83,7 +84,7 @@ class Session:
         skills: the active skills, with the text of their activation.
         served: the model that answered last, and the place that served it.
         turns: number of turns.
-        excerpt: the passage that contains the words of a search.
+        excerpt: a passage with words of the search that found the session, or "".
     """
 
     id: int
@@ -121,9 +122,9 @@ class SessionStore:
         return self._database.broken
 
     def begin(self, project: Path) -> int | None:
-        """Create a session without turns, which is not listed; return its id, or None.
+        """Create a session and return its id, or None if the session cannot be stored.
 
-        Editors need the id of a session before its first turn.
+        Editors need the id before the first turn. Sessions without turns are not listed.
         """
         return self._database.run(lambda db: _begin(db, project, "", _now()), None)
 
@@ -146,7 +147,7 @@ class SessionStore:
         Args:
             covers: the number of earlier turns that a summary replaces; 0 for a turn.
         """
-        if self.broken:  # later turns would be incomprehensible without this turn
+        if self.broken:  # an earlier turn is missing, without which this turn makes no sense
             return session
         now = _now()
 

@@ -31,8 +31,7 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 
 
 AGENTS = ".agents"
-"""Folder, in a project and in the home folder, that clients of Agent Skills share.
-"""
+"""The folder, in a project or the home folder, that all clients of Agent Skills use."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MCP_DEADLINE = 60.0
@@ -45,16 +44,16 @@ class Settings:
 
     Attributes:
         project_dir: the working folder. Skills are read from its skills/ folder, and from the
-            .agents/skills/ folders between it and the root of the git repository.
+            .agents/skills/ folders in it and its parents, up to the root of the git repository.
         shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: time limit in seconds for loading a plugin that is not shipped.
         folder_deadline: time limit in seconds for searching one folder of skills.
-        mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for an answer
-            without progress reports.
+        mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for its next
+            answer or progress report.
         no_sessions: True if conversations are not stored.
         on: the place where jobs run, in the form of `--on`; "" if the registry decides.
-        run_environment: environment variables that commands of a model receive in addition to a
-            harmless few.
+        run_environment: environment variables that commands of a model receive in addition to a few
+            harmless ones.
         run_network: True if commands of a model may use the network in a sandbox.
         registry_required: True if the user named a registry file, which must exist then.
     """
@@ -103,7 +102,7 @@ class Settings:
 
     @property
     def mcp_file(self) -> Path:
-        """The file with the user's servers of the Model Context Protocol."""
+        """The file with the user's MCP servers."""
         return self.config_dir / "mcp.json"
 
     @property
@@ -113,12 +112,12 @@ class Settings:
 
     @property
     def hooks_file(self) -> Path:
-        """The file with the user's commands that check the calls of a model."""
+        """The file with the user's hooks: commands that check the tool calls of a model."""
         return self.config_dir / "hooks.json"
 
     @property
     def project_hooks(self) -> Path:
-        """The file with the project's commands that check the calls of a model."""
+        """The file with the project's hooks: commands that check the tool calls of a model."""
         return self.project_dir / AGENTS / "hooks.json"
 
     @property
@@ -138,7 +137,7 @@ class Settings:
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """The folders of skills; the first skill of each name is used."""
+        """The folders of skills in order of precedence: the first skill of a name is used."""
         shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
@@ -163,7 +162,10 @@ def registry_folder(registry: Path) -> Path:
 
 
 def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
-    """Return the folder and its parents up to the root of the git repository, if there is one."""
+    """Return the folder and its parents up to the root of its git repository.
+
+    Outside of a git repository, only the folder is returned.
+    """
     above = (folder, *folder.parents)
     # `os.path.exists` returns False for an unreadable path; `Path.exists` raises an exception.
     found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
@@ -174,11 +176,11 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment and the platform's conventions.
 
     Raises:
-        UsageError: a path in the environment, or the working folder, does not exist.
+        UsageError: the working folder was deleted, the home folder is unknown, or a number of
+            seconds is invalid.
     """
     try:
         return _read(os.environ if environ is None else environ)
-    # the working folder was deleted, or the home folder is unknown
     except (OSError, RuntimeError) as exc:
         raise UsageError(f"the environment cannot be used: {exc}") from exc
 

@@ -220,7 +220,7 @@ def fake_app(
     plugins: Mapping[str, object] | None = None,
     registry: Path | None = None,
 ) -> App:
-    """Return an application with all files in `folder`, in which `model` serves every task.
+    """Return an application whose `model` serves every task, with all files in `folder`.
 
     Args:
         skills: additional skills.
@@ -257,9 +257,10 @@ def run_skill(
     settings: Settings | None = None,
     frameworks: Mapping[str, Path] | None = None,
 ) -> Result:
-    """Run `skill` once with `model`, or an empty `FakeModel`, and return the result.
+    """Run `skill` once with `model`, and return the result.
 
-    `options` are fields of the skill's `Options`. Errors of the skill are raised.
+    The default `model` gives empty replies. `options` are fields of the skill's `Options`. Errors
+    of the skill are raised.
     """
     models = fake_models(model or FakeModel(), "annotate", "chat", "judge", form=form)
     call = Call(
@@ -280,13 +281,13 @@ def run_skill(
 def folder_skill(folder: Path) -> Skill:
     """Load and check the skill of a folder with a plugin.py, as the harness does.
 
-    This is meant for tests that are in the folder. Python would write compiled files to the folder,
-    which would then no longer be trusted. So these files are deleted, and Python stops writing
-    them.
+    Use this function in tests that are in the folder. Compiled files of Python would change the
+    content of the folder, and so end the user's trust. Therefore such files of the tests are
+    deleted, and Python writes no others.
 
     Raises:
         UsageError: the plugin has no skill with the name in SKILL.md.
-        Errors of the plugin.
+        HarnessError: the plugin cannot be loaded.
     """
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
@@ -330,7 +331,7 @@ def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The output of lines: `out` is stdout, `err` is stderr, `code` is the exit code."""
+    """The output of executed lines: `out` is stdout, `err` is stderr, `code` is the exit code."""
 
     out: str
     err: str
@@ -338,7 +339,7 @@ class Shown:
 
 
 def one_shot(app: App, *lines: str) -> Shown:
-    """Run lines one after the other, as `agent.py` does."""
+    """Run lines one after the other, as `agent.py` does, and return their output."""
     from harness.cli import main
 
     _capture(app)
@@ -347,7 +348,7 @@ def one_shot(app: App, *lines: str) -> Shown:
 
 
 def session(app: App, *lines: str) -> Shown:
-    """Type lines into a session, then end it."""
+    """Type lines into a session, end the session, and return its output."""
     from prompt_toolkit.input import create_pipe_input
     from prompt_toolkit.output import DummyOutput
 
@@ -373,7 +374,7 @@ def _shown(app: App, code: int = 0) -> Shown:
 
 
 def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessError:
-    """Assert that `line` is refused before any work, without model requests and file changes.
+    """Assert that `line` is refused before any model request and any change of a file.
 
     Args:
         words: parts of the error message, in this order.

@@ -152,7 +152,7 @@ class App:
 
         Raises:
             NotAllowed: the user refuses.
-            HarnessError: raised by `dispatch`.
+            HarnessError: as for `dispatch`.
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)

@@ -28,6 +28,6 @@ class CommandData(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
     def as_result(self, text: str, **more: Any) -> Result:
-        """Return the result with this data and a text for a person; `more` are its fields."""
+        """Return a result with this data and a text for a person; `more` sets other fields."""
         data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return Result(text, data, **more)

@@ -173,7 +173,10 @@ def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
 
 
 def _matching(word: str, rows: Rows) -> Iterator[Completion]:
-    """Yield the rows that contain the word: exact matches first, then rows that begin with it."""
+    """Yield a completion for each row whose text contains the word.
+
+    The text that equals the word comes first, then texts that begin with the word.
+    """
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:
         return row[0] != word, not row[0].startswith(word)

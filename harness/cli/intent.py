@@ -83,7 +83,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match
     fitting = described(skills, line)
-    # if the model can activate one of these skills, it decides
+    # the model decides, if it can activate one of these skills
     if fitting and _activatable(app).isdisjoint(fitting):
         if len(fitting) == 1:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
@@ -94,7 +94,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
 
 
 def offer(app: App, line: str) -> str:
-    """Return a line with a command that could fulfil plain text without a chat model, or ""."""
+    """Return a command line that does what plain text requests, without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
     saved = _SAVE.search(wish)
@@ -129,7 +129,7 @@ def _activatable(app: App) -> frozenset[str]:
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
-    """Return the name of the skill whose trigger matches a line, and the text, or None."""
+    """Return the name of the first skill whose trigger matches, and its text; or None."""
     for name, found in skills.items():
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)

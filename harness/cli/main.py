@@ -195,7 +195,7 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
     require("acp", extra="acp")
     from harness.acp.agent import serve
 
-    # a prompt changes the working folder
+    # paths must be absolute, since a prompt changes the working folder
     names = "cache_dir", "data_dir", "config_dir", "user_registry"
     here = replace(settings, **{name: getattr(settings, name).absolute() for name in names})
 
@@ -218,7 +218,7 @@ def _print_completion(
 
 
 def _closed(app: App, code: int) -> int:
-    """Free the models, and return the exit code of the work."""
+    """Stop the MCP servers, and free the models unless Ctrl-C was pressed; return `code`."""
     if code == Interrupted.exit_code:
         _unfreed.append(app)
         app.stop_servers(SOON)

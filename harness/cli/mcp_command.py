@@ -24,7 +24,7 @@ class ServerState(CommandData):
     """A server of mcp.json.
 
     Attributes:
-        written_in: the file and the line.
+        written_in: the file and line that define the server.
         place: the command or the address of the server.
         tools: name, description and parameters of each tool.
     """

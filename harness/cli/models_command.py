@@ -35,7 +35,7 @@ class Place(CommandData):
 
     @property
     def use(self) -> str:
-        """The availability of the place, and its tasks, in words."""
+        """Whether the place can serve, and the tasks for which it is unfit, in words."""
         if self.available and self.unfit_for:
             return f"yes, but unfit for {', '.join(self.unfit_for)}"
         return "yes" if self.available else "no"
@@ -242,7 +242,7 @@ class ModelsCommand(AppCommand):
         return Downloads(downloads=[one]).as_result(text)
 
     def _entry(self, name: str, found: hub.Found) -> Registry:
-        """Return the registry entries for a GGUF of the Hub, and for the base of an adapter.
+        """Return the registry entries for a GGUF of the Hub; an adapter is served with its base.
 
         Raises:
             UsageError: no file of the registry is the base of the adapter.

@@ -101,7 +101,10 @@ class NewSkill(AppCommand):
         return Result("\n".join(lines), data)
 
     def _check_free(self, name: str, kind: Kind) -> None:
-        """Raise UsageError for a taken name, except for a package of an existing skill folder."""
+        """Raise UsageError for a disabled or taken name.
+
+        A package may have the name of a skill that exists as a folder.
+        """
         catalogue = self._app.catalogue
         if name in catalogue.disabled:
             raise UsageError(

@@ -103,7 +103,7 @@ def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
 
 
 def _named(title: str, skills: list[Found], width: int) -> str:
-    """Return up to `MOST_LINES` skills with short summaries, or the names of more skills."""
+    """Return a list of skills with short summaries, or only names for more than `MOST_LINES`."""
     if not skills:
         return ""
     names = sorted(f"/{skill.name}" for skill in skills)

@@ -1,8 +1,8 @@
 """`/skills test NAME`: check that requests activate a skill.
 
 The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
-chat: it activates a skill by the triggers of plugins, by the tools that the model calls first, or
-for a model without tools by the descriptions (`harness.cli.intent`). Skills are not run.
+chat: it activates a skill by the triggers of plugins, by the tools that the model calls first, or,
+if the model cannot call tools, by the descriptions (`harness.cli.intent`). Skills are not run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_BYTES = 1_000_000
 class Case(BaseModel):
     """A case: a request, and whether it should activate the skill.
 
-    Further fields of other clients, such as `expected_output`, are ignored.
+    Fields of other clients, such as `expected_output`, are ignored.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -180,7 +180,7 @@ def _preview(copy: installer.Staged) -> list[str]:
 
 
 def check(app: App, given: str, call: Call) -> Result:
-    """Compare installed skills with their sources; for `update`, install the differences.
+    """Compare installed skills with their sources; for `update`, install the changed skills.
 
     Args:
         given: the name of a skill; "" for all installed skills.
@@ -210,7 +210,8 @@ def sync(app: App, given: str, call: Call) -> Result:
     """Install the skills of a lock file with the recorded content.
 
     Args:
-        given: the path of the file; "" for the file in the project, or else of the user.
+        given: the path of the file; "" for skills.lock in the project or, if there is none, in the
+            user's configuration.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -323,7 +324,7 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
             if max(map(len, contents)) > MAX_COMPARED:
                 raise ValueError
             lines += differences(*(content.decode().splitlines() for content in contents))
-        except ValueError:  # the file is not UTF-8 text
+        except ValueError:  # the file is too large, or not UTF-8 text
             lines.append("({:,} -> {:,} bytes)".format(*map(len, contents)))
     shown = [visible(line.replace("\t", "    ")) for line in lines[:MOST_LINES]]
     shown = [f"{one[:LONGEST_LINE]}..." if len(one) > LONGEST_LINE else one for one in shown]

@@ -53,7 +53,7 @@ class SkillEntry(CommandData):
 
 
 class SkillCatalogue(CommandData):
-    """The result of /skills. A name or a text sets only the lists that are searched."""
+    """The result of /skills. With a name or a text, only the searched lists are set."""
 
     name: str | None = None
     skills: list[SkillEntry]
@@ -215,7 +215,7 @@ class Skills(AppCommand):
         return found.as_result("\n".join([*lines, *_left_out(found)]))
 
     def _trust(self, name: str) -> Result:
-        if name in self._app.catalogue.skills:  # loaded before its last edit
+        if name in self._app.catalogue.skills:  # the loaded plugin may have been edited since
             self._app.reload()
         if name not in self._app.catalogue.untrusted:
             waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
@@ -300,7 +300,7 @@ def _untrusted(waiting: SkillEntry) -> str:
 
 
 def _left_out(found: SkillCatalogue) -> Iterator[str]:
-    """Yield a line about each disabled name, each skill of a taken name, and each failure."""
+    """Yield a line about each disabled name, each skill whose name is taken, and each failure."""
     for off in found.disabled:
         yield f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`"
     for one in found.shadowed:

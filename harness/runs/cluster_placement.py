@@ -20,7 +20,8 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
     """Return the cluster on which the models of a run are loaded, or None for this process.
 
     The options of the line take precedence over HARNESS_ON, and HARNESS_ON over the section
-    `cluster` of the registry. A pipeline of Ray Data (`data_placement`) loads models itself.
+    `cluster` of the registry. The result is also None for a pipeline of Ray Data, which loads
+    models itself (`data_placement`).
 
     Raises:
         UsageError: an address is invalid, or an option has no effect here.
@@ -47,7 +48,7 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
 
 
 def data_placement(call: Call) -> Placement:
-    """Return the cluster of a pipeline of Ray Data, which a process on one of its nodes drives.
+    """Return the cluster for a pipeline of Ray Data; this process must run on one of the nodes.
 
     Raises:
         UsageError: the address is invalid, or belongs to Ray's client.
@@ -73,14 +74,14 @@ def _address(call: Call, on: str | None) -> Address | None:
 
 
 def _placement(call: Call, address: Address) -> Placement:
-    """Return the options of the line, and for missing options those of the registry."""
+    """Return the placement on a cluster; the registry sets the options that the line omits."""
     default = call.models.registry.cluster or ClusterEntry()
     given = call.options.model_dump(include=_OWN, exclude_none=True)
     return Placement(address, **{**default.model_dump(include=_OWN, exclude_none=True), **given})
 
 
 def cluster_effect(options: SkillOptions) -> str:
-    """Return a description of the use of a cluster by a model's line, for consent, or ""."""
+    """Return what a model's line sends to a cluster, as words for the consent question, or ""."""
     on = options.on if isinstance(options, ClusterOptions) else None
     return f"sends its input to {on}" if on and on != LOCAL else ""
 
@@ -91,7 +92,7 @@ def placed(call: Call, found: Placement | None, *, quietly: bool = False) -> Ite
 
     Args:
         found: the cluster, or None for this process.
-        quietly: True to omit the report of the number of actors.
+        quietly: True to omit all notices about the actors.
     """
     if found is None:
         yield

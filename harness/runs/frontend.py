@@ -79,7 +79,7 @@ class Outcome:
     Attributes:
         saved: the files that were written.
         emitted: True if the text of the result has already been printed piece by piece.
-        line_ended: True if no line feed is needed after this text.
+        line_ended: True if no line feed is needed after the printed text.
     """
 
     result: Result
@@ -102,7 +102,7 @@ class Caller:
     cancel: threading.Event | None = None
 
     def for_model(self) -> Caller:
-        """Return the caller for calls of a model, which cannot read stdin or write to stdout."""
+        """Return a caller for a model's calls, without access to stdin and stdout."""
         asked = self.frontend
         name = asked.name if asked.is_model else "model"
         frontend = replace(asked, name=name, stdin=None, is_model=True)
@@ -112,7 +112,7 @@ class Caller:
 def in_shell(line: str) -> str:
     """Return the shell command that runs a line with the program of this process."""
     program = Path(sys.argv[0]).name
-    if program.endswith(".py"):  # the scripts of the lesson do not accept a line
+    if program.endswith(".py"):  # the scripts in skills/finetune do not accept a line
         program = "python agent.py"
     return f"{program} {shlex.quote(line)}"
 

@@ -9,8 +9,8 @@ with quotes and line breaks passes unchanged. Only a pair of quotes around the w
 "...", “...”, «...» and others) is removed, unless such a quote occurs inside. `--` ends the
 options: everything after it is text, including quotes.
 
-After the name of a skill with `flags_are_text`, such as a prompt skill, everything is text, in
-which quotes group the words of an argument; only the files to save to are removed from its end.
+After the name of a skill with `flags_are_text`, such as a prompt skill, everything is text except
+the files to save to, at the end. Quotes in this text group the words of an argument.
 Options of the harness may precede the name of a skill.
 """
 
@@ -108,14 +108,17 @@ def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
 
 
 def quoted(value: str) -> str:
-    """Return a value for a line, in quotes if it has blanks or quotes."""
+    """Return a value as written on a line: quoted if it has blanks, quotes or leading hyphens."""
     if _BARE.fullmatch(value):
         return value
     return f"'{value}'" if '"' in value else f'"{value}"'
 
 
 def without_quotes(skill: Skill, subcommand: str, text: str) -> str:
-    """Return the text of a line without quotes around the whole text."""
+    """Return the text of a line without quotes around the whole text.
+
+    Subcommands in `Skill.phrases` keep straight double quotes, which mark a phrase.
+    """
     if subcommand in skill.phrases and text.lstrip().startswith('"'):
         return text
     bare = unquote(text.strip())
@@ -137,7 +140,7 @@ def as_path(value: str) -> Path:
     """Return the path of a target or an input file, unquoted and with `~` expanded.
 
     Raises:
-        UsageError: the path is empty, or its home folder does not exist.
+        UsageError: the path is empty, or begins with the home folder of an unknown user.
     """
     path = unquote(value)
     if not path:
@@ -232,7 +235,7 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
 def trusts(rest: str) -> bool:
     """Return True if `--trust` is among the options before or after the text.
 
-    This is for untrusted plugins, whose options are unknown, since their code must not run.
+    The options of an untrusted plugin are unknown, since its code must not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
     end = len(before)
@@ -305,7 +308,7 @@ class _Parser:
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
 
-        An earlier `save to` is an error, since it could belong to the text.
+        Another `save to` or `-o` before it is an error, since that could belong to the text.
         """
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)

@@ -1,8 +1,8 @@
 """Run many tasks in parallel, store each result immediately, and stop cleanly.
 
 `Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
-database connection can store them. A task that cannot be performed, or whose result cannot be
-stored, does not affect other tasks; only an error that affects all tasks ends the job.
+database connection can store them. A failed task does not affect other tasks. Only an error that
+affects all tasks ends the job, such as a full disk.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ for each attempt.
 LONGEST_REQUESTED = 120.0
 """Maximum wait in seconds that a server may request; with a longer wait, the task fails."""
 TICK = 0.1
-"""Interval in seconds at which a requested stop is noticed."""
+"""Interval in seconds at which a job checks whether a stop was requested."""
 AHEAD = 2
 """Number of submitted tasks for each slot: a running task, and a task that follows immediately."""
 
@@ -50,8 +50,9 @@ class Tally:
     """The counts of a job.
 
     Attributes:
-        stopped: the reason why tasks remain; None if all tasks are finished or failed.
-        unstored: errors of failed tasks that could not be stored; these tasks also remain.
+        stopped: the reason why the job ended early, or None.
+        unstored: errors of failed tasks that could not be stored; a continued job repeats these
+            tasks.
     """
 
     done: int = 0
@@ -87,11 +88,12 @@ class Job(Generic[T, R]):
     def run(self, tasks: Iterable[T]) -> Tally:
         """Run all tasks; they are started in order.
 
-        A requested stop, an unavailable model and a result that cannot be stored end the job:
-        running tasks are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
+        A requested stop, an unavailable model and an unusable database end the job: running tasks
+        are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
 
         Raises:
-            Every exception that `tasks` raises, except a HarnessError, which ends the job.
+            Exception: raised by `tasks` or `tick`, or by an unusable database in `keep` or
+                `refuse`. A HarnessError is not raised, but stored in `Tally.stopped`.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
         with self.stop.on_signals():
@@ -194,7 +196,7 @@ class Job(Generic[T, R]):
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds before the next attempt: exponential, or as the server requests."""
+    """Return the exponential wait before the next attempt, or the server's request if longer."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
     return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)

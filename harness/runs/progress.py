@@ -23,8 +23,8 @@ LONG = 10.0
 WINDOW = 60.0
 """Minimum number of seconds over which the speed is measured, once a job has run for this long."""
 LEAST_LEFT = 0.2
-"""Minimum share of the work of unfinished rows that counts as remaining, since work may follow the
-last token of a row.
+"""At least this fraction of the work of unfinished rows counts as remaining, since work may follow
+the last token of a row.
 """
 
 
@@ -32,10 +32,9 @@ last token of a row.
 class ProgressEstimate:
     """The counts of a running job, its speed, and its remaining time.
 
-    Rows differ in length, so that each row has a weight. The remaining time is the remaining
-    weight, times the tokens per weight of the finished rows, divided by the tokens per second. If
-    the finished rows have no tokens, it is the remaining weight divided by the mean weight per
-    second.
+    Rows differ in length, so each row has a weight. The remaining time is the remaining weight,
+    times the tokens per unit of weight in finished rows, divided by the tokens per second. If the
+    finished rows have no tokens, it is the remaining weight divided by the mean weight per second.
 
     Attributes:
         rows, weight: the totals of the job over all phases.
@@ -57,7 +56,7 @@ class ProgressEstimate:
     _weight_done: int = 0
     _tokens_done: int = 0
     _start: float = 0.0
-    # times, and the numbers of tokens until then
+    # pairs of a time and the number of tokens until that time
     _measured: deque[tuple[float, int]] = field(default_factory=deque)
     _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -197,7 +196,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
     )
     terminal = screen.err
     with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
-        # rich formats the estimate ten times per second, so that the rate changes between two rows.
+        # rich formats the estimate ten times per second, so the rate also changes during a row.
         task = bar.add_task(
             "", total=estimate.rows, estimate=estimate, part=screen.part, rates=screen.rates
         )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted"]
 WITHOUT_ASKING = "without asking"
-"""The record of a call of a model that needs no permission, since it makes no changes."""
+"""The text that the log stores for a model's call that needs no permission: it changes nothing."""
 
 
 def m004_allowed(db: sqlite3.Connection) -> None:
@@ -69,7 +69,7 @@ class Run:
 
     Attributes:
         answered_by: `ServedModel.about` of the model that served last, or None.
-        allowed: the record of how the user allowed a call of a model; "" for a line of the user.
+        allowed: how the user allowed a call of a model; "" for a line of the user.
     """
 
     log: RunLog | None = None
@@ -139,7 +139,7 @@ class RunLog:
     Args:
         path: the file, which is created with its folder if it does not exist.
         notice: called once with a message if the log cannot be written.
-        died: called if a process of an earlier run was killed.
+        died: called if the process of an earlier run ended before the run was closed.
     """
 
     def __init__(
@@ -191,8 +191,8 @@ class RunLog:
     def made(self, path: Path, sha256: str, job: str) -> bool:
         """Return True if `path` with this content was last written by the same job.
 
-        Rows with other content belong to processes that were killed before they had written the
-        file.
+        Rows with other content are ignored: a process stores the row before it writes the file, and
+        may have been killed in between.
         """
         rows = self.query(
             "SELECT job FROM outputs JOIN runs ON runs.id = run_id"
@@ -219,7 +219,7 @@ class RunLog:
         return self._database.run(lambda db: [dict(row) for row in db.execute(sql, given)], [])
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
-        """Execute a statement in a separate transaction; return the id of the new row."""
+        """Execute a statement in a separate transaction; return the id of the new row, or None."""
         if self._database.broken:
             return None
         given = [*map(_storable, parameters)]

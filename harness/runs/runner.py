@@ -281,7 +281,7 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """The key of the job, which may replace its own files without confirmation.
+        """The key of the job. A later run with the same key may replace the files without asking.
 
         The key does not contain the content of input files, so that results can be updated.
         """
@@ -336,7 +336,7 @@ class Runner:
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")
-                # the error of writing the file is more important
+                # an error of stdout is ignored, since the error of the file is raised
                 with contextlib.suppress(HarnessError):
                     as_object = self.invocation.general.as_json
                     self.screen.result(result.as_json() if as_object else render())
@@ -360,7 +360,7 @@ class Runner:
         return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
 
     def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
-        """Open the row of the run, unless it is not logged; return the event and its listeners."""
+        """Open the row of a logged run; return the start event, and the plugins that receive it."""
         given = self.invocation
         logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
         kept = logged and not given.general.no_log

@@ -57,7 +57,7 @@ def check(
 
 
 def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], dict[Path, str | None]]:
-    """Return the targets that are files, and the targets that are folders with their suffixes.
+    """Return the targets that are files, and a mapping from target folders to suffixes.
 
     The suffix of a folder is None if the skill fills the folder itself (`Skill.saves_folder`).
     """
@@ -109,7 +109,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
 
 @contextlib.contextmanager
 def reported(target: Path) -> Iterator[None]:
-    """Translate an error of the file system into an OutputError that contains `target`."""
+    """Translate an error of the file system into an OutputError that names `target`."""
     try:
         yield
     except (OSError, RuntimeError) as exc:  # raised for a name that is too long, or a loop of links

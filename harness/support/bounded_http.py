@@ -78,7 +78,7 @@ class Meter:
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
             self._tail = text[-3:]  # the longest line ending has four bytes
-            # The lines that end in a piece are counted together with the line that begins in it.
+            # If lines end in this piece, all objects of the piece count for its last line.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
             if self._line > LINE or self._objects > OBJECTS:
                 most = f"{LINE:,} bytes or {OBJECTS:,} objects"

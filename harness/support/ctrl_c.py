@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Last = Literal["end", "interrupt", "none"]
 """The last resort if Ctrl-C has no effect. "end" ends the process of a one-shot command;
-"interrupt" interrupts the work of a session again; "none" does nothing, at a prompt.
+"interrupt" interrupts the work of a session again; "none", at a prompt, does nothing.
 """
 
 GRACE = 1.2
@@ -53,7 +53,7 @@ def taking_effect(last: Last) -> Iterator[None]:
         return
     watch, hook = _watch(), sys.unraisablehook
     before, watch.last = watch.last, last
-    # A prompt of prompt_toolkit in the block may replace the descriptor.
+    # The previous descriptor is restored at the end, even if a prompt has replaced this one.
     fd = signal.set_wakeup_fd(-1 if last == "none" else watch.writer)
     sys.unraisablehook = lambda what: watch.is_lost(what) or hook(what)
     try:

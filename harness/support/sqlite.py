@@ -62,7 +62,7 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """A private SQLite file of the user (mode 0600, WAL). Work continues if it cannot be used.
+    """A private SQLite file of the user (mode 0600, WAL). The program also works without the file.
 
     Args:
         path: the file, which is created with its folder if it does not exist.
@@ -87,7 +87,7 @@ class UserDatabase:
 
     @property
     def broken(self) -> bool:
-        """Whether the file could not be used."""
+        """True if the file could not be used."""
         return self.error is not None
 
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
@@ -136,8 +136,8 @@ def read_schema(db: sqlite3.Connection) -> None:
     """Make SQLite read the schema of a database, before another statement does.
 
     Raises:
-        sqlite3.DatabaseError: the schema is damaged. Python raises a UnicodeDecodeError if the
-            message of SQLite contains a damaged name.
+        sqlite3.DatabaseError: the schema is damaged, even if SQLite's message contains a damaged
+            name, which Python cannot decode.
     """
     try:
         db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()

@@ -16,7 +16,7 @@ import anyio.to_thread
 from harness.support.bounded_http import MESSAGE, VALUES, has_too_many_values
 
 HEAD = 999
-"""Number of bytes at the beginning of an overlong line that are searched for the id."""
+"""Number of bytes at the beginning of an overlong line that are searched for the message's id."""
 INVALID_REQUEST = -32600
 _ID = re.compile(rb'"id"\s*:\s*(\d{1,18}|"[\w-]{1,99}")')
 _METHOD = re.compile(rb'"method"\s*:')

@@ -5,7 +5,7 @@ Traces are on if `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or if `OTEL_TRACES_EXPORT
 opentelemetry is not imported.
 
     invoke_workflow NAME        a run: of a command, or of a skill that a model calls
-      row                       a task of a job; not of every task, see `rows`
+      row                       a task of a job; only some tasks are traced, see `rows`
         chat MODEL              a generation
       invoke_agent chat         a turn of a conversation
         chat MODEL
@@ -40,7 +40,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 FIRST_ROWS, EACH_ROW = 20, 100
-"""Number of tasks of a job that are traced at its beginning; later, one of so many is traced."""
+"""The first `FIRST_ROWS` tasks of a job are traced, and then one of `EACH_ROW` tasks."""
 TIMEOUT = 3
 """Maximum number of seconds of an export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 PATIENCE = 4.0
@@ -100,7 +100,7 @@ class Traced:
             self._span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        """Mark the span as failed with a kind of error; the message may contain texts."""
+        """Mark the span as failed with a kind of error, but no message, which may contain texts."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
@@ -166,7 +166,7 @@ def use(provider: TracerProvider) -> None:
 
 
 def _provider(exporters: set[str]) -> TracerProvider:
-    """Return a provider that exports as the environment variables state it."""
+    """Return a provider that exports spans to `exporters`; without them, over OTLP."""
     import logging
 
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -319,7 +319,7 @@ def generation(served: ServedModel, request: Request) -> contextlib.AbstractCont
 
 
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
-    """Return a function that records the tasks of a job as parts of the current span.
+    """Return a function that performs a task, and records the task below the current span.
 
     The first `FIRST_ROWS` tasks are sampled, and then one of `EACH_ROW`. The generations of the
     other tasks have a parent that is not sampled, so that only a sampler that is not based on the

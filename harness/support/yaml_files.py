@@ -1,8 +1,8 @@
 """Parse untrusted YAML within limits, and validate it as pydantic models.
 
-Time and memory are proportional to the length of the text: the events of the parser are checked
-before any node is created, for nesting, the number of nodes, and repetition by aliases. libyaml is
-used if PyYAML includes it. Every error contains the file and the line.
+Time and memory are proportional to the length of the text. For this, the parser's events are
+checked for nesting, the number of nodes, and repetition by aliases, before any node is created.
+libyaml is used if PyYAML includes it. Errors contain the file and, if it is known, the line.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ DIRECTIVES = 10
 """Maximum number of lines that begin with "%". The time for %TAG lines is quadratic in libyaml.
 """
 DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
-"""Maximum number of characters of a number, by YAML tag. Integers have about 64 bits, since larger
-integers can be chosen so that their hashes collide.
+"""Maximum number of characters of a number, by YAML tag. Integers are limited to about 64 bits,
+since larger integers can be chosen so that their hashes collide.
 """
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
 """The error of libyaml at its own nesting limit, which it may reach before `DEPTH`, since it reads

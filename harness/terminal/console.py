@@ -93,7 +93,7 @@ class Screen:
 
     @property
     def is_reserved(self) -> bool:
-        """True if stdout receives only the answer, since a program may read it."""
+        """True if stdout must receive only the answer, since a program may read stdout."""
         return self.quiet_results or self.out is None or not self.out.isatty()
 
     def begin_call(self, tool: str, line: str) -> None:

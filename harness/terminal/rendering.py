@@ -44,7 +44,7 @@ the same characters.
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""Maximum length of a word in a table cell that is never broken; longer words may be broken."""
+"""Words of at most this length are never broken in a table cell; longer words may be broken."""
 
 
 def columns(stream: IO[str]) -> int:
@@ -123,7 +123,7 @@ class Plain:
 def _plain_line(line: list[Segment]) -> Iterable[Segment]:
     """Yield the segments of a line without trailing blanks.
 
-    After a line that fills the terminal, the next character would begin a new line.
+    Otherwise, a line padded to the width of the terminal could be followed by an empty line.
     """
     from rich.segment import Segment
 

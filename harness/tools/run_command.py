@@ -42,7 +42,7 @@ SET = {
     "PAGER": "cat",
     "GIT_PAGER": "cat",
     "GIT_TERMINAL_PROMPT": "0",
-    # Otherwise, files of the project that imitate a bare repository could configure programs.
+    # Otherwise, files of the project that imitate a bare repository could make git run programs.
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "safe.bareRepository",
     "GIT_CONFIG_VALUE_0": "explicit",
@@ -164,7 +164,7 @@ class Ended:
     """The end of a program, with its output.
 
     Attributes:
-        code: the exit code; negative for a signal, None if the program was stopped.
+        code: the exit code; negative if a signal ended the program, None if a limit stopped it.
         stopped: the reason why the program was stopped, or "".
     """
 
@@ -185,7 +185,7 @@ def run_program(
 ) -> Ended:
     """Run a program, and return its output, which includes stderr by default.
 
-    At the end, at a limit and on Ctrl-C, all processes of its group are killed.
+    At the end, at a limit and on Ctrl-C, all processes of the program's group are killed.
 
     Raises:
         Interrupted: `cancel` was set.
@@ -303,7 +303,7 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
     """Yield the options that make paths below the project read-only.
 
     The parent folders of these paths also become mounts, since renaming a parent would move the
-    path. A mount hides earlier mounts below it, so that outer folders come first, each only once.
+    path. A mount hides earlier mounts below it, so outer folders come first, each only once.
 
     Args:
         made: receives the folders that are created.

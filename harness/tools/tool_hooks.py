@@ -121,7 +121,7 @@ class ToolHooks:
 
     Args:
         listeners: returns the plugins with hooks.
-        caller: returns the caller of the present line, who may stop it.
+        caller: returns the caller of the current line; its cancellation also stops a command.
     """
 
     settings: Settings
@@ -164,7 +164,7 @@ class ToolHooks:
     def _hooks(
         self, hook: ToolHook, call: ToolStarted, screen: Screen
     ) -> Iterator[tuple[str, Callable[[], list[object]]]]:
-        """Yield the name and the work of each hook: plugins first, then commands."""
+        """Yield the name of each hook, and the function that calls it: plugins before commands."""
         for listener in self.listeners():
             yield f"{listener.name} ({listener.origin})", partial(listener.call, hook, call)
 
