@@ -88,7 +88,7 @@ class Always(BaseModel):
         subject: for `run`, a command or a key of `programs.HARMLESS`; for `read` and `write`, a
             folder or file; for `instructions`, the folder of AGENTS.md; for `activate`, "" for all
             skills of the project; for `mcp`, the name of a tool.
-        skill: the only skill that may perform the action, or "" without such a limit.
+        skill: the only skill that may perform the action; "" without this restriction.
         confined: True if the command is allowed only in a sandbox.
     """
 

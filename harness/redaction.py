@@ -38,10 +38,10 @@ def held_back(text: str) -> int:
 
 
 def remember(value: str, name: str = "key") -> str:
-    """Register a key, or the secrets in a URL, for redaction, and return the value.
+    """Register a key, or the secrets in a URL, for redaction, and return `value`.
 
     Args:
-        name: the name of the setting; it shows whether the value is a key.
+        name: the name of the setting, which shows whether the value is a key.
     """
     _remembered.update(_secrets_of(name, value))
     return value

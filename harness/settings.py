@@ -122,12 +122,12 @@ class Settings:
 
     @property
     def skills_lock(self) -> Path:
-        """The record of installed skills, from which another machine can install them."""
+        """The file that records installed skills, so that another machine can install them."""
         return self.config_dir / "skills.lock"
 
     @property
     def own_skills(self) -> Path:
-        """The user's own skills, which are trusted unless `/skills add` has installed them."""
+        """The folder of the user's skills; they are trusted unless installed by `/skills add`."""
         return self.config_dir / "skills"
 
     @property

@@ -316,7 +316,7 @@ def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path
     """Create a temporary registry file for `--registry FILE` or `fake_app(registry=FILE)`.
 
     Args:
-        models: entries by id; by default, the entries of `FAKE_REGISTRY`.
+        models: registry entries by model id; by default, the entries of `FAKE_REGISTRY`.
 
     Raises:
         RegistryError: an entry is invalid.

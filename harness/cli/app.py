@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters of an offered line that a question shows."""
+"""Maximum number of characters that a question shows of a command from `intent.offer`."""
 
 
 def _remove_left_over(settings: Settings) -> None:
@@ -142,7 +142,7 @@ class App:
         caller: Caller | None = None,
         run: Run | None = None,
     ) -> Outcome:
-        """Run an invocation of a model, with the general options of the user's own line.
+        """Run an invocation that a model requests, with the general options of the user's line.
 
         The run cannot read stdin or write to stdout. Changes, and reading outside of the project,
         need the user's consent.
@@ -348,7 +348,7 @@ class App:
 
     @property
     def line_settings(self) -> Settings:
-        """The settings with the registry that the user named, for the program or the last line."""
+        """The settings; a registry that the user named replaces the default registry."""
         if self._registry_path is None:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)

@@ -1,4 +1,4 @@
-"""The base class of the framework's own commands, and their results."""
+"""The base classes of the framework's own commands, and of the data of their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AppCommand(Skill):
 
 
 class CommandData(BaseModel):
-    """Base class of the data of a command's result. Fields that were not set are left out."""
+    """Base class of the data of a command's result, which contains only fields that were set."""
 
     model_config = ConfigDict(defer_build=True)
 

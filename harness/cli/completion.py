@@ -187,7 +187,7 @@ def _matching(word: str, rows: Rows) -> Iterator[Completion]:
 
 
 def paths(word: str) -> Iterator[Completion]:
-    """Complete the path that is being typed; hidden files only after a dot.
+    """Complete the path that is being typed. Hidden files are offered only after a dot.
 
     Args:
         word: the beginning of the path, which may have an opening quote.
@@ -199,7 +199,7 @@ def paths(word: str) -> Iterator[Completion]:
     try:
         with os.scandir(Path(folder or ".").expanduser()) as entries:
             found = [entry for entry in entries if entry.name.startswith(beginning)]
-    except (OSError, RuntimeError, ValueError):  # no such folder or user, or a null byte
+    except (OSError, RuntimeError, ValueError):  # raised for an unknown folder or user, or a NUL
         return
     shown = [e for e in found if e.name.isprintable() and (beginning or e.name[0] != ".")]
     for entry in sorted(shown, key=lambda e: e.name.lower())[:MOST]:

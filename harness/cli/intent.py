@@ -129,7 +129,7 @@ def _activatable(app: App) -> frozenset[str]:
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
-    """Return the name of the first skill whose trigger matches, and its text; or None."""
+    """Return the name of the first skill with a matching trigger, and the text for it, or None."""
     for name, found in skills.items():
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)

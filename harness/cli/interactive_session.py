@@ -226,7 +226,7 @@ def _choose(question: str, choices: Sequence[str]) -> str:
 
 
 def _ask(question: str) -> str:
-    """Ask on the terminal for a line."""
+    """Ask a question on the terminal, and return the typed answer, or "" after Ctrl-D."""
     _print(question)
     return _answer(lambda: prompt("Answer: ").strip(), "")
 

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     """Run one line, or a session if there is none; return the exit code.
 
     Args:
-        make: parses the arguments of a script that runs a single command, in place of a line.
+        make: parses the arguments of a script, which runs one command instead of a line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -23,7 +23,7 @@ SENTENCES = (
     "Snow melts in April. Melting snow fills the rivers. The rivers flood some roads. "
     "Boats then bring the mail. Nobody complains."
 )
-"""The text of the first run outside of a checkout."""
+"""The text of the suggested first run, in a project without the file `EXAMPLE`."""
 
 
 class NewSkill(AppCommand):

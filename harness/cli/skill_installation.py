@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_LINES = 200
 """Maximum number of lines of the differences of a skill that are shown."""
 LONGEST_LINE = 1_000
-"""Number of characters to which a longer line of the differences is cut."""
+"""Maximum number of characters of a line of the differences; longer lines are cut off."""
 MAX_COMPARED = 1_000_000
 """Maximum size in bytes of a file whose differences are shown."""
 LOCK = "skills.lock"
@@ -64,7 +64,7 @@ def add(app: App, source: str, call: Call) -> Result:
             _check_free(app, file, own / file.name, force=call.force)
         own.mkdir(parents=True, exist_ok=True)
         copies = [kept.enter_context(installer.staged(file, fetched, own)) for file in files]
-        # Without a user, the line itself permits copying skills without code from this machine.
+        # Local skills without code need no permission if there is no user to ask.
         asks = not all(copy.is_local and not copy.has_code for copy in copies)
         lines = _install(app, copies, call, {}, asks=asks)
     data = [{"name": c.file.name, "sha256": c.sha256, "files": len(c.files)} for c in copies]

@@ -140,7 +140,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
 
 
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
-    """Print the result to stdout; print saved files and the error of a partial result to stderr.
+    """Print the result to stdout; print saved paths and the error of a partial result to stderr.
 
     Args:
         as_typed: returns a line in the form that the user has to type, such as a shell command.
@@ -175,7 +175,7 @@ def _rendered(result: Result, screen: Screen) -> bool:
 
 
 def show_saved(outcome: Outcome, screen: Screen) -> None:
-    """Print saved files and the error of a partial result to stderr."""
+    """Print the paths of saved files, and the error of a partial result, to stderr."""
     for path in outcome.saved:
         screen.notice(f"Saved to {path}")
     if outcome.result.stopped is not None:

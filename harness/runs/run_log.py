@@ -1,8 +1,8 @@
 """Log runs in SQLite: a row is opened before the work, and closed with its status.
 
-A run whose process died has the status "running" until another process opens the log and finds that
-the process does not exist. The log contains the user's input, and can be read only by the user
-(mode 0600). If the log cannot be written, a notice is printed, and runs continue.
+If a process dies, its run keeps the status "running" until another process opens the log and closes
+the run. The log contains the user's input, and can be read only by the user (mode 0600). If the log
+cannot be written, a notice is printed, and runs continue.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WITHOUT_ASKING = "without asking"
 
 
 def m004_allowed(db: sqlite3.Connection) -> None:
-    """Create all tables of 0.1.0, under the name of the last migration before 0.1.0."""
+    """Create all tables. Files from before 0.1.0 that have all tables store this name as well."""
     db.execute(
         """
         CREATE TABLE runs (
@@ -65,7 +65,7 @@ def m004_allowed(db: sqlite3.Connection) -> None:
 
 @dataclass(slots=True)
 class Run:
-    """The row of a run in the log. Without a log, only its attributes are set.
+    """A run, and its row in the log. Without a log, only the attributes are set.
 
     Attributes:
         answered_by: `ServedModel.about` of the model that served last, or None.
@@ -102,7 +102,7 @@ class Run:
         """Record a target before it is written, so that the same job may replace it later.
 
         Raises:
-            OutputError: raised by `RunLog.check_usable`.
+            OutputError: as for `RunLog.check_usable`.
         """
         if self.log is not None:
             if self.id is not None:
@@ -167,7 +167,7 @@ class RunLog:
         job: str,
         run: Run | None = None,
     ) -> Run:
-        """Open the row of a run, by default of a new run, and return the run."""
+        """Open the row of `run`, or of a new run if `run` is None, and return the run."""
         run = run or Run()
         run.log = self
         run.id = self.execute(
@@ -262,7 +262,7 @@ def recorded(
     Yields: a function that closes the run with its result.
 
     Raises:
-        Interrupted: Ctrl-C; the call's `cancel` is set.
+        Interrupted: Ctrl-C was pressed. The call's `cancel` is set before.
     """
 
     def close(status: End, exit_code: int, **error: str | None) -> None:

@@ -233,7 +233,7 @@ class Runner:
         return targets
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
-        """Return the files beside the targets with their names in `Result.companions`."""
+        """Return the paths of files beside the targets, with their keys in `Result.companions`."""
         options, subcommand = self.invocation.options, self.invocation.subcommand
         with self._isolated():
             return {

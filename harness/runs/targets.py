@@ -36,8 +36,8 @@ def check(
         formats: suffixes of the formats of plugins.
 
     Raises:
-        UsageError: the skill cannot save to a file with that suffix.
-        OutputError: the folder is missing or not writable, or the target may not be replaced.
+        UsageError: the skill cannot save to a file with the suffix of a target.
+        OutputError: a folder is missing or not writable, or a target may not be replaced.
     """
     for target in targets:
         _check_suffix(target, skill, (*skill.saves, *formats))
@@ -158,7 +158,7 @@ def folder_names(skill: Skill) -> list[str]:
 
 
 def suffix_of(target: Path, suffixes: Iterable[str]) -> str:
-    """Return the longest of these suffixes with which the name of a file ends, or "".
+    """Return the longest suffix in `suffixes` with which the name of `target` ends, or "".
 
     The suffix of "refs.csl.json" is ".csl.json" if that is in `suffixes`, and otherwise ".json".
     """

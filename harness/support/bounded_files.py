@@ -1,8 +1,8 @@
 """Read untrusted files and folders without blocking and within limits.
 
-Pipes, devices, folders and files that are too large raise an OSError. Its `strerror` is the reason,
-as for other files that cannot be read. JSON files are replaced as a whole, so that a reader never
-sees an incomplete file. If the process is killed while it appends lines, the complete lines remain.
+An attempt to read a pipe, a device, a folder or a file that is too large raises an OSError, whose
+`strerror` is the reason. JSON files are replaced as a whole, so that a reader never sees an
+incomplete file. If the process is killed while it appends lines, the complete lines remain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises:
-        OSError: the file is not a regular file, is larger, or cannot be read.
+        OSError: the file is not a regular file, is larger than `limit`, or cannot be read.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
         # The open file is checked, since the path may be replaced at any time.
@@ -131,7 +131,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
     """Return the parsed content of a JSON file of at most `limit` bytes.
 
     Raises:
-        OSError: the file cannot be read, is larger, or is not a regular file.
+        OSError: the file cannot be read, is larger than `limit`, or is not a regular file.
         ValueError: the content is not JSON, or nested too deeply.
     """
     try:

@@ -30,7 +30,7 @@ VALUES = 60_000
 ERROR = 64_000
 """Maximum number of bytes that are read from the body of an error response."""
 SHOWN = 500
-"""Maximum number of characters of a server's error that a message quotes."""
+"""Maximum number of characters that a message quotes from a server's error."""
 REASONS = ("error", "message", "detail", "reason")
 """Keys of a JSON error object that may contain the reason."""
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -87,7 +87,7 @@ class Meter:
 
 
 def has_too_many_values(message: bytes, most: int = VALUES) -> bool:
-    """Return True for JSON that would need much more memory after parsing than its text."""
+    """Return True for JSON that would need much more memory when parsed than as text."""
     return sum(map(message.count, (b"[", b"{", b","))) > most
 
 
@@ -131,9 +131,12 @@ def other_host(response: Any, allowed: str | None = None) -> str:
 
 
 def error_text(body: Any) -> str:
-    """Return the reason in the body of an error response, which is text or any JSON value.
+    """Return the reason that an error response states.
 
     Secrets are redacted, and the reason is cut off after `SHOWN` characters.
+
+    Args:
+        body: the body of the response, as text or as a parsed JSON value.
     """
     text = " ".join(redact(_reason(body, 8)).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

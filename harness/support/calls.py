@@ -21,7 +21,7 @@ class Overdue(Exception):
 
 
 class Raised(Exception):
-    """Raised if a call has failed; its exception is `__cause__`, which may be SystemExit."""
+    """Raised if a call raised an exception: `__cause__`, which may also be SystemExit."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
@@ -47,10 +47,10 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
 
 
 def in_thread(work: Callable[[], T], name: str) -> T:
-    """Call `work` in a thread, where Ctrl-C does not interrupt its native code.
+    """Call `work` in a thread, so that Ctrl-C does not interrupt native code.
 
     After Ctrl-C the thread completes the work and frees its result. At exit Python waits for the
-    thread, since native code must not run while its libraries are unloaded.
+    thread, since a native library must not be unloaded while its code runs.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed while waiting.

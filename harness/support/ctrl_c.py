@@ -36,8 +36,8 @@ EXIT_CODE = 130
 kill_first: list[Callable[[], None]] = []
 """Functions that kill other processes without waiting; called before this process is ended."""
 _ENDED, _LOST = 0, 255
-"""Bytes that report the end of a block or a swallowed interruption to the thread. Any other byte is
-the number of a signal.
+"""Bytes that inform the thread of the end of a block, and of a swallowed KeyboardInterrupt. Any
+other byte is the number of a signal.
 """
 _started: list[_Watch] = []
 
@@ -67,7 +67,7 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unlimited() -> Iterator[None]:
-    """Leave the first Ctrl-C in the block to its handler, which may take any time."""
+    """Leave the first Ctrl-C in the block to the signal handler, which may take any time."""
     watch = _watch()
     before, watch.is_unlimited = watch.is_unlimited, True
     try:
@@ -94,7 +94,7 @@ def left_to_the_system() -> Iterator[None]:
 
 
 def end_process() -> NoReturn:
-    """End the process without the cleanup of Python and native libraries, which may wait."""
+    """End the process without the cleanup of Python and native libraries, which may block."""
     kill_others()
     # A progress bar may have hidden the cursor and written an incomplete line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""

@@ -29,9 +29,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     """Apply all missing migrations of a file in one transaction.
 
     The file stores the function names of its migrations, so that migrations must not be renamed,
-    changed or removed. The run log is an exception: 0.1.0 creates its tables in one migration, and
-    files of earlier versions without some of these tables or columns are refused. A file with all
-    migrations is only read, so that it can be opened while another process writes.
+    changed or removed. A file with all migrations is only read, so that it can be opened while
+    another process writes.
     """
     if not _due(connection, migrations):
         return
@@ -136,8 +135,7 @@ def read_schema(db: sqlite3.Connection) -> None:
     """Make SQLite read the schema of a database, before another statement does.
 
     Raises:
-        sqlite3.DatabaseError: the schema is damaged, even if SQLite's message contains a damaged
-            name, which Python cannot decode.
+        sqlite3.DatabaseError: the schema is damaged, or contains a name that is not UTF-8.
     """
     try:
         db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -146,7 +144,7 @@ def read_schema(db: sqlite3.Connection) -> None:
 
 
 def storable(text: str) -> str:
-    """Return `text` with secrets redacted and lone surrogates, which SQLite refuses, escaped."""
+    """Return `text` without secrets, and with lone surrogates escaped, as SQLite refuses them."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 
@@ -166,7 +164,7 @@ def is_interrupted(error: sqlite3.Error) -> bool:
 
 
 def is_full_or_locked(error: Exception | None) -> bool:
-    """Return True if the disk is full, or another process holds the lock."""
+    """Return True if the disk is full or fails, or another process holds the lock."""
     codes = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in codes or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EFBIG)

@@ -9,7 +9,7 @@ opentelemetry is not imported.
         chat MODEL              a generation
       invoke_agent chat         a turn of a conversation
         chat MODEL
-        execute_tool NAME       a call of the model
+        execute_tool NAME       a call of a tool by the model
 
 Texts of prompts, answers, arguments and reasons are recorded only if
 `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is set.
@@ -100,7 +100,7 @@ class Traced:
             self._span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        """Mark the span as failed with a kind of error, but no message, which may contain texts."""
+        """Mark the span as failed; record only the kind of error, as messages contain texts."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 

@@ -41,8 +41,8 @@ DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
 since larger integers can be chosen so that their hashes collide.
 """
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
-"""The error of libyaml at its own nesting limit, which it may reach before `DEPTH`, since it reads
-ahead.
+"""The error message of libyaml at its own nesting limit. libyaml may reach that limit before the
+document exceeds `DEPTH`, since libyaml reads ahead.
 """
 _DIRECTIVE = re.compile(r"^%", re.M)
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -51,7 +51,7 @@ class Screen:
         on_progress: called with each report of progress, independently of the streams.
 
     Attributes:
-        part: a prefix of the description of all progress, such as "stage 2 of 8, ".
+        part: a prefix of every description of progress, such as "stage 2 of 8, ".
         rates: a suffix of the progress of a job: the speed of each node of a cluster.
         emitted: True if a piece of the result has been printed.
         line_ended: True if no line feed is needed after the printed pieces.
@@ -79,7 +79,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return a copy of this screen; the arguments replace its result stream and callback."""
+        """Return a copy of this screen, with another result stream or callback if given."""
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
@@ -110,9 +110,10 @@ class Screen:
             self._write(piece)
 
     def markdown_writer(self) -> PlainWriter | MarkdownWriter:
-        """Return a writer for a Markdown text that arrives in pieces; a terminal shows it rendered.
+        """Return a writer for a Markdown text that arrives in pieces.
 
-        Its `write(piece)` prints complete blocks, and `close()` the last block.
+        On a terminal, the text is rendered: `write(piece)` prints complete blocks, and `close()`
+        prints the last block. Otherwise, the pieces are printed unchanged.
         """
         if self.is_reserved or not self.is_terminal or os.environ.get("TERM") == "dumb":
             return PlainWriter(self.emit)
@@ -177,7 +178,7 @@ class Screen:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
-        """Print a line about the work to stderr, ignoring errors."""
+        """Print a line about the work to stderr; errors of the stream are ignored."""
         with contextlib.suppress(OSError, ValueError):
             self.err.write(wrapped(shown_on(self.err, redact(text)), self.err) + "\n")
             self.err.flush()
@@ -263,7 +264,7 @@ def shown_on(stream: IO[str], text: str) -> str:
     """Return `text` with its control characters made visible.
 
     Papers, models and file names may contain control sequences, which move the cursor, hide text or
-    change its order. They are replaced in files and pipes too, which may be shown on a terminal
-    later.
+    change its order. They are also replaced in files and pipes, whose content may be shown on a
+    terminal later.
     """
     return text.translate(CONTROLS if stream.isatty() else ESCAPES)

@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """Markdown of rich, except that HTML is shown as text, and the address of a link only once."""
+    """Markdown of rich, but with HTML as text, and without a second address in `<https://...>`."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -128,7 +128,7 @@ class MarkdownWriter:
         return live
 
     def write(self, piece: str) -> None:
-        """Print a piece, and draw the unfinished block again."""
+        """Add a piece: print the finished blocks, and draw the last block again."""
         self._text += piece.translate(CONTROLS)
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return

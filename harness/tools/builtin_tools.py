@@ -168,7 +168,7 @@ class BuiltinTool(ABC):
         """
 
     def described(self, level: int) -> Tool:
-        """Return the name, description and parameters at a level of detail."""
+        """Return the tool as the model sees it, at a level of detail of `harness.chat.toolbox`."""
         schema = schema_of(self.Arguments)
         required = schema.get("required", [])
         properties = {

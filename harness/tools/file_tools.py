@@ -185,7 +185,7 @@ class ListFiles(BuiltinTool):
 
 
 def folder_to_read(given: str, place: Workplace) -> Path:
-    """Return a folder that may be read.
+    """Return the folder at a path, after asking for permission if needed.
 
     Raises:
         InputError: the path is missing, or not a folder.

@@ -1,8 +1,8 @@
 """The tool `run`: run a command in the project's folder, in a sandbox if bubblewrap works.
 
-In the sandbox, commands have no network and can write only below the project, except for files that
-control the harness, which are read-only. /tmp is empty, and deleted afterwards; sockets below /run
-are hidden.
+In the sandbox, commands can write only below the project, where files that control git or the
+harness are read-only. The network is off unless HARNESS_RUN_NETWORK=1 is set. /tmp is empty, and
+deleted afterwards; sockets below /run are hidden.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class HooksFile(BaseModel):
 
 
 def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Path, Commands]]:
-    """Return the commands of the user, and those of the project if its file is trusted.
+    """Return the user's commands, and the project's commands if the project's file is trusted.
 
     Args:
         untrusted: called with the file of the project if it exists and is not trusted.
