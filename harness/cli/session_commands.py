@@ -101,7 +101,7 @@ class Sessions(AppCommand):
 
 
 class Resume(AppCommand):
-    """The command /resume, which continues a stored session with the rights of this process."""
+    """The command /resume, which continues a session with the present permissions and model."""
 
     name = "resume"
     summary = "Continue the last conversation of this folder, or a chosen conversation"

@@ -88,7 +88,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
     """Refuse to overwrite a file that is read.
 
     Args:
-        sources: the files that are read; each keyword is the noun for its file in messages.
+        sources: the files that are read; each keyword is the name of a file in messages.
 
     Raises:
         UsageError: an output is one of `sources`.

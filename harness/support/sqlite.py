@@ -39,7 +39,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
         connection.execute(
             "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"
         )
-        # checked again, since another process may have applied some of them
+        # checked again, since another process may have applied migrations meanwhile
         for migration in _due(connection, migrations):
             migration(connection)
             connection.execute(
