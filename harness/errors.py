@@ -15,7 +15,7 @@
     │       ├── DeadlineExceeded         the generation exceeded its time limit
     │       └── LoopingReply             the model repeats the same text
     ├── ModelError                   3
-    │   ├── ModelUnavailable             the model cannot be loaded or reached: may fall back
+    │   ├── ModelUnavailable             a model cannot be loaded or reached; its fallback may serve
     │   ├── ModelChanged                 the server replaced the model by another during the run
     │   ├── ModelBusy                    the server's queue is full             (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve

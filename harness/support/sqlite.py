@@ -104,7 +104,7 @@ class UserDatabase:
             return instead
 
     def connect(self) -> sqlite3.Connection:
-        """Return a new connection, which commits each statement outside of a transaction.
+        """Return a new connection in autocommit mode.
 
         Raises:
             OSError: the file cannot be created.

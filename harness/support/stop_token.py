@@ -75,7 +75,7 @@ class StopToken(threading.Event):
     def on_signals(
         self, *signals: int, notify: Callable[[], None] = lambda: None, unlimited: bool = False
     ) -> Iterator[None]:
-        """Request a stop on Ctrl-C, instead of interrupting a step that must be completed.
+        """On Ctrl-C, request a stop, so that the current step is completed, not interrupted.
 
         A second Ctrl-C raises KeyboardInterrupt. This does nothing within another such block, and
         in threads other than the main thread.
