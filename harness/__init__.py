@@ -1,4 +1,4 @@
-"""A harness that runs skills with local models, on a command line or in an interactive session.
+"""A harness that runs skills with local models, from a command line or in a session.
 
 A plugin can import every name that it needs from this module; `harness.testing` provides names for
 tests, and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on first use,

@@ -1,4 +1,4 @@
-"""The application: settings, registry, models, skills, run log and tools, and the runs of lines.
+"""The application, which holds settings, models, skills and the run log, and runs lines.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
 In both cases, the run is closed in the run log. Modules that only a run needs are imported when a

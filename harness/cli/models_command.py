@@ -1,4 +1,4 @@
-"""/models: list models with their availability and downloads; /model: select the chat model."""
+"""/models: list and download models; /model: choose the chat model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Downloads(CommandData):
 
 
 class ModelsCommand(AppCommand):
-    """The command /models, which probes all serve entries of the registry, and downloads models."""
+    """The command /models, which probes all serve entries, and downloads models."""
 
     name = "models"
     summary = "Show all models and whether they can be served now, or download a model"

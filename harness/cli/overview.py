@@ -1,4 +1,4 @@
-"""The list of the commands, for `agent.py --help` and `/help`, and the layout of help texts.
+"""The list of commands for `agent.py --help` and `/help`, and the layout of help texts.
 
 The module does not import option models, and so avoids the import of Pydantic, which would double
 the start-up time.

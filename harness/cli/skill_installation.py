@@ -246,8 +246,9 @@ def _compared(
     records: Mapping[str, Installed],
     problem: Callable[[installer.Staged], str],
 ) -> Result:
-    """Fetch the recorded skills, and install the copies without problems; `check` only lists them.
+    """Fetch the recorded skills, and install the copies without problems.
 
+    `check` only lists these copies.
     `sync` fetches the recorded commit of a repository; other subcommands fetch the latest commit.
     Each repository and folder is opened once.
     """

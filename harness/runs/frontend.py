@@ -140,7 +140,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
 
 
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
-    """Print the result to stdout; print saved paths and the error of a partial result to stderr.
+    """Print the result to stdout, and saved paths and a partial result's error to stderr.
 
     Args:
         as_typed: returns a line in the form that the user has to type, such as a shell command.

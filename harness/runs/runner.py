@@ -40,7 +40,7 @@ from harness.terminal.console import Screen
 
 @contextlib.contextmanager
 def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
-    """Run plugin code within the block: prints go to stderr, unexpected errors become SkillFailed.
+    """Run plugin code within the block, with its prints on stderr.
 
     Args:
         who: the owner of the code, for messages.

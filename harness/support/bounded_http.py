@@ -143,7 +143,7 @@ def error_text(body: Any) -> str:
 
 
 def _reason(body: Any, depth: int) -> str:
-    """Return the reason for an error, which may be nested in the JSON of another server's error."""
+    """Return the reason, which may be nested in the JSON of another server's error."""
     if isinstance(body, str):
         for start in (0, body.find("{")):
             with contextlib.suppress(ValueError, RecursionError):

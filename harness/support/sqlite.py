@@ -61,7 +61,9 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """A private SQLite file of the user (mode 0600, WAL). The program also works without the file.
+    """A private SQLite file of the user (mode 0600, WAL).
+
+    The program also works if the file cannot be used.
 
     Args:
         path: the file, which is created with its folder if it does not exist.

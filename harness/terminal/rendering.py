@@ -78,7 +78,9 @@ def wrapped(text: str, stream: IO[str]) -> str:
 
 
 def console(stream: IO[str], into: IO[str] | None = None) -> Console:
-    """Return the console of rich for a terminal; printed renderables must be wrapped in `Plain`.
+    """Return the console of rich for a terminal.
+
+    Renderables must be wrapped in `Plain` before they are printed.
 
     Args:
         into: a stream that is written to in place of the terminal.
