@@ -48,7 +48,7 @@ GRACE = 2.0
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
-    """Run `main` as the program: reserve stdout for results, and guarantee the exit."""
+    """Run `main`, reserve stdout for results, and guarantee that the process exits."""
     stdout_guard.set_apart()
     with ctrl_c.taking_effect("end"):
         try:
