@@ -248,9 +248,8 @@ def _compared(
 ) -> Result:
     """Fetch the recorded skills, and install the copies without problems.
 
-    `check` only lists these copies.
-    `sync` fetches the recorded commit of a repository; other subcommands fetch the latest commit.
-    Each repository and folder is opened once.
+    `check` only lists these copies. `sync` fetches the recorded commit of a repository; other
+    subcommands fetch the latest commit. Each repository and folder is opened once.
     """
     own = call.settings.own_skills
     checks, pinned = call.subcommand == "check", call.subcommand == "sync"
