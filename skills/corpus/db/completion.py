@@ -1,7 +1,7 @@
 """Complete the stored facts of papers with the answers of sources, and record the lookups.
 
-A source is a service such as Crossref or PubMed. A fact is a date, a venue, a number of
-citations, a retraction or an identifier.
+A source is a service such as Crossref or PubMed. Facts are, for example, the date, the venue, the
+number of citations, a retraction and the identifiers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""For each fact that a source may state, the SQL condition that a paper lacks the fact."""
+"""By name of a fact: the SQL condition that a row of `papers` lacks the fact."""
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
@@ -39,8 +39,9 @@ TEXTS = ("title", "authors", "published")
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return their names.
 
-    A known fact is not replaced, except the number of citations and a `retracted` of 0, which may
-    become 1. A new identifier may merge the row with other rows of the same paper.
+    Known facts are kept, with two exceptions: a new number of citations replaces the old number,
+    and `retracted` may change from 0 to 1. A new identifier may merge the row with other rows of
+    the same paper.
 
     Args:
         paper_id: the id of a row of `papers`.
@@ -88,12 +89,14 @@ def due(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the row id and the identifiers of each paper to look up at a source.
 
-    A paper is due if it was not looked up at the source since the time `since`, and it either lacks
-    one of the facts or was looked up before.
+    A paper is omitted if it was looked up at the source after the time `since`. Otherwise, the
+    paper is yielded if it lacks one of the facts `states`, or if it was looked up at the source
+    earlier, since citations and retractions change.
 
     Args:
         source: the name of the source.
-        states: the facts that the source may state; names in `COLUMNS`.
+        states: the names of the facts that the source may state; names that are not in `COLUMNS`
+            are ignored.
         since: a time in the format of `rows.now`.
         by_title: True if the source finds papers by title. A paper without identifiers is then
             yielded with its title under the key `TITLE`.
@@ -113,7 +116,7 @@ def due(
 
 
 def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
-    """Return the facts that were looked up for a paper, with the day of each lookup."""
+    """Return facts about a paper, and the day of its lookup at each source that knows it."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
@@ -127,7 +130,7 @@ def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
     """Return the identifiers and the venue of each paper, by row id.
 
-    The names are the names that `Paper.source` uses.
+    The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue".
     """
     wanted = json.dumps(list(paper_ids))
     stated: dict[int, dict[str, str]] = {}
@@ -137,7 +140,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # the other kind is the key of a Zotero item
+        if name := SOURCE_NAMES.get(row["kind"]):  # the key of a Zotero item has no name
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
@@ -149,7 +152,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
 
 
 def _columns(row: Row, found: Found) -> dict[str, Any]:
-    """Return the new values of the columns of `papers` that change."""
+    """Return the new values of the columns of `papers` that `found` changes."""
     paper = found.paper
     texts = {name: getattr(found, name) for name in (*TEXTS, "venue")}
     columns: dict[str, Any] = {n: text for n, text in texts.items() if text and not row[n]}
@@ -167,10 +170,10 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return `stated_of` these rows, completed with the facts of other rows of the same papers.
+    """Return the facts of each row as `stated_of` does, completed from merged rows.
 
-    Merged rows also get the facts `TEXTS`. The facts of a row itself take precedence, then the
-    facts of the row with the lowest id.
+    For merged rows, the facts include the columns `TEXTS`. Facts of the row itself take precedence.
+    Of the other rows of the paper, the row with the lowest id takes precedence.
     """
     wanted = list(paper_ids)
     merged = db.execute(
@@ -196,7 +199,7 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
     for row_id, members in same.items():
         stated[row_id] = {
             name: value
-            # later rows overwrite earlier rows
+            # In this order, the values with precedence overwrite other values.
             for row in sorted(members, key=lambda row: (row == row_id, -row))
             for name, value in known[row].items()
             if value

@@ -55,12 +55,12 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
     The file is created if it does not exist, and migrated if its schema is old.
 
     Args:
-        must_exist: raise an error if the file does not exist, for commands that only read.
+        must_exist: True to raise an error if the file does not exist, for commands that only read.
 
     Raises:
-        InputError: the file does not exist although `must_exist` is set, is damaged, is not a
-            corpus, or was created by a newer version or by a version before 0.1.0. The file is not
-            changed.
+        InputError: `must_exist` is True and the file does not exist; or the file is damaged, is not
+            a corpus, or was created by a newer version or by a version before 0.1.0. The file is
+            not changed.
         OutputError: the file cannot be created or written: `path` is a folder, permission is
             denied, the disk is full, or another process blocked the file for `BUSY_SECONDS`. The
             block raises the same error if a later statement fails for one of these reasons.
@@ -95,8 +95,8 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Run the block as a transaction. A nested block joins the outer transaction.
 
-    The transaction acquires the write lock when it begins. SQLite does not wait for the lock if a
-    transaction begins with a read and writes later.
+    The transaction acquires the write lock when it begins, since SQLite does not wait for the lock
+    if a transaction begins with a read and writes later.
     """
     if db.in_transaction:
         yield
@@ -153,7 +153,10 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Translate errors of the file or the disk; errors of SQL statements are not caught."""
+    """Translate SQLite's errors of the file or the disk to errors of the harness.
+
+    Errors of SQL statements are raised unchanged.
+    """
     try:
         yield
     except sqlite3.OperationalError as exc:
@@ -174,17 +177,18 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def open_temporary(*schema: str) -> sqlite3.Connection:
-    """Return a new temporary database, which SQLite deletes when it is closed.
+    """Open a temporary database, which SQLite deletes when the connection is closed.
 
     SQLite keeps the database in memory until its cache is full, and then in a file in
-    $SQLITE_TMPDIR, /var/tmp or /tmp. The journal is off, for speed, so that nothing can be rolled
-    back. Any thread may close the connection, since the garbage collector may run in any thread.
+    $SQLITE_TMPDIR, /var/tmp or /tmp. The journal is off, for speed; transactions thus cannot be
+    rolled back. Any thread may close the connection, since the garbage collector may run in any
+    thread.
 
     Args:
         schema: SQL statements that create the tables.
 
     Raises:
-        OutputError: the file cannot be written; `execute` may also raise it later.
+        OutputError: the file cannot be written. `execute` of the connection raises the same error.
     """
     db = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Temporary)
     db.execute("PRAGMA journal_mode = OFF")

@@ -19,18 +19,18 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "calibrations": {"thresholds": stored_json},
     "measures": {"measured": stored_json},
 }
-"""By table and column: the function with which commands parse the JSON values of the column."""
+"""The function that parses the JSON values of a column, by table and column."""
 SHOWN = 200
 """Maximum number of characters of SQLite's reason, which may contain the schema of a table."""
 COMPANIONS = ("", "-wal", "-shm")
-"""Suffixes of the files of an SQLite database: the database, its log and its shared memory."""
+"""Suffixes of the file names of an SQLite database, its log and its shared memory."""
 
 
 def find(path: Path) -> str:
     """Return a description of the first damage in a database, or "" if there is none.
 
-    SQLite checks the structure of the file; then every stored value is read as commands read it.
-    The file is not changed.
+    SQLite checks the structure of the file. Then every stored value is read and parsed. The file
+    is not changed.
 
     Raises:
         OutputError: the file cannot be read now: another process blocks it, or permission is
@@ -61,7 +61,7 @@ def find(path: Path) -> str:
 def refuse(connection: sqlite3.Connection, path: Path) -> None:
     """Raise an error if the structure of an open database is damaged.
 
-    Jobs call this function before long work, since its results could not be stored.
+    Jobs call this function before long work, since a damaged database could not store the results.
 
     Raises:
         InputError: the database is damaged; it is not changed.
@@ -117,11 +117,12 @@ def set_aside(path: Path) -> tuple[Path, str]:
 
 
 def _check(db: sqlite3.Connection) -> str:
-    """Return the first fault that SQLite finds, or ""; a check takes about 4 ms per MB.
+    """Return the first fault that SQLite finds, or "".
 
-    `quick_check` takes half of that, and misses rows that an index lacks.
+    `integrity_check` takes about 4 ms per MB. `quick_check` takes half of the time, but does not
+    find rows that are missing in an index.
     """
-    # A damaged name of an index may not be UTF-8.
+    # As a blob, since the message may contain a damaged name that is not UTF-8.
     sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check LIMIT 1"
     (found,) = db.execute(sql).fetchone()
     return "" if found == b"ok" else found.decode(errors="replace")
@@ -130,7 +131,7 @@ def _check(db: sqlite3.Connection) -> str:
 def _read_all(db: sqlite3.Connection) -> None:
     """Raise an error if a stored text is not UTF-8, or a stored JSON value cannot be read."""
     db.row_factory = sqlite3.Row
-    # Full-text tables are omitted: they store no text of their own.
+    # Virtual tables are omitted: the full-text indexes store no copies of the texts.
     tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()
     for (table,) in tables:
         readers = STORED.get(table, {})

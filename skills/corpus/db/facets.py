@@ -1,9 +1,9 @@
 """Encode the facets of papers and moves as words of the full-text index.
 
-A facet is a property to filter by: move, year or category. Each move is indexed with its text and
-the words of its facets, so that one full-text query finds, for example, the methods of 2024 that
-contain a word; a join of every matching move with its paper takes twenty times as long. No text
-contains these words, and no stemmer changes them.
+A facet is a property to filter by: move, year or category. The full-text index contains the text of
+each move, and words for its facets. One full-text query thus finds, for example, the methods of
+2024 that contain a given word. A join of every matching move with its paper would take twenty times
+as long. The words for facets occur in no text, and no stemmer changes them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 @lru_cache(maxsize=4096)
 def word(kind: Kind, value: object) -> str:
-    """Return the index word of a facet value, which consists of letters and digits.
+    """Return the word for a facet value in the full-text index.
 
-    Different values have different words. The value of an unknown year is "".
+    The word consists of letters and digits. Values that differ only in case have the same word;
+    other values have different words.
+
+    Args:
+        value: the move, year or category; "" for an unknown year.
     """
     folded = str(value).casefold()
     plain = (c if c in "abcdefghijklmnopqrstuvwxy0123456789" else f"z{ord(c):x}z" for c in folded)
@@ -66,10 +70,14 @@ def categories(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def has_category(text: str, wanted: str) -> bool:
-    """Return True if `Paper.categories` contain the category `wanted`, given in lower case."""
+    """Return True if the text of `Paper.categories` contains the category `wanted`.
+
+    Args:
+        wanted: a category in lower case.
+    """
     return wanted in (category.casefold() for category in categories(text))
 
 
 def first_category(paper: Paper) -> str:
-    """Return the primary category, or "" without categories."""
+    """Return the primary category of a paper, or "" if the paper has no category."""
     return next(iter(categories(paper.categories)), "")

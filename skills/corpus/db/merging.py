@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers of a row, and merge the row with other rows of the same paper.
+    """Store the identifiers and venue of a row, and merge the row with rows of the same paper.
 
     Args:
         paper_id: the id of the row.
@@ -117,9 +117,12 @@ def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Deci
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
     """Return False if a merge would also join two rows that must stay separate.
 
-    Rows stay separate if they were split by the user. If no identifier is common, linked or
-    contradicting rows stay separate too: a record without identifiers may have the title of both a
-    preprint and its published version, or of two reports with different DOIs.
+    Rows that the user has split stay separate. In a merge by title, linked rows and rows with
+    contradicting identifiers stay separate too. Otherwise, a row without identifiers could join a
+    preprint with its published version, or two reports with different DOIs.
+
+    Args:
+        by_identifier: True for a merge by a common identifier, False for a merge by title.
     """
     ours, theirs = members(db, one_id), members(db, other_id)
     apart = {"split"} if by_identifier else {"split", "linked"}
@@ -140,7 +143,10 @@ def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identif
 
 
 def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of other rows with a common identifier or title key."""
+    """Return the ids of other rows with a common identifier or title key.
+
+    An identifier or key that more than `BLOCK` rows have is ignored.
+    """
     keys = db.execute(
         "SELECT kind, value FROM identifiers WHERE paper_id = ?", [paper_id]
     ).fetchall()
@@ -176,9 +182,9 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of source ids of merged rows, minus the number of papers they belong to.
+    """Return the number of source ids of merged papers, not counting one id of each paper.
 
-    Several versions of one arXiv paper have the same source id, and count once.
+    Versions of an arXiv paper have the same source id, which is counted once.
     """
     pairs = db.execute("SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'")
     left = {paper_id for pair in pairs for paper_id in pair}
@@ -213,7 +219,11 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Keep only the latest annotation of each framework current, among the rows of a paper."""
+    """Clear the flag `current` of all but the latest current annotation of each framework.
+
+    Args:
+        paper_ids: the ids of all rows of a paper.
+    """
     kept = set()
     for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:
@@ -222,16 +232,16 @@ def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
 
 
 def separate(db: sqlite3.Connection, paper_id: int) -> None:
-    """Undo the merges and links of a row, and record that they were split.
+    """Undo the merges and links of a row, and record the pairs of rows as split.
 
-    No annotation is lost: for a paper that is left without a current annotation, the latest
-    annotation becomes current. The caller must provide the transaction.
+    If a paper is left without a current annotation, its latest annotation becomes current. The
+    caller must provide the transaction.
     """
     others = [other for other in members(db, paper_id) if other != paper_id]
     db.execute(
         "UPDATE duplicates SET relation = 'split' WHERE ? IN (paper_id, other_id)", [paper_id]
     )
-    # Rows that were merged only through a third row have no pair yet.
+    # Two rows that were merged only through a third row are not in `duplicates` yet.
     db.executemany(
         "INSERT OR IGNORE INTO duplicates"
         " (paper_id, other_id, relation, rule, evidence, created_at)"
@@ -243,7 +253,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> None:
 
 
 def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """For each framework without a current annotation of a paper, make the latest one current."""
+    """Make the latest annotation current for each framework that has no current annotation."""
     kept = {row["framework"] for row in current_annotations(db, paper_ids)}
     newest = db.execute(
         "SELECT id, framework FROM annotations"

@@ -33,7 +33,7 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
 
 
 def failure_of(row: Row, paper: Paper) -> Failure:
-    """Return the failure in a row of `failures`, which belongs to `paper`."""
+    """Return the failure of `paper` from a row of `failures`."""
     return Failure(
         paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
     )
@@ -66,9 +66,10 @@ def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
 
 
 def save(db: sqlite3.Connection, paper: Paper) -> int:
-    """Insert a paper or complete its stored row, and return the id of the row.
+    """Insert a paper or update its row, and return the id of the row.
 
-    The row may be merged with or linked to other rows (see `merging.record`).
+    Stored values are kept if `paper` lacks them. The row may be merged with other rows or linked to
+    them (see `merging.record`).
     """
     columns = {
         "title": paper.title,

@@ -36,7 +36,7 @@ FAILED = (
     "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
     "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
 )
-"""SQL that selects the latest failure of each paper without a current annotation."""
+"""SQL clauses that select the latest failure of each paper without a current annotation."""
 
 
 def annotated(
@@ -44,8 +44,8 @@ def annotated(
 ) -> Iterator[Annotated]:
     """Yield the annotations with these ids, in the order of `ids`.
 
-    At most `CHUNK` annotations are in memory. An annotation that lacks a move of `framework` is
-    omitted; an older version of the framework produced it.
+    At most `CHUNK` annotations are in memory. Annotations by an older version of `framework` are
+    omitted if they lack one of its moves.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -68,8 +68,8 @@ def confidences(
 ) -> Iterator[tuple[int, str, object]]:
     """Yield the annotation id, the source id and the stored confidences of each annotation.
 
-    The confidences are a dictionary by move, or None. SQLite extracts them from the records, in a
-    tenth of the time that `annotated` takes.
+    The confidences are a dictionary by move, or None. SQLite extracts the confidences from the
+    records, in a tenth of the time that `annotated` takes.
     """
     rows = db.execute(
         "SELECT annotations.id, source_id, json_extract(record, '$.confidence') AS confidence"
@@ -86,10 +86,10 @@ def confidences(
 
 
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
-    """Return the current annotation of `paper`, or None if this abstract is not annotated.
+    """Return the current annotation of `paper`, or None if its abstract is not annotated.
 
-    The current annotation may belong to a merged row with another abstract. In this case, the
-    latest annotation of this abstract is returned.
+    If the current annotation belongs to a merged row with another abstract, the latest annotation
+    of the abstract of `paper` is returned.
     """
     row = one(
         db,
@@ -110,10 +110,10 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the latest annotation of `paper` with exactly these texts of moves, or None.
+    """Return the latest annotation of `paper` with exactly the moves `moves`, or None.
 
     Returns:
-        The id of the annotation and the annotation.
+        The id of the annotation, and the annotation.
     """
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
@@ -135,7 +135,7 @@ class StoredPaper:
         annotations: the current annotations, one for each framework.
         failure: the latest failure, or None if the row has a current annotation.
         identifiers: DOI, arXiv id, PMID and OpenAlex id, by kind.
-        pairs: the decisions that merged this row with another row, linked them or split them.
+        pairs: the pairs of this row and another row that were merged, linked or split.
         facts: facts from lookups at sources, such as the venue.
     """
 
@@ -194,10 +194,11 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return, in place of each row, the rows of the same paper that have current annotations.
+    """Replace each row by the rows of the same paper that have current annotations.
 
-    A paper without a current annotation is represented by its first row in `paper_ids`. All given
-    rows are kept if they have the same source id, as the versions of an arXiv paper do.
+    If a paper has no current annotation, its first row in `paper_ids` replaces its other rows. A
+    given row is kept beside a replacing row with the same source id, since the two rows may be
+    versions of an arXiv paper.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:
@@ -211,7 +212,10 @@ def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[
 
 
 def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
-    """Return the row of the paper with the latest current annotation, or its first row."""
+    """Return the id of the row that represents the paper to which a row belongs.
+
+    This is the row with the latest current annotation. If there is none, it is the first row.
+    """
     group = members(db, paper_id)
     annotated = current_annotations(db, group)
     return int(annotated[0]["paper_id"]) if annotated else group[0]
@@ -315,7 +319,7 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 
     Args:
         row: the columns of `papers`, and the record of the annotation.
-        stated: facts that other rows or sources state; the facts of the row take precedence.
+        stated: facts that other rows or sources state; they are used if the row has no value.
     """
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
@@ -335,10 +339,10 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 
 
 DELETED, REVIEWED = "deleted", "reviewed"
-"""Values of `PulledHighlight.kind` that record an action of a person instead of a highlight.
+"""Values of `PulledHighlight.kind` that record an action of a person, not a highlight.
 
-The person has deleted a highlight of the harness, or has accepted all moves of an item with the tag
-"nanda:reviewed".
+`DELETED`: the person has deleted a highlight of the harness. `REVIEWED`: the person has accepted
+all moves of an item by the tag "nanda:reviewed".
 """
 
 
@@ -347,9 +351,15 @@ class PulledHighlight:
     """A highlight or comment of a person in a PDF file of Zotero.
 
     Attributes:
-        kind: the type of the annotation in Zotero, such as "highlight" or "note"; `DELETED` or
-            `REVIEWED`.
+        library: the name of the library.
+        attachment: the key of the PDF file in the library.
+        key: the key of the highlight in the library.
+        kind: the type of the highlight in Zotero, such as "highlight" or "note"; or else `DELETED`
+            or `REVIEWED`.
+        version: the number that Zotero increases when the highlight is changed.
         tags: the names of the tags, as JSON.
+        page: the label of the page.
+        sort: Zotero's key for sorting the highlights of a file by position.
         author: the name of the user, or "" if it is unknown.
         chosen: True if a person has chosen the passage and its tags.
     """
@@ -369,7 +379,7 @@ class PulledHighlight:
 
     @property
     def name(self) -> str:
-        """The name of this version of the annotation."""
+        """The name of this version of the highlight."""
         return f"{self.library}/items/{self.key}:{self.kind}:{self.version}"
 
     def moves(self, framework: Framework) -> list[str]:
@@ -389,7 +399,7 @@ def store_highlights(
     """Replace the stored highlights of a library.
 
     Args:
-        found: the highlights, each after the row id of its paper.
+        found: pairs of the row id of a paper and a highlight in the paper.
     """
     with transaction(db):
         db.execute("DELETE FROM zotero_highlights WHERE library = ?", [library])
@@ -398,7 +408,7 @@ def store_highlights(
 
 
 def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight]:
-    """Return people's highlights in a paper, in the order of the pages."""
+    """Return people's highlights in a paper, sorted by PDF file and position."""
     rows = db.execute(
         f"SELECT {', '.join(_HIGHLIGHTS)} FROM zotero_highlights"  # noqa: S608  names of columns
         " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY attachment, sort, id",
@@ -408,7 +418,7 @@ def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight
 
 
 def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
-    """Return people's highlights by the ids of the papers."""
+    """Return people's highlights in each paper, by the source ids of its rows."""
     found: dict[str, list[PulledHighlight]] = {}
     for (paper_id,) in db.execute("SELECT DISTINCT paper_id FROM zotero_highlights").fetchall():
         highlights = highlights_of(db, paper_id)

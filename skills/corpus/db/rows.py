@@ -53,7 +53,7 @@ def stored_record(text: str) -> dict[str, Any]:
     """Parse the stored record of an annotation.
 
     Raises:
-        sqlite3.DatabaseError: the text is not JSON, or lacks a part of a record.
+        sqlite3.DatabaseError: the text is not JSON, or a required key is missing.
     """
     match stored_json(text):
         case {

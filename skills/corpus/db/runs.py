@@ -1,4 +1,4 @@
-"""Write the table `runs`, with one row for each start of a job, and read the progress of jobs."""
+"""Record each start of a job in the table `runs`, and read the progress of running jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
 ANNOTATE = ("annotate", "evaluate")
-"""Skills that add annotations, which are counted for their progress."""
+"""The skills whose progress is the number of stored annotations."""
 INTERVAL = 0.9
 """Seconds for which `RunningJobs.read` returns the same progress without a query."""
 

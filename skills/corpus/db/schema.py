@@ -5,7 +5,7 @@
     moves           the moves of each annotation, one row for each move, with their checks
     failures        papers that could not be annotated, with the reason and the raw reply
     runs            one row for each start of a job
-    ballots         the panel's judgement of an annotation or a probe, or its failure
+    ballots         the panel's judgement of an annotation or a probe, or why the panel failed
     votes           the score of each persona on a ballot, and whether the annotation passed
     verdicts        the decision of a run of /curate on each row of its input
     judge_forms     the form of question that a judge answers best, as measured
@@ -18,20 +18,20 @@
     measures        figures that /evaluate has computed, by the digest of the measured texts
     embedding       the model of the vectors, and the last move that has a vector
     vectors         the vector of each stated move, one signed byte for each dimension
-    vector_blocks   the signs of some thousand vectors of one move, and the ids of their rows
+    vector_blocks   the signs of some thousand vectors of one move, and the ids of the moves
     awaited         papers without an abstract, until a source states the abstract
-    lookups         when a source was asked for a row of papers or awaited, and if it was found
+    lookups         the last lookup of a row of papers or awaited at each source, and the result
     zotero_highlights   highlights and comments of people in PDF files of Zotero
 
-Every primary key is declared as INTEGER PRIMARY KEY. VACUUM may change the implicit rowid of
-other tables, and the full-text tables refer to the rowid.
+Every primary key is declared as INTEGER PRIMARY KEY, since the full-text tables refer to the rowid.
+VACUUM may change the rowid of a table without this declaration.
 
 Some values are stored twice, for speed. `moves` repeats the framework and the flag `current` of the
-annotation, and has the facet words of the full-text index (facets.py). `annotations` has the
-names of the stated moves, separated by blanks, their mean support, and the number of their
-numbers and names that the abstract lacks. Statistics and filters thus read
-the indexes papers_facets, annotations_paper and moves_current, and never the long records and
-abstracts.
+annotation, and has the facet words of the full-text index (facets.py). `annotations` has the names
+of the stated moves, separated by blanks, and the mean support of these moves. The column
+`unsupported` is the number of numbers and names in the moves that the abstract lacks. Statistics
+and filters thus read the indexes papers_facets, annotations_paper and moves_current, and never the
+long records and abstracts.
 
 Rows of the same paper are not combined, so that a merged pair can be split without loss;
 `duplicates` joins the rows. In `identifiers`, the kind "title" is a key that finds candidates for
@@ -49,7 +49,7 @@ from __future__ import annotations
 import sqlite3
 
 TOKENIZER = "porter unicode61"
-"""The FTS5 tokenizer: it ignores case, accents and English inflections in words of any script."""
+"""The FTS5 tokenizer, which ignores case, accents and the endings of English words."""
 
 _TABLES = """
 CREATE TABLE papers (
@@ -186,7 +186,11 @@ CREATE TABLE lookups (
 
 
 def m012_lookups(db: sqlite3.Connection) -> None:
-    """Create all tables of 0.1.0, under the name of the last migration before 0.1.0."""
+    """Create all tables of 0.1.0.
+
+    The function has the name of the last migration before 0.1.0, so that a corpus with that
+    migration is not migrated again.
+    """
     for statement in _TABLES.split(";"):
         db.execute(statement)
     _full_text(db, "papers", "title", "abstract")

@@ -42,8 +42,8 @@ def save(
 
     Args:
         run_id: the id of the job in `runs`, or None.
-        unless_newer: True if a current annotation with a later time stays current.
-        unless_any: True if every current annotation stays current.
+        unless_newer: True to keep a current annotation with a later time current.
+        unless_any: True to keep any current annotation current.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -59,7 +59,7 @@ def save(
         paper = papers.stored(db, paper_id)
         of_paper = merging.current_annotations(db, merging.members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
-        newer = any(row["created_at"] > created for row in before)  # ISO 8601 in UTC
+        newer = any(row["created_at"] > created for row in before)  # texts in ISO 8601, UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
@@ -79,7 +79,9 @@ def fail(
     traceback: str | None = None,
     run_id: int | None = None,
 ) -> None:
-    """Store a failure in place of an earlier failure of this paper and key; count the attempts.
+    """Store a failure, and replace an earlier failure of the same paper and content key.
+
+    The number of attempts is increased by 1.
 
     Args:
         key: the content key of the annotation that could not be made.
@@ -125,8 +127,8 @@ def state(db: sqlite3.Connection, key: str) -> State | None:
 def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | None:
     """Return the record of the annotation with this content key, or None.
 
-    The annotation may belong to another paper with the same abstract, so that its id and title are
-    replaced by the id and title of `paper`.
+    The annotation may have been made for another paper with the same abstract. The returned record
+    always has the id and title of `paper`.
     """
     row = one(
         db,
@@ -140,7 +142,10 @@ def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | N
 
 
 def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
-    """Return the failure with this content key; None without one, or if an annotation exists."""
+    """Return the failure with this content key, or None.
+
+    None is also returned if an annotation with this content key is stored.
+    """
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None
@@ -157,8 +162,8 @@ def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str,
     """Return a copy of a stored record with the id and title of `paper`.
 
     Args:
-        abstract: the abstract to which the spans in the record refer. The abstract of `paper` may
-            have other line breaks, so that the spans are moved.
+        abstract: the abstract to which the spans in the record refer. The spans are adjusted to the
+            abstract of `paper`, which may have other line breaks.
     """
     moved = placed(stored, abstract, paper.abstract)
     rest = {k: v for k, v in moved.items() if k not in (*ID_FIELDS, "title")}

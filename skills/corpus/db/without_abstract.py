@@ -1,4 +1,4 @@
-"""Read and write the table `awaited`, which keeps papers until a lookup finds their abstracts."""
+"""Read and write the table `awaited`, which keeps papers until their abstracts are found."""
 
 from __future__ import annotations
 
@@ -62,9 +62,14 @@ def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, 
 
 
 def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
-    """Move a paper to `papers`, with the abstract that a source found, and return its row id.
+    """Move a paper from `awaited` to `papers`, with the abstract that a source states.
 
-    Return None if `found` has no abstract, or another process has moved the paper.
+    Args:
+        row_id: the id of the row of `awaited`.
+
+    Returns:
+        The id of the row of `papers`, or None if `found` has no abstract or another process has
+        moved the paper.
     """
     row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
     if row is None or not found.abstract:

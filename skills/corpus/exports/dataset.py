@@ -109,16 +109,16 @@ def save(
     force: bool = False,
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Save annotations as a split of a dataset, and describe all its splits in the card.
+    """Save annotations as a split of a dataset, and describe all splits in the card.
 
     Args:
-        id_column: the name of the id column.
+        id_column: the name of the column with the ids of the papers.
         items: returns a new iterator over the annotations.
         split: the name of the split.
         abstracts: False to omit the texts of the abstracts.
-        sections: True to add a column with the moves that were found in sections.
+        sections: True to add a column with the moves that were found in sections of the papers.
         force: True to replace the harness's part of the card even if a person has changed it.
-        notice: called with a sentence about the result.
+        notice: called with each sentence about the result.
 
     Raises:
         UsageError: the folder contains other files, or another split has other columns.
@@ -202,7 +202,10 @@ def _splits(folder: Path) -> dict[str, Path]:
 
 
 def _refuse_other_columns(path: Path, split: str, names: list[str]) -> None:
-    """Raise a UsageError if a split has other columns, since `datasets` requires equal columns."""
+    """Raise a UsageError if a split has other columns than `names`.
+
+    The library `datasets` requires that all splits have the same columns.
+    """
     import pyarrow.parquet as pq
 
     if other := sorted(set(pq.read_schema(path).names).symmetric_difference(names)):
@@ -217,9 +220,9 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
     """Return an annotation without paths, server addresses and account names of the user.
 
     Args:
-        abstracts: False to remove also the sentences of the abstract that the checks quote.
+        abstracts: False to remove also the sentences that the checks quote from the abstract.
     """
-    # `place` and `reason` may contain server addresses; `where` contains the name of the model.
+    # `place` and `reason` may contain server addresses. `where` names only the model or its files.
     made = {**item.record["provenance"], "reason": None}
     made.pop("place", None)
     known = {name: value for name, value in made["input"].items() if name != ZOTERO}
@@ -243,7 +246,7 @@ class Figures:
     Attributes:
         splits: number of rows by split.
         stated: number of papers that state a move, by move.
-        doubtful: number of papers whose move has a number or name that the abstract lacks, by move.
+        doubtful: number of papers whose abstract lacks a number or name of the move, by move.
         support: sum of the support in the papers that state a move, by move.
         models: number of annotations by model and version of the harness.
         days: the days on which annotations were made.

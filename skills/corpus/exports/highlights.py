@@ -1,6 +1,7 @@
 """Save copies of PDF files in which the passages of the moves are highlighted.
 
-The originals are never changed. When a copy is replaced, the annotations of people are kept.
+The originals are never changed. If a copy is replaced, highlights and comments that people have
+added to the copy are kept.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
-"""The colours of the moves, in order.
+"""The colours of the moves, in the order of the framework.
 
 These are the colours of Okabe and Ito, which colour-blind readers can distinguish, with grey in
 place of black.
 """
 WORKER = "skills.corpus.pdf.highlight_writer"
 NAMED = 20
-"""Maximum number of skipped files that a report lists."""
+"""Maximum number of skipped files and missing moves that a report lists."""
 
 
 def save(
@@ -106,14 +107,14 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
 
 
 def placing() -> ReaderProcess:
-    """Return a process that locates passages; it starts with the first file."""
+    """Return a process that locates passages, and is started when the first file is read."""
     return ReaderProcess(WORKER, "PDFium")
 
 
 def places_of(
     process: ReaderProcess, item: Annotated, framework: Framework
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the places of the moves in a paper's PDF file, or {} if the file cannot be read."""
+    """Return the places of each move in a paper's PDF file, or {} if no file can be read."""
     path = pdf_of(item)
     try:
         if path is None:
@@ -179,10 +180,12 @@ def certainty(record: Mapping[str, Any], move: str) -> str:
 
 
 def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
-    """Return the path for the copy of a file; the folder's name distinguishes equal file names.
+    """Return the path for the copy of a file.
+
+    If another copy has the same name, the name of the folder of the original is added.
 
     Args:
-        sources: the original of each name; the name of this copy is added.
+        sources: the originals by the name of their copy, in lower case; this copy is added.
     """
     stem, number = path.stem, 1
     while sources.setdefault(unicodedata.normalize("NFC", stem).casefold(), path) != path:

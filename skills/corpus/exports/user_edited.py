@@ -1,8 +1,8 @@
 """Update text files that people may edit, without losing their changes.
 
 The harness owns some properties of the YAML front matter, and a block of lines between two
-comments. The first comment contains the names of these properties, and a digest of what the harness
-wrote. If the digest does not match any more, a person has changed the properties or the block.
+comments. The first comment contains the names of these properties, and a digest of the properties
+and the block. If the digest does not match, a person has changed the properties or the block.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Owned:
 
     @property
     def text(self) -> str:
-        """A new file that contains only this part."""
+        """The text of a new file that contains only this part."""
         front = "".join(as_yaml(name, value) for name, value in self.properties.items())
         return f"---\n{front}---\n{self.marked}"
 
@@ -117,7 +117,11 @@ class Owned:
         return self.marked in text and all(line in text[:end] for line in lines)
 
     def _put(self, before: Parts, names: list[str]) -> str:
-        """Return the file `before` with this part in place of the old part."""
+        """Return the text of the file `before`, with this part in place of the old part.
+
+        Args:
+            names: the names of the properties of the old part.
+        """
         text = before.text
         end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
         gone = dict.fromkeys(name for name in names if name not in self.properties)
@@ -190,7 +194,7 @@ def _texts(value: Any) -> Any:
 
 
 def _digest(properties: Mapping[str, Any], block: str) -> str:
-    """Return the digest of a part; the names of linked notes are ignored, since they may change."""
+    """Return the digest of a part, without the names of linked notes, which may change."""
     kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
@@ -221,7 +225,9 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Split a file; `start` and `end` of the result are 0 if it has no front matter.
+    """Split a file into front matter and text.
+
+    Without front matter, `start` and `end` of the result are 0.
 
     Raises:
         BrokenFrontMatterError: the front matter cannot be parsed, or exceeds a limit.
@@ -251,7 +257,7 @@ def as_yaml(name: str, value: Value) -> str:
 
 
 def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
-    """Replace properties in YAML text, without changing other properties, comments and order.
+    """Replace, add or remove properties in YAML text, and leave all other lines unchanged.
 
     Args:
         properties: the new values by name; None removes a property.
@@ -279,7 +285,7 @@ def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _end(node: yaml.Node) -> int:
-    """Return the end of a YAML node, without the empty lines that PyYAML includes."""
+    """Return the offset of the end of a YAML node, before the empty lines that PyYAML includes."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return max(map(_end, last)) if isinstance(last, tuple) else _end(last)

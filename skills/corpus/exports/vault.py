@@ -55,7 +55,10 @@ _NAMED = {
     "unreadable": "kept, since the text or the properties cannot be read",
     "gone": "kept of papers that are not among these",
 }
-"""The text for each state of a note: the states that a report counts, and those that it lists."""
+"""The text for each state of a note.
+
+A report counts the notes in the states of `_REPORTED`, and also lists the notes in these states.
+"""
 LONGEST = 120
 """Maximum number of characters of a file name.
 
@@ -70,8 +73,8 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.I
 def check(folder: Path, *, force: bool = False) -> None:
     """Refuse a folder that contains other files, unless `force` is True.
 
-    Accepted are a new or empty folder, an Obsidian vault, a folder within a vault, and a folder
-    with notes of the harness.
+    A new or empty folder, an Obsidian vault, a folder within a vault, and a folder with notes of
+    the harness are accepted.
 
     Raises:
         UsageError: the folder contains other files.
@@ -162,8 +165,8 @@ class _Paper:
         id: the id in the vault (see `vault_note.id_of`).
         source_id: the id at the source.
         about: the title and the identifiers.
-        terms: the terms of its moves, each with the spelling in this paper.
-        path: the path of the note; None if a later row has the same id.
+        terms: the terms of the title and the stated moves, each with the spelling in this paper.
+        path: the path of the note; None if a later paper has the same id.
     """
 
     id: str
@@ -220,8 +223,9 @@ class Notes:
     """The notes in a vault.
 
     Attributes:
-        ours: the notes of the harness by id; the first note of each id.
-        taken: the keys of the names of all notes in all folders, since links contain no folder.
+        ours: the first note of the harness for each id of a paper.
+        taken: the names of all notes in all folders, as `key` returns them. A new note needs
+            another name, since links contain no folder.
         pdfs: the names of PDF files that links can contain.
     """
 
@@ -239,8 +243,8 @@ class Notes:
     def of(self, paper_id: str, about: Mapping[str, object]) -> Found | None:
         """Return the note with this id or with one of the identifiers, or None.
 
-        A note that is found by an identifier must have half of the title's words, since several
-        papers may have the DOI of a volume.
+        Several papers may have the DOI of a volume. Therefore a note is found by an identifier only
+        if the titles of the note and the paper have at least half of their words in common.
         """
         if paper_id in self.ours:
             return self.ours[paper_id]
@@ -260,7 +264,10 @@ def _vault_of(folder: Path) -> Path | None:
 
 
 def _scan(folder: Path) -> Notes:
-    """Read the notes in the vault of a folder, or else in the folder, without hidden files."""
+    """Read the notes in the vault that contains a folder, or without a vault in the folder.
+
+    Hidden files are omitted.
+    """
     notes = Notes()
     for place, folders, names in os.walk(_vault_of(folder) or folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
@@ -276,7 +283,10 @@ def _scan(folder: Path) -> Notes:
 
 
 def _read(path: Path) -> Found | None:
-    """Return the note in a file, or None if the harness did not write it; YAML is not parsed."""
+    """Return the note in a file, or None if the harness did not write the note.
+
+    The properties are found without parsing YAML, for speed.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -299,7 +309,7 @@ def file_name(title: str, paper_id: str) -> str:
 
 
 def key(name: str) -> str:
-    """Return a key that is equal for names that a file system may treat as equal."""
+    """Return a key of a name; names that a file system may treat as equal have the same key."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

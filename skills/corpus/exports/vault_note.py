@@ -3,9 +3,9 @@
 Texts are escaped, so that they contain no Markdown, HTML or Obsidian syntax.
 
 A note links to the notes of papers with common terms. A term is a pair of adjacent words in the
-title or in a stated move, with a first word that is not generic; or a word with a capital inside,
-such as "LoRA". A term is used if at least two papers and at most a tenth of all papers contain it,
-since many papers share the terms of the field.
+title or in a stated move; the first word must not be generic. A word with a capital inside, such as
+"LoRA", is also a term. A term is ignored if only one paper contains the term, or if so many papers
+contain it that it is a term of the whole field (see `FEW`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 
 ID = "nanda-id"
 IDENTIFIERS = ("doi", "arxiv", "pmid")
-"""Properties by which the note of a paper is found if the paper comes from another source."""
+"""Properties by which a note is found if its paper has another id, as from another source."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a special meaning in Obsidian, which users set themselves."""
 _BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
@@ -41,7 +41,7 @@ _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
 This is the syntax of tags, formulas, block ids, highlights, Dataview fields and comments.
 """
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
-"""Matches the beginning of a list, a quotation or an underlined heading."""
+"""Matches characters that begin a list, a quotation or the underline of a heading."""
 LINKS = 8
 """Maximum number of links in a note."""
 TERMS = 3
@@ -206,10 +206,13 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return the papers that share terms with each paper: their indexes, and the shared terms.
+    """Return for each paper the indexes of related papers, each with the shared terms.
 
-    The shared terms begin with the rarest. The papers are ordered by the weight of their shared
-    terms; a rarer term weighs more.
+    The shared terms are ordered from the rarest to the most frequent. The related papers are
+    ordered by the weight of their shared terms; a rarer term weighs more.
+
+    Args:
+        papers: the terms of each paper.
     """
     having: dict[Term, list[int]] = defaultdict(list)
     for place, terms in enumerate(papers):

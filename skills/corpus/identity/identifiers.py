@@ -1,4 +1,7 @@
-"""Parse identifiers of papers (DOI, arXiv id, PMID, OpenAlex id), and describe known papers."""
+"""Parse the identifiers of papers, and collect the facts by which papers are compared.
+
+An identifier is a DOI, an arXiv id, a PMID or an OpenAlex id.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from skills.corpus.identity import titles
 from skills.nanda.paper import Paper, bare_arxiv_id
 
 BLOCK = 50
-"""Maximum number of papers with the same title key; a more frequent key is common wording.
+"""Maximum number of papers with the same key for which the papers are compared.
 
-Papers that share only a more frequent key are not compared.
+A more frequent key is ignored, since it is common wording of titles.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """The kinds of identifiers, in the order in which two papers are compared by them."""
@@ -77,7 +80,7 @@ def dois_within(text: str) -> set[str]:
 
 
 def arxiv(text: str) -> str:
-    """Return the arXiv id in an id, URL or arXiv DOI, without the version, or ""."""
+    """Return the arXiv id, without the version, in an id, URL or arXiv DOI; "" for other text."""
     own = _ARXIV_DOI.fullmatch(doi(text))
     bare = bare_arxiv_id(own[1] if own else text.strip()) or ""
     archive, slash, number = bare.lower().partition("/")
@@ -86,13 +89,13 @@ def arxiv(text: str) -> str:
 
 
 def pmid(text: str) -> str:
-    """Return the PubMed id in a PubMed URL or after "PMID", or "" for other text."""
+    """Return the PubMed id in a PubMed URL or after "PMID"; "" for other text."""
     found = _PMID.fullmatch(text.strip())
     return found["id"].lstrip("0") if found else ""
 
 
 def openalex(text: str) -> str:
-    """Return the OpenAlex id in an id or URL, such as "W2741809807", or ""."""
+    """Return the OpenAlex id, such as "W2741809807", in an id or URL; "" for other text."""
     found = _OPENALEX.fullmatch(text.strip())
     return found["id"].upper() if found else ""
 
@@ -106,7 +109,7 @@ _READERS: Mapping[str, Callable[[str], str]] = {
 
 
 def identifiers(text: str) -> dict[str, str]:
-    """Return the identifiers in an id or URL by kind; {} for an id of another source like "12"."""
+    """Return the identifiers in an id or URL by kind; {} for other ids, such as "12"."""
     found = {kind: read(text) for kind, read in _READERS.items()}
     if found["arxiv"]:  # an arXiv DOI is not kept as a second identifier
         found["doi"] = ""

@@ -28,7 +28,7 @@ A paper may appear online in one year and in print in the next.
 LINKED_YEARS = 2
 """Maximum difference of the years of a preprint and its published version."""
 LONG_TITLE = 5
-"""Minimum number of words of two equal titles that suffice if an author is unknown."""
+"""Minimum number of words of two equal titles if the authors of a record are unknown."""
 AUTHORS = 0.5
 """Minimum share of common authors if the titles are similar but not equal."""
 ALIKE = 0.5
@@ -61,7 +61,7 @@ class Decision:
 
 
 def compare(one: Known, other: Known) -> Decision | None:
-    """Return the decision if two records describe the same paper, or else None."""
+    """Return the decision that two records describe the same paper, or None if they do not."""
     for kind in KINDS:
         value = one.identifiers.get(kind)
         if value and value == other.identifiers.get(kind):
@@ -92,7 +92,10 @@ def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
 
 
 def _is_of_a_volume(one: Known, other: Known) -> bool:
-    """Return True if the common DOI of two different papers belongs to a volume or an erratum."""
+    """Return True if two records with a common DOI describe different papers.
+
+    The DOI may be of a volume with several papers, or one record may be of an erratum.
+    """
     ours, theirs = titles.title(one.title), titles.title(other.title)
     if not ours.words or not theirs.words:
         return False
@@ -104,13 +107,13 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
 
 def contradict(one: Known, other: Known) -> bool:
-    """Return True if two papers have different identifiers of the same kind.
+    """Return True if two records have different identifiers of the same kind.
 
     Different DOIs of a preprint and of its published version do not count.
     """
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
-    if different == {"doi"}:  # the DOIs of a preprint server and of a publisher
+    if different == {"doi"}:
         ours, theirs = (is_preprint_doi(paper.identifiers["doi"]) for paper in (one, other))
         return ours == theirs
     return bool(different)
@@ -155,7 +158,7 @@ def names(authors: str) -> tuple[Name, ...]:
 
 
 def same_first(one: str, other: str) -> bool | None:
-    """Return True if the first authors may be the same person, or None if one is unknown."""
+    """Return whether the first authors may be the same person, or None if an author is unknown."""
     ours, theirs = names(one), names(other)
     return compatible(ours[0], theirs[0]) if ours and theirs else None
 
@@ -170,9 +173,11 @@ def shared(one: str, other: str) -> float:
 def compatible(one: Name, other: Name) -> bool:
     """Return True if two names may belong to the same person.
 
-    The names must have a common word. Every other word of the shorter name must be a word or an
-    initial of the longer name, and its first word must match the first word of the longer name. So
-    "L. Moreau" does not match "Maria-Luisa Moreau".
+    The names must have a common word. Of the remaining words, each word of the shorter name must
+    equal a word of the longer name, or one must be the initial of the other. The first remaining
+    words of both names must match, so that "L. Moreau" does not match "Maria-Luisa Moreau".
+
+    Names without a common word match if their words, sorted and joined, are equal.
     """
     common = {word for word in one if len(word) > 1} & set(other)
     if not common:

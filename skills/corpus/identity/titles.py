@@ -59,7 +59,7 @@ GENERIC = set_of(
 _TYPO_LETTERS = 6
 """Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
 CUT_WORDS = 6
-"""Minimum number of words of a title that was cut off."""
+"""Minimum number of words of a title that may be the cut-off beginning of a longer title."""
 KEY_LETTERS = 24
 """Number of letters of a blocking key."""
 
@@ -123,7 +123,7 @@ def compare(one: Title, other: Title) -> Match | None:
     """Return how two titles match, or None if they do not.
 
     "same" means equal words. "subtitle" means that one title lacks the subtitle or is cut off.
-    "typo" means that a letter of one long word is dropped, doubled or swapped.
+    "typo" means that one letter of a long word is dropped, doubled or swapped.
     """
     if one.notice != other.notice:
         return None
