@@ -1,1 +1,1 @@
-"""Look up papers at sources: papers of an id list or a query, or facts that the corpus lacks."""
+"""Look up papers at sources, by their ids or a query, and complete the facts in the corpus."""

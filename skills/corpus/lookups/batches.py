@@ -1,4 +1,4 @@
-"""Look up many papers at a source: combine them to requests, estimate costs, store the results."""
+"""Look up many papers at a source: form requests, estimate the cost and store the results."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Answers:
     Attributes:
         found: number of papers that the source knows.
         unknown: number of papers that the source does not know.
-        left: number of papers whose request failed or was not sent. A repetition of the command
-            requests them.
+        left: number of papers whose request failed or was not sent. These papers are looked up if
+            the command is repeated.
         requests: number of requests that were sent to the source. Cached responses are not counted.
-        errors: the messages of failed requests, each message once.
+        errors: the different messages of failed requests.
         stopped: the error that ended the lookup early, or None.
     """
 
@@ -68,13 +68,13 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The maximum cost of looking up papers at a source, without cached responses.
+    """The maximum cost of looking up papers at a source, if no response is cached.
 
     Attributes:
         source: the name of the source.
         papers: number of papers to look up.
         requests: number of requests.
-        dollars: the price by the price list of the source, in US dollars.
+        dollars: the price in US dollars, according to the price list of the source.
         seconds: the sum of the pauses between requests.
     """
 
@@ -86,7 +86,7 @@ class Cost:
 
 
 Batch = tuple[str, list[Wanted]]
-"""The kind of identifier and the papers of one request."""
+"""The kind of identifier by which the papers of a request are looked up, and the papers."""
 
 
 def can_look_up(source: Source, identifiers: Mapping[str, str]) -> bool:
@@ -157,7 +157,7 @@ def look_up(
         try:
             return _by_titles(source, values) if kind == TITLE else source.by_ids(kind, values)
         except SourceUnavailable as error:
-            gone = error  # set before this thread begins the next batch
+            gone = error  # not in `refuse`, which may run after the next batch begins
             raise
 
     def store(task: Batch, found: Mapping[str, Found]) -> None:
@@ -181,7 +181,7 @@ def look_up(
 
 
 def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
-    """Search for titles, and return the first result with the same title, by title.
+    """Return, by title, the first search result with the same title.
 
     Authors and years are compared later, when the result is stored.
     """
@@ -243,7 +243,8 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     A new paper without an abstract is stored in `awaited` instead.
 
     Returns:
-        The row id of the paper, or None without an abstract; and True if the paper is new.
+        The id of the row of `papers`, or None if the paper is in `awaited`; and True if the paper
+        is new.
     """
     with transaction(db):
         rows = merging.rows_with_identifiers(db, found.identifiers)
@@ -256,5 +257,5 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
 
 
 def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if `found` is another paper than `paper`, although an identifier is common."""
+    """Return True if `paper` and `found` are different papers with a common identifier."""
     return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DAYS = 30
 """Days after which a paper is looked up again, for new citations and retractions."""
 NEVER = "9999"
-"""A time after all stored times, so that every earlier lookup is too old."""
+"""A time after all stored times, so that every paper is looked up again."""
 SHOWN = 20
 
 
@@ -73,7 +73,7 @@ class Completion:
 
     Attributes:
         db: the corpus.
-        since: a time; papers that were looked up later are not looked up again.
+        since: a time; papers that were looked up after this time are omitted.
         made: the result so far.
         stopped: the error that ended the job early, or None.
     """
@@ -86,7 +86,7 @@ class Completion:
     stopped: HarnessError | None = None
 
     def costs(self) -> list[batches.Cost]:
-        """Return the maximum cost at each source."""
+        """Return the maximum cost of the lookups at each source."""
         most = self.call.options.requests
         return [batches.cost_of_ids(one, self._due(one), most) for one in self.sources]
 
@@ -119,8 +119,8 @@ class Completion:
     def _due(self, source: Source) -> Iterator[batches.Wanted]:
         """Yield the papers to look up at a source.
 
-        The key of a paper is its row id. For papers without an abstract, it is the negative row id
-        of `awaited`.
+        The key of a paper is the id of its row in `papers`. For a paper without an abstract, the
+        key is the negative id of its row in `awaited`.
         """
         by_title = self.call.options.by_title
         own = facts.due(self.db, source.name, source.states, self.since, by_title=by_title)
@@ -159,7 +159,7 @@ def _left(made: Completed) -> int:
 
 
 def _shown(made: Completed) -> str:
-    """Return the text of the result: a table of the sources, then the facts that were added."""
+    """Return the result as text: a table of the sources, then the facts that were added."""
     rows = [
         (SERVICES[name].title, one["found"], one["unknown"], one["left"], one["requests"])
         for name, one in made.sources.items()

@@ -30,7 +30,7 @@ class Id:
 
     Attributes:
         text: the id as written.
-        identifiers: the parsed identifier by its kind.
+        identifiers: the parsed identifiers by kind, such as "doi".
     """
 
     text: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ARXIV = "arxiv"
 SHOWN = 20
-"""Maximum number of printed ids without a paper; the result contains all."""
+"""Maximum number of ids without a paper that are printed; the result contains all of them."""
 
 
 def add_ids(call: Call, ids: IdList) -> Result:
@@ -93,7 +93,7 @@ def resolve(
         sources: the names of the enabled sources.
 
     Raises:
-        UsageError: an id of another kind has to be looked up, but no source is enabled.
+        UsageError: an id that is not an arXiv id must be looked up, but no source is enabled.
     """
     made = Resolved()
     for place, one in enumerate(ids):

@@ -5,8 +5,8 @@ analysis). The result is deterministic: one thread, a fixed seed, and terms in a
 
 The label of a cluster consists of the terms with the highest class-based TF-IDF, as in BERTopic
 (Grootendorst 2022, "BERTopic: Neural topic modeling with a class-based TF-IDF procedure"). The
-weight of a term in a cluster is its count in the cluster times log(1 + A / f), where f is its count
-in all clusters and A is the mean number of term occurrences of a cluster.
+weight of a term in a cluster is n * log(1 + A / f). The term occurs n times in the cluster and f
+times in all clusters, and A is the mean number of term occurrences in a cluster.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_PAPERS = 10
-"""Minimum number of papers that must state a move to cluster papers by the move."""
+"""Minimum number of papers that state a move, for clusters of papers by the move."""
 MOST = 12
 """Maximum number of clusters if --clusters is not given: the map has no space for more."""
 AVERAGE = 8
@@ -63,7 +63,10 @@ TERMS = 4
 TYPICAL = 0.1
 """Minimum share of the texts of a cluster that must contain a term of its label."""
 MOSTLY = 0.5
-"""Minimum share of a word's occurrences that must be in a pair to replace the word by the pair."""
+"""Minimum share of the occurrences of a word that are in a pair of words.
+
+A label contains the pair in place of the word if this share is reached.
+"""
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
 )
@@ -128,7 +131,7 @@ def grouped(
     number: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Grouping | None:
-    """Cluster papers by the texts of a move; return None if the texts have too few common terms.
+    """Cluster papers by the texts of a move, or return None if there are too few common terms.
 
     Args:
         name: the name of the move.
@@ -141,7 +144,7 @@ def grouped(
 
     stated = [paper for paper, text in enumerate(texts) if text is not None]
     given = [text for text in texts if text is not None]
-    with threadpool_limits(1):  # since sums depend on the number of threads
+    with threadpool_limits(1):  # the rounding of sums depends on the number of threads
         vectors = vectors_of(given) if given else None
         if vectors is None:
             return None
@@ -169,7 +172,8 @@ def assigned(
     """Return the index of the cluster of each vector, or -1 for a vector without a cluster.
 
     Args:
-        number: as for `grouped`.
+        number: the number of clusters; None to choose it by the silhouette.
+        check: called between steps; may raise an error to stop.
     """
     import numpy as np
 
@@ -192,7 +196,11 @@ def assigned(
 
 
 def _chosen(vectors: Floats, most: int, check: Callable[[], None]) -> int:
-    """Return the number of clusters, chosen by the silhouette of a sample of the vectors."""
+    """Return the number of clusters, chosen by the silhouette of a sample of the vectors.
+
+    Args:
+        most: the maximum number of clusters.
+    """
     import numpy as np
     from sklearn.metrics import silhouette_score  # type: ignore[import-untyped]
 
@@ -308,7 +316,7 @@ def _distinct(ranked: Mapping[str, int]) -> list[str]:
 
 
 def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
-    """Return each term in its most frequent spelling; of ties, the first in alphabetical order."""
+    """Return each term in its most frequent spelling; the alphabetical order decides ties."""
     spellings: dict[str, Counter[str]] = {term: Counter() for term in terms}
     for text in texts:
         for term, spelling in spelled_terms(text):

@@ -18,21 +18,21 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 RARE = 0.05
-"""The significance level of a gap: the maximum probability of so few papers in a cell."""
+"""The significance level of gaps: the limit for the probability of so few papers in a cell."""
 MOST = 20
-"""Maximum number of years in a timeline; earlier years are added to the first column."""
+"""Maximum number of years in a timeline; the first column includes all earlier years."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The papers in a cluster of the move of the rows and a cluster of the move of the columns.
+    """The papers in one row and one column of a matrix.
 
     Attributes:
-        row: the value of `Grouping.places` in the grouping of the rows.
-        column: the value of `Grouping.places` in the grouping of the columns.
+        row: the value of these papers in `Matrix.rows.places`.
+        column: the value of these papers in `Matrix.columns.places`.
         papers: the indices of the papers.
-        expected: the expected number of papers if both moves were independent; None if the cell is
-            for papers without a cluster.
+        expected: the expected number of papers if both moves were independent; None in a row or
+            column for papers without a cluster.
         chance: the probability of at most this number of papers if both moves were independent.
     """
 
@@ -53,8 +53,10 @@ class Matrix:
     """The matrix of two groupings of the same papers.
 
     Attributes:
-        cells: the cells by row and column. The last two rows and columns are for papers without a
-            cluster.
+        rows: the grouping whose clusters are the rows.
+        columns: the grouping whose clusters are the columns.
+        cells: the cells by row and column. The last two rows and the last two columns are for
+            papers without a cluster.
         papers: number of papers that are in a cluster of both moves.
         by_chance: the expected number of gaps if both moves were independent.
     """
@@ -106,7 +108,7 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
                     float(drawn.cdf(len(papers))),
                 )
             )
-            # The probability of a count that makes the cell a gap.
+            # The probability that the cell is a gap by chance.
             by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
         cells.append(tuple(found))
     return Matrix(rows, columns, tuple(cells), total, by_chance)
@@ -114,10 +116,10 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """The years of a map, which are the columns of a timeline.
+    """The columns of a timeline: the years of a map.
 
     Attributes:
-        columns: consecutive years, including years without papers; empty if no year is known.
+        columns: consecutive years, also years without papers; empty if no year is known.
         earlier: True if the first column includes the papers of earlier years.
     """
 
@@ -132,7 +134,7 @@ class Years:
 
 
 def years_of(known: Iterable[int | None]) -> Years:
-    """Return the columns for the given years of papers."""
+    """Return the columns of a timeline for the given years of papers."""
     years = {year for year in known if year is not None}
     if not years:
         return Years(range(0))
@@ -199,7 +201,7 @@ class FieldMap:
 def read_papers(
     items: Iterable[Annotated], framework: Framework, moves: Sequence[str]
 ) -> list[MappedPaper]:
-    """Return the papers of annotations, sorted by id, so that equal corpora give equal maps."""
+    """Return the annotated papers, sorted by id, so that equal corpora give equal maps."""
     found = []
     for item in items:
         paper, stated = item.paper, framework.stated(item.record)
@@ -226,7 +228,7 @@ def map_of(
         moves: the moves by which the papers are clustered.
         title: the heading of the map.
         crossing: True to make a matrix of the first two moves.
-        number: number of clusters of each move; None to choose it.
+        number: number of clusters of each move; None to choose it by the silhouette.
         check: called between steps; may raise an error to stop.
         tick: called with the progress.
 

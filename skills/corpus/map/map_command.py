@@ -76,7 +76,7 @@ def draw_map(call: Call) -> Result:
 def _selected(
     call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
-    """Return the ids of the annotations to map: all current annotations, or the selected ones."""
+    """Return the ids of the annotations to map: the current annotations that meet `conditions`."""
     if conditions is None:
         ids, meets = corpus.ids(), ""
     else:
@@ -93,10 +93,10 @@ def _selected(
 
 
 def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
-    """Return the moves to map: the moves of --move, or the moves of the rows and the columns.
+    """Return the moves of --move, or else the move of the rows and the move of the columns.
 
-    The default rows and columns are "method" and "scope" if the framework has both, or else its
-    first two moves.
+    The default moves of rows and columns are "method" and "scope" if the framework has both moves,
+    or else the first two moves of the framework.
     """
     options = call.options
     if options.move and (options.rows or options.columns):
@@ -107,7 +107,7 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
     moves = tuple(dict.fromkeys(options.move))
     if not moves:
         usual = ("method", "scope")
-        # A framework with one move has the same default for both.
+        # A framework with a single move has the same default for rows and columns.
         names = usual if {*usual} <= {*framework.names} else (framework.names * 2)[:2]
         moves = (options.rows or names[0], options.columns or names[1])
     for move in moves:

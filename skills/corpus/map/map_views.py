@@ -18,7 +18,7 @@ SCRIPT = FOLDER / "page.js"
 LISTED = 200
 """Maximum number of listed papers of a cell, or of a cluster if there is no matrix."""
 SHADES = 6
-"""Number of shades of cells. They are CSS classes, since the page forbids inline styles."""
+"""Number of shades of cells. Shades are CSS classes, since the page forbids inline styles."""
 WIDTH = 1200
 ZOOM = 2
 """Pixels of the PNG for each unit of the SVG."""
@@ -72,7 +72,11 @@ def cluster_key(place: int, *, column: bool = False) -> str:
 
 
 def cluster_name(grouping: Grouping, place: int) -> str:
-    """Return the label of a cluster, or a name for papers without a cluster."""
+    """Return the label of a cluster, or a name for the papers without a cluster.
+
+    Args:
+        place: a value of `Grouping.places`.
+    """
     if place < len(grouping.clusters):
         return grouping.clusters[place].label
     return "in no cluster" if place == grouping.unclustered else "not stated"
@@ -143,10 +147,10 @@ def png(found: FieldMap) -> bytes:
 
 
 def check_fonts() -> None:
-    """Raise an error if no font is installed, since texts would be missing from a PNG.
+    """Check that a font is installed. Without a font, a PNG would contain no texts.
 
     Raises:
-        SkillFailed: this machine has no font.
+        SkillFailed: no font is installed.
     """
     text = '<text x="2" y="16">M</text>'
     if _rendered(_TEST.format(text)) == _rendered(_TEST.format("")):
@@ -165,7 +169,11 @@ def _rendered(picture: str, **options: Any) -> bytes:
 
 
 def _cut(text: str, cells: float) -> str:
-    """Cut a text to a width, given in widths of Latin letters."""
+    """Cut a text to a width.
+
+    Args:
+        cells: the maximum width, in widths of a Latin letter.
+    """
     from rich.text import Text
 
     shown = Text(text)
@@ -174,7 +182,7 @@ def _cut(text: str, cells: float) -> str:
 
 
 def shade(count: int, most: int) -> float:
-    """Return the darkness of a cell, 0 to 1: the square root of its count relative to `most`."""
+    """Return the darkness of a cell, 0 to 1: the square root of `count` divided by `most`."""
     return (count / most) ** 0.5 if most else 0.0
 
 

@@ -1,1 +1,1 @@
-"""Read a corpus from a folder of Parquet files, its parts, with an index."""
+"""Read a corpus from a folder of Parquet files, called parts, with an index."""

@@ -1,7 +1,7 @@
 """Build and update the index of a folder of parts; each part is read once.
 
-The index has a full-text table of the moves, and Parquet files with facts about the rows of parts,
-so that filters and statistics need not read the texts. The columns of the facts are:
+The index has a full-text table of the moves, and Parquet files with facts about the rows of parts.
+Filters and statistics read these facts, not the texts. The columns of the facts are:
 
     id          the id of the row (see index.py)
     part        the id of the part
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 GROUP_ROWS = 50_000
-"""Maximum number of rows in a transaction; a larger part has a transaction of its own."""
+"""Maximum number of rows in a transaction, if the transaction has several parts."""
 GROUP_PARTS = 1_000
 FETCHED = 512
 """Number of rows whose texts are in memory at a time."""
 HELD_BYTES = 50_000_000
-"""Number of bytes of facts in a row group of a file of facts."""
+"""Number of bytes of facts after which a row group is written to a file of facts."""
 _NO_ROWS = Layout(0, "", has_errors=False)
 
 Tick = Callable[[str], None]
@@ -161,7 +161,8 @@ class _Builder:
     def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
         """Index parts in one transaction.
 
-        If a part cannot be read, each part is indexed alone, and that part is refused.
+        If a part cannot be read, the parts are indexed one by one, and the unreadable part is
+        refused.
         """
         import duckdb
 
@@ -196,7 +197,7 @@ class _Builder:
         self.db.commit()
 
     def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
-        """Return the parts with ids for the parts and their rows; ids are never reused."""
+        """Return the parts with new ids for the parts and their rows. Ids are never reused."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
@@ -303,7 +304,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
-    """Return the query for the facts that SQL can compute; `_completed` computes the rest."""
+    """Return the query for the facts that SQL can compute; `_completed` computes other facts."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -352,7 +353,7 @@ def _completed_tables(batches: Iterable[pa.RecordBatch], moves: int) -> Iterator
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Add the facts that Python computes, with the functions that the database uses too."""
+    """Add the facts that Python computes, with the same functions as for the database."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
@@ -413,7 +414,7 @@ def _mean(supports: Sequence[float | None]) -> float | None:
 def texts_of(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
 ) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Yield the row id, date, categories and moves of each annotation, in the order of parts."""
+    """Yield the row id, date, categories and texts of the moves of each annotation."""
     error = "error = ''" if parts[0].layout.has_errors else "TRUE"
     moves = ", ".join(map(sql_name, framework.names))
     found = db.execute(
@@ -429,14 +430,16 @@ def texts_of(
 def find_repeats(
     db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
 ) -> list[tuple[int, int, bool]]:
-    """Find the rows of papers that have several rows, or an annotation that is not current.
+    """Find the rows that are not the first row of their paper, or are not current.
 
-    As in the database, the latest annotation of a paper is current; of annotations with the same
-    time, the last row. For arXiv papers, an annotation of a newer version of the abstract replaces
-    the older one. A failure is current if its paper has no annotation.
+    As in the database, the latest annotation of a paper is current. If several annotations have the
+    same time, the last row is current. Versions of an arXiv abstract are separate papers, but only
+    the latest annotation of all versions is current. The latest failure of a paper is current if
+    the paper has no current annotation.
 
     Returns:
-        The id of the row, the number of its paper, and True if the row is current.
+        A tuple for each row: the id of the row, the number of its paper, and True if the row is
+        current.
     """
     sql = f"""
         WITH known AS (

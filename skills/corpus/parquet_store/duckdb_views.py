@@ -95,8 +95,8 @@ def sql_files(paths: Iterable[Path]) -> str:
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
     """Create the view `facts` and the relations of `search/engine.py` as views.
 
-    `facts` has all rows of the parts. `facts` and `annotations` have two columns besides the stored
-    facts: `paper`, the number of the paper, and `current`.
+    `facts` has all rows of the parts. Besides the stored facts, `facts` and `annotations` have the
+    columns `paper`, which is the number of the paper, and `current`.
     """
     read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
     [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()

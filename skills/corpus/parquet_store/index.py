@@ -1,18 +1,20 @@
-"""Read the index of a folder of parts: its parts, the full text of moves, and facts.
+"""Read the index of a folder of parts: a list of parts, the full text of moves, and facts.
 
 A part is a .parquet file in the format of `save to FILE.parquet`. A part that a job writes has the
-additional column `error`, which is "" for an annotation and JSON for a failure. The files are:
+additional column `error`, which is "" for an annotation and JSON for a failure. The files of the
+index are:
 
     FOLDER/.index/FRAMEWORK/index.db          parts, and full text (FTS5 without copies of texts)
                             facts-N.parquet   facts about rows of some parts, such as the year
 
-The id of a row is `first` of its part plus its position in the part. The rowid of a move in the
-full text is the id of its row times the number of moves in the framework, plus the position of the
-move. Rows of a removed or changed part remain in the full text, but searches do not return them.
+The id of a row is the column `first` of its part plus the position of the row in the part. The
+rowid of a move in the full text is the id of its row times the number of moves in the framework,
+plus the position of the move. Rows of a removed or changed part remain in the full text, but
+searches do not return these rows.
 
-The table `repeats` lists rows of papers with several rows: the number of the paper, which is the id
-of its first row, and whether the row is current. A row that is not listed is the only row of its
-paper, and current.
+The number of a paper is the id of its first row. The table `repeats` states the number of the paper
+and the flag `current` of each row that is not the first row of its paper or is not current. A row
+that is not listed is the first row of its paper, and current.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ UNKNOWN_YEAR = -1
 MOST_ROW = 100_000
 """Maximum bytes of the texts in a row of a part, since DuckDB unpacks 2,048 rows together."""
 
-# The table `about` contains, among others, "given" (the last id of a part), "last" (the last part
-# that readers see) and "past" (the next id of a row).
+# The table `about` contains, among others, "given" (the last id that was given to a part), "last"
+# (the id of the last part that readers see) and "past" (the id for the next row).
 _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE parts (
@@ -69,11 +71,11 @@ class Part:
     """A part in the index.
 
     Attributes:
-        file: the file when it was indexed.
+        file: the name, the size and the time of the file when it was indexed.
         first: the id of the first row.
         rows: number of rows.
         id_column: the name of the column with ids.
-        facts: the name of the file with the facts about the rows.
+        facts: the name of the file with the facts about the rows, or "" if `refused` is set.
         refused: the reason why the part cannot be read, or "".
     """
 
@@ -130,7 +132,8 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """Open the index of a folder of parts for reading.
 
     Raises:
-        InputError: the index does not exist, is damaged, or was made with other moves.
+        InputError: the folder has no readable part; or the index does not exist, is damaged, or was
+            made with other moves.
     """
     files = find_files(folder)
     place = place_of(folder, framework)
@@ -189,7 +192,7 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
             # Larger segments at first mean fewer merges later.
             db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
         yield db
-        # Raised while a reader has the database open.
+        # SQLite raises OperationalError while a reader has the database open.
         with contextlib.suppress(sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = DELETE")
 
@@ -240,7 +243,7 @@ def _opened(
 
 
 def _prepare(index: Index) -> None:
-    """Create the temporary table `live` with the ranges of row ids of the readable parts."""
+    """Create the temporary table `live` with the ranges of the row ids in readable parts."""
     ranges: list[list[int]] = []
     for part in index.parts:
         if ranges and ranges[-1][1] == part.first:
@@ -253,7 +256,7 @@ def _prepare(index: Index) -> None:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part as found in the folder; a different size or time means that the part has changed."""
+    """A file of a part; a different size or time means that the part has changed."""
 
     name: str
     size: int
@@ -309,8 +312,8 @@ def layout(path: Path, framework: Framework) -> Layout:
     """Read the layout of a part with annotations by `framework`.
 
     Raises:
-        InputError: the part is incomplete, would take too much memory, lacks a column, or has
-            annotations by another framework.
+        InputError: the part is incomplete, lacks a column, has annotations by another framework, or
+            would take too much memory.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
 

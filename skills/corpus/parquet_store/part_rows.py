@@ -39,8 +39,8 @@ class Rows:
     def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
         """Yield the id and the values of each row, in the order of `ids`.
 
-        Ids that belong to no readable part are omitted. The key "id" of a row is the id of the
-        paper.
+        Ids that belong to no readable part are omitted. In the values of a row, "id" is the id of
+        the paper.
 
         Args:
             columns: the columns to read; all columns if empty.
@@ -121,7 +121,7 @@ class Rows:
         )
 
     def id_field(self, row_id: int) -> IdField:
-        """Return the id field of the paper in the row with this id."""
+        """Return the `Paper.id_field` of the paper in the row with this id."""
         part = self._index.part_of(row_id)
         return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
 
@@ -160,7 +160,8 @@ class Rows:
     ) -> Iterator[Row]:
         """Yield the rows of a row group at ascending positions.
 
-        The row group that was read last is continued if possible.
+        If the previous call read the same row group up to an earlier position, reading continues
+        there.
         """
         key = part, number, columns
         if not self._group or self._group[0] != key or positions[0] < self._group[1].begin:

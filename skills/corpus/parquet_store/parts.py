@@ -1,4 +1,8 @@
-"""The engine of a corpus in a folder of parts, which uses the index, DuckDB and the parts."""
+"""Search and read a corpus in a folder of parts.
+
+The index answers full-text queries, and DuckDB answers other queries. The texts of the results are
+read from the parts.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
 
 @dataclass(slots=True)
 class Parts(Engine):
-    """The engine of a folder of parts. DuckDB is started when a method needs it."""
+    """An open folder of parts. DuckDB is started when a method first needs DuckDB."""
 
     framework: Framework
     index: Index
@@ -97,7 +101,7 @@ class Parts(Engine):
         return _FTS_PAPER.format(moves=len(self.framework.names))
 
     def left_out(self) -> Iterator[str]:
-        """Yield a sentence for each reason why parts are not read."""
+        """Yield sentences about new, unreadable and removed parts, whose rows are not read."""
         index, folder = self.index, self.index.folder
         if index.new:
             yield (
@@ -263,11 +267,12 @@ class Parts(Engine):
     def _candidates(self, wanted: str) -> list[tuple[Any, ...]]:
         """Return the rows that may contain the wording `wanted`.
 
-        DuckDB compares only the longest word of `wanted`, in lower case; texts that are not ASCII
-        are always returned. The caller compares the whole wording.
+        DuckDB compares only the longest word of `wanted`, in lower case. Rows with a text that is
+        not ASCII are always returned. The caller compares the whole wording.
 
         Returns:
-            The id of the row, the number of its paper, and True if it is the current annotation.
+            A tuple for each row: the id of the row, the number of its paper, and True if the row is
+            a current annotation.
         """
         longest = max(wanted.split(), key=len)
         texts = map(sql_name, ("abstract", *self.framework.names))
@@ -292,7 +297,7 @@ class Parts(Engine):
 
 
 def _snippets() -> sqlite3.Connection:
-    """Return a full-text database that makes snippets; the index has no copies of the texts."""
+    """Return a database that makes snippets, since the index has no copies of the texts."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE VIRTUAL TABLE moves_fts USING fts5 (text, facets, tokenize='{TOKENIZER}')")
     return db
