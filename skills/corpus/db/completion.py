@@ -31,13 +31,13 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""By name of a fact: the SQL condition that a row of `papers` lacks the fact."""
+"""The SQL condition that a row of `papers` lacks a fact, by the name of the fact."""
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
-    """Store new facts about a paper, and return their names.
+    """Store new facts about a paper, and return the names of the stored facts.
 
     Known facts are kept, with two exceptions: a new number of citations replaces the old number,
     and `retracted` may change from 0 to 1. A new identifier may merge the row with other rows of
@@ -140,7 +140,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # the key of a Zotero item has no name
+        if name := SOURCE_NAMES.get(row["kind"]):  # None for the key of a Zotero item
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",

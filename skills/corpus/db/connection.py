@@ -34,7 +34,7 @@ _UNUSABLE_HINT = (
 
 
 def default_path(settings: Settings) -> Path:
-    """Return the path of the corpus that is used without `--db`, in the folder of the run log."""
+    """Return the path of the default corpus, which is in the folder of the run log."""
     return settings.data_dir / NAME
 
 
@@ -44,7 +44,7 @@ def database(call: Call) -> Path:
 
 
 def locks(path: Path) -> Path:
-    """Return the folder of a corpus's job locks, next to the corpus."""
+    """Return the folder for the job locks of a corpus, which is next to the corpus."""
     return path.with_name(f".{path.name}.jobs")
 
 
@@ -179,7 +179,7 @@ def _translated(path: Path) -> Iterator[None]:
 def open_temporary(*schema: str) -> sqlite3.Connection:
     """Open a temporary database, which SQLite deletes when the connection is closed.
 
-    SQLite keeps the database in memory until its cache is full, and then in a file in
+    SQLite keeps the database in memory until the cache is full, and then in a file in
     $SQLITE_TMPDIR, /var/tmp or /tmp. The journal is off, for speed; transactions thus cannot be
     rolled back. Any thread may close the connection, since the garbage collector may run in any
     thread.

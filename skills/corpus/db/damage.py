@@ -33,7 +33,7 @@ def find(path: Path) -> str:
     is not changed.
 
     Raises:
-        OutputError: the file cannot be read now: another process blocks it, or permission is
+        OutputError: the file cannot be read, since another process blocks it or permission is
             denied.
     """
     try:

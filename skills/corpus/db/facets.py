@@ -21,9 +21,9 @@ UNKNOWN = "unknown"
 STATED, UNSTATED = "stated", "not stated"
 """The values of the facet of a move."""
 MOVE = "move."
-"""The name of the facet of a move is this prefix and the name of the move."""
+"""Prefix in the names of the facets of moves, such as "move.claim"."""
 ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
-"""The values of the facet "state"."""
+"""The values of the facet "state" in the list of papers, which has no index words."""
 
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
@@ -50,13 +50,17 @@ def words(move: str, paper: Paper) -> str:
 
 @lru_cache(maxsize=1024)
 def paper_words(year: int | None, of: str) -> str:
-    """Return the facet words of a paper with this year and these `Paper.categories`."""
+    """Return the facet words of a paper.
+
+    Args:
+        of: the value of `Paper.categories`.
+    """
     among = (word("category", category) for category in categories(of))
     return " ".join((word("year", "" if year is None else year), *among))
 
 
 def categories(text: str) -> list[str]:
-    """Split the text of `Paper.categories`; the primary category comes first.
+    """Return the categories in the text of `Paper.categories`, with the primary category first.
 
     Categories are separated by commas or semicolons. arXiv categories may also be separated by
     blanks, as in "cs.CL cs.AI".

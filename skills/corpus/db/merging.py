@@ -45,7 +45,7 @@ def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool
 
 
 def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the ids of rows that have one of these identifiers, given by kind."""
+    """Return the ids of the rows that have at least one of the identifiers `by_kind`."""
     sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
     rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
     return list(dict.fromkeys(rows))

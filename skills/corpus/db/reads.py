@@ -230,7 +230,7 @@ def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
     """Return the pairs of rows that were merged, linked or split.
 
     Args:
-        paper_id: the row to which the pairs belong; None for all pairs.
+        paper_id: the id of a row, to return only pairs with this row; None for all pairs.
     """
     rows = db.execute(
         "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"

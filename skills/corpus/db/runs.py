@@ -101,7 +101,7 @@ class RunProgress:
         run: the id of the job's row in `runs`.
         input: the table that the job processes.
         due: number of papers to process; None if it was not recorded.
-        is_alive: False if the process of the job does not exist any more.
+        is_alive: False if the process of the job has ended.
         done: number of stored annotations, or of complete ballots.
         failed: number of failures.
         seen: the id of the last annotation that was counted; None before the first count.

@@ -33,8 +33,8 @@ of the stated moves, separated by blanks, and the mean support of these moves. T
 and filters thus read the indexes papers_facets, annotations_paper and moves_current, and never the
 long records and abstracts.
 
-Rows of the same paper are not combined, so that a merged pair can be split without loss;
-`duplicates` joins the rows. In `identifiers`, the kind "title" is a key that finds candidates for
+Rows of the same paper are not combined, so that a merged pair can be split without loss; the pair
+is listed in `duplicates`. In `identifiers`, the kind "title" is a key that finds candidates for
 a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of the notice) are null
 or empty until a lookup.
 

@@ -112,13 +112,16 @@ def fail(
 
 
 def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
-    """Return True if this paper has an annotation with this content key, current or not."""
+    """Return True if an annotation of this paper with this content key is stored."""
     sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
     return one(db, sql, [key, paper_id]) is not None
 
 
 def state(db: sqlite3.Connection, key: str) -> State | None:
-    """Return "done" or "failed" for a content key, or None if it was never tried."""
+    """Return "done" if an annotation with this content key is stored, or else "failed" or None.
+
+    "failed" means that only a failure with this content key is stored.
+    """
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"
     return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None

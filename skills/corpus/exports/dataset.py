@@ -1,4 +1,4 @@
-"""Save annotations as a dataset: a folder that the Hugging Face Hub and `datasets` can read.
+"""Save annotations as a dataset: a folder that the Hugging Face Hub and `datasets` read.
 
 README.md is the dataset card. Texts that a person has added to the card are kept, such as the
 license, the language and a description of the papers. The rows of a split are in the file
@@ -54,7 +54,7 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The Hub's size category for each upper limit of the number of rows."""
+"""The size categories of the Hub, by the upper limit of the number of rows."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],

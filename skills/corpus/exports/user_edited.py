@@ -81,8 +81,9 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        If a person has changed the old part, the file is not changed. A property that a person has
-        added is kept, even if the harness owns a property with the same name.
+        If a person has changed the old part, the text is not changed, and the state is "kept". A
+        property that a person has added is kept, even if the harness owns a property with the same
+        name.
 
         Args:
             text: the text of the file.
@@ -162,7 +163,7 @@ def check_current(path: Path, ours: Owned, *names: str) -> None:
     """Raise a UsageError if a person has changed the harness's part of a file.
 
     Args:
-        names: the properties that are compared, besides the block.
+        names: the properties to compare in addition to the block.
     """
     text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
     front = (as_yaml(name, ours.properties[name]) for name in names if name in ours.properties)

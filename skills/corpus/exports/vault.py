@@ -264,7 +264,7 @@ def _vault_of(folder: Path) -> Path | None:
 
 
 def _scan(folder: Path) -> Notes:
-    """Read the notes in the vault that contains a folder, or without a vault in the folder.
+    """Read the notes in the vault that contains a folder, or else in the folder itself.
 
     Hidden files are omitted.
     """
@@ -324,7 +324,10 @@ def unused(name: str, paper_id: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text as a name: without forbidden characters, and cut after a word if too long."""
+    """Return a text as a file name, without forbidden characters.
+
+    A name that is too long is cut off after a word.
+    """
     name = _FORBIDDEN.sub(" ", unicodedata.normalize("NFC", flatten(text)))
     return _cut(" ".join(name.split()), LONGEST_BYTES)
 

@@ -51,7 +51,7 @@ class Decision:
 
     Attributes:
         relation: "same", or "linked" for a preprint and its published version.
-        rule: the kind of the common identifier, or "title" with the other facts that agree.
+        rule: the kind of the common identifier, or the facts that agree, such as "title, year".
         evidence: the common identifier, or the shorter title.
     """
 
@@ -76,7 +76,7 @@ def compare(one: Known, other: Known) -> Decision | None:
 def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
     """Yield the indexes of each pair of records of the same paper, and the decision.
 
-    Only papers with a common blocking key are compared (see `Known.keys`).
+    Only records with a common blocking key are compared (see `Known.keys`).
     """
     every = list(papers)
     blocks: dict[str, list[int]] = {}

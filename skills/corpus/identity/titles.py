@@ -88,16 +88,16 @@ class Title:
 
     @property
     def is_generic(self) -> bool:
-        """True if many papers have the title, such as "Introduction", or it has no words."""
+        """True if the title has no words, or is a title of many papers, such as "Introduction"."""
         return not self.words or self.squeezed in GENERIC
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Blocking keys: `compare` accepts only titles with a common key.
 
-        The first key is the beginning of the main title, which tolerates a missing subtitle or a
-        typo near the end. The second key is the end of the title, which tolerates a typo near the
-        beginning.
+        The first key is the beginning of the main title. Titles have this key in common despite a
+        missing subtitle or a typo near the end. The second key is the end of the title. Titles have
+        this key in common despite a typo near the beginning.
         """
         if self.is_generic:
             return ()

@@ -162,7 +162,7 @@ def _search(
     """Return the papers that each source finds, and the messages of sources that fail.
 
     Raises:
-        SkillFailed: all sources fail; the error is of the first source.
+        SkillFailed: all sources fail. The error of the first source is raised.
     """
     found: list[list[Found]] = []
     errors: list[SkillFailed] = []
@@ -199,7 +199,7 @@ def _row(found: Found) -> dict[str, Any]:
 
 
 def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
-    """Return the function that writes the papers in the format of each suffix.
+    """Return the functions that write the papers to a file, by the suffix of the file.
 
     Args:
         raw: True if a .csv file may contain formulas.

@@ -56,7 +56,7 @@ class IdList:
 def id_in(text: str) -> Id | None:
     """Return the id if `text` is a DOI, a PMID or an OpenAlex id, or else None.
 
-    An arXiv id also returns None: commands look it up at arXiv directly.
+    None is also returned for an arXiv id, since commands look up arXiv ids directly at arXiv.
     """
     found = identifiers(text.strip())
     return None if "arxiv" in found or not found else Id(text.strip(), found)

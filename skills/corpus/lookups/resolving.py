@@ -119,7 +119,7 @@ def _look_up(
     left: Mapping[int, Id],
     made: Resolved,
 ) -> None:
-    """Look up ids at each source in turn, and store the papers and the reasons in `made`.
+    """Look up ids at each source in turn, and store the results in `made`.
 
     Args:
         left: the ids that the corpus lacks, by their index in the list.

@@ -13,7 +13,8 @@ Filters and statistics read these facts, not the texts. The columns of the facts
     error       the type of the error, or ""
     model, created, stated, support, unsupported   as in the table `annotations`
     support_0, ...   the support of each move of the framework; null if not stated
-    numbers, names   the moves with a number or name that the abstract lacks
+    numbers     the moves with a number that the abstract lacks
+    names       the moves with a name that the abstract lacks
 """
 
 from __future__ import annotations
@@ -414,7 +415,7 @@ def _mean(supports: Sequence[float | None]) -> float | None:
 def texts_of(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
 ) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Yield the row id, date, categories and texts of the moves of each annotation."""
+    """Yield each annotation as row id, publication date, categories and texts of the moves."""
     error = "error = ''" if parts[0].layout.has_errors else "TRUE"
     moves = ", ".join(map(sql_name, framework.names))
     found = db.execute(

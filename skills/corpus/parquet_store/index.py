@@ -198,7 +198,7 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
 
 
 def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
-    """Return True if an index has the format of this code and the moves of `framework`."""
+    """Return True if an index has the format `VERSION` and the moves of `framework`."""
     about = dict(db.execute("SELECT name, value FROM about").fetchall())
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()
 
