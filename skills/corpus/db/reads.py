@@ -196,9 +196,8 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
     """Replace each row by the rows of the same paper that have current annotations.
 
-    If a paper has no current annotation, its first row in `paper_ids` replaces its other rows. A
-    given row is kept beside a replacing row with the same source id, since the two rows may be
-    versions of an arXiv paper.
+    Of a paper without a current annotation, only the first row in `paper_ids` is kept. A given row
+    is also kept if a replacing row has the same source id, as versions of an arXiv paper have.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:

@@ -1,7 +1,7 @@
 """Decide whether two records are the same paper, or a preprint and its published version.
 
-Identifiers take precedence over title, authors and year. Authors' names match despite a different
-order of the words, initials or missing accents.
+Identifiers take precedence over title, authors and year. Authors' names match despite initials,
+missing accents or a different order of the words.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ MOST = 12
 AVERAGE = 8
 """Minimum mean number of papers in a cluster if --clusters is not given."""
 SMALLEST = 3
-"""Minimum number of papers in a cluster; smaller clusters are dissolved."""
+"""Minimum number of papers in a cluster; papers in smaller groups belong to no cluster."""
 NEAR = 0.3
 """Minimum cosine similarity of a text to the centre of its cluster.
 
@@ -56,7 +56,7 @@ DIMENSIONS = 20
 Clusters are as stable as with 10 dimensions, and more stable than with 50 or 100 (bench/map.py).
 """
 FEWEST = 2
-"""Minimum number of texts that must contain a term of the vectors."""
+"""Minimum number of texts that contain a term; rarer terms are ignored."""
 MOST_TERMS = 20_000
 TERMS = 4
 """Maximum number of terms in a label."""

@@ -475,7 +475,7 @@ def _read(parts: Sequence[NewPart]) -> str:
 
 
 def _rows(parts: Sequence[NewPart]) -> str:
-    """Return SQL for the rows of parts, with the id and the first row id of each part."""
+    """Return SQL for the rows of parts, with `id` and `first` of the part as columns."""
     known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
     return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"
 
