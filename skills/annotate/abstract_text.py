@@ -20,7 +20,7 @@ from skills.nanda.sentences import heading_end
 TITLE_WORDS = 30
 """Maximum number of words of a title on the first line; the longest in gold_train.csv has 21."""
 
-# Possessive quantifiers, where two parts match the same characters, keep the time linear.
+# Possessive quantifiers prevent backtracking where adjacent parts match the same characters.
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
 _CLOSING = re.compile(r"(?<![ \t#])[ \t]*+#*+[ \t]*+\Z")
 _LABEL_LINE = re.compile(
@@ -41,7 +41,7 @@ _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
 
 def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
-    """Return the paper in the input of a line: in a text, a file or stdin.
+    """Return the paper that a text, a file or stdin contains.
 
     Args:
         sections: for a PDF file, the kinds of sections to read in addition to the abstract.
@@ -90,10 +90,11 @@ def read(path: Path) -> str:
 def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title of a text, or "", and its abstract.
 
-    The title is a heading "# ..." at the beginning, or a short first line without a full stop,
-    before an empty line and more text. The abstract is the text between a line "Abstract" and the
-    next heading, or LaTeX's environment `abstract`. Without these, it is the text after the title,
-    without the label "Abstract:". A title and an abstract in YAML front matter take precedence.
+    The title is a heading "# ..." at the beginning, or else a short first line that does not end
+    with a full stop and is followed by an empty line. The abstract is LaTeX's environment
+    `abstract`, or the text between a line "Abstract" and the next heading, or else the text after
+    the title and the label "Abstract:". YAML front matter with a title or abstract takes
+    precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)

@@ -89,7 +89,7 @@ class Annotator:
 
     @functools.cached_property
     def _decoding(self) -> Mapping[str, Any] | None:
-        """The settings of the selection of passages; None for a model that writes the moves.
+        """The settings for selecting passages; None for a model that writes the moves.
 
         Content keys include the settings, since they affect the moves.
 
@@ -108,8 +108,8 @@ class Annotator:
 
         The provenance has what is needed to compare and repeat annotations. It begins with
         `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
-        "schema_sha256" is the SHA-256 of the constraint of the reply: the settings of the selection
-        of passages, the JSON Schema or the grammar; null without a constraint.
+        "schema_sha256" is the SHA-256 of the constraint of the reply: the settings for selecting
+        passages, the JSON Schema or the grammar; null without a constraint.
 
         Raises:
             ModelUnavailable: the model does not have the framework or the wording.
@@ -166,7 +166,7 @@ class Annotator:
             problem = str(exc)
             if isinstance(form, QuotesForm):  # a second request would get the same passages
                 raise self._invalid(problem, replies[0].text) from exc
-        # The repair request has only this reply: more messages would cost tokens and context.
+        # There is only one repair: each repair adds the unusable reply to the next request.
         repair = form.repair(request, replies[0].text, problem)
         try:
             replies.append(self.model.generate(repair, on_text))
@@ -229,8 +229,8 @@ def stored_form(
 ) -> dict[str, Any]:
     """Return an annotation in its stored form (`record_of`).
 
-    To the provenance of the request, it adds the number of replies, their tokens and seconds, and
-    the time.
+    The provenance of the request is extended by the number of replies, by their tokens and seconds,
+    and by the current time.
 
     Args:
         replies: all replies to the request; the moves come from the last one.

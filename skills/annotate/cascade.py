@@ -5,18 +5,18 @@ cascade. A paper is doubtful if its certainty is below a limit. The least certai
 a model are passed on to the next model, up to the budget. The other doubtful papers, the papers on
 which the next model fails, and the doubtful papers of the last model remain for `/curate --review`.
 
-With --sample, gold of some papers, drawn at random, gives a lower bound of the share of right
-anchors. The share is computed for each paper, from the moves that both the annotation and the gold
-state. As in /evaluate, the anchor of a move is right if it shares a sentence with the anchor of the
-gold move, which lexical alignment finds. The share of a paper without such moves is 0.
+With --sample, the gold of papers drawn at random gives a lower bound for the mean share of right
+anchors. The share of a paper is computed from the moves that both its annotation and its gold
+state, and is 0 without such moves. As in /evaluate, the anchor of a move is right if it shares a
+sentence with the anchor of the gold move, which lexical alignment finds.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
 (Zeighami, Shankar and Parameswaran 2025, arXiv 2509.02896). If the mean of all N values is m, the
 expected t-th value is (N m - sum of the previous values) / (N - t + 1). A gambler bets that each
-value is higher than expected, and never bets more than the current wealth. The gambler becomes 20
-times richer with a probability of at most 5% (Ville's inequality). The bound is the lowest m for
-which the gambler does not become 20 times richer.
+value is higher than expected, and never bets more than the current wealth. If the mean is really m,
+the gambler becomes 20 times richer with a probability of at most 5% (Ville's inequality). The bound
+is the lowest m for which the gambler does not become 20 times richer.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful. In /evaluate, it is the limit of "sure" moves."""
+"""Certainty below which a paper is doubtful; /evaluate calls moves "sure" from the same limit."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
-"""Probability that the bound is wrong, which is the case if the mean is below it."""
+"""Maximum probability that the mean is below the bound."""
 MOST = 0.75
 """Maximum share of the wealth that the gambler can lose on one value."""
 STEPS = 40
@@ -57,7 +57,7 @@ STEPS = 40
 
 
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
-    """Annotate the papers of `source`, and pass doubtful ones on to the models of --cascade.
+    """Annotate the papers of `source`, and pass doubtful papers on to the models of --cascade.
 
     Raises:
         UsageError: a name of a model is unknown, or a model occurs twice.
@@ -81,10 +81,10 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
 
 
 def _check_confidence(model: ServedModel) -> None:
-    """Raise an error if the annotations of a model have no confidences.
+    """Check that the annotations of a model have confidences, by which papers are ordered.
 
     Raises:
-        ModelError: the model has no confidences, by which papers are ordered.
+        ModelError: the annotations have no confidences.
     """
     if not quotes(model):
         raise ModelError(
@@ -101,9 +101,10 @@ class _Cascade:
 
     Attributes:
         finished: the job of the first model. Later models replace annotations of its rows.
-        models: the number of papers, failures and tokens of each model.
+        models: the numbers of papers, failures and tokens of each model, by its name.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers that remain for a review by a person, as pairs of the same form.
+        review: the papers that remain for a person's review, also as pairs of certainty and row
+            index.
         pending: number of papers that were selected for a model but not annotated by it.
     """
 
@@ -197,10 +198,11 @@ class _Cascade:
         return done
 
     def _count(self, finished: Finished, places: Sequence[int]) -> int:
-        """Record the annotations and doubtful papers of a model; return the number of its papers.
+        """Record the annotations and doubtful papers of a model; return the number of annotations.
 
         Args:
-            places: the row indices of its papers in the job of the first model.
+            finished: the job of the model.
+            places: for each row of this job, its row index in the job of the first model.
         """
         tokens = {"prompt": 0, "completion": 0}
         done = 0
@@ -234,7 +236,7 @@ class _Cascade:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A table with gold of some papers.
+    """A table with the gold of papers drawn at random.
 
     Attributes:
         moves: the gold moves of each paper, by the SHA-256 of its abstract.
@@ -296,7 +298,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
 
 
 def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) -> float:
-    """Return the share of right anchors of a paper (see the module)."""
+    """Return the share of right anchors of a paper, as defined in the module docstring."""
     abstract, record = item.paper.abstract, item.record
     moves = framework.stated({name: record[name] for name in framework.names})
     given = read_anchors(abstract, moves, record.get("anchors"))
@@ -322,7 +324,7 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
-    """Return a value that the mean of a population exceeds with a probability of 1 - `risk`.
+    """Return a bound below which the mean of a population lies with a probability of `risk`.
 
     Args:
         values: a random sample without replacement, in random order; each value is from 0 to 1.

@@ -59,8 +59,8 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
     """Return the task of annotating a paper, with its request if one can be made.
 
     Args:
-        prepare: makes the request. An error that concerns only this paper is raised again, and then
-            reported, when the paper is annotated.
+        prepare: makes the request. If it raises an unexpected error, the task has no request:
+            `annotate_tasks` calls it again, and reports the error as a failure of this paper.
 
     Raises:
         HarnessError: the model or the framework cannot be used for any paper.
@@ -240,7 +240,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys to annotate, and the length of their abstracts."""
+        """Return the number of content keys to annotate, and the length of all their abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
@@ -290,8 +290,8 @@ class AnnotateJob:
     def _link(self) -> None:
         """Make each annotation the current annotation of all papers with its content key.
 
-        The annotations that this run made are already current. After Ctrl-C, the next run of the
-        same line continues.
+        An annotation that this run made is already current for the first of these papers. Ctrl-C
+        stops the loop; the next run of the same line continues it.
         """
         stopped_before = self.call.cancel.is_set()
         for entry in self.plan.entries("done"):

@@ -34,7 +34,7 @@ _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
 def _day(value: Any, *, last: bool) -> Any:
-    """Return the first or the last day of a year, month or date.
+    """Return a date, or the first or last day of a month or year.
 
     Args:
         value: text such as "2025-01-31", "2025-01" or "2025"; other types are returned unchanged.

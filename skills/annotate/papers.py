@@ -32,7 +32,7 @@ ABSTRACT_WORDS = 12
 """Minimum number of words of an abstract on the line.
 
 A text with fewer than `TEXT_WORDS` words must also have the end of a sentence; otherwise it is a
-topic. A text of `TEXT_WORDS` words is always an abstract.
+topic. A text of `TEXT_WORDS` words or more is always an abstract.
 """
 CHARS_PER_WORD = 20
 """Maximum number of characters of a text for each allowed word.
@@ -61,11 +61,11 @@ FUNCTION_WORDS = set_of(
 LEAST_ENGLISH = 0.05
 """Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
 FEWEST = 20
-"""Minimum number of words, or of letters, for which shares are reliable."""
+"""Minimum number of words or letters of a text for which the language is checked."""
 HEAD = 10_000
 """Number of characters at the beginning of a text that `problem_of` examines."""
 ENOUGH = 3
-"""Minimum number of typical lines by which a table of contents, code or references are known."""
+"""Minimum number of typical lines in a table of contents, source code or list of references."""
 _CONTENTS = re.compile(
     r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
     r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
@@ -107,7 +107,7 @@ VARIANTS: Mapping[str, str] = {
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of the options of /annotate by kind of input; other kinds have "one paper"."""
+"""The variant of `Annotate.variants` for a kind of input; the other kinds have "one paper"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +146,9 @@ class Input:
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
     """Return the input on a line, with its kind.
 
-    The suffix of a file decides whether it is a table or a text; the content decides whether a .md
-    file is a list of papers; the files in a folder decide its kind. A text is an abstract or a
-    topic.
+    The suffix of a file decides whether it is a table or a text. The content decides whether a .md
+    file is a list of papers, and whether a text file is a list of ids. The files in a folder decide
+    the kind of the folder. Any other text is an abstract or a topic.
 
     Args:
         limit: the maximum number of ids that are read from a list.
@@ -194,7 +194,7 @@ def are_ids(text: str) -> bool:
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id if `text` is nothing else, or None; the id keeps its version.
+    """Return the arXiv id, with its version, if `text` consists of one; otherwise None.
 
     New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted: alone, after "arXiv:", as
     stamped on a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and in URLs of abstract, PDF and
@@ -281,7 +281,7 @@ def problem_of(text: str) -> str:
 
 
 def _id_in(given: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id if a text is nothing else, or None."""
+    """Return the id if a text consists of one DOI, PMID or OpenAlex id; otherwise None."""
     return None if _is_long(given) or is_file(given) else id_list.id_in(given)
 
 

@@ -1,6 +1,6 @@
 """The papers of a job, and its plan: content key, request and annotation of each paper.
 
-Both are in temporary files, since a table may have millions of rows.
+Papers and plan are in temporary files, since a table may have millions of rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     Attributes:
         place: the index of the row.
         key: the content key of its request.
-        state: whether the work with this key is done or has failed; None if it is to do.
+        state: the state of the work for this key, "done" or "failed"; None if it is still to do.
         first: the index of the first row with this key. Only that row is annotated.
         made: True if this run made the annotation.
     """
@@ -62,7 +62,12 @@ class Entry(NamedTuple):
 
 
 class Total(NamedTuple):
-    """Numbers of rows and of distinct content keys in a plan, and the sums of their weights."""
+    """The number of rows in a plan, the number of their distinct keys, and the sum of each weight.
+
+    Attributes:
+        weight: the sum of the weights of all rows.
+        weight_of_keys: the sum of the weights of the rows that are the first with their key.
+    """
 
     rows: int
     weight: int
@@ -85,7 +90,7 @@ class Plan:
         weakref.finalize(self, self._db.close)
         self._rows = 0
         self._forms = list[Form]()
-        self._shared = b""  # the first request, as the dictionary of zlib for similar ones
+        self._shared = b""  # the first request: zlib's dictionary for the others, which resemble it
 
     def __len__(self) -> int:
         return self._rows
@@ -109,7 +114,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace the content key and the annotation of a row by the ones of another model."""
+        """Replace the content key and annotation of a row by those of another model."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -172,7 +177,7 @@ class Plan:
             )
 
     def totals(self) -> dict[State | None, Total]:
-        """Return the number of rows and keys by state."""
+        """Return the totals of the rows with each state."""
         query = (
             "SELECT state, count(*), sum(weight), sum(is_first), sum(weight * is_first)"
             " FROM plan GROUP BY state"
@@ -220,10 +225,10 @@ class Source:
 
     Attributes:
         name: the path of the table, or the topic.
-        id_column: the name of the id column in a table of these papers.
+        id_column: the name of the id column in a saved table of these papers.
         filtered: the number of left-out rows by reason.
         refused: the errors of left-out rows that cannot be used.
-        doubts: the places of rows that are hardly English abstracts, by reason.
+        doubts: the locations of rows that are hardly English abstracts, by reason.
         path: the file that the papers were read from, or None.
     """
 
@@ -255,7 +260,7 @@ def from_table(
     *,
     strict: bool = False,
 ) -> Source:
-    """Read a table, and keep its papers in a temporary file.
+    """Return the papers of a table, which are kept in a temporary file.
 
     Rows that cannot be used, rows without an abstract of `FEWEST_WORDS` words, and rows that repeat
     an earlier row are left out.

@@ -126,7 +126,8 @@ class Annotate(Skill):
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True if a target is a folder of parts.
 
-        Targets are folders of parts if their names end in .parts, and in jobs on a cluster.
+        A name that ends in .parts is always such a folder. With --on, a name without a suffix is
+        one, too; with --on ray-data, so is a name with the suffix .parquet or an unknown suffix.
         """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):
@@ -198,7 +199,7 @@ def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequen
 
 
 def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
-    """Refuse combinations of options that contradict each other or the kind of input."""
+    """Raise a UsageError if options cannot be combined, or do not apply to the kind of input."""
     if not is_table:
         if isinstance(options.until, float):
             raise UsageError(f"--until: {options.until:g} is not a date", hint="Write 2025-01-31.")

@@ -69,7 +69,7 @@ def for_terminal(
 
     Args:
         abstract: the abstract; "" to leave it out.
-        made: as in `annotation_view.annotation`.
+        made: True to show the model and the date of the annotation.
     """
     from skills.reporting.annotation_view import annotation, heading, numbered_sentences, stacked
 
@@ -139,15 +139,14 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
         if one.moves:
             passage = shown.strip()
             shown = shown.replace(passage, f"*{passage}*{names(one.moves)}")
-        # Between "**" and a letter or another mark, Markdown needs a blank to see the end of bold
-        # text.
+        # In Markdown, a blank must separate a closing "**" from a letter or an opening "*".
         beside = text.endswith("**") and (one.moves or shown[:1].isalnum())
         text += " " * (beside and not shown.startswith(" ")) + shown
     return Markup(text + names(sentence.moves))  # noqa: S704 - texts are escaped, labels are names
 
 
 def _groups(pairs: Iterable[Sequence[Any]]) -> list[set[str]]:
-    """Return groups of moves with the same content, made from pairs that share a move."""
+    """Return groups of moves with the same content, by merging pairs that have a common move."""
     groups: list[set[str]] = []
     for one, other, _ in pairs:
         touched = [group for group in groups if one in group or other in group]

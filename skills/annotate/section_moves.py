@@ -1,4 +1,4 @@
-"""Search the moves that an abstract does not state in sections of the paper."""
+"""Search the sections of a paper for moves that its abstract does not state."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
 }
 """The moves that each kind of section may state."""
 MOST_WORDS = 350
-"""Maximum number of words of a section that are read, as many as in a long abstract."""
+"""Maximum number of words that are read from a section: the length of a long abstract."""
 
 
 def with_sections(
     annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
 ) -> dict[str, Any]:
-    """Return a record with the moves that a section states and the abstract does not.
+    """Return a record with additional moves, which only the sections of the paper state.
 
-    Each section is annotated like an abstract. Its moves are stored under "sections", without the
-    moves that the abstract states. The moves, anchors and checks of the record remain about the
-    abstract.
+    Each section is annotated like an abstract. Its moves are stored under "sections", unless the
+    abstract or an earlier section states them. The moves, anchors and checks of the abstract do not
+    change.
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}
@@ -43,7 +43,7 @@ def with_sections(
         if not missing:
             continue
         own = annotator.prepare(_as_paper(section, prepared.paper))
-        # the heading already states that the section has this move
+        # A section of the kind "limitation" states a limitation; the request names this move.
         if section.kind in missing:
             own = replace(own, request=own.form.stating(own.request, [section.kind]))
         annotator.model.check_fits(own.request)

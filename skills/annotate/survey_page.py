@@ -165,7 +165,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return authors and year, such as "Zhou et al., 2025", or with "n.d." for an unknown date."""
+    """Return authors and year, such as "Zhou et al., 2025"; an unknown year becomes "n.d."."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -365,8 +365,8 @@ def _terms(title_and_claim: str, abstract: str, ignored: frozenset[str]) -> _Ter
 def _occurrences(text: str) -> dict[Term, list[str]]:
     """Return each term of a text, as stems, with its spellings in the text.
 
-    A term is a word or two adjacent words. A part of a hyphenated word is a term only together with
-    the other part: "multi" is not a term.
+    A term is a word or two adjacent words. The parts of a hyphenated word are not terms: the term
+    of "multi-agent" is "multi agent".
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in terms_in(text):

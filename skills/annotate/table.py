@@ -86,7 +86,7 @@ def annotate_source(
 
     Raises:
         UsageError: another process annotates these papers.
-        ModelError: as for `_refuse_to_start_over`.
+        ModelError: a fallback would annotate papers that the requested model has annotated.
     """
     path = database(call)
     refuse_sources(call.targets, corpus=path)
@@ -103,7 +103,7 @@ def annotate_source(
                 started = time.monotonic()
                 tally = job.run()
                 if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
-                    raise tally.stopped  # lets a fallback serve
+                    raise tally.stopped  # so that `models.run` tries a fallback
                 return finish(job, tally, path, time.monotonic() - started)
 
         task = task_of(framework, call.models.registry)
@@ -218,7 +218,7 @@ class Finished:
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
     """Record the end of a job in the corpus, print its summary, and return the finished job.
 
-    The summary has the memory of this process in bytes, if the model runs in this process.
+    If the model runs in this process, the summary has the memory of this process in bytes.
 
     Args:
         path: the corpus.

@@ -38,7 +38,7 @@ _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 _BOOLEAN = ("openalex", "pubmed")
 """Sources with AND and OR in queries."""
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""Keys of the summary of a job over a table that the summary of a survey leaves out."""
+"""Keys in the summary of a job that are left out of the summary of a survey."""
 _OPENERS = set_of(
     """
     advances approaches current guide introduction literature methods overview paper papers primer
@@ -46,16 +46,16 @@ _OPENERS = set_of(
     trends tutorial work works
     """
 )
-"""Words that request papers, before "of" or "on".
+"""Words that request papers if "of" or "on" follows, as in "survey of RAG".
 
-Elsewhere they may be the subject of the topic: "survey sampling", "direct current motors".
+Elsewhere they may belong to the subject: "survey sampling", "direct current motors".
 """
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
-"""Words that request papers, at the end of a topic: "RAG: a literature review"."""
+"""Words that request papers at the end of a topic, as in "RAG: a literature review"."""
 _LONE_ENDERS = set_of("overview papers survey surveys")
-"""Words of `_ENDERS` that request papers even if they are the only such word at the end.
+"""Words of `_ENDERS` that request papers even if only one of them ends the topic.
 
-"Review" is not such a word: "automated code review".
+"Review" alone may belong to the subject, as in "automated code review".
 """
 _FILLERS = STOP_WORDS | set_of(
     "approach approaches comprehensive latest method methods recent systematic technique techniques"
@@ -63,7 +63,7 @@ _FILLERS = STOP_WORDS | set_of(
 """Words that never state the subject of a topic."""
 _LINKS = set_of("about concerning for in into of on over to within")
 SHORT = 50
-"""Number of words of a short abstract, which states its subjects only once."""
+"""Number of words below which an abstract is so short that it states its subject only once."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
@@ -181,7 +181,7 @@ def _find(call: Call, topic: str) -> Found:
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
-    """Return the current annotation of each paper that has one, by the digest of the abstract."""
+    """Return the current annotations of the papers, by the SHA-256 of the abstract."""
     path = database(call)
     if not path.exists():
         return {}
@@ -245,7 +245,7 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    # two words were both required already
+    # For two words, the corpus would require both again; only sources can find more papers.
     if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
@@ -309,7 +309,7 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index after an opening such as "a recent survey of" or "papers on".
+    """Return the index of the first word after an opening such as "a recent survey of", or 0.
 
     Args:
         folded: the words of the topic, with their case folded.
@@ -324,7 +324,7 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """Return the index of an ending such as "survey" or ": a review"; without one, the length."""
+    """Return the index at which an ending such as ": a review" begins, or the number of words."""
     end = len(folded)
     while end and folded[end - 1] in _ENDERS | _FILLERS:
         end -= 1
@@ -340,7 +340,7 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers without papers that repeat an earlier id, arXiv id or abstract."""
+    """Return the papers, except those with the id, arXiv id or abstract of an earlier paper."""
     seen: set[str] = set()
     kept = []
     for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
@@ -355,7 +355,7 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The papers on a topic, and papers left out for a low relevance."""
+    """The papers on a topic, and the papers left out because their relevance is low."""
 
     papers: list[Paper]
     left_out: list[Paper]
@@ -377,11 +377,11 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
 
 
 def relevance(paper: Paper, words: Sequence[str]) -> float:
-    """Return the relevance of a paper, 0 to 1: the mean over the words of a topic.
+    """Return the relevance of a paper to a topic, 0 to 1: the mean score of the topic's words.
 
-    A word counts 1 if the title has it or the abstract has it twice, .5 if the abstract has it
-    once, and else 0. In an abstract of fewer than `SHORT` words, or of a paper without a title, one
-    occurrence counts 1. Inflections count as the word.
+    A word scores 1 if it occurs in the title or twice in the abstract, .5 if it occurs once in the
+    abstract, and otherwise 0. One occurrence scores 1 if the abstract has fewer than `SHORT` words
+    or the paper has no title. Inflected forms count as occurrences.
 
     Args:
         words: the words that state the subject of the topic.

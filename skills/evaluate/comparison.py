@@ -50,9 +50,9 @@ def of_models(
     """Return all figures of a comparison of models, gold and two baselines.
 
     Args:
-        earlier: the model of an earlier evaluation, or an evaluation with only its figures. It is
-            placed after the first model.
-        measures: computes the measures; by default, without a corpus that stores them.
+        earlier: a model to compare the first model with: its annotations, or an evaluation that has
+            only its figures. In the result, it follows the first model.
+        measures: computes the measures; by default, they are not stored.
     """
     first, measures = models[0], measures or Measures()
     rerun = [earlier] if isinstance(earlier, Annotator) else []
@@ -118,7 +118,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences between a model and an earlier model whose annotations are unknown."""
+    """Return the figures of a model minus those of an earlier model with unknown annotations."""
     return Difference(
         first=first.name,
         other=earlier.name,

@@ -125,7 +125,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
 
 TASK = "annotate"
 REPEATED = 10
-"""Default number of papers that are repeated; 0 is used for fewer than `LEAST_PAPERS` papers."""
+"""Default number of papers that are annotated again; with fewer than `LEAST_PAPERS` papers, 0."""
 Record = dict[str, Any]
 FREE = "unconstrained"
 
@@ -157,7 +157,7 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison, and show its progress in the `with` block.
+    """Announce a comparison, and yield the runner of its models; show a progress bar meanwhile.
 
     Args:
         models: number of models.
@@ -194,7 +194,7 @@ class ModelRunner:
     Attributes:
         pace: the progress of all models.
         update: redraws the progress bar.
-        repeated: number of papers, from the beginning, that are annotated in all variations.
+        repeated: number of papers at the beginning of the input to annotate in all variations.
     """
 
     call: Call
@@ -290,7 +290,7 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
-                raise tally.stopped  # lets a fallback serve
+                raise tally.stopped  # so that `models.run` tries a fallback
             finish(job, tally, self.path, time.monotonic() - started)
         if tally.stopped is not None:  # after `finish`, so that the row of the run has its summary
             raise tally.stopped
@@ -374,9 +374,9 @@ class ComparedJob(AnnotateJob):
         """Do nothing: the current annotations of papers do not change."""
 
     def speed(self) -> dict[str, Any]:
-        """Return papers per minute, number of papers and memory, over all runs of this kind.
+        """Return papers per minute, number of papers and memory, over all comparable runs.
 
-        The runs are those with the same input, model and settings, by /annotate or /evaluate.
+        A run of /annotate or /evaluate is comparable if its input, model and settings are the same.
         """
         rows = self.db.execute(
             "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"

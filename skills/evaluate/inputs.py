@@ -38,7 +38,7 @@ _FORMAT = (
     "Each line is an object with paper_id, sentences and labels, two lists of the same length."
 )
 MAX_BYTES = 200_000_000
-"""Maximum size in bytes of a file: about 50,000 papers of one model."""
+"""Maximum size in bytes of a saved evaluation: about 50,000 papers of one model."""
 HINT = "`/evaluate ... save to FILE.json` writes one."
 OF_GOLD = ("stated", "overlap")
 """Metrics of the gold that do not depend on abstracts."""
@@ -59,7 +59,7 @@ def with_gold(
     A row is refused if its abstract is too long, or if a move is empty or too long.
 
     Args:
-        notice: as in `open_table`.
+        notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
         InputError: the table cannot be read, lacks the column of a move, or has no usable row.
@@ -137,7 +137,7 @@ def _labelled(
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
             sentences = tuple(flatten(sentence) for sentence in line.sentences)
-            # An empty line ends a sentence, however the abstract is split.
+            # The empty lines prevent `split_sentences` from joining two labelled sentences.
             abstract = "\n\n".join(sentences)
             given = {"kind": "table", "path": shown(path), "row": str(number)}
             paper = Paper("paper_id", line.paper_id, "", abstract, given)
@@ -218,9 +218,9 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
 
 
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
-    """Check that the figures of the gold are the same in both evaluations.
+    """Check that two evaluations have the same gold, by the figures of the gold.
 
-    A file with only figures has no digests of the gold.
+    The digests of the gold cannot be compared, since a file with only figures has none.
 
     Raises:
         InputError: the figures differ, so that the gold must differ.

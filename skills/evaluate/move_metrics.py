@@ -101,7 +101,8 @@ def _by_itself(
     """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # One more than half the table: the baseline `other` copies the paper half the table away.
+    # Not half the table: the baseline `other` has the annotation of the paper half the table away,
+    # which is not supported by chance.
     away = count // 2 + 1
     measured = [
         measures.get(
@@ -200,7 +201,7 @@ def by_move(
 
     Args:
         over, under: numerators and denominators, papers by moves.
-        empty: the value of a move without a denominator.
+        empty: the value of a move whose denominator is 0.
     """
     found = {(metric, OVERALL): ratio(over.sum(axis=1), under.sum(axis=1))}
     for j, name in enumerate(framework.names):

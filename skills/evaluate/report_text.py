@@ -263,7 +263,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return a clause with the number of papers and of left-out papers, and with `against`."""
+    """Return a clause with the numbers of papers and left-out papers, and the kind of gold."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 

@@ -10,8 +10,8 @@ are divided into bins B of equal width by confidence. The expected calibration e
     ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
 
 (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian
-Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves, it is above
-0 even for calibrated confidences, and higher in resamples than in the sample.
+Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves, the ECE is
+above 0 even for calibrated confidences, and higher in resamples than in the sample.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
 labels each sentence of an abstract. The label of a move's anchor is compared with the label
@@ -143,13 +143,13 @@ def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> R
 
 
 def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statistic:
-    """Return the expected calibration error of the `rated` moves (see the module)."""
+    """Return the expected calibration error of the `rated` moves (see the module docstring)."""
     import numpy as np
 
     papers, moves = rated.nonzero()
     places = _bins(confidence[papers, moves])
-    # Each row is a paper. A column has the number of right moves in a bin minus the sum of their
-    # confidences; the last column has the number of moves.
+    # Each row is a paper. A column has the number of right moves in a bin minus the sum of all
+    # confidences in the bin; the last column has the number of rated moves.
     sums = np.zeros((len(rated), BINS + 1))
     gaps = right[papers, moves] - confidence[papers, moves]
     np.add.at(sums, (papers, places), gaps)
@@ -213,9 +213,9 @@ def anchor_labels(
 
 
 def split_labels(given: Labelled) -> list[str]:
-    """Return the label of each sentence of `split_sentences`.
+    """Return the label of each sentence into which `split_sentences` divides the abstract.
 
-    These sentences may be parts of the labelled sentences.
+    The parts of a divided labelled sentence all have its label.
     """
     pairs = zip(given.sentences, given.labels, strict=True)
     return [label for sentence, label in pairs for _ in split_sentences(sentence)]

@@ -42,7 +42,7 @@ OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
 ROWS = 10
 """Number of papers on a page, with the annotations of both models."""
 MOST = 50
-"""Maximum number of files that are taken from the run log, and from the working folder."""
+"""Maximum number of files from the run log, and maximum number from the working folder."""
 MOST_BYTES = 50_000_000
 """Maximum size of a listed file in bytes."""
 
@@ -71,8 +71,8 @@ class Side:
 def sides(state: State) -> list[Side]:
     """Return the models of all saved evaluations, without baselines.
 
-    The evaluations are .json files in the run log, in the working folder, and in the folders of the
-    shipped models.
+    The evaluations are .json files that the run log names, or that are in the working folder or in
+    the folders of the shipped models.
     """
     found = []
     for path in _paths(state):
@@ -244,7 +244,7 @@ def _evaluations(state: State, request: Request) -> Response:
 
 
 def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
-    """Yield the template variables of each paper; title and row number if the corpus has it."""
+    """Yield the template variables of each paper, with its id and title if the corpus has it."""
     labels = first.file.framework.get("moves", {})
     with state.corpus() as db:
         for pair in pairs:

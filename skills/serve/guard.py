@@ -24,7 +24,7 @@ MOST = 1_000_000
 LONGEST = 4_000
 """Maximum number of characters of the path and the query of a URL.
 
-A number in it has less than 4,300 digits, the maximum that `int()` parses.
+Numbers in a URL are then shorter than 4,300 digits, the maximum that `int()` parses.
 """
 SAFE = ("GET", "HEAD")
 POLICY = (
@@ -100,9 +100,9 @@ class Guard:
         return None
 
     def _entered(self, request: Request) -> Response | None:
-        """Return a redirect that sets a cookie, a refusal without a session, or None.
+        """Return a redirect for a URL with a token, a refusal without a session, or else None.
 
-        A valid token in the URL opens a session.
+        A valid token opens a session, whose cookie the redirect sets.
         """
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))

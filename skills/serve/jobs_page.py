@@ -24,7 +24,7 @@ TAB = ("/jobs", "Jobs")
 SHOWN = 100
 """Maximum number of listed jobs, the latest."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
-"""SQL that counts the ballots of each curation, including probes, unlike the summaries."""
+"""SQL that counts the ballots of each curation; unlike the summaries, it includes probes."""
 STEP = 0.25
 """Seconds between two checks whether the server is shutting down."""
 INTERVAL = 1.0

@@ -132,7 +132,11 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
 
 
 def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
-    """Return a response that `kept` caches until one of the files changes, given their stamps."""
+    """Return a response that `kept` caches until one of the files changes.
+
+    Args:
+        files: the stamp of each file before the response was rendered (see `stamp`).
+    """
     response.files = files  # type: ignore[attr-defined]
     return response
 

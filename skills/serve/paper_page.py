@@ -150,7 +150,7 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return the time of an annotation and its wording, which distinguish versions by one model."""
+    """Return the time and the wording of an annotation, to distinguish two by the same model."""
     decoding = version.record["provenance"].get("decoding") or {}
     wording = decoding.get("wording")
     time = version.created_at[:16].replace("T", " ")

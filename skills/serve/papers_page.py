@@ -65,7 +65,7 @@ class View:
 
     @property
     def order(self) -> str:
-        """The effective order: without a selected order, the best matches first in a search."""
+        """The effective order; by default, a search for words shows the best matches first."""
         has_words = bool(self.selection.words.strip())
         if self.sort and (has_words or self.sort != BEST):
             return self.sort
@@ -117,7 +117,7 @@ class View:
 def _condition(facet: str, values: Sequence[str]) -> str | None:
     """Return the selected values of a facet as a filter condition.
 
-    The condition is "" if all annotated papers meet it, and None if no condition expresses it.
+    The result is "" if all annotated papers have the value, and None if no condition expresses it.
     """
     value, *more = values
     if more or value == UNKNOWN or '"' in value:
@@ -194,7 +194,7 @@ def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
 
 
 def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
-    """Sort years in descending order, and the values of other facets by their counts."""
+    """Return years in descending order, moves in the given order, and other values by count."""
     if name == "year":
         return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)
     if name.startswith(MOVE):

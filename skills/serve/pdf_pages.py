@@ -30,7 +30,7 @@ from skills.nanda.framework import Framework
 
 WORKER = "skills.corpus.pdf.page_image"
 SECONDS = 20.0
-"""Maximum seconds for a file."""
+"""Maximum duration in seconds of a request to the process."""
 MOST_BYTES = 200_000_000
 """Maximum size of the image cache in bytes; the least recently used images are removed."""
 KEPT = 500
@@ -65,8 +65,8 @@ class Sheet:
         height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
         stated: for each page with passages, the labels of their moves.
-        places: for each move, the page of its passage, the first move of the highlight, and the
-            colour of the move.
+        places: for each move, the page of its passage, the first move of the highlight there (the
+            passage may state several moves), and the colour of the move.
         missing: the labels of moves whose passages were not found.
     """
 

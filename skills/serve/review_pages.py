@@ -67,7 +67,7 @@ def routes(state: State) -> list[Route]:
 
 
 def _as_participant(participants: Participants, handler: Handler, request: Request) -> Response:
-    """Call a handler for a participant, or show the form for a name to a new browser.
+    """Call a handler for a participant; show a new browser the form that asks for a name.
 
     The requests of one browser are handled one after another.
     """
@@ -81,7 +81,7 @@ def _as_participant(participants: Participants, handler: Handler, request: Reque
 
 
 def _not_joined(participants: Participants, request: Request) -> Response:
-    """Redirect to the form for a name, or report that an action was not stored."""
+    """Redirect to the form that asks for a name, or report that the browser must join again."""
     lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
         wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None
@@ -279,7 +279,10 @@ def _notice(participant: Participant) -> str:
 
 
 def _right(participant: Participant) -> dict[str, Any]:
-    """Return the share of correct moves so far, and True if it is new to this browser."""
+    """Return the template variables for the share of correct moves so far.
+
+    `is_new` is True if papers were decided since the share was last shown.
+    """
     right = participant.desk.right_so_far()
     before, participant.papers = participant.papers, right.papers if right else 0
     return {"right": right, "is_new": participant.papers > before}
@@ -378,7 +381,7 @@ def _shown_dispute(
 
 
 def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | None]:
-    """Return the index of a paper in the queue, and the disagreement on it; None if missing."""
+    """Return the index of a paper in the queue, and the disagreement on it; each may be None."""
     at = participant.desk.papers.places.get(key)
     return at, None if at is None else dispute_at(participant.desk, at)
 

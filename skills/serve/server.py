@@ -70,7 +70,7 @@ PAPERS = DEMO / "corpus.jsonl"
 The path of a PDF file is relative to the folder `DEMO`.
 """
 VERSIONS = DEMO / "versions.jsonl"
-"""JSON Lines with the records of earlier annotations of some of these papers."""
+"""JSON Lines with the records of earlier annotations of some papers of the demo."""
 CURATION = DEMO / "curation.jsonl"
 """JSON Lines: the name of a database table and the columns of one row in each line."""
 
@@ -223,7 +223,7 @@ def listener(port: int | None) -> socket.socket:
 
 
 def write_demo(path: Path, framework: Framework) -> None:
-    """Write the demo corpus to `path`; for another framework, without annotations."""
+    """Write the demo corpus to `path`; for a framework other than Nanda, without annotations."""
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):

@@ -54,7 +54,7 @@ KEY_BYTES = 16
 
 
 def folder_url(target: Path) -> str:
-    """Return the folder of a target; restore the "//" of a URL, which a path shortens."""
+    """Return the path or URL of a target; restore the "//" of a URL, which `Path` shortens."""
     scheme, colon, rest = str(target).partition(":/")
     is_url = colon and len(scheme) > 1 and scheme.isalnum()
     return f"{scheme}://{rest.lstrip('/')}" if is_url else str(target.expanduser().resolve())
@@ -67,7 +67,7 @@ def new_run() -> str:
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """The folder at a path or URL. It is sent to the nodes, so that it keeps no file open."""
+    """The folder at a path or URL. It keeps no file open, since it is sent to the nodes."""
 
     url: str
 
@@ -144,7 +144,7 @@ class PartsFolder:
 
     @contextlib.contextmanager
     def marked(self, run: str) -> Iterator[None]:
-        """Keep a file in the folder within the block, by which nodes recognize the folder."""
+        """Keep a file in the folder within the block; nodes recognize the folder by this file."""
         with self._reported("cannot be written"):
             fs, root = self._place()
             fs.pipe_file(f"{root}/_{run}{TEMPORARY}", b"")
@@ -300,7 +300,7 @@ def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
     """Read the keys of all parts, and set incomplete parts aside.
 
     Raises:
-        UsageError: a part belongs to another job, or the file is not a part.
+        UsageError: a part belongs to another job, or a .parquet file is not a part.
         OutputError: the folder cannot be read, or a part cannot be renamed.
     """
     done, failed, broken = bytearray(), bytearray(), list[str]()
@@ -331,7 +331,7 @@ def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[b
     """Return the keys of annotated and of failed papers in a part; None if it is broken.
 
     Raises:
-        UsageError: as for `scan`.
+        UsageError: the part belongs to another job, or the file is not a part.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Annotate papers into a folder of parts: from the corpus, or batch by batch on nodes.
+"""Write annotations to a folder of parts: from the corpus, or batch by batch on the nodes.
 
 This module does not import Ray.
 """
@@ -52,7 +52,7 @@ _SAMPLE = Paper("id", "sample", "", "We present one method, and it is faster tha
 """A paper that identifies a job by the content key of its request."""
 Load = Callable[[], ServedModel]
 LARGEST = 1000
-"""Maximum number of papers in a part. It may be large, since the papers are also in the corpus."""
+"""Maximum number of papers in a part that is written from the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ class PartsJob:
         """Return the identity of the job, which two runs must share to write into one folder.
 
         Only `key` is decisive: it is the content key of a fixed abstract, so that it changes with
-        every setting that determines annotations. The other entries describe the difference in
-        messages.
+        every setting that determines annotations. The other keys describe a difference in messages.
         """
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
@@ -89,7 +88,7 @@ class PartsJob:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A resolved model with the data that a node needs to load it without another choice."""
+    """A resolved model, with the data from which each node loads exactly this model."""
 
     resolution: Resolution
     entry: ModelEntry
@@ -104,8 +103,8 @@ class ModelSource:
 class BatchAnnotator:
     """An actor of Ray Data that loads a model, and annotates one batch after the other.
 
-    Errors of the harness are returned with the figures, since Ray only passes on the text of an
-    exception: `error` is the pickled error that ends the job, or b"".
+    A call returns an error of the harness in `error`, pickled, or b"": of an exception that is
+    raised, Ray passes on only the text.
 
     Args:
         load: loads the model on this node.
@@ -123,10 +122,10 @@ class BatchAnnotator:
             self._model = error
 
     def __call__(self, batch: Mapping[str, str]) -> dict[str, Any]:
-        """Annotate the papers of a batch, and return the figures of the part that is written.
+        """Annotate a batch, write it as a part, and return figures such as `done` and `failed`.
 
         Ray repeats the batch of a lost worker; if its part exists, its papers are not annotated
-        again. If the model becomes unavailable, the annotated papers are written.
+        again. If the model becomes unavailable, the papers annotated until then are written.
 
         Args:
             batch: a mapping, in which `papers` is the JSON of a list of papers.
@@ -163,7 +162,7 @@ class BatchAnnotator:
     def _annotate(
         self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
     ) -> HarnessError | None:
-        """Annotate papers, and add them to `rows`; return the error that stopped this, or None."""
+        """Annotate papers into `rows`, and return the error that stopped the work, or None."""
 
         def keep(task: Task, record: dict[str, Any]) -> None:
             rows.append(Annotated(task.paper, record))
@@ -235,7 +234,7 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
 
 
 def _write(job: PartsJob, identity: Mapping[str, Any], items: Iterator[Annotated]) -> None:
-    """Write the annotations that are not in the folder."""
+    """Write the annotations that are not in the folder yet."""
     schema = part_schema(job.framework, job.id_column, identity)
     job.folder.take_over(job.run)
     before = scan(job.folder, identity)

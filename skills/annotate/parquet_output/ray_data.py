@@ -66,13 +66,12 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 SMALLEST, LARGEST = 16, 64
-"""Minimum and maximum number of papers in a batch: the work of a lost actor on a batch is lost, and
-each batch becomes a file.
+"""Minimum and maximum number of papers in a batch.
+
+Smaller batches would make too many files; with larger batches, a lost actor would lose more work.
 """
 BATCH_PER_SLOT = 4
-"""Number of papers in a batch for each slot: slots are idle while the last papers of a batch
-end.
-"""
+"""Number of papers in a batch for each slot; at the end of a batch, slots are idle."""
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -417,7 +416,7 @@ def _dataset(pipeline: Pipeline) -> Dataset:
 def check_nodes(
     nodes: Iterable[Node], folder: PartsFolder, run: str, check: Callable[[], None]
 ) -> None:
-    """Check by a task on each node that the folder is shared and writable, and has space.
+    """Run a task on each node to check that the folder is shared and writable, and has space.
 
     Args:
         check: called while waiting; may raise.
