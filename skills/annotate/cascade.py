@@ -45,7 +45,7 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful; /evaluate calls moves "sure" from the same limit."""
+"""Certainty below which a paper is doubtful; /evaluate has the same limit for "sure" moves."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
@@ -324,7 +324,7 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
-    """Return a bound below which the mean of a population lies with a probability of `risk`.
+    """Return a lower bound for the mean of a population, wrong with at most probability `risk`.
 
     Args:
         values: a random sample without replacement, in random order; each value is from 0 to 1.

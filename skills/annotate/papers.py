@@ -35,9 +35,9 @@ A text with fewer than `TEXT_WORDS` words must also have the end of a sentence; 
 topic. A text of `TEXT_WORDS` words or more is always an abstract.
 """
 CHARS_PER_WORD = 20
-"""Maximum number of characters of a text for each allowed word.
+"""Maximum number of characters of an abstract, as a multiple of the maximum number of words.
 
-A longer text is refused: it is in a script without blanks, or has endless words.
+Longer texts are refused: they are in a script without blanks, or have endless words.
 """
 FEWEST_WORDS = 5
 """Minimum number of words of an abstract from a file, stdin or a table."""

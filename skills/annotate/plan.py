@@ -62,11 +62,12 @@ class Entry(NamedTuple):
 
 
 class Total(NamedTuple):
-    """The number of rows in a plan, the number of their distinct keys, and the sum of each weight.
+    """Totals of the rows of a plan with the same state.
 
     Attributes:
-        weight: the sum of the weights of all rows.
-        weight_of_keys: the sum of the weights of the rows that are the first with their key.
+        weight: the sum of the weights of the rows.
+        keys: number of distinct content keys.
+        weight_of_keys: the sum of the weights, in which rows with the same key count once.
     """
 
     rows: int

@@ -365,8 +365,8 @@ def _terms(title_and_claim: str, abstract: str, ignored: frozenset[str]) -> _Ter
 def _occurrences(text: str) -> dict[Term, list[str]]:
     """Return each term of a text, as stems, with its spellings in the text.
 
-    A term is a word or two adjacent words. The parts of a hyphenated word are not terms: the term
-    of "multi-agent" is "multi agent".
+    A term is a word or two adjacent words. A part of a hyphenated word alone is not a term:
+    "multi-agent" has only the term "multi agent".
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in terms_in(text):

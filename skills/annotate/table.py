@@ -66,7 +66,10 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job. Without a target, write each annotation as a line to a pipe."""
+    """Return the result of a job; without a target or a terminal, also print annotations as JSON.
+
+    Each annotation is printed on one line.
+    """
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")

@@ -53,9 +53,9 @@ Elsewhere they may belong to the subject: "survey sampling", "direct current mot
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers at the end of a topic, as in "RAG: a literature review"."""
 _LONE_ENDERS = set_of("overview papers survey surveys")
-"""Words of `_ENDERS` that request papers even if only one of them ends the topic.
+"""Words of `_ENDERS` that request papers even if they are alone at the end of a topic.
 
-"Review" alone may belong to the subject, as in "automated code review".
+Other words, such as "review", may then belong to the subject: "automated code review".
 """
 _FILLERS = STOP_WORDS | set_of(
     "approach approaches comprehensive latest method methods recent systematic technique techniques"

@@ -70,7 +70,7 @@ class Subject:
 
     @property
     def papers(self) -> Sequence[Paper]:
-        # The gold is in memory, too; only jobs of /annotate keep their papers in a file.
+        # The papers are in memory, like the gold; only jobs of /annotate keep papers in a file.
         assert isinstance(self.source.papers, Sequence)
         return self.source.papers
 

@@ -50,8 +50,8 @@ def of_models(
     """Return all figures of a comparison of models, gold and two baselines.
 
     Args:
-        earlier: a model to compare the first model with: its annotations, or an evaluation that has
-            only its figures. In the result, it follows the first model.
+        earlier: the model of an earlier evaluation: its annotations, or an evaluation with only its
+            figures. The result lists this model after the first model.
         measures: computes the measures; by default, they are not stored.
     """
     first, measures = models[0], measures or Measures()

@@ -82,7 +82,7 @@ class Measures:
 def of_annotation(
     abstract: str, elsewhere: str | None, moves: Mapping[str, str]
 ) -> dict[str, ByMove]:
-    """Return the measures of the stated moves of an annotation that need no gold.
+    """Return the measures that need no gold, for the stated moves of an annotation.
 
     Args:
         elsewhere: the abstract of another paper, for the support by chance; None to leave it out.

@@ -236,7 +236,7 @@ def _alike(
 ) -> tuple[float, float]:
     """Return the similarity of two answers to a paper, and the share of moves on which they agree.
 
-    They agree on a move if both state it, or both do not.
+    Two answers agree on a move if both or neither state it.
     """
     if not first or not second:
         return 0.0, 0.0

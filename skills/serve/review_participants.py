@@ -174,7 +174,7 @@ def _number(text: str, what: str) -> int | None:
 
 
 def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> bool:
-    """Perform an action of the form of a paper; return True if the next paper should be shown.
+    """Perform the action that a paper's form submits; return True to show the next paper.
 
     Every action is a POST request that also works without JavaScript.
 

@@ -1,4 +1,4 @@
-"""Write annotations to a folder of parts: from the corpus, or batch by batch on the nodes.
+"""Write annotations to a folder of parts: from the corpus, or on the nodes of a cluster.
 
 This module does not import Ray.
 """
@@ -103,8 +103,8 @@ class ModelSource:
 class BatchAnnotator:
     """An actor of Ray Data that loads a model, and annotates one batch after the other.
 
-    A call returns an error of the harness in `error`, pickled, or b"": of an exception that is
-    raised, Ray passes on only the text.
+    Ray passes on only the text of an exception. An error of the harness that ends the job is
+    therefore returned, pickled, as `error`; without such an error, `error` is b"".
 
     Args:
         load: loads the model on this node.

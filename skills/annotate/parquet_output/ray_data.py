@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counts:
-    """The numbers of rows in a table, and of papers in the parts before a run.
+    """Counts of the rows of a table, and of the papers that earlier runs saved in parts.
 
     Attributes:
         rows: number of rows of the table, including rows that are left out.
@@ -223,7 +223,7 @@ def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
 
 @dataclass(slots=True)
 class PartsRun:
-    """A run of a job: the parts before it, and the figures that it adds.
+    """A run that annotates the papers that are due, with its figures so far.
 
     Attributes:
         model: the model as a node has loaded it; it is closed.
