@@ -324,7 +324,9 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
-    """Return a lower bound for the mean of a population, wrong with at most probability `risk`.
+    """Return a lower bound for the mean of a population.
+
+    The mean is below the bound with a probability of at most `risk`.
 
     Args:
         values: a random sample without replacement, in random order; each value is from 0 to 1.

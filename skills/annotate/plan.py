@@ -269,7 +269,7 @@ def from_table(
     Args:
         limit: the maximum number of rows.
         tick: called with the progress.
-        notice: as in `open_table`.
+        notice: called with assumptions about the file, and with the columns that are not read.
         strict: also leave out rows that are hardly English abstracts.
 
     Raises:

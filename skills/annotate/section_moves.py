@@ -27,9 +27,8 @@ def with_sections(
 ) -> dict[str, Any]:
     """Return a record with additional moves, which only the sections of the paper state.
 
-    Each section is annotated like an abstract. Its moves are stored under "sections", unless the
-    abstract or an earlier section states them. The moves, anchors and checks of the abstract do not
-    change.
+    A section is annotated like an abstract if it may state a move that is still missing. The moves
+    found are stored under "sections"; the moves, anchors and checks of the abstract do not change.
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}

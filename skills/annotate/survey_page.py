@@ -2,8 +2,8 @@
 
 A survey depends only on the annotations; no model is used. A paper is cited as [n]; a link
 definition at the end of the page links [n] to arXiv. TeX in titles, names and moves becomes plain
-text. Papers are grouped by the terms of their claims: the tf-idf vectors of the papers are
-clustered with Ward's method, and each cluster is named after the terms that distinguish it.
+text. Papers are grouped by the terms in title, claim and abstract: the tf-idf vectors of the papers
+are clustered with Ward's method. Each cluster is named after the terms that distinguish it.
 """
 
 from __future__ import annotations

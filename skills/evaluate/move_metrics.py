@@ -101,8 +101,8 @@ def _by_itself(
     """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # Not half the table: the baseline `other` has the annotation of the paper half the table away,
-    # which is not supported by chance.
+    # Not half the table: the annotations of the baseline `other` were made from the abstracts that
+    # are half the table away.
     away = count // 2 + 1
     measured = [
         measures.get(

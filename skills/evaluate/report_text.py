@@ -263,7 +263,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return a clause with the numbers of papers and left-out papers, and the kind of gold."""
+    """Return a clause with the numbers of papers and left-out papers, and the reference."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 
@@ -315,9 +315,9 @@ def verdict(found: Evaluation) -> list[str]:
 def regressions(found: Evaluation) -> list[tuple[str, str]]:
     """Return the metrics and moves that are worse than in the earlier evaluation.
 
-    A figure counts as worse if the interval of its difference excludes 0. For each metric, the
-    overall figure is tested or, without an overall figure, the figure of each move. Tokens and
-    descriptive metrics do not count.
+    A difference counts if its interval excludes 0. For each metric, the overall figure is tested
+    or, without an overall figure, the figure of each move. Tokens and descriptive metrics do not
+    count.
     """
     worse = []
     for metric, moves in found.differences[0].metrics.items():

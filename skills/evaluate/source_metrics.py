@@ -1,8 +1,8 @@
 """Compare the anchors of moves with the anchors of the gold, or with labels of sentences.
 
-Lexical alignment finds the anchor of a gold move. The anchor of an annotation's move is stored with
-the annotation, or also found by lexical alignment. A move is compared if annotation and gold state
-it, and the gold move has an anchor.
+Lexical alignment finds the anchor of a gold move. It also finds the anchor of an annotation's move,
+unless the annotation has a stored anchor. A move is compared if annotation and gold state it, and
+the gold move has an anchor.
 
 The confidence of a move estimates the probability that its anchor is right. The n compared moves
 are divided into bins B of equal width by confidence. The expected calibration error is
@@ -86,7 +86,7 @@ class _Anchored:
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return the metrics of anchors against gold and labels, as far as these exist."""
+    """Return the metrics of anchors against the gold and the labels that the papers have."""
     found: dict[Key, Statistic] = {}
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, measures)
@@ -215,7 +215,7 @@ def anchor_labels(
 def split_labels(given: Labelled) -> list[str]:
     """Return the label of each sentence into which `split_sentences` divides the abstract.
 
-    The parts of a divided labelled sentence all have its label.
+    If a labelled sentence is divided, each of its parts has its label.
     """
     pairs = zip(given.sentences, given.labels, strict=True)
     return [label for sentence, label in pairs for _ in split_sentences(sentence)]

@@ -76,7 +76,7 @@ def _job(state: State, request: Request) -> Response:
 
 
 async def events(state: State, running: RunningJobs, request: Request) -> Response:
-    """Send the list of running jobs as server-sent events: now, and after each change."""
+    """Send the list of running jobs as server-sent events: at once, and after each change."""
     return StreamingResponse(_stream(state, running), media_type="text/event-stream")
 
 

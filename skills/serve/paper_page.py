@@ -150,7 +150,7 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return the time and the wording of an annotation, to distinguish two by the same model."""
+    """Return the time and the wording, which distinguish annotations by the same model."""
     decoding = version.record["provenance"].get("decoding") or {}
     wording = decoding.get("wording")
     time = version.created_at[:16].replace("T", " ")
@@ -160,7 +160,7 @@ def _details(version: Version) -> list[str]:
 def _changes(
     old: Version, new: Version, framework: Framework
 ) -> list[tuple[str, tuple[Piece, ...]]]:
-    """Return the moves in which two versions differ, by label, with their word differences."""
+    """Return the label and the word differences of each move in which two versions differ."""
     texts: list[Mapping[str, Any]] = [old.record, new.record]
     return [
         (move.label, tuple(word_diff(*(text[move.name] for text in texts))))

@@ -131,7 +131,7 @@ class Participants:
             return self._overview
 
     def papers(self) -> Candidates:
-        """Return the annotations under review; they are read again after a change."""
+        """Return the annotations under review, which are read again if they have changed."""
         with self._lock:
             version = self._current()
             if self._papers is None or version != self._version:

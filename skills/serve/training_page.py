@@ -91,7 +91,7 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
     """Return the rows of the table of dev losses.
 
     Returns:
-        The step, the loss of each run, and the difference of the losses if both runs have one.
+        For each row: the step, the loss of each run, and the difference if there are two losses.
     """
     by_step = [dict(one.dev) for one in losses]
     rows = []
@@ -133,7 +133,7 @@ class Losses(NamedTuple):
 
 
 class _Tolerant(BaseModel):
-    """A model in which an optional field with an invalid value has its default."""
+    """A pydantic model that replaces the invalid value of an optional field by the default."""
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -180,7 +180,7 @@ class RunFolder:
         key: the key of the run in URLs.
         folder: the run folder.
         stages: the stages by name, in the order of execution.
-        run: the settings.
+        run: the settings of the run.
     """
 
     key: str

@@ -1,7 +1,7 @@
 """A folder of Parquet files with annotations ("parts"), at a path or a URL of fsspec.
 
     part-20261127T154400-1b2c-0f3a....parquet   a part, named after its run and its papers
-    _run                                        the name of the latest run, which may write parts
+    _run                                        the name of the only run that may write parts
     _broken-part-...                            an incomplete part that was set aside
 
 A part is written under another name and renamed, so that the folder never contains an incomplete

@@ -49,7 +49,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 _SAMPLE = Paper("id", "sample", "", "We present one method, and it is faster than another one.")
-"""A paper that identifies a job by the content key of its request."""
+"""A fixed paper; the content key of its annotation request identifies a job."""
 Load = Callable[[], ServedModel]
 LARGEST = 1000
 """Maximum number of papers in a part that is written from the corpus."""
@@ -57,7 +57,7 @@ LARGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class PartsJob:
-    """A job that writes parts: settings of annotation and the folder; it is sent to the nodes.
+    """The settings of a job that writes parts, which are sent to the nodes.
 
     Attributes:
         id_column: the name of the id column of the input.
@@ -95,7 +95,7 @@ class ModelSource:
     assignment: Assignment
 
     def load(self) -> ServedModel:
-        """Load the model in this process; errors are raised as by `node.load`."""
+        """Load the model in this process, and raise the errors of `node.load`."""
         model = node.load(self.assignment)
         return ServedModel(self.resolution, self.entry, model, Usage(), slots=model.slots)
 
@@ -147,7 +147,7 @@ class BatchAnnotator:
         """Annotate papers, write the annotated papers as a part, and return its figures.
 
         Raises:
-            OutputError: the part cannot be written, or another run writes into the folder now.
+            OutputError: the part cannot be written, or another run has taken the folder over.
         """
         before, rows = dataclasses.replace(model.usage), list[Annotated | Failed]()
         stopped = self._annotate(model, papers, rows)

@@ -226,7 +226,7 @@ class PartsRun:
     """A run that annotates the papers that are due, with its figures so far.
 
     Attributes:
-        model: the model as a node has loaded it; it is closed.
+        model: the model that the first actor loaded and closed, for messages and the summary.
     """
 
     call: Call
