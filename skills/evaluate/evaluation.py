@@ -144,7 +144,9 @@ def models_of(call: Call) -> tuple[str, ...]:
     if named is None:
         names = (alone,) if alone else registry.chain(registry.serving(TASK))
     elif alone is not None:
-        raise UsageError("--models and --model exclude each other", hint="Name all in --models.")
+        raise UsageError(
+            "--models and --model exclude each other", hint="Name all models in --models."
+        )
     else:
         names = tuple(dict.fromkeys(name.strip() for name in named.split(",")))
     for name in names:

@@ -109,7 +109,7 @@ def page(
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
     """Return an endpoint that caches its pages until the corpus changes.
 
-    A page must depend only on the corpus, on the URL, and on the files of `with_files`.
+    A page must depend only on the corpus, on the URL, and on the files given to `with_files`.
 
     Args:
         endpoint: called with `state`, `arguments` and the request.

@@ -183,7 +183,7 @@ def write_batches(
 ) -> Counts:
     """Read a table once, before any work, and write the papers that are due to a file.
 
-    Each line of the file is a batch of `size` papers in the form for `BatchAnnotator`.
+    Each line of the file is the JSON of a batch: a list of at most `size` papers.
 
     Args:
         tick: called with the progress.
