@@ -134,7 +134,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
 
 
 def _next(call: Call) -> str:
-    """Return a line that saves the result; "" if it is saved, or the input is long or from stdin."""
+    """Return a line that saves the result; "" if it is saved already, or the input is not short."""
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
