@@ -39,7 +39,7 @@ def end_on_ctrl_c() -> None:
 
 
 def forget_current_folder() -> None:
-    """Import from this folder and installed packages, never from the current folder.
+    """Let Python import from this folder and installed packages, not from the current folder.
 
     Removes relative entries and the current folder from `sys.path`, and from the PYTHONPATH of
     child processes.
@@ -68,8 +68,8 @@ def hand_over(script: str) -> int | None:
     """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
-        None if all dependencies are installed. If the `.venv` is missing too, 2, after a message
-            that explains the installation.
+        None if all dependencies are installed; 2 if there is no other `.venv` to use either, after
+            a message that explains the installation.
     """
     import importlib.util
     from pathlib import Path
@@ -83,7 +83,7 @@ def hand_over(script: str) -> int | None:
     venv = Path(HERE, ".venv")
     python = venv / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != venv:
-        # -I ignores PYTHONPATH and the user's site-packages, which belong to the other Python.
+        # -I ignores PYTHONPATH and the user's site-packages, which may belong to this Python.
         os.execv(python, [str(python), "-I", script, *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "

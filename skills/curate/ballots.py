@@ -62,7 +62,7 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the ballot on an item, the error of a failed ballot, or None."""
+        """Return the complete ballot on an item, the error of a failed ballot, or None."""
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -125,7 +125,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert the ballot on an item, or replace an incomplete one; return the ballot's id."""
+        """Insert or update the ballot on an item, and return its id."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -194,13 +194,13 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 
 
 def judge_id(model: ServedModel) -> str:
-    """Return the id of a judge: the digest of its weights, or of the place that serves it."""
+    """Return the id of a judge: the SHA-256 of its digests or, if unknown, of its serve entry."""
     serve = model.resolution.chosen.serve
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the model that judged this input before, if it is another judge, or None.
+    """Return the judge of the last run on this input, or None if it was `model` or does not exist.
 
     Args:
         source: the name of the input.
@@ -289,10 +289,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the key under which the vote forms of a panel are stored; it covers the prefills."""
+    """Return the key of a panel's stored vote forms, which depends on the prefills too."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the key under which thresholds are stored: each vote form has its own."""
+    """Return the key of stored thresholds, which depends on the panel and the vote form."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

@@ -59,7 +59,7 @@ def curate(call: Call, framework: Framework) -> Result:
     panel_statistics.check_min_votes(len(own_panel.personas), options.min_votes)
     path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
-    report_files.check(call, table, path)  # opening the corpus would create its file
+    report_files.check(call, table, path)  # before the corpus is opened, which creates its file
     if options.build is not None:
         report_files.check_build(call, framework)
     with open_corpus(path) as db:

@@ -1,4 +1,4 @@
-"""The curator: a panel of five personas of one model votes on each annotation, and votes decide.
+"""The curator: one model votes on each annotation as each persona of a panel; the votes decide.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
 probability that the model gives it as its next token. Nothing is sampled, and no prose is parsed. A
@@ -224,9 +224,9 @@ def decide(
 ) -> Verdict:
     """Return the verdict on an annotation.
 
-    An annotation with a finding of a gate is rejected. Another annotation is kept if `min_votes`
-    votes pass. It is undecided if it would be kept if its invalid votes passed, and rejected
-    otherwise.
+    An annotation with a finding of a gate is rejected. Any other annotation is kept if `min_votes`
+    votes pass. If too few pass, it is undecided where its invalid votes could make up the
+    difference, and otherwise rejected.
 
     Args:
         found: the ballot, or the error that prevented it; None if the annotation is not judged.

@@ -41,17 +41,18 @@ REASONS: Mapping[str, str] = {
 NEVER_UNSTATED = ("claim", "method")
 """Moves that an annotation must state, if the framework has them. Every gold annotation does."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""Number of characters for each word of the longest and of the shortest allowed move.
+"""Divisors of the framework's `max_chars` that give the limits of a move in words.
 
-A move in other words than the abstract has at most one word for each 7 characters of the
-framework's `max_chars`, and at least one word for each 50 characters. A framework with short moves
-therefore does not require sentences. With the 320 characters of the Nanda framework, the limits are
-6 and 45 words; the 6,807 moves of the gold have 6 to 44 words.
+A move that does not quote the abstract has at most `max_chars` / 7 words, and at least
+`max_chars` / 50. A framework with short moves therefore does not require sentences. With the 320
+characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold have
+6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that has fewer words than other moves need.
+"""Minimum number of content words of a quote that is shorter than other moves may be.
 
-"materials science articles" names a scope; "with it, 2% to 5%" depends on the preceding text.
+The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" is not
+understood without the preceding text.
 """
 LEAST_SUPPORT = 0.55
 """Minimum share of the content words of an annotation that occur in its abstract.
@@ -71,7 +72,7 @@ TELLING = 5
 99.8% of the gold moves have at least this number.
 """
 MOST_COPIED = 0.85
-"""Share of words in copied passages above which an annotation counts as a copy.
+"""Minimum share of words in copied passages of an annotation that counts as a copy.
 
 The annotations of the gold, which use the terms of the abstract, have at most 0.84, with a median
 of 0.42.
@@ -81,10 +82,11 @@ SEVERAL = 4
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
 
-A shorter abstract is hard to rephrase. All but two annotations of the gold are longer.
+A shorter annotation has a short abstract, which is hard to rephrase. All but two annotations of the
+gold are longer.
 """
 STRANGE_RUN = 3
-"""Minimum number of consecutive content words, missing from the abstract, in a foreign passage."""
+"""Minimum number of content words of a foreign passage: the abstract has none of these words."""
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
@@ -96,11 +98,11 @@ LONG_STRANGE_RUN = 5
 The foreign passages of the gold have at most 4.
 """
 PHRASE = 4
-"""Number of consecutive words in two moves that make a repeated phrase."""
+"""Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""Number of content words of a repeated phrase that must be missing from the abstract.
+"""Minimum number of content words of a repeated phrase that the abstract lacks.
 
-Three annotations of the gold have such a phrase; with a limit of one word, 36 would have one.
+Three annotations of the gold have such a phrase; with a minimum of one word, 36 would have one.
 """
 
 
@@ -185,7 +187,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
 
 
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the signs of text about another paper: of all moves together, or of single moves."""
+    """Yield a finding if the moves, together or singly, have too few words of the abstract."""
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
         yield Finding("other-text", "", f"{share:.0%} of its content words are in the abstract")
@@ -200,7 +202,7 @@ def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
 def _copied(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding if the annotation is the abstract, divided into moves.
 
-    Moves that quote the abstract are no fault, unless together they have its order.
+    Moves may quote the abstract, unless together they repeat it in its own order.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())
@@ -216,7 +218,7 @@ def _copied(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _filler(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the signs of padding, in the whole annotation and in single moves.
+    """Yield a finding for each sign of padding in the whole annotation or in a single move.
 
     Padding is found only if its words are missing from the abstract. The limits were tested with
     clauses that were written later and added to the annotations of gold_dev.csv. Padding was found
@@ -250,7 +252,7 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the phrases that occur in several moves, in order of appearance; they may overlap.
+    """Return the phrases that several moves have and the abstract lacks; phrases may overlap.
 
     Args:
         known: the content words of the abstract.

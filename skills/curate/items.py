@@ -172,9 +172,10 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the annotation of each item that fits the framework.
+    """Yield the record of each item whose moves fit the framework.
 
-    An annotation in the corpus with the same moves is used, or else one is made from the table row.
+    The record comes from the corpus if an annotation there has the same moves; otherwise it is made
+    from the row of the table.
     """
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)

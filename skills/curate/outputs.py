@@ -37,7 +37,7 @@ class VoteForm:
         prefill: the beginning of the reply.
         mass: the mean sum of the probabilities of all answers after the prefill; None for votes as
             JSON, or if it was not measured.
-        measured: this mean for each prefill that was tried.
+        measured: the `mass` of each prefill that was tried.
         items: number of annotations that were measured; 0 if unknown.
     """
 
@@ -137,7 +137,11 @@ class ProbesRejected(Output):
 
 
 class Added(Output):
-    """The shares of annotations that the gates, a persona, the panel, or all together reject."""
+    """The shares of annotations that the gates, the panel or one of its personas reject.
+
+    Attributes:
+        who: "gates", "panel", "together" for gates and panel, or the name of a persona.
+    """
 
     who: str
     caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
@@ -222,7 +226,7 @@ class Agreed(Output):
 
     what: str = Field(description="'annotation', or the label of a move")
     judged: str = Field(description="the decision: accepted, kept (left unchanged) or stated")
-    same: Share = Field(description="number of papers on which all reviewers agree")
+    same: Share = Field(description="share of the papers on which all reviewers agree")
     kappa: AgreementFigure
     alpha: Alpha
 

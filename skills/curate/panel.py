@@ -297,7 +297,7 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A token that is only a part of a character has no probability, and is not an answer.
+    # A token that is only a part of a character has no logprobs; then every answer has 0.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

@@ -140,10 +140,10 @@ def borderline(
     scores within `margin` of their thresholds would change it; or it is undecided because of
     invalid votes.
 
-    Let a row have p passes and i invalid votes. Its decision is reversed if p - min_votes + 1
-    passes fail (for a kept row), or if min_votes - p - i fails pass (for a rejected row). The
-    scores nearest to their thresholds change first. The distance of the row is the largest distance
-    of a score that must change from its threshold.
+    Let a row have p passes and i invalid votes. To change its decision, p - min_votes + 1 passes of
+    a kept row must become fails, or min_votes - p - i fails of a rejected row must become passes.
+    The scores nearest to their thresholds are changed. The distance of the row is the largest
+    distance between one of these scores and its threshold.
 
     Returns:
         (distance, index of the row, number of passes) for each row; the distance of an undecided
@@ -175,9 +175,9 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
     value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) / (n m)
-    and N = (n + m) / 2 - 1. Small samples of probes often have the values 0 or 1; there, DeLong's
-    interval and a bootstrap shrink to a point, and this interval does not. It assumes independent
-    scores.
+    and N = (n + m) / 2 - 1. It assumes independent scores. Small samples of probes often have the
+    value 0 or 1, at which DeLong's interval and a bootstrap shrink to a point; this interval does
+    not.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)

@@ -40,7 +40,8 @@ class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
         8,
         ge=1,
         le=1000,
-        description="number of known-bad annotations of each kind to mix in, at most one a paper",
+        description="number of known-bad annotations of each kind to mix in; the total is at most "
+        "the number of annotations that pass the gates",
     )
     explain: bool = Field(False, description="ask the judge why it rejected each annotation")
     retry_failed: bool = Field(False, description="process only annotations that failed before")
@@ -58,7 +59,7 @@ class ReviewOptions(SkillOptions):
     from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
     reviewer: str = Field("", max_length=80, description="your name, if several people review")
     double: Share | None = Field(
-        None, description="share of papers that two reviewers each decide on, as 20% or 0.2"
+        None, description="share of papers that two reviewers decide on, such as 20% or 0.2"
     )
     words: str = Field("", description="only papers that contain all these words, or have this id")
     where: str = Field(
@@ -68,8 +69,8 @@ class ReviewOptions(SkillOptions):
     seed: int = Field(0, description="seed of the sample: another seed draws other papers")
     order: Literal["teach", "uncertain"] | None = Field(
         None,
-        description="begin with the papers that would teach most (the default), or with the least "
-        "certain papers (the default with --words or --where)",
+        description="begin with the papers that would teach a model most (the default), or with "
+        "the least certain papers (the default with --words or --where)",
     )
     disputes: bool = Field(False, description="settle the disagreements of two reviewers")
     agreement: bool = Field(

@@ -1,11 +1,11 @@
 """Make probes: known-bad annotations that measure the gates and the panel.
 
     for probe in make(annotations, framework, per_kind=60):
-        assert probe.findings
+        print(probe.probe, probe.changed, probe.findings)
 
-The gates find nearly all probes of the kinds in `KINDS`. No gate can find a probe of the kinds in
-`SUBTLE`, which has only words and numbers of the abstract: it measures what the panel adds. Probes
-and gates use the same rule for numbers, `skills.nanda.unsupported.unsupported_numbers`.
+The gates find nearly all probes of the kinds in `KINDS`. The kinds in `SUBTLE` have changes that no
+gate looks for, and measure what the panel adds. Probes and gates use the same rule for numbers,
+`skills.nanda.unsupported.unsupported_numbers`.
 """
 
 from __future__ import annotations
@@ -285,8 +285,8 @@ def rank(*parts: object) -> str:
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     """Return a number near `shown`, in the same format, that the abstract does not have.
 
-    The difference is at most a third of `shown`, or 3 units of its last decimal. The result is ""
-    if no such number is found.
+    The difference is at most a third of `shown` or, if that is more, 3 units of its last decimal.
+    The result is "" if no such number is found.
     """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place

@@ -184,8 +184,8 @@ def _verdict_on_panel(summary: Curation) -> str:
         f"of the known-bad annotations that pass them it rejected {bad.count:,} of {bad.of:,}, of "
         f"yours {good.count:,} of {good.of:,}"
     )
-    # The lower end of method 10 of Newcombe 1998, "Interval estimation for the difference",
-    # Statistics in Medicine 17.
+    # The distance from the difference to the lower end of its interval: method 10 of Newcombe 1998,
+    # "Interval estimation for the difference", Statistics in Medicine 17.
     spread = math.hypot(line.caught.value - bad.low, good.high - line.cost.value)
     if line.caught.value - line.cost.value > spread:
         return f"The panel adds to the gates: {found}."
@@ -236,7 +236,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if the panel, without the gates, does not separate probes from the input."""
+    """Yield a note if the panel alone is not shown to separate probes well from the input."""
     probes = summary.probes
     if not probes:
         yield (
@@ -270,7 +270,7 @@ def _on_separation(summary: Curation) -> Iterator[str]:
 
 
 def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
-    """Yield notes on limits of the votes: the judge's own annotations, vote form, invalid votes."""
+    """Yield notes on the judge's own annotations, on its vote form, and on invalid votes."""
     if run.judge is None:
         return
     if own:

@@ -184,9 +184,9 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
 
 
 def _probes(run: Run) -> ProbeFigures:
-    """Return the figures of the probes: shares rejected, and their separation by the panel.
+    """Return the shares of probes that are rejected, and how well the panel separates probes.
 
-    The annotations of the input that pass the gates count as good, without a check.
+    The annotations of the input count as good, without a check.
     """
     bad, good = (
         [

@@ -40,14 +40,14 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Candidates:
-    """The annotations under review, by ascending certainty; annotations without confidence last.
+    """The annotations under review, in the order in which they are offered.
 
     Attributes:
         id_column: the name of the table's id column.
         lost: the rows whose abstract cannot be found, with the reason.
         without_moves: number of rows without any move.
         repeats: number of rows about the paper of an earlier row.
-        certainty: the certainty by the key of the item, where it is known.
+        certainty: the certainty of each annotation with confidences, by its key.
         is_selected: True if words or conditions have selected the annotations.
     """
 
@@ -65,7 +65,7 @@ class Candidates:
         return {key: place for place, key in enumerate(self.items.keys)}
 
     def known(self, keys: Iterable[str]) -> list[Item]:
-        """Return the annotations with these keys in the order of the table, ignoring others."""
+        """Return the annotations with these keys, in the order of `items`; ignore unknown keys."""
         found = (key for key in keys if key in self.places)
         return list(self.items.some(sorted(found, key=self.places.__getitem__)))
 
@@ -126,7 +126,7 @@ def read(
         path: the table; "corpus" stands for the current annotations of the corpus.
         corpus: the corpus database, which need not exist for a table.
         conditions: conditions in the form of `/corpus filter`; for the corpus only.
-        words: words that all occur in title and abstract, or in one move; or the id.
+        words: words that must all occur in title and abstract or in one move; or the id of a paper.
 
     Raises:
         UsageError: there are conditions, but the annotations come from a table.

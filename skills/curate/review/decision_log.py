@@ -49,7 +49,7 @@ class Decision(BaseModel):
     """One line of the journal.
 
     Attributes:
-        what: the kind of entry: "edit" changes the moves of a paper, or their anchors, before the
+        what: the action: "edit" changes the moves of a paper, or their anchors, before the
             decision; "undo" reverts the reviewer's last decision on the paper.
         at: the time in UTC, with a resolution of one second.
         abstract_sha256, shown_sha256: digests of the abstract and the moves under review.
@@ -103,7 +103,7 @@ class Outcome:
     """The outcome of the decisions on an annotation.
 
     Attributes:
-        state: "waiting" for a second reviewer; "disputed" if two of them disagree.
+        state: "waiting" for a second reviewer; "disputed" if two reviewers disagree.
         decision: the decision that counts, if the annotation is settled.
     """
 
@@ -139,7 +139,7 @@ def outcome(decisions: Sequence[Decision]) -> Outcome:
 
 @dataclass(slots=True)
 class Journal:
-    """The file to which every reviewer's process appends decisions, each under a lock."""
+    """The file to which the processes of all reviewers append decisions, one at a time."""
 
     path: Path
     framework: Framework

@@ -54,7 +54,7 @@ class Row:
         return next((at for at, text in enumerate(self.texts) if text == self.chosen), None)
 
     def side(self, place: int) -> list[Piece]:
-        """Return the text of a reviewer, in which words that the other text lacks are "added"."""
+        """Return a reviewer's text as pieces; words that the other text lacks are "added"."""
         text = self.texts[place]
         if len(self.texts) != 2:
             return [Piece("same", text)]
@@ -105,7 +105,7 @@ class Dispute:
 
 
 def dispute_at(desk: Desk, at: int) -> Dispute | None:
-    """Return the disagreement about a paper, or None if reviewers agree."""
+    """Return the disagreement about a paper, or None if the paper is not disputed."""
     item = desk.papers.items[at]
     if desk.log.status(item) != "disputed":
         return None
@@ -191,12 +191,12 @@ def passage_agreement(
     """Return the agreement in the passages of all moves, then of each move.
 
     Of each paper, the first two reviewers who accepted moves are compared, in the order of their
-    names. The passages are those that a reviewer selected, or else those of the annotation for an
-    unedited move, or else the sentences that share the words of the move.
+    names. A reviewer's selection gives the passages of a move. Without a selection, an unedited
+    move has the passages of the annotation, and any other move the sentences that share its words.
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
     words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    length = 0  # the abstracts are the parts of one text
+    length = 0  # of the abstracts so far, which are joined to one text
     for item in papers.known(log.known()):
         by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract
         accepted = [one for _, one in sorted(by.items()) if one.what == "accept"][:2]
@@ -229,7 +229,7 @@ def passage_agreement(
 
 
 def _words(abstract: str, spans: Sequence[Unit]) -> set[int]:
-    """Return the places of the words that are in spans, at least in part."""
+    """Return the start of each word that overlaps a span."""
     found = [word.span() for word in _WORD.finditer(abstract)] if spans else []
     return {start for start, end in found if _overlapping(start, end, spans)}
 
@@ -238,9 +238,10 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
     """Return the observed and the expected disagreement of observers who unitize a text.
 
     Alpha is 1 - observed / expected (Krippendorff 1995, "On the Reliability of Unitizing Continuous
-    Data"). The distance of two units that overlap is the sum of the squared differences of their
-    ends; that of a unit and a gap that contains it is its squared length. The expected disagreement
-    is that of units and gaps with the same lengths at all places.
+    Data"). The distance of two overlapping units is the sum of the squared differences of their
+    starts and of their ends. The distance of a unit and a gap that contains it is the squared
+    length of the unit. The expected disagreement is that of the same units and gaps at random
+    places.
 
     Args:
         observers: the units of each observer in order, which do not overlap.
@@ -253,7 +254,7 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
         for begin, end in one:
             near = _overlapping(begin, end, other)
             distances += sum((begin - first) ** 2 + (end - last) ** 2 for first, last in near)
-            distances += 2 * (end - begin) ** 2 * (not near)  # from a gap, and of the gap from it
+            distances += 2 * (end - begin) ** 2 * (not near)  # unit to gap, and gap to unit
     observed = distances / (count * (count - 1) * length**2)
     units = [end - begin for own in observers for begin, end in own]
     edges = ([0, *itertools.chain(*own), length] for own in observers)

@@ -114,7 +114,10 @@ def sheet_of(
 def anchors_in(
     item: Item, framework: Framework, moves: Mapping[str, str], selected: Mapping[str, Spans]
 ) -> dict[str, Anchor]:
-    """Return the anchors of the stated moves: selected, stored with an unedited move, or lexical.
+    """Return the anchor of each stated move.
+
+    The anchor is the reviewer's selection or, for an unedited move without one, the stored anchor.
+    Any other move gets the sentences that share its words.
 
     Args:
         moves, selected: as for `sheet_of`.
@@ -186,7 +189,7 @@ def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
 
 
 def of_highlight(abstract: str, text: str) -> Spans:
-    """Return the span of a text that was highlighted in a PDF file, or [] if it is elsewhere.
+    """Return the span of a text that was highlighted in a PDF file; [] if `abstract` lacks it.
 
     Only letters and digits are compared, so that divided words and line breaks have no influence.
     The span begins and ends with whole words.

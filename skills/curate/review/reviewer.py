@@ -48,9 +48,9 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 OFFERED = 500
-"""Number of papers from which the first free paper is taken.
+"""Number of papers that are searched for a free paper.
 
-Each reviewer holds one paper, so that a paper is free if there are fewer reviewers than this.
+Each reviewer holds one paper, so that one of these papers is free unless 500 people review.
 """
 COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disputed")
 
@@ -59,7 +59,7 @@ COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disp
 class Desk:
     """The papers of a gold table as offered to one reviewer, with the reviewer's actions.
 
-    Papers are named by their index in the queue, which only `next` changes.
+    The argument `at` is the index of a paper in `papers`; only `next` changes their order.
 
     Attributes:
         reviewer: the name of the reviewer; "" in a review by a single person.
@@ -81,10 +81,14 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Take the next free paper from `start` on, then from the first; None if no paper is left.
+        """Lease the next free paper to the reviewer, and return its index.
 
-        Other reviewers do not get the paper until it is decided on or its lease expires, unless two
-        reviewers are to decide on it.
+        Papers from `start` on are searched first, then papers before it. Other reviewers do not get
+        the paper until it is decided on or its lease expires, unless two reviewers are to decide on
+        it.
+
+        Returns:
+            The index of the paper, or None if no paper is left.
         """
         with self.log.locked():
             if self.teaches:
@@ -196,8 +200,8 @@ class Desk:
         if its item has the tag "reviewed".
 
         Args:
-            papers: the highlights by the ids of papers. With a reviewer's name, only highlights of
-                the Zotero user with this name count, and of unknown users.
+            papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
+                of Zotero users with other names are ignored.
 
         Returns:
             A sentence about the moves and papers; "" if there are none.
@@ -221,7 +225,7 @@ class Desk:
                 passages = (item.paper.abstract[start:end] for start, end in spans)
                 texts[move] = " ".join(map(flatten, passages)) or self.framework.not_stated
             anchors = {move: spans for move, spans in {**anchors, **found}.items() if spans}
-            with contextlib.suppress(Taken, UsageError):  # the reviewer decides when it is free
+            with contextlib.suppress(Taken, UsageError):  # the reviewer can decide on it later
                 if is_reviewed:
                     self.take(at)
                 names = tuple(one.name for one in new if one.chosen or one.kind == REVIEWED)
@@ -238,7 +242,7 @@ class Desk:
     def _highlighted(
         self, item: Item, highlights: Sequence[PulledHighlight], moves: set[str]
     ) -> dict[str, Spans]:
-        """Return the passages of moves that have highlights; [] if the highlight is deleted."""
+        """Return the highlighted passages of each move; [] if its highlights were deleted."""
         found: dict[str, Spans] = {}
         for one in highlights:
             spans = of_highlight(item.paper.abstract, one.text)
@@ -461,8 +465,8 @@ class Queue:
 
         Args:
             sample, seed: see `Candidates.sample`.
-            order: the order of the papers; None is "teach", or the order of a sample or a
-                selection.
+            order: the order of the papers; None keeps the order of a sample or a selection, and is
+                "teach" for all papers.
 
         Raises:
             InputError: the gold table cannot be used.

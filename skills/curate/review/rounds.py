@@ -24,7 +24,7 @@ WINDOW = 500
 """Number of the least certain papers that are read and ordered; other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
-"""Papers that would teach most first, or the least certain."""
+"""The papers that come first: those that would teach a model most, or the least certain ones."""
 T = TypeVar("T")
 
 
@@ -99,9 +99,9 @@ def teaching_order(
 
     The next paper always is the paper with the highest product of uncertainty and novelty; of equal
     papers, the first. Uncertainty is the expected share of wrong moves. Novelty is the share of the
-    content words of its abstract that occur neither in a reviewed abstract nor in an abstract
-    before it. Words that occur in only one abstract do not count, since they do not help with other
-    papers.
+    abstract's content words that are new: they occur neither in a reviewed abstract nor in the
+    abstract of an earlier paper of the order. Words that occur in only one abstract are ignored,
+    since they do not help with other papers.
 
     Args:
         candidates: certainty and abstract of each paper by key.

@@ -225,7 +225,7 @@ def drawn_choices(dispute: Dispute) -> RenderableType:
 def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
     """Return the texts of a move with the differences marked, in columns on a wide terminal.
 
-    A text that differs from the texts of both reviewers follows them.
+    If another text was chosen for the move, it follows.
 
     Args:
         width: the width of the terminal.

@@ -199,7 +199,7 @@ class Review:
         return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until a paper is to be shown; return its index, which may be the same."""
+        """Handle keys until a paper is to be shown, and return its index."""
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
