@@ -200,7 +200,7 @@ def cpu_seconds() -> tuple[float, float, float]:
 
 
 ADAPTER = "smollm2-135m-instruct + nanda-annotator-lora"
-"""Name of the model that is compared with a server, which can have the same weights."""
+"""Name of the model that --server measures; a server can load the same weights."""
 
 
 class Bench:

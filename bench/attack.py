@@ -2,8 +2,8 @@
 
     python bench/attack.py [AREA ...] [--seed N] [--short]
 
-An area is a group of similar attacks, such as "spreadsheets": a function of a module in
-bench/attacks, which the module lists in AREAS. It receives an empty folder and a seeded
+An area is a group of similar attacks, such as "spreadsheets". Each module in bench/attacks lists
+its areas in AREAS, as functions. The function of an area receives an empty folder and a seeded
 `random.Random`, and yields the outcome of each try: None, or one line about the failure. Areas run
 with a separate home, cache, data folder and configuration, and connect only to this machine.
 

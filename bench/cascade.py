@@ -7,9 +7,9 @@ Here the small annotator is the reader, on the first papers of gold_train, which
 its training. The gold annotations take the place of the better annotator.
 
 The first table has the share of right anchors (as in /evaluate, by paper) for several measures of a
-paper's certainty. The second table is about the lower bound of this share that a random sample of
-the table gives: how often the bound holds for the whole table, its mean distance below the share,
-and the distance of Hoeffding's bound for the same samples.
+paper's certainty. The second table is about lower bounds of this share, each computed from a random
+sample of the papers. It shows how often a bound holds for all papers, the mean distance of the
+bounds below the share, and the distance of Hoeffding's bound for samples of the same size.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Annotated:
     """The annotation of a paper by the small annotator.
 
     Attributes:
-        right: the share of right anchors among the moves that the annotator and the gold state, or
-            0 if neither states a move.
+        right: the share of right anchors among the moves that both the annotator and the gold
+            state; 0 if there is no such move.
         confidence: the confidence by move.
         stated: the moves that the annotator states.
     """
@@ -103,7 +103,7 @@ def after(
 
 
 def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, float, float]:
-    """Return how often the bound of a random sample holds for all papers, and how tight it is.
+    """Measure how often the bound of a random sample holds for all papers, and its tightness.
 
     Args:
         shares: the share of right anchors of each paper.
@@ -111,8 +111,8 @@ def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, fl
         splits: number of random samples.
 
     Returns:
-        The share of the samples with a bound that holds, its mean distance below the mean of
-            `shares`, and the mean distance of Hoeffding's bound.
+        The share of the samples with a bound that holds, the mean distance of the bounds below the
+            mean of `shares`, and the distance of Hoeffding's bound.
     """
     draws, truth = random.Random(size), fmean(shares)
     samples = [draws.sample(shares, size) for _ in range(splits)]

@@ -9,8 +9,8 @@ Corrupts `--cases` moves of gold_train.csv and gold_train_cs.csv for each kind o
 allowed share of false alarms; the check is then measured on the other table. Then the tables are
 exchanged, and the two results are added. gold_dev.csv does not influence the margin, and is printed
 for comparison. Intervals are exact (Clopper-Pearson). A check is shipped if it has at least 70%
-recall and at most 5% false alarms. `--kinds` prints the number of corruptions of each kind that
-every check finds.
+recall and at most 5% false alarms. `--kinds` also prints the share of the corruptions of each kind
+that each shipped check finds.
 
 `--papers` writes the papers of bench/readings as a table. `--read` measures the checks on an
 annotator's moves of these papers, which a person labelled (bench/readings/README.md).
@@ -58,7 +58,8 @@ Annotations = Sequence[tuple[Paper, Mapping[str, str]]]
 Alarms = Counter[tuple[Any, ...]]
 """Number of moves in which a check finds an error, by (name, *margin) of the check.
 
-The key `ALL` counts all moves.
+The keys `ALL`, `DIGITS` and `ANY` count all moves, the moves with a digit, and the moves in which
+any shipped check finds an error.
 """
 
 
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--kinds", action="store_true", help="print the found corruptions of each kind"
+        "--kinds", action="store_true", help="print the found share of each kind of corruption"
     )
     parser.add_argument(
         "--papers", type=Path, help="write the papers of bench/readings to this .csv"
@@ -193,7 +194,7 @@ def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
 def false_moves(
     kind: str, halves: Sequence[Annotations], cases: int, seed: int
 ) -> list[list[tuple[str, str]]]:
-    """Return (abstract, corrupted move) pairs of a kind of corruption, for each half."""
+    """Return (abstract, corrupted move) pairs of a kind of corruption, for each of `halves`."""
     every = [item for half in halves for item in half]
     made = corruptions.make(kind, every, nanda(), cases, seed)
     of = {paper.sha256: i for i, half in enumerate(halves) for paper, _ in half}

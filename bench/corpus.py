@@ -4,7 +4,7 @@
     python bench/corpus.py --papers N [--runs N] [--db FOLDER]
 
 Builds a corpus of invented papers in FILE, which is used again if it exists. Prints the median and
-maximum time of RUNS calls and their processor time, first for functions of the library, then for
+maximum time and the processor time of repeated calls, first of functions of the library, then of
 whole commands in new processes. Words are drawn by Zipf's law as measured in the gold data: the
 most frequent word is in two of three moves, a frequent content word in one of ten. `store.save`
 writes the rows, with invented results of the checks, since computing these would take most of the

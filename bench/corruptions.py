@@ -21,7 +21,10 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import content_words, flatten
 
 LEAST_JOINED = 3
-"""Minimum number of words that a wrongly joined move keeps, and that it gets from elsewhere."""
+"""Minimum number of content words that a corruption adds to a move.
+
+The end of a move is replaced only after more than this number of words.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ def full_disk(work: Workspace) -> Faults:
 
 
 def two_processes(work: Workspace) -> Faults:
-    """Run the same line in two processes at once; one must be refused, and name the other."""
+    """Run the same line in two processes at once; one must be refused because of the other."""
     first, second = work.start(), work.start()
     ended = []
     for process in (first, second):

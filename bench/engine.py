@@ -4,8 +4,8 @@
 
 Each setting is measured with a new engine, which annotates the same first papers of a table with as
 many concurrent requests as it has slots. In each round, every setting has one run. A ratio compares
-two runs of a round, which changes of the machine's speed affect alike. The table shows the range
-over the rounds.
+a setting with the default settings in the same round, since the machine's speed may differ between
+rounds. The table shows the range over the rounds.
 
 Answers end after --max-tokens, so that a measurement of all settings takes minutes. The column
 `same` counts the papers with the same annotation as with the default settings.
@@ -53,8 +53,8 @@ class Setting:
 
     Attributes:
         slots, form: the number of slots, and the form of the answer; None for the default.
-        change: called with the module of llama.cpp and the parameters of the engine, which it
-            changes.
+        change: changes the parameters of the engine; called with the module of llama.cpp and the
+            parameters.
         body: fields added to the body of each request.
         request: fields changed in each `Request`.
     """

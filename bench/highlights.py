@@ -1,4 +1,4 @@
-"""Compare the words below highlights with the passages; measure time and memory.
+"""Compare the words below highlights with the wanted passages; measure time and memory.
 
     python bench/highlights.py [--passages N] [--timed N]
 

@@ -4,7 +4,7 @@
 
 Each duplicate is a second record of an invented paper, as another source would write it: in another
 case, with accents in TeX, with initials, without subtitle, with the DOI as a URL, or as the
-published version of a preprint. As many other papers have a neighbour: a different but similar
+published version of a preprint. Another 2,000 papers have a neighbour: a different but similar
 paper, such as the second part of a series, an erratum, a paper with the same title by other
 authors, or a chapter with the DOI of the volume. All records form one table, and all pairs of
 records with a common key are compared (`skills/corpus/identity/matching.py:pairs`). Prints the
@@ -36,7 +36,7 @@ class Measured:
         made, found: number of existing and of found duplicates, by type of change.
         unlike: number of pairs of preprint and published version that were merged as one paper
             instead of linked.
-        false: number of pairs of different papers, by the types of the two records.
+        false: number of found pairs of different papers, by the types of the two records.
         examples: descriptions of wrong decisions.
     """
 

@@ -244,7 +244,7 @@ def _one_shot(terminal: Terminal, delay: float, own_code: int | None) -> Outcome
     code = terminal.end()
     outcome = Outcome(delay, 0.0 if finished else time.monotonic() - pressed, finished)
     # -SIGINT: Ctrl-C came while Python itself was ending; a shell reports this as 130, too.
-    # 0: the command ended before Ctrl-C, and its usual code is unknown if it exceeds `cap`.
+    # 0: the command ended before Ctrl-C; `own_code` may be from a first run that was killed.
     if code not in (130, -signal.SIGINT, own_code, 0 if finished else own_code):
         outcome.faults.append("hangs" if code is None else f"exit code {code}")
     return outcome
@@ -261,7 +261,7 @@ def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
     before = len(terminal.shown)
     terminal.press()
     pressed = time.monotonic()
-    if not typed:  # during the start of the session, or just before its first prompt
+    if not typed:  # Ctrl-C came during the start of the session, or just before its first prompt
         prompted = terminal.wait_for(PROMPT)
         if prompted:
             terminal.type("/exit\r")
@@ -381,7 +381,7 @@ def main() -> int:
     parser.add_argument("--cap", type=float, default=60.0, help="maximum delay in seconds")
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
-    # In a background job of a shell SIGINT is ignored, which the commands would inherit.
+    # A background job of a shell ignores SIGINT; the commands would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [one for one in COMMANDS if not options.only or one.name in options.only]
     with tempfile.TemporaryDirectory(prefix="interrupt-inputs-") as name:

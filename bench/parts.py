@@ -6,8 +6,8 @@ For each number of rows, a separate process reads a .parquet file of invented ab
 the rows, and then streams them by Ray on this machine to actors that return immediately. Prints the
 speed of both passes and the peak memory of the driver.
 
-Then --annotated rows are annotated with a model that answers immediately, which includes parsing,
-all checks, and writing the parts. The same figures are printed.
+Then --annotated rows are annotated with a model that answers immediately; this pass includes
+parsing, all checks, and writing the parts. The same figures are printed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Instant(FakeModel):
 
 
 class Returning:
-    """Replacement of `BatchAnnotator` that returns the row numbers of a batch immediately."""
+    """Replacement of `BatchAnnotator` that returns the number of rows of a batch immediately."""
 
     def __init__(self, *_: Any) -> None:
         pass

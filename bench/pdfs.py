@@ -1,12 +1,12 @@
-"""Measure the reading of PDF files: papers per second, and the memory of both processes.
+"""Measure the reading of PDF files: papers per second, and peak memory.
 
     python bench/pdfs.py [FOLDER] [--papers N]
 
 Without a folder, N invented papers with two columns and twelve pages are written first; they have
-the same text and different titles. Reads the papers twice: only abstracts, and abstracts with both
-sections. Prints for each pass the time, the papers per second, the processor time per paper, and
-the number of refused papers by reason; then the peak memory of this process and of the process with
-PDFium.
+the same text and different titles. Reads the papers twice: only abstracts, and abstracts with the
+sections `SECTIONS`. Prints for each pass the time, the papers per second, the processor time per
+paper, and the number of refused papers by reason; then the peak memory of this process and of the
+process with PDFium.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
 
 
 def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
-    """Return each verb or "than" of a move with two sides that the abstract has exchanged.
+    """Return each verb or "than" of a move whose two sides are exchanged in the abstract.
 
     Args:
         text: the move, which is compared with the abstract.

@@ -95,13 +95,13 @@ def installed() -> dict[str, Splitter]:
 
 
 def boundaries(sentences: Iterable[str]) -> set[int]:
-    """Return the number of non-blank characters before the end of all sentences but the last."""
+    """Return the number of non-blank characters before each boundary between two sentences."""
     lengths = np.cumsum([len("".join(sentence.split())) for sentence in sentences])
     return set(map(int, lengths)) - {0, int(lengths[-1])}
 
 
 def joined(text: str) -> str:
-    """Return `text` without the blanks of a tokenizer: "( 80, 000 )." for "( 80, 000 ) ."."""
+    """Return `text` without the blanks of a tokenizer: "(80,000)." for "( 80, 000 ) ."."""
     text = re.sub(r" (?=[.,;:!?)\]](?:\s|$))", "", text)
     return re.sub(r"(?<=\d,) (?=\d{3}\b)", "", re.sub(r"(?<=[(\[]) ", "", text))
 

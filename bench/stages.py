@@ -103,7 +103,7 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
 
 
 def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
-    """Return a registry with a model for each form of the run in `out`, and the shipped base."""
+    """Return a registry with a model for each form of the run in `out`."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
     made = RunDir.of(out, recipe)

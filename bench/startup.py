@@ -96,7 +96,7 @@ def main() -> None:
         "runs", nargs="?", type=int, default=15, help="number of runs of each command"
     )
     parser.add_argument(
-        "--skills", type=int, default=0, help="also start with this number of skills"
+        "--skills", type=int, default=0, help="also run `/help exit` with this number of skills"
     )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

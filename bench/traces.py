@@ -1,12 +1,12 @@
-"""Measure the cost of traces in a job, relative to the job, in one run.
+"""Measure the cost of traces in a job, relative to the cost of annotating a row.
 
     python bench/traces.py [ROWS]
 
 Annotates ROWS papers (default 100) with the shipped annotator, and prints the CPU seconds of a row.
 Then a job of 10,000 rows, each with a generation of a model that answers at once, runs without
-traces, with an exporter in memory, and with a sampler that records every row. The differences are
-the cost of the traces, which is printed per row and as a share of the annotated row. The program
-fails if the share with the default sampler is 1% or more.
+traces, with the default sampler, and with a sampler that records every row; spans are exported to
+memory. The differences are the cost of the traces, which is printed per row and as a share of the
+annotated row. The program fails if the share with the default sampler is 1% or more.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ REQUEST = Request((Message("system", "Annotate."), Message("user", "An abstract.
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the CPU seconds of this process."""
+    """Return the CPU seconds of this process for `work`."""
     before = time.process_time()
     work()
     return time.process_time() - before
 
 
 def annotated(rows: int) -> float:
-    """Return the CPU seconds of an annotated row."""
+    """Annotate `rows` papers, and return the mean CPU seconds of a row."""
     abstract = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").strip()
     with tempfile.TemporaryDirectory() as folder:
         app = App(fake_settings(Path(folder)), Frontend("bench"))

@@ -14,7 +14,7 @@ affect all of them:
     ours, all logits        logits for prompts and padding too
     ours, no grouping       rows of any length share a batch
 
-Each of the last three arms omits one optimization, which SFTTrainer lacks. SFTTrainer computes the
+Each of the last three arms omits one optimization that SFTTrainer lacks. SFTTrainer computes the
 loss in chunks, computes it again in the backward pass, and measures entropy and accuracy in every
 step. Only tokens of prompts and completions are counted, not padding. The first step is left out.
 The peak memory is the resident set of the process, or on a GPU the memory allocated by torch; `over

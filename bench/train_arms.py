@@ -1,4 +1,4 @@
-"""The arms of bench/train.py: SFTTrainer, and the stage `train` with fewer optimizations."""
+"""The arms of bench/train.py: SFTTrainer, and the stage `train` with and without optimizations."""
 
 from __future__ import annotations
 
@@ -155,7 +155,11 @@ def sft_rows(context: StageContext) -> Any:
 
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Train as the stage `train` does, but without writing checkpoints."""
+    """Train as the stage `train` does, but without writing checkpoints.
+
+    Args:
+        changed: the settings of the recipe that are changed first, by name.
+    """
     recipe, _ = with_fast_compute(
         recipes.overridden(context.recipe, changed or {}), resources.this_machine()
     )

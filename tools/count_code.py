@@ -7,8 +7,8 @@ A Python line counts if it contains a token of code outside a docstring. Files o
 (JavaScript, CSS, HTML) are counted in a separate table, including comments and blank lines. The
 default folders are agent.py, harness/ and skills/.
 
---loaded runs a line of the harness in a new process, and counts the code lines of the project's
-modules that this process imports.
+--loaded runs a line of the harness in a new process. It counts the project's modules that this
+process imports, and their lines, including docstrings, comments and blank lines.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _docstring_lines(tree: ast.AST) -> set[int]:
 
 
 def package(path: Path) -> str:
-    """Return the row of the table for a file: its package, such as `harness/cli`."""
+    """Return the label of a file's row in the table: the package, such as `harness/cli`."""
     parent = path.relative_to(ROOT).parent.parts
     return "/".join(parent[:2]) or path.name
 

@@ -123,10 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--roles", type=Path)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--without", metavar="FIELD", help="leave out the labelled papers of a field: medicine"
+        "--without", metavar="FIELD", help="leave out labelled papers of a field, as in `medicine`"
     )
     parser.add_argument("--epochs", type=float, default=Settings.epochs)
-    parser.add_argument("--trained", type=Path, metavar="READER", help="only fit the thresholds")
+    parser.add_argument("--trained", type=Path, metavar="READER", help="refit its thresholds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     if options.trained and (options.without or options.roles):
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)
     tokenizer = Tokenizer.from_file(str(files.ensure(TOKENIZER)))
-    # The file pads and truncates every text to 128 tokens.
+    # The tokenizer's file sets padding and truncation to 128 tokens.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     gold = [one for table in options.gold for one in of_gold(tokenizer, table)]

@@ -23,7 +23,7 @@ from tools.count_code import code_lines  # noqa: E402
 MODULES, MEDIAN, LINES = 375, 110, 55_100
 """Maximum number of modules, minimum median of their code lines, and maximum total code lines."""
 DEPTH = 3
-"""Maximum number of folders above a module: skills/corpus/tables/csv.py."""
+"""Maximum number of folders above a module, as in skills/corpus/tables/columns.py."""
 FULL = 3
 """Minimum number of modules in a folder, without __init__.py."""
 LONGEST = 500
@@ -54,7 +54,7 @@ def importers(trees: dict[Path, ast.Module]) -> dict[str, set[Path]]:
 
 
 def of_totals(sizes: dict[Path, int]) -> Iterator[str]:
-    """Yield the violations of the limits of the number and size of all modules."""
+    """Yield the violations of `MODULES`, `MEDIAN` and `LINES`."""
     median = statistics.median(size for size in sizes.values() if size)
     if len(sizes) > MODULES:
         yield f"{len(sizes)} modules, at most {MODULES}"
@@ -65,7 +65,7 @@ def of_totals(sizes: dict[Path, int]) -> Iterator[str]:
 
 
 def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterator[str]:
-    """Yield violations by modules: too deep, too long, or small with a single importer."""
+    """Yield a line for each module that is too deep, too long, or small with one importer."""
     used = importers(trees)
     for path, tree in trees.items():
         if len(path.parents) - 1 > DEPTH:
@@ -84,7 +84,7 @@ def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterato
 
 
 def of_folders(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield violations by folders: too few modules, or a module name that occurs twice."""
+    """Yield a line for each folder with too few modules, and each name of several modules."""
     folders: dict[Path, int] = defaultdict(int)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in paths:

@@ -105,7 +105,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _read_only(path: Path) -> Iterator[None]:
-    """Make a folder read-only, also for root, by replacing it with a file."""
+    """Make a folder unusable, also for root, by replacing it with a file."""
     shutil.rmtree(path, ignore_errors=True)
     path.write_text("no folder")
     yield
@@ -113,7 +113,7 @@ def _read_only(path: Path) -> Iterator[None]:
 
 
 def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Lock the run log or the corpus during a job, or make the data folder read-only."""
+    """Lock the run log or the corpus during a job, or make the data folder unusable."""
     for name in ("runs.db", "corpus.db"):
         for before in (True, False):
             with crash.workspace(ROWS, 0) as work:
@@ -131,7 +131,10 @@ def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage the corpus, as bench/crash.py does, or the run log, which must not stop the job."""
+    """Damage the corpus, as bench/crash.py does, or the run log.
+
+    A damaged run log must not stop the job.
+    """
     for kind in crash.DAMAGES:
         for _ in range(2):
             with crash.workspace(ROWS, 0.005) as work:

@@ -102,7 +102,7 @@ def _answered(server: subprocess.Popen[str], number: int, kind: str, done: Path)
 
 
 def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send answers within calls, as newer clients may. None of them may answer the question."""
+    """Send calls that contain answers, as newer clients do; no answer may count as consent."""
     question = "/rows writes out.txt and does rows. Allow it?"
     others = (question.lower(), f"{question} ", "/rows does rows. Allow it?", "", "*")
     right = server_calls._key(question)
@@ -123,7 +123,10 @@ def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def servers(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send requests of a server while a model calls its tool. The user must see no question."""
+    """Send requests of a server while a model calls its tool.
+
+    The user must be asked only once, about the tool call.
+    """
     questions: list[str] = []
 
     def choose(question: str, choices: Sequence[str]) -> str:

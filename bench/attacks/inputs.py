@@ -88,10 +88,13 @@ def parts(folder: Path, rng: random.Random) -> Iterator[str | None]:
     columns = [field.name for field in schema if field.type == pa.string()]
 
     def indexed(number: int, column: str, size: int) -> tuple[int, bool]:
-        """Index a part in a new process; return the peak memory in bytes, and if it was accepted.
+        """Index a part in a new process, and measure the memory.
 
         Args:
             column, size: the column with long texts, and the number of characters of each text.
+
+        Returns:
+            The peak memory in bytes, and True if the part was accepted.
         """
         rows = [parquet_row(annotated(paper(n)), nanda(), "arxiv_id") for n in range(1, 300)]
         differ = rng.random() < 0.5  # Parquet stores equal texts once, in a dictionary

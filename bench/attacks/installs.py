@@ -1,7 +1,7 @@
 """Attack the installation of skills: hostile archives, and repositories behind https.
 
-archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or with members
-that are links, devices, or have paths outside of the folder.
+archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or whose members
+are links, devices, or outside of the folder.
 clones: git repositories on a server with a certificate that must not be accepted, or with redirects
 to another protocol.
 """
@@ -96,7 +96,7 @@ def _damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def archives(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Unpack hostile archives; no file or link may be outside of the folder, or lead there."""
+    """Unpack hostile archives; no file may be outside of the folder, and no link may lead there."""
     for number in range(ARCHIVES):
         place = folder / f"{number}"
         inside = place / "inside"
@@ -222,13 +222,13 @@ def _bare_repository(folder: Path) -> Path:
 
 
 def clones(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Clone over https: only a certificate that the user trusts may be accepted, no redirects."""
+    """Clone over https; untrusted certificates and redirects must be refused."""
     bare = _bare_repository(folder)
     sound = _certificate(folder, "127.0.0.1", 2)
     wrong = {"self-signed": (sound, None)}
     other = _certificate(folder, "other.example", 2)
     wrong["of another host"] = (other, other)
-    with contextlib.suppress(subprocess.CalledProcessError):  # an old openssl refuses -1 days
+    with contextlib.suppress(subprocess.CalledProcessError):  # an old openssl lacks -not_before
         expired = _certificate(folder, "127.0.0.1", -1)
         wrong["expired"] = (expired, expired)
 

@@ -62,7 +62,7 @@ def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a job while it writes its target; a later run must remove its temporary files."""
+    """Kill a job while it writes its target; the target must always be complete."""
     for kills in GROUPS[:5]:
         yield campaign(partial(crash.write_kills, count=kills, chance=chance))
         yield from [None] * (kills - 1)
@@ -77,7 +77,7 @@ def two_jobs(folder: Path, chance: random.Random) -> Iterator[str | None]:
 def interrupted(folder: Path, chance: random.Random) -> Iterator[str | None]:
     """Press Ctrl-C at random moments of commands that use the embedded models."""
     os.environ["HARNESS_CACHE"] = str(CACHE)
-    # In a background job of a shell SIGINT is ignored, which the commands would inherit.
+    # A background job of a shell ignores SIGINT; the commands would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt.write_inputs(folder, 4)
     bench = interrupt.Bench(folder, folder / "corpus.db", 20.0)

@@ -1,7 +1,8 @@
 """Attack reviews: damage the journal of decisions or the gold table, and kill reviews.
 
-A damaged file must be read without losing a decision, or refused with its name and not changed.
-After each review, the gold table must contain the papers that the journal accepts.
+A damaged file must be read without losing a decision, or be refused: then the message must name the
+file, and no file may change. After each review, the gold table must contain the papers that the
+journal accepts.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _gold(work: Workspace) -> list[dict[str, str]]:
 
 
 def damaged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Damage the journal or the gold table between two reviews, and sometimes delete the other."""
+    """Damage the journal or the gold table between two reviews; sometimes delete the other file."""
     for number in range(REVIEWS):
         work = Workspace(folder / f"{number}")
         work.folder.mkdir()
