@@ -68,8 +68,8 @@ def hand_over(script: str) -> int | None:
     """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
-        None if all dependencies are installed; 2 if there is no other `.venv` to use either, after
-            a message that explains the installation.
+        None if all dependencies are installed; 2 if no other `.venv` exists, after printing how to
+            install the dependencies.
     """
     import importlib.util
     from pathlib import Path

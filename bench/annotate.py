@@ -23,7 +23,8 @@ slots send the requests.
 same rows, alternate by block, and have the same slots and threads. The CPU time of a job includes
 this process and all processes of Ray. Starting Ray and loading the models are not counted.
 
---memory runs bench/job_memory.py with jobs of 1,000, 10,000 and 100,000 invented rows, or of ROWS.
+--memory runs bench/job_memory.py with jobs of ROWS invented rows, by default 1,000, 10,000 and
+100,000 rows.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python bench/attack.py [AREA ...] [--seed N] [--short]
 
-An area is a group of similar attacks, such as "spreadsheets". Each module in bench/attacks lists
-its areas in AREAS, as functions. The function of an area receives an empty folder and a seeded
+An area is a group of similar attacks, such as "formulas". Each module in bench/attacks lists its
+areas in AREAS, as functions. The function of an area receives an empty folder and a seeded
 `random.Random`, and yields the outcome of each try: None, or one line about the failure. Areas run
 with a separate home, cache, data folder and configuration, and connect only to this machine.
 
@@ -38,7 +38,10 @@ SHORT_TRIES = 2
 SHORT_SECONDS = 2.0
 """Seconds after which `--short` ends an area, when the current try is finished."""
 LONG = ("killed-curations", "killed-stages", "lost-nodes")
-"""Areas with tries that take a minute; tests marked slow, train and ray cover the same faults."""
+"""Areas with tries that take a minute.
+
+Tests that are marked `slow`, `train` and `ray` cover the same faults.
+"""
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NANDA_CI_RUN", "SSL_CERT_FILE")
 """Environment variables that the attacked processes inherit."""
 SHOWN = 400

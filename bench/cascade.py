@@ -2,9 +2,9 @@
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 
-In a cascade, a better annotator annotates the papers of which a small annotator is least certain.
-Here the small annotator is the reader, on the first papers of gold_train, which were held out from
-its training. The gold annotations take the place of the better annotator.
+In a cascade, a better annotator annotates the papers for which the certainty of a small annotator
+is lowest. Here the small annotator is the reader, on the first papers of gold_train, which were
+held out from its training. The gold annotations take the place of the better annotator.
 
 The first table has the share of right anchors (as in /evaluate, by paper) for several measures of a
 paper's certainty. The second table is about lower bounds of this share, each computed from a random

@@ -4,8 +4,8 @@
     python bench/cluster.py --overhead [--rows 2000]
     python bench/cluster.py --scaling
 
-Two Ray nodes are started on this machine, with a fake model that takes 50 ms and records each
-generated paper. During a job, one part is killed (SIGKILL) at a random moment: an actor, a node,
+Two Ray nodes are started on this machine, with a fake model that takes 50 ms for a paper and
+records the paper. During a job, one part is killed (SIGKILL) at a random moment: an actor, a node,
 the head, the driver (the process that runs the line), or the driver while it writes the target.
 Then the line is repeated until it succeeds; after the loss of the head, on a new cluster. Prints
 for each part the number of rows that are lost, doubled, and generated again. Exits with 1 if a row

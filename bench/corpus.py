@@ -130,7 +130,7 @@ def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
     db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
     stated = db.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
     rows = db.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
-    # Leave out the words of the index for facets, which end in 0; invented words do not.
+    # The index also has words for facets. They end in 0; invented words do not.
     return [(row["term"], row["doc"] / stated) for row in rows if not row["term"].endswith("0")]
 
 

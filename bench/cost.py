@@ -18,7 +18,7 @@ CORE_HOUR, GPU_HOUR = 0.04, 2.50
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to annotate papers, which is a row of the table.
+    """A row of the table: a way to annotate papers.
 
     Attributes:
         rate: papers per minute of one unit.

@@ -72,7 +72,7 @@ def main() -> None:
 def annotations_of_fold(
     options: argparse.Namespace, out: Path, fold: int
 ) -> Mapping[str, Mapping[str, str]]:
-    """Train without the papers of a fold, and annotate these; return the moves by paper id."""
+    """Train without the papers of a fold, and annotate them; return their moves by paper id."""
     folder = out / f"fold-{fold}"
     folder.mkdir(parents=True, exist_ok=True)
     trained, held, rows, saved = (
@@ -93,7 +93,7 @@ def annotations_of_fold(
         annotate = f"/annotate {quoted(held)} --model fold-{fold} --db {db}"
         done = folder / "annotated.jsonl"
         agent(out, f"{annotate} save to {quoted(done)}", force=True, some_may_fail=True)
-        done.replace(saved)  # only complete files, because a resumed run uses them
+        done.replace(saved)  # a resumed run uses this file, which must be complete
     lines = map(json.loads, saved.read_text(encoding="utf-8").splitlines())
     return {next(row[key] for key in ID_FIELDS if key in row): row for row in lines}
 

@@ -54,7 +54,7 @@ SHOWN = ("rouge_l", "agreement", "valid", "support")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="measure the loss of each stage after training")
+    parser = argparse.ArgumentParser(description="compare the forms of a trained model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--limit", type=int)

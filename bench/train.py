@@ -90,7 +90,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def lines_of(data: Path) -> list[bytes]:
-    """Return the rows of a data set, or of a data set made from a table."""
+    """Return the JSON lines of a data set, or of a data set that is made from a table."""
     if data.suffix == ".jsonl":
         return data.read_bytes().splitlines(keepends=True)
     return list(build_dataset(data, None).lines())

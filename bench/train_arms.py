@@ -1,4 +1,4 @@
-"""The arms of bench/train.py: SFTTrainer, and the stage `train` with and without optimizations."""
+"""The arms of bench/train.py: SFTTrainer, and the stage `train` in several variants."""
 
 from __future__ import annotations
 

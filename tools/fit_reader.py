@@ -123,10 +123,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--roles", type=Path)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--without", metavar="FIELD", help="leave out labelled papers of a field, as in `medicine`"
+        "--without",
+        metavar="FIELD",
+        help="leave out the labelled papers of a field, such as medicine",
     )
     parser.add_argument("--epochs", type=float, default=Settings.epochs)
-    parser.add_argument("--trained", type=Path, metavar="READER", help="refit its thresholds")
+    parser.add_argument(
+        "--trained", type=Path, metavar="READER", help="fit only the thresholds of this reader"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     if options.trained and (options.without or options.roles):

@@ -84,7 +84,7 @@ def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterato
 
 
 def of_folders(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield a line for each folder with too few modules, and each name of several modules."""
+    """Yield a line for each folder with too few modules, and for each repeated module name."""
     folders: dict[Path, int] = defaultdict(int)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in paths:

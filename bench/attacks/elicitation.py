@@ -1,8 +1,8 @@
 """Attack elicitation of the Model Context Protocol, as a client and as a server.
 
-hostile-clients: a client answers the questions of `agent.py mcp`, but never with consent.
-forged-answers: a call contains answers to questions that were not asked.
-hostile-servers: a server of mcp.json requests the user's input, generations, and folders.
+elicitation-clients: a client answers the questions of `agent.py mcp`, but never with consent.
+elicitation-forged: a call contains answers to questions that were not asked.
+elicitation-servers: a server of mcp.json requests the user's input, generations, and folders.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attack by files that are read, and by texts that are written: bombs, formulas, escapes.
 
 A bomb is a small file with a huge content: a table, reference file, Parquet file, spreadsheet, PDF
-file, YAML file or SKILL.md. Each bomb is read in a separate process with a memory that may grow by
+file, YAML file or SKILL.md. Each bomb is read in a separate process, whose memory may grow by
 `GROWTH` bytes. Texts with formulas and escapes are saved as tables, and printed on terminals and
 into files.
 """

@@ -2,8 +2,8 @@
 
 archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or whose members
 are links, devices, or outside of the folder.
-clones: git repositories on a server with a certificate that must not be accepted, or with redirects
-to another protocol.
+https-clones: git repositories on a server with a certificate that must not be accepted, or with
+redirects to another protocol.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def archives(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Unpack hostile archives; no file may be outside of the folder, and no link may lead there."""
+    """Unpack hostile archives; no file may be outside of the folder, no link may lead there."""
     for number in range(ARCHIVES):
         place = folder / f"{number}"
         inside = place / "inside"
@@ -233,7 +233,11 @@ def clones(folder: Path, rng: random.Random) -> Iterator[str | None]:
         wrong["expired"] = (expired, expired)
 
     def add(number: int, url: str, trusted: Path | None) -> tuple[bool, str]:
-        """Return True if the skill is installed, and the output."""
+        """Run `/skills add` in a new project; return True if it installs the skill, and the output.
+
+        Args:
+            trusted: a certificate that git accepts, or None.
+        """
         project = folder / f"{number}"
         (project / ".git").mkdir(parents=True)
         planted = f'[http]\n\tsslVerify = false\n[url "{bare.as_uri()}"]\n\tinsteadOf = {url}\n'

@@ -77,8 +77,8 @@ class Swap:
     """Replaces a file after a delay, in a thread.
 
     Attributes:
-        way: "replace" by renaming a new file; "write" into the file; "folder": replace it by a link
-            to a new file; "twice": rename a new file, and later the old content.
+        way: "replace" renames a new file to `path`; "write" writes into the file; "folder" replaces
+            the file by a link to a new file; "twice" is "replace", and later the old content again.
     """
 
     path: Path

@@ -200,10 +200,13 @@ def judge_id(model: ServedModel) -> str:
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the judge of the last run on this input, or None if it was `model` or does not exist.
+    """Return the judge of the last run on an input if it is not `model`.
 
     Args:
         source: the name of the input.
+
+    Returns:
+        The name and the serve entry of the judge; None if it is `model`, or without a run.
     """
     row = one(
         db,
@@ -220,7 +223,7 @@ def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str 
 
 
 def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
-    """Return the stored vote form of a judge in a panel, or None if it must be measured."""
+    """Return the stored vote form of a judge for a panel, or None if it must be measured."""
     row = one(
         db,
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
@@ -289,10 +292,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the key of a panel's stored vote forms, which depends on the prefills too."""
+    """Return the key of stored vote forms, from the digest and the prefills of the panel."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the key of stored thresholds, which depends on the panel and the vote form."""
+    """Return the key of stored thresholds, from the digest of the panel and the vote form."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

@@ -48,7 +48,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 
 SEED = 0
-"""Seed of the random choices of the probes, so that the same annotations give the same probes."""
+"""Seed of the random choices, so that the same annotations give the same probes."""
 
 
 def curate(call: Call, framework: Framework) -> Result:
@@ -334,7 +334,7 @@ def _continuation(stopped: HarnessError, run: Run) -> str:
 class CurateJob:
     """The job that judges the annotations of `source` and the probes made from them.
 
-    Annotations that a gate rejects are not judged. Probes always are, so that the panel can be
+    Annotations that a gate rejects are not judged. All probes are judged, so that the panel can be
     measured without the gates.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The curator: one model votes on each annotation as each persona of a panel; the votes decide.
+"""The curator: a model votes on each annotation as each persona of a panel; the votes decide.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
 probability that the model gives it as its next token. Nothing is sampled, and no prose is parsed. A
@@ -225,8 +225,8 @@ def decide(
     """Return the verdict on an annotation.
 
     An annotation with a finding of a gate is rejected. Any other annotation is kept if `min_votes`
-    votes pass. If too few pass, it is undecided where its invalid votes could make up the
-    difference, and otherwise rejected.
+    votes pass. With fewer passes, it is undecided if its invalid votes could change the decision,
+    and rejected otherwise.
 
     Args:
         found: the ballot, or the error that prevented it; None if the annotation is not judged.

@@ -39,7 +39,7 @@ REASONS: Mapping[str, str] = {
 }
 """The meaning of each code of a finding. `find` returns findings in this order."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that an annotation must state, if the framework has them. Every gold annotation does."""
+"""Moves that an annotation must state if the framework has them; every gold annotation does."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
@@ -49,7 +49,7 @@ characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 move
 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that is shorter than other moves may be.
+"""Minimum number of content words of a quote that is too short for another move.
 
 The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" is not
 understood without the preceding text.
@@ -72,13 +72,16 @@ TELLING = 5
 99.8% of the gold moves have at least this number.
 """
 MOST_COPIED = 0.85
-"""Minimum share of words in copied passages of an annotation that counts as a copy.
+"""Minimum share of copied words in an annotation that counts as a copy of the abstract.
 
 The annotations of the gold, which use the terms of the abstract, have at most 0.84, with a median
 of 0.42.
 """
 SEVERAL = 4
-"""Minimum number of stated moves of a copy. Fewer moves may have the abstract's order by chance."""
+"""Minimum number of stated moves of a copy.
+
+Fewer moves may have the abstract's order by chance.
+"""
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
 
@@ -86,7 +89,7 @@ A shorter annotation has a short abstract, which is hard to rephrase. All but tw
 gold are longer.
 """
 STRANGE_RUN = 3
-"""Minimum number of content words of a foreign passage: the abstract has none of these words."""
+"""Minimum number of content words of a foreign passage, none of which the abstract has."""
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
@@ -220,10 +223,10 @@ def _copied(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
 def _filler(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding for each sign of padding in the whole annotation or in a single move.
 
-    Padding is found only if its words are missing from the abstract. The limits were tested with
-    clauses that were written later and added to the annotations of gold_dev.csv. Padding was found
-    in 100% of the annotations if every move had such a clause, in 85% with three clauses, and in
-    38% with one clause.
+    Padding is found only if its words are missing from the abstract. The limits were tested on the
+    annotations of gold_dev.csv, with added clauses that were not used to choose the limits. Padding
+    was found in 100% of the annotations if every move had such a clause, in 85% with three clauses,
+    and in 38% with one clause.
     """
     known = frozenset(content_words(abstract))
     runs = {move: _longest_foreign_run(text, known) for move, text in moves.items()}

@@ -35,9 +35,10 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FORM_ITEMS = 10
 """Maximum number of annotations on which the prefills are compared."""
 TOP = 100
-"""Number of alternatives requested for the first token of a reply; some servers return at most 20.
+"""Number of alternatives requested for the first token of a reply.
 
-The probability of an answer that is not among the alternatives is negligible.
+Some servers return at most 20. The probability of an answer that is not among the alternatives is
+negligible.
 """
 JSON_TOKENS = 24
 """Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""

@@ -102,8 +102,8 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    Without a persona, a row is kept if `min_votes` of the other votes pass, or if all other votes
-    pass where all votes were needed. Undecided rows count as not kept.
+    Without a persona, a row is kept if `min_votes` of the other votes pass. If there are fewer
+    other votes, all of them must pass. Undecided rows count as not kept.
 
     Returns:
         For each persona, these numbers of annotations:
@@ -257,9 +257,9 @@ def calibrate(
     The thresholds are at one quantile q of the scores of each persona. Let F_j(x) be the share of
     the valid scores of persona j that are at most x. The threshold of j is its lowest score with
     F_j > q, so that a vote passes if F_j(score) > q. A row is kept if c > q, where c is the
-    `min_votes`-th largest F_j(score) of the row. The decisions change only at 0 and at the c of
-    each row, so that these quantiles are tried. Of two quantiles equally close to the rate, the
-    lower one is used. A row with too few valid votes is not kept at any quantile.
+    `min_votes`-th largest F_j(score) of the row. The decisions change only at q = 0 and at the c of
+    each row, so that only these quantiles are tried. Of two quantiles equally close to the rate,
+    the lower one is used. A row with too few valid votes is not kept at any quantile.
 
     Args:
         scores: n rows of k scores, for the annotations that pass the gates; None is an invalid
@@ -284,7 +284,7 @@ def calibrate(
     shares = rankdata(values, "max", axis=0, nan_policy="omit") / (~np.isnan(values)).sum(axis=0)
     # The c of each row; -1 for a row with too few valid votes.
     turning = np.sort(np.nan_to_num(shares, nan=-1.0), axis=1)[:, -min_votes]
-    # At quantile 1 no score of a persona would be left as its threshold.
+    # At quantile 1, no score would pass, and a persona would have no threshold.
     quantiles = sorted({0.0, *turning[(turning > 0) & (turning < 1)].tolist()})
     rejected = {quantile: int((turning <= quantile).sum()) for quantile in quantiles}
     total = len(scores) + gate_rejected

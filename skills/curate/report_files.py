@@ -177,7 +177,7 @@ def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write a line of JSON for the run, and for each annotation and probe with its votes."""
+    """Write JSON lines: one for the run, then one for each annotation or probe with its votes."""
     lines = [{"kind": "run", "summary": summary}]
     for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -265,7 +265,7 @@ def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
 
 
 def reasons_of(verdict: Verdict) -> tuple[str, ...]:
-    """Return why an annotation is not kept: codes of findings, personas, or `FAILED`."""
+    """Return why an annotation is not kept: codes of findings, names of personas, or `FAILED`."""
     return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
 
 

@@ -66,7 +66,7 @@ def text(summary: Curation, *, details: bool = False, is_saved: bool = False) ->
 
 
 def form_text(form: VoteForm) -> str:
-    """Describe the form of the votes, such as "votes as JSON"."""
+    """Return the form of the votes in words, such as "votes as JSON"."""
     if form.kind == "json":
         return "votes as JSON"
     after = f"after {form.prefill!r}" if form.prefill else "at once"

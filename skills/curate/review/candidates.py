@@ -33,7 +33,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
-"""Papers by the name of the table or corpus that contains them, then by the key of their ids."""
+"""Papers by the name of the table or corpus that contains them, then by the key of the id."""
 CHUNK = 500
 """Number of annotations that are read together."""
 
@@ -87,7 +87,7 @@ class Candidates:
         )
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
-        """Return reviewed annotations first, then the annotations that would teach most.
+        """Return reviewed annotations first, then those that would teach a model most.
 
         Of the annotations without review, only the `WINDOW` least certain are read and ordered
         (`teaching_order`).

@@ -35,7 +35,7 @@ What = Literal["accept", "reject", "edit", "undo"]
 State = Literal["open", "waiting", "disputed", "settled"]
 Spans = list[list[int]]
 WAIT = 30.0
-"""Timeout for the lock of another process, in seconds."""
+"""Maximum seconds to wait for the lock of the journal."""
 STORED = "The decisions before it are stored; the same command continues from there."
 
 

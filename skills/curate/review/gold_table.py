@@ -1,7 +1,7 @@
 """Read and write the gold table of a review: a CSV file with a row for each accepted paper.
 
-A new table has the columns of `text_tables.write_csv`. An existing table keeps its
-columns, its rows and their order.
+A new table has the columns of `text_tables.write_csv`. An existing table keeps its columns, its
+rows and their order.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Desk:
     Attributes:
         reviewer: the name of the reviewer; "" in a review by a single person.
         retraining: the line that trains on the gold table.
-        teaches: True if the papers that would teach most come first, in a new order after each
-            round.
+        teaches: True if the papers that would teach a model most come first, in a new order after
+            each round.
         skipped: keys of papers that are not offered for now.
     """
 

@@ -24,7 +24,7 @@ WINDOW = 500
 """Number of the least certain papers that are read and ordered; other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
-"""The papers that come first: those that would teach a model most, or the least certain ones."""
+"""The papers that come first: those that would teach a model most, or the least certain."""
 T = TypeVar("T")
 
 
@@ -61,7 +61,7 @@ def complete_rounds(reviewed: Sequence[T]) -> Sequence[T]:
 def right_so_far(
     decisions: Sequence[Decision], framework: Framework, retraining: str = ""
 ) -> RightSoFar | None:
-    """Return the share of right moves in all complete rounds; None before the first is complete.
+    """Return the share of right moves in all complete rounds, or None if no round is complete.
 
     Args:
         decisions: the final decision on each paper, in the order of the journal.
@@ -95,7 +95,7 @@ def retraining_line(gold: Path, framework: Path | None = None) -> str:
 def teaching_order(
     candidates: Mapping[str, tuple[float, str]], reviewed: Iterable[str]
 ) -> list[str]:
-    """Return the keys of papers, starting with the paper that would teach most.
+    """Return the keys of papers, starting with the paper that would teach a model most.
 
     The next paper always is the paper with the highest product of uncertainty and novelty; of equal
     papers, the first. Uncertainty is the expected share of wrong moves. Novelty is the share of the

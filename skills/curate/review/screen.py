@@ -65,7 +65,10 @@ class Terminal:
         return self._console.width
 
     def key(self, message: str, keys: str) -> str:
-        """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""
+        """Wait for one of `keys`, in upper or lower case, and return it.
+
+        Ctrl-C and Ctrl-D return "q".
+        """
         bindings = KeyBindings()
         for key in keys:
             for written in {key, key.upper()}:
