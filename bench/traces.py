@@ -42,7 +42,7 @@ REQUEST = Request((Message("system", "Annotate."), Message("user", "An abstract.
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the CPU seconds of this process for `work`."""
+    """Call `work`, and return the CPU seconds that this process used."""
     before = time.process_time()
     work()
     return time.process_time() - before

@@ -92,7 +92,7 @@ def _gold(work: Workspace) -> list[dict[str, str]]:
 
 
 def damaged(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Damage the journal or the gold table between two reviews; sometimes delete the other."""
+    """Damage the journal or the gold table between reviews; sometimes delete the other file."""
     for number in range(REVIEWS):
         work = Workspace(folder / f"{number}")
         work.folder.mkdir()

@@ -29,7 +29,7 @@ from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 
 CORPUS = "corpus"
-"""The input that names the user's corpus."""
+"""The word that names the user's corpus as the input."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Persona(_Strict):
     Attributes:
         name: lower-case letters and hyphens; the name of the persona's column in tables.
         criterion: the statement that the persona checks.
-        why: for people, the reason why the persona is on the panel.
+        why: the reason why the persona is on the panel; it is not part of a message.
         ask: the question, which ends the message. It may quote moves: {claim} is the claim, and
             {claim_source} the sentence of the abstract that the claim comes from.
         threshold: the minimum score of a vote that passes, unless thresholds were calibrated.

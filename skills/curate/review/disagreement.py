@@ -196,7 +196,7 @@ def passage_agreement(
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
     words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    length = 0  # of the abstracts so far, which are joined to one text
+    length = 0  # total length of the previous abstracts: all abstracts count as one text
     for item in papers.known(log.known()):
         by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract
         accepted = [one for _, one in sorted(by.items()) if one.what == "accept"][:2]

@@ -43,7 +43,7 @@ same index to redraw the paper, `STAY` to leave the screen unchanged, None if no
 DIFFERS = "bold underline yellow"
 """The style of differences: underlined, so that they are visible without colours."""
 NARROW = 70
-"""Width of a terminal below which the texts of reviewers are placed below each other."""
+"""Minimum width of a terminal on which the texts of reviewers are placed side by side."""
 
 
 class Terminal:
