@@ -145,7 +145,7 @@ class ModelChanged(ModelError):
 
 
 class ModelBusy(ModelError):
-    """Raised if a server is busy. `wait` is its Retry-After in seconds, or 0."""
+    """Raised if a server is busy. `wait` is the server's Retry-After in seconds, or 0."""
 
     retryable = True
 

@@ -193,7 +193,11 @@ class Answers:
         self._replace(lambda known: [*(one for one in known if one != answer), answer])
 
     def remove(self, answers: list[Always]) -> None:
-        """Delete answers; raise the errors of `add`."""
+        """Delete answers.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._replace(lambda known: [one for one in known if one not in answers])
 
     def damage(self) -> str:
@@ -309,7 +313,7 @@ def consent(
         always: answers that allow the action, in addition to "yes".
 
     Raises:
-        NotAllowed: the user refuses, or the session is not interactive.
+        NotAllowed: the user refuses, or nobody can be asked.
     """
     if yes:
         return BY_YES

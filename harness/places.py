@@ -38,8 +38,8 @@ def _place(name: str | Path, settings: Settings) -> Path:
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
     """Yield the paths that a command of the harness may read, given its text and option values.
 
-    These are: each text as a whole, each word that exists as a path, the files that match a glob
-    pattern, and the targets of symbolic links in a folder.
+    These are: each short text as a whole, each word that exists as a path, the files that
+    match a glob pattern, and the targets of symbolic links in a named folder.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]

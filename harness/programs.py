@@ -106,10 +106,10 @@ def lasting(
 
 
 def _is_plain(words: Sequence[str]) -> bool:
-    """Return True if a command runs an installed program, and no option has a value.
+    """Return True if a command names a program without a path, and no option has a value.
 
-    The value of an option may name a program to run or a file to write: `-I X`, `-oX`,
-    `--output=X`, `CC=X`, `@X`.
+    Programs of `_RUNNERS` are excluded. The value of an option may name a program to run or a file
+    to write: `-I X`, `-oX`, `--output=X`, `CC=X`, `@X`.
     """
     name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))
     if PurePath(words[0]).name != words[0] or name in _RUNNERS:

@@ -28,7 +28,7 @@ from harness.support.sqlite import UserDatabase, storable
 TITLE = 80
 """Maximum number of characters of a title."""
 EXCERPT = 8
-"""Number of words of an excerpt."""
+"""Maximum number of words of an excerpt."""
 T = TypeVar("T")
 _OF_SESSION = """
     SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
@@ -81,7 +81,7 @@ class Session:
         project: the folder that the session belongs to.
         started_at, used_at: times in UTC, in ISO format.
         asked: True if a turn ran without `--yes`, so that changes had to be confirmed.
-        skills: the active skills, with the text of their activation.
+        skills: for each active skill, the text with which it was activated.
         served: the model that answered last, and the place that served it.
         turns: number of turns.
         excerpt: a passage with words of the search that found the session, or "".
@@ -178,7 +178,7 @@ class SessionStore:
         raise NothingFound(f"there is no session {session}", hint="`/sessions` lists the sessions.")
 
     def messages(self, session: int) -> list[Message]:
-        """Return the last summary of a session, if any, and the messages of the turns after it."""
+        """Return the last summary of a session, if any, and the turns that it does not replace."""
         rows = self.transcript(session)
         covered = max((covers for _, covers, _ in rows), default=0)
         last = [turn for _, covers, turn in rows if covered and covers == covered][-1:]

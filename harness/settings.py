@@ -4,7 +4,7 @@ HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, sessions, input history
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
-HARNESS_ON        the place where jobs run, in the form of --on: ray://HOST:10001
+HARNESS_ON        the default of --on, which states where jobs run: ray://HOST:10001
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
@@ -55,7 +55,7 @@ class Settings:
         run_environment: environment variables that commands of a model receive in addition to a few
             harmless ones.
         run_network: True if commands of a model may use the network in a sandbox.
-        registry_required: True if the user named a registry file, which must exist then.
+        registry_required: True if the user named a registry file; a missing file is then an error.
     """
 
     cache_dir: Path

@@ -226,6 +226,7 @@ def fake_app(
         skills: additional skills.
         unavailable: a reason why the model cannot serve, for tests of this case.
         plugins: additional plugins, by name.
+        door: the frontend of the application.
         registry: the user's registry; default: a file with `FAKE_REGISTRY`.
     """
     from harness.cli.app import App
@@ -380,7 +381,8 @@ def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessEr
         words: parts of the error message, in this order.
         code: the expected exit code.
 
-    Returns: the error.
+    Returns:
+        The error.
     """
     requests, files = _requests(app), _files(app)
     error = _error(app, line)
@@ -397,10 +399,7 @@ def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessEr
 
 
 def assert_saves(app: App, line: str, path: Path) -> Path:
-    """Assert that `line` saves to `path` and leaves no temporary file.
-
-    Returns: the path.
-    """
+    """Assert that `line` saves to `path` and leaves no temporary file, and return `path`."""
     outcome = app.dispatch(f'{line} save to "{path}"')
     assert outcome.result.code == 0, f"exit code {outcome.result.code}: {outcome.result.stopped}"
     assert path in outcome.saved, f"saved {[str(p) for p in outcome.saved]}, not {path}"

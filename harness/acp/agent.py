@@ -1,7 +1,7 @@
 """An agent for an editor: it serves sessions, prompts, commands and the choice of a model.
 
 The folder of a session is its project, with one application for all sessions of a project. Prompts
-run one after the other in a thread of their own, since they may use the same model.
+run one after the other in one thread, since they may use the same model.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 
 
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
-    """Return the session option that selects the model, or [] if the registry cannot be used.
+    """Return the options of a session: the model, or [] if the registry cannot be used.
 
     The next prompt reports the error in the registry.
     """
@@ -278,7 +278,7 @@ def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
 
 
 def line_of(prompt: Iterable[Any], project: Path) -> str:
-    """Return the line in the blocks of a prompt; a link becomes the path of a file.
+    """Join the blocks of a prompt into a line; a link to a file becomes the path of the file.
 
     Raises:
         RequestError: a block is neither text nor a link.
@@ -299,15 +299,16 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 
 
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
-    """Convert a link to the text that a user would type: the path of a file, or @PATH in plain
-    text.
+    """Convert a link to what a user would type: PATH in a command, and @PATH in plain text.
+
+    A link that is not to a file is not changed.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":
         return uri
     path = Path(url2pathname(parts.path))
     name = str(path.relative_to(project) if path.is_relative_to(project) else path)
-    # otherwise the name would be parsed as an option
+    # without "./", a name such as "-x" would be parsed as an option
     name = quoted(f"./{name}" if name.startswith("-") else name)
     return name if is_command else f"@{name}"
 
@@ -354,7 +355,7 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
 
 
 def _is_job(app: App, line: str) -> bool:
-    """Return True for a command that the model may also call, such as /annotate."""
+    """Return True for a logged command that a model may also call, such as /annotate."""
     typed = split_command(split_options(line)[1])
     found = app.catalogue.skills.get(typed[0]) if typed else None
     return found is not None and found.skill.tool and found.skill.logged
@@ -385,7 +386,11 @@ def _text_of(error: HarnessError) -> str:
 
 
 def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> None:
-    """Send the changes by a prompt: the model, the commands, and the title of a new session."""
+    """Tell the editor what a prompt has changed: the model, commands, a new session's title.
+
+    Args:
+        chosen, before: the chosen chat models after and before the prompt.
+    """
     if chosen != before:
         session.model = chosen
         name, options = "config_option_update", _options(session)

@@ -1,7 +1,7 @@
 """Use an editor as the frontend of a prompt: its output, its questions and its text files.
 
-The thread that runs the prompt calls these methods, which wait until the editor has received the
-message or answered the question.
+The thread that runs the prompt calls the methods of `Editor`. They wait until the editor has
+received the message or answered the question.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ANSWER = "answer"
 EVERY = 0.1
 """Minimum number of seconds between two reports of progress."""
 LINES = 50
-"""Maximum number of notices that a tool call shows, the latest notices."""
+"""Maximum number of notices that a tool call shows; earlier notices are left out."""
 LONGEST = 20_000
 """Maximum number of characters that are shown of a result."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
@@ -50,7 +50,7 @@ class ToolCall:
     """A command of the user or a call of the model, which the editor shows as a tool call.
 
     Attributes:
-        lines: the notices.
+        lines: the notices during the call.
         progress: the latest progress, or "".
         changes: the changes that the call has made to files.
     """
@@ -108,7 +108,7 @@ class Editor:
         return Frontend("acp", self.confirm, choose=self.choose, ask=self.ask, files=self)
 
     def stop(self) -> None:
-        """Stop the run, and a question that the user has not answered."""
+        """Stop the run, and withdraw a question that the user has not answered."""
         self.cancel.set()
         if (waiting := self._waiting) is not None:
             waiting.cancel()
@@ -122,8 +122,8 @@ class Editor:
         """Send a request to the editor, and return its answer.
 
         Raises:
-            HarnessError: `refused` with the problem and the reason; the editor refuses the request,
-                or its answer is invalid.
+            HarnessError: the editor refuses the request, or sends an invalid answer. The class of
+                the error is `refused`.
             Interrupted: the prompt was cancelled, or the editor has disconnected.
         """
         self._waiting = future = asyncio.run_coroutine_threadsafe(request, self._loop)
@@ -197,7 +197,7 @@ class Editor:
 
     def _refresh(self) -> None:
         call = self._calls[-1]
-        title = " · ".join(filter(None, (call.title, call.progress)))  # the content may be folded
+        title = " · ".join(filter(None, (call.title, call.progress)))  # content may be hidden
         self._update(call, title, "in_progress")
 
     def _update(

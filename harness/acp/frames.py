@@ -1,7 +1,7 @@
 """The messages of the Agent Client Protocol on stdin and stdout, one JSON object per line.
 
-The transport of the package `acp` reads lines of any length, and ends at the first line that is
-JSON but not a message.
+The package's own transport is not used: it reads lines of any length, and ends at the first line
+that is JSON but not a message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from harness.support.bounded_http import ERROR
 from harness.support.stdin_messages import StdinMessages
 
 CANCEL = acp.AGENT_METHODS["session_cancel"]
-"""The only notification that is used; the package `acp` logs any other with a traceback."""
+"""The only notification that is passed on. The package `acp` would log a traceback for any other
+notification.
+"""
 Message = dict[str, Any]
 Then = Callable[[], Awaitable[None]]
 

@@ -5,7 +5,7 @@ The instructions may contain the placeholders of other clients:
     $ARGUMENTS                the text that the user wrote after the name
     $1, $2, ...               the words of this text; a quoted word may contain blanks
     {baseDir}, ${CLAUDE_SKILL_DIR}    the skill's folder
-    ${CLAUDE_PLUGIN_ROOT}     the folder of the plugin that contains the skill, or else of the skill
+    ${CLAUDE_PLUGIN_ROOT}     the folder of the plugin with the skill, or else the skill's folder
 
 A placeholder for a missing word, and a price such as $1.50, are not replaced.
 
@@ -31,7 +31,7 @@ from harness.errors import UsageError
 from harness.support.bounded_files import Unsearched, read_text, walk
 
 PLUGIN = ".claude-plugin"
-"""Name of the folder in the root of another client's plugin."""
+"""Name of the folder that marks the root of a plugin of another client."""
 LEVELS = 6
 """Number of folders above a skill that are searched for a plugin."""
 _PLACEHOLDER = re.compile(
@@ -73,8 +73,8 @@ class Resource:
 class PromptSkill(Skill):
     """A folder with a SKILL.md and no plugin.py.
 
-    The body and the files are read at each use, so changes need no /reload. A model that needed
-    consent reads and runs the private copy that was made for the question.
+    The body and the files are read at each use, so changes need no /reload. If the user had to
+    allow a model to use the skill, `copy` is used instead of the folder.
 
     Args:
         use: runs the skill in the conversation with the producer model.
@@ -82,7 +82,7 @@ class PromptSkill(Skill):
     Attributes:
         hint: a description of the expected text, from `argument-hint`, or "".
         separate: True if the skill runs in a separate conversation (`context: fork`).
-        copy: the copy of the folder that a model was allowed to use, or None.
+        copy: the private copy of the folder that the user allowed, or None.
     """
 
     flags_are_text = True
@@ -134,7 +134,7 @@ class PromptSkill(Skill):
         return self.copy or self.file.folder.absolute()
 
     def present(self, copy: Path) -> PromptSkill:
-        """Return the skill that `copy`, a copy of the skill's folder, contains."""
+        """Return the skill in `copy`, which is a copy of this skill's folder."""
         return PromptSkill(skill_md.read(copy / self.file.path.name), self._use)
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
@@ -161,7 +161,8 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
     """Replace the placeholders in a body. Placeholders in inserted text are not replaced.
 
     Args:
-        origin: the original of `folder`, if that is a copy; a plugin may contain the original.
+        origin: the folder of which `folder` is a copy, if it is a copy. The plugin is searched in
+            the original folder and its parents.
     """
     origin = origin or folder
     try:
@@ -189,13 +190,12 @@ def resource_names(folder: Path) -> list[str]:
             children[:] = [c for c in children if c not in _SKIPPED]
             inside = Path(place).relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    # unprintable names are not sent to a model
     shown = sorted(name for name in found if name.isprintable())
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
 def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
-    """Return the files that the instructions refer to, and the reasons for files not read."""
+    """Return the files that the instructions refer to, and why other files were not read."""
     files: list[Resource] = []
     refused: list[str] = []
     wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))
@@ -248,7 +248,7 @@ def _references(folder: Path, body: str) -> Iterator[str]:
 
 
 def _named_file(match: re.Match[str]) -> str:
-    """Return the name of a file in a link or a word ("x.md" for "./x.md"), or ""."""
+    """Return the file name that a link or word contains ("x.md" for "./x.md"), or ""."""
     if (target := match["target"]) is not None:
         name = "" if match["image"] or _URL.match(target) else target.partition("#")[0]
     else:

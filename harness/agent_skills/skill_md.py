@@ -28,7 +28,7 @@ from harness.errors import UsageError
 from harness.support.bounded_files import read_bytes
 
 FIRST_LINE = 2
-"""Line number of the front matter within its file."""
+"""Line number at which the front matter begins, after the line `---`."""
 _UNQUOTED = re.compile(
     r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*|\[[^\]\n]*\][ \t]*[^\s#].*|[*@%`].*)$""",
     re.M,
@@ -46,7 +46,7 @@ HEAD = 64 * 1024
 SIZE = 256 * 1024
 """Maximum size of the file, in bytes."""
 MAX_PROBLEMS = 20
-"""Maximum number of deviations that are shown."""
+"""Maximum number of problems that are shown."""
 MAX_SHOWN = 80
 """Maximum number of characters of a name or a key in a message."""
 _ON = ("true", "yes", "on", "1")
@@ -93,6 +93,9 @@ class FrontMatter:
 
 def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
     """Parse the text between the two lines of `---`.
+
+    Args:
+        lenient: True to tolerate values that lack the required quotes.
 
     Raises:
         UsageError: the text is not a YAML mapping.
@@ -147,7 +150,7 @@ class SkillFile:
     Attributes:
         name: the slash command, from the front matter or else the folder.
         description: what the skill does and when to use it, in one line.
-        fields: the front matter, as text.
+        fields: the fields of the front matter; all scalars are text.
         problems: deviations from the specification.
     """
 
@@ -168,7 +171,7 @@ class SkillFile:
 
     @property
     def for_models(self) -> bool:
-        """True if a model may use the skill by itself: no `disable-model-invocation`."""
+        """True if a model may use the skill: `disable-model-invocation` is not true."""
         return not _switch(self.fields, "disable-model-invocation", default=False)
 
 
@@ -293,7 +296,7 @@ def _description(front: FrontMatter) -> str:
 
 
 def _check_fields(front: FrontMatter) -> None:
-    """Add problems with all other fields to `front`."""
+    """Add problems with the names and types of fields, and with the file name, to `front`."""
     known = (*FIELDS, *OTHERS)
     problems = front.problems
     problems += [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]

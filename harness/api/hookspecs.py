@@ -13,7 +13,7 @@ The `register_` hooks are called once, when the plugin is loaded. An implementat
 arguments, but must not add any. docs/hooks.md states what may change in which version.
 
 An event contains the facts of the run log without the user's input, since the line, the text and
-the values of options may be private. A plugin that needs them can look up the run by its `id`.
+the values of options may be private. A plugin that needs the input can look up the run by `id`.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ def run_finished(run: RunFinished) -> None:
 def before_tool(call: ToolStarted) -> str | None:
     """Check a call of the model before the user is asked and the tool runs.
 
-    Raise `NotAllowed(reason)` to refuse the call: the model receives the reason. Return a text to
-    add it as a note to the result. Any other exception, and a hook that takes too long, refuses the
-    call with the plugin's name. The hooks of all plugins are called, then the commands of
-    hooks.json, until one of them refuses.
+    Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
+    plugin. Return a text to add it as a note to the result. Any other exception, and a hook that
+    takes too long, also refuses the call. The hooks of all plugins are called, then the commands
+    of hooks.json, until one of them refuses.
     """
 
 
@@ -122,7 +122,8 @@ def before_tool(call: ToolStarted) -> str | None:
 def after_tool(call: ToolFinished) -> str | None:
     """Check the result of a call before the model receives it; the rules of `before_tool` apply.
 
-    A refusal withholds the result, but does not undo the call. Calls that failed have no result.
+    A refusal withholds the result, but does not undo the call. The hook is not called if the call
+    raised an error, since there is no result.
     """
 
 
@@ -131,7 +132,7 @@ class ToolStarted:
     """A call of a tool by the chat model.
 
     Attributes:
-        tool: the name of the tool: of a skill, a built-in tool, or a tool of an MCP server.
+        tool: the name of a skill, of a built-in tool, or of a tool of an MCP server.
         arguments: the arguments that the model has given, except null values.
         line: the line that is shown and recorded for the call.
     """
@@ -203,7 +204,7 @@ class Listener:
     """A plugin with hooks for runs or calls of tools.
 
     Attributes:
-        call: calls a hook of this plugin only, within a deadline, and returns its results.
+        call: calls one hook of this plugin within a deadline, and returns the results.
         broken: True if a hook for runs raised an exception or timed out, so that the plugin
             receives no more events of runs.
     """

@@ -278,11 +278,11 @@ def paths(options: SkillOptions) -> Iterator[Path]:
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:
-    """Return validated options from values by key.
+    """Validate values by key, and return them as options.
 
     Raises:
         UsageError: a value is invalid, or a required option is missing.
-        SkillFailed: a validator of the skill raised another error.
+        SkillFailed: a validator of the skill raised an error that Pydantic does not handle.
     """
     known = {flag.key: flag for flag in flags(model).values()}
     try:
@@ -297,7 +297,10 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """Convert the text of a choice to its type, such as a number, which Pydantic does not do."""
+    """Convert the text of a choice to the allowed value, such as a number.
+
+    Pydantic does not convert text to the values of a `Literal`.
+    """
     if flag is None or not flag.choices:
         return value
     if isinstance(value, list):
@@ -334,7 +337,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
     """Return the option of an error, and the index of its value if the option is repeatable.
 
-    Errors for the members of a union have the same option and index.
+    Errors for the members of a union have the same option and index, and become one message.
     """
     path = error["loc"]
     return str(path[0]) if path else "", next((p for p in path[1:] if isinstance(p, int)), None)

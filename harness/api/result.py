@@ -41,8 +41,8 @@ class Result:
         exit_code: the exit code; not 0 if there is a result although a part of the work failed.
         stopped: the error that ended the work early. Finished work is saved and printed first.
         leave: True to end the interactive session.
-        terminal: returns the rich renderable that a terminal shows instead of `text`. It is also
-            shown if the result is saved, and not called for a pipe or `--json`.
+        terminal: returns the rich renderable that a terminal shows instead of `text`, even if the
+            result is saved. The function is not called for a pipe or `--json`.
         next: a line to try next, shown on a terminal.
     """
 
@@ -125,7 +125,7 @@ class Format(ABC):
         suffix: the suffix in lower case, with its full stop: ".org". If a skill itself saves this
             suffix, the format is not used.
         summary: one line, shown by /skills.
-        skills: the names of the skills whose records it can write; empty for all skills.
+        skills: the names of the skills whose records the format can write; empty for all skills.
     """
 
     suffix: ClassVar[str]
@@ -137,6 +137,6 @@ class Format(ABC):
         """Write the records to an open file, without closing it.
 
         Args:
-            records: the `Result.records` of the skill, in the form of `--json`. The iterator
-                returns one record at a time, and all records may not fit into memory.
+            records: the records of the result (`Result.each`), read one at a time, since together
+                they may not fit into memory.
         """

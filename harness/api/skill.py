@@ -38,7 +38,7 @@ Impact = Literal["reads", "adds", "changes"]
 Source = Literal["line", "stdin", "both"]
 Output = type[BaseModel] | Mapping[str, type[BaseModel]] | None
 UNKNOWN_EFFECTS = "may change anything"
-"""The default of `Skill.effects`."""
+"""The result of the default `Skill.effects`, unless the run only reads."""
 
 
 class SkillOptions(BaseModel):
@@ -131,8 +131,8 @@ class Skill(ABC):
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
             the skill with the text of the group `text`, or with the whole line if the expression
             has no such group.
-        text: "required", "optional" or "none". Missing text is read from stdin if stdin is not a
-            terminal. If it is, missing required text is an error.
+        text: "required", "optional" or "none". Missing text is read from stdin, unless stdin
+            is a terminal. Then missing required text is an error.
         flags_are_text: True if flags after the name are part of the text, for text that contains
             flags of other programs. The options of the harness then must precede the name.
         phrases: subcommands whose text keeps the straight double quotes around it, since they mark
@@ -160,9 +160,9 @@ class Skill(ABC):
         variants: option models by subcommand, or by another case that `variant` returns. An option
             that only some variants have is an error in all other cases; a field of `Options` that
             no variant has applies to all cases.
-        shared: by subcommand, the fields that the subcommand reads, of the fields of `Options` that
-            no variant has. Help and completion leave out the other fields. A subcommand that is
-            not listed reads all fields.
+        shared: the common options that a subcommand reads, by subcommand. Common options are the
+            fields of `Options` that no variant has. Help and completion leave out other common
+            options. A subcommand that is not listed reads all of them.
     """
 
     name: ClassVar[str]
@@ -192,17 +192,20 @@ class Skill(ABC):
         return call.subcommand
 
     def offer(self, wish: str) -> str:
-        """Return the text of a line of this skill that could fulfil a plain-text request, or "".
+        """Return what follows the skill's name in a line that could fulfil a request, or "".
 
-        The line is offered to the user if no model can chat. A trailing `-` in `wish`, the request,
-        means stdin.
+        The line is offered to the user if no model can chat.
+
+        Args:
+            wish: the request in plain text; a trailing `-` means stdin.
         """
         return ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        """Return the suffix of the table format of piped text, or "" for plain text.
+        """Return the suffix of a file for piped text, such as ".csv", or "" for plain text.
 
-        The text of the call is then the path of a temporary file with that suffix.
+        If there is a suffix, the text of the call is the path of a temporary file with the piped
+        text.
         """
         return ""
 
@@ -284,7 +287,7 @@ class DocumentSource(ABC):
         """Return at most `most` documents, always in the same order.
 
         Args:
-            after: the key of the document before the first document to return; "" to begin.
+            after: the key of the last document that was returned before; "" to begin.
         """
 
     @abstractmethod

@@ -91,6 +91,7 @@ class ActiveSkills:
         """Add the instructions of a skill, in place of its earlier instructions.
 
         Args:
+            text: the text of the line, which replaces placeholders in the instructions.
             context: the size of the context in tokens, which limits the instructions
                 (`INSTRUCTIONS_SHARE`); None for no limit.
 

@@ -1,4 +1,4 @@
-"""/chat: a conversation with the producer model, which lasts as long as the process."""
+"""/chat: talk to the producer model, in the conversation of this process."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Chat(Skill):
 
 
 def _with_files(call: Call) -> str:
-    """Return the text with the files that it names, except for text from stdin."""
+    """Return the text of a call with the files that it names; text from stdin names none."""
     if call.source == "stdin":
         return call.text
     joins = call.source == "both"

@@ -114,13 +114,13 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads AGENTS.md files for each turn, and reports a file and requests permission once."""
+    """Reads AGENTS.md files for each turn, but asks for permission and reports a problem once."""
 
     _reported: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)
 
     def read(self, call: Call) -> Sequence[tuple[Path, str]]:
-        """Return the AGENTS.md files with their texts, the file of the project itself first.
+        """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
         The files are in the folders from the project up to the root of the git repository. They are
         not returned if the user does not allow reading them.
@@ -145,7 +145,7 @@ class ProjectInstructions:
         return files
 
     def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
-        """Return the files for the system message within `room` bytes, the nearest file last."""
+        """Return the texts for the system message within `room` bytes, in reverse order."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

@@ -45,7 +45,7 @@ class Conversation:
         skills: names of the skills whose instructions are part of the conversation, in the order
             of their activation, with the text that they were activated with.
         session: id of the stored session; None if the conversation is not stored.
-        resumed: the stored session in the state in which this process resumed it.
+        resumed: the stored session as it was when this process resumed it, or None.
         store: the store of sessions, or None.
         keeps: True if turns are stored.
         project: the folder that sessions belong to.
@@ -172,11 +172,11 @@ class Conversation:
         self.session = self.resumed = None
 
     def resume(self, number: int | None = None) -> Session:
-        """Resume a stored session, by default the project's last session that is not in use.
+        """Resume a stored session, by default the project's last session except the current one.
 
         Raises:
             NothingFound: there is no such session.
-            NotAllowed: the session belongs to another project, whose user may have allowed less.
+            NotAllowed: the session belongs to another project.
         """
         if self.store is None:
             raise NothingFound("sessions are not stored")
@@ -204,7 +204,7 @@ class Conversation:
     def check_rights(self, *, yes: bool) -> None:
         """Refuse a turn with wider rights than the session had before it was resumed.
 
-        Text that the model has read in the meantime may try to abuse these rights.
+        Text that the model read before may try to abuse the wider rights.
 
         Raises:
             NotAllowed: `--yes` is given, although the session asked before changes.

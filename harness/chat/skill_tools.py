@@ -61,7 +61,7 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
 
 
 def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str, Any]:
-    """Return the parameters of a model's JSON Schema, with or without their descriptions."""
+    """Return the properties in the JSON Schema of a Pydantic model as parameters of a tool."""
     found = {}
     for name, about in schema["properties"].items():
         found[name] = _plain(about, schema.get("$defs", {}))
@@ -157,10 +157,10 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values of a call as a parsed line has them: texts, or True for a switch.
+    """Return the option values of a call in the form of a parsed line: texts and booleans.
 
     Raises:
-        UsageError: the skill does not have an option.
+        UsageError: an argument is not an option of the skill.
     """
     known = {flag.key: flag for flag in opts.flags(skill.Options).values()}
     values: dict[str, Any] = {}

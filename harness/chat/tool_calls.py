@@ -46,7 +46,10 @@ def error_content(error: HarnessError) -> str:
 
 
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
-    """Cut long lists, objects and texts in `data`, and add the numbers of omitted items."""
+    """Return `data` with lists, objects and texts cut, if its JSON exceeds `characters`.
+
+    Each cut states the number of omitted items or characters.
+    """
     if len(compact(data)) <= characters:
         return data
     smaller = data

@@ -37,7 +37,7 @@ class Answer:
     Attributes:
         content: the message for the model, a JSON object.
         tool: the name of the tool that was called; "" if it does not exist.
-        line: the line that is shown for the call; "" if its arguments are invalid.
+        line: the line that is shown for the call; "" if the call is invalid.
         code: exit code.
     """
 
@@ -153,7 +153,7 @@ class Toolbox:
         return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of the tools that are not among `tools`."""
+        """Return the names of tools that are not among `tools`, except tools of MCP servers."""
         return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:

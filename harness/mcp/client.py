@@ -172,7 +172,7 @@ def _words(text: str) -> set[str]:
 
 
 def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the tools for the model, complete, or only their names if they do not fit."""
+    """Return the found tools as JSON for the model; tools that do not fit have only a name."""
     listed: list[Any] = []
     left = tool_calls.CHARACTERS
     for tool in found:
@@ -253,7 +253,7 @@ class Servers:
         return [SearchTool(self._app, tools, self._remember), *found]
 
     def close(self, seconds: float) -> None:
-        """Stop all servers; servers that take longer are killed."""
+        """Stop all servers; after `seconds`, kill the servers that still run."""
         servers, self.servers = self.servers, []
         self._is_started = False
         until = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Read and change mcp.json, the servers that the user or a trusted project configures."""
+"""Read and change mcp.json, which lists the servers of the user or of a trusted project."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class Entry:
         """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
 
         Raises:
-            UsageError: a variable is not set in the environment, or the server cannot be used with
-                its value.
+            UsageError: a variable is not set in the environment, or its value is not valid for the
+                server.
         """
 
         def value(found: re.Match[str]) -> str:
@@ -121,8 +121,8 @@ class Configuration:
     """The contents of all mcp.json files.
 
     Attributes:
-        problems: errors for which a server or a file is left out.
-        untrusted: files of the project that are not trusted in their current state.
+        problems: the errors because of which servers or files are left out.
+        untrusted: files of the project whose current content is not trusted.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -164,7 +164,7 @@ def read(settings: Settings) -> Configuration:
 
 
 def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False) -> Entry:
-    """Write a server to a file, and return it.
+    """Add a server to a file, and return the `Entry`.
 
     Args:
         force: True to replace a server with the same name.
@@ -216,7 +216,7 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
     """Return a server of mcp.json.
 
     Args:
-        place: returns the position of a nested key of the server, for messages; "" without one.
+        place: returns the file and the line of a nested key of the server, for messages, or "".
 
     Raises:
         UsageError: the server or its name cannot be used.
@@ -238,7 +238,10 @@ def _problem_of(exc: ValidationError) -> str:
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the text and the parsed content of a file; without servers if it does not exist.
+    """Return the text and the parsed content of a file; no servers if the file does not exist.
+
+    Args:
+        source: a trusted copy to read instead of the file.
 
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
@@ -273,7 +276,7 @@ def _prefix_of(name: str) -> str:
 
 
 def _place(path: Path, text: str, *keys: str) -> str:
-    """Return the file and the line of the innermost of these nested keys that the text has."""
+    """Return the file and the line of the innermost nested key that the text contains."""
     at = 0
     for key in keys:
         written = re.escape(json.dumps(key, ensure_ascii=False))

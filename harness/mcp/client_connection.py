@@ -1,7 +1,7 @@
 """The connection to a server of mcp.json, its tools and its state.
 
-Each server has a separate thread with an event loop, so that a server that floods, hangs or sends
-messages that take long to check does not delay other servers.
+Each server has a separate thread with an event loop, so that a server that hangs, or sends too
+many or too large messages, does not delay other servers.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Server:
         """Call a tool of the server; `name` is the tool's name at the server.
 
         Args:
-            on_progress: called with messages about the progress, in this thread.
+            on_progress: called with messages about the progress, in the thread of the caller.
 
         Raises:
             DeadlineExceeded: the server has neither answered nor reported progress in time.
@@ -133,7 +133,7 @@ class Server:
             future.cancel()
 
     def _run(self) -> None:
-        with self._runner:  # at its end, cancels the tasks that are left, and closes the loop
+        with self._runner:  # on exit, it cancels remaining tasks and closes the loop
             try:
                 self._loop.run_until_complete(self._task)
             except asyncio.CancelledError:
@@ -149,7 +149,8 @@ class Server:
             try:
                 await self._connect(mode)
             except Exception as exc:
-                # Some servers of earlier revisions exit on a request other than `initialize`.
+                # Some servers of earlier protocol revisions exit if the first request is not
+                # `initialize`.
                 if self.state == "ready" or mode == "legacy" or not is_closed(exc):
                     raise
 
@@ -163,8 +164,8 @@ class Server:
                     Client(
                         self._transport(),
                         mode=mode,
-                        # Half of the time limit is left for a server that ignores
-                        # `server/discover`.
+                        # If the server ignores `server/discover`, half of the time limit is left
+                        # for `initialize`.
                         read_timeout_seconds=self._seconds / 2,
                         message_handler=self._received,
                         client_info=types.Implementation(name=APP_NAME, version=__version__),
@@ -232,7 +233,7 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            # a server at a URL may answer again, so that it does not count as failed
+            # a server at a URL may answer again, so it does not count as failed
             if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()
@@ -281,7 +282,7 @@ async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
 
 
 def chat_name(server: str, tool: str) -> str:
-    """Return the name of a tool in the chat, with characters and length that servers allow."""
+    """Return the name of a tool in the chat, in the form that model servers allow."""
     name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
     if len(name) <= NAME:
         return name

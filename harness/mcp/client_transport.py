@@ -1,7 +1,7 @@
 """Connect to servers within limits: by the pipes of a process, or by HTTP.
 
-The package's function `stdio_client` reads lines of any length, and its process cannot be stopped
-immediately when the harness ends.
+The function `stdio_client` of the package `mcp` is not used: it reads lines of any length, and the
+process that it starts cannot be stopped immediately when the harness ends.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ async def over_http(
 
 
 async def _check(log: deque[str], response: httpx2.Response) -> None:
-    """Limit the size of a response, or of each event of a stream of events.
+    """Limit the size of a response that is not a stream of events.
 
     Raises:
         HTTPError: the server requires a token, or compresses the response.
@@ -230,7 +230,7 @@ async def _check(log: deque[str], response: httpx2.Response) -> None:
         )
     status = f"HTTP {response.status_code} {response.reason_phrase}"
     if response.is_error and response.request.method == "POST" and status not in log:
-        log.append(status)  # the package does not pass the status on
+        log.append(status)  # the package `mcp` does not pass the status on
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("the server compresses its answers, which was not requested")
     if not response.headers.get("content-type", "").startswith("text/event-stream"):

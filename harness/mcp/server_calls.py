@@ -92,7 +92,7 @@ CONTENT: dict[str, Any] = {
     },
     "required": ["exit_code"],
 }
-"""The schema of the result of a call of any skill, as described in the server's instructions."""
+"""The schema of every call's result, which the instructions of the server describe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,8 @@ def _refuse(question: str) -> bool:
 def _answered(params: types.InputResponseRequestParams) -> Confirm:
     """Return a function that looks up a question in the answers that came with the call.
 
-    The client stores the questions that were allowed before in the state of the call.
+    `params.request_state`, which the client returns unchanged, contains the questions that the user
+    has already allowed.
     """
     answers = params.input_responses or {}
     try:
@@ -405,7 +406,7 @@ class Calls:
         send, receive = anyio.create_memory_object_stream[Progress](math.inf)
 
         def report(event: Progress) -> None:
-            # the loop has ended, since the client has disconnected
+            # raised if the loop has ended after the client has disconnected
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_put, send, event)
 

@@ -146,7 +146,7 @@ class Prompts:
         try:
             body = skill.body(text)
             instructions = skill.instructions(body, prompt_skill.resource_names(skill.folder))
-            if body == skill.body(""):  # no placeholder contains the text
+            if body == skill.body(""):  # the body has no placeholder for the text
                 instructions = f"{instructions}\n\n{text}".rstrip()
         except HarnessError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from error

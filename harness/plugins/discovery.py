@@ -3,7 +3,7 @@
 Three sources are searched in the order below. The first plugin that registers a name keeps it. A
 later folder with the same name is recorded as shadowed, not as a failure.
 
-    built in      the framework's own commands and backends, and skills/ beside the code
+    built in      the harness's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
     folders       with a SKILL.md under ./skills, .agents/skills of this folder and its parents
                   up to the root of the git repository, the user's config folder, ~/.agents/skills
@@ -55,7 +55,7 @@ from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 ENTRY_POINTS = "harness.skills"
 SHIPPED = CODE_ROOT / "skills"
 COMMANDS = "commands"
-"""The name of the plugin with the framework's own commands."""
+"""The name of the plugin with the harness's own commands."""
 
 
 class Discovery:
@@ -99,7 +99,7 @@ class Discovery:
         """Find and load all plugins.
 
         Args:
-            bare: True to load only the framework's own plugins.
+            bare: True to load only the harness's own commands and backends.
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
@@ -285,8 +285,8 @@ class Discovery:
         return self._host.load(file.name, str(file.folder), load, file)
 
     def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
-        """Record that a skill from `by` has the same name, unless it is the same folder."""
-        with contextlib.suppress(OSError):  # `by` is a folder, or the name of a source
+        """Record that a skill from `by` has the name of `file`, unless `by` is its folder."""
+        with contextlib.suppress(OSError):  # raised if `by` is the name of a source
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))

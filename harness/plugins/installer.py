@@ -33,7 +33,9 @@ from harness.support.text_input import at_home
 
 T = TypeVar("T")
 PROTOCOLS = "file:git:https:ssh"
-"""Protocols of git that are used; http only if the URL has it, so that https never leads to it."""
+"""Protocols that git may use. http is added only for an http URL, so that a redirect cannot lead
+from https to http.
+"""
 CLONE_SECONDS = 120.0
 """Time limit of a clone in seconds."""
 SEARCH_SECONDS = 30.0

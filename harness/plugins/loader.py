@@ -125,7 +125,7 @@ class PluginHost:
             self.fail(name, origin, exc)
 
     def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
-        """Record the error for which a plugin is left out.
+        """Record the error because of which a plugin is left out.
 
         Args:
             traced: True to keep the traceback.

@@ -1,4 +1,4 @@
-"""Check all properties of skills, frameworks and formats on which the harness relies."""
+"""Refuse skills, frameworks and formats with properties that the harness cannot use."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
     """Refuse a skill that the harness could not use.
 
     Args:
-        schema: True to check that its options have a JSON Schema.
+        schema: True to check that the options and results have a JSON Schema.
 
     Raises:
         UsageError: an attribute is invalid.

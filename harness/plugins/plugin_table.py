@@ -1,7 +1,8 @@
-"""Plugins and backends that are imported on first use, by a generated table of the plugins.
+"""Plugins and backends that are imported on first use, and the table that describes them.
 
-For each plugin, the table contains its SKILL.md, the names, summaries and triggers of its skills,
-the names of its backends, and its frameworks. It also contains the options of `agent.py --help`.
+For each shipped plugin, the table contains the SKILL.md, the names, summaries and triggers of the
+skills, the names of the backends, and the frameworks. The table also contains the options of
+`agent.py --help`.
 `make docs` writes the table after a change of a plugin, and `make check` reports an outdated table.
 """
 
@@ -42,7 +43,7 @@ def text_of(plugins: Mapping[str, Any], options: str) -> str:
 
 
 def row_of(found: Contributions, file: SkillFile | None) -> dict[str, Any]:
-    """Return the row of a plugin; paths are relative to the code."""
+    """Return the row of a plugin; paths are relative to `CODE_ROOT`."""
     return {
         "file": file and {**asdict(file), "path": _relative(file.path)},
         "skills": [asdict(SkillSummary(f.name, f.summary, f.triggers)) for f in found.skills],
@@ -107,7 +108,8 @@ class LazyBackend:
 
     Attributes:
         make: imports and returns the backend.
-        refuse: returns the reason why an entry cannot be served if it is known without the backend.
+        refuse: returns the reason why an entry cannot be served, or None if the backend must be
+            asked.
     """
 
     name: str
@@ -135,7 +137,7 @@ class LazyBackend:
 
 
 def own_backends(files: FileStore) -> list[Backend]:
-    """Return the backends of the framework."""
+    """Return the backends of the harness."""
 
     def llamacpp() -> Backend:
         from harness.models.backends.llamacpp import LlamaCppBackend

@@ -61,7 +61,7 @@ def address_of(given: str) -> str:
     """Return the address of a host's index, or "" if `given` is not the address of a host.
 
     Raises:
-        UsageError: the address is that of another machine, and is not https.
+        UsageError: the host is another machine, and the address is not https.
     """
     match = _ADDRESS.fullmatch(given)
     if match is None:

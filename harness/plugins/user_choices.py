@@ -23,9 +23,9 @@ from harness.support.bounded_files import Unsearched, read_bytes, walk
 MAX_BYTES = 256_000_000
 """Maximum size in bytes of a folder that can be trusted, since it is read at every start."""
 MAX_ENTRIES = 10_000
-"""Maximum number of entries of such a folder."""
+"""Maximum number of files and folders in a folder that can be trusted."""
 _copied: dict[Path, Path] = {}
-"""The folder of each private copy of this process."""
+"""The original folder of each private copy that this process has made."""
 
 
 def content_hash(folder: Path, copy: Path | None = None) -> str:
@@ -130,7 +130,10 @@ def private_copy(folder: Path) -> tuple[Path, str]:
 
 
 def with_originals(command: str) -> str:
-    """Return a command in which each private copy is named by its folder, as in other sessions."""
+    """Replace the paths of private copies in a command with the paths of the original folders.
+
+    The original paths are the same in every session, so that an answer can be stored for them.
+    """
     for copy, folder in _copied.items():
         command = command.replace(str(copy), str(folder))
     return command
@@ -200,7 +203,7 @@ class TrustStore(_ChoicesFile):
     def trusted(self, folder: Path) -> Path | None:
         """Return a private copy of a folder or file if its current content is trusted, or None.
 
-        Callers must use the copy: later changes of the folder must be trusted before they run.
+        Callers must use the copy, since the folder may change after this check.
         """
         known = (self._load()[0] or {}).get(str(folder.resolve()))
         if known is None:
@@ -274,8 +277,8 @@ class Installed(TypedDict):
     """The record of an installed skill.
 
     Attributes:
-        source: the path, or the address; "@" and the commit of a repository, or the digest that an
-            index has stated, follow the address.
+        source: the path or address of the source. An address is followed by "@" and the commit of
+            the repository, or the digest that the index stated.
         sha256: the hash of the files.
         date: the day of the installation, YYYY-MM-DD.
     """
