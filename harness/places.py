@@ -16,7 +16,7 @@ from harness.support.text_input import TEXT_WORDS, at_home, unquote
 
 GIT, INSTRUCTIONS_FILE = ".git", "AGENTS.md"
 MOST_LINKS = 20_000
-"""Maximum number of folder entries that are checked for links, and of matches of a glob pattern."""
+"""Maximum number of folder entries checked for links, and of paths that match a glob pattern."""
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:

@@ -258,7 +258,7 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 
 
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
-    """Return the options of a session: the model, or [] if the registry cannot be used.
+    """Return a list with the option that selects the model; [] if the registry is unusable.
 
     The next prompt reports the error in the registry.
     """
@@ -362,7 +362,7 @@ def _is_job(app: App, line: str) -> bool:
 
 
 def _show(outcome: Outcome, editor: Editor) -> HarnessError | None:
-    """Show a result, and return the error that ended the work early."""
+    """Show a result, and return the error that ended the work early, or None."""
     result, saved = outcome.result, outcome.saved
     parts = [f"Saved to {path}" for path in saved]
     if not parts and not outcome.emitted:

@@ -39,7 +39,7 @@ EVERY = 0.1
 LINES = 50
 """Maximum number of notices that a tool call shows; earlier notices are left out."""
 LONGEST = 20_000
-"""Maximum number of characters that are shown of a result."""
+"""Maximum number of characters to show of a result."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
 _KINDS: dict[str, schema.ToolKind] = {"read_file": "read", "write_file": "edit"}
 _numbers = itertools.count(1)
@@ -191,13 +191,14 @@ class Editor:
             self._update(call, call.title, "failed" if failed else "completed", result, saved)
 
     def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
-        """Show the result of all calls that have not ended, such as after an error."""
+        """Show `result` for all calls that have not ended, for example after an error."""
         while self._calls:
             self.end(result, failed=failed, saved=saved)
 
     def _refresh(self) -> None:
         call = self._calls[-1]
-        title = " · ".join(filter(None, (call.title, call.progress)))  # content may be hidden
+        # The progress is part of the title, since the editor may hide the content.
+        title = " · ".join(filter(None, (call.title, call.progress)))
         self._update(call, title, "in_progress")
 
     def _update(

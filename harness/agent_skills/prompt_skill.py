@@ -43,13 +43,13 @@ _PLACEHOLDER = re.compile(
 MAX_LISTED = 100
 """Maximum number of file names that are sent to the model."""
 MAX_ENTRIES = 10_000
-"""Maximum number of entries of the folder that are searched for files."""
+"""Maximum number of files and folders to list in a skill's folder."""
 SIZE = 64 * 1024
 """Maximum size of a file, in bytes."""
 MAX_READ = 100
-"""Maximum number of files that are read because a body refers to them."""
+"""Maximum number of files to read because a body refers to them."""
 MAX_WORDS = 1000
-"""Maximum number of words of a body that are looked up as names of files."""
+"""Maximum number of words of a body to look up as file names."""
 _REFERENCE = re.compile(
     # Possessive quantifiers prevent backtracking, so that the time is linear in the body's length.
     r"(?P<image>!?)\[[^\]\n]{0,300}+\]\(\s*+<?(?P<target>(?:(?!\]\()[^)<>\s])++)"
@@ -59,7 +59,7 @@ _REFERENCE = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
 _SKIPPED = {"__pycache__", "node_modules", ".git"}
 HINT = 80
-"""Maximum number of characters of `argument-hint` that are shown."""
+"""Maximum number of characters to show of `argument-hint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class PromptSkill(Skill):
 
     @property
     def folder(self) -> Path:
-        """The folder with the files of the skill."""
+        """The folder that is read: `copy`, or else the original folder."""
         return self.copy or self.file.folder.absolute()
 
     def present(self, copy: Path) -> PromptSkill:
@@ -158,11 +158,11 @@ class PromptSkill(Skill):
 
 
 def substitute(body: str, arguments: str, folder: Path, origin: Path | None = None) -> str:
-    """Replace the placeholders in a body. Placeholders in inserted text are not replaced.
+    """Return a body with its placeholders replaced; placeholders in inserted text remain.
 
     Args:
-        origin: the folder of which `folder` is a copy, if it is a copy. The plugin is searched in
-            the original folder and its parents.
+        origin: the folder of which `folder` is a copy, if any. The plugin is looked for in the
+            original folder and its parents.
     """
     origin = origin or folder
     try:

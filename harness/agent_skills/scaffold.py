@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
 
 
 def files(name: str, kind: Kind) -> dict[str, str]:
-    """Return the contents of the files of a new skill by path; the skill summarizes texts."""
+    """Return the text of each file of a new skill, by path. The skill summarizes texts."""
     module = name.replace("-", "_")
     package = f"harness_{module}"
     words = {

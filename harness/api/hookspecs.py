@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 API_VERSION = "1.0"
 """The version of these hooks and of the names that `harness` exports. A plugin declares the version
-for which it was written as `harness_api`; it is not loaded if the major version differs.
+for which it was written as `harness_api`. A plugin for another major version, or for a later minor
+version, is not loaded.
 """
 PROJECT = "harness"
 

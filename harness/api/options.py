@@ -45,13 +45,14 @@ MAX_SHOWN = 80
 _SUBJECT = re.compile(r"^(?:Decimal input|Input|String|Value|Path|Date|Datetime|Data) ")
 _CAUSE = re.compile(r", (?:unable|input|invalid|relative).*")
 _OWN = ("value_error", "assertion_error")
-"""The types of errors that the validators of a skill raise, with messages of the skill."""
+"""Pydantic's types for the errors that a skill's own validators raise."""
 
 
 class ClusterOptions(SkillOptions):
-    """Options for running models on a Ray cluster; the harness reads them.
+    """Options for running models on a Ray cluster.
 
-    The defaults come from HARNESS_ON and the section `cluster` of the registry.
+    The harness reads these options, not the skill. The defaults come from HARNESS_ON and
+    the section `cluster` of the registry.
     """
 
     manner: ClassVar[frozenset[str]] = frozenset({"on", "actors", "slots", "cpus", "gpus"})
@@ -60,8 +61,8 @@ class ClusterOptions(SkillOptions):
 
     on: str | None = Field(
         None,
-        description="where models run: on a Ray cluster (ray://HOST:10001 or HOST:6379), in a Ray "
-        "on this machine (ray), or in this process (local); ray-data for a folder of parts",
+        description="where models run: on a Ray cluster (ray://HOST:10001 or HOST:6379), on a "
+        "local Ray cluster (ray), or in this process (local); ray-data for a folder of parts",
     )
     actors: int | None = Field(
         None,
@@ -84,7 +85,7 @@ class ClusterOptions(SkillOptions):
 
 
 class GeneralOptions(SkillOptions):
-    """Options of every line, which may also precede the line on the command line."""
+    """Options that every line may contain; in a call of `agent.py`, they may also precede it."""
 
     as_json: bool = Field(False, alias="json", description="print the result as a JSON object")
     model: str | None = Field(
@@ -112,7 +113,7 @@ class GeneralOptions(SkillOptions):
 
 
 class ProgramOptions(SkillOptions):
-    """Options of the command line that precede the line."""
+    """Options of `agent.py` that are only allowed before the line."""
 
     continue_: bool = Field(
         False,
@@ -163,7 +164,7 @@ def _flags(model: type[SkillOptions]) -> list[Flag]:
 
 @lru_cache(maxsize=MODELS)
 def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the JSON Schema of a model, which is cached since each chat request needs it."""
+    """Return the JSON Schema of a model from a cache, since each chat request needs it."""
     return model.model_json_schema()
 
 
@@ -278,7 +279,7 @@ def paths(options: SkillOptions) -> Iterator[Path]:
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:
-    """Validate values by key, and return them as options.
+    """Validate option values, given by key, and return the options.
 
     Raises:
         UsageError: a value is invalid, or a required option is missing.
@@ -335,7 +336,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
-    """Return the option of an error, and the index of its value if the option is repeatable.
+    """Return the option with an error, and the index of the value if the option is repeatable.
 
     Errors for the members of a union have the same option and index, and become one message.
     """

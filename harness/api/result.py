@@ -28,8 +28,8 @@ class Result:
         text: the result for a person, printed to stdout.
         data: the result for a program, printed by `--json`. Default: {"text": text}.
         records: returns an iterator over the data, one record at a time, for results that are too
-            large for `data`. The formats of plugins write these records. Without `records`, they
-            write the items of `data` if it is a list, or else `data` as one record.
+            large for `data`. The formats of plugins write these records. Without `records`,
+            the formats write the items of `data` if it is a list, or else `data` as one record.
         renderers: functions that return the text of the file to save, by suffix.
         writers: functions that write large or binary results to an open binary file, by suffix.
         folders: functions that write a result into a folder, by suffix, for skills with
@@ -38,7 +38,7 @@ class Result:
             not written.
         summary: figures about the work. `--json` prints it instead of `data`, with the paths of
             the saved files.
-        exit_code: the exit code; not 0 if there is a result although a part of the work failed.
+        exit_code: the exit code; not 0 if a part of the work failed, although there is a result.
         stopped: the error that ended the work early. Finished work is saved and printed first.
         leave: True to end the interactive session.
         terminal: returns the rich renderable that a terminal shows instead of `text`, even if the

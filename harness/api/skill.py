@@ -245,7 +245,7 @@ class Skill(ABC):
         return self.impact.get(subcommand) or self.impact.get("", "changes")
 
     def output_of(self, subcommand: str, *, summary: bool = False) -> type[BaseModel] | None:
-        """Return the `output` of a subcommand, or its `output_summary`."""
+        """Return the model in `output`, or in `output_summary`, for a subcommand."""
         models = self.output_summary if summary else self.output
         if isinstance(models, Mapping):
             return models.get(subcommand) or models.get("")

@@ -88,7 +88,7 @@ class ActiveSkills:
         return {name: self.skills[name].folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
-        """Add the instructions of a skill, in place of its earlier instructions.
+        """Add the instructions of a skill to the conversation, and remove its earlier instructions.
 
         Args:
             text: the text of the line, which replaces placeholders in the instructions.
@@ -205,7 +205,7 @@ class ActivateSkill:
         return ACTIVATE
 
     def described(self, level: int) -> Tool:
-        """Return the tool with the names of skills; from level `DETAILS` on with descriptions."""
+        """Return the tool with the names of skills, from level `DETAILS` on with descriptions."""
         rows = skill_list(self.skills, self.room >> (ALL - level))
         text = {"type": "string"}
         about = _BRIEFLY

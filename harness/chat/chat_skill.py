@@ -86,7 +86,7 @@ class Chat(Skill):
         return self._result(self._answer_separately(skill, call, call.text))
 
     def _use(self, skill: PromptSkill, call: Call) -> Result:
-        """Use a prompt skill for a line of the user, whose text may name files."""
+        """Use a prompt skill for a line of the user; the text of the line may name files."""
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
         path = text_input.lone_file(call.text) if call.source == "line" else None
@@ -166,13 +166,13 @@ class Chat(Skill):
         return prompt_skills(self._app.catalogue.skills)
 
     def _explain(self, call: Call, notice: str) -> None:
-        """Print a notice once."""
+        """Print a notice, but only the first time."""
         if notice not in self._notices:
             self._notices.add(notice)
             call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
-        """Print once the skills and tools that this model cannot call, with the reason."""
+        """Print which skills and tools this model cannot call, and why, but only once."""
         if not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
@@ -210,5 +210,5 @@ def _with_files(call: Call) -> str:
 
 
 def _line(skill: PromptSkill, text: str) -> str:
-    """Return the line that runs a skill, which the conversation stores as a message of the user."""
+    """Return the line that runs a skill, for the conversation to store as a user's message."""
     return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

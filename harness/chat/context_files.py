@@ -1,9 +1,9 @@
 """Add files to the context of a chat: files that a line attaches, and AGENTS.md.
 
-A line attaches a file as @PATH, and stdin as @- or as a - at its end.
+A line attaches a file with @PATH. It attaches stdin with @-, or with a - at the end of the line.
 
-AGENTS.md is a text of the project, and not of the user. It is read only if the user has allowed it
-for the project. `/permissions` lists and revokes this permission.
+AGENTS.md is a text of the project, and not of the user. It is read only if the user has allowed
+this for the project. `/permissions` lists and revokes this permission.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class ProjectInstructions:
     def read(self, call: Call) -> Sequence[tuple[Path, str]]:
         """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
-        The files are in the folders from the project up to the root of the git repository. They are
-        not returned if the user does not allow reading them.
+        The files are in the folders from the project up to the root of the git repository. Without
+        the user's permission, the result is empty.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]
@@ -145,7 +145,7 @@ class ProjectInstructions:
         return files
 
     def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
-        """Return the texts for the system message within `room` bytes, in reverse order."""
+        """Return the texts for the system message within `room` bytes, the first file last."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

@@ -61,10 +61,10 @@ class Conversation:
 
     @classmethod
     def of(cls, settings: Settings, notice: Callable[[str], None]) -> Conversation:
-        """Return a new conversation of the project, which is stored unless the settings forbid it.
+        """Return a new conversation; it is stored unless the settings forbid it.
 
         Args:
-            notice: called once with a message if it cannot be stored.
+            notice: called once with a message if the conversation cannot be stored.
         """
         store = SessionStore(settings.sessions, notice)
         return cls(
@@ -104,7 +104,7 @@ class Conversation:
         asked: bool = True,
         started: Callable[[int], None] = lambda turns: None,
     ) -> int:
-        """Replace earlier turns with a summary by the model, and return their number.
+        """Replace earlier turns with a summary by the model; return the number of replaced turns.
 
         The turns stay in the stored session. After an error, the conversation is unchanged.
 

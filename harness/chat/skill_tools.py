@@ -45,7 +45,7 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: the subcommands to offer, without saving to files; empty for all subcommands.
+        only: the subcommands to offer, without `save_to`; if empty, everything is offered.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
@@ -61,7 +61,11 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
 
 
 def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str, Any]:
-    """Return the properties in the JSON Schema of a Pydantic model as parameters of a tool."""
+    """Return the properties in the JSON Schema of a Pydantic model as parameters of a tool.
+
+    Args:
+        described: True to include the descriptions of the properties.
+    """
     found = {}
     for name, about in schema["properties"].items():
         found[name] = _plain(about, schema.get("$defs", {}))
@@ -110,7 +114,7 @@ def _parameters(
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema that every server supports, without references, null choices and formats."""
+    """Return a schema that every model server supports: no references, null choices, formats."""
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
     choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]
@@ -191,7 +195,7 @@ def _text(value: Any) -> Any:
 
 
 def skill_tools(app: App, shipped: bool) -> Iterator[SkillTool]:
-    """Yield the tools of skills that a model may call, either of shipped or of all other skills."""
+    """Yield the tools of the shipped skills, or of the other skills, that a model may call."""
     for found in app.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(app, found.skill)
@@ -199,7 +203,7 @@ def skill_tools(app: App, shipped: bool) -> Iterator[SkillTool]:
 
 @dataclass(frozen=True, slots=True)
 class SkillTool:
-    """The tool of a skill, whose calls the application runs."""
+    """The tool of a skill; the application runs the calls."""
 
     app: App
     skill: Skill

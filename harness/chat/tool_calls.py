@@ -1,4 +1,4 @@
-"""Read the arguments of tool calls, record the calls in the run log, and write their results.
+"""Read the arguments of tool calls, record the calls in the run log, and write the results.
 
 The model receives a result as one JSON object of limited length.
 """
@@ -25,7 +25,7 @@ _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
 characters of a text.
 """
 LINE = 2_000
-"""Maximum number of characters that are recorded of an invalid call."""
+"""Maximum number of characters to record of an invalid call."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:

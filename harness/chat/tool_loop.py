@@ -33,7 +33,7 @@ MOST = 3
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
-"""Divisor of the conversation's size: after a summary, the latest turns may have a third."""
+"""Divisor of the size that a conversation may have: the latest third is not summarized."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -82,7 +82,7 @@ def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
 
 
 class AnswerText:
-    """The text of the model, which is printed as it arrives.
+    """The text that the model writes, printed as it arrives.
 
     Args:
         kept: True to print the text only once it is known to be the answer. A text before a call is
@@ -242,7 +242,7 @@ class Turn:
         """Return the messages of a request with these tools.
 
         Args:
-            calls: True if the model can call tools; False to leave out earlier calls too.
+            calls: True if the model can call tools; False to leave out earlier calls.
         """
         system = self._system(calls=calls)
         return (Message("system", system), *fit(self._known(calls), self._room(tools, system)))

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from harness.mcp.client import Servers
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail of a tool: only required parts; with details; with optional parameters, but
-without their descriptions; complete. Two levels of a tool may be equal.
+"""Levels of detail of a tool. BARE has only required parameters, DETAILS also longer descriptions,
+OPTIONS also optional parameters, and ALL also the descriptions of optional parameters. Two levels
+of a tool may be equal.
 """
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
 SHOWN = 160
-"""Maximum number of characters of a call that are shown."""
+"""Maximum number of characters to show of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class ChatTool(Described, Protocol):
 
 
 def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
-    """Return at most `MOST` tools for a request, which fit into `room` bytes.
+    """Return at most `MOST` tools that together fit into `room` bytes of a request.
 
     First, the tools are added in order at the lowest level of detail; then the level of one tool
     after the other is raised while the size permits. Tools that do not fit are left out.

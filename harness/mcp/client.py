@@ -1,4 +1,4 @@
-"""Use the servers of mcp.json as a source of tools, which a model may search."""
+"""Offer a model the tools of the servers in mcp.json, or a tool that searches these tools."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUERY = "query"
 RESULTS = 10
 """Maximum number of tools that a search returns."""
 BLOCKS = 100
-"""Maximum number of content blocks of a result that are used."""
+"""Maximum number of content blocks to use from a result."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
 """Words of a query that are ignored, since they say nothing about a tool."""
@@ -51,7 +51,7 @@ class ServerTool:
     """A tool of a server.
 
     Args:
-        app: the application, which permits and logs calls.
+        app: the application, which checks permissions and logs calls.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ServerTool:
 
     @property
     def subject(self) -> str:
-        """The tool's name in permissions, which changes with the server or the tool's definition.
+        """The tool's name in permissions; a changed server or tool definition changes the name.
 
         Annotations are not included, since they are unverified claims of the server.
         """
@@ -184,7 +184,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
 
 
 def _text(block: Any) -> str:
-    """Return a content block as text; other content is described by its type and size."""
+    """Return the text of a content block; a block without text is described in one line."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource_link":

@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the written form, which changes if the name is given to another server."""
+        """SHA-256 of `written`, which differs if `name` is given to another server."""
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
@@ -271,7 +271,7 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
 
 
 def _prefix_of(name: str) -> str:
-    """Return the name with the characters that tool names allow, or "" if there are none."""
+    """Return a server's name as the prefix of tool names, or "" without usable characters."""
     return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
 
 

@@ -1,4 +1,4 @@
-"""The connection to a server of mcp.json, its tools and its state.
+"""The connection to a server of mcp.json, with the tools and the state of the server.
 
 Each server has a separate thread with an event loop, so that a server that hangs, or sends too
 many or too large messages, does not delay other servers.
@@ -42,23 +42,24 @@ LONGEST = 10
 TICK = 0.2
 """Seconds between two checks of a running call."""
 PAGES = 100
-"""Maximum number of pages that are read of a list of tools."""
+"""Maximum number of pages to read from a list of tools."""
 SHOWN = 300
-"""Maximum number of characters that are shown of a server's message."""
+"""Maximum number of characters to show of a server's message."""
 NAME = 64
 """Maximum number of characters of the name of a tool."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Server:
-    """A server, which is started immediately in a thread.
+    """A server of mcp.json, started immediately in a separate thread.
 
     Args:
-        folder: the working folder of its process.
+        folder: the working folder of the server's process.
         seconds: time limit for the start, and between two progress reports of a call.
 
     Attributes:
-        state: the state of the server; a failed server remains failed until the next `/reload`.
+        state: "starting", "ready", "failed" or "stopped". A failed server remains failed until the
+            next `/reload`.
         problem: the reason why the server failed, or why tools are left out, or "".
         tools: the tools by their names in the chat.
         is_late: True if the user was told that the server takes long to start.
@@ -133,7 +134,7 @@ class Server:
             future.cancel()
 
     def _run(self) -> None:
-        with self._runner:  # on exit, it cancels remaining tasks and closes the loop
+        with self._runner:  # on exit, cancels remaining tasks and closes the loop
             try:
                 self._loop.run_until_complete(self._task)
             except asyncio.CancelledError:
@@ -208,7 +209,7 @@ class Server:
         self.problem = "; ".join(left_out[:3])
 
     async def _listen(self, client: Client) -> None:
-        """Read the tools again when a server of the latest revision reports a change."""
+        """Read the tools again when a server of the latest protocol revision reports a change."""
         with contextlib.suppress(Exception):  # raised if the server does not report changes
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:

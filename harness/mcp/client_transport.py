@@ -28,9 +28,9 @@ from harness.support import ctrl_c
 from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
 KEPT = 20
-"""Maximum number of lines that are kept from the end of a server's stderr."""
+"""Maximum number of lines to keep from the end of a server's stderr."""
 LINE = 500
-"""Maximum number of characters that are kept of a line of a server's output."""
+"""Maximum number of characters to keep of a line that a server has written."""
 STRAY = 1000
 """Maximum number of successive lines that are not messages; a server with more is stopped."""
 INHERITED = (
@@ -108,7 +108,10 @@ async def over_pipes(
 
 
 def _started(command: Sequence[str], path: str | None) -> list[str]:
-    """Return the command of a server; `setpriv`, if installed, kills it with this process."""
+    """Return the command line of a server.
+
+    If `setpriv` is installed, it kills the server when this process ends.
+    """
     program = shutil.which(command[0], path=path)
     if program is None:
         raise InputError(
@@ -160,7 +163,7 @@ async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
 
 
 async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
-    """Read stderr, since a full pipe would stop the server, and keep its last lines."""
+    """Read stderr, since a full pipe would stop the server, and keep the last lines."""
     assert process.stderr is not None
     while piece := await process.stderr.read(65536):
         log.extend(line[-LINE:] for line in piece.decode(errors="replace").splitlines()[-KEPT:])

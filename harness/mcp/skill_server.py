@@ -1,8 +1,8 @@
 """The MCP server on stdin and stdout: skills as tools, prompt skills as prompts, and documents.
 
-The package `mcp` implements the protocol, in the revisions since 2024-11-05. A client opens with
-`initialize` or, since 2026-07-28, with any request. The documents are help on the tools, documents
-of skills, and files that calls have saved.
+The package `mcp` implements the protocol, in the revisions since 2024-11-05. A client begins with
+the request `initialize` or, since 2026-07-28, with any request. The documents are help on the
+tools, documents of skills, and files that calls have saved.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
         skills: the names of the skills to serve; all skills if it is empty.
 
     Raises:
-        UsageError: a name is unknown, or its skill is not for other programs.
+        UsageError: a name is unknown, or the skill is not for other programs.
         OutputError: stdout is closed.
         ReaderGone: the client has closed stdout.
     """
@@ -253,7 +253,7 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key in a cursor, which identify the last document that was sent."""
+    """Return the skill and the key of the last document that was sent, from a cursor."""
     if cursor is None:
         return "", ""
     try:

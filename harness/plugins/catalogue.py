@@ -203,7 +203,7 @@ class Catalogue:
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
-        """Add all contributions of a plugin, or raise an error.
+        """Add all contributions of a plugin, or none if there is an error.
 
         Args:
             disabled: names of skills to skip; skipped skills are recorded.

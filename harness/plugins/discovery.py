@@ -10,9 +10,9 @@ later folder with the same name is recorded as shadowed, not as a failure.
 
 A folder with a plugin.py is a pluggy plugin; a folder without it is a prompt skill. The SKILL.md of
 a shipped skill is read strictly, other files leniently. A project's plugins are loaded only after
-the user has trusted them. Shipped plugins are packages, which distinguishes them from the user's
-folders in a checkout; they are imported on first use (`harness.plugins.plugin_table`). A disabled
-name is skipped before its code is imported.
+the user has trusted them. In a checkout, shipped plugins are packages, and the user's folders are
+not. Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A plugin with a
+disabled name is skipped before its code is imported.
 
 A folder is always imported from source, under a unique module name. The import system of Python
 would run a `__pycache__` in the folder without comparing it to the source, and so run code that the
@@ -204,7 +204,7 @@ class Discovery:
         return partial(import_shipped, self._settings.shipped_skills, name)
 
     def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
-        """Read the SKILL.md of a plugin of this program; return None if it has none.
+        """Read the SKILL.md of a plugin of this program; return None if there is no SKILL.md.
 
         Raises:
             UsageError: the file cannot be used, or deviates from the specification.
@@ -285,7 +285,7 @@ class Discovery:
         return self._host.load(file.name, str(file.folder), load, file)
 
     def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
-        """Record that a skill from `by` has the name of `file`, unless `by` is its folder."""
+        """Record that a skill from `by` has the name of `file`, unless both are the same folder."""
         with contextlib.suppress(OSError):  # raised if `by` is the name of a source
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
@@ -326,7 +326,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
 
 
 class _FolderFinder:
-    """A finder for the relative imports of a plugin.py, which loads modules from source only."""
+    """A finder for the relative imports of a plugin.py; it loads modules from source only."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -106,7 +106,7 @@ def opened(
     every: bool = False,
     revision: str = "",
 ) -> Iterator[Source]:
-    """Open a local folder, or download a source into a temporary folder for the block.
+    """Yield a local folder, or a download in a folder that is deleted after the `with` block.
 
     Args:
         given: the path of a folder, the URL of a git repository, or the address of a host.
@@ -228,7 +228,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def skills_of(source: Source) -> list[SkillFile]:
-    """Return the usable skills of a source: its folder if it is a skill, or the skills below it.
+    """Return the usable skills of a source: the folder itself, or the skills below the folder.
 
     Raises:
         InputError: there is no usable skill.
@@ -275,7 +275,7 @@ class Staged:
 
     @property
     def has_code(self) -> bool:
-        """True if the skill is a plugin, whose code runs in the program when it is trusted."""
+        """True if the skill is a plugin: its code runs in the program once the user trusts it."""
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
@@ -304,7 +304,7 @@ class Staged:
 
 @contextlib.contextmanager
 def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
-    """Copy a skill of a source to a hidden folder in `root`, which is removed after the block.
+    """Copy a skill to a hidden folder in `root`; remove the hidden folder after the block.
 
     Raises:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.

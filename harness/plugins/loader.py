@@ -182,7 +182,7 @@ class PluginHost:
         )
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> list[Any]:
-        """Call a hook of this plugin only, and return its results that are not None."""
+        """Call a hook of this plugin only, and return the results that are not None."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
         return list(self._manager.subset_hook_caller(hook, others)(**arguments) or ())
@@ -215,8 +215,8 @@ def _check_api(plugin: Any) -> None:
     """Refuse a plugin whose `harness_api`, if any, is not supported.
 
     Raises:
-        UsageError: the plugin needs another major version or a later minor version, or its version
-            is invalid.
+        UsageError: the plugin needs another major version or a later minor version, or states an
+            invalid version.
     """
     stated = getattr(plugin, "harness_api", None)
     if stated is None:

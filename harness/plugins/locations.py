@@ -33,7 +33,7 @@ DEPTH = 6
 ENTRIES = 20_000
 """Maximum number of files and folders searched below a skills folder."""
 MANY_FOLDERS = 2_000
-"""Number of folders below a skills folder from which the slow search is reported."""
+"""Maximum number of searched folders without a remark that the search is slow."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -110,7 +110,7 @@ def skill_files(
 ) -> Search:
     """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
-    A file whose name differs only in case is also read, so that the wrong name is reported. If a
+    A file such as skill.md, whose name differs only in case, is also read and reported. If a
     file system does not answer, the search ends after `seconds` with the files found before.
 
     Args:

@@ -2,8 +2,8 @@
 
 For each shipped plugin, the table contains the SKILL.md, the names, summaries and triggers of the
 skills, the names of the backends, and the frameworks. The table also contains the options of
-`agent.py --help`.
-`make docs` writes the table after a change of a plugin, and `make check` reports an outdated table.
+`agent.py --help`. `make docs` writes the table after a change of a plugin, and `make check` reports
+an outdated table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Load = Callable[[], Any]
 
 
 def read() -> dict[str, Any]:
-    """Return the table: "plugins" by name, and "options"."""
+    """Return the table, with the keys "plugins" and "options"."""
     table: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
     return table
 

@@ -36,8 +36,8 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
             is copied as a file, and a link to a folder as a link within the copy.
 
     Raises:
-        UsageError: the folder cannot be trusted: it contains a link to a place outside, compiled
-            Python, or a file that cannot be read, or it is too large.
+        UsageError: the folder cannot be trusted, since it is too large, or contains a link that
+            leads outside, compiled Python, or a file that cannot be read.
     """
     digest, root, left = hashlib.sha256(), folder.resolve(), MAX_BYTES
     for path in _entries(folder):
@@ -82,7 +82,7 @@ def is_unchanged(folder: Path, sha256: str) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return the folder and all files, links and folders in it, sorted; or the file alone."""
+    """Return the sorted paths of a folder and its content, or only `folder` if it is a file."""
     if folder.is_file():
         return [folder]
     found = [folder]
@@ -96,7 +96,7 @@ def _entries(folder: Path) -> list[Path]:
 
 @functools.cache
 def private_folder() -> Path:
-    """Return the folder for copies of trusted content, which is deleted when the process ends."""
+    """Return the folder for copies of trusted content; it is deleted when the process ends."""
     import atexit
     import shutil
     import tempfile
@@ -146,7 +146,7 @@ class _ChoicesFile(ABC):
         content: the noun for the content, for messages.
         form: the required form of the JSON, for messages.
         effect: the consequence of a damaged file, for messages.
-        earlier: the name of the file in earlier versions, which is read if the file is missing.
+        earlier: the name of an older file, which is read if the file is missing; "" for none.
     """
 
     content: ClassVar[str]
@@ -158,7 +158,7 @@ class _ChoicesFile(ABC):
         self._path = path
 
     def damage(self) -> str:
-        """Return a line about the damage of the file and its consequence, or ""."""
+        """Return a message if the file is damaged, with the consequence, or else ""."""
         damage = self.fault()
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
 
@@ -264,7 +264,11 @@ class DisabledNames(_ChoicesFile):
         self._store(sorted(self.read() | {name}))
 
     def remove(self, name: str) -> None:
-        """Enable `name` again; raise the errors of `add`."""
+        """Enable `name` again.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self._store(sorted(self.read() - {name}))
 
     def _is_valid(self, stored: Any) -> bool:
@@ -301,7 +305,7 @@ class InstalledSkills(_ChoicesFile):
         return self._load()[0] or {}
 
     def needs_trust(self, name: str) -> bool:
-        """Return True if a plugin in the user's folder needs trust, since it was installed.
+        """Return True if a plugin in the user's folder was installed, and so needs trust.
 
         If the file is damaged, all plugins need trust.
         """
@@ -316,7 +320,11 @@ class InstalledSkills(_ChoicesFile):
         self._store(dict(sorted({**self.read(), name: installed}.items())))
 
     def remove(self, name: str) -> None:
-        """Remove the record of a skill; raise the errors of `add`."""
+        """Remove the record of a skill.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         known = self.read()
         if known.pop(name, None) is not None:
             self._store(known)
