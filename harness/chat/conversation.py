@@ -42,8 +42,8 @@ class Conversation:
     Attributes:
         messages: messages of all turns, without a system message. Each turn begins with the user's
             message and is complete: each tool call has its result.
-        skills: names of the skills whose instructions are part of the conversation, in the order
-            of their activation, with the text that they were activated with.
+        skills: for each active skill, the text with which it was activated, in the order of
+            activation. The instructions of active skills are part of the conversation.
         session: id of the stored session; None if the conversation is not stored.
         resumed: the stored session as it was when this process resumed it, or None.
         store: the store of sessions, or None.

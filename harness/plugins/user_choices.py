@@ -163,11 +163,11 @@ class _ChoicesFile(ABC):
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
 
     def fault(self) -> str:
-        """Return a description of the damage of the file, such as "is not JSON", or ""."""
+        """Return what is wrong with the file, such as "is not JSON", or ""."""
         return self._load()[1]
 
     def _load(self) -> tuple[Any, str]:
-        """Return the valid content or None, and a description of the damage or ""."""
+        """Return the valid content or None, and what is wrong with the file or ""."""
         try:
             stored = bounded_files.load_json(self._path)
             if stored is None and self.earlier:
