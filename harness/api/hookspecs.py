@@ -121,7 +121,7 @@ def before_tool(call: ToolStarted) -> str | None:
 
 @hookspec
 def after_tool(call: ToolFinished) -> str | None:
-    """Check the result of a call before the model receives it; the rules of `before_tool` apply.
+    """Check the result of a call before the model receives it, by the rules of `before_tool`.
 
     A refusal withholds the result, but does not undo the call. The hook is not called if the call
     raised an error, since there is no result.

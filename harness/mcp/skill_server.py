@@ -1,8 +1,9 @@
-"""The MCP server on stdin and stdout: skills as tools, prompt skills as prompts, and documents.
+"""The MCP server on stdin and stdout.
 
-The package `mcp` implements the protocol, in the revisions since 2024-11-05. A client begins with
-the request `initialize` or, since 2026-07-28, with any request. The documents are help on the
-tools, documents of skills, and files that calls have saved.
+The server offers skills as tools, prompt skills as prompts, and documents: help on the tools,
+documents of skills, and files that calls have saved. The package `mcp` implements the protocol, in
+the revisions since 2024-11-05. A client begins with the request `initialize` or, since 2026-07-28,
+with any request.
 """
 
 from __future__ import annotations

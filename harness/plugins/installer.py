@@ -1,4 +1,4 @@
-"""Install skills from a folder, a git repository or an index: fetch, copy, and move into place.
+"""Install skills from a folder, a git repository or an index.
 
 Repositories are cloned by the system's git, without hooks, submodules, filters and prompts, and
 only with the protocols in `PROTOCOLS`. Fetched code is never run.
