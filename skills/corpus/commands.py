@@ -35,7 +35,7 @@ from skills.nanda.text import counted
 
 HITS = 20
 SHOWN = 50
-"""Number of papers that `filter` shows without --limit; it saves all papers."""
+"""Number of papers that `filter` shows without --limit; `save to` saves all found papers."""
 NEAREST = 10
 """Number of papers that `similar` shows without --limit."""
 
@@ -345,10 +345,10 @@ def _saved_or(
     title: str,
     failed: Sequence[Failure] = (),
 ) -> Result:
-    """Return `shown`, or if the command has targets, a result that saves these annotations.
+    """Return `shown`, or a result that saves annotations if the command has targets.
 
     Args:
-        shown: the result without targets.
+        shown: the result of a command without targets.
         ids: the ids of the annotations to save.
         title: the heading of a saved page.
         failed: failures to list on a saved page.
@@ -378,7 +378,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import the views for a terminal; they need rich, which other frontends do not."""
+    """Import `terminal_views` when a terminal needs it; other frontends do not load rich."""
     from skills.corpus import terminal_views
 
     return terminal_views
@@ -411,9 +411,10 @@ def _check_moves(moves: Iterable[str], framework: Framework) -> None:
 
 
 def _way(call: Call, corpus: Engine) -> By:
-    """Return the kind of search: by `--like` or `--words`, or else by both if possible.
+    """Return the kind of search that `--like` or `--words` selects; the default is both.
 
-    For a search by meaning, the missing vectors are computed first.
+    The default is "words" if the corpus has no vectors or the extra `meaning` is missing. Before a
+    search by meaning, missing vectors are computed.
 
     Raises:
         UsageError: `--like` and `--words` are both given, or the extra `meaning` is missing.

@@ -24,8 +24,8 @@ from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-# CROSS JOIN makes SQLite start with the index of papers, and find annotations by their index: rows
-# of annotations are long.
+# CROSS JOIN makes SQLite read the index of papers first, and find annotations by an index. A scan
+# of the annotations would be slow, since their rows are long.
 _ANNOTATIONS = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model

@@ -1,4 +1,4 @@
-"""Provide the functions that save annotations, by suffix, for jobs and for the corpus."""
+"""Map the suffixes of files and folders to functions that save annotations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def writers(
     sections: bool = False,
     raw: bool = False,
 ) -> dict[str, Write]:
-    """Return the function that writes annotations for each suffix of a file.
+    """Map each suffix of a file to a function that writes annotations in its format.
 
     Args:
         framework: the framework of the annotations.
@@ -39,7 +39,8 @@ def writers(
         failures: returns a new iterator over the failures.
         title: the heading of a page.
         about: facts that a page shows below the heading.
-        library: the file from which the papers were read; its fields are kept in references.
+        library: the file from which the papers were read. If it contains references, saved
+            references keep their fields.
         sections: True if tables have a column of moves that were found in sections.
         raw: True to write cells unchanged, even if a spreadsheet would execute them.
     """
@@ -107,7 +108,7 @@ def folders(
     sections: bool = False,
     of_pdfs: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Return the function that saves annotations for each suffix of a folder.
+    """Map each suffix of a folder to a function that saves annotations in the folder.
 
     The parameters `framework`, `id_column`, `items` and `sections` are as for `writers`.
 
@@ -161,10 +162,14 @@ def folders(
 
 
 def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
-    """Return True if copies of PDF files are saved to a folder without a suffix.
+    """Return True if copies of PDF files are saved in a folder, and False if a vault is saved.
 
-    A vault is saved instead if the papers were not read from PDF files, the folder is named
-    "vault", or the folder is already a vault.
+    A vault is saved if the papers were not read from PDF files, if the folder is named "vault", or
+    if it already is a vault.
+
+    Args:
+        folder: a target without a suffix.
+        of_pdfs: True if the papers were read from PDF files.
     """
     if not of_pdfs or folder.name.casefold() == "vault":
         return False
@@ -174,14 +179,14 @@ def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
 
 
 def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
-    """Refuse a target folder that contains other files, before any work is done.
+    """Refuse a target folder with files that the harness did not write, before any work is done.
 
     Args:
         of_pdfs: True if the papers are read from PDF files.
 
     Raises:
-        UsageError: a folder contains other files, or an option for datasets is given but no target
-            is a dataset.
+        UsageError: a folder is refused, or an option for datasets is given but no target is a
+            dataset.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():

@@ -30,7 +30,7 @@ Facts = tuple[tuple[str, str], ...]
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
-"""Keys of a provenance with values that differ between papers."""
+"""The keys of a provenance whose values differ between papers."""
 
 
 def write_html(
@@ -91,7 +91,8 @@ def paper_view(
     The list "entries" has the form that the macro `entries` in macros.html expects.
 
     Args:
-        provenances: the index of each different provenance; a new provenance is added.
+        provenances: the number of each distinct provenance on the page, without the keys `_OWN`.
+            A new provenance is added.
     """
     paper = item.paper
     stated = framework.stated(item.record)
@@ -176,6 +177,6 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
 
 
 def _number(number: str) -> str:
-    """Return a pattern that matches a number in other spellings: for 12500 also 12,500."""
+    """Return a pattern that matches a number in all spellings, such as 12500 and 12,500."""
     digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
     return f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"

@@ -1,9 +1,9 @@
 """Import papers into the corpus, with their annotations if the table contains them.
 
-The .jsonl and .parquet files of the harness contain the provenance of each annotation; provenance
-and content key are kept. An annotation without provenance gets the provenance of an import. The
-file is read completely before rows are added, so that an unreadable file does not change the
-corpus. An invalid row is refused; the other rows are added.
+The .jsonl and .parquet files of the harness contain the provenance of each annotation, which the
+import keeps with its content key. An annotation without provenance gets the provenance of an
+import. The file is read completely before rows are added, so that an unreadable file does not
+change the corpus. An invalid row is refused; the other rows are added.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def add(
 
     Args:
         framework: the framework of the annotations.
-        columns: the options for the columns.
+        columns: column names from options; None to find all columns by name.
         refusals: receives the errors of refused rows.
         limit: maximum number of rows; None for all.
         tick: called with the progress.
@@ -90,7 +90,7 @@ def add(
 
 
 def annotated(row: TableRow, framework: Framework) -> Annotated | None:
-    """Return the annotation of a row as an import would store it, or None without moves.
+    """Return the annotation of a row as an import stores it, or None if the row has no moves.
 
     Raises:
         InputError: a move is invalid.
@@ -165,7 +165,7 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
         error: a value of the column "error" of a part.
 
     Returns:
-        False if the column does not contain a complete failure.
+        False if `error` lacks a value of a failure, and is not stored.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]
@@ -205,10 +205,10 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return the provenance of a row if it is complete and consistent, or else of an import.
+    """Return the complete and consistent provenance of a row, or else an import's provenance.
 
-    The provenance of an import names the file. The digest of the moves is part of its content key,
-    since model and settings are unknown.
+    An import's provenance names the file. Its content key includes the digest of the moves, since
+    the model and its settings are unknown.
     """
     paper, own = row.paper, row.provenance
     imported: dict[str, Any] = {
@@ -242,9 +242,10 @@ def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -
 def complete_rows(
     db: sqlite3.Connection, table: Table
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table; abstracts that the table lacks are taken from the corpus.
+    """Yield the rows of a table; if the table lacks abstracts, take them from the corpus.
 
-    For a row that cannot be read, or with an abstract that the corpus lacks, the error is yielded.
+    An error is yielded for a row that cannot be read, and for a row whose abstract the corpus does
+    not contain.
 
     Args:
         table: a table that was opened with `abstract_by="provenance"`.

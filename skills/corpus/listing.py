@@ -1,9 +1,9 @@
 """List the papers of a database in pages, selected by words, conditions and facets, with counts.
 
-Unlike `/corpus filter`, a listing includes papers without an annotation. Rows of the same paper are
-listed once. The values of a facet are counted among the papers that the other facets select, so
-that a user can change the selection. For the counts, one query groups all papers; the groups are
-cached until the database changes.
+Unlike `/corpus filter`, a listing includes papers without an annotation. Merged rows are listed as
+one paper. The values of a facet are counted among the papers that the other facets select, so that
+a user can change the selection. For the counts, one query groups all papers; the groups are cached
+until the database changes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATIENCE = 3.0
 """Maximum seconds to compute missing vectors before a search."""
 ROWS = 50
 BEST = "best"
-"""The order of a search: by bm25 of title and abstract, then papers with a matching move."""
+"""The order by relevance, the best match first; only for a selection with words."""
 SORTS: Mapping[str, tuple[str, bool]] = {
     BEST: ("(SELECT score FROM temp.found WHERE found.id = listed.paper)", False),
     "added": ("paper", True),
@@ -49,8 +49,9 @@ _OPEN, _CLOSE = "\x02", "\x03"
 """Marks around matching words; stored texts cannot contain these characters."""
 
 # The columns of the relation "annotations" (see search/engine.py) and the facet "state", for all
-# papers, annotated or not. Of merged rows, the row with the annotation is listed, or else the
-# first. The join starts with an index of papers, since rows of annotations are long.
+# papers, annotated or not. Of merged rows, the annotated row is listed; if none is annotated, the
+# row with the lowest id. INDEXED BY makes the join read an index of papers first, since a scan of
+# the long rows of annotations would be slow.
 _LISTED = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model,
@@ -71,7 +72,7 @@ COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": 
 KEPT = 16
 """Maximum number of cached groupings; the oldest are removed."""
 Group = tuple[Any, ...]
-"""The values of `COLUMNS` and `stated`, and the number of papers with these values."""
+"""The values of the columns in `COLUMNS` and of `stated`, and the number of their papers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ class Selection:
     """A selection of papers.
 
     Attributes:
-        words: words that must all occur in title and abstract, or in one move; or the id of a
-            paper. Words in double quotes must be adjacent.
+        words: the id of a paper, or words that must all occur in title and abstract or in one
+            move. Words in double quotes must be adjacent.
         conditions: conditions in the syntax of `/corpus filter`.
         facets: the selected values of each facet: "year", "category", "model", "state" or
             "move.NAME". A paper must have one of the selected values of each facet.
@@ -98,9 +99,9 @@ class Listed:
     """A paper in a page.
 
     Attributes:
-        paper: the row of `papers`.
+        paper: the row of the table `papers`.
         record: the current annotation, or None.
-        found: a snippet of title or abstract, split so that every second part is a match; empty
+        found: a snippet of title or abstract, split so that every second string is a match; empty
             without a search.
         key: the position of the paper in the order, from which the next or previous page continues.
     """
@@ -311,7 +312,7 @@ class FacetCounts:
             if not missed:
                 for counter, value in zip(everywhere, values, strict=True):
                     counter[value] += number
-            elif len(missed) == 1:  # papers that only one facet excludes
+            elif len(missed) == 1:  # only this facet excludes the papers
                 besides[missed[0]][values[place[missed[0]]]] += number
         counts = {
             name: _expanded(name, everywhere[place[name]] + besides.get(name, Counter()))
@@ -338,7 +339,7 @@ class FacetCounts:
 def stamp(path: Path) -> tuple[Any, ...]:
     """Return the times and sizes of a database and its WAL, which change with every transaction.
 
-    An empty WAL counts as absent, since a reading connection creates it and removes it.
+    An empty WAL counts as absent, since a connection that only reads also creates and removes one.
     """
     found = list[tuple[int, int] | None]()
     for file in (path, path.with_name(f"{path.name}-wal")):

@@ -43,7 +43,7 @@ Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class ColumnOptions(SkillOptions):
-    """Options that name the columns of a table; otherwise, columns with usual names are found."""
+    """Options that name columns of a table; columns without an option are found by usual names."""
 
     abstract_column: str | None = Field(
         None, description="the name of the column with the abstracts"
@@ -136,10 +136,10 @@ class MapOptions(SkillOptions):
 
 
 def check_target(target: Path, subcommand: str) -> None:
-    """Raise an error if a subcommand of /corpus cannot save files of this kind.
+    """Check that a subcommand of /corpus can save a file with the suffix of `target`.
 
     Raises:
-        UsageError: only another subcommand saves such files.
+        UsageError: the subcommand cannot save this format.
     """
     is_map = subcommand == "map"
     suffix = suffix_of(target, SAVED_SPANS) or target.suffix.lower()
@@ -191,7 +191,7 @@ class CompleteOptions(SourceOptions, BudgetOptions):
         False, description="also look up papers without an identifier, with one request each"
     )
     refresh: bool = Field(
-        False, description="look up papers again that were looked up in the last 30 days"
+        False, description="also look up papers that were looked up in the last 30 days"
     )
 
 

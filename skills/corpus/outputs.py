@@ -13,7 +13,10 @@ from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
 
 
 class OfPaper(Output):
-    """The base class of results about one paper; the first key is the name of the id field."""
+    """The base class of results about one paper; the id is the first value of the JSON object.
+
+    The key of the id is the name of the id field.
+    """
 
     id_field: SkipJsonSchema[str] = Field("id", exclude=True)
     id: SkipJsonSchema[str] = Field("", exclude=True)
@@ -22,7 +25,7 @@ class OfPaper(Output):
     def _with_id(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         own: dict[str, Any] = {self.id_field: self.id}
         rest: dict[str, Any] = dump(self)
-        return own | rest | own  # the id may also be named `paper_id`
+        return own | rest | own  # if the id field is paper_id, the id replaces the row id in `rest`
 
 
 class Added(Output):
@@ -74,12 +77,12 @@ class Hit(OfPaper):
     annotation_id: int
     found_by: str = Field("words", description='"words", "meaning" or "both"')
     confidence: float | None = Field(
-        None, description="confidence of the move; below 0.5 it is uncertain"
+        None, description="confidence of the move; below 0.5, the move is uncertain"
     )
 
     @property
     def mark(self) -> str:
-        """The mark of an uncertain move for texts, or ""."""
+        """The mark that a text shows after an uncertain move, or ""."""
         record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
         return uncertainty(record, self.move)
 
@@ -139,10 +142,10 @@ class MoveStats(Output):
         description="mean support in the annotations that state the move"
     )
     unsupported_numbers: Share = Field(
-        description="share of these moves with a number that the abstract lacks"
+        description="share of the stated moves with a number that the abstract lacks"
     )
     unsupported_names: Share = Field(
-        description="share of these moves with a name that the abstract lacks"
+        description="share of the stated moves with a name that the abstract lacks"
     )
 
 
@@ -185,8 +188,8 @@ class Pair(Output):
     paper: Side
     other: Side
     relation: str = Field(description="merged, linked or split")
-    rule: str = Field(description="the identifier or the facts that agree")
-    evidence: str = Field(description="the identifier or title that agrees")
+    rule: str = Field(description="the kind of the common identifier, or the facts that agree")
+    evidence: str = Field(description="the common identifier or title")
 
 
 class Pairs(Output):

@@ -1,4 +1,4 @@
-"""Define annotated papers, failures, papers as sources describe them, and stored records."""
+"""Define annotations, failures, facts from sources, stored records and content keys."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def record_of(
         framework: the framework of the annotation.
         provenance: how the annotation was made.
         anchors: the anchors of the stated moves; None to compute lexical anchors.
-        confidence: the probability that the anchor of each move is right. If it is empty, the keys
+        confidence: the confidence of each move. If the mapping is None or empty, the keys
             confidence and uncertain are omitted.
         sections: the moves that sections of the paper state; None if no sections were read.
         suggestions: possible passages for moves that are not stated, by move.
@@ -185,7 +185,7 @@ def key_of(provenance: Mapping[str, Any]) -> str:
 
     The key is equal on every machine for the same work.
 
-        key = "n1:" + sha256(canonical JSON of)
+        key = "n1:" + sha256 of the canonical JSON of these values:
             input       sha256 of the abstract on one line
             prompt      sha256 of the canonical JSON of the first request's messages
             schema      sha256 of the JSON Schema or grammar that constrains the reply, or of the
@@ -195,13 +195,14 @@ def key_of(provenance: Mapping[str, Any]) -> str:
             model       sha256 of the weights, adapter and selector, by role; for a server that does
                         not state them, the backend and the server's name of the model
             sampling    temperature, seed, max_tokens
-            sections    only if sections of the paper were read: sha256 of each on one line, by kind
+            sections    only if sections of the paper were read: by kind of section, sha256 of its
+                        text on one line
             moves       only for an imported annotation, which no model made: sha256 of the
                         canonical JSON of its moves
 
     Canonical JSON has sorted keys and no blanks, in UTF-8. Slots, threads and addresses of servers
-    do not change the output, and are not part of the key. The version "n1" is increased when the
-    code changes the output for the same input, such as the repair after an unusable reply.
+    do not change the output, and are not part of the key. The version "n1" is increased when a
+    change of the code changes the output for the same input.
     """
     imported = provenance["backend"] == IMPORT
     served = IMPORT if imported else f"{provenance['backend']}/{provenance['where']}"

@@ -15,13 +15,16 @@ from skills.nanda.framework import Framework
 from skills.reporting.outputs import Share
 
 CATEGORIES = 12
-"""Maximum number of categories with a row of their own; the others share the row `OTHER`."""
+"""Number of the most frequent categories with a row; the remaining share the row `OTHER`.
+
+A single remaining category also has a row, in place of `OTHER`.
+"""
 OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")
-"""The sums for each move, over the annotations that state the move.
+"""The names of the sums for each move, over the annotations that state the move.
 
-These are the number of annotations with a support, the sum of their supports, the number with an
-unsupported number, and the number with an unsupported name.
+"supports" is the number of annotations with a support, and "support" the sum of the supports.
+"numbers" and "names" are the numbers of annotations with an unsupported number or name.
 """
 
 _Facets = tuple[str, int | None, frozenset[str]]
@@ -32,7 +35,7 @@ class Tally:
     """Counts annotations, and computes their statistics.
 
     Attributes:
-        facets: number of annotations with the same `_Facets`.
+        facets: number of annotations for each value of `_Facets`.
         models: number of annotations by model.
         sums: the sums in `SUMS`, by move and name of the sum.
     """

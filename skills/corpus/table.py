@@ -40,7 +40,8 @@ from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
-OWN_ID = re.compile(r"[0-9a-f]{12}")  # an id that may be made from the abstract
+OWN_ID = re.compile(r"[0-9a-f]{12}")
+"""Matches ids of the form of `own_id`, which makes ids from abstracts."""
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
@@ -67,7 +68,7 @@ class TableRow:
         moves: the texts of the moves that have a column, as written; "" for an empty cell.
         anchors, confidence, suggestions, sections, provenance: these values of the stored
             annotation, or None.
-        error: the failure of the paper, in a part that a job has written.
+        error: the failure of the paper, or None. Only parts that a job has written have failures.
         repeat: True if an earlier row has the same id and abstract.
     """
 
@@ -132,7 +133,7 @@ class Table:
 
     @property
     def is_read_fast(self) -> bool:
-        """False if each row is a file of its own, such as a PDF file."""
+        """False if each row is read from a separate file, such as a PDF file."""
         return self._reader.unit != "file"
 
     @property
@@ -164,7 +165,7 @@ class Table:
         return accepted(self.rows_or_errors())
 
     def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
-        """Yield the rows in the order of the file, and for a refused row an error in its place.
+        """Yield the rows in the order of the file; for a refused row, yield an error instead.
 
         A row is refused if it cannot be read, or if an earlier row has the same id and another
         abstract. A row without an id gets an id that is made from its abstract. An arXiv id is
@@ -172,7 +173,7 @@ class Table:
         "arxiv_id". The memory use does not grow with the number of rows.
 
         Raises:
-            InputError: the rest of the file cannot be read.
+            InputError: the file cannot be read to its end.
         """
         columns = list(self._layout.columns.values())
         rows = itertools.islice(self._reader.rows(columns), self._limit)
@@ -318,7 +319,7 @@ def open_table(
 
 
 def _object(value: Any) -> Mapping[str, Any] | None:
-    """Return an object, or parse its JSON; return None for another value."""
+    """Return a JSON object, parsed if `value` is a string; return None for any other value."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -355,7 +356,7 @@ def is_several(path: Path) -> bool:
 
 
 def refuse_targets(targets: Iterable[Path], path: Path) -> None:
-    """Refuse targets that a repetition of the line would read as part of its input.
+    """Refuse targets that would become input when the user repeats the line.
 
     Raises:
         UsageError: a target is in the input folder, or matches the input pattern.

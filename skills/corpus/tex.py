@@ -34,9 +34,9 @@ _PLAIN = {
 }
 _QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
 _DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
-"""Matches TeX marks that other text rarely contains: in "a -- b" and "3--5", not in "--help"."""
+"""Matches TeX's quotation marks, and dashes in "a -- b" and "3--5" but not in "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
-"""Private characters that stand for braces and tildes in converted commands, until the end."""
+"""Private characters for braces and tildes of converted commands, which `plain_field` keeps."""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
 _HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {
@@ -83,7 +83,7 @@ def plain_field(text: str) -> str:
     for _ in range(_DEPTH):
         text = _STYLES.sub(r"\1", text)
     text = _BRACED_ACCENT.sub(r"\1{\2}", text)
-    # Commands first: braces that enclose their arguments must not be removed before.
+    # Commands are converted first, since the next step also removes the braces of arguments.
     text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
     text = _quoted(_MARKS.sub(lambda found: _PLAIN[found.group()], text))
     return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)

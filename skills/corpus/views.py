@@ -250,8 +250,8 @@ def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
 
 
 def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
-    # A move has a support if it is stated. The text of a move that is not stated depends on the
-    # framework.
+    # Only stated moves have a support. The text of a move that is not stated cannot be compared,
+    # since it depends on the framework.
     stated = {name: record[name] for name in record["checks"]["support"]}
     return read_anchors(abstract, stated, record.get("anchors"))
 
