@@ -55,7 +55,7 @@ _LAST = re.compile(
     r"abouttheauthors?|orcid|consentforpublication|additional(?:information|files?)|futurework\w*|"
     r"checklist|received\w*)"
 )
-"""Matches the headings that end the numbered sections of a paper."""
+"""Matches the headings after the main text of a paper, which end a section of any level."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         body: a line of the body text.
     """
     best: dict[str, Found] = {}
-    # The references begin after the first third, where no table of contents can name them.
+    # The first third is not searched, since a table of contents also names the references.
     ends = (
         place
         for place in range(len(lines) // 3, len(lines))
@@ -198,7 +198,7 @@ def _kinds_of(name: str) -> list[str]:
 def _heading(line: Line, body: Line) -> str:
     """Return the heading in a line, or "".
 
-    A heading is a line of its own, or the beginning of a paragraph in bold.
+    A heading is a separate line, or the bold words at the beginning of a paragraph.
     """
     if is_short(line.text) and stands_out(line, body):
         return line.text.strip()

@@ -40,7 +40,7 @@ PRINTED = 4
 _START = re.compile(rb"startxref\s+(\d{1,12})")
 _REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
-"""Annotation types that belong to the document or to another annotation."""
+"""Types of annotations that belong to the document or to another annotation, and are not copied."""
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
 """Keys that refer to a page or an annotation of the earlier copy."""
 
@@ -94,8 +94,8 @@ def _write(
     data = original.read_bytes()
     reader = PdfReader(BytesIO(data))
     _check(reader)
-    # Viewers repair a file that does not end with the correct offset of its cross-reference
-    # section, but an update cannot be appended to it.
+    # An update can only be appended to a file that ends with the correct offset of its
+    # cross-reference section. Viewers repair other files.
     start = _START.search(data, max(0, data.rfind(b"startxref")))
     is_sound = start is not None and bool(_REFERENCES.match(data, int(start[1])))
     file = BytesIO(data)
@@ -205,7 +205,8 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
         The page and the label of each highlight that a person has edited.
 
     Raises:
-        Unreadable: the file is not a copy of the original, or annotations would be lost.
+        Unreadable: `copy` cannot be read or is not a copy of the original, or annotations would be
+            lost.
     """
     try:
         reader = PdfReader(copy)

@@ -27,11 +27,11 @@ MOST_BYTES = 3_000_000
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
 """The resolutions that are tried in turn, as shares of the full resolution."""
 MEMORY = 512_000_000
-"""Maximum bytes of memory for a file, since the scan of a single page needs 100 MB."""
+"""Bytes of memory for a file of any size (see `serve`); a page that is a scan needs 100 MB."""
 UNIT = 1000.0
 """Width of every page in the units of the returned places."""
 _FINE = 100_000
-"""Size of the page for which PDFium computes integer coordinates."""
+"""Width and height of the grid on which PDFium computes integer coordinates."""
 
 
 def read(path: str, page: int | None = None, passages: Passages | None = None) -> Iterator[Any]:

@@ -35,18 +35,18 @@ FEWEST = 6
 ALIKE = 0.08
 """Maximum difference of the shares of lines that cross two gutters of the same page."""
 FEW = 0.03
-"""Maximum share of lines that may cross the gutters of columns of different widths."""
+"""Maximum share of lines that cross a gutter between columns of different widths."""
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
-"""Maximum number of pieces of a page that are sorted; a page of text typically has 200.
+"""Maximum number of pieces that are sorted; on other pages, pieces keep the order of the file.
 
-A drawing may have more pieces.
+A page of text typically has 200 pieces, but a drawing may have many more.
 """
 STEP = 2.0
 """Minimum distance in points of two positions that are tested as gutters."""
 WIDE = 2.0
-"""Minimum distance in ems of two pieces on a baseline that are different lines."""
+"""Maximum distance in ems of two pieces on a baseline that are joined to one line."""
 MOST_PAGES = 200
 """Maximum number of pages that are read; a longer file, such as a thesis, is cut."""
 SECONDS = 20.0
@@ -87,8 +87,8 @@ def _by_block(
 ) -> list[Line]:
     """Return the lines in reading order.
 
-    Before each block come the lines above it, column by column, and the text on its left side; the
-    text on its right side follows.
+    The lines above a block are read first, column by column. Then follow the text on the left of
+    the block, the block itself, and the text on its right.
 
     Args:
         blocks: the blocks of lines that cross a gutter.
@@ -276,7 +276,12 @@ class Pages:
         return [line for page in pages for line in page if id(line) not in heads]
 
     def boxes(self, page: int, chars: Iterable[int]) -> list[tuple[float, float, float, float]]:
-        """Return the left, bottom, right and top of characters on a page, in points."""
+        """Return the left, bottom, right and top of each character in points.
+
+        Args:
+            page: the index of the page.
+            chars: the indexes of the characters on the page.
+        """
         found, box = [], pdfium_c.FS_RECTF()
         text_page = self._document[page].get_textpage()
         for char in chars:

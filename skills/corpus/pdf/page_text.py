@@ -1,7 +1,7 @@
 """Read the text of a page with PDFium as pieces of lines, and join lines to running text.
 
-A piece is text on a baseline, with its position and font. Joining restores hyphenated words,
-ligatures and separate accents, and removes footnote marks.
+A piece is text on a baseline, with its position and font. Joining restores hyphenated words and
+accented letters, replaces ligatures by letters, and removes footnote marks.
 """
 
 from __future__ import annotations
@@ -238,8 +238,9 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
     """Join lines to a text, and restore words that are hyphenated at the end of a line.
 
-    A hyphen is kept if the paper contains the word only with this hyphen, if a capital follows, or
-    if the word has another hyphen ("state-of-the-art").
+    A hyphen is removed if the paper contains the word without it. Otherwise it is kept if the paper
+    contains the word with this hyphen, if a capital follows, or if the word has another hyphen
+    ("state-of-the-art").
 
     Args:
         known: the words of the paper, from `words_of`.
@@ -261,7 +262,7 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text with ligatures and accents restored, and without footnote marks."""
+    """Return text with ligatures replaced, accents combined with letters, and no footnote marks."""
     text = text.translate(_REPLACED)
     return _ACCENTED.sub(_accented, text) if any(map(text.__contains__, _ACCENTS)) else text
 

@@ -19,7 +19,7 @@ from skills.corpus.pdf.page_text import MARK, Line
 from skills.nanda.text import letters_of
 
 ALIKE = 90.0
-"""Minimum similarity, at most 100, of a passage and the place where it is found."""
+"""Minimum similarity of a passage and the text that is accepted as the passage, from 0 to 100."""
 KINDS = ("limitation", "conclusion")
 Box = tuple[float, float, float, float]
 """The left, bottom, right and top of a box, in points."""
@@ -89,7 +89,9 @@ class Letters:
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
         self._chars: list[tuple[int, int, int]] = []
-        """For each visible character: index of the line, preceding marks, index on the page."""
+        """For each visible character: the index of its line, the number of footnote marks before
+        the character, and its index on the page.
+        """
         self._places: list[int] = []
         """For each letter of `text`, the index of its character in `_chars`."""
         text: list[str] = []

@@ -54,7 +54,6 @@ class PdfReader(Reader):
                 except InputError as error:
                     yield position, error
                 else:
-                    # The id of a paper is its arXiv id or its DOI.
                     paper_id = found.get("arxiv_id") or found.get("doi") or ""
                     yield position, {**found, "id": paper_id}
 

@@ -2,7 +2,7 @@
 
 The abstract begins after the heading "Abstract" or "Summary" and ends before the next heading.
 Without such a heading, it is the last paragraph of 40 to 400 words above the heading
-"Introduction". A paper without both is refused.
+"Introduction". A paper with neither the heading nor such a paragraph is refused.
 
 Headings are compared without blanks, case and numbers: PDFium returns small capitals and spaced
 letters as "A BSTRACT" or "A B S T R A C T".
@@ -118,7 +118,7 @@ def level_of(line: Line) -> int:
 
 
 def stands_out(line: Line, body: Line) -> bool:
-    """Return True if a line has another font or size than the line `body`, as headings have."""
+    """Return True if a line differs from the line `body` in font, size or case, as headings do."""
     letters = [char for char in line.text if char.isalpha()]
     capital = len(letters) > 3 and sum(map(str.isupper, letters)) > 0.9 * len(letters)
     larger = line.size > 1.06 * body.size
@@ -156,8 +156,8 @@ class Abstract(NamedTuple):
 
     Attributes:
         lines: the lines of the abstract.
-        begin: the index of the first of these lines, or of the heading, among the lines of the
-            paper.
+        begin: the index among the lines of the paper at which the heading begins; without a
+            heading, the index of the first line of the abstract.
     """
 
     lines: list[Line]
@@ -258,8 +258,8 @@ def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
 def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
     """Return the title of a paper, or "", and the index of the line after the title.
 
-    If the first pages contain the title in the document information, it is returned. Otherwise the
-    title is the text in the largest font.
+    The title in the document information is returned if `before` contains it. Otherwise the title
+    is the text in the largest font.
 
     Args:
         before: the lines before the abstract.
@@ -311,7 +311,7 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
     named, printed = _names(stated), _printed(lines)
     if named and all(letters_of(name.split()[-1]) in shown for name in named):
         return ", ".join(printed if len(printed) > len(named) else named)
-    # a single name may be the head of a column of names
+    # A single name is not returned: other names may be in the lines below or in other columns.
     return ", ".join(printed) if len(printed) > 1 else ""
 
 

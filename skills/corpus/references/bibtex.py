@@ -31,7 +31,7 @@ PIECE = 200
 PIECE_CHARS = 500_000
 """Number of characters after which a piece ends before the next block."""
 NOTE_FIELDS = ("annote", "annotation")
-"""Fields that reference managers show as a note and styles do not print; BibLaTeX has both."""
+"""The names of the field that reference managers show as a note, and that styles do not print."""
 
 _BLOCK = re.compile(r"\s*@\w*[ \t]*[{(]")
 _ENCODING = re.compile(r"\A(%[ %]*Encoding: *)[\w-]+", re.IGNORECASE)
@@ -140,7 +140,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each piece of the text, with the number of its first line."""
+    """Yield the number of the first line, and the text, of each piece of a file."""
     lines: list[str] = []
     first, blocks, size = 1, 0, 0
     for number, line in enumerate(decoded_lines(path, _BLOCK.match), start=1):
@@ -157,7 +157,7 @@ def _pieces(path: Path) -> Iterator[tuple[int, str]]:
 def _blocks(text: str) -> list[Block]:
     from bibtexparser.splitter import Splitter
 
-    # bibtexparser would log each invalid block; they are also returned, and reported as errors.
+    # bibtexparser must not log invalid blocks, since `read` yields them as errors.
     logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)
     return list(Splitter(text).split().blocks)
 
@@ -281,7 +281,7 @@ def _issued(fields: Mapping[str, str]) -> csl.Item:
         return csl.issued(date)
     year = plain_field(fields.get("year", "")).strip()
     month = fields.get("month", "").strip("# ")  # JabRef writes #mar#
-    if not (csl.month_number(month) or month.isdecimal()):  # "1st quarter", or "1~" # jul
+    if not (csl.month_number(month) or month.isdecimal()):  # such as "1st quarter"
         month = ""
     date = csl.date_from(year, month, fields.get("day", ""))
     return csl.issued(date if year.isdecimal() else year)
@@ -394,7 +394,7 @@ def _braced(value: str) -> str:
 
 
 def _balanced(value: str) -> str:
-    """Return a value in braces; if its own braces are not balanced, they are removed."""
+    """Return a value in braces; braces within the value are removed if they are not balanced."""
     depth = 0
     for char in value:
         depth += (char == "{") - (char == "}")

@@ -1,8 +1,8 @@
 """Read, write and convert references in CSL-JSON, and format the notes of annotations.
 
 Citation processors and reference managers exchange references in CSL-JSON
-(https://docs.citationstyles.org). Here, its variables "archive" and "archive_location" contain the
-arXiv id, and "keyword" the categories.
+(https://docs.citationstyles.org). This module reads and writes the arXiv id in the variables
+"archive" and "archive_location", and the categories in "keyword".
 
 The note of an annotation has one line for each stated move and each suggestion:
 
@@ -61,7 +61,7 @@ _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""Matches our note up to an empty line, or to the end if a program has joined all lines."""
+"""Matches the note of an annotation, which ends before an empty line or at the end of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def text(found: Any, *names: str) -> str:
 
 
 def objects(found: Any) -> list[Item]:
-    """Return the JSON objects in a list; nothing if `found` is not a list."""
+    """Return the JSON objects in a list; [] if `found` is not a list."""
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
@@ -236,8 +236,8 @@ def joined_names(names: Iterable[str]) -> str:
 def separate_names(authors: str) -> list[str]:
     """Split the text of authors at ";", or else at ",".
 
-    A single comma does not separate two names if there is a single word before or after it:
-    "Müller, Jörg" is one name.
+    A single comma is part of a name if there is one word on one side of the comma, and at most two
+    words on the other: "Müller, Jörg" is one name.
     """
     names = list(filter(None, map(flatten, authors.split(";" if ";" in authors else ","))))
     lengths = sorted(len(name.split()) for name in names)

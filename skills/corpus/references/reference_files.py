@@ -86,7 +86,7 @@ def write(
         following = next(notes, None)
 
         def take(row: int) -> str:
-            """Return the first note of a row, or ""; each call must have a higher row number."""
+            """Return the first note of a row, or ""; the row numbers of the calls must increase."""
             nonlocal following
             while following and following[0] < row:
                 following = next(notes, None)

@@ -59,7 +59,7 @@ TEXTS = {
 """For each CSL variable, the names by which rispy returns its possible tags."""
 
 _DATES = ("date", "year", "publication_year")
-"""The names by which rispy returns dates; in files of EndNote, the first is only a month."""
+"""The names by which rispy returns dates; in files of EndNote, "date" is only a month."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
@@ -99,7 +99,10 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line number and the lines of each record; 0 for lines between records."""
+    """Yield the number of the first line, and the lines, of each record.
+
+    The number of lines between records is 0.
+    """
     lines: list[str] = []
     first = 0
     lines_of_file = decoded_lines(path, lambda line: _tag(line) == "TY")
@@ -168,7 +171,7 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:
-    """Return the lines of a record with the note before the end tag, in place of an old note."""
+    """Return the lines of a record with a note before the end tag; an older note is removed."""
     kept: list[str] = []
     ours = False
     for line in lines:

@@ -6,7 +6,7 @@ was made: Zotero writes the journal before the database, so that the files toget
 complete state, even during a transaction. SQLite recovers the copy from the journals, as it
 recovers a database after a crash.
 
-Before Zotero 8, the plugin Better BibTeX stores the citation keys in a database of its own.
+Before Zotero 8, the plugin Better BibTeX stores the citation keys in a separate database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TRIES = 20
 _SETTLED = 0.1
 """Seconds for which no file may have changed before a copy begins.
 
-Two changes within the resolution of the modification time could not be distinguished.
+Otherwise, a second change could have the same modification time and remain unnoticed.
 """
 
 _State = tuple[tuple[int, int, int] | None, ...]
@@ -116,7 +116,10 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _state(path: Path) -> _State:
-    """Return the inode, size and modification time of each file; None for a missing file."""
+    """Return the inode, size and modification time of the database and of each journal.
+
+    A missing journal is represented by None.
+    """
     found: list[tuple[int, int, int] | None] = []
     for suffix in _SUFFIXES:
         try:

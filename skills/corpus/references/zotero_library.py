@@ -179,7 +179,7 @@ def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
 def reference(
     fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]
 ) -> csl.Item:
-    """Return an item as an item of CSL-JSON.
+    """Return an item of Zotero as an item of CSL-JSON.
 
     Args:
         fields: the values of the item's base fields, by name.
@@ -280,7 +280,11 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
-    """Return the collection with this path, or the only collection with this end of the path."""
+    """Return the collection with the path `name`, or the only collection whose path ends with it.
+
+    Raises:
+        InputError: no collection or several collections have this path.
+    """
     wanted = name.strip().strip("/")
     sql = _COLLECTIONS.format(kept=_kept(db))
     every = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
