@@ -40,7 +40,7 @@ PRINTED = 4
 _START = re.compile(rb"startxref\s+(\d{1,12})")
 _REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
-"""Types of annotations that belong to the document or to another annotation, and are not copied."""
+"""Annotation types that belong to the document or another annotation and are not copied."""
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
 """Keys that refer to a page or an annotation of the earlier copy."""
 

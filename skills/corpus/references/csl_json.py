@@ -61,7 +61,7 @@ _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""Matches the note of an annotation, which ends before an empty line or at the end of the text."""
+"""Matches the note of an annotation, up to an empty line or the end of the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,9 @@ BY_SIGNS = 20_000
 BY_VECTORS = 3_000
 """Number of moves that the second step keeps; the third step reads their vectors."""
 FEW = 20_000
-"""Maximum number of matches for which the conditions are applied before the comparison.
+"""Maximum number of moves that are selected by conditions before the comparison of vectors.
 
-With more matches, the conditions are applied to the ranked moves.
+If more moves meet the conditions, the conditions are applied to the ranked moves.
 """
 K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""
@@ -105,8 +105,8 @@ def similar_papers(
 ) -> list[SimilarPaper]:
     """Return the papers most similar to a paper, in one move or in all its moves.
 
-    For all moves, the ranking of each move is fused, so that papers with several similar moves come
-    first. `vectors.complete` must have been called.
+    If all moves are compared, the rankings by each move are fused, so that papers with several
+    similar moves come first. `vectors.complete` must have been called.
 
     Args:
         wanted: any id of the paper (see `reads.rows_of`).
@@ -186,7 +186,7 @@ def nearest(
 def _compared(
     moves: MoveIndex, vector: Vectors, names: Sequence[str]
 ) -> tuple[Ids, Signs, NDArray[np.uint16]]:
-    """Return the ids, the sign bits and the Hamming distances to `vector` of all moves."""
+    """Return the ids, sign bits and Hamming distances to `vector` of all moves with these names."""
     of_vector = signs(vector[None])
     blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
     for ids, stored in blocks_of(moves.fts, moves.framework, names):

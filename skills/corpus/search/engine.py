@@ -75,7 +75,7 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations with these ids in order, with few of them in memory."""
+        """Yield the annotations in the order of `ids`, with few of them in memory."""
 
     @abstractmethod
     def failures(self) -> Iterator[Failure]:
@@ -105,7 +105,10 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        """Return the papers most similar to a paper, after a call of `complete_vectors`."""
+        """Return the papers most similar to a paper.
+
+        `complete_vectors` must have been called.
+        """
 
     def search(self, query: Query) -> Hits:
         """Find the moves that match a query.

@@ -32,11 +32,11 @@ COMMON = 100_000
 bm25 would count all moves with the word in each search, and then give the word a small weight.
 """
 RARE = 5_000
-"""Number of moves above which a word is not searched alone: bm25 would rank all its moves."""
+"""Maximum number of moves that contain a rare word, since bm25 ranks all of them."""
 COMMON_IN_PAPERS = 20_000
-"""Number of papers above which papers are not ranked, and only titles and abstracts are searched.
+"""Maximum number of matching papers that are ranked: bm25 takes microseconds for each paper.
 
-The latest papers come first in this case, since bm25 takes some microseconds for each paper.
+If more papers match, the latest papers come first, and moves are not searched.
 """
 SNIPPET_WORDS = 32
 MARK = "**"
@@ -175,8 +175,9 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     newest = [move_id for (move_id,) in found]
     if not ranking:
         return [(move_id, 0.0) for move_id in newest], without_year
-    # bm25 counts all rows with each phrase of its expression. Facets are therefore excluded: many
-    # rows contain them. The unary plus keeps SQLite from using the ids as a lookup for each row.
+    # bm25 counts all rows that contain a phrase of its expression. The expression contains no
+    # facets, since many rows have the same facet. The unary plus keeps SQLite from running the
+    # full-text query for each id of the list.
     rows = moves.fts.execute(
         "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
@@ -214,7 +215,7 @@ def in_text(words: Sequence[str], joined: str = "AND") -> str:
 
 
 def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True if more than `moves` moves contain a word, or it has no letter or digit."""
+    """Return True if more than `moves` moves contain a word, or if the word is only symbols."""
     if not any(map(str.isalnum, word)):
         return True
     sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
@@ -275,8 +276,8 @@ def papers_about(
 
     Args:
         words: words or phrases, without stop words.
-        since: the first day, or None. A paper with only a known year is compared by its year. A
-            paper without a date is omitted if `since` or `until` is given.
+        since: the first day, or None. If only the year of a paper is known, the years are compared.
+            A paper without a date is omitted if `since` or `until` is given.
         until: the last day, or None.
         fewest: minimum number of `words` in a paper; None for all.
     """
@@ -324,10 +325,10 @@ def _is_between(published: str, since: date | None, until: date | None) -> bool:
 
 
 def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:
-    """Return the keys of the texts that contain all words and phrases.
+    """Return the keys of the texts that contain all words and phrases in title and content.
 
     Args:
-        texts: a key, a title and a text for each text; keys may repeat.
+        texts: the key, the title and the content of each text; keys may repeat.
         words: words, and phrases in double quotes.
 
     Raises:

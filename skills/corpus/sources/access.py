@@ -382,8 +382,8 @@ class CursorSource(JsonSource):
     Attributes:
         words: the URL parameter with the words of a search.
         size: the URL parameter with the number of works in a page.
-        conditions: the conditions of the URL parameter "filter" for the first day of publication,
-            for the last day, and for works with an abstract.
+        conditions: the names of three conditions in the URL parameter "filter": the first day of
+            publication, the last day of publication, and the presence of an abstract.
         separators: characters that separate the values of "filter", and cannot be escaped.
     """
 

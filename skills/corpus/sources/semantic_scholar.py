@@ -39,7 +39,7 @@ class SemanticScholar(JsonSource):
         return isinstance(found, dict) and ("data" in found or found.get("total") == 0)
 
     def check(self, response: requests.Response) -> None:
-        """Check a response, but accept status 400, which means that no paper is known."""
+        """Check a response, but accept a status 400 with the message that no paper is known."""
         if response.status_code != 400 or _NONE_KNOWN not in response.text[:500].lower():
             super().check(response)
 

@@ -38,7 +38,7 @@ UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
 """Columns about uncertain moves, which are written for people and not read back."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
-"""Columns that the harness writes but does not read; they are not reported as unused."""
+"""Columns that the harness writes; they are not reported as unused if they are not read."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Maximum number of characters of the column names in a message."""
@@ -156,7 +156,7 @@ class Reader(ABC):
             names: the columns to read; a reader may yield more columns.
 
         Raises:
-            InputError: the rest of the file cannot be read.
+            InputError: the file cannot be read to its end.
         """
 
 
@@ -319,7 +319,7 @@ class _Header:
                 hint=f"`{option} NAME` selects a column." if option else "Rename a column.",
             )
         if required and not alike:
-            # A file without a header has its first row in place of the column names.
+            # If the file has no header, the names are the texts of its first row.
             names = flatten(", ".join(self.names))
             listed = textwrap.shorten(names, SHOWN_CHARS, placeholder=" ...")
             raise InputError(

@@ -36,10 +36,11 @@ ROW_GROUP = 1000
 """Number of rows in a written row group: about 5 MB with provenance, uncompressed."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
-_WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # older parts have no suggestions
+"""Columns with JSON objects that every part has; parts of old versions have no suggestions."""
+_WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
-"""Maximum number of rows that are read together, and of bytes of their longest texts."""
+"""Maximum number of rows that are read together, and maximum bytes of their texts."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 """Maximum bytes of an uncompressed page, and of the largest pages of all columns together."""
 ITEM_BYTES = 8
@@ -51,7 +52,7 @@ BUFFER_BYTES = 1 << 16
 
 
 def is_part(name: str) -> bool:
-    """Return True if a file with this name in a folder of parts is a part."""
+    """Return True for a name that ends with .parquet and does not begin with "." or "_"."""
     return name.lower().endswith(SUFFIX) and name[0] not in "._"
 
 
@@ -224,8 +225,8 @@ class ParquetReader(Reader):
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:
     """Yield the sizes of each page of a column, as stated in the page headers.
 
-    pyarrow allocates memory by the page headers; the metadata at the end of the file contains only
-    sums.
+    pyarrow allocates the memory that a page header states. The metadata at the end of the file
+    contains only the sums of all pages.
 
     Yields:
         True for a page with a dictionary; the uncompressed size in bytes; the number of values; and
@@ -313,14 +314,14 @@ def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
-        # A datetime cannot represent nanoseconds, and not all rules of time zones: use seconds of
-        # UTC.
+        # Times are truncated to seconds in UTC, since a datetime cannot represent nanoseconds and
+        # some time zones.
         column = column.cast(pa.timestamp("s"), safe=False)
     return list(column.to_pylist())
 
 
 def first_line(exc: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class without a message."""
+    """Return the first line of an error's message, or the class name if there is no message."""
     return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
 
 

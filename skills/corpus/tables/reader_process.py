@@ -33,7 +33,7 @@ A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of t
 CPU_SECONDS = 40
 """Maximum seconds of CPU time for a file."""
 SECONDS = 120.0
-"""Maximum seconds for a file, since a waiting process uses no CPU time."""
+"""Maximum seconds for a file, also while the process waits and uses no CPU time."""
 PATIENCE = 5.0
 """Seconds that the process gets to end by itself before it is killed."""
 
@@ -49,7 +49,11 @@ class Unreadable(Exception):
 
 
 def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
-    """Return the bytes of memory that the process may use for a file."""
+    """Return the bytes of memory that the process may use for a file.
+
+    Args:
+        least: bytes of memory for a file of any size; larger files get more.
+    """
     return min(least + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
@@ -155,7 +159,7 @@ def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) 
     Args:
         read: called with the path and the options of a file. Returns the answers, or raises
             Unreadable.
-        least_memory: bytes of memory that the process may use for every file.
+        least_memory: bytes of memory for a file of any size; larger files get more.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a warning of a parser must not become an answer

@@ -44,8 +44,8 @@ def refusing(where: str) -> Iterator[Refused]:
         where: the place of the row, for the message of an unexpected error.
 
     Raises:
-        HarnessError: an error of the harness that is not an InputError. OSError, sqlite3.Error:
-        results cannot be stored (see `is_of_storage`).
+        HarnessError: the block raised an error of the harness that is not an InputError.
+        OSError, MemoryError, sqlite3.Error: results cannot be stored (see `is_of_storage`).
     """
     refused = Refused()
     try:

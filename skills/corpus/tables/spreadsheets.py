@@ -1,7 +1,7 @@
 """Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table of papers, and write .xlsx files.
 
 A spreadsheet is read once, by a separate process, into a temporary database. A single cell far from
-the other cells can make the parser exceed the memory, which then ends only that process.
+the other cells can make the parser exceed the memory limit, which ends only the separate process.
 """
 
 from __future__ import annotations

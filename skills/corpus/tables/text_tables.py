@@ -2,12 +2,14 @@
 
 CSV files may be separated by semicolons or tabs, as spreadsheets write them.
 
-A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return. Such
-a text, unless it is a number, is written to .csv and .xlsx files after an apostrophe, by which
-spreadsheets mark text. A text that already begins with apostrophes and such a character gets
-another apostrophe. Reading removes one apostrophe again, so that a saved table does not change when
-it is read: always from spreadsheets, and from .csv files with the columns of a saved table (an id
-column, "title" and "abstract"). Other .csv files are read unchanged. In a table that was saved with
+A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return.
+Therefore an apostrophe, by which spreadsheets mark text, is written before such a text in .csv and
+.xlsx files, unless the text is a number. A text that already begins with apostrophes and such a
+character gets another apostrophe.
+
+A reader removes one apostrophe from such a cell, so that saving and reading do not change a text.
+Readers of spreadsheets always do so; the reader of .csv files does so only if the file has the
+columns of a saved table: an id column, "title" and "abstract". In a table that was saved with
 `--raw`, a text that begins with "'=" loses its apostrophe.
 """
 
@@ -52,11 +54,11 @@ _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
-"""Number of rows whose keys form the header: a row may lack keys without a value."""
+"""Number of rows whose keys form the header, since a row may omit a key that has no value."""
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is a prefix
+    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is a prefix of this mark
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -129,7 +131,7 @@ class CsvReader(Reader):
         )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the first line number and the cells of each non-empty row, first the header."""
+        """Yield the first line number and the cells of each non-empty row, including the header."""
         csv.field_size_limit(MAX_ROW)
         has_marks = None
         with contextlib.closing(self._lines()) as lines:

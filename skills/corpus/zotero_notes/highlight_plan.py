@@ -85,9 +85,9 @@ def highlights_in(
 def _file_of(attachment: Data, item: Annotated) -> Path | None:
     """Return the path of an attachment's file on this computer, or None.
 
-    The file is in Zotero's storage, or linked. If the annotated PDF file is the file of the
-    attachment, its path is returned: by the linked path, by the name of the folder or by the
-    digest.
+    The annotated PDF file is the file of the attachment if its path ends with the linked path, its
+    folder has the name of the key, or the digests are equal. Otherwise the file is searched at the
+    linked path or in Zotero's storage.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):
@@ -170,7 +170,10 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and for each earlier highlight without a passage.
+    """Return a step for each highlight, and a deletion for each obsolete highlight.
+
+    A recorded highlight of the same papers is obsolete if it is not in `highlights`. It is kept if
+    a person has edited it.
 
     Args:
         highlights: the highlights that the library should have.

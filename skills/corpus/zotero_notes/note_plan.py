@@ -227,9 +227,10 @@ class Step:
 def notes_of(
     db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
 ) -> Iterator[tuple[Note, Annotated] | None]:
-    """Yield the notes of annotations, each with its annotation; None if no item is known.
+    """Yield the notes of annotations, each with its annotation.
 
-    A paper from several libraries has several notes.
+    A paper from several libraries has several notes. For a paper without a known item in Zotero,
+    None is yielded.
 
     Args:
         found: the ids of annotations, and the annotations.
@@ -265,8 +266,8 @@ def plan(
     without_tag = library.items(known.keys() - listed.keys(), trashed=True)
     listed |= {key: one["data"] for key, one in without_tag.items()}
     by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
-    # A recorded note takes precedence over another note of the item, unless it may not have reached
-    # the server.
+    # A recorded note takes precedence over another note of the item, unless the recorded note may
+    # not have reached the server.
     by_item |= {entry.item: key for key, entry in known.items() if entry.state != "sent"}
     present = library.items(note.item for note in notes if note.item not in by_item)
     return [

@@ -137,11 +137,11 @@ class Library:
         return self._all("items", itemType="note", tag=tag, includeTrashed=1)
 
     def children(self, keys: Iterable[str], kind: str) -> list[Data]:
-        """Return the children of items that have a type, without children in the trash.
+        """Return the children of items, without children in the trash.
 
         Args:
             keys: the keys of the parent items.
-            kind: the type, such as "attachment".
+            kind: the type of the children, such as "attachment".
         """
         wanted = set(keys)
         if len(wanted) > BATCH:
@@ -410,7 +410,12 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _by_key(reply: Mapping[str, Any], part: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return a part of the response to a write, by item key instead of the item's index."""
+    """Return the values of `part` in the response to a write, by item key instead of index.
+
+    Args:
+        part: "success", "unchanged" or "failed".
+        keys: the keys of the items in the order in which they were sent.
+    """
     found = _object(reply.get(part)).items()
     return {keys[int(n)]: value for n, value in found if n.isdecimal() and int(n) < len(keys)}
 

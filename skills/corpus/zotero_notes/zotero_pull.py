@@ -1,8 +1,8 @@
 """Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
 
-A highlight of the harness is only read if a person has changed its passage, tags or comment; it is
-recognized by its key (see `highlight_plan.key_of`). If a highlight that was written does not exist
-any more, a person has deleted it.
+A highlight of the harness is recognized by its key (see `highlight_plan.key_of`), and is read only
+if a person has edited it. If a highlight that was written does not exist any more, a person has
+deleted it.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ _TITLE = 60
 
 
 def push(call: Call) -> Result:
-    """Write the notes and highlights of the selected annotations that a library lacks."""
+    """Create and update the notes and highlights of the selected annotations in Zotero."""
     framework = selected_framework(call.options.framework, call.frameworks)
     dry_run = call.options.dry_run
     with locked(call) as path:
@@ -236,7 +236,10 @@ def _ask(call: Call, preview: str, action: str) -> None:
 def _selected(
     call: Call, path: Path, framework: Framework
 ) -> tuple[list[tuple[Note, Annotated]], int]:
-    """Return the selected annotations with their notes, and the number of papers not from Zotero.
+    """Return the notes of the selected annotations, and the number of annotations without a note.
+
+    Each note is returned with its annotation. An annotation has no note if its paper does not come
+    from Zotero.
 
     Raises:
         NothingFound: there is no annotation, or no paper comes from Zotero.
@@ -348,7 +351,8 @@ def _delete(
     """Delete the notes and highlights that nobody has changed.
 
     Returns:
-        The deleted entries, and the other entries with reasons.
+        The entries that were deleted, or would be deleted with `dry_run`; and the entries that were
+        kept, each with the reason.
     """
     for _ in range(TRIES):
         present = library.items((entry.note for entry in batch), trashed=True)
@@ -377,7 +381,7 @@ def _is_unchanged(entry: Entry, data: Data) -> bool:
 
 
 def _preview(steps: Sequence[Step]) -> str:
-    """Return the number of notes and highlights for each action, and the first of them."""
+    """Return the numbers of notes and highlights by action, and a list of the first changes."""
     text = []
     for kind in get_args(Kind):
         own = [step for step in steps if step.note.kind == kind]
