@@ -417,7 +417,8 @@ def _way(call: Call, corpus: Engine) -> By:
     search by meaning, missing vectors are computed.
 
     Raises:
-        UsageError: `--like` and `--words` are both given, or the extra `meaning` is missing.
+        UsageError: `--like` and `--words` are both given, or `--like` is given without the extra
+            `meaning`.
         InputError: `--like` is given for a folder of parts, which has no vectors.
     """
     options = call.options

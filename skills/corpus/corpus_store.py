@@ -155,7 +155,7 @@ class Database(Engine):
         return sql.format(framework="'" + self.framework.name.replace("'", "''") + "'")
 
     def _quotable(self, paper_id: int, annotation_id: int | None) -> tuple[Paper, object]:
-        """Return a paper, and the stored anchors of the annotation if an id is given."""
+        """Return a paper, and the stored anchors of the annotation, or None if no id is given."""
         anchors = None
         if annotation_id is not None:
             sql = "SELECT record FROM annotations WHERE id = ?"

@@ -91,8 +91,8 @@ def paper_view(
     The list "entries" has the form that the macro `entries` in macros.html expects.
 
     Args:
-        provenances: the number of each distinct provenance on the page, without the keys `_OWN`.
-            A new provenance is added.
+        provenances: the index of each distinct provenance, compared without the keys `_OWN`. A new
+            provenance is added.
     """
     paper = item.paper
     stated = framework.stated(item.record)
@@ -165,7 +165,7 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
-    without = without_names(text) if numbers else ""  # digits of names are not numbers
+    without = without_names(text) if numbers else ""  # digits in names are not numbers: "GPT-4"
     patterns = [(_number(one), without) for one in numbers]
     patterns += [(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])", text) for one in names]
     spans = {match.span() for pattern, of in patterns for match in re.finditer(pattern, of)}

@@ -43,7 +43,7 @@ Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class ColumnOptions(SkillOptions):
-    """Options that name columns of a table; columns without an option are found by usual names."""
+    """Options that name columns of a table; other columns are found by their usual names."""
 
     abstract_column: str | None = Field(
         None, description="the name of the column with the abstracts"

@@ -177,7 +177,7 @@ def record_of(
 
 VERSION = "n1"
 IMPORT = "import"
-"""The backend and the model of an imported annotation; its `where` is the name of the file."""
+"""The backend and the model in an import's provenance, whose `where` is the file's name."""
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:

@@ -15,9 +15,9 @@ from skills.nanda.framework import Framework
 from skills.reporting.outputs import Share
 
 CATEGORIES = 12
-"""Number of the most frequent categories with a row; the remaining share the row `OTHER`.
+"""Number of frequent categories that have a row; the other categories share the row `OTHER`.
 
-A single remaining category also has a row, in place of `OTHER`.
+If there is only one other category, it has a row too.
 """
 OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")

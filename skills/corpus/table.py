@@ -41,7 +41,7 @@ from skills.nanda.text import flatten
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
 OWN_ID = re.compile(r"[0-9a-f]{12}")
-"""Matches ids of the form of `own_id`, which makes ids from abstracts."""
+"""Matches every id that `own_id` can make from an abstract."""
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
@@ -215,7 +215,7 @@ class Table:
         """Return the paper in a row.
 
         Args:
-            values: the texts of the row, by role.
+            values: the texts of the row, by the role of the column (see `Layout`).
             source: the value of `Paper.source`; an arXiv id with version or URL is added.
             mixed: True if the id column may contain ids of several sources, as in tables that the
                 harness saved.
@@ -290,10 +290,10 @@ def open_table(
 ) -> Table:
     """Read the header of a table, find its columns, and return the table.
 
-    Columns are found by name, in any case and in the spellings of `columns.HEADINGS`. The columns
-    of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one id:
-    arxiv_id, or else paper_id, or else id. With `moves`, the columns of these moves and the columns
-    `OBJECTS` of annotations are read too.
+    Columns are found by name, ignoring case, and by the spellings in `columns.HEADINGS`. The
+    columns of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one
+    id: arxiv_id, or else paper_id, or else id. With `moves`, the columns of these moves and the
+    columns `OBJECTS` of annotations are read too.
 
     Args:
         columns: column names from options, which take precedence.

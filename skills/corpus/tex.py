@@ -14,7 +14,7 @@ _STYLES = re.compile(
 _DEPTH = 4
 """Maximum number of nested style commands that are removed."""
 _TEX = re.compile(
-    # "$5 to $10" is not a formula: pandoc's rule for dollar signs.
+    # By pandoc's rule for dollar signs, "$5 to $10" is not a formula.
     r"\$(?=\S)[^$\n]{1,200}(?<=\S)\$(?!\d)"
     r"|\\[cvHkrubdt] [A-Za-z]"
     r"|\\(?:[OoLlij]|ss|AE|ae|OE|oe|AA|aa)(?![A-Za-z]) ?"

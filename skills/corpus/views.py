@@ -201,7 +201,7 @@ def _groups(facet: str, groups: Sequence[Group], shown: Callable[[Share], str]) 
 
 
 def _percent(share: Share) -> str:
-    """Return a share with its interval in percent, such as "85 (81-88)"; "" without cases."""
+    """Return a share in percent with its interval, such as "85 (81-88)"; "" if undefined."""
     if share.value is None:
         return ""
     low, high = share.interval
@@ -209,7 +209,7 @@ def _percent(share: Share) -> str:
 
 
 def _share(share: Share) -> str:
-    """Return a share in percent, such as "85"; "" without cases."""
+    """Return a share in percent, such as "85"; "" if undefined."""
     return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
@@ -244,7 +244,7 @@ def _looked_up(found: PaperDetails) -> Iterator[str]:
 
 
 def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
-    """Return the anchors of all annotations of a paper, by number of the annotation and move."""
+    """Return the anchors of all annotations of a paper, under keys such as "0.claim"."""
     read = (_anchors(found.abstract, record) for record in found.annotations)
     return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
 

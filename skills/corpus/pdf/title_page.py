@@ -112,7 +112,7 @@ def is_short(text: str) -> bool:
 
 
 def level_of(line: Line) -> int:
-    """Return the level of a numbered heading: 1 for "7", 2 for "7.1", and 0 without a number."""
+    """Return the level of a heading: 1 for "7", 2 for "7.1", and 0 if it has no number."""
     found = _NUMBERED.match(line.text.strip())
     return found[1].strip(".)").count(".") + 1 if found else 0
 
@@ -179,7 +179,7 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text that follows the heading `wanted` on a line, or None without the heading."""
+    """Return the text after the heading `wanted` on a line, or None for a line without it."""
     text = line.text.strip()
     name = name_of(text)
     if not name.startswith(wanted):
@@ -194,13 +194,13 @@ def _after_heading(line: Line, wanted: str) -> str | None:
 
 
 def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
-    """Return the lines of an abstract after its first line.
+    """Return the lines of an abstract below the line with its heading.
 
     A few lines of another font size, such as a footnote between two columns, are skipped. Four such
     lines in succession end the abstract.
 
     Args:
-        lines: the following lines.
+        lines: the lines below the heading.
         own: the text after the heading on the same line, if any.
     """
     if not lines:
@@ -300,8 +300,8 @@ def _largest(lines: Sequence[Line]) -> list[int]:
 def authors_of(lines: Sequence[Line], stated: str) -> str:
     """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are uncertain.
 
-    If the lines contain the family names of all authors in the document information, these authors
-    are returned. Otherwise the authors are the first lines that consist only of names.
+    The authors are the names in the first lines. The authors in the document information are
+    returned instead if the lines contain all their family names, but not more names.
 
     Args:
         lines: the lines between title and abstract.
@@ -339,12 +339,12 @@ def _names(text: str) -> list[str]:
 
 
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
-    """Return the DOI and the arXiv id on the first page, and the category and date of the stamp.
+    """Return the DOI and the arXiv id on the first pages, and the category and date of arXiv.
 
-    The DOI is omitted if the page contains several DOIs.
+    The DOI is omitted if the pages contain several DOIs.
 
     Args:
-        lines: the lines of the first page.
+        lines: the lines of the first page and of the page with the abstract.
         turned: the text in the margin, which contains the arXiv stamp.
         stated: values of the document information.
     """

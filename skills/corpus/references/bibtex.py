@@ -119,8 +119,8 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        take: returns the note of the record with this number, counted from 1 in the order of
-            `read`, or "".
+        take: called with the number of each record, counted from 1 in the order of `read`; returns
+            the note of the record, or "".
     """
     from bibtexparser.model import Entry
 

@@ -324,7 +324,8 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the items of a file as JSON, in pieces, with a note in each annotated item.
 
     Args:
-        take: returns the note of the item with this number, counted from 1, or "".
+        take: called with the number of each item, counted from 1; returns the note of the item, or
+            "".
     """
 
     return json_list(

@@ -56,10 +56,10 @@ TEXTS = {
     "ISSN": ("issn",),
     "language": ("language",),
 }
-"""For each CSL variable, the names by which rispy returns its possible tags."""
+"""For each CSL variable, the rispy names of the tags that may contain its value."""
 
 _DATES = ("date", "year", "publication_year")
-"""The names by which rispy returns dates; in files of EndNote, "date" is only a month."""
+"""The rispy names of the tags with dates; in files of EndNote, "date" is only a month."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
@@ -88,8 +88,8 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated record.
 
     Args:
-        take: returns the note of the record with this number, counted from 1 in the order of
-            `read`, or "".
+        take: called with the number of each record, counted from 1 in the order of `read`; returns
+            the note of the record, or "".
     """
     row = 0
     for line, lines in _records(path):

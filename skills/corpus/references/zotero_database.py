@@ -133,7 +133,7 @@ def _state(path: Path) -> _State:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """Raise an InputError if the database is damaged, or of an unsupported version of Zotero."""
+    """Raise an InputError if the database is damaged, or its Zotero version is not supported."""
     [(problem,)] = db.execute("PRAGMA quick_check(1)").fetchall()
     if problem != "ok":
         raise _damaged(path, problem)

@@ -87,7 +87,7 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:
-        """Yield the stored values of each annotation, current or not, that `verify` compares.
+        """Yield the values that `verify` compares, for all annotations, current or not.
 
         Yields:
             The id of the annotation, the id of the paper, the abstract, the record and the content

@@ -48,7 +48,8 @@ class Condition:
     Attributes:
         sql: the condition, in which `MATCHED` stands for the subquery of `match`.
         parameters: the values of the placeholders in `sql`.
-        needs: the column that must have a value, or "". If it is null, the condition is unknown.
+        needs: the column that must have a value, or "". If the value is null, it is unknown whether
+            the annotation meets the condition.
         match: an FTS5 expression over the texts and facets of moves, or "". The subquery selects
             the ids of annotations with a matching move.
     """

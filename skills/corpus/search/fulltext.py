@@ -253,7 +253,7 @@ def find_papers(moves: MoveIndex, words: str) -> None:
 
 
 def keep_found(db: sqlite3.Connection, found: Iterable[tuple[int | str, float]]) -> None:
-    """Replace the rows of the temporary table `found` by these ids of papers and scores."""
+    """Replace the rows of the temporary table `found` by the ids and scores of found papers."""
     db.execute("CREATE TEMP TABLE IF NOT EXISTS found (id INTEGER PRIMARY KEY, score REAL)")
     db.execute("DELETE FROM temp.found")
     db.executemany("INSERT OR IGNORE INTO temp.found VALUES (?, ?)", found)

@@ -292,7 +292,7 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "", *, required: bool = False) -> str | None:
-        """Return the column with this name, in any case, or with one of its `HEADINGS`.
+        """Return the column with this name, ignoring case, or with one of its `HEADINGS`.
 
         An exact match takes precedence. A column with the name of a move matches no heading.
 
@@ -335,7 +335,7 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
 
     Args:
         given: the value of `--id-column`, or None.
-        several: True to return all id columns, as a saved .jsonl file has one for each id field.
+        several: True to return all id columns; saved .jsonl files have one for each id field.
     """
     if given is not None:
         column = header.find(given, "--id-column", required=True) or given

@@ -437,7 +437,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label at the beginning of a line, the text after the label, and True if bold.
+    """Return the label at the beginning of a line, the text after it, and True for a bold label.
 
     The result is None for a line without a label.
 

@@ -278,7 +278,7 @@ def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
     """Parse a struct in Thrift's compact protocol.
 
     Returns:
-        The values of the number fields and nested structs by field id, and the end of the struct.
+        The numbers and nested structs by field id, and the offset after the struct.
     """
     fields: dict[int, Any] = {}
     field = 0

@@ -26,9 +26,9 @@ from harness.settings import CODE_ROOT
 MEMORY = 2 * 1024**3
 """Maximum bytes of memory that the process may use, even for a large file."""
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
-"""Bytes of memory that the process may use: a fixed number, and a number for each byte of the file.
+"""Bytes of memory for a file: a fixed number, and a number for each byte of the file.
 
-A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of texts 20.
+For each byte, a page with 500,000 lines of a figure needs 35 bytes, and a table of texts 20 bytes.
 """
 CPU_SECONDS = 40
 """Maximum seconds of CPU time for a file."""

@@ -243,8 +243,8 @@ class JsonlReader(Reader):
         if not isinstance(found, dict):
             return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
-            # Ids must keep their digits (2405.10), which floats do not. NaN, which pandas writes,
-            # is null.
+            # Numbers are kept as texts, since the id 2405.10 would lose a digit as a float. NaN,
+            # which pandas writes, is read as null.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
@@ -380,8 +380,9 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
 def encoding_of(path: Path) -> str:
     """Return the encoding of a text file.
 
-    A byte order mark or a declaration by JabRef determines the encoding. Otherwise it is UTF-16 if
-    every second byte is 0, or UTF-8, or else Windows-1252, which includes Latin-1.
+    A byte order mark or a declaration by JabRef determines the encoding. Otherwise the encoding is
+    UTF-16 if every second byte is 0. Else UTF-8 is tried first, and then Windows-1252, which
+    includes Latin-1.
 
     Raises:
         InputError: the file cannot be read, or contains bytes that are invalid in these encodings.

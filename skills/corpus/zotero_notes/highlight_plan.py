@@ -86,8 +86,8 @@ def _file_of(attachment: Data, item: Annotated) -> Path | None:
     """Return the path of an attachment's file on this computer, or None.
 
     The annotated PDF file is the file of the attachment if its path ends with the linked path, its
-    folder has the name of the key, or the digests are equal. Otherwise the file is searched at the
-    linked path or in Zotero's storage.
+    folder is named by the attachment's key, or the digests are equal. Otherwise the file is
+    searched at the linked path or in Zotero's storage.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):
@@ -216,9 +216,9 @@ def _step(one: Highlight, entry: Entry | None, data: Data | None, framework: Fra
 
 
 def digest_of(data: Data, framework: str) -> str:
-    """Return the digest of a highlight's content, which consists of two parts.
+    """Return the digest of a highlight's content in two parts.
 
-    The first part is the digest of passage and move, the second of comment and colour.
+    The first part is the digest of passage and move, and the second part of comment and colour.
     """
     position = str(data.get("annotationPosition"))
     try:

@@ -103,7 +103,7 @@ class Library:
 
     @property
     def server(self) -> str:
-        """The identity of the server, to which versions and keys belong."""
+        """The identity of the server; item keys and versions are valid only at this server."""
         return self.url
 
     def check_access(self, *, write: bool) -> None:
