@@ -329,7 +329,7 @@ class MappedMove(Output):
 
 
 class MapCell(Output):
-    """The papers in one cluster of the first move and one cluster of the second move."""
+    """The papers that are in a cluster of the rows and in a cluster of the columns."""
 
     row: int
     column: int

@@ -117,11 +117,11 @@ def _write(
 
 
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
-    """Complete the last cross-reference stream of a file, which pypdf has written.
+    """Complete the last cross-reference stream of a file that pypdf has written.
 
     pypdf 7.1 writes a stream without an entry for itself. qpdf reports this as an error, and other
-    programs may overwrite the stream. The reference to the document information is added if
-    missing.
+    programs may overwrite the stream. If the stream lacks the reference to the document
+    information, the reference is added.
     """
     found = _START.search(data, data.rindex(b"startxref"))
     assert found is not None

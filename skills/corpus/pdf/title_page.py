@@ -301,7 +301,7 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
     """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are uncertain.
 
     The authors are the names in the first lines. The authors in the document information are
-    returned instead if the lines contain all their family names, but not more names.
+    returned instead if the lines contain all their family names, and do not contain more names.
 
     Args:
         lines: the lines between title and abstract.
@@ -339,7 +339,7 @@ def _names(text: str) -> list[str]:
 
 
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
-    """Return the DOI and the arXiv id on the first pages, and the category and date of arXiv.
+    """Return the DOI and arXiv id on the first pages, with category and date of the arXiv stamp.
 
     The DOI is omitted if the pages contain several DOIs.
 

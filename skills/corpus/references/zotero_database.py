@@ -66,7 +66,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             _check(db, path)
             yield db
-        # UnicodeDecodeError: SQLite's message quotes a name that is not UTF-8.
+        # A UnicodeDecodeError is raised if SQLite's message quotes a name that is not UTF-8.
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             raise _damaged(path, str(exc)) from exc
         finally:

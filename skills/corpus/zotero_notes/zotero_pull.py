@@ -1,8 +1,8 @@
 """Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
 
-A highlight of the harness is recognized by its key (see `highlight_plan.key_of`), and is read only
-if a person has edited it. If a highlight that was written does not exist any more, a person has
-deleted it.
+Highlights of the harness, which are recognized by their keys (see `highlight_plan.key_of`), are
+omitted unless a person has edited them. If a highlight that was written does not exist any more, a
+person has deleted it.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def undo(call: Call) -> Result:
 
 @contextlib.contextmanager
 def locked(call: Call) -> Iterator[Path]:
-    """Yield the path of the corpus, and lock its notes in Zotero for other processes.
+    """Yield the path of the corpus; meanwhile, other processes cannot change its Zotero notes.
 
     Raises:
         InputError: the corpus does not exist, or is a folder of parts.
