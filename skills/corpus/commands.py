@@ -411,10 +411,10 @@ def _check_moves(moves: Iterable[str], framework: Framework) -> None:
 
 
 def _way(call: Call, corpus: Engine) -> By:
-    """Return the kind of search that `--like` or `--words` selects; the default is both.
+    """Return the kind of search that `--like` or `--words` selects.
 
-    The default is "words" if the corpus has no vectors or the extra `meaning` is missing. Before a
-    search by meaning, missing vectors are computed.
+    Without these options, it is "both", or "words" if the corpus has no vectors or the extra
+    `meaning` is missing. Before a search by meaning, missing vectors are computed.
 
     Raises:
         UsageError: `--like` and `--words` are both given, or `--like` is given without the extra
