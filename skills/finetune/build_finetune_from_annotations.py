@@ -111,7 +111,7 @@ def _paths(given: Paths) -> tuple[Path, ...]:
 
 
 def _check(files: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
-    """Raise InputError if no tables are named, before any table is read."""
+    """Raise InputError if a necessary table is not named, or a named table is not a file."""
     if not any(files.values()):
         raise InputError(
             "there are no annotations to build training data from",

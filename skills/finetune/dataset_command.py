@@ -31,7 +31,7 @@ def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`.
 
     Raises:
-        UsageError: the line has text after the options, or an input table would be overwritten.
+        UsageError: the line has text besides options, or an input table would be overwritten.
         InputError: a table or an option is invalid.
     """
     options = call.options
@@ -84,9 +84,10 @@ def choices(options: DatasetOptions) -> Choices:
 
 
 def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
-    """Return the result of a command that builds a data set, after counting its tokens.
+    """Count the tokens of a data set, and return the result of the command that built it.
 
-    The data set is saved as .jsonl. Its manifest is saved beside it, and is the `--json` output.
+    The data set is saved as .jsonl. The manifest is saved beside this file, and is the `--json`
+    output.
     """
     screen = call.screen
     with (

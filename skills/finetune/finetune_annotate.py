@@ -6,8 +6,8 @@
 This program is equivalent to `/finetune TRAIN.jsonl`: options and exit codes are the same.
 `--resume` continues from the latest complete checkpoint. `--resume CHECKPOINT` continues from the
 given checkpoint, and writes to the folder that contains the checkpoint. Without TRAIN.jsonl, the
-run in the folder supplies the training set; without a run, train.jsonl of the working directory is
-used.
+training set of the run in the folder is used; if the folder has no run, train.jsonl in the working
+directory is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""The training set if the arguments do not name one, and the folder of the run has no run."""
+"""The training set if neither the arguments nor a run in the folder name a training set."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +105,8 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    # Python put the folder of this file here, or with `-m` the current folder.
+    # Python has put the folder of this file first, or with `-m` the current folder; import from
+    # the root of the project instead.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     import agent
 

@@ -86,7 +86,7 @@ def show_plan(call: Call) -> Result:
 
 
 def check(context: StageContext) -> None:
-    """Check the requirements of the stages after training, before training takes hours.
+    """Check that all stages can run, before the training takes hours.
 
     Without --host no server is contacted: the run skips the stage `ollama` if no server answers, or
     if the user does not consent to sending the model.
@@ -147,7 +147,8 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     perform("quantize")
     perform("modelfile")
     no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
-    # Skip the stage if no server answers, the server is too old, or the user does not consent.
+    # Without --host, skip the stage if no server answers, the server is too old, or the user does
+    # not consent.
     perform("ollama", *no_server)
     perform("register")
     if not done["register"].facts["default"]:

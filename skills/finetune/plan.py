@@ -47,7 +47,7 @@ from skills.reporting.outputs import MORE
 NEAR = 0.9
 """Share of the free memory above which a note warns that memory is tight."""
 KEPT = 0.9
-"""Share of the rows that a suggested, smaller max_length must admit."""
+"""Share of the rows that must fit into a smaller max_length which the plan suggests."""
 RELEVANT: Any = {
     "base": True,
     "quantization": True,
@@ -88,7 +88,7 @@ class Plan:
     Attributes:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
         adapted: a clause for each adapted setting.
-        checkpoints: as returned by the function `checkpoints`.
+        checkpoints: the number of checkpoints written, and the maximum at the same time.
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
         notes: warnings and hints, as clauses.
@@ -210,11 +210,13 @@ def require_plan(
     machine: Machine | None = None,
     disk: Callable[[Path], Disk] = resources.disk_of,
 ) -> Plan:
-    """Return the plan of a run, or raise an error if it cannot start.
+    """Return the plan of a run, or raise an error if the run cannot start.
 
     Raises:
-        InputError: the run does not fit, or has no row to train on; also as for `make_plan`.
-        UsageError: a required package is missing; also as for `make_plan`.
+        InputError: memory or disk space is too small, or there is no row to train on; also as for
+            `make_plan`.
+        UsageError: a package is missing, or the processes cannot share the batch or the GPUs; also
+            as for `make_plan`.
     """
     require(*packages(context.recipe))
     found = make_plan(context, machine, disk)
@@ -485,7 +487,7 @@ def _disk(plan: Plan) -> str:
 def _sample(plan: Plan) -> str:
     which = "" if plan.rows.decoded else AS_GIVEN
     lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
-    for text, in_loss in plan.rows.sample:  # a piece may begin within a line
+    for text, in_loss in plan.rows.sample:  # a piece that begins within a line gets a new line
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)

@@ -81,7 +81,7 @@ class PlannedRows:
 
 
 def planned_rows(context: StageContext) -> PlannedRows:
-    """Return the prepared rows if they are current, or else the rows of the data set.
+    """Count the tokens of the prepared rows if they are current, or else of the data set.
 
     Raises:
         InputError: the data set or one of its rows is invalid.
@@ -98,9 +98,9 @@ def planned_rows(context: StageContext) -> PlannedRows:
 
 
 def _prepared(context: StageContext) -> PlannedRows | None:
-    """Return the prepared rows, or None if no rows of this data and recipe are prepared.
+    """Return the token counts of the prepared rows, or None if the rows are missing or outdated.
 
-    The base is compared by name only, since its digest may require unpacking a GGUF.
+    The bases are compared by name only, since a digest may require unpacking a GGUF.
     """
     entry = context.run_dir.entry("prepare")
     if entry is None or not context.run_dir.is_current("prepare", entry.inputs):
@@ -132,10 +132,10 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 
 
 def _counted(context: StageContext, data: Path) -> PlannedRows:
-    """Return the rows of the data set; count their tokens without fetching or loading weights.
+    """Count the tokens of the rows of the data set, without downloading a file.
 
-    The sample is rendered as in training if the tokenizer of the base is on this machine. For a
-    GGUF of the registry, the embedded engine counts.
+    The sample is rendered as in training if the tokenizer of the base is on this machine. If the
+    base is a GGUF of the registry or not on this machine, `open_counter` chooses the tokenizer.
     """
     recipe, call, folder = context.recipe, context.call, tokenizer_folder(context)
     parted = read_split(data, context.dev, recipe)

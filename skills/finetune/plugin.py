@@ -34,7 +34,7 @@ class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
 
 class HeldOutOptions(SkillOptions):
     dev: tuple[str, ...] = Field(
-        (), description="the data set of the dev loss, or ids; may be repeated"
+        (), description="the file of the dev rows, on which the dev loss is measured"
     )
 
 
@@ -46,7 +46,7 @@ class ProcessOptions(SkillOptions):
     )
     sharding: Literal["fsdp"] | None = Field(
         None,
-        description="divide the base among the processes; needed if it is too large for one GPU",
+        description="divide the base among the processes; needed if one GPU is too small",
     )
 
 
@@ -57,14 +57,16 @@ class PlanOptions(HeldOutOptions, ProcessOptions, ReportOptions):
 class TrainOptions(HeldOutOptions, ProcessOptions):
     resume: bool = Field(False, description="continue from the latest complete checkpoint")
     checkpoint: Path | None = Field(
-        None, description="continue from this checkpoint in its folder, such as OUT/checkpoint-300"
+        None, description="continue from this checkpoint of the run, such as OUT/checkpoint-300"
     )
     track: Literal["trackio", "mlflow", "wandb", "tensorboard"] | None = Field(
-        None, description="forward the measurements to this tracker, into a store on this machine"
+        None,
+        description="the tracker that records the measurements, by default on this machine",
     )
     track_to: str | None = Field(
         None,
-        description="send the measurements to this server, or to this Space of the Hub, instead",
+        description="the server of the tracker, or for trackio a Space of the Hub, to send the "
+        "measurements to",
     )
 
 
@@ -79,7 +81,7 @@ class GgufOptions(SkillOptions):
 
 class NameOptions(SkillOptions):
     as_name: str | None = Field(
-        None, description="create and register the model only under this name"
+        None, description="name of the model in the registry and in Ollama, but not of its files"
     )
 
 
@@ -92,8 +94,8 @@ class RegisterOptions(NameOptions):
 class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
-        description="the Ollama server to send the model to; by default, a session asks about the "
-        "server of OLLAMA_HOST or of this machine, and other lines send nothing",
+        description="the Ollama server that receives the model; by default the server of "
+        "OLLAMA_HOST or of this machine, if you agree in a session",
     )
 
 
@@ -109,10 +111,14 @@ class ReaderOptions(NameOptions, ColumnOptions):
 
 class ModelPushOptions(HubOptions):
     evaluation: Path | None = Field(
-        None, description="an eval.json of /evaluate for the card (default: in the run's folder)"
+        None,
+        description="the eval.json of /evaluate with the figures for the card (default: eval.json "
+        "in the run's folder)",
     )
     evaluated_on: str | None = Field(
-        None, description="the dataset of --evaluation on the Hub, USER/REPO[@REVISION]"
+        None,
+        description="the dataset on the Hub that --evaluation was measured on, "
+        "USER/REPO[@REVISION]",
     )
     trained_on: tuple[str, ...] = Field(
         (), description="a dataset on the Hub that the model was trained on; may be repeated"
@@ -247,17 +253,20 @@ class Finetune(Skill):
         max_length: int | None = Field(None, ge=64, description="maximum number of tokens of a row")
         max_steps: int | None = Field(None, ge=1, description="maximum number of steps")
         seed: int | None = Field(
-            None, ge=0, description="seed of row order, initial adapter weights and dropout"
+            None, ge=0, description="seed of dev rows, row order, new adapter weights and dropout"
         )
         name: str | None = Field(
             None,
-            description="name of the model; default: the name in the recipe, or else of the folder",
+            description="name of the model and its files (default: the name in the recipe, or "
+            "else the name of the folder)",
         )
         set: tuple[str, ...] = Field(
-            (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
+            (),
+            description="any other setting of the recipe, such as training.warmup=0.1; may be "
+            "repeated",
         )
         adapter: bool = Field(
-            False, description="create the Ollama model from base and adapter, not merged"
+            False, description="create the Ollama model from the base and the adapter, unmerged"
         )
 
         @property

@@ -103,7 +103,7 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Run the block as rank 0; the other ranks wait for a training, and end with the block.
+    """Run the block as rank 0, while the other ranks wait for a training or the end of the block.
 
     Raises:
         UsageError: this process has another rank.
@@ -164,11 +164,10 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return the number of processes intended by `accelerate launch --cpu`, if it was used.
+    """Return the number of processes that `accelerate launch --cpu` was asked for, or None.
 
-    On CPUs, accelerate starts several processes only through MPI. Otherwise it starts one process,
-    with an address for several processes but without their number, which is only in the command
-    line of accelerate.
+    Without MPI, accelerate starts a single process on a CPU. The environment of this process does
+    not contain the requested number, so the number is read from the command line of accelerate.
 
     Raises:
         UsageError: the command line does not contain the number.

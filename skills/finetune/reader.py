@@ -57,7 +57,8 @@ TRAINING: Mapping[str, Any] = {
 """Settings for further training of a reader, in which two of its six layers are trained.
 
 On 80 papers of a field that the starting reader knows, 62.0% of its decisions were right. After
-training on 80 other papers of the field, 62.2% were right; with rates of 5e-5 and 1e-4, 60.8%.
+training on 80 other papers of the field, 62.2% were right; with `rate` 5e-5 and `head_rate` 1e-4,
+60.8%.
 """
 FRESH: Mapping[str, Any] = {
     "epochs": 8.0,
@@ -155,8 +156,8 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     """Return the first reader for the framework that was not trained on papers of the table.
 
     Raises:
-        ModelUnavailable: there is no such reader, or its file is not a reader.
-        ChecksumMismatch: its file has another digest than in the registry.
+        ModelUnavailable: there is no such reader, or a registered file is not a reader.
+        ChecksumMismatch: the file of a reader has another digest than in the registry.
     """
     from skills.reader import encoder, onnx_file
 
@@ -222,7 +223,11 @@ class _Training:
         self._spent = self._passes = self._left = 0.0
 
     def run(self) -> Result:
-        """Compare by cross-validation, and register the reader if it is better."""
+        """Cross-validate the new reader, and register it if it is better or cannot be compared.
+
+        Readers of different frameworks cannot be compared. With --force, the new reader is always
+        registered.
+        """
         RunDir(self.folder, "").make()
         folds = self._folds()
         held = [
@@ -321,7 +326,9 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return thresholds and scales fitted on all folds, and for each fold on the other folds.
+        """Fit thresholds and scales on all folds, and again for each fold on the other folds.
+
+        With fewer than `ENOUGH` papers, return the values of the starting reader instead.
 
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
@@ -450,7 +457,7 @@ def registration_of(
     """Return the registry entries of a reader, which serves the task of its framework.
 
     Args:
-        origin: facts about its training.
+        origin: facts about the training: data, number of papers, framework and starting reader.
     """
     file_id = f"{name}-reader"
     model = {

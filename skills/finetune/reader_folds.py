@@ -31,9 +31,7 @@ interval.
 ENDS = 3
 """Number of sentences at each end of an abstract that `by_place` considers as places."""
 KEPT = ("sentence", "part", "unstated")
-"""The predictions that are stored; predictions of tokens are left out, since they are not
-compared.
-"""
+"""The fields of `Scores` that are stored; `gain_of` does not need the predictions of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,11 @@ class Gain:
     """The gain in accuracy on held-out papers: the difference of the shares of right decisions.
 
     Attributes:
+        before, after: share of right decisions of the old reader (or baseline) and the new reader.
+        value: the gain, `after` - `before`.
         low, high: 95% interval of the gain, by a bootstrap over papers.
         least: lower end of the one-sided 95% interval of the gain.
-        kappa: mean kappa of "stated" before and after; None if unknown.
+        kappa: mean kappa of "stated" of the old and the new reader; None if unknown.
     """
 
     papers: int
@@ -74,6 +74,8 @@ def gain_of(
     Args:
         before, after: an array (papers, 2): for each paper, the number of right decisions and the
             number of all decisions.
+        kappas: the value of `Gain.kappa`.
+        seed: the seed of the bootstrap.
     """
     weights = bootstrap_weights(len(after), RESAMPLES, seed).astype(float)
     drawn = (weights @ (after[:, 0] - before[:, 0])) / (weights @ after[:, 1])
@@ -84,9 +86,9 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Return the accuracy of a baseline in which a move always has the same place.
+    """Count the right decisions of a baseline that gives a move the same place in every paper.
 
-    The result is an array (papers, 2) as for `gain_of`. The place of a move is the number of a
+    The result is an array (papers, 2) for `gain_of`. The place of a move is the number of a
     sentence, counted from the beginning or from the end, or "not stated". Each fold uses the place
     that is right most often in the other folds.
     """
@@ -130,7 +132,7 @@ def store(path: Path, found: Sequence[Scores]) -> None:
 
 
 def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:
-    """Return stored predictions, or None if the file is missing or damaged."""
+    """Read the predictions that `store` wrote for `examples`; None if missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = []

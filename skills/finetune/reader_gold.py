@@ -1,8 +1,8 @@
 """Read the annotated table that a reader is trained on, with the places of the moves.
 
-The place of a move is known exactly if each of its passages occurs in the abstract once, word for
-word. For other moves the stored anchor is used if the table has anchors, or else the sentences that
-share most words with the move (`anchors.lexical`).
+The place of a move is known exactly if `exact_spans` finds each of its passages in the abstract,
+word for word. Otherwise the stored anchor is used if the table has anchors, or else the sentences
+that share most words with the move (`anchors.lexical_anchors`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Gold:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the data of the papers that training uses."""
+        """SHA-256 of the abstracts, titles and anchors of the papers."""
         return sha256_of(
             [[one.paper.sha256, flatten(one.paper.title), one.anchors] for one in self.papers]
         )
@@ -150,15 +150,16 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
 def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -> list[list[int]]:
     """Return the places of the passages of a move in the abstract, in order.
 
-    A name in brackets at the beginning replaces the first words of a sentence, which belong to the
-    passage.
+    If the move begins with a name in brackets, the name replaces the first words of a sentence.
+    These words belong to the passage.
 
     Args:
         known: start and end of each sentence or passage that the move comes from. If the words of
             a passage occur at several places, the place within `known` is used.
 
     Returns:
-        [] if a passage does not occur in the abstract word for word, or its place is not clear.
+        [start, end] of each passage; [] if a passage does not occur in the abstract word for word,
+        or its place is not clear.
     """
     words = [(one[0].casefold(), *one.span()) for one in _WORD.finditer(abstract)]
     name = _NAME.match(text)
@@ -183,9 +184,9 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return the start of the sentence with `start`, if at most `REPLACED` words come between.
+    """Return the start of the sentence around `start` if it is 1 to `REPLACED` words before.
 
-    Otherwise return `start`.
+    Otherwise return `start`. A heading such as "Results:" is not part of the sentence.
     """
     for first, after in sentence_spans(abstract):
         if first <= start < after:

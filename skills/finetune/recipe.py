@@ -42,7 +42,7 @@ SETTINGS = {
     "seed": "training.seed",
     "name": "export.name",
 }
-"""The settings of a recipe that have their own option of /finetune, by option."""
+"""For each option of /finetune that changes one setting of a recipe, the name of the setting."""
 
 
 class _Strict(BaseModel):
@@ -57,8 +57,8 @@ class Quantization(_Strict):
         double: quantize the quantization constants as well.
         compute: the type in which training computes, and in which unquantized weights are stored.
         unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass.
-            Training gives the same numbers in less time, with four times the memory. It is meant
-            for a CPU, where unpacking is slow, and a small base.
+            Training gives the same numbers in less time, with four times the memory. The setting
+            is meant for a small base on a CPU, where unpacking is slow.
     """
 
     kind: Literal["nf4", "none"] = "nf4"
@@ -138,9 +138,9 @@ class Decisions(_Strict):
 
     Attributes:
         weight: weight of a decision, if a token has the weight 1; 0 disables this loss.
-        stated: for some moves, a factor on the weight of decisions that the move is stated. A
-            factor above 1 suits moves that few abstracts state: without it, the model would hardly
-            ever write such a move.
+        stated: for some moves, a factor on the weight of the decision if the move is stated. A
+            factor above 1 suits moves that few abstracts state: with equal weights, the model would
+            hardly ever write such a move.
     """
 
     weight: float = Field(0.0, ge=0)
@@ -151,8 +151,8 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: the name of the model in Ollama and in the registry; by default the name of the run's
-            folder.
+        name: the name of the model in Ollama and in the registry. For a recipe without a name,
+            `chosen_recipe` sets the name of the run's folder.
         merge_base: the weights of the base that the adapter is merged into: 16-bit, or NF4.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.

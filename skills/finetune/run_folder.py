@@ -3,15 +3,16 @@
     out/
       manifest.json                      an entry for each stage that was performed
       prepared/                          rows as tokens, with the mask of the loss
-      checkpoint-N/ adapter/             training states; the adapter in use
+      checkpoint-N/                      the adapter and the optimizer after step N
+      adapter/                           the adapter of the best checkpoint
       merged/                            the base with the adapter merged into it
       NAME.f16.gguf NAME.Q4_K_M.gguf     the merged model for llama.cpp, in 16 bits and quantized
       NAME-lora.gguf                     the adapter alone for llama.cpp
       Modelfile Modelfile.adapter
 
-A stage is a function that takes the `StageContext`, checks its inputs, calls `begin` with them and
-returns its `Entry` of the manifest. If the inputs are equal to the inputs in the entry and the
-outputs are unchanged, it returns immediately:
+A stage is a function that takes the `StageContext`, checks the inputs of the stage, calls `begin`
+with these inputs, and returns the `Entry` that it adds to the manifest. If inputs and outputs have
+not changed since an earlier entry, the function returns this entry immediately:
 
     stage = context.begin("merge", "merge the adapter into the base", inputs)
     if stage.unchanged is not None:
@@ -303,7 +304,11 @@ def in_words(size: float) -> str:
 
 
 def need_disk(folder: Path, needed: int, files: str) -> None:
-    """Raise OutputError if fewer than `needed` bytes are free for `files`."""
+    """Raise OutputError if the disk of `folder` has no room for `needed` bytes.
+
+    Args:
+        files: the files to write, as the error names them.
+    """
     free = shutil.disk_usage(folder).free
     if free < needed * SPARE:
         raise OutputError(
@@ -353,8 +358,8 @@ class StageContext:
     """The command, the recipe, the folder of the run and the input files, for all stages.
 
     Attributes:
-        data: the training set, a .jsonl file of `/finetune dataset`; None if the command names no
-            training set.
+        data: the training set, a .jsonl file of `/finetune dataset`; None if neither the command
+            nor the stored settings of the run name a training set.
         dev: the file of the dev rows, in the format of `data`; None to use a share of the gold rows
             of `data`.
         framework_file: the file of `framework`; None for the shipped framework.
@@ -395,7 +400,7 @@ class StageContext:
         return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
-        """Announce a stage and return it; `Stage.unchanged` is set if it need not run again.
+        """Announce a stage, and return it with `Stage.unchanged` set if it need not run again.
 
         Args:
             inputs: all values that the result depends on: digests of files, and settings.

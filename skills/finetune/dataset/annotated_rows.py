@@ -36,9 +36,9 @@ class Reading:
     """The settings for reading tables.
 
     Attributes:
-        columns: names of the columns of all tables; None for columns with recognized names.
+        columns: the names of the columns, for all tables.
         corpus: the database with the abstracts of annotations that were saved as .jsonl without
-            abstracts; None for the user's corpus. It is not opened for other files.
+            abstracts; None for the user's corpus. It is opened only for such annotations.
         notice: as in `open_table`.
     """
 
@@ -127,7 +127,7 @@ class AnnotationRow:
 
 
 Step = tuple[list[AnnotationRow], list[LeftOut]]
-"""The rows that a step keeps, and the rows that it leaves out."""
+"""The rows that a step of `merging.merge` keeps, and the rows that the step leaves out."""
 
 
 def valid_rows(
@@ -227,8 +227,8 @@ def format_annotation_output(moves: Mapping[str, Any], framework: Framework | No
     """Return the completion: a line for each move within `<annotation>` tags, no end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
-    "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores all moves without such
-    tokens exactly.
+    "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores every move exactly that
+    contains no special token or tag.
 
     Args:
         moves: the moves by name; other keys, such as the columns of a table, are ignored.

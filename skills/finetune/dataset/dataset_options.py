@@ -83,5 +83,5 @@ class DatasetOptions(SkillOptions):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The values that may be input files, including ids in --dev and --test."""
+        """The values that may be input files; values of --dev and --test may also be ids."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

@@ -36,7 +36,8 @@ class TokenCounter:
     """Counts the tokens of rows.
 
     Attributes:
-        name, sha256: name and digest of the tokenizer file, for the manifest; None without a file.
+        name: the file of the tokenizer or model, or the rule of the estimate, for the manifest.
+        sha256: the digest of this file; None for an estimate.
         counts: a description of the texts that are counted.
         count: called with system text, prompt and completion; returns the number of tokens of the
             first two together, and of the completion.
@@ -110,8 +111,8 @@ def histogram(
         pairs: the numbers of tokens of prompt and completion of each row.
 
     Returns: tokenizer (name, sha256, counts), and for prompt, completion and total: p50 and p95
-        (nearest-rank percentiles), max, sum, and bins: the numbers of rows with 0 to 127 tokens,
-        128 to 255 tokens, and so on.
+        (nearest-rank percentiles), max, sum, bin_width, and bins: the numbers of rows with 0 to 127
+        tokens, 128 to 255 tokens, and so on.
     """
     return {
         "tokenizer": {"name": name, "sha256": sha256, "counts": counts},

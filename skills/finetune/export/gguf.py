@@ -1,8 +1,8 @@
 """The stages `gguf` and `quantize`: convert the merged model and the adapter for llama.cpp.
 
 llama.cpp's own converters and library write the files. If a converter loses the template, uses
-another end token or splits words differently, the file loads and answers, but the answers are worse
-(llama.cpp #7062, ollama #17939). So every file is read back and compared with the base.
+another end token or splits words differently, the model can still be loaded, but its answers are
+worse (llama.cpp #7062, ollama #17939). So every file is read back and compared with the base.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantizati
 LARGEST = 0.6
 """Upper bound of the size of a quantized GGUF, relative to the 16-bit GGUF.
 
-The largest type is Q8_0 with 8.5 bits per weight, also among the fallbacks of other types.
+The largest type is Q8_0 with 8.5 bits per weight; no type falls back to a larger type than Q8_0.
 """
 TEMPLATE = "tokenizer.chat_template"
 EOS = "tokenizer.ggml.eos_token_id"
@@ -65,7 +65,7 @@ def convert(context: StageContext) -> Entry:
     Raises:
         UsageError: the finetune extra is missing.
         InputError: there is no merged model, or --llama-cpp does not name a llama.cpp checkout.
-        SkillFailed: a converter failed, or the result differs from the base's model.
+        SkillFailed: a converter failed, or a file differs from the base or the trained adapter.
         OutputError: the disk is too small, or a file cannot be written.
         Interrupted: the run was cancelled.
     """
@@ -116,10 +116,10 @@ def convert(context: StageContext) -> Entry:
 def quantize(context: StageContext) -> Entry:
     """Quantize the 16-bit GGUF with llama.cpp's library, and check the result.
 
-    The converter cannot write Q4_K_M. A mix of types such as Q4_K_M needs tensor rows of a multiple
-    of 256 weights. Other tensors get a larger type (src/llama-quant.cpp); in a small model, these
-    may be most tensors. So the file is named after the requested type, and the manifest contains
-    the number of tensors of each type.
+    The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
+    if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, these may be
+    most tensors. So the file is named after the requested type, and the manifest contains the
+    number of tensors of each type.
 
     Raises:
         UsageError: the finetune extra is missing.

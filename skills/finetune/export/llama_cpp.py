@@ -1,7 +1,8 @@
 """Run llama.cpp's converters and quantizer from wheels, in separate processes.
 
 The converters are scripts that end their process, and bring their own copy of the package `gguf`.
-The library that quantizes writes to file descriptors directly, and aborts the process on errors.
+The quantizer is a library that writes to file descriptors directly, and aborts the process on
+errors.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the scripts: own modules come first, downloads are off."""
+        """Return the environment of the scripts: their modules come first, downloads are off."""
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
         own = str(self.folder), str(self.folder / "gguf-py")
         paths = [*own, inherited.get("PYTHONPATH", "")]
@@ -85,7 +86,7 @@ def find_converters(given: Path | None = None) -> Converters:
                     hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
-        code = hashlib.sha256()  # identifies a checkout without git
+        code = hashlib.sha256()  # identifies the code of a checkout, even without git
         scripts = (folder / MODEL_SCRIPT, folder / LORA_SCRIPT)
         for path in (*scripts, *sorted(folder.glob("conversion/*.py"))):
             code.update(path.name.encode() + path.read_bytes())

@@ -34,7 +34,7 @@ RoundTrip = Callable[["Tensor"], "Tensor"]
 COPIED = frozenset({".json", ".jinja", ".model", ".txt"})
 """Suffixes of the files that are copied from the base: tokenizer, template, configuration, index.
 
-The tokenizer is not saved by transformers 5, which would store another tokenizer class.
+The tokenizer files are copied, since transformers 5 would save another tokenizer class.
 """
 NOT_COPIED = frozenset({"adapter_config.json", "pytorch_model.bin.index.json"})
 """Files that describe weights which are not copied."""
@@ -124,8 +124,8 @@ def _merged(
     once to the type of the base, to the nearest value, and ties to even.
 
     Args:
-        round_trip: quantizes and dequantizes the weight before the change; None for the weight of
-            the base.
+        round_trip: quantizes and dequantizes the weight of the base before the sum; None to use
+            the weight as it is.
     """
     base = weight if round_trip is None else round_trip(weight)
     unchanged = base.to(weight.dtype)

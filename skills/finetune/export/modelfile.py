@@ -1,9 +1,9 @@
 """The stage `modelfile`: write and parse Ollama's Modelfile.
 
 The grammar follows ollama/ollama, parser/parser.go (August 2026). An instruction consists of a name
-and a value, which is the rest of the line. A value may be enclosed in single or triple double
-quotes and may then contain line breaks; it ends with the first line that ends with the same quotes.
-There are no escapes and no single quotes. `#` starts a comment at the start of a line.
+and a value, which is the rest of the line. A value between double quotes, or between groups of
+three double quotes, may contain line breaks, and ends at the first line that ends with the same
+quotes. There are no escapes and no single quotes. A line that starts with `#` is a comment.
 """
 
 from __future__ import annotations
@@ -153,9 +153,9 @@ def served_gguf(context: StageContext) -> Path:
 
 
 def adapter_base(context: StageContext) -> str | None:
-    """Return the FROM value for the adapter: a local GGUF or a model of Ollama's library.
+    """Return the base of the adapter for FROM: a local GGUF or a model of Ollama's library.
 
-    The result is None if neither is known.
+    The result is None if no GGUF and no such model of this base is known.
     """
     registry = context.call.models.registry
     path = at_home(context.recipe.base)

@@ -56,7 +56,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        # False if the created model was deleted from the server, or failed its check.
+        # False if the model was deleted from the server or replaced, or has failed its check.
         stands = entry is None or (
             entry.facts.get("digest") == ollama.digest(plan.model)
             and bool(entry.facts.get("verified"))
@@ -353,7 +353,7 @@ def _listed(values: list[Any]) -> str:
 
 
 def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
-    """Return the prompt for `messages`, up to the beginning of the model's answer.
+    """Render `messages` with the chat template of a GGUF, up to the beginning of the answer.
 
     Raises:
         InputError: the template rejects the conversation.

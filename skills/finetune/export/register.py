@@ -39,19 +39,19 @@ from skills.nanda.framework import sha256_of
 
 TASK = "annotate"
 BY = "/finetune register"
-"""Value of `trained_on.by` in a registry entry, which marks entries of /finetune register."""
+"""Value of `trained_on.by` in a registry entry that /finetune register has written."""
 HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."
 
 
 def register(context: StageContext) -> Entry:
-    """Write the model to registry.d.
+    """Perform the stage: write the registry entries of the model to registry.d.
 
     Raises:
         InputError: the GGUF is missing, or older than the training.
-        UsageError: the user wrote or changed an entry of that name, or another process is
-            registering.
+        UsageError: the user wrote or changed an entry of this name, or another process is
+            registering a model.
         OutputError: the file cannot be written.
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
@@ -62,7 +62,7 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # If the entry was removed, a time that differs from all earlier inputs repeats the stage.
+        # If the entry was removed, the time makes the inputs new, so that the stage is repeated.
         "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
     stage = context.begin("register", "add the model to your registry", inputs)
@@ -78,8 +78,8 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
         chosen: True to make the model the default of its tasks.
 
     Raises:
-        UsageError: the user wrote or changed an entry of that name, or another process is
-            registering.
+        UsageError: the user wrote or changed an entry of this name, or another process is
+            registering a model.
         OutputError: the file cannot be written.
     """
     user = call.settings.user_registry
@@ -188,7 +188,7 @@ def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
 
 
 def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
-    """Return True if the entries are stored already; with `chosen`, also as the default."""
+    """Return True if the entries are stored and, with `chosen`, the model is the default."""
     found = read_entries(file_of(call.settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
     tasks = wanted.model["tasks"]
@@ -230,7 +230,7 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
 
 
 def usable_registry(settings: Settings, without: Path | None = None) -> registry.Registry:
-    """Return the registry of the user, without the file `without` and without unusable files."""
+    """Return the shipped and the user's registry, without `without` and without unusable files."""
     shipped, user = settings.shipped_registry, settings.user_registry
     return registry.load(shipped, user, without=without, left_out=lambda _: None)
 
@@ -392,7 +392,7 @@ def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> b
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the serve entries in order: a verified model at Ollama, then the embedded engine."""
+    """Yield the serve entries: a verified model at Ollama, the merged GGUF, then the adapter."""
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")

@@ -53,7 +53,9 @@ UNSUPPORTED = {
 PERMUTED = ("q_proj", "k_proj")
 """Layers with another order of rows in a GGUF of the architecture llama.
 
-In a rotary embedding, llama.cpp pairs adjacent rows of a head; transformers pairs its halves."""
+In a rotary embedding, llama.cpp pairs adjacent rows of a head; transformers pairs each row of the
+first half of a head with a row of the second half.
+"""
 INITS = (True, False, "gaussian", "orthogonal", "eva")
 """The values of init_lora_weights that leave the base unchanged."""
 
@@ -149,7 +151,7 @@ def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
 
 
 def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read the GGUF of an adapter of the base that `facts` describes.
+    """Read an adapter from a GGUF; `facts` describe the base that it was trained on.
 
     Raises:
         InputError: the adapter is damaged, or its layers differ in r.
@@ -178,7 +180,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
         layer = layers.get(name, name)
         heads = facts.heads if layer.endswith("q_proj") else facts.kv_heads
         is_permuted = architecture == "llama" and layer.endswith(PERMUTED)
-        # other shapes belong to another base, and are refused later
+        # an adapter with other shapes belongs to another base; `open_start` refuses it
         if is_permuted and len(b) % (2 * heads) == 0:
             b = b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
         matrices[layer] = a, b
@@ -283,7 +285,7 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
 
 
 def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read an adapter of the base that `facts` describes from a folder or a GGUF.
+    """Read an adapter from a folder or a GGUF; `facts` describe the base that it was trained on.
 
     Raises:
         InputError: the adapter is damaged, or not plain LoRA.

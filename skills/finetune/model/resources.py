@@ -60,19 +60,19 @@ OVERHEAD = {
 }
 """Bytes that do not depend on the base. CUDA: context, workspaces and fragmentation, as estimated
 by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
-transformers, peft, bitsandbytes and a base loaded, without its weights; and memory that the
-allocator cannot use.
+transformers, peft, bitsandbytes and a base, not counting the weights of the base; and an allowance
+for memory that the allocator cannot use.
 """
 BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
-"""Upper bounds of the bits per weight of llama.cpp's types. If rows are not a multiple of 256
-weights, most layers get a larger type, at most Q8_0 (src/llama-quant.cpp).
+"""Upper bounds of the bits per weight of llama.cpp's types. If the number of weights in a matrix
+row is not a multiple of 256, the matrix gets a larger type, at most Q8_0 (src/llama-quant.cpp).
 """
 TOKEN_BYTES = 39
 """Bytes of a GGUF per token of its vocabulary: SmolLM2 has 49,152 tokens in 1.9 MB."""
 TEXTS = 12_000_000
 """Bytes of the tokenizer files and the template of a base in the format of transformers."""
 STATE = 100_000
-"""Bytes of the other parts of a checkpoint: seeds, schedule, history."""
+"""Bytes of a checkpoint besides adapter and optimizer: random states, schedule, history."""
 BYTES_PER_ID = 7
 """Bytes of a token of a prepared row as JSON: five or six digits, a comma and a space."""
 COMPUTE = ("bfloat16", "float16", "float32")
@@ -315,7 +315,7 @@ class Machine:
         memory: number of bytes available without swapping.
         gpus: the GPUs that training would use: one for each process, or none.
         gpu_unused: the reason why the installed torch cannot use a GPU, or "".
-        fast: the compute types that are fast, since they are not emulated.
+        fast: the compute types that the device supports natively, without slow emulation.
         processes: number of training processes, which share the memory if there is no GPU.
         is_sharded: True if FSDP divides the base among the processes.
     """
@@ -366,7 +366,7 @@ def device_kind() -> str:
 
 @low_spin_openmp()
 def fast_compute() -> tuple[str, ...]:
-    """Return the compute types that are fast on the device that trains; all without torch.
+    """Return the compute types that are fast on the training device; without torch, all types.
 
     On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
     as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on
@@ -385,7 +385,7 @@ def fast_compute() -> tuple[str, ...]:
 
 @low_spin_openmp()
 def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return at most one GPU for each process; without GPUs, also the reason, otherwise ""."""
+    """Return at most one GPU for each process, and the reason if torch has no CUDA, or ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
@@ -468,7 +468,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Return the recipe and ""; if its compute type is slow, a changed recipe and the reason."""
+    """Replace a compute type that is slow here; return the recipe, and the reason or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""
@@ -481,7 +481,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Return the recipe and ""; or, if memory is too small, with checkpointing and the reason."""
+    """Enable checkpointing if memory is too small; return the recipe, and the reason or ""."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

@@ -175,7 +175,8 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
 
     Args:
         dev: rows of a separate file; None to use `share` of the gold rows.
-        share: the share of dev rows, from 0 to below 1; it is approximate for small data sets.
+        share: the share of the gold rows that become dev rows, from 0 to below 1; approximate for
+            small data sets.
 
     Raises:
         InputError: a dev row is not a gold row, or no row is left to train on.

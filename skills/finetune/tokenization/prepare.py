@@ -8,10 +8,10 @@ Rows are rendered with the chat template of the base. The loss includes the comp
 token after it, even if the end token is also used for padding. No row is truncated: a row that is
 too long is an error.
 
-A completion has about two hundred tokens. Whether a move is stated is decided by the first token of
-its text: either the token that means "not stated", or any other token. A recipe can add a loss for
-these decisions (`recipe.Decisions`). A stated move that also starts with that token ("Not much was
-known ...") has no decision, since a later token decides.
+Of the about two hundred tokens of a completion, only the first token of each move decides whether
+the move is stated: either the token that means "not stated", or any other token. A recipe can add a
+loss for these decisions (`recipe.Decisions`). A stated move that also starts with the token of "not
+stated" ("Not much was known ...") has no decision, since a later token decides.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def prepare(context: StageContext) -> Entry:
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
-        "batch": training.batch,  # has no effect; the inputs stay equal to those of earlier folders
+        "batch": training.batch,  # has no effect, but without it older folders would be outdated
         "seed": training.seed,
         "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,
@@ -273,8 +273,8 @@ class Renderer:
         """Return the decisions of a completion, as in `Row.decisions`.
 
         Args:
-            before: the text that is tokenized together with the completion.
-            tokens_before: number of tokens of the row before the text `before`.
+            before: the prompt if it is tokenized together with the completion, or else "".
+            tokens_before: number of tokens of the prompt if `before` is "", or else 0.
         """
         text = example.completion
         try:

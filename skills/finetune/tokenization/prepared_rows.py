@@ -21,7 +21,7 @@ from harness.support.bounded_files import read_json
 from skills.finetune.dataset.dataset_options import Source
 
 GROUP = 50
-"""Number of batches with rows that are sorted by length together.
+"""Number of batches in a group; the rows of a group are sorted by length together.
 
 A larger number means less padding, but also less random batches.
 """

@@ -2,11 +2,13 @@
 
 The trainer of transformers calls the `on_...` methods and then reads the flags of `control`.
 
-metrics.jsonl has a measurement per line. A training line has step, epoch, loss,
-learning_rate and grad_norm; tokens (of prompts and completions, without padding) and seconds
-(without evaluation and saving) since the previous line; tokens_per_second; and peak_bytes, the peak
-memory of the run: on a GPU, memory allocated by torch, otherwise the resident set of the process.
-An evaluation line has step, epoch and dev_loss.
+metrics.jsonl has a measurement per line. An evaluation line has step, epoch and dev_loss. A
+training line has step, epoch, loss, learning_rate, grad_norm, tokens_per_second, and:
+
+    tokens      tokens of prompts and completions since the previous training line, without padding
+    seconds     seconds since the previous training line, without evaluation and saving
+    peak_bytes  peak memory of the run: on a GPU, the memory that torch allocated, otherwise the
+                resident set of the process
 """
 
 from __future__ import annotations
@@ -171,7 +173,7 @@ class TrainingCallbacks:
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
     ) -> None:
-        """Save a checkpoint if it is better than all earlier checkpoints.
+        """Let the trainer save a checkpoint if the dev loss is the lowest so far.
 
         Raises:
             SkillFailed: the dev loss is not finite.
@@ -221,7 +223,7 @@ class Metrics:
         return lines
 
     def cut(self, step: int) -> None:
-        """Remove the lines after `step`, which will be trained again.
+        """Remove the lines of all steps after `step`, which will be trained again.
 
         Raises:
             OutputError: the file cannot be written.
@@ -240,7 +242,7 @@ class Metrics:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process on the training device, in bytes."""
+    """Return the peak memory of this process in bytes; 0 on Windows without a GPU."""
     import sys
 
     import torch

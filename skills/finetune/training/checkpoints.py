@@ -224,7 +224,7 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
 
 
 def processes(checkpoint: Path) -> int:
-    """Return the number of processes that trained; each stored a random state."""
+    """Return the number of processes that trained: each process stores a random state."""
     return len([*checkpoint.glob("rng_state*.pth")])
 
 
@@ -334,7 +334,7 @@ def make_room(context: StageContext, *, done: bool) -> None:
     """Move an earlier training to another folder before a new training; this requires --force.
 
     Args:
-        done: True if no new training starts, since its inputs and outputs are unchanged.
+        done: True if the training is complete and its inputs are unchanged, so that none starts.
 
     Raises:
         UsageError: there is an earlier training, but neither --resume nor --force is given.
@@ -356,7 +356,7 @@ def _refuse(context: StageContext) -> None:
     """Refuse to start if there is an earlier training that the options do not continue.
 
     Raises:
-        UsageError: the message names the latest checkpoint, and states why it is not used.
+        UsageError: there is such a training; the message names its latest checkpoint.
     """
     trained = _trained(context.run_dir)
     if not trained or resumes(context):
@@ -381,7 +381,7 @@ def _trained(run_dir: RunDir) -> list[str]:
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the folder of the run; return it.
+    """Move all files of a training into a new folder in the run's folder; return the new folder.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

@@ -111,7 +111,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, which may be a rank of several; return the last saved step, or 0.
+    """Train in this process, which may be one of several ranks; return the last saved step, or 0.
 
     Args:
         pace: the progress, which each step updates.
@@ -252,7 +252,7 @@ def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken
         assert stdout is not None
 
         def pass_on() -> None:
-            """Close stdin of the ranks when the training must stop, which asks them to stop."""
+            """Close the stdin of rank 0 when the training must stop, so that all ranks stop."""
             while process.poll() is None:
                 if cancel.wait(POLL):
                     with suppress(OSError):

@@ -2,7 +2,7 @@
 
 A thread follows the file, so that a slow or failing tracker neither delays nor stops the training.
 For each tracker, tracking.json contains the id of its run and the number of lines that were sent.
-So a training that is stopped and continued is one run of the tracker. Without --track-to,
+So a training that is stopped and continued is one run at the tracker. Without --track-to,
 measurements are stored on this machine, even if environment variables name a server.
 """
 
@@ -41,8 +41,8 @@ class Tracker(ABC):
 
     Attributes:
         run: the id of the run.
-        folder: the folder of a store on this machine.
-        to: the address to send to; None to send nothing.
+        folder: the folder of the run, for trackers that store their files there.
+        to: the address that receives the measurements; None to store them on this machine.
     """
 
     modules: ClassVar[tuple[str, ...]]
@@ -189,7 +189,7 @@ class Tracking:
         name: a key of `TRACKERS`.
         to: see `Tracker`.
         folder: the folder of the run.
-        notice: called once with the error of the tracker.
+        notice: called with the id of the run at the tracker, and with the error that ends tracking.
 
     Raises:
         UsageError: the package of the tracker is not installed.
@@ -231,7 +231,7 @@ class Tracking:
         try:
             if not self._failed:
                 act()
-        except Exception as exc:  # noqa: BLE001 - of any package
+        except Exception as exc:  # noqa: BLE001 - a tracker may raise any exception
             self._end(f"{type(exc).__name__}: {exc}")
 
     def _end(self, reason: str) -> None:

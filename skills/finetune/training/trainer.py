@@ -43,7 +43,7 @@ FSDP = {
     "reshard_after_forward": True,
     # Rank 0 writes the whole adapter to a single adapter_model.safetensors.
     "state_dict_type": "FULL_STATE_DICT",
-    "cpu_ram_efficient_loading": False,  # would not load weights in NF4 in each rank
+    "cpu_ram_efficient_loading": False,  # with True, not every rank loads NF4 weights
 }
 """Settings of accelerate for FSDP: ranks divide each decoder layer, and gather it for use."""
 POINTS = 10
@@ -113,7 +113,7 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Return the rows of a step that this rank computes, by batch, and the loss's divisor."""
+        """Return the batches of a step with the rows of this rank, and the divisor of the loss."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
@@ -221,7 +221,7 @@ def _arguments(
         fsdp=is_sharded or None,
         fsdp_config=dict(FSDP) if is_sharded else None,
     )
-    args._n_gpu = min(args.n_gpu, 1)  # with several GPUs, each would get a copy of the model
+    args._n_gpu = min(args.n_gpu, 1)  # with several GPUs, each GPU would get a copy of the model
     return args
 
 
