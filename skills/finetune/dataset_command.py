@@ -128,12 +128,14 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         tokens: the result of `token_counts.histogram` for the rows.
 
-    Returns: manifest (its version), rows, sha256 (of the .jsonl file), counts for each source
-    (where "read" is the sum of the other counts), options, framework, harness, inputs, held_out,
-    tokens, rare (for each move that most rows do not state, the number of rows that state it), and
-    left_out: each row that is left out, with its place (`where`) and reason. Rows overridden by
-    another source with the same abstract, and rows that were not curated, are counted, but not
-    listed.
+    Returns:
+        manifest: the version of the format.
+        rows, sha256: the number of rows, and the digest of the .jsonl file.
+        counts: for each source, the number of rows read, written, and left out for each reason.
+        rare: for each move that most rows do not state, the number of rows that state the move.
+        left_out: each row that is left out, with its place (`where`) and reason. Rows that were
+            not curated, and rows overridden by a row with the same abstract, are only counted.
+        options, framework, harness, inputs, held_out, tokens: how the data set was built.
     """
     return {
         "manifest": MANIFEST_VERSION,

@@ -47,7 +47,7 @@ from skills.reporting.outputs import MORE
 NEAR = 0.9
 """Share of the free memory above which a note warns that memory is tight."""
 KEPT = 0.9
-"""Share of the rows that must fit into a smaller max_length which the plan suggests."""
+"""Share of the rows that fit into the smaller max_length which a plan suggests."""
 RELEVANT: Any = {
     "base": True,
     "quantization": True,
@@ -322,7 +322,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return a sentence that names the two settings that save most memory.
+    """Return a sentence that names the two settings that save the most memory.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.

@@ -98,7 +98,7 @@ def planned_rows(context: StageContext) -> PlannedRows:
 
 
 def _prepared(context: StageContext) -> PlannedRows | None:
-    """Return the token counts of the prepared rows, or None if the rows are missing or outdated.
+    """Return the token counts of the prepared rows, or None if rows are missing or outdated.
 
     The bases are compared by name only, since a digest may require unpacking a GGUF.
     """

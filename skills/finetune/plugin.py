@@ -65,8 +65,8 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track_to: str | None = Field(
         None,
-        description="the server of the tracker, or for trackio a Space of the Hub, to send the "
-        "measurements to",
+        description="the server, or for trackio the Space of the Hub, that receives the "
+        "measurements instead",
     )
 
 
@@ -223,7 +223,7 @@ class Finetune(Skill):
     output = OUTPUTS
     output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
-    class Options(  # the order matters: two of these classes define `dev`
+    class Options(  # two of these classes define `dev`: the first definition counts
         RunOptions, ReportOptions, DataOptions, ReaderOptions, ModelPushOptions
     ):
         manner: ClassVar[frozenset[str]] = frozenset(
@@ -318,7 +318,7 @@ class Finetune(Skill):
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Finetune.Options)
-        if subcommand in ("dataset", "plan"):  # `dataset` writes only targets
+        if subcommand in ("dataset", "plan"):  # `dataset` writes only the named targets
             return ""
         if subcommand in ("register", "compare"):
             return "changes your registry of models"

@@ -77,7 +77,7 @@ def on_this_machine(processes: int) -> int:
 
 
 def rows_each(batch: int, processes: int) -> int:
-    """Return the maximum number of rows per process, if processes divide a batch of rows."""
+    """Return the maximum number of rows per process if processes share a batch of `batch` rows."""
     return -(-batch // processes)
 
 
@@ -103,7 +103,7 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Run the block as rank 0, while the other ranks wait for a training or the end of the block.
+    """Run the block as rank 0, while other ranks wait for a training or the block's end.
 
     Raises:
         UsageError: this process has another rank.

@@ -54,7 +54,7 @@ TRAINING: Mapping[str, Any] = {
     "head_rate": 5e-5,
     "frozen": 4,
 }
-"""Settings for further training of a reader, in which two of its six layers are trained.
+"""Settings for training an existing reader further: two of its six layers are trained.
 
 On 80 papers of a field that the starting reader knows, 62.0% of its decisions were right. After
 training on 80 other papers of the field, 62.2% were right; with `rate` 5e-5 and `head_rate` 1e-4,
@@ -91,7 +91,7 @@ class Start:
         figures: the thresholds and scales of the reader; the threshold of a move that the reader
             does not have is 0.5.
         comparable: True if the reader was trained on the framework of the new reader, so that the
-            decisions of both can be compared.
+            decisions of both readers can be compared.
         passed: the readers that are not used because they were trained on papers of the table, with
             the number of these papers.
     """
@@ -195,7 +195,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
 
 
 class _Training:
-    """The training of a reader in a folder."""
+    """Trains a reader, and stores the folds and the reader in a folder."""
 
     def __init__(
         self, call: Call, path: Path, framework: Framework, gold: Gold, start: Start

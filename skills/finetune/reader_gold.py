@@ -38,8 +38,8 @@ class GoldPaper:
     """An annotated paper.
 
     Attributes:
-        anchors: for each move with a label, the place of its passages, or None if it is not stated.
-            A move that shares no words with the abstract has no label.
+        anchors: for each move, the place of its passages, or None if the move is not stated. A move
+            that shares no words with the abstract is left out.
         exact: number of moves whose place is known exactly.
     """
 
@@ -49,7 +49,7 @@ class GoldPaper:
 
     @property
     def stated(self) -> int:
-        """Number of moves with a label that the abstract states."""
+        """Number of stated moves in `anchors`."""
         return sum(anchor is not None for anchor in self.anchors.values())
 
 
@@ -184,7 +184,7 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return the start of the sentence around `start` if it is 1 to `REPLACED` words before.
+    """Return the start of the sentence with `start`, if it is at most `REPLACED` words before.
 
     Otherwise return `start`. A heading such as "Results:" is not part of the sentence.
     """

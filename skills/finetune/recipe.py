@@ -153,7 +153,8 @@ class Export(_Strict):
     Attributes:
         name: the name of the model in Ollama and in the registry. For a recipe without a name,
             `chosen_recipe` sets the name of the run's folder.
-        merge_base: the weights of the base that the adapter is merged into: 16-bit, or NF4.
+        merge_base: merge the adapter into the 16-bit weights of the base, or into these weights
+            after rounding to NF4.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.
     """

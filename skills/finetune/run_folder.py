@@ -339,7 +339,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
 
 
 def file_digest(run_dir: RunDir, path: Path) -> str:
-    """Return the SHA-256 of a file, from the manifest if size and time match an entry.
+    """Return the SHA-256 of a file, from the manifest if size and modification time match.
 
     This saves time: hashing a merged model of 15 GB takes a minute.
     """
@@ -385,7 +385,7 @@ class StageContext:
         """The number of training processes.
 
         Raises:
-            UsageError: both --processes and a launcher set the number.
+            UsageError: as for `ranks.processes`.
         """
         return ranks.processes(getattr(self.call.options, "processes", None))
 
@@ -400,7 +400,7 @@ class StageContext:
         return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
-        """Announce a stage, and return it with `Stage.unchanged` set if it need not run again.
+        """Announce a stage and return its `Stage`, which tells whether the stage must run.
 
         Args:
             inputs: all values that the result depends on: digests of files, and settings.

@@ -54,8 +54,8 @@ class LeftOut:
 
     Attributes:
         of, of_where: id and place of the row that is used instead, or of the held-out paper.
-        similarity: the similarity of the abstracts of both papers, 0 to 1; None if the row is left
-            out for another reason.
+        similarity: the similarity of the two abstracts, 0 to 1; None if the abstracts are not the
+            reason.
         split: the set that the row is held out for, "dev" or "test".
     """
 
@@ -106,7 +106,7 @@ class AnnotationRow:
 
     @property
     def key(self) -> str:
-        """The key by which papers are compared."""
+        """A key that is equal for all rows of the same paper."""
         return paper_key(self.id)
 
     def left_out(

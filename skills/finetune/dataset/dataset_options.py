@@ -16,8 +16,8 @@ MAX_SIMILARITY = 0.6
 Source = Literal["gold", "curated", "agent"]
 WEIGHTS: Mapping[Source, float] = {"gold": 1.0, "curated": 0.75, "agent": 0.5}
 """Weights of rows in training, by source. A row without review has half the weight of a row that a
-person wrote; a row that the panel accepted has a weight between them. These are choices, not
-measurements.
+person wrote; a row that the panel accepted has a weight between them. The numbers are chosen, not
+measured.
 """
 
 

@@ -7,9 +7,9 @@ copies under other ids.
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
 shared runs divided by the number of all runs. The similarity of an abstract of 200 words to itself
 is 0.86 after changing five words far apart, 0.63 after changing fifteen words, and 0.83 after
-adding 40 words at the end. Among 2,149 different abstracts of the gold files and the pool of this
-project, the highest similarity is 0.38, and all but two pairs have less than 0.21, so
-`MAX_SIMILARITY` is well above the similarity of two different papers.
+adding 40 words at the end. Among 2,149 different abstracts of this project, the highest similarity
+is 0.38, and all but two pairs have less than 0.21. So `MAX_SIMILARITY` is well above the similarity
+of two different papers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of th
 """
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
-"""Maximum length of a file name; a longer value of an option is a list of ids."""
+"""Maximum length of a file name; a longer value of --dev or --test is a list of ids."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 """Matches a value of --dev or --test that must be a file name, even if the file does not exist."""
 

@@ -1,8 +1,8 @@
 """Count the tokens of the rows of a data set, without torch.
 
 If a tokenizer.json is named, llguidance counts the tokens. Otherwise the embedded model counts them
-if its file is on this machine. If it is not, the number is estimated. The manifest records the
-method.
+if its file is on this machine. Without this file, the numbers are estimated. The manifest records
+the method.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class TokenCounter:
         name: the file of the tokenizer or model, or the rule of the estimate, for the manifest.
         sha256: the digest of this file; None for an estimate.
         counts: a description of the texts that are counted.
-        count: called with system text, prompt and completion; returns the number of tokens of the
-            first two together, and of the completion.
+        count: called with system text, prompt and completion; returns the number of tokens of
+            system text and prompt together, and the number of tokens of the completion.
     """
 
     name: str

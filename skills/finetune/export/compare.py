@@ -34,7 +34,8 @@ FEWEST, MOST = 20, 60
 METRIC = "agreement"
 """The metric that decides: ROUGE-L against the gold.
 
-A paper that failed has 0, and so has a move that only one of annotation and gold states.
+A paper that failed counts as 0. A move counts as 0 if only the annotation or only the gold states
+the move.
 """
 DATABASE = "held_out.db"
 

@@ -117,9 +117,9 @@ def quantize(context: StageContext) -> Entry:
     """Quantize the 16-bit GGUF with llama.cpp's library, and check the result.
 
     The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
-    if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, these may be
-    most tensors. So the file is named after the requested type, and the manifest contains the
-    number of tensors of each type.
+    if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, most tensors
+    may get a larger type. So the file is named after the requested type, and the manifest contains
+    the number of tensors of each type.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -177,8 +177,8 @@ def _run(
 def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None:
     """Compare the converted adapter with the trained adapter.
 
-    The engine adds alpha / r times B A. It takes r from the shape of the matrices, and alpha from
-    the metadata.
+    The engine adds alpha / r * B A to a weight. The value of r comes from the shape of the
+    matrices, and alpha from the metadata.
 
     Raises:
         SkillFailed: the adapters differ; the message states the difference.

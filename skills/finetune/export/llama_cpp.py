@@ -52,7 +52,7 @@ class Converters:
     def command(
         self, script: str, source: Path, target: Path, kind: str, *more: str | Path
     ) -> list[str]:
-        """Return the command that converts a folder to a GGUF of this type."""
+        """Return the command that converts the folder `source` to a GGUF of the type `kind`."""
         arguments = (self.folder / script, *more, "--outtype", kind, "--outfile", target, source)
         return [sys.executable, "-P", *map(str, arguments)]
 

@@ -181,7 +181,7 @@ def _check_prepared(context: StageContext, base: Base) -> None:
     """Raise InputError if the training rows were prepared for a base with another digest.
 
     Two bases may have the same shapes, so the digests are compared. The base is not checked if no
-    rows are prepared in this folder, because the adapter was trained elsewhere.
+    rows are prepared in this folder, since the adapter was then trained elsewhere.
     """
     prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:
@@ -189,7 +189,7 @@ def _check_prepared(context: StageContext, base: Base) -> None:
             f"the adapter was trained on {prepared.get('base')}, which is not {base.name} in its "
             "current state",
             where=str(context.run_dir.folder),
-            hint="Merge with the recipe it was trained with.",
+            hint="Merge with the recipe that the adapter was trained with.",
         )
 
 
@@ -201,7 +201,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
             raise InputError(
                 f"contains quantized weights ({name} is {tensor.dtype})",
                 where=where,
-                hint="An adapter is merged into 16-bit weights: name the base they were made from.",
+                hint="An adapter is merged into 16-bit weights: name the base that was quantized.",
             )
     for layer, shape in adapter.shapes.items():
         found = weights.tensors.get(f"{layer}.weight")
@@ -215,7 +215,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base; the configurations get the form that converters read."""
+    """Copy the text files of a base, with the configurations in the form that converters read."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)

@@ -118,7 +118,7 @@ def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
 
 
 def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Score]:
-    """Yield the figures of the model from the file `named`, or else from `own` if that file exists.
+    """Yield the figures of the model from the file `named`, or else from `own` if it exists.
 
     Raises:
         InputError: the file cannot be read, or no annotator in it has one of these digests.

@@ -155,7 +155,7 @@ def served_gguf(context: StageContext) -> Path:
 def adapter_base(context: StageContext) -> str | None:
     """Return the base of the adapter for FROM: a local GGUF or a model of Ollama's library.
 
-    The result is None if no GGUF and no such model of this base is known.
+    The result is None if neither is known for the base.
     """
     registry = context.call.models.registry
     path = at_home(context.recipe.base)

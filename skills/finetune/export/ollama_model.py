@@ -143,7 +143,8 @@ class OllamaPlan:
 
     Attributes:
         model: the name of the model on the server.
-        file, adapter: the files to send; None if the Modelfile names a model of the server instead.
+        file: the GGUF to send; None if the Modelfile names a model of the server.
+        adapter: the GGUF of the adapter to send; None if the Modelfile names no adapter.
         quantize: the type to which the server must quantize a 16-bit file; None to use the file
             as it is.
         gguf: the GGUF with which template and tokens on the server are compared.
@@ -254,7 +255,7 @@ def verify(
 
     Returns: verified (True if there are no problems); problems: differences from the trained model;
         notes: differences without effect; quantization_level; same_prompt: True if the server
-        builds the prompt of the training; done_reason and answer of the test annotation.
+        builds the same prompt as the training; done_reason and answer of the test annotation.
 
     Raises:
         HarnessError: the server rejects a request, or its answer is incomplete.

@@ -1,7 +1,7 @@
-"""The stage `register`, and `unregister`: add a trained model to the user's registry.
+"""The stage `register`: add a trained model to the user's registry, or remove the model.
 
-Each registered model has its own file in registry.d, beside the user's registry.yaml. With
-`--default`, or if it wins in the stage `compare`, the model gets the task `annotate` and serves
+Each registered model has its own file in registry.d, beside the user's registry.yaml. A model gets
+the task `annotate` with `--default`, or if it wins in the stage `compare`. Then it serves
 `/annotate` by default. Without the task, a model is selected only by `--model NAME`.
 """
 
@@ -87,7 +87,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         is_known, written = bool(_entry_of(user, wanted.name)), not _stands(call, wanted, chosen)
-        if written:  # of several defaults, the model with the latest time serves
+        if written:  # of several default models, the one with the latest time serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -167,7 +167,7 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
                     command = f"OLLAMA_HOST={ollama.host} ollama rm {name}"
                     why = "" if stated else ", since its entry states no digest"
                     yield f"{where} is kept{why}: `{command}` removes it."
-        except HarnessError as exc:  # the registry is already changed
+        except HarnessError as exc:  # do not fail: the registry is already changed
             yield f"{name} may still be at Ollama: {exc.message}."
 
 
@@ -176,7 +176,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
-    """Return the entry of a model of the user, from registry.yaml or registry.d.
+    """Return the entry of a model in the user's registry.yaml or registry.d, or None.
 
     Unreadable files in registry.d are ignored.
     """
@@ -230,7 +230,7 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
 
 
 def usable_registry(settings: Settings, without: Path | None = None) -> registry.Registry:
-    """Return the shipped and the user's registry, without `without` and without unusable files."""
+    """Return the shipped and the user's registry; ignore the file `without` and unusable files."""
     shipped, user = settings.shipped_registry, settings.user_registry
     return registry.load(shipped, user, without=without, left_out=lambda _: None)
 
@@ -305,8 +305,8 @@ def check_name(name: str, settings: Settings) -> None:
 def registration_of(context: StageContext) -> Registration:
     """Return the registry entries of the model in the run's folder.
 
-    The model gets the task only if it is the default: with --default, or if the same weights are
-    already registered as the default. Otherwise it is selected only by its name.
+    The model gets the task `annotate` only as the default: with --default, or if the same weights
+    are already registered as the default. Otherwise a user selects the model by its name.
 
     Raises:
         InputError: no model was trained, or the GGUF is missing or older than the training.

@@ -124,6 +124,10 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
     seven matrices, their biases and two norms (in Qwen3 two more norms, over a head); a final norm;
     and the output layer if it is not the embedding.
 
+    Args:
+        source: the value of `BaseFacts.source`.
+        where: the file that an error names.
+
     Raises:
         InputError: the config lacks a number.
     """

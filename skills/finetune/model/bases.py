@@ -42,7 +42,7 @@ UNPACKED_FORMAT = 1
 """Version of the format of unpacked bases; a folder of another version is unpacked again."""
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
 """Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that split off every digit before they split as
-GPT-2 does. transformers 5.24 does not split off the digits.
+GPT-2 does. A tokenizer that transformers 5.24 reads from a GGUF does not split off the digits.
 """
 PROBES = (
     "In 2024 we saw 1,234.5 of x86, CO2 and H2O (n=312; p<0.05), a 3.5% rise.",

@@ -151,7 +151,7 @@ def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
 
 
 def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read an adapter from a GGUF; `facts` describe the base that it was trained on.
+    """Read an adapter from a GGUF; `facts` describe the base of the adapter.
 
     Raises:
         InputError: the adapter is damaged, or its layers differ in r.
@@ -265,8 +265,8 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
     """Return the adapter to continue from, checked against the recipe; None for a new adapter.
 
     Raises:
-        InputError: the adapter is damaged, not plain LoRA, or does not fit; also as for
-            `start_path`.
+        InputError: the adapter is damaged, not plain LoRA, or does not fit the base or the recipe;
+            also as for `start_path`.
         ModelError: as for `start_path`.
         UsageError: the adapter is a folder, but the finetune extra is not installed.
     """
@@ -285,7 +285,7 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
 
 
 def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read an adapter from a folder or a GGUF; `facts` describe the base that it was trained on.
+    """Read an adapter from a folder or a GGUF; `facts` describe the base of the adapter.
 
     Raises:
         InputError: the adapter is damaged, or not plain LoRA.

@@ -214,7 +214,7 @@ class Artifact:
     """A file or folder that a run writes.
 
     Attributes:
-        path: the path; its name may be a glob pattern that matches several files.
+        path: the last part of this path may be a glob pattern that matches several files.
         bytes: the size of the complete file or folder.
         present: number of bytes that exist already.
     """
@@ -339,7 +339,7 @@ class Machine:
 
     @property
     def place(self) -> Place:
-        """The kind of the device that trains: "gpu" or "cpu"."""
+        """The device that trains: "gpu" or "cpu"."""
         return "gpu" if self.gpus else "cpu"
 
     @property
@@ -385,7 +385,7 @@ def fast_compute() -> tuple[str, ...]:
 
 @low_spin_openmp()
 def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return at most one GPU for each process, and the reason if torch has no CUDA, or ""."""
+    """Return at most one GPU for each process, and the reason if torch lacks CUDA, or else ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
@@ -452,7 +452,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if not machine.gpus:
         raise UsageError(
             "--sharding fsdp divides the base among GPUs, and there are none to use",
-            hint="Leave it out: on a CPU, the processes share the memory anyway.",
+            hint="Leave out --sharding: on a CPU, the processes share the memory anyway.",
         )
     if machine.shards == 1:
         raise UsageError(
@@ -468,7 +468,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Replace a compute type that is slow here; return the recipe, and the reason or ""."""
+    """Replace a slow compute type; return the recipe, and the reason for the change or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""
@@ -481,7 +481,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Enable checkpointing if memory is too small; return the recipe, and the reason or ""."""
+    """Enable checkpointing if memory is short; return the recipe, and the reason or ""."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

@@ -10,7 +10,7 @@ By default a row has no system text, the source gold and the weight 1; its id is
 the digest of the user's message. Other keys are ignored.
 
 The dev rows come from a separate file, or are gold rows for which a hash of paper and seed is
-small. So the role of a row does not change if other rows are added or removed.
+small. So a dev row remains a dev row if other rows are added or removed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """The key by which papers are compared."""
+        """A key that is equal for all rows of the same paper."""
         return paper_key(self.id)
 
 

@@ -213,8 +213,8 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
 def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:
     """Delete checkpoints up to step `newest`, except the latest `keep` and the best checkpoint.
 
-    Checkpoints of later steps are kept and do not count: a run that was resumed from an earlier
-    step has not reached them yet.
+    Checkpoints of later steps are neither deleted nor counted: a run that was resumed from an
+    earlier step has not reached them yet.
     """
     if keep is None:
         return
@@ -334,7 +334,7 @@ def make_room(context: StageContext, *, done: bool) -> None:
     """Move an earlier training to another folder before a new training; this requires --force.
 
     Args:
-        done: True if the training is complete and its inputs are unchanged, so that none starts.
+        done: True if no new training starts, since the inputs and outputs are unchanged.
 
     Raises:
         UsageError: there is an earlier training, but neither --resume nor --force is given.
@@ -381,7 +381,7 @@ def _trained(run_dir: RunDir) -> list[str]:
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the run's folder; return the new folder.
+    """Move all files of a training into a new folder in the run's folder; return this folder.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

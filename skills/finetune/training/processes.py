@@ -111,7 +111,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, which may be one of several ranks; return the last saved step, or 0.
+    """Train in this process, as one rank; return the last saved step, or 0.
 
     Args:
         pace: the progress, which each step updates.
@@ -400,7 +400,7 @@ def _lead(out: IO[str]) -> None:
 
 
 def _report(out: IO[str], **message: Any) -> None:
-    with suppress(OSError):  # the command was killed; the closed stdin ends the training
+    with suppress(OSError):  # if the command was killed, the closed stdin ends the training
         out.write(json.dumps(message) + "\n")
         out.flush()
 

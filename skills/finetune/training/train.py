@@ -141,7 +141,7 @@ def _shapes(context: StageContext) -> BaseFacts:
 def _adapted(
     context: StageContext, prepared: prepared_rows.Prepared
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Adapt the recipe to this machine, show each change, and return the recipe and the changes.
+    """Adapt the recipe to this machine, show each change; return the recipe and the changes.
 
     Raises:
         UsageError: this machine cannot train with the recipe.
