@@ -54,7 +54,7 @@ RELEVANT: Any = {
     "adapter": True,
     "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
 }
-"""The settings of a recipe that change speed or memory, as `include` of pydantic."""
+"""The settings of a recipe that change speed or memory, for `include` of `model_dump`."""
 LARGE = 1_000_000_000
 """Number of parameters from which training on a CPU takes too long."""
 DIVIDED = "; FSDP divides base, adapter and optimizer among them"

@@ -66,7 +66,7 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     track_to: str | None = Field(
         None,
         description="the server, or for trackio the Space of the Hub, that receives the "
-        "measurements instead",
+        "measurements",
     )
 
 

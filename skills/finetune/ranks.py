@@ -185,6 +185,6 @@ def _processes_of_accelerate() -> int | None:
     if number is None:
         raise UsageError(
             "accelerate launch has started one process of several",
-            hint="`--processes N` of /finetune starts them on CPUs, as does `torchrun`.",
+            hint="`--processes N` of /finetune starts several on a CPU, and so does `torchrun`.",
         )
     return int(number[1])

@@ -184,9 +184,9 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return the start of the sentence with `start`, if it is at most `REPLACED` words before.
+    """Return the start of the sentence with `start`, up to `REPLACED` words before, or `start`.
 
-    Otherwise return `start`. A heading such as "Results:" is not part of the sentence.
+    A heading such as "Results:" is not part of the sentence.
     """
     for first, after in sentence_spans(abstract):
         if first <= start < after:

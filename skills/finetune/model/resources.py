@@ -452,12 +452,12 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if not machine.gpus:
         raise UsageError(
             "--sharding fsdp divides the base among GPUs, and there are none to use",
-            hint="Leave out --sharding: on a CPU, the processes share the memory anyway.",
+            hint="Leave it out: on a CPU, the processes share the memory anyway.",
         )
     if machine.shards == 1:
         raise UsageError(
             "--sharding fsdp divides the base among several processes, and there is one",
-            hint="`--processes N` starts one for each GPU.",
+            hint="`--processes N` starts one process for each GPU.",
         )
     if training.optimizer != "adamw_torch":
         raise UsageError(
@@ -468,7 +468,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Replace a slow compute type; return the recipe, and the reason for the change or ""."""
+    """Replace a slow compute type; return the recipe, and why it changed or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""
@@ -481,7 +481,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Enable checkpointing if memory is short; return the recipe, and the reason or ""."""
+    """Enable checkpointing if memory is short; return the recipe, and why it changed or ""."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

@@ -212,7 +212,7 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
             raise OutputError(
                 f"a checkpoint was not written: {reason}",
                 where=str(watch.folder),
-                hint="Free some space; `--resume` continues from the checkpoint before.",
+                hint="Free some space; `--resume` continues from the previous checkpoint.",
             ) from exc
         if ranks.world() > 1 and LOST.search(text):
             raise RankLost from exc
