@@ -258,7 +258,7 @@ class _Training:
         return Result(f"{text}\n{made}\n{use}", facts, next=line)
 
     def _folds(self) -> list[list[Scores]]:
-        """Return the predictions for the held-out papers of each fold, and store new predictions.
+        """Return the predictions for the held-out papers of each fold, from files or by training.
 
         Raises:
             Interrupted: Ctrl-C.

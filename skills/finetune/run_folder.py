@@ -146,7 +146,7 @@ class RunDir:
         return found
 
     def entry(self, stage: str) -> Entry | None:
-        """Return the record of a stage, or None.
+        """Return the record of a stage, or None if the stage has no record.
 
         Raises:
             InputError: the manifest cannot be read.

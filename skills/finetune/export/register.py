@@ -144,7 +144,8 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
     """Offer to remove a model from the Ollama servers that served it; yield the outcomes.
 
     `--yes` confirms the removal only if the entry contains the digest of the model at the server.
-    Entries of older versions have no digest, so the server may have another model under the name.
+    Entries that an older harness wrote have no digest, so the server may have another model under
+    the same name.
     """
     for place in model.get("serve", ()):
         if place["backend"] != "ollama":

@@ -375,7 +375,7 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of the checkpoints, oldest first, or else of the adapter folder, if any."""
+    """Return the names of all checkpoints in order, or else the name of an adapter folder."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
