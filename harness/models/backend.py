@@ -31,7 +31,7 @@ class ToolCall:
 
     Attributes:
         arguments: the text that the model generated, which should be a JSON object.
-        id: the id that identifies the result; "" if the server sends no id.
+        id: the server's id of the call, which the result repeats; "" if the server sends none.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ToolCall:
 
     @property
     def sendable(self) -> Mapping[str, Any]:
-        """The parsed arguments; {} if the text is not a JSON object."""
+        """The arguments as parsed JSON; {} if they are not a JSON object."""
         try:
             parsed = json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -54,7 +54,7 @@ class Message:
 
     Attributes:
         tool_calls: the tool calls requested by the assistant.
-        answers: for the role "tool", the call whose result the message is.
+        answers: for the role "tool", the call whose result is in `content`.
     """
 
     role: Role
@@ -72,22 +72,22 @@ class Request:
         max_tokens: maximum number of completion tokens; at the maximum, finish_reason is "length".
         temperature: the temperature of sampling; 0 is greedy.
         stop: texts that end the completion, and are not part of it.
-        json_schema: a JSON Schema that the completion must satisfy, with every backend.
+        json_schema: a JSON Schema that constrains the completion.
         grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.
         deadline: time limit of the generation in seconds.
         prefill: the beginning of the completion, which the model continues; it is not part of
             `Reply.text`. It is sent unchanged: a trailing blank affects the completion.
         top_logprobs: number of alternatives to report for each token of the completion; a server
             may report fewer.
-        slot: the slot of the model, 0 to `Model.slots` - 1. The common beginning of requests is
-            cached in a slot. Servers choose the slot themselves.
+        slot: the slot of the embedded engine, 0 to `Model.slots` - 1; None for any slot. A request
+            is faster in a slot whose last prompt has the same beginning. Servers ignore the field.
         tools: the tools that the model may call instead of answering; ignored by models without
             `takes_tools`.
-        without_tools: called if the server refuses `tools`; returns the messages to send instead.
-            None to send the same messages. It may be called in another thread.
+        without_tools: called, perhaps in another thread, if the server refuses `tools`; returns the
+            messages to send instead. With None, the same messages are sent.
 
     Raises:
-        ValueError: two fields exclude each other, or a number is negative.
+        ValueError: two fields exclude each other, or `top_logprobs` or `slot` is negative.
     """
 
     messages: tuple[Message, ...]
@@ -116,7 +116,7 @@ class Request:
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The messages to send, in which `prefill` is the final message of the assistant."""
+        """`messages`, and `prefill`, if any, as the final message of the assistant."""
         if not self.prefill:
             return self.messages
         return (*self.messages, Message("assistant", self.prefill))
@@ -127,10 +127,10 @@ class Token:
     """A token of a completion.
 
     Attributes:
-        text: the text, as in `Reply.logprobs`.
-        logprob: the natural logarithm of its probability. A very small number represents a
-            probability of 0: -3.4e38 in llama.cpp; OpenAI reports -9999 for every token that is
-            not among the most likely ones.
+        text: the text of the token; `Reply.logprobs` describes incomplete characters.
+        logprob: the natural logarithm of the token's probability. llama.cpp reports -3.4e38 for a
+            probability of 0. OpenAI reports -9999 for a token that is not among the most likely
+            ones.
     """
 
     text: str
@@ -145,15 +145,16 @@ class Reply:
     `cached_tokens`, which the engine did not have to evaluate again.
 
     Attributes:
-        logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
-            likely alternatives with the natural logarithm of their probability, most likely first;
-            empty if the server does not report them. "" represents the end of the answer. A
-            character whose bytes are in several tokens has one entry, for the last token; an
-            incomplete character is U+FFFD. The embedded engine reports the probabilities of the
-            model before sampling, and before a schema or grammar is applied; servers may differ.
-        tokens: the tokens of the completion, which are reported if `Request.top_logprobs` is set,
-            even by a server that does not report alternatives. Under a schema or grammar that
-            allows only one text, they measure how likely that text is.
+        logprobs: for each token of the completion, its `Request.top_logprobs` most likely
+            alternatives, most likely first: the natural logarithm of the probability, by text.
+            Empty if the server reports no alternatives. The text "" represents the end of the
+            answer. If the bytes of a character are in several tokens, only the last of these tokens
+            is listed; an incomplete character is U+FFFD. The embedded engine reports the
+            probabilities before sampling, and before a schema or grammar is applied; servers may
+            differ.
+        tokens: the tokens of the completion, if `Request.top_logprobs` is set; some servers report
+            only these, without alternatives. If a schema or grammar allows only one text, their
+            probabilities show how likely the model considers that text.
         tool_calls: the tool calls that the model requests before it answers. If the answer was cut
             at `Request.max_tokens`, the calls may be incomplete.
     """
@@ -175,9 +176,9 @@ class Availability:
 
     Attributes:
         reason: why the entry cannot serve, or a remark, such as "98 MB to download".
-        absent: True if nothing exists at the default address of the entry, such as Ollama on this
-            machine. The reason is then recorded with the model that serves instead, but not
-            announced.
+        absent: True if the entry names no address, and the default server does not run or lacks
+            the model: for example, if Ollama is not installed. `reason` is then recorded with the
+            model that serves instead, but not announced.
     """
 
     available: bool
@@ -193,15 +194,15 @@ class Model(Protocol):
 
     Attributes:
         takes_grammar: True if `Request.grammar` is supported.
-        takes_tools: True if `Request.tools` is supported. If a server does not report this, it is
-            True until the server refuses a request with tools; this request is then sent without
-            tools (`Request.without_tools`), and the attribute `tools_refused` contains the server's
-            message. A model without this attribute does not support tools.
-        slots: the number of concurrent generations; further generations wait.
+        takes_tools: True if `Request.tools` is supported. For a server that does not report its
+            support, True until the server refuses a request with tools. That request is then sent
+            without tools (`Request.without_tools`), and the attribute `tools_refused` contains the
+            server's message. A model without `takes_tools` does not support tools.
+        slots: the number of concurrent generations; a generation waits while no slot is free.
         digests: SHA-256 of the files by role, such as {"gguf": ..., "adapter": ...} or {"ollama":
             ...}; empty if a server does not report them.
 
-    A model may have further attributes. `continues_prefill` is False if requests with
+    A model may have more attributes. `continues_prefill` is False if requests with
     `Request.prefill` are refused. `place`, the names of the model's files or the address of its
     server, is reported with each run. `in_process` is True if the weights are in the memory of this
     process. The method `report_to(notice)` is called before each run; the model then calls
@@ -251,7 +252,7 @@ class Model(Protocol):
             DeadlineExceeded: `request.deadline` passed.
             Interrupted: `cancel` was set.
             KeyboardInterrupt: Ctrl-C, after the engine was stopped.
-            ValueError: the model has no slot with this number.
+            ValueError: the model has no slot `request.slot`.
         """
 
     def close(self) -> None:
@@ -264,7 +265,7 @@ class Backend(Protocol):
     name: str
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether `entry` could serve; takes about a second, and does not load the model."""
+        """Check in about a second, without loading the model, whether `entry` could serve."""
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         """Load the model of `entry`.

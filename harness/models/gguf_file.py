@@ -4,11 +4,10 @@ A single file is served faster than a base with an adapter, so they are merged o
 
     W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
-Both files have the format of llama.cpp, so that the sum equals the sum that its engine would
-compute from base and adapter (the rows of query and key are permuted in both). The sum is in
-float32. All matrices are written as Q8_0, which has faster kernels on a CPU than smaller types, and
-is so close to the sum that texts hardly change. The merge needs neither torch nor the finetune
-extra.
+Both files store the rows of query and key in the order of llama.cpp, so that W' equals the weights
+that its engine computes from base and adapter. The sum is in float32. Matrices are written as Q8_0,
+which has faster kernels on a CPU than smaller types, and is so precise that texts hardly change.
+The merge needs neither torch nor the finetune extra.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 BLOCK = 32
-"""Number of weights that share a scale in Q8_0. Tensors with a row length that is not a multiple of
-this number are copied unchanged.
+"""Number of weights that share a scale in Q8_0. A matrix whose row length is not a multiple of this
+number keeps its type.
 """
 MERGE_VERSION = 1
 """Version of the output format: files of another version are merged again."""
@@ -180,7 +179,7 @@ def merge_adapter(
 ) -> None:
     """Merge a base with an adapter, and write the merged model to `target`.
 
-    After an error, the file may be incomplete.
+    After an error, `target` may be incomplete.
 
     Args:
         tick: called with the progress, such as "40%".
@@ -221,7 +220,7 @@ def merge_adapter(
 
 
 def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
-    """Raise ModelUnavailable if the base lacks a weight of the adapter, or has another shape."""
+    """Raise ModelUnavailable if a weight of the adapter is not in the base, or differs in shape."""
     shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
         shape = pair.a.shape[1], pair.b.shape[0]
@@ -243,7 +242,7 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor in the written type, with the change by the adapter, if any."""
+    """Return the data of a tensor in the written type, after adding the adapter's change."""
     from gguf.quants import dequantize, quantize
 
     kind = _written_type(tensor)
@@ -267,7 +266,7 @@ def _add_tensor_info(writer: Any, tensor: Any) -> None:
 
 
 def _is_array(types: Sequence[Any]) -> bool:
-    """Return True for the types of an array."""
+    """Return True if `types`, a value of `GgufFile.types`, describes an array."""
     from gguf import GGUFValueType
 
     return bool(types[0] == GGUFValueType.ARRAY)

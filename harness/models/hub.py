@@ -76,7 +76,8 @@ def client(*, write: bool = False) -> Any:
     """Return huggingface_hub's `HfApi` with the user's token.
 
     Raises:
-        UsageError: huggingface_hub or, for writing, the token is missing, or HF_HUB_OFFLINE is set.
+        UsageError: huggingface_hub is missing, HF_HUB_OFFLINE is set, or there is no token, which
+            writing needs.
     """
     require("huggingface_hub", extra="hub")
     from huggingface_hub import HfApi, constants, get_token
@@ -142,7 +143,7 @@ def push(
     """Show the files with their sizes, and push them as one commit if the user agrees.
 
     Args:
-        files: paths or contents by their paths in the repository.
+        files: the files to push, as local paths or as contents, by path in the repository.
         public: True to create a public repository, or to push to a public one.
         allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
 
@@ -197,7 +198,7 @@ class Found(NamedTuple):
 
     Attributes:
         entry: the entry of the file for the registry.
-        bases: the models of which the model is a copy or a tuned version.
+        bases: the models from which this model was quantized or tuned, according to its card.
     """
 
     entry: FileEntry
@@ -250,12 +251,14 @@ def find(reference: str, file: str = "") -> Found:
 
 
 def is_lora(name: str) -> bool:
-    """Return True if a GGUF is an adapter by its name, and not a whole model."""
+    """Return True if the name of a GGUF shows that it is an adapter, and not a whole model."""
     return "lora" in name.lower()
 
 
 def download(entry: FileEntry) -> Path:
-    """Download a file into the Hub's cache, and return its path; an adapter has two files.
+    """Download a file into the Hub's cache, and return its path.
+
+    The weights of an adapter are downloaded with its configuration.
 
     Raises:
         ModelUnavailable: the file cannot be downloaded.

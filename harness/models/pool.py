@@ -33,12 +33,11 @@ T = TypeVar("T")
 class Executor(Protocol):
     """An executor probes and loads candidates, in this process or on the nodes of a cluster.
 
-    All other work is done in this process: the selection of due rows, retries, storing, and
-    progress.
+    All other work of a job is done in this process: selecting rows, retries, storing, and progress.
     """
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Return whether `candidate` could serve now.
+        """Check whether `candidate` could serve now.
 
         Raises:
             ClusterUnavailable: the cluster cannot be used for any candidate.
@@ -100,7 +99,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A candidate that was skipped, with the reason; `absent` is that of its availability."""
+    """A candidate that was skipped, with the reason; `absent` is `Availability.absent`."""
 
     candidate: Candidate
     reason: str
@@ -115,7 +114,7 @@ class Resolution:
     """The model chosen for a task, and the candidates that were skipped.
 
     Attributes:
-        requested: the id of the model that the task requests.
+        requested: the id of the preferred model: the user's choice, or the first for the task.
         chosen: the candidate that serves the task.
     """
 
@@ -185,13 +184,13 @@ class Loaded:
 
 
 class ModelPool:
-    """The loaded models of a process, each of which is loaded once and kept until `close`.
+    """The loaded models of a process, which are kept until `drop` or `close`.
 
-    A model is loaded again only if `load` requests more slots than it has.
+    A model with fewer slots than `load` requests is freed and loaded again.
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
-        preferred: the names of the models that the session uses for tasks, in the form of
+        preferred: the model that the user has chosen in the session for each task, named as for
             `--model`.
         executor: the executor that loads models; by default, `backends` load them in this process.
     """
@@ -216,7 +215,7 @@ class ModelPool:
         return self._registry() if callable(self._registry) else self._registry
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Return whether `candidate` could serve now; a loaded model is not probed."""
+        """Check whether `candidate` could serve now; a loaded model is not probed."""
         if candidate in self._loaded:
             return Availability(True, "loaded")
         return self._executor.probe(candidate)
@@ -327,7 +326,7 @@ class Models:
     def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
         """Choose the first candidate for `task` that is fit for it and available.
 
-        A model that the user chose may be unfit for the task.
+        A model that the user chose is used even if it is unfit.
 
         Args:
             unavailable: candidates that cannot serve, with the reason. Candidates are added if
@@ -335,7 +334,7 @@ class Models:
 
         Raises:
             ModelUnavailable: no candidate can serve. The message lists all candidates with reasons.
-                If an unfit candidate is available, it lists only the candidates that failed.
+                If a candidate is unfit, the message lists only the candidates that failed.
             UsageError: the chosen model is unknown.
         """
         skipped: list[Skipped] = []

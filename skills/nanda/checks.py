@@ -1,7 +1,7 @@
 """Check an annotation against its abstract without a model.
 
-All functions are pure. `check` returns the results in the form in which annotations store them: an
-object of objects by move. The functions expect only the moves that the abstract states.
+All functions are pure. `check` returns the results as annotations store them. The functions expect
+only the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ DOUBTS: Mapping[str, tuple[str, str]] = {
 }
 """The group of each check for doubtful words, and the clause that introduces the words.
 
-The keys of both mappings are keys of the checks in a stored annotation.
+The keys of `UNSUPPORTED` and `DOUBTS` are keys of "checks" in a stored annotation.
 """
 
 
@@ -66,9 +66,8 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    A quote is not searched for numbers, names and words that differ from the abstract. It can only
-    lack a negation. It is not searched for one if the sentences of its anchor contain the quote and
-    have no further negation.
+    A quote has no numbers, names and words that differ from the abstract: it can only lack a
+    negation. It lacks none if the sentences of its anchor contain the quote and no other negation.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
@@ -123,10 +122,10 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
     """Return the reason why the moves of a reply are not an annotation of the abstract, or "".
 
     There are two reasons. Repetition: more than half of the moves, and at least three, have the
-    same content. Repetition is accepted for an abstract with less than half as many sentences as
-    there are moves, because the model has little choice; but not if all of more than three moves
-    have the same content and the abstract has several sentences. Invention: more than half of the
-    moves have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
+    same content. An abstract with fewer sentences than half the number of moves leaves the model
+    little choice. For such an abstract, only moves that all have the same content are a repetition,
+    if there are more than three moves and several sentences. Invention: more than half of the moves
+    have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
     refused.
     """
     half = len(moves) / 2
@@ -190,7 +189,7 @@ def support(abstract: str, text: str) -> float:
 def copied(abstract: str, text: str) -> float:
     """Return the share of the words of `text` that lie in runs of `RUN` words of the abstract.
 
-    The share is 1 if the abstract has the whole of `text`, even if it is shorter than a run.
+    The share is 1 if `text` is a passage of the abstract, even with fewer than `RUN` words.
     """
     found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):

@@ -1,4 +1,4 @@
-"""Read the confidences, suggestions and moves of sections that an annotation stores.
+"""Read "confidence", "suggestions" and "sections" of a stored annotation.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 
@@ -24,8 +24,8 @@ from skills.nanda.text import flatten
 UNCERTAIN = 0.5
 """Confidence below which a stated move is marked as uncertain.
 
-In a sample of moves stated by the reader (bench/readings), 32% of the moves below it are right, and
-81% of the moves above it.
+In a sample of moves stated by the reader (bench/readings), 32% of the moves below this confidence
+are right, and 81% of the moves above.
 """
 SUGGESTED = 0.3
 """Minimum confidence of a passage, assuming that its move is stated.

@@ -33,8 +33,8 @@ from skills.nanda.text import (
 from skills.nanda.unsupported import unsupported_names, unsupported_numbers, without_names
 
 MOST_WORDS = 400
-"""Maximum number of tokens of a move that are compared. A framework allows 2,000 characters a
-move.
+"""Maximum number of tokens of a move that are compared, since a framework may allow moves of 2,000
+characters.
 """
 MOST_PLACES = 20
 """Maximum number of occurrences of a word in the abstract that are compared."""
@@ -48,7 +48,7 @@ More are compared in the abstract, since a move leaves words out.
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _DIGIT = re.compile(r"\d")
 SPELLED = NUMBER_WORDS[:13]
-"""Number words that count as numbers in the context of a word."""
+"""The number words that count as numbers: "zero" to "twelve"."""
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
@@ -66,7 +66,7 @@ UNITS = {
 }
 """The canonical unit by spelling. Words such as "million" count as units."""
 NEGATION_MARGIN = 0.3
-"""Minimum by which `fit` must be higher for negated occurrences of a word than for the others."""
+"""Minimum by which `fit` must be higher for negated than for affirmed occurrences of a word."""
 SCOPE = 3
 """Number of content words after a negation that count as negated."""
 OTHERS = set_of(
@@ -192,11 +192,12 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return the similarity of the contexts of a word in a move and of a token in the abstract.
+    """Return how similar the context of a word in a move is to the contexts of tokens.
 
-    Of several tokens, the most similar counts. A neighbour in both contexts scores the inverse of
-    its rank in the move; the score is reduced if the neighbour is far from the token in the
-    abstract. The sum is divided by its maximum, so that the similarity ranges from 0 to 1.
+    The token of the abstract with the most similar context counts. A neighbour in both contexts
+    scores the inverse of its rank in the move; the score is reduced if the neighbour is far from
+    the token in the abstract. The sum is divided by its maximum, so that the similarity ranges from
+    0 to 1.
 
     Args:
         wanted: the neighbours of the word in the move.
@@ -365,7 +366,8 @@ OPPOSITES = _opposites()
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
     """Return the words of `text` whose opposites the abstract has in the same context.
 
-    A passage of the abstract is not checked, since "with and without" would contradict itself.
+    A `text` that is a passage of the abstract is not checked, since "with and without" would
+    contradict itself.
     """
     if is_passage(abstract, text):
         return []
@@ -411,7 +413,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 
 @kept(WORDS, LONG_WORD)
 def _content_words(word: str) -> Sequence[str]:
-    """Return the stems of the content words in `word`, which case folding may divide."""
+    """Return the stems of the content words in `word`; case folding may divide a word."""
     return content_words(word)
 
 

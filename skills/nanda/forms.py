@@ -38,7 +38,7 @@ Span = tuple[int, int]
 
 
 class UnusableReply(ValueError):
-    """Raised if the reply of a model is not an annotation; the repair request has the message."""
+    """Raised if a model's reply is not an annotation. The repair request quotes the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Form(ABC):
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the values of a reply as `parse` does; also check its positions in the abstract.
+        """Return the values of a reply like `parse`, after checking its positions in the abstract.
 
         Raises:
             UnusableReply: the text does not have this format, or a position is wrong.
@@ -132,7 +132,7 @@ class Form(ABC):
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return the request with moves known to be stated, if the format can name them."""
+        """Return a request that also names moves known to be stated, if the format permits this."""
         return request
 
     def hashed(self, content: str) -> str:
@@ -177,7 +177,7 @@ class Form(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """Return the number of tokens of a reply in which every move has its maximum length."""
+        """The number of tokens of a reply in which every move has its maximum length."""
         per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
@@ -405,7 +405,7 @@ class QuotesForm(Form):
     """The format `quotes`, for an annotator that selects passages and generates no text.
 
     The title of the paper, if there is one, is the first message and has the role "system". The
-    next message is the unchanged abstract. Each message after it names a move that is known to be
+    next message is the unchanged abstract. Each later message names a move that is known to be
     stated. The reply is a JSON object. It has the passages of each stated move, their spans in the
     abstract, and the probability that the passages, or "not stated", are right. A move that is not
     stated may have a suggestion, a passage that is probably wrong:
@@ -423,7 +423,7 @@ class QuotesForm(Form):
     name = "quotes"
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the title and the abstract unchanged: the reply has positions in the abstract."""
+        """Return the title, and the unchanged abstract, since the reply has positions in it."""
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 
@@ -432,7 +432,7 @@ class QuotesForm(Form):
         return replace(request, messages=(*request.messages, *named))
 
     def hashed(self, content: str) -> str:
-        """Return the abstract on one line, which a content key hashes."""
+        """Return the text on one line, so that the content key does not depend on line breaks."""
         return flatten(content)
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:

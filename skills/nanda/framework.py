@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 TASK = "annotate"
-"""The task of models that annotate in the built-in framework or in any framework."""
+"""The task of models that annotate with the built-in framework, or with any framework."""
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset(
     {

@@ -16,9 +16,9 @@ from skills.nanda.text import flatten, is_passage, sanitize, set_of, visible_pla
 
 JOINT = " ... "
 """The text between two passages of a move."""
-# Only words that do not affect the meaning: no preposition, and not the words of "that of X",
-# "which of X", "so far" or "or more X". A mark must be followed by a blank, unlike in "-0.7" and
-# ".05".
+# Matches a word or mark that joins a passage to the text before it and does not affect the meaning.
+# It matches no preposition, and neither "that" in "that of X" nor "or" in "or more X". A blank must
+# follow a mark, unlike in "-0.7" and ".05".
 _JOINING = re.compile(
     r"""
     (?:
@@ -32,7 +32,7 @@ _JOINING = re.compile(
     re.VERBOSE,
 )
 _LAST = set_of("and or but that which e.g. i.e.")
-"""Words that join a passage to the rest of its sentence, and are removed at its end."""
+"""Words that join a passage to the text after it, and are removed from the end of the passage."""
 _MARKS = " ,;:([-\u2013\u2014"
 _NOTICE = re.compile(
     r"""
@@ -46,7 +46,7 @@ _NOTICE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-"""Matches a notice of the publisher after the last sentence, as exports of publishers have it."""
+"""Matches a copyright notice after the last sentence, as in abstracts exported by publishers."""
 NOTICE = 250
 """Maximum number of characters of such a notice."""
 _WORD = re.compile(r"\S{1,20}")
@@ -87,7 +87,7 @@ def trimmed(passage: str) -> tuple[int, int]:
 def is_quote(abstract: str, text: str) -> bool:
     """Return True if the text of a move consists of passages of the abstract.
 
-    A name in brackets may begin it: "[DryRun] halts."
+    The text may begin with a name in brackets: "[DryRun] halts."
     """
     return all(is_passage(abstract, part) for part in _NAMED.sub("", text).split(JOINT))
 

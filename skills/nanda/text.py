@@ -117,7 +117,7 @@ def flatten(text: str) -> str:
 
 
 def is_visible(char: str) -> bool:
-    """Return True if `flatten` neither removes nor replaces this character."""
+    """Return True if `flatten` neither removes this character nor replaces it by a blank."""
     return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
 
 
@@ -196,7 +196,7 @@ def stems(text: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """Return the stems of the words of `text`, in order, without stop words."""
+    """Return the stems of the words of `text`, without stop words and single characters."""
     return [stem(word) for word in words(text) if word not in STOP_WORDS and len(word) > 1]
 
 

@@ -32,7 +32,7 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file of the reader exists or can be downloaded."""
+        """Check whether the file of the reader exists or can be downloaded."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")

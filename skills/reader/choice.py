@@ -8,7 +8,8 @@ choose again until the choices no longer change.
 The passage is a statement of the sentence (`readable.statements`). Other sentences that also state
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
 move that names its content in a few words (`NAMING`) has one passage, from the most probable first
-word to the most probable last word. It takes its most probable sentence, also from two other moves.
+word to the most probable last word of its most probable sentence, even if two other moves have that
+sentence.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def choose(
         given = float(np.exp(logits[[*used], number]).sum())
         probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
-        # `Fitted.stated` decides whether the move is stated, and `SUGGESTED` about its sentence.
+        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
         if calibrated(given, *fitted.confidence) < SUGGESTED and move not in known:
             quote = _quote(placed, abstract, (), limit, confidence)
             found[move] = Quote(confidence=unstated, suggestion=quote)
@@ -113,7 +114,7 @@ def log_shares(scores: Scores) -> NDArray[Any]:
 
 
 def stated_shares(scores: Scores) -> NDArray[Any]:
-    """Return the probability that each move is stated, (moves,)."""
+    """Return the probability that each move is stated, of shape (moves,)."""
     import numpy as np
 
     return np.asarray(_sigmoid(np.logaddexp.reduce(scores.sentence, axis=0) - scores.unstated))
@@ -139,8 +140,8 @@ def assigned(
 ) -> dict[int, int]:
     """Return the sentence that each wanted move gets: indices of sentences by indices of moves.
 
-    A move is left out if all sentences already belong to `SHARED` other moves. Moves in `NAMING`
-    get their most probable sentences, and do not count here: they quote a few words of it.
+    A move is left out if each sentence already belongs to `SHARED` other moves. A move in `NAMING`
+    gets its most probable sentence. It does not count for `SHARED`, since it quotes a few words.
 
     Args:
         logits: log probability of each sentence, (sentences, moves).
@@ -219,7 +220,7 @@ def _passage(
 def _likeliest(
     scores: Scores, number: int, place: int, sentence: Sentence, *, named: bool
 ) -> tuple[int, int]:
-    """Return the first word of the most probable passage of a sentence, and the word after it.
+    """Return the most probable passage of a sentence as the indices of its first word and end.
 
     Args:
         number: the index of the move in the scores.
@@ -259,10 +260,11 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote of passages. A name replaces a pronoun at the beginning, if it is known.
+    """Return the quote of passages, in which a known name replaces a pronoun at the beginning.
 
     Args:
-        sentences: the sentences in which the name is searched; () to keep the pronoun.
+        sentences: the sentences of the abstract, in which the name is searched; () to keep the
+            pronoun.
     """
     spans = tuple(one.span for one in passages)
     text = text_of(abstract, spans)

@@ -51,7 +51,7 @@ class Text:
     def tokens(
         self, sentence: int, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[list[int], list[int]]:
-        """Return the index of the first and of the last token of each given word of a sentence.
+        """Return the indices of the first tokens and of the last tokens of words in a sentence.
 
         Args:
             sentence: the index of the sentence.
@@ -137,7 +137,7 @@ class Encoder:
 
     Attributes:
         moves: the names of the moves, in the order of the scores.
-        framework: name and digest of the framework on which it was trained.
+        framework: name and digest of the framework on which the reader was trained.
         longest: maximum number of characters of a quote (`Framework.longest`).
         digest: SHA-256 of the file.
     """

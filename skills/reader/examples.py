@@ -44,8 +44,8 @@ def example_of(
 
     Args:
         anchors: the anchor of each move; None for a move that is not stated. A "lexical" anchor
-            labels only sentences; other anchors also label passages. An anchor without spans is no
-            label.
+            labels only sentences; other anchors also label passages. An anchor without spans gives
+            no label.
     """
     sentences = numbered(abstract)
     text = text_of(tokenizer, title, [one.text for one in sentences])

@@ -23,11 +23,11 @@ It is not fitted, since the gold has few moves with the same words. The next bes
 useful than a second quote of one sentence.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
-"""Thresholds for "stated" that are tried. They begin low, since that of a rare move is low."""
+"""Thresholds for "stated" that are tried. A rare move needs a low threshold."""
 PARTS = np.arange(0.2, 0.81, 0.02)
 """Thresholds that are tried for quoting a second or third sentence.
 
-They begin lower than 0.5, since a missing step or result is worse than a further sentence.
+They begin below 0.5, since it is worse to omit a step or result than to quote too much.
 """
 STEPS, RATE = 2_000, 0.05
 """Number of steps and learning rate of the logistic regression."""
@@ -40,7 +40,7 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
     The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
-    maximizes F1 with the labelled sentences. Without labels, they are 0.5 and 1. The
+    maximizes F1 with the labelled sentences. Without labels, the thresholds are 0.5 and 1. The
     confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). The
     sentences of a move that is not stated are wrong.
     """

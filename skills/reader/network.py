@@ -169,7 +169,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         """Load the weights of the encoder from a BERT model of the package `transformers`."""
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
-            # The token type is the same for all tokens.
+            # All tokens have the same token type, so its vector is added to the positions.
             "positions.weight": weights["embeddings.position_embeddings.weight"]
             + weights["embeddings.token_type_embeddings.weight"][0],
         }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OPSET, CONTRIB = 20, "com.microsoft"
 IR_VERSION = 9
-"""Versions of the format that onnxruntime 1.17 and later can read."""
+"""`OPSET` and `IR_VERSION` are versions of ONNX that onnxruntime 1.17 and later can read."""
 LIMIT = 127
 """The largest signed 8-bit integer."""
 
@@ -138,7 +138,7 @@ def graph_of(network: Network) -> ModelProto:
 def read(path: Path) -> tuple[Network, str, dict[str, Any]]:
     """Read a file for further training; return the network, the tokenizer and the metadata.
 
-    The file lacks the weights for the roles of sentences, which are initialized again.
+    The file lacks the weights for the roles of sentences, which are initialized randomly.
     """
     model = load(str(path))
     stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}

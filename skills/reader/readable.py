@@ -7,8 +7,8 @@ the subject. Of a sentence that is longer than a move, the beginning is quoted.
 A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
 "It", or "this" with a noun for something that authors make ("this system"). It must be the subject,
 and the previous sentence must present exactly one name. A name has an inner capital, a digit or
-only capitals ("DryRun", "BERT", "GPT-4"). It follows a verb of presenting or "called", or begins
-the sentence.
+only capitals ("DryRun", "BERT", "GPT-4"). It follows "called" or a verb such as "present", or
+begins the sentence.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ _PRESENTED = re.compile(
 def statements(sentence: Sentence, limit: int) -> list[Passage]:
     """Return the statements of a sentence without its heading, the whole sentence first.
 
-    Of a statement that is longer than a move, the result has the beginning. If the sentence is only
-    a heading, the heading is its statement.
+    A statement of more than `limit` characters is cut at its end. If the sentence is only a
+    heading, the heading is its statement.
 
     Args:
         limit: maximum number of characters of a move.
@@ -115,9 +115,9 @@ def statements(sentence: Sentence, limit: int) -> list[Passage]:
 
 
 def _within(limit: int, sentence: Sentence, first: int) -> Passage:
-    """Return the words from index `first` on that have at most `limit` characters.
+    """Return the passage of at most `limit` characters that begins at the word with index `first`.
 
-    A cut passage ends at the end of a phrase, if one ends in the second half.
+    If the sentence is longer, the passage ends with a phrase if a phrase ends in its second half.
     """
     words, after = sentence.words, len(sentence.words)
     sizes = {end: words[end - 1][1] - words[first][0] for end in range(first + 1, after + 1)}
@@ -145,9 +145,10 @@ def main_clause(sentence: Sentence, first: int, last: int) -> int:
 
 
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:
-    """Return a name from word `first` to word `last`.
+    """Return the passage of a name from the word at index `first` to index `last`, exclusive.
 
-    It ends before a main clause, and after the bracket that closes an open one.
+    The passage ends before a main clause, and includes a bracket that closes an open one. It
+    includes the "in" before a word such as "vivo".
     """
     last = main_clause(sentence, first, last)
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:

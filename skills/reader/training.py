@@ -39,7 +39,7 @@ class Settings:
         rate: learning rate of the last layer of the encoder. Each lower layer has the rate of the
             layer above it times `decay`.
         head_rate: learning rate of the layers above the encoder.
-        every: number of steps after which a batch of sentences with roles follows.
+        every: a step whose number is a multiple of `every` also trains on a batch with roles.
         frozen: number of layers, from the lowest, that are not trained.
     """
 

@@ -120,7 +120,7 @@ class Piece(NamedTuple):
 def word_diff(old: str, new: str) -> Iterator[Piece]:
     """Yield the equal, removed and added words of two texts, in order.
 
-    Of a replacement, the removed words precede the added words.
+    In a replacement, the removed words precede the added words.
     """
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if max(len(before), len(after)) > MOST:

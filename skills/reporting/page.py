@@ -30,7 +30,7 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
 
     Args:
         template: the path of the template.
-        scripts: JavaScript files, which are combined to one script.
+        scripts: JavaScript files, which are combined into one script.
         context: the variables of the template. Iterators are consumed while the page is written, so
             that not all papers are in memory.
     """

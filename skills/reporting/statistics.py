@@ -132,7 +132,7 @@ class Figure(Interval):
 
 
 class Resamples:
-    """Bootstrap resamples of papers, which depend only on the seed.
+    """Bootstrap resamples of papers; equal arguments give equal resamples.
 
     Args:
         papers: number of papers.

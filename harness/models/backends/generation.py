@@ -44,7 +44,7 @@ class PrefillStripper:
         self._matched = 0  # number of characters of the prefill that the answer has repeated
 
     def feed(self, piece: str) -> str:
-        """Add a piece; return the text that certainly belongs to the answer."""
+        """Add a piece; return the text that is certainly not a part of the prefill."""
         prefill, matched = self._prefill, self._matched
         if not prefill:
             return piece
@@ -56,7 +56,7 @@ class PrefillStripper:
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
-        """Return the text that was held back at the end of the answer."""
+        """Return the text that `feed` has held back."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
 
@@ -110,10 +110,10 @@ class GenerationState:
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
-        """Record that a piece arrived; an error is raised after `STALLED` seconds without progress.
+        """Record that a piece arrived; `check` limits the time until the next piece.
 
         Args:
-            progress: False for a piece without progress, which counts only if it is the first.
+            progress: False for a piece without content. It counts only if it is the first piece.
         """
         if progress or self._progress is None:
             self._progress = time.monotonic()
@@ -136,7 +136,7 @@ class GenerationState:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Remove the tokens of `text` from the start, since `text` is not part of the reply."""
+        """Remove the tokens of `text`, a repeated prefill, from the start of the answer."""
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)
@@ -242,7 +242,7 @@ def relay(
         finally:
             items.put(_END)
 
-    # The thread is not a daemon: native code that returns after the end of Python would abort.
+    # Not a daemon: native code that returns after the end of Python would abort the process.
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:

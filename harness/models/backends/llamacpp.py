@@ -59,9 +59,10 @@ class Engine:
     """A running engine, which generates in this process and answers other requests at its port.
 
     Args:
-        server: the in-process server object. The engine must have the only reference to it: its
-            destructor waits until the engine has stopped computing, and blocks other Python code.
-        key: the API key of its HTTP port.
+        server: the server object of xllamacpp. No other object may refer to it, so that `free`
+            decides when its destructor runs, which blocks all Python code until the computation has
+            stopped.
+        key: the API key of the engine's HTTP port.
     """
 
     def __init__(self, server: Any, key: str) -> None:
@@ -82,7 +83,10 @@ class Engine:
         )
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
-        """Run a chat completion; pass chunks to `emit`, or return the whole answer or error."""
+        """Run a chat completion, and pass its chunks to `emit`.
+
+        An answer or error that the engine does not send in chunks is returned.
+        """
         with self._ended:
             self._generations += 1
         try:
@@ -142,7 +146,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
         paths: the GGUF files by role, "gguf" and optionally "adapter".
         context: number of tokens of each slot, for prompt and completion together.
         slots: number of concurrent generations, each of which allocates memory for its whole
-            context: 23 KB for a token of SmolLM2-135M.
+            context, 23 KB per token for SmolLM2-135M.
 
     Raises:
         ModelUnavailable: the files cannot be loaded, or this build is not supported.
@@ -192,13 +196,12 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
     """Return the settings of the key-value cache that make generations reproducible.
 
     With keys and values as f16, the engine computes attention differently for 64 or more tokens
-    together than for a single token. Prompts are divided differently if other prompts are computed
-    at the same time, and after a cached beginning, so that the texts for 4 of 8 abstracts changed.
-    With values as bf16, there is only one way of computing. It takes a quarter longer for a prompt
-    of 700 tokens, and a tenth longer for 200 tokens; caching the instructions at the beginning of
-    every prompt compensates for this. Weights as Q4_1, Q8_0 and F32 are equally reproducible; with
-    an f16 adapter, 1 of 6 abstracts still differed. On a GPU, generations are not reproducible in
-    this way.
+    together than for a single token. A cached beginning, and other prompts at the same time, change
+    how a prompt is divided; the texts for 4 of 8 abstracts changed. With values as bf16, attention
+    is always computed in the same way. A prompt of 700 tokens then takes a quarter longer, and one
+    of 200 tokens a tenth. Caching the instructions, with which every prompt begins, compensates for
+    this. Weights as Q4_1, Q8_0 and F32 are equally reproducible; with an f16 adapter, 1 of 6
+    abstracts still differed. On a GPU, these settings do not help, and prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -272,10 +275,9 @@ class LlamaCppBackend:
 class LlamaCppModel:
     """A model in this process, with one concurrent generation for each slot.
 
-    A request gives the same text and the same `logprobs` in every slot, with or without other
-    requests at the same time (`cache_settings`). This was measured for 18 prompts of
-    79 to 564 tokens, without a cache and with all tokens but one cached (for 8 prompts, also with
-    all but the last 20).
+    On a CPU, a request gives the same text and the same `logprobs` in every slot, with or without
+    other requests at the same time (`cache_settings`). This was measured for 18 prompts of 79 to
+    564 tokens, without a cache and with all tokens but the last cached.
     """
 
     takes_grammar = in_process = True
@@ -308,7 +310,7 @@ class LlamaCppModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `backend.Model.generate`. The same request gives the same text."""
+        """Generate; see `backend.Model.generate`."""
         # For an unknown slot, the engine would silently use another slot.
         if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
@@ -380,7 +382,8 @@ def _body(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "stream": True,
         "stream_options": {"include_usage": True},
-        # With a chunk after each batch of the prompt, a request can stop before its first token.
+        # The engine then also sends a chunk after each batch of the prompt, so that a request can
+        # be stopped before its first token.
         "return_progress": True,
     }
     if request.top_logprobs:

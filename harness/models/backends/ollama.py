@@ -96,15 +96,15 @@ class OllamaBackend:
 class OllamaModel:
     """A model of an Ollama server. Grammars are not supported: Ollama's `format` is only for JSON.
 
-    `context` is sent as num_ctx; the server allocates it for each generation, and is told not to
-    cut off a longer prompt. The stop texts of a request replace the stop texts of the model.
+    `context` is sent as num_ctx, which the server allocates for each generation. A request tells
+    the server not to truncate the prompt. Its stop texts replace the stop texts of the model.
     Servers before 0.12.11 do not report logprobs.
 
     Depending on the model's template, the server continues a prefill, continues it and also repeats
     it in the answer, or ignores it. This is measured once for a model.
 
     Args:
-        prefills: how a prefill is treated, as far as known, by server and digest of the model.
+        prefills: the measured treatment of prefills, by server and digest of the model.
     """
 
     takes_grammar = False
@@ -135,7 +135,7 @@ class OllamaModel:
 
     @cached_property
     def takes_tools(self) -> bool:
-        """True if the model supports tools; False if the server cannot report it (before 0.6.4)."""
+        """True if the server reports that the model supports tools, as servers from 0.6.4 on do."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:

@@ -37,7 +37,7 @@ START = "Start Ollama with `ollama serve`, or set OLLAMA_HOST to another address
 
 
 class Absent(ModelUnavailable):
-    """Raised if there is no server at the default address, or it does not have the model."""
+    """Raised if no server runs at the default address, or a server does not have the model."""
 
 
 class NoModel(Absent, remote.NotServed):
@@ -57,7 +57,7 @@ def full_name(name: str) -> str:
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
-    The methods of the client raise ollama.ResponseError for an error, whatever its body contains.
+    The client raises ollama.ResponseError for every HTTP error, whatever the body contains.
 
     Raises:
         ModelUnavailable: `host` or OLLAMA_HOST is not an address; the client reads OLLAMA_HOST
@@ -199,7 +199,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
 
 def listed(client: ollama.Client) -> Mapping[str, str]:
     """Return the digests of the models by full name; see `list_models`."""
-    # The client's method is not used: its objects need ten times the memory of the answer.
+    # The client's own method creates objects with ten times the memory of the answer.
     models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
     named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
     return {full_name(name): digest for name, digest in named if isinstance(digest, str)}
@@ -246,7 +246,7 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
 
 
 def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
-    """Return the prompt that the server makes from a chat, or "" if the server hides it."""
+    """Return the prompt that the server renders from a chat, or "" if it does not return it."""
     found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
     prompt = found.get("rendered_template") if isinstance(found, dict) else None
     return prompt if isinstance(prompt, str) else ""
@@ -271,7 +271,7 @@ def _details(
     allowed: str | None,
     seconds: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the JSON object that answers a request, or {} after an error."""
+    """Return the JSON object in the answer to a request, or {} after an error."""
     try:
         with _probing(host, allowed, seconds) as client:
             found = client._client.request("POST", path, json=body).json()

@@ -50,7 +50,7 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
-"""The `owned_by` of models on servers that accept the fields of `CONTINUE`."""
+"""Values of `owned_by` in the model lists of servers that accept the fields of `CONTINUE`."""
 
 
 class OpenAIServer:
@@ -81,7 +81,7 @@ class OpenAIServer:
         )
 
     def models(self) -> Mapping[str, str] | None:
-        """Return the owners of the models by id; None if the server does not list them in time.
+        """Return the owner of each model by id; None if the server does not list its models.
 
         Raises:
             ModelUnavailable: the server does not exist, or it refuses the key.
@@ -92,8 +92,7 @@ class OpenAIServer:
         limited = handle.limited(seconds * remote.PROBE_LIMIT)
         with limited, self.client(seconds, handle) as client:
             try:
-                # The client does not parse the answer: its objects need ten times the memory of the
-                # answer.
+                # The client's objects would need ten times the memory of this JSON.
                 listed = client.models.with_raw_response.list().http_response.json()["data"]
                 return {str(one["id"]): str(one.get("owned_by") or "") for one in listed}
             except openai.NotFoundError:
@@ -113,7 +112,7 @@ class OpenAIServer:
                 ) from exc
 
     def error(self, exc: openai.APIStatusError) -> HarnessError:
-        """Return the error for a status that is not caused by the request itself."""
+        """Return the error for an HTTP status that the server sends."""
         if exc.status_code in (401, 403):
             unset = " (not set)" if self.key == NO_KEY else ""
             return ModelUnavailable(

@@ -1,4 +1,4 @@
-"""Connections with limits, and errors for HTTP statuses, of the backends that use servers."""
+"""Connections with limits, and errors for HTTP statuses, for backends that use servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 s. With the system's default of two hours, a generation would wait for its deadline.
 """
 PROBE_LIMIT = 5.0
-"""Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits each read only."""
+"""Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits single reads."""
 TOKEN_BYTES = 4000
 """Maximum number of bytes for each token of an answer: 20 alternatives take 2,000 bytes."""
 LONGEST_ANSWER = 16_000_000
@@ -112,7 +112,7 @@ class ConnectionHandle:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Close the connection after `seconds`; received pieces would restart the read timeout."""
+        """Close the connection after `seconds`; a read timeout would restart with each piece."""
 
         def close() -> None:
             self.overdue = True

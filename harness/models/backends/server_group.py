@@ -34,7 +34,7 @@ SHOWN = 3
 
 
 class BalancedBackend:
-    """A backend for entries with several `urls`, over a backend for single servers."""
+    """A backend for entries with several `urls`, which uses a backend for single servers."""
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
@@ -133,7 +133,7 @@ class Balanced:
 
     @property
     def state(self) -> str:
-        """The number of serving servers, and the errors of other servers.
+        """The number of serving servers, and the error of each server that is left out.
 
         For example: "1 of 2 servers; http://b: ...".
         """
@@ -253,7 +253,7 @@ class Balanced:
     # Leaving servers out, and using them again
 
     def _connect(self, server: Server) -> bool:
-        """Load the model of a server; return False if the server cannot serve the same model."""
+        """Load the model of a server; if this fails, leave the server out and return False."""
         try:
             entry = self._entry.model_copy(update={"url": server.url, "urls": ()})
             model = self._backend.load(entry, self._slots)
@@ -270,7 +270,7 @@ class Balanced:
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
             if isinstance(error, NotServed) and not isinstance(server.error, NotServed):
-                # reported even after another error, since waiting does not help
+                # Waiting does not help, so this error is reported even after another error.
                 server.reported = False
             server.error, server.again = error, time.monotonic() + PAUSE
         self._report(server)

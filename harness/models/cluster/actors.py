@@ -1,8 +1,7 @@
 """Start and watch the actors of a job, and use lost actors again when they return.
 
 An actor is lost if its process or its node dies. Ray starts the actor again as soon as a node has
-resources, and the actor loads its model again. So a job continues with fewer actors, and later with
-more actors.
+resources, and the actor loads its model again. Meanwhile, the job continues with the other actors.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Actor:
         handle: the handle of the actor in Ray.
         state: "waiting" for a node, "loading", "ready", "gone" until it is started again, or "left
             out" until the end of the job.
-        report: the report on the loaded model; None before.
+        report: the report on the loaded model; None before the model is loaded.
         free: the numbers of unused slots.
     """
 
@@ -152,8 +151,8 @@ class Actors:
         """Reserve a slot within the block: a given slot, or a slot of the least busy actor.
 
         Args:
-            number: the number of the slot, counted over all actors. If its actor is not ready,
-                another actor serves.
+            number: the number of the preferred slot, counted over all actors. If this slot is not
+                free, another slot is reserved.
             check: called while waiting; may raise an error.
 
         Raises:
@@ -172,7 +171,7 @@ class Actors:
             yield actor, taken
         finally:
             with self._changed:
-                # otherwise the actor has loaded its model again, and all slots are free
+                # After the actor has loaded its model again, all its slots are free already.
                 if actor.report is report:
                     actor.free.add(taken)
                 self._changed.notify_all()

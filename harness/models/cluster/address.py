@@ -9,7 +9,7 @@ from typing import Literal
 from harness.errors import UsageError
 
 LOCAL = "local"
-"""The value of `--on` for this process."""
+"""The value of `--on` with which a job runs in this process."""
 RAY_DATA = "ray-data"
 """The value of `--on` for a pipeline of Ray Data; the address may follow: ray-data://HOST:6379."""
 _PLACE = re.compile(
@@ -65,9 +65,9 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
 
 
 def ray_data(on: str | None) -> str | None:
-    """Return ADDRESS of the value "ray-data://ADDRESS" of `--on`, or "" of "ray-data".
+    """Return ADDRESS for `--on ray-data://ADDRESS`, and "" for `--on ray-data`.
 
-    For any other value, return None.
+    For any other value of `--on`, return None.
 
     Raises:
         UsageError: the text after "ray-data" is not an address.
@@ -87,7 +87,8 @@ class Placement:
         slots: number of concurrent generations of each model; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
-            None for `CPUS` CPUs, or all CPUs of the smallest node if it has fewer.
+            If `cpus` is None, it is `node.CPUS`, or the CPUs of the smallest node if that has
+            fewer.
     """
 
     address: Address

@@ -31,7 +31,7 @@ GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
 }
-"""The gRPC method that a port of each kind answers immediately."""
+"""The gRPC method that a port answers immediately, by `Address.kind`."""
 MAX_REASON = 400
 """Maximum number of characters of Ray's reason why it cannot connect."""
 ACCESS_HINT = (
@@ -45,7 +45,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
-"""Environment variables that Ray reads when it is imported, unless the user has set them."""
+"""Environment variables that are set before Ray is imported, unless the user has set them."""
 PREFIX = "nanda-"
 """Name prefix of Ray's temporary folder; short, since socket paths have at most 107 bytes."""
 _in_use = threading.Lock()
@@ -120,7 +120,7 @@ class Connection:
         import ray
 
         options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-        # `ray.init` replaces the handler by a handler that exits
+        # `ray.init` installs a handler that exits; `finally` restores this one.
         handler = signal.getsignal(signal.SIGTERM)
         try:
             try:
@@ -154,7 +154,7 @@ def own_folder() -> Path:
 def check_address(address: Address) -> None:
     """Check within `ANSWER_SECONDS` that a Ray answers at the address, and accepts the token.
 
-    Ray itself would try for half a minute, and report both cases with the same error.
+    Ray itself would try for half a minute, and then raise the same error for both problems.
 
     Raises:
         ClusterUnavailable: the address does not answer or refuses the token; the message contains
@@ -208,7 +208,7 @@ def _use_token() -> None:
 
 
 def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math.inf) -> T:
-    """Wait for the result of `future`, and call `check` meanwhile, which may raise an error.
+    """Return the result of `future`; while waiting, call `check`, which may raise an error.
 
     Raises:
         TimeoutError: the future has no result within `seconds`.

@@ -30,7 +30,7 @@ WINDOW = 60.0
 COUNT_SECONDS = 60.0
 """Time limit in seconds for counting the tokens of a prompt."""
 GRACE = 10.0
-"""Seconds after the deadline of a request until its actor counts as lost."""
+"""Seconds to wait for the answer of an actor after the deadline of a request."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
 """HARNESS_ variables that are not sent to nodes, since nodes do not need them."""
 
@@ -205,7 +205,8 @@ class RayExecutor:
         """Load `candidate` on all actors.
 
         Args:
-            slots: number of concurrent generations of all actors together.
+            slots: number of concurrent generations of all actors together; None for the slots in
+                the registry. `Placement.slots` takes precedence.
 
         Raises:
             Errors of `Actors.begin`.

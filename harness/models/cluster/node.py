@@ -83,7 +83,7 @@ class Report:
 
 
 def available(assignment: Assignment) -> Availability:
-    """Return whether this node could serve: check files, backend, and space in the cache."""
+    """Check whether this node could serve: the backend, the files, and space in the cache."""
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
@@ -178,7 +178,7 @@ class NodeModel:
 def _store(assignment: Assignment) -> FileStore:
     """Return the store of an assignment's files on this node.
 
-    The code may be in another folder than on the driver.
+    The paths of files below the driver's code folder refer to the code folder of this node.
     """
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
@@ -191,7 +191,7 @@ def _store(assignment: Assignment) -> FileStore:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the cluster with the resources for an actor."""
+    """A node of the cluster, with its total resources."""
 
     id: str
     name: str
@@ -246,7 +246,7 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None],
 ) -> Availability:
-    """Return whether all these nodes can serve, with the reason of each node that cannot.
+    """Check whether all these nodes can serve; the result has the reasons why nodes cannot.
 
     Args:
         where: the address of the cluster, for messages.
