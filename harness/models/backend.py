@@ -70,7 +70,7 @@ class Request:
     Attributes:
         messages: the conversation; the last message is the user's, or the result of a tool.
         max_tokens: maximum number of completion tokens; at the maximum, finish_reason is "length".
-        temperature: the temperature of sampling; 0 is greedy.
+        temperature: the sampling temperature; 0 selects the most likely token.
         stop: texts that end the completion, and are not part of it.
         json_schema: a JSON Schema that constrains the completion.
         grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.

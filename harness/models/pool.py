@@ -259,8 +259,8 @@ class Models:
     """The models of a run.
 
     Args:
-        notice: called with a line about the model that serves, and with another line if it is not
-            the requested model.
+        notice: called with a line about the model that serves, and with another line if this is a
+            fallback.
         on_served: called with each model before it is used, for the run log.
         announced: the lines that `notice` has received.
     """

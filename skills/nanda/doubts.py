@@ -159,7 +159,7 @@ def tokens_of_move(text: str) -> Sequence[Token]:
 
 @kept(ABSTRACTS)
 def places(abstract: str) -> Mapping[str, Sequence[int]]:
-    """Return the indices of the tokens of an abstract by key; at most `MOST_PLACES` a key."""
+    """Return the indices of the tokens of an abstract by key, up to `MOST_PLACES` for a key."""
     found: dict[str, list[int]] = {}
     for index, token in enumerate(tokens(abstract)):
         known = found.setdefault(token.key, [])
@@ -288,7 +288,7 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
 
 def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
-    """Return the canonical unit after the number at `index`, or "", and the token of the unit.
+    """Return the canonical unit of the number at `index`, or "", and the token of the unit.
 
     "Percentage points" count as points.
     """
@@ -394,7 +394,8 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
 def repeated_words(abstract: str, text: str) -> list[str]:
     """Return the runs of `REPEATED_RUN` content words that occur more than once in `text`.
 
-    The abstract may repeat the run too. A run that overlaps a returned run is left out.
+    A run is returned even if the abstract repeats it. A run that overlaps a returned run is left
+    out.
     """
     del abstract  # all checks have the same parameters
     text = composed(text)

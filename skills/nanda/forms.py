@@ -368,7 +368,7 @@ class Quote(BaseModel):
     Attributes:
         spans: the start and the end of each passage of the move in the abstract, in order.
         referent: the name that replaces the first words of the move, if a name does.
-        confidence: the probability that the selection is right.
+        confidence: the probability that the passages, or "not stated", are right.
         suggestion: for a move that is not stated, the best passage, which is probably wrong.
     """
 

@@ -104,7 +104,7 @@ class Paper:
 def iso_date(published: str) -> str:
     """Return a date as "2024-05-17", "2024-05" or "2024", or "" for a text without a year.
 
-    The input may be 2024/5/17, 20240517, a date with a time, or 2024.0, as tables have it.
+    The input may be 2024/5/17, 20240517, a date with a time, or 2024.0 from a table.
     """
     found = _DATE.match(published)
     if found is None:
@@ -133,9 +133,8 @@ def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
     """Return the first arXiv id in `text`, without its version, or None.
 
     Args:
-        allow_bare: also accept an id without "arXiv:" or an arxiv.org URL before it. By default it
-            is not accepted, since "2405.12345" may be a number, and "and/2000000" a part of a
-            sentence.
+        allow_bare: True to accept also a bare id, which is neither after "arXiv:" nor in a URL of
+            arxiv.org. A bare "2405.12345" may be a number, and "and/2000000" a part of a sentence.
     """
     found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None

@@ -17,8 +17,8 @@ Checks of an abstract need the same results several times, in several threads.
 LONG, LONG_WORD = 20_000, 64
 """Number of characters above which a text, or a word, counts as long."""
 LONG_KEPT = 4
-"""Number of long texts for which results are cached: a cell of a table may have a million
-characters.
+"""Number of long texts for which results are cached; few, since a cell of a table may have a
+million characters.
 """
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
@@ -80,7 +80,7 @@ def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
 
 
 def set_of(text: str) -> frozenset[str]:
-    """Return the set of the words of `text`, which white space separates."""
+    """Return the set of the words of `text`, split at white space."""
     return frozenset(text.split())
 
 

@@ -58,7 +58,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
     """Return the distinct names of `text`, as written, that are not in the abstract.
 
     A name is an acronym ("LLM"), a word with an inner capital ("AutoML"), a word with a digit after
-    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. Only a part of a
+    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. A part of a
     compound may be a name ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may
     differ in the abstract ("GPT 4o"). An acronym may also stand for the initials of consecutive
     words ("reinforcement learning" for "RL").

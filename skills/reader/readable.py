@@ -1,8 +1,8 @@
-"""Select statements of a sentence that can be read alone, and find the name of a pronoun.
+"""Select statements that can be read alone, and find the name to which a pronoun refers.
 
 A statement is a whole sentence, the part of it after an announcement ("We show that"), or the main
 clause after an introduction ("Unlike X, we wait"). Another cut may lose a condition, a negation or
-the subject. Of a sentence that is longer than a move, the beginning is quoted.
+the subject. Only the beginning of a statement that is longer than a move is quoted.
 
 A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
 "It", or "this" with a noun for something that authors make ("this system"). It must be the subject,
@@ -117,7 +117,8 @@ def statements(sentence: Sentence, limit: int) -> list[Passage]:
 def _within(limit: int, sentence: Sentence, first: int) -> Passage:
     """Return the passage of at most `limit` characters that begins at the word with index `first`.
 
-    If the sentence is longer, the passage ends with a phrase if a phrase ends in its second half.
+    If the sentence is longer, the passage ends before a phrase that begins in the second half of
+    `limit`, if there is one.
     """
     words, after = sentence.words, len(sentence.words)
     sizes = {end: words[end - 1][1] - words[first][0] for end in range(first + 1, after + 1)}

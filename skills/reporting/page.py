@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = TEMPLATES / "style.css"
 ANNOTATIONS = TEMPLATES / "annotations.js"
-"""The script that highlights the passages of moves, and numbers papers."""
+"""The script that highlights the passages of moves, and formats numbers."""
 
 
 def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) -> None:

@@ -197,7 +197,7 @@ def difference(first: Sampled, other: Sampled) -> Figure:
 
 
 def unpaired_difference(first: Figure, other: Figure) -> Figure:
-    """Return the difference first - other of two values of which only the intervals are known.
+    """Return the difference first - other of two values whose resamples are not known.
 
     The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
     limits about effect measures"). If both values are over the same papers, this interval

@@ -160,7 +160,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 )
     large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
-        # Ctrl-C between two calls of `_start` would free the engine before its loop has started.
+        # In a thread: Ctrl-C within `_start` would free an engine before its loop has started.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
             return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
@@ -225,10 +225,10 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         params,
         n_ctx=context * slots,  # the number of tokens of all slots together
         n_parallel=slots,
-        kv_unified=False,  # otherwise, if a shared cache fills up, every generation ends
+        kv_unified=False,  # if a cache shared by all slots fills up, every generation ends
         n_batch=BATCH,
         n_ubatch=BATCH,
-        fit_params=False,  # keeps the context of the entry, and saves 0.15 s
+        fit_params=False,  # keeps the context in the registry, and saves 0.15 s
         ui=False,
         endpoint_slots=False,
         endpoint_metrics=True,  # `_start` requests the metrics

@@ -327,7 +327,7 @@ class OllamaModel:
                 f"the prompt does not fit the context of {self._name}: {message}",
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
-        # Ollama reports an invalid option with 500, like a model that cannot be loaded
+        # Ollama answers an invalid option with status 500, like a model that cannot be loaded
         if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)

@@ -27,8 +27,8 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 """Timeout of a probe in seconds, for the connection, and again for each read of the answer."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""A silent server is probed after 15 s; if its machine is unreachable, the connection ends after 30
-s. With the system's default of two hours, a generation would wait for its deadline.
+"""The system checks a silent connection after 15 s, and ends the connection after 30 s if the
+machine is unreachable. With the default of two hours, a generation would wait for its deadline.
 """
 PROBE_LIMIT = 5.0
 """Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits single reads."""

@@ -26,7 +26,7 @@ from harness.support.process import available_cores, remove_left_over, require
 ANSWER_SECONDS = 10.0
 """Time limit in seconds for an answer from the address."""
 OBJECT_STORE = 100_000_000
-"""Size in bytes of the shared memory of a Ray that is started here; requests are small."""
+"""Size in bytes of the shared memory of a Ray that is started here; requests need little."""
 GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
@@ -133,7 +133,7 @@ class Connection:
             raise
         except Exception as exc:
             hint = None
-            # a RuntimeError reports different versions on both sides
+            # Ray raises a RuntimeError if the versions of both sides differ
             if isinstance(exc, RuntimeError):
                 hint = "Ray and Python must have the same versions here and on every node."
             reason = " ".join(str(exc).split())[:MAX_REASON]
@@ -162,7 +162,7 @@ def check_address(address: Address) -> None:
     """
     import grpc
 
-    # this function uses the token and certificates
+    # `init_grpc_channel` uses the token and the certificates of Ray
     from ray._private.grpc_utils import init_grpc_channel
 
     with init_grpc_channel(address.server) as channel:

@@ -246,7 +246,7 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None],
 ) -> Availability:
-    """Check whether all these nodes can serve; the result has the reasons why nodes cannot.
+    """Check whether all these nodes can serve; `reason` names the nodes that cannot.
 
     Args:
         where: the address of the cluster, for messages.
