@@ -260,7 +260,7 @@ class Model(Protocol):
 
 
 class Backend(Protocol):
-    """An engine or a kind of server that runs models."""
+    """The interface to an engine, or to servers, that run models."""
 
     name: str
 

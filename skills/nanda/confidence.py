@@ -28,7 +28,7 @@ In a sample of moves stated by the reader (bench/readings), 32% of the moves bel
 are right, and 81% of the moves above.
 """
 SUGGESTED = 0.3
-"""Minimum confidence of a passage, assuming that its move is stated.
+"""Minimum confidence with which a passage is used, given that its move is stated.
 
 A passage with a lower confidence is only a suggestion, since most such passages are wrong.
 """

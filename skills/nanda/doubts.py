@@ -1,9 +1,9 @@
 """Find doubtful words of a reworded move by comparing the move with the abstract.
 
-The context of a word is its neighbours: the nearest content words and numbers in its sentence. Each
-check finds at least 70% of the moves that were corrupted to measure it, and doubts at most 5% of
-the moves of the gold data (`python bench/checks.py`). The checks find few of the false moves that a
-small model writes (docs/checks.md).
+The context of a word is its neighbours: the nearest content words and numbers in its sentence. In a
+measurement (`python bench/checks.py`), each check finds at least 70% of the moves that were
+corrupted for this check, and doubts at most 5% of the moves of the gold data. The checks find few
+of the false moves that a small model writes (docs/checks.md).
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class Framework(_Strict):
         return _annotation_model(self)
 
     def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:
-        """Return valid moves in their stored form: each on one line, in the order of the framework.
+        """Validate moves, and return them on one line each, in the order of the framework.
 
         Args:
             moves: the moves by name; keys that are not moves are ignored.

@@ -160,10 +160,9 @@ def is_passage(abstract: str, text: str) -> bool:
 def stem(word: str) -> str:
     """Return a word without its inflection: "agent" for "agents", "evaluat" for "evaluates".
 
-    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped, and at least three
-    letters remain. A doubled final consonant is then reduced ("planned" becomes "plan"), and a
-    final "e" is removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct from
-    "evaluate".
+    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped. A doubled final
+    consonant except l, s and z is then reduced ("planned" becomes "plan"), and a final "e" is
+    removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct from "evaluate".
     """
     word = word.removesuffix("'s")
     if not word.isalpha() or len(word) < 4:

@@ -7,9 +7,9 @@ choose again until the choices no longer change.
 
 The passage is a statement of the sentence (`readable.statements`). Other sentences that also state
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
-move that names its content in a few words (`NAMING`) has one passage, from the most probable first
-word to the most probable last word of its most probable sentence, even if two other moves have that
-sentence.
+move that names its content in a few words (`NAMING`) has one passage of its most probable sentence:
+from the most probable first word to the most probable last word. Two other moves may also have this
+sentence. Passages with a low confidence (`SUGGESTED`) are only a suggestion.
 """
 
 from __future__ import annotations

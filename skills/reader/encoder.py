@@ -2,8 +2,8 @@
 
 The file of a reader is an ONNX graph, with its tokenizer, moves and fitted figures in the metadata
 (`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with 8-bit weights.
-A layer over the mean vectors of the sentences computes the scores; it also gets the positions of
-the sentences from the beginning and the end.
+Its vectors give the scores of tokens. The scores of sentences come from another layer over the mean
+vectors of the sentences, to which vectors of their positions are added.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of an abstract by the network, in log odds.
+    """The scores that the network gives to an abstract, as logits.
 
     Attributes:
         text: the tokens that were read.
@@ -117,7 +117,7 @@ class Fitted:
             decision is right.
         stated: for each move, the minimum probability at which the move counts as stated.
         part: for each move, the minimum probability at which a second or third sentence is quoted.
-        repeated: reduction of the log odds of a sentence for a second move.
+        repeated: reduction of the log probability of a sentence for a second move.
     """
 
     confidence: tuple[float, float]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPEATED = 1.0
-"""Reduction of the log odds of a sentence for a second move.
+"""Reduction of the log probability of a sentence for a second move.
 
 It is not fitted, since the gold has few moves with the same words. The next best sentence is more
 useful than a second quote of one sentence.

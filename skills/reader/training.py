@@ -1,10 +1,10 @@
 """Train the network of a reader.
 
 The loss of a move is the cross-entropy of "stated". If the move is stated, the negative log of the
-summed probability of its sentences is added. For a move that is not stated, or whose passages are
-known, the cross-entropy of each sentence as a part of the move is added, and the cross-entropies of
-the first and the last token of each passage. The roles that people gave to the sentences of other
-abstracts are an auxiliary task.
+summed probability of its sentences is added. If the move is not stated, or if its passages are
+known, the cross-entropy of each sentence as a part of the move is added. If its passages are known,
+the cross-entropies of their first and last tokens are also added. The roles that people gave to the
+sentences of other abstracts are an auxiliary task.
 """
 
 from __future__ import annotations

@@ -313,9 +313,9 @@ class Alpha(Agreement):
 def alpha(table: Table) -> Alpha:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
-    alpha = 1 - D_o / D_e, where D_o is the mean distance of two values of the same annotation and
-    D_e the mean distance of any two values (Krippendorff 2011, "Computing Krippendorff's
-    Alpha-Reliability"). The distance is the squared difference, as for interval data; for votes of
+    alpha = 1 - D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). D_o is
+    the mean distance of two values of the same annotation, and D_e the mean distance of any two
+    values. The distance is the squared difference, as for interval data; for votes of
     0 and 1 it equals the nominal distance. The package `krippendorff` computes the same values (see
     the tests), but needs terabytes if all scores of 2,400 annotations differ.
 
@@ -436,8 +436,8 @@ def _floats(table: Table) -> Floats:
 def _unit_sums(values: Floats) -> Floats:
     """Return the summands of alpha for each unit with at least two values.
 
-    For a unit with m values, the summands are m, m s / (m - 1), the sum of the squares and the sum
-    of the values, where s is the sum of the squared distances from the mean of the unit.
+    For a unit with m values, the summands are m, m s / (m - 1), the sum of the squared values and
+    the sum of the values. Here s is the sum of the squared distances from the mean of the unit.
     """
     import numpy as np
 
@@ -456,8 +456,9 @@ def _unit_sums(values: Floats) -> Floats:
 def _alphas(sums: Floats) -> Floats:
     """Return alpha for each row of sums over units, or nan where all values are equal.
 
-    D_e = 2 S / (n - 1) and D_o = (2 / n) * the sum of m s / (m - 1) over the units, where n is the
-    number of all values, and S the sum of the squared distances from the mean of all values.
+    D_o = (2 / n) * the sum of m s / (m - 1) over the units (see `_unit_sums`), and
+    D_e = 2 S / (n - 1). Here n is the number of all values, and S the sum of their squared
+    distances from their mean.
     """
     import numpy as np
 

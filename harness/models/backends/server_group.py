@@ -57,7 +57,7 @@ class Server:
     Attributes:
         model: the model of the last successful connection; None before.
         running: number of running requests.
-        turn: the sequence number of the latest request, counted over all servers.
+        turn: the number of the latest request to this server, counted over all servers.
         error: the error for which the server is left out; None while it serves.
         again: the time at which a server that is left out is tried again.
         reported: True if it was reported that the server is left out.
