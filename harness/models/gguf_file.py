@@ -148,7 +148,7 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
     """Return the matrices of a GGUF LoRA adapter by weight name, in float32.
 
     Raises:
-        ModelUnavailable: the file is not a LoRA adapter.
+        ModelUnavailable: the file is not a complete LoRA adapter.
     """
     from gguf.quants import dequantize
 

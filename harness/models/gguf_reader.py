@@ -1,8 +1,9 @@
 """A reader of GGUF files like `gguf.GGUFReader` that checks lengths, and reads lists fast.
 
-The original reader creates a NumPy array for every token and merge, which takes seconds; it cuts
-off values at the end of a truncated file; and it has no limits, so that a sparse file may fill the
-memory. This module imports NumPy, and must be imported only when a file is read.
+The original reader takes seconds, since it creates a NumPy array for every token and every merge
+rule. It returns incomplete values at the end of a truncated file. It has no limits, so that a
+sparse file may fill the memory. This module imports NumPy, and must be imported only when a file is
+read.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Highest position of a sentence that is distinguished; later sentences share it."""
+"""Highest position of a sentence that is distinguished; later sentences have this position."""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512

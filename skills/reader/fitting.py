@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 REPEATED = 1.0
 """Reduction of the log probability of a sentence for a second move.
 
-It is not fitted, since the gold has few moves with the same words. The next best sentence is more
-useful than a second quote of one sentence.
+The value is not fitted, since the gold has few moves with the same words. The next best sentence is
+more useful than the same sentence for two moves.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds for "stated" that are tried. A rare move needs a low threshold."""
@@ -127,7 +127,7 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return an array (papers, 2): the number of right decisions, and of all decisions.
+    """Return the numbers of right decisions and of all decisions, of shape (papers, 2).
 
     The decision about a move is its sentence (`choices`), or "not stated"; `is_right` compares it
     with the label. Moves without a label do not count.

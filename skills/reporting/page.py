@@ -32,7 +32,7 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
         template: the path of the template.
         scripts: JavaScript files, which are combined into one script.
         context: the variables of the template. Iterators are consumed while the page is written, so
-            that not all papers are in memory.
+            that the papers need not all be in memory.
     """
     style, script = STYLE.read_text("utf-8"), ""
     if scripts:

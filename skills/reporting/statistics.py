@@ -31,7 +31,7 @@ EQUAL = 1e-9
 """Maximum difference of two numbers that are equal except for rounding errors."""
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
-"""Minimum number of papers for an interval, since resamples of fewer papers hardly differ."""
+"""Minimum number of papers for an interval, since fewer papers have few distinct resamples."""
 PANEL_RESAMPLES = 2_000
 LEAST_UNITS = 10
 """Minimum number of annotations or papers for an interval of an agreement."""
@@ -315,9 +315,9 @@ def alpha(table: Table) -> Alpha:
 
     alpha = 1 - D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). D_o is
     the mean distance of two values of the same annotation, and D_e the mean distance of any two
-    values. The distance is the squared difference, as for interval data; for votes of
-    0 and 1 it equals the nominal distance. The package `krippendorff` computes the same values (see
-    the tests), but needs terabytes if all scores of 2,400 annotations differ.
+    values. The distance is the squared difference, as for interval data; for votes of 0 and 1 it
+    equals the nominal distance. The package `krippendorff` computes the same values (see the
+    tests), but needs terabytes if all scores of 2,400 annotations differ.
 
     Args:
         table: the values of the personas for each annotation.

@@ -310,7 +310,7 @@ class LlamaCppModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `backend.Model.generate`."""
+        """Generate a reply (see `backend.Model.generate`)."""
         # For an unknown slot, the engine would silently use another slot.
         if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")

@@ -147,7 +147,7 @@ class OllamaModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate, see `backend.Model.generate`; `request.grammar` is ignored."""
+        """Generate a reply (see `backend.Model.generate`), ignoring `request.grammar`."""
         kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
         if kind == "ignored":
             raise SkillFailed(
@@ -228,7 +228,7 @@ class OllamaModel:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
     def _check_digest(self, client: ollama.Client) -> None:
-        """Raise ModelChanged if the server has replaced the model under its name."""
+        """Raise ModelChanged if the model with this name has another digest on the server."""
         import httpx
         import ollama
 

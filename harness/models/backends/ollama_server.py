@@ -92,7 +92,7 @@ def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> o
 
 @contextlib.contextmanager
 def translated_errors(host: str) -> Iterator[None]:
-    """Translate the errors of a client of the server at `host`.
+    """Translate the errors of an Ollama client for `host` into errors of the harness.
 
     Raises:
         ModelUnavailable: no server answers, the server is not Ollama, or it refuses the client.

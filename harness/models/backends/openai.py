@@ -180,7 +180,9 @@ class AnswerReader:
         return tuple(ToolCall(**call) for call in self._calls)
 
     def read(self, chunk: Any) -> list[str]:
-        """Return the pieces of text in a chunk; tool calls and thoughts count as progress.
+        """Return the pieces of text in a chunk.
+
+        Text, tool calls and reasoning count as progress (see `GenerationState.received`).
 
         Raises:
             One of `UNREADABLE`: the chunk violates the protocol.
@@ -291,7 +293,7 @@ class OpenAIModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate, see `backend.Model.generate`; `request.grammar` is ignored."""
+        """Generate a reply (see `backend.Model.generate`), ignoring `request.grammar`."""
         repeated = "" if self._continues else request.prefill
         state = GenerationState(request, cancel, on_text, repeated)
         size, ends = remote.answer_bytes(request.max_tokens), EVENT_ENDS

@@ -33,7 +33,7 @@ machine is unreachable. With the default of two hours, a generation would wait f
 PROBE_LIMIT = 5.0
 """Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits single reads."""
 TOKEN_BYTES = 4000
-"""Maximum number of bytes for each token of an answer: 20 alternatives take 2,000 bytes."""
+"""Maximum number of bytes per token of an answer, twice as many as 20 alternatives take."""
 LONGEST_ANSWER = 16_000_000
 """Maximum number of bytes of an answer, even if `max_tokens` would allow a longer answer."""
 

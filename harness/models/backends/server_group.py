@@ -174,7 +174,7 @@ class Balanced:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate on the server with the least work, see `backend.Model.generate`.
+        """Generate a reply on the server with the least work (see `backend.Model.generate`).
 
         A server that fails before its answer begins is replaced by another server. If it fails
         after its answer began, a retryable error is raised, since `on_text` has received text.

@@ -225,7 +225,7 @@ class Actors:
             placed.add_done_callback(partial(self._on_placed, actor))
             loaded = actor.handle.load.remote().future()
             loaded.add_done_callback(partial(self._on_loaded, actor))
-        except Exception:  # noqa: BLE001 of Ray or the connection; `_revive` tries again
+        except Exception:  # noqa: BLE001 an error of Ray; `_revive` tries again
             actor.state = "gone"
 
     def _on_placed(self, actor: Actor, future: Any) -> None:

@@ -96,7 +96,7 @@ class ClusterModel:
         self.continues_prefill = report.continues_prefill
 
     def count_tokens(self, request: Request) -> int | None:
-        """Return the number of tokens of the prompt, see `backend.Model.count_tokens`."""
+        """Return the number of tokens of the prompt (see `backend.Model.count_tokens`)."""
         limit = StopToken(seconds=COUNT_SECONDS)
         sent = replace(request, slot=None, without_tools=None)
         with self._actors.slot(None, limit.check) as (actor, _):
@@ -109,7 +109,7 @@ class ClusterModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate, see `backend.Model.generate`.
+        """Generate a reply on an actor (see `backend.Model.generate`).
 
         Raises:
             GenerationFailed: the actor or its node is lost; another attempt uses another actor.

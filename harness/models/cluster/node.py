@@ -315,7 +315,7 @@ def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:
             return f"nanda-harness {found} is installed, here it is {version}"
         from harness.models.cluster import node
 
-        answer = node.available(pickle.loads(pickled))  # noqa: S301  from the driver
+        answer = node.available(pickle.loads(pickled))  # noqa: S301  the bytes are from the driver
         return answer.available, answer.reason, answer.absent
 
     return examine
