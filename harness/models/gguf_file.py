@@ -220,7 +220,7 @@ def merge_adapter(
 
 
 def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
-    """Raise ModelUnavailable if a weight of the adapter is not in the base, or differs in shape."""
+    """Raise ModelUnavailable if the base lacks a weight of the adapter, or its shape differs."""
     shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
         shape = pair.a.shape[1], pair.b.shape[0]

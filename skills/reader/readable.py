@@ -115,7 +115,7 @@ def statements(sentence: Sentence, limit: int) -> list[Passage]:
 
 
 def _within(limit: int, sentence: Sentence, first: int) -> Passage:
-    """Return the passage of at most `limit` characters that begins at the word with index `first`.
+    """Return the passage of at most `limit` characters that begins at the word `first`.
 
     If the sentence is longer, the passage ends before a phrase that begins in the second half of
     `limit`, if there is one.
