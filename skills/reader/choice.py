@@ -220,7 +220,7 @@ def _passage(
 def _likeliest(
     scores: Scores, number: int, place: int, sentence: Sentence, *, named: bool
 ) -> tuple[int, int]:
-    """Return the most probable passage of a sentence as the indices of its first word and end.
+    """Return the most probable passage of a sentence, as `first` and `last` of `Passage`.
 
     Args:
         number: the index of the move in the scores.

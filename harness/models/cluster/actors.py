@@ -110,8 +110,8 @@ class Actors:
     def begin(self, check: Callable[[], None]) -> Report:
         """Wait until the job can begin, and return the report on the model.
 
-        The job can begin when all actors are ready, or after `FEWER_SECONDS`, when all actors with
-        a node are ready.
+        The job can begin when all actors are ready. After `FEWER_SECONDS`, the job can also begin
+        when all actors that have a node are ready.
 
         Args:
             check: called while waiting; may raise an error.
