@@ -39,9 +39,9 @@ from torch_backend import FREE, TORCH, Plugin  # noqa: E402
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.registry import load  # noqa: E402
-from harness.runs import targets  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
+from harness.support.bounded_files import file_sha256  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.evaluate.report_text import figure  # noqa: E402
 from skills.finetune.model.bases import unpacked_folder  # noqa: E402
@@ -135,7 +135,7 @@ def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
             for name, place in places.items()
         },
         "files": {
-            f"stage-{name}": {"path": str(path), "sha256": targets.digest(path)}
+            f"stage-{name}": {"path": str(path), "sha256": file_sha256(path)}
             for name, path in weights.items()
         },
     }

@@ -13,7 +13,7 @@ from harness.models.backend import Availability, Model, OnText, Reply, Request
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from skills.finetune.training.trainer import quiet
 
 TORCH, FREE = "torch", "llamacpp-free"
@@ -77,7 +77,7 @@ class TorchModel:
                 self._model = PeftModel.from_pretrained(self._model, adapter).eval()
                 weights.append(adapter / "adapter_model.safetensors")
         self._one_at_a_time = threading.Lock()
-        self.digests: Mapping[str, str] = {path.name: targets.digest(path) for path in weights}
+        self.digests: Mapping[str, str] = {path.name: file_sha256(path) for path in weights}
 
     def count_tokens(self, request: Request) -> None:
         return None

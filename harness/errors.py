@@ -31,11 +31,17 @@ Code that handles errors checks their type, never their text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from harness.redaction import redact
 
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 LONGEST = 10_000
 """Maximum number of characters of a message that is shown or stored."""
+LONGEST_FIELD = 60
+"""Maximum number of characters of the path of a field in a message."""
 
 
 class HarnessError(Exception):
@@ -185,6 +191,18 @@ class ReaderGone(HarnessError):
 
 class Interrupted(HarnessError):
     exit_code = 130
+
+
+def first_error(exc: ValidationError, *within: object) -> str:
+    """Return the first error of a validation: "training.epochs: Input should be ...".
+
+    Args:
+        within: path of the validated object in its file, before the path of the field.
+    """
+    error = exc.errors()[0]
+    field = ".".join(map(str, (*within, *error["loc"])))[:LONGEST_FIELD]
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
 
 
 def did_you_mean(

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from harness.errors import InputError, UsageError, did_you_mean
+from harness.errors import InputError, UsageError, did_you_mean, first_error
 from harness.plugins.user_choices import TrustStore
 from harness.redaction import redact, remember
 from harness.settings import Settings
@@ -108,7 +108,7 @@ class Entry:
         try:
             found = Written.model_validate(replaced(self.written.model_dump()))
         except ValidationError as exc:
-            problem = f"the server {self.name}, with its variables replaced: {_problem_of(exc)}"
+            problem = f"the server {self.name}, with its variables replaced: {first_error(exc)}"
             # the ValidationError contains values, which may be secret
             raise UsageError(problem, where=self.where) from None
         for name, secret in {"key": found.url, **found.env, **found.headers}.items():
@@ -224,17 +224,11 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
     try:
         written = Written.model_validate(server)
     except ValidationError as exc:
-        keys = [str(key) for key in exc.errors()[0]["loc"]]
-        parts = f"the server {name!r}", ".".join(keys), _problem_of(exc)
-        raise UsageError(": ".join(filter(None, parts)), where=place(*keys)) from exc
+        problem = f"the server {name!r}: {first_error(exc)}"
+        raise UsageError(problem, where=place(*map(str, exc.errors()[0]["loc"]))) from exc
     if not (prefix := _prefix_of(name)):
         raise UsageError(f"the server {name!r} needs a name with letters or digits", where=place())
     return Entry(prefix, place(), written)
-
-
-def _problem_of(exc: ValidationError) -> str:
-    """Return the first message of an error, without values of the input."""
-    return exc.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:

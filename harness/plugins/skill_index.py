@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.agent_skills import skill_md
-from harness.errors import InputError, UsageError
+from harness.errors import InputError, UsageError, first_error
 from harness.models.backends.remote import is_local
 from harness.support.bounded_http import BODY, IDENTITY, Meter, limit_response, other_host
 from harness.support.calls import Overdue, Raised, within
@@ -95,9 +95,8 @@ def read(address: str) -> tuple[dict[str, Published], list[str]]:
             skill = Published.model_validate(entry)
             found.setdefault(skill.name, skill)
         except ValidationError as exc:
-            error = exc.errors()[0]
-            place = ".".join(map(str, ("skills", number, *error["loc"])))
-            remarks.append(f"{address}: {place} is left out: {error['msg']}")
+            reason = first_error(exc, "skills", number)
+            remarks.append(f"{address}: a skill is left out: {reason}")
     if not found:
         raise InputError("the index has no usable skill", where=remarks[0] if remarks else address)
     return found, remarks

@@ -33,6 +33,7 @@ from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, recorded
 from harness.runs.targets import suffix_of
 from harness.settings import Settings
 from harness.support import ctrl_c
+from harness.support.bounded_files import file_sha256
 from harness.support.stop_token import StopToken
 from harness.support.text_input import PIPED
 from harness.terminal.console import Screen
@@ -294,7 +295,7 @@ class Runner:
     def _may_replace(self, target: Path) -> bool:
         if self.invocation.general.force:
             return True
-        sha256 = target_files.digest(target)
+        sha256 = file_sha256(target)
         self._replaceable.add((target.resolve(), sha256))
         if self.run_log.made(target, sha256, self._job):
             return True

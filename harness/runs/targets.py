@@ -7,7 +7,6 @@ the old or the new file, and a crash leaves the old file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from harness.api.skill import Call, Skill, Write
 from harness.errors import OutputError, UsageError
+from harness.support.bounded_files import file_sha256
 from harness.support.process import remove_left_over
 
 
@@ -167,12 +167,6 @@ def suffix_of(target: Path, suffixes: Iterable[str]) -> str:
     return max(found, key=len, default="")
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write(
     target: Path,
     produce: Write,
@@ -200,9 +194,9 @@ def write(
             produce(file)
             file.flush()
             os.fsync(file.fileno())
-        before_replacing(digest(temporary))
+        before_replacing(file_sha256(temporary))
         if real.exists():
-            if may_replace is not None and not may_replace(digest(real)):
+            if may_replace is not None and not may_replace(file_sha256(real)):
                 raise OutputError(
                     "exists already: it was written while the work ran",
                     where=str(target),

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from harness.api.hookspecs import Listener, ToolFinished, ToolHook, ToolStarted
-from harness.errors import HarnessError, InputError, Interrupted, NotAllowed
+from harness.errors import HarnessError, InputError, Interrupted, NotAllowed, first_error
 from harness.permissions import in_one_line
 from harness.plugins.user_choices import TrustStore
 from harness.runs.frontend import Caller
@@ -104,9 +104,7 @@ def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Pa
         try:
             found.append((path, HooksFile.model_validate(read_json(source, MAX_BYTES)).hooks))
         except ValidationError as exc:
-            error = exc.errors()[0]
-            place = ".".join(map(str, error["loc"]))
-            raise InputError(f"{place}: {error['msg']}", where=str(path)) from exc
+            raise InputError(first_error(exc), where=str(path)) from exc
         except (OSError, ValueError) as exc:
             raise InputError(f"cannot be read: {exc}", where=str(path)) from exc
         finally:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import InputError
+from harness.errors import InputError, first_error
 from harness.support.bounded_files import read_text
 from harness.support.text_input import place, reading, regular_file, shown
 from skills.annotate import plan
@@ -149,10 +149,7 @@ def _line(row: dict[str, Any], where: str) -> _Line:
     try:
         return _Line.model_validate(row)
     except ValidationError as exc:
-        error = exc.errors()[0]
-        at = f"{error['loc'][0]}: " if error["loc"] else ""
-        message = error["msg"].removeprefix("Value error, ")
-        raise InputError(f"{at}{message}", where=where, hint=_FORMAT) from exc
+        raise InputError(first_error(exc), where=where, hint=_FORMAT) from exc
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:
@@ -176,9 +173,7 @@ def load_evaluation(path: Path) -> Evaluation:
     try:
         return Evaluation.model_validate(json.loads(text))
     except ValidationError as exc:
-        error = exc.errors()[0]
-        at = ".".join(map(str, error["loc"]))[:60]
-        raise _not_one(f"is not an evaluation ({at}: {error['msg']})", where) from exc
+        raise _not_one(f"is not an evaluation ({first_error(exc)})", where) from exc
     except (ValueError, RecursionError) as exc:
         raise _not_one("is not JSON", where) from exc
 

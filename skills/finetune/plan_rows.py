@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import chat_template, end_tokens, open_tokenizer, tokenizer_folder
@@ -107,9 +107,9 @@ def _prepared(context: StageContext) -> PlannedRows | None:
         return None
     wanted: dict[str, Any] = {"max_length": context.recipe.training.max_length}
     if context.data is not None:
-        wanted["data"] = targets.digest(regular_file(context.data))
+        wanted["data"] = file_sha256(regular_file(context.data))
     if context.dev is not None:
-        wanted["dev"] = targets.digest(regular_file(context.dev))
+        wanted["dev"] = file_sha256(regular_file(context.dev))
     elif entry.inputs.get("dev") is None:
         wanted |= {"dev_share": context.recipe.dev_share, "seed": context.recipe.training.seed}
     elif context.data is not None:

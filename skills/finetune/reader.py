@@ -25,6 +25,7 @@ from harness.runs import targets
 from harness.runs.invocation import as_path
 from harness.runs.progress import duration
 from harness.settings import Settings
+from harness.support.bounded_files import file_sha256
 from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.export import register
@@ -389,7 +390,7 @@ class _Training:
     @property
     def _digest(self) -> str:
         """The digest of the table; if the table is a folder, the digest of its papers."""
-        return targets.digest(self.path) if self.path.is_file() else self.gold.digest
+        return file_sha256(self.path) if self.path.is_file() else self.gold.digest
 
     @property
     def _reader(self) -> Path:
@@ -431,7 +432,7 @@ class _Training:
     def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
         """Copy the reader into the data directory, and make it the default of its framework."""
         settings, name = self.call.settings, str(self.call.options.as_name)
-        digest, content = targets.digest(made), made.read_bytes()
+        digest, content = file_sha256(made), made.read_bytes()
         kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"
         RunDir(kept.parent, "").make()
         targets.write(kept, lambda file: file.write(content))
@@ -472,5 +473,5 @@ def registration_of(
         "trained_on": {"by": BY, "files": [file_id], **origin},
         "scores": gain.as_dict(),
     }
-    files = {file_id: file_entry(settings, file, targets.digest(file))}
+    files = {file_id: file_entry(settings, file, file_sha256(file))}
     return Registration(name, signed(model), files)

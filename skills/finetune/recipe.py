@@ -24,7 +24,7 @@ from pydantic import (
     model_serializer,
 )
 
-from harness.errors import InputError, UsageError
+from harness.errors import InputError, UsageError, first_error
 from harness.support import yaml_files
 from skills.nanda.framework import sha256_of
 
@@ -232,14 +232,6 @@ def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as exc:
         raise UsageError(first_error(exc)) from exc
-
-
-def first_error(exc: ValidationError) -> str:
-    """Return the first error of a validation: "training.epochs: Input should be ..."."""
-    error = exc.errors()[0]
-    name = ".".join(map(str, error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{name}: {message}" if name else message
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:

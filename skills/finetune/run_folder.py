@@ -37,13 +37,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 from harness._version import __version__
 from harness.api.skill import Call
-from harness.errors import InputError, OutputError
+from harness.errors import InputError, OutputError, first_error
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes, read_json
+from harness.support.bounded_files import MAX_JSON_BYTES, file_sha256, read_bytes, read_json
 from harness.support.text_input import unreadable
 from skills.finetune import ranks
-from skills.finetune.recipe import Recipe, first_error
+from skills.finetune.recipe import Recipe
 from skills.nanda.framework import Framework, sha256_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Output:
     @classmethod
     def of(cls, path: Path) -> Output:
         stat = path.stat()
-        return cls(targets.digest(path), stat.st_size, stat.st_mtime_ns)
+        return cls(file_sha256(path), stat.st_size, stat.st_mtime_ns)
 
     def is_unchanged(self, path: Path) -> bool:
         """Return True if the file at `path` has the recorded content.
@@ -78,7 +78,7 @@ class Output:
         """
         if not path.exists() or path.stat().st_size != self.size:
             return False
-        return path.stat().st_mtime_ns == self.mtime_ns or targets.digest(path) == self.sha256
+        return path.stat().st_mtime_ns == self.mtime_ns or file_sha256(path) == self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +350,7 @@ def file_digest(run_dir: RunDir, path: Path) -> str:
         kept = entry.outputs.get(name) if entry else None
         if kept and (kept.size, kept.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return kept.sha256
-    return targets.digest(path)
+    return file_sha256(path)
 
 
 @dataclass(frozen=True, slots=True)

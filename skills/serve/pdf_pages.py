@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.errors import HarnessError, InputError, OutputError
 from harness.runs import targets
-from harness.support.bounded_files import read_bytes
+from harness.support.bounded_files import file_sha256, read_bytes
 from harness.support.text_input import reading, shown
 from skills.corpus.exports.highlights import COLOURS, passages_of, pdf_of
 from skills.corpus.pdf.pdf_files import check_pdf
@@ -221,4 +221,4 @@ def _digest_of(path: Path) -> str:
 @lru_cache(KEPT)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
     """Compute the SHA-256 of a file; the other arguments make the cache miss after a change."""
-    return targets.digest(path)
+    return file_sha256(path)

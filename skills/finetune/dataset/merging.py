@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from harness.errors import InputError
-from harness.runs.targets import digest
+from harness.support.bounded_files import file_sha256
 from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.table import SUFFIXES, TableRow, paper_key
 from skills.finetune.dataset.annotated_rows import (
@@ -363,7 +363,7 @@ def merge(
         tuple(sorted(excluded, key=lambda left: SOURCES.index(left.source))),
         choices,
         tuple(held_out),
-        tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
+        tuple(InputFile(role, shown(path), file_sha256(path.expanduser())) for role, path in named),
     )
 
 

@@ -19,7 +19,7 @@ from harness.models.pool import candidates
 from harness.models.registry import Registry, ServeEntry
 from harness.models.served import BYTES_PER_TOKEN
 from harness.models.weights import FileStore
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 
 CONTEXT = 256
 """Context size of the engine in tokens; the engine only counts, so longer texts are possible."""
@@ -156,4 +156,4 @@ def _from_file(path: Path) -> TokenCounter:
             hint="Name the tokenizer.json of a model in the Hugging Face format.",
         ) from exc
     count = _of_texts(lambda text: len(tokenizer.tokenize_str(text)))
-    return TokenCounter(shown(path), targets.digest(path), TEXTS_ALONE, count)
+    return TokenCounter(shown(path), file_sha256(path), TEXTS_ALONE, count)

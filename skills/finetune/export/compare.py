@@ -17,7 +17,7 @@ from harness.errors import SkillFailed
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
 from harness.plugins.discovery import import_shipped, node_backends
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from skills.finetune.export.register import (
     TASK,
     file_of,
@@ -59,7 +59,7 @@ def compare(context: StageContext) -> Entry:
         "serve": wanted.model["serve"],
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
-        "held_out": targets.digest(table) if table.is_file() else None,
+        "held_out": file_sha256(table) if table.is_file() else None,
         # Perform the stage again if the new model won before, but was unregistered since then.
         "stands": is_done or time.time_ns(),
     }

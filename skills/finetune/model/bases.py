@@ -21,8 +21,7 @@ from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
 from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
-from harness.runs import targets
-from harness.support.bounded_files import MAX_JSON_BYTES, read_json, read_text
+from harness.support.bounded_files import MAX_JSON_BYTES, file_sha256, read_json, read_text
 from harness.support.process import require
 from harness.support.text_input import at_home, is_folder, unreadable
 from skills.finetune.model.base_shapes import (
@@ -175,9 +174,7 @@ def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
             where=str(folder),
             hint="Use the model that was tuned to chat: its name usually ends in -Instruct.",
         )
-    known = {
-        name: targets.digest(folder / name) for name in SMALL_FILES if (folder / name).is_file()
-    }
+    known = {name: file_sha256(folder / name) for name in SMALL_FILES if (folder / name).is_file()}
     known["chat template"] = template_sha256(folder)
     with context.call.screen.progress("reading the base") as tick:
         for path in weights:

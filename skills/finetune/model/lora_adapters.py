@@ -20,8 +20,7 @@ from typing import Any
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.models.gguf_file import lora_pairs, open_gguf
 from harness.models.registry import Registry
-from harness.runs import targets
-from harness.support.bounded_files import read_json
+from harness.support.bounded_files import file_sha256, read_json
 from harness.support.process import require
 from harness.support.text_input import at_home, is_file, is_folder, reading
 from skills.finetune.model.base_shapes import BaseFacts
@@ -258,7 +257,7 @@ def start_digest(context: StageContext) -> str | None:
         return None
     weights = path / WEIGHTS if path.is_dir() else path
     with reading(weights):
-        return targets.digest(weights)
+        return file_sha256(weights)
 
 
 def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:

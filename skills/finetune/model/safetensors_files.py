@@ -10,9 +10,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from harness.errors import InputError
+from harness.errors import InputError, first_error
 from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes
-from skills.finetune.recipe import first_error
 
 FLOATS = frozenset({"BF16", "F16", "F32"})
 """The types into which an adapter can be merged."""

@@ -30,11 +30,11 @@ from pydantic import (
     model_validator,
 )
 
-from harness.errors import InputError
+from harness.errors import InputError, first_error
 from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.table import paper_key
 from skills.finetune.dataset.dataset_options import Source
-from skills.finetune.recipe import Recipe, first_error
+from skills.finetune.recipe import Recipe
 from skills.nanda.forms import Form, TaggedForm, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, Framework
 from skills.nanda.paper import abstract_digest, own_id

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.errors import InputError, UsageError
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from harness.support.process import require
 from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import histogram, with_progress
@@ -69,14 +69,14 @@ def prepare(context: StageContext) -> Entry:
     out, recipe, before = context.run_dir, context.recipe, context.run_dir.entry("prepare")
     kept = before.inputs if before is not None and context.data is None else {}
     base, training = open_base(context), recipe.training
-    dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
+    dev = file_sha256(regular_file(context.dev)) if context.dev else kept.get("dev")
     inputs = {
-        "data": targets.digest(regular_file(context.data)) if context.data else kept.get("data"),
+        "data": file_sha256(regular_file(context.data)) if context.data else kept.get("data"),
         "dev": dev,
         "dev_share": None if dev else recipe.dev_share,
         "base": base.digest,
         "template": template_sha256(base.folder),
-        "tokenizer": targets.digest(base.folder / "tokenizer.json"),
+        "tokenizer": file_sha256(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
         "batch": training.batch,  # has no effect, but without it older folders would be outdated
         "seed": training.seed,
@@ -151,7 +151,7 @@ def _facts_of_rows(
     train: Sequence[Row],
     dev: Sequence[Row],
 ) -> dict[str, Any]:
-    tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
+    tokenizer, training = file_sha256(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
     sources = {
         name: {

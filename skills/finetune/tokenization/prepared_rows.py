@@ -16,8 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.errors import InputError
-from harness.runs import targets
-from harness.support.bounded_files import read_json
+from harness.support.bounded_files import file_sha256, read_json
 from skills.finetune.dataset.dataset_options import Source
 
 GROUP = 50
@@ -87,7 +86,7 @@ def prepared_digests(folder: Path) -> dict[str, str]:
     """
     names = ("train.jsonl", "dev.jsonl", "prepared.json")
     try:
-        return {name: targets.digest(folder / name) for name in names}
+        return {name: file_sha256(folder / name) for name in names}
     except OSError as exc:
         raise InputError(
             f"there is no prepared data: {exc.strerror or exc}",

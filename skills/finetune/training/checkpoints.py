@@ -25,7 +25,7 @@ from typing import Any
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
-from harness.support.bounded_files import read_json
+from harness.support.bounded_files import file_sha256, read_json
 from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import RunDir, StageContext, package_versions, partial
 
@@ -83,7 +83,7 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
         _update(staged / "adapter_config.json", {"base_model_name_or_path": base})
         _update(staged / STATE, {"best_model_checkpoint": None})
         files = {
-            path.name: {"sha256": targets.digest(path), "size": path.stat().st_size}
+            path.name: {"sha256": file_sha256(path), "size": path.stat().st_size}
             for path in sorted(staged.iterdir())
         }
         content = {"format": 1, "step": step, "guard": dict(guard), "files": files}
@@ -127,7 +127,7 @@ def damage_of(path: Path) -> str | None:
             file = path / name
             if not file.is_file():
                 return f"{name} is missing"
-            if file.stat().st_size != kept["size"] or targets.digest(file) != kept["sha256"]:
+            if file.stat().st_size != kept["size"] or file_sha256(file) != kept["sha256"]:
                 return f"{name} was changed"
         if path.name != f"checkpoint-{found['step']}":
             return f"it belongs to step {found['step']}"

@@ -89,7 +89,7 @@ def test_skills_of_a_host_are_verified_shown_and_installed(tmp_path, pack):
     assert record["source"] == f"{host}{skill_index.PATH}@sha256:{digest}"
     assert "/three.md" not in requested
     shown = app.screen.err.getvalue()
-    for part in ("/two: Greets people.", "scripts/run.sh", "skills.3.type is left out: Input sho"):
+    for part in ("/two: Greets people.", "scripts/run.sh", "left out: skills.3.type: Input sho"):
         assert part in shown
     assert left(tmp_path) == ["one", "two"]
     placed = own(tmp_path) / "two" / "scripts" / "run.sh"
@@ -174,7 +174,7 @@ def test_wrong_digest_is_refused(tmp_path):
         ({"$schema": "https://example.org/0.3.0"}, "of the unknown version 'https://example.org"),
         ({"$schema": None}, r"without a \$schema"),
         ({"skills": {}}, "the index has no usable skill"),
-        ({"skills": [{"name": "../x"}]}, r"skills\.0\.name is left out"),
+        ({"skills": [{"name": "../x"}]}, r"left out: skills\.0\.name"),
     ],
 )
 def test_other_indexes_are_not_processed(tmp_path, index, reason):

@@ -16,8 +16,8 @@ from declared_outputs import check_output
 from finetune_base import SMOLLM2, messages_of, work_over
 
 from harness.errors import InputError, UsageError
-from harness.runs import targets
 from harness.settings import CODE_ROOT
+from harness.support.bounded_files import file_sha256
 from harness.testing import fake_app
 from skills.finetune.model.base_shapes import PUBLISHED, published
 from skills.finetune.model.resources import COMPUTE, Disk, Gpu, Machine, base_artifacts
@@ -102,7 +102,7 @@ def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: An
     found = {"base": context.recipe.base, "pad_token_id": 0, **facts}
     (folder / "prepared.json").write_text(json.dumps(found))
     inputs = {
-        "data": targets.digest(context.data) if context.data else "",
+        "data": file_sha256(context.data) if context.data else "",
         "dev": None,
         "dev_share": context.recipe.dev_share,
         "max_length": context.recipe.training.max_length,

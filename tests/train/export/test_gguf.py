@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from finetune_base import smollm2
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import llamacpp
 from harness.models.gguf_file import open_gguf
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge
 from skills.finetune.model.lora_adapters import read_adapter
@@ -75,7 +76,7 @@ def test_facts_of_the_converted_model(made: tuple[StageContext, Entry], base: Pa
     assert found["tokenizer.ggml.pre"] == "smollm"
     assert found["tokenizer.ggml.eos_token_id"] == 2
     assert found["tokenizer.ggml.add_bos_token"] is False
-    assert found["tokenizer.chat_template"] == targets.digest(base / "chat_template.jinja")
+    assert found["tokenizer.chat_template"] == file_sha256(base / "chat_template.jinja")
     assert found["types"] == {"F16": 15, "F32": 5}
     assert found["bits_per_weight"] == pytest.approx(16, abs=0.1)
     assert not [path.name for path in work.run_dir.folder.iterdir() if path.name.startswith(".")]
@@ -211,8 +212,12 @@ def test_inputs_do_not_hash_an_unchanged_merged_model(
     assert work.run_dir.is_current("gguf", inputs)
 
     read: list[str] = []
-    digest = targets.digest
-    monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib,
+        "file_digest",
+        lambda file, *kind: read.append(Path(file.name).name) or digest(file, *kind),
+    )
     gguf.convert(work)
     merged = {path.name for path in work.run_dir.merged.iterdir()}
     assert "model.safetensors" in merged

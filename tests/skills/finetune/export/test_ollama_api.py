@@ -14,7 +14,7 @@ from harness.errors import (
 )
 from harness.models.gguf_file import GgufFile
 from harness.models.weights import FileStore
-from harness.runs import targets
+from harness.support.bounded_files import file_sha256
 from skills.finetune.export.ollama_model import rendered
 from skills.finetune.recipe import overridden
 
@@ -25,7 +25,7 @@ def test_the_python_client_makes_models_of_files_and_of_models(
     client: ollama.Client, ggufs: Path
 ) -> None:
     digest = client.create_blob(ggufs / "native.gguf")
-    assert digest == f"sha256:{targets.digest(ggufs / 'native.gguf')}"
+    assert digest == f"sha256:{file_sha256(ggufs / 'native.gguf')}"
     lines = list(client.create("one", files={"m.gguf": digest}, stream=True))
     assert [line.status for line in lines][-1] == "success"
     assert client.create("two", from_="one", parameters={"stop": ["evidence"]}).status == "success"
