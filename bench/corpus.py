@@ -248,7 +248,7 @@ def report(path: Path, runs: int) -> None:
 
 
 def over_corpus(
-    description: str, report: Callable[[Path, int], object], papers: int, runs: int
+    description: str, report: Callable[[Path, int], bool | None], papers: int, runs: int
 ) -> int:
     """Parse the command line, build an invented corpus, call `report` with it, and return 0.
 
@@ -267,8 +267,7 @@ def over_corpus(
         path = arguments.db or Path(folder) / "corpus.db"
         if not path.exists():
             build(path, arguments.papers)
-        report(path, arguments.runs)
-    return 0
+        return int(report(path, arguments.runs) is False)
 
 
 def main() -> None:

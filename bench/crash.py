@@ -200,19 +200,18 @@ def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
     notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
     hit = 0
     for _ in range(count):
+        before = {*work.folder.glob(".*.tmp")}
         process = work.start()
-        while process.poll() is None and not list(work.folder.glob(".*.tmp")):
+        while process.poll() is None and not {*work.folder.glob(".*.tmp")} - before:
             time.sleep(0.001)
         time.sleep(chance.choice((0, chance.uniform(0, 0.05))))
         hit += work.kill(process)
         if len(work.order()) != work.rows:
             notes.append("the target is not complete after a kill")
-    left = list(work.folder.glob(".*.tmp"))
-    for path in left:
-        path.unlink()
-    print(f"  {hit} of {count} kills while the target was written, {len(left)} files left behind")
+    print(f"  {hit} of {count} kills while the target was written")
     ended = work.run()
     notes += [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    notes += ["temporary files are left behind"] * any(work.folder.glob(".*.tmp"))
     return checked(work, *notes)
 
 

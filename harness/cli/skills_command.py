@@ -74,10 +74,10 @@ class Skills(AppCommand):
     summary = "List, search, install, test and disable skills"
     usage = "NAME|TEXT|SOURCE"
     details = """\
-    NAME shows the origin, fields and problems of a skill. Any other TEXT lists the skills with all
-    its words in their name, origin or description. `/skills add SOURCE` shows the skills of a
-    folder, of the URL of a git repository, or of the index of https://HOST, and copies them into
-    your own folder without running any code."""
+    NAME shows the origin, fields and problems of a skill. TEXT searches the names, origins and
+    descriptions of skills, and lists the skills that contain all of its words. `/skills add SOURCE`
+    shows the skills of a folder, of the URL of a git repository, or of the index of https://HOST,
+    and copies them into your own folder without running any code."""
     text = "optional"
     subcommands = {
         "add": "install skills from a folder, a git repository or a host",

@@ -52,10 +52,15 @@ from harness.plugins.user_choices import (
 )
 from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+
 ENTRY_POINTS = "harness.skills"
 SHIPPED = CODE_ROOT / "skills"
 COMMANDS = "commands"
 """The name of the plugin with the harness's own commands."""
+PREFIX = "harness_folder_"
+OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
 class Discovery:
@@ -306,14 +311,6 @@ def node_backends(files: FileStore) -> Mapping[str, Backend]:
     for point in entry_points(ENTRY_POINTS):
         host.load(point.name, distribution(point), point.load)
     return host.catalogue.backends
-
-
-if TYPE_CHECKING:
-    from importlib.abc import Loader
-
-
-PREFIX = "harness_folder_"
-OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
 class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):

@@ -24,10 +24,14 @@ from harness.settings import CODE_ROOT
 
 if TYPE_CHECKING:
     from harness.api.skill import Skill
-    from harness.models.backend import Backend
+    from harness.models.backend import Backend, Model
+    from harness.models.registry import ServeEntry
     from harness.models.weights import FileStore
 
 PATH = Path(__file__).with_name("plugin_table.json")
+OLLAMA = ("127.0.0.1", 11434)
+"""The address of Ollama, unless an entry or OLLAMA_HOST contains another address."""
+CONNECT_SECONDS = 1.0
 Load = Callable[[], Any]
 
 
@@ -90,16 +94,6 @@ def _import_backend(load: Load, name: str, files: FileStore) -> Backend:
     found: list[Backend] = []
     load().register_backends(found.append, files)
     return next(backend for backend in found if backend.name == name)
-
-
-if TYPE_CHECKING:
-    from harness.models.backend import Backend, Model
-    from harness.models.registry import ServeEntry
-    from harness.models.weights import FileStore
-
-OLLAMA = ("127.0.0.1", 11434)
-"""The address of Ollama, unless an entry or OLLAMA_HOST contains another address."""
-CONNECT_SECONDS = 1.0
 
 
 @dataclass

@@ -97,7 +97,7 @@ class Corpus(Skill, DocumentSource):
         "                 finds; commas separate several sources\n"
         "  index FOLDER   a folder of .parquet files, which --db FOLDER then reads\n"
         '  search WORDS   words or a meaning; "words in double quotes" must occur as a phrase\n'
-        '  quote "TEXT"   a piece of the wording of an abstract or of a move, in any case\n'
+        '  quote "TEXT"   a piece of the wording of an abstract or of a move, ignoring case\n'
         "  filter CONDITION ...\n"
         "                 all conditions must hold: limitation=stated scope=unstated\n"
         '                 comparison~baseline claim!~"a phrase" year=2023..2025 category=cs.CL\n'

@@ -108,7 +108,7 @@ def _paths(state: State) -> Iterator[Path]:
     yield from dict.fromkeys(path.resolve() for path in (*named, *here, *shipped))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=3 * MOST)
 def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
     """Read an evaluation; the other arguments make the cache miss if the file has changed."""
     return load_evaluation(path)

@@ -22,8 +22,8 @@ STATED, UNSTATED = "stated", "not stated"
 """The values of the facet of a move."""
 MOVE = "move."
 """Prefix in the names of the facets of moves, such as "move.claim"."""
-ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
-"""The values of the facet "state" in the list of papers, which has no index words."""
+ANNOTATED = "annotated"
+"""The value of the facet "state" of an annotated paper; the facet has no index words."""
 
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 

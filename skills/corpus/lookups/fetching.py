@@ -212,7 +212,7 @@ def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
 
     def write_table(file: IO[bytes]) -> None:
         _, *names = rows[0]  # the id columns of all sources become the column "id"
-        texts = ([str(value or "") for value in row.values()] for row in rows)
+        texts = (["" if value is None else str(value) for value in row.values()] for row in rows)
         write_csv(file, [["id", *names], *texts], raw=raw)
 
     def write_references(suffix: str, file: IO[bytes]) -> None:

@@ -413,7 +413,7 @@ def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
     lines += _first(
         f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed
     )
-    if any(step.key not in failed for step in due):
+    if any(step.key not in failed and step.action != "delete" for step in due):
         lines.append("`/corpus zotero-undo` removes them.")
     return "\n".join(lines)
 

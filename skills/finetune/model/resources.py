@@ -452,7 +452,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if not machine.gpus:
         raise UsageError(
             "--sharding fsdp divides the base among GPUs, and there are none to use",
-            hint="Leave it out: on a CPU, the processes share the memory anyway.",
+            hint="Leave out --sharding: on a CPU, the processes share the memory anyway.",
         )
     if machine.shards == 1:
         raise UsageError(

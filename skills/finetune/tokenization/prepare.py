@@ -291,13 +291,12 @@ class Renderer:
             place = len(before) + decision.place
             at = encoded.char_to_token(place)
             token = encoded.input_ids[at]
-            if decision.stated is not None:
-                other = before + text[: decision.place] + decision.unstated
-                written = self.tokenizer(other, add_special_tokens=False)
-                unstated = written.input_ids[written.char_to_token(place)]
-                if decision.stated and token == unstated:
-                    continue  # training would treat it as "not stated"
-                token = unstated
+            other = before + text[: decision.place] + decision.unstated
+            written = self.tokenizer(other, add_special_tokens=False)
+            unstated = written.input_ids[written.char_to_token(place)]
+            if decision.stated and token == unstated:
+                continue  # training would treat it as "not stated"
+            token = unstated
             found.append((tokens_before + at, weight, token))
         return tuple(found)
 

@@ -433,7 +433,7 @@ def test_fsdp_divides_what_does_not_depend_on_the_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "changes", "why"),
     [
-        (replace(NO_GPU, processes=2), {}, "and there are none to use. Leave it out"),
+        (replace(NO_GPU, processes=2), {}, "and there are none to use. Leave out --sharding"),
         (LARGE, {}, "among several processes, and there is one. `--processes N` starts"),
         (
             replace(LARGE, gpus=LARGE.gpus * 2, processes=2),
