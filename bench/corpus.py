@@ -248,9 +248,11 @@ def report(path: Path, runs: int) -> None:
 
 
 def over_corpus(
-    description: str, report: Callable[[Path, int], bool | None], papers: int, runs: int
+    description: str, report: Callable[[Path, int], object], papers: int, runs: int
 ) -> int:
-    """Parse the command line, build an invented corpus, call `report` with it, and return 0.
+    """Parse the command line, build an invented corpus, and call `report` with it.
+
+    Return the exit code: 1 if `report` returns False, and 0 otherwise.
 
     Args:
         report: called with the path of the corpus and the value of `--runs`.

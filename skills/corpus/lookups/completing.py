@@ -171,10 +171,13 @@ def _shown(made: Completed) -> str:
         lines.append(f"Abstracts found: {counted(made.added, 'paper')} added to the corpus.")
     if made.awaited:
         lines.append(f"Still without an abstract: {counted(made.awaited, 'paper')}.")
-    lines += [f"Retracted: {one}" for one in made.retracted[:SHOWN]]
-    if len(made.retracted) > SHOWN:
-        lines.append(f"Retracted: {len(made.retracted) - SHOWN:,} more (--json names all)")
-    lines += [f"Unchanged, since the title differs: {one}" for one in made.other_titles[:SHOWN]]
+    for label, named in (
+        ("Retracted", made.retracted),
+        ("Unchanged, since the title differs", made.other_titles),
+    ):
+        lines += [f"{label}: {one}" for one in named[:SHOWN]]
+        if len(named) > SHOWN:
+            lines.append(f"{label}: {len(named) - SHOWN:,} more (--json names all)")
     if _left(made):
         lines.append("Repeat the line to continue with the papers that are left.")
     head = table(("source", "found", "not known", "left", "requests"), rows)

@@ -23,7 +23,7 @@ import contextlib
 import functools
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -340,10 +340,11 @@ def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
     """
 
 
-def _completed_tables(batches: Iterable[pa.RecordBatch], moves: int) -> Iterator[pa.Table]:
+def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    held: list[pa.Table] = []
+    # All parts may be empty; their file of facts then has no rows.
+    held = [_completed(pa.RecordBatch.from_pylist([], schema=batches.schema), moves)]
     for batch in batches:
         held.append(_completed(batch, moves))
         if sum(table.nbytes for table in held) > HELD_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -348,6 +349,8 @@ def test_fetch_saves_a_table_that_annotate_reads(app: App, tmp_path: Path) -> No
     app.dispatch(f"{line} -o found.csl.json -o found.ris")
     rows = [json.loads(row) for row in (tmp_path / "found.jsonl").read_text().splitlines()]
     assert [row["doi"] for row in rows] == ["10.1000/plan.1", "10.1000/plan.2"]
+    with (tmp_path / "found.csv").open(newline="") as file:
+        assert [row["cited"] for row in csv.DictReader(file)] == ["7", "0"]
     assert not default_path(app.settings).exists()
     for name in ("found.jsonl", "found.bib", "found.csv", "found.csl.json", "found.ris"):
         path = name if name != "found.csl.json" else "found.csl.json"

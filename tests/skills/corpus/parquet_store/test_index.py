@@ -72,6 +72,16 @@ def test_index_counts_what_it_has(app: App) -> None:
     assert app.dispatch("/corpus index parts").result.data["added"] == 0
 
 
+def test_folder_whose_parts_are_all_empty_has_no_papers(app: App) -> None:
+    table = pq.read_table(PARTS / "a.parquet")
+    Path("empty").mkdir()
+    pq.write_table(table.slice(0, 0), "empty/a.parquet")
+    outcome = app.dispatch("/corpus index empty")
+    assert outcome.result.text == "The index of empty has 1 part with 0 rows; 1 part added."
+    stats = app.dispatch("/corpus stats --db empty").result.data
+    assert stats["papers"] == 0
+
+
 def test_folder_without_index_names_the_command(app: App) -> None:
     assert_refuses(app, "/corpus stats --db parts", "has no index", "`/corpus index parts`")
 
