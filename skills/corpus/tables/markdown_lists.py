@@ -104,10 +104,7 @@ BOLD_LEVEL = 7
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
-"""Minimum number of words of an abstract in a list without labels.
-
-The first number is for papers with a title, and the second for papers without a title.
-"""
+"""Minimum number of words of an abstract without label, for papers with and without a title."""
 TITLE_CHARS = 1000
 """Number of characters at the beginning of a heading in which a title in bold is searched."""
 
@@ -269,8 +266,7 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 def consists_of_items(text: str) -> bool:
     """Return True if two or more items or table rows contain at least 80% of the words.
 
-    If an item begins with a heading of a structured abstract, such as "Methods:", the items are
-    parts of one abstract, and the result is False.
+    An item with a heading of a structured abstract, such as "Methods:", makes the result False.
     """
     (items, rows, *_), words = _groups(text[:HEAD])
     texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
@@ -372,13 +368,9 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if two or more sections are papers, and all sections have most of the words.
+    """Return True if two or more sections are papers, and all sections have most of the `words`.
 
     If a title is a heading of a structured abstract, such as "Methods", the result is False.
-
-    Args:
-        words: number of words of the whole text, outside of headings. The sections must have two
-            thirds of these words.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -409,8 +401,7 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark")
-    # Setext headings are disabled, so that "---" below a text is a rule. HTML and code are read as
-    # text.
+    # Without setext headings, "---" below a text is a rule. HTML and code are read as text.
     return parser.disable(["lheading", "code", "fence", "html_block", "reference", "inline"])
 
 
@@ -437,9 +428,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label at the beginning of a line, the text after it, and True for a bold label.
-
-    The result is None for a line without a label.
+    """Return the label of a line, the text after the label, and True for bold; None without label.
 
     Args:
         plain: True to accept a label that is not bold.
