@@ -44,7 +44,7 @@ _YEARS = """
         SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
         WHERE found.year IS NOT NULL)
     SELECT year FROM found WHERE year IS NOT NULL"""
-"""SQL for the years of papers; it steps through an index, where DISTINCT reads all papers."""
+"""SQL for the years of papers. It steps through an index; DISTINCT would read all papers."""
 _HIT = """
     SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
         {snippet} AS snippet,

@@ -1,8 +1,8 @@
 """Import papers into the corpus, with their annotations if the table contains them.
 
-The .jsonl and .parquet files of the harness contain the provenance of each annotation, which the
-import keeps with its content key. An annotation without provenance gets the provenance of an
-import. The file is read completely before rows are added, so that an unreadable file does not
+The .jsonl and .parquet files of the harness contain the provenance of each annotation. The import
+keeps the provenance, with its content key. An annotation without provenance gets the provenance of
+an import. The file is read completely before rows are added, so that an unreadable file does not
 change the corpus. An invalid row is refused; the other rows are added.
 """
 
@@ -165,7 +165,7 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
         error: a value of the column "error" of a part.
 
     Returns:
-        False if `error` lacks a value of a failure, and is not stored.
+        False if `error` lacks a text that a failure needs; nothing is stored then.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]

@@ -72,7 +72,7 @@ COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": 
 KEPT = 16
 """Maximum number of cached groupings; the oldest are removed."""
 Group = tuple[Any, ...]
-"""The values of the columns in `COLUMNS` and of `stated`, and the number of their papers."""
+"""The values of `COLUMNS` and of `stated`, and the number of papers with these values."""
 
 
 @dataclass(frozen=True, slots=True)

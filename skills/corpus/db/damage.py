@@ -29,8 +29,8 @@ COMPANIONS = ("", "-wal", "-shm")
 def find(path: Path) -> str:
     """Return a description of the first damage in a database, or "" if there is none.
 
-    SQLite checks the structure of the file. Then every stored value is read and parsed. The file
-    is not changed.
+    SQLite checks the structure of the file. Then all stored values are read, and the JSON values
+    are parsed. The file is not changed.
 
     Raises:
         OutputError: the file cannot be read, since another process blocks it or permission is

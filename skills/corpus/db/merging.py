@@ -253,7 +253,11 @@ def separate(db: sqlite3.Connection, paper_id: int) -> None:
 
 
 def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the latest annotation current for each framework that has no current annotation."""
+    """Make the latest annotation current for each framework that has no current annotation.
+
+    Args:
+        paper_ids: the ids of all rows of a paper.
+    """
     kept = {row["framework"] for row in current_annotations(db, paper_ids)}
     newest = db.execute(
         "SELECT id, framework FROM annotations"

@@ -340,8 +340,8 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 DELETED, REVIEWED = "deleted", "reviewed"
 """Values of `PulledHighlight.kind` that record an action of a person, not a highlight.
 
-`DELETED`: the person has deleted a highlight of the harness. `REVIEWED`: the person has accepted
-all moves of an item by the tag "nanda:reviewed".
+`DELETED`: the person has deleted a highlight of the harness, or removed the tag of its move.
+`REVIEWED`: the person has accepted all moves of an item by the tag "nanda:reviewed".
 """
 
 

@@ -18,7 +18,7 @@
     measures        figures that /evaluate has computed, by the digest of the measured texts
     embedding       the model of the vectors, and the last move that has a vector
     vectors         the vector of each stated move, one signed byte for each dimension
-    vector_blocks   the signs of some thousand vectors of one move, and the ids of the moves
+    vector_blocks   the signs of some thousand vectors of one move, and their row ids in moves
     awaited         papers without an abstract, until a source states the abstract
     lookups         the last lookup of a row of papers or awaited at each source, and the result
     zotero_highlights   highlights and comments of people in PDF files of Zotero

@@ -30,7 +30,7 @@ place of black.
 """
 WORKER = "skills.corpus.pdf.highlight_writer"
 NAMED = 20
-"""Maximum number of skipped files and missing moves that a report lists."""
+"""Maximum number of files that a report lists because they were skipped or lack a passage."""
 
 
 def save(
@@ -107,7 +107,7 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
 
 
 def placing() -> ReaderProcess:
-    """Return a process that locates passages, and is started when the first file is read."""
+    """Return a process that locates passages; it starts when the first file is read."""
     return ReaderProcess(WORKER, "PDFium")
 
 

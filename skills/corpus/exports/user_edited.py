@@ -81,9 +81,9 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        If a person has changed the old part, the text is not changed, and the state is "kept". A
-        property that a person has added is kept, even if the harness owns a property with the same
-        name.
+        If a person has changed the old part, the text is not changed. The state is then "kept", or
+        "unchanged" if this part is equal to the part that the harness wrote. A property that a
+        person has added is kept, even if the harness owns a property with the same name.
 
         Args:
             text: the text of the file.

@@ -244,7 +244,8 @@ class Notes:
         """Return the note with this id or with one of the identifiers, or None.
 
         Several papers may have the DOI of a volume. Therefore a note is found by an identifier only
-        if the titles of the note and the paper have at least half of their words in common.
+        if the titles of the note and the paper have at least half of their words in common. If a
+        title is missing, the identifier suffices.
         """
         if paper_id in self.ours:
             return self.ours[paper_id]

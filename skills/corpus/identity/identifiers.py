@@ -15,9 +15,9 @@ from skills.corpus.identity import titles
 from skills.nanda.paper import Paper, bare_arxiv_id
 
 BLOCK = 50
-"""Maximum number of papers with the same key for which the papers are compared.
+"""Maximum number of papers with the same key that are compared with each other.
 
-A more frequent key is ignored, since it is common wording of titles.
+A more frequent key is ignored, since it usually is common wording of titles.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """The kinds of identifiers, in the order in which two papers are compared by them."""

@@ -173,9 +173,9 @@ def shared(one: str, other: str) -> float:
 def compatible(one: Name, other: Name) -> bool:
     """Return True if two names may belong to the same person.
 
-    The names must have a common word. Of the remaining words, each word of the shorter name must
-    equal a word of the longer name, or one must be the initial of the other. The first remaining
-    words of both names must match, so that "L. Moreau" does not match "Maria-Luisa Moreau".
+    If the names have a common word, the remaining words are compared. Each word of the shorter name
+    must equal a word of the longer name, or one must be the initial of the other. The first
+    remaining words of both names must match: "L. Moreau" does not match "Maria-Luisa Moreau".
 
     Names without a common word match if their words, sorted and joined, are equal.
     """

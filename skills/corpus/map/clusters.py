@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_PAPERS = 10
-"""Minimum number of papers that state a move, for clusters of papers by the move."""
+"""Minimum number of papers that must state a move to cluster papers by the move."""
 MOST = 12
 """Maximum number of clusters if --clusters is not given: the map has no space for more."""
 AVERAGE = 8

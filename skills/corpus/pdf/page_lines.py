@@ -39,7 +39,7 @@ FEW = 0.03
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
-"""Maximum number of pieces that are sorted; on other pages, pieces keep the order of the file.
+"""Maximum number of pieces on a page that is sorted; more pieces keep the order of the file.
 
 A page of text typically has 200 pieces, but a drawing may have many more.
 """

@@ -156,7 +156,7 @@ class Abstract(NamedTuple):
 
     Attributes:
         lines: the lines of the abstract.
-        begin: the index among the lines of the paper at which the heading begins; without a
+        begin: the index of the line with the heading, among the lines of the paper; without a
             heading, the index of the first line of the abstract.
     """
 

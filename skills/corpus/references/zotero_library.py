@@ -1,4 +1,4 @@
-"""Read a Zotero library as a table of papers, or only a collection or the items with tags.
+"""Read a Zotero library, a collection or the items with given tags as a table of papers.
 
 The path of a collection consists of the names of its parent collections and its own name, separated
 by "/". In a group, the path begins with the name of the group. The name of a group alone stands for

@@ -368,7 +368,7 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if two or more sections are papers, and all sections have most of the `words`.
+    """Return True if two or more sections are papers, and the sections have most of the words.
 
     If a title is a heading of a structured abstract, such as "Methods", the result is False.
     """

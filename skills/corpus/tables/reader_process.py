@@ -52,7 +52,8 @@ def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
     """Return the bytes of memory that the process may use for a file.
 
     Args:
-        least: bytes of memory for a file of any size; larger files get more.
+        least: the fixed number of bytes, to which `MEMORY_PER_BYTE` is added for each byte of the
+            file. The result is at most `MEMORY`.
     """
     return min(least + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
@@ -159,7 +160,7 @@ def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) 
     Args:
         read: called with the path and the options of a file. Returns the answers, or raises
             Unreadable.
-        least_memory: bytes of memory for a file of any size; larger files get more.
+        least_memory: the value of `least` for `memory_for`.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a warning of a parser must not become an answer

@@ -1,8 +1,8 @@
 """Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
 
 Highlights of the harness, which are recognized by their keys (see `highlight_plan.key_of`), are
-omitted unless a person has edited them. If a highlight that was written does not exist any more, a
-person has deleted it.
+omitted unless a person has edited them. A highlight that was written counts as deleted if it does
+not exist any more, or if a person has removed the tag of its move.
 """
 
 from __future__ import annotations
