@@ -91,9 +91,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title of a text, or "", and its abstract.
 
     The title is a heading "# ..." at the beginning, or else a short first line that does not end
-    with a full stop and is followed by an empty line. The abstract is LaTeX's environment
+    with a full stop, before an empty line and more text. The abstract is LaTeX's environment
     `abstract`, or the text between a line "Abstract" and the next heading, or else the text after
-    the title and the label "Abstract:". YAML front matter with a title or abstract takes
+    the title and the label "Abstract:". A title or an abstract in YAML front matter takes
     precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")

@@ -166,7 +166,7 @@ class Annotator:
             problem = str(exc)
             if isinstance(form, QuotesForm):  # a second request would get the same passages
                 raise self._invalid(problem, replies[0].text) from exc
-        # There is only one repair: each repair adds the unusable reply to the next request.
+        # There is only one repair, since each unusable reply would make the next request longer.
         repair = form.repair(request, replies[0].text, problem)
         try:
             replies.append(self.model.generate(repair, on_text))

@@ -59,8 +59,9 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
     """Return the task of annotating a paper, with its request if one can be made.
 
     Args:
-        prepare: makes the request. If it raises an unexpected error, the task has no request:
-            `annotate_tasks` calls it again, and reports the error as a failure of this paper.
+        prepare: makes the request. If it raises an error other than a HarnessError, the task has
+            no request. `annotate_tasks` then tries to make the request again, and reports the error
+            as a failure of this paper.
 
     Raises:
         HarnessError: the model or the framework cannot be used for any paper.
@@ -240,7 +241,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys to annotate, and the length of all their abstracts."""
+        """Return the number of content keys to annotate, and the total length of the abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 

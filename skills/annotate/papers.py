@@ -148,7 +148,7 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
 
     The suffix of a file decides whether it is a table or a text. The content decides whether a .md
     file is a list of papers, and whether a text file is a list of ids. The files in a folder decide
-    the kind of the folder. Any other text is an abstract or a topic.
+    the kind of the folder. A text that is neither a path nor an id is an abstract or a topic.
 
     Args:
         limit: the maximum number of ids that are read from a list.

@@ -126,8 +126,9 @@ class Annotate(Skill):
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True if a target is a folder of parts.
 
-        A name that ends in .parts is always such a folder. With --on, a name without a suffix is
-        one, too; with --on ray-data, so is a name with the suffix .parquet or an unknown suffix.
+        A name that ends in .parts is always such a folder. On a cluster (--on), a name without a
+        suffix is one, too. With --on ray-data, a name with the suffix .parquet or an unknown suffix
+        is also one.
         """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):

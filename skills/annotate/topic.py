@@ -46,7 +46,7 @@ _OPENERS = set_of(
     trends tutorial work works
     """
 )
-"""Words that request papers if "of" or "on" follows, as in "survey of RAG".
+"""Words that request papers if a word of `_LINKS` follows, as in "survey of RAG".
 
 Elsewhere they may belong to the subject: "survey sampling", "direct current motors".
 """

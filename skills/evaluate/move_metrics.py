@@ -101,8 +101,8 @@ def _by_itself(
     """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # Not half the table: the annotations of the baseline `other` were made from the abstracts that
-    # are half the table away.
+    # One more than half the table, since the baseline `other` copies the annotation of the paper
+    # that is half the table away.
     away = count // 2 + 1
     measured = [
         measures.get(

@@ -57,7 +57,9 @@ class ReliabilityBin(Output):
 class Reliability(Output):
     """The share of right moves, by their confidence."""
 
-    moves: int = Field(description="number of moves that have a confidence and a gold anchor")
+    moves: int = Field(
+        description="number of stated moves that have a confidence and a gold anchor"
+    )
     bins: list[ReliabilityBin]
     sure: int = Field(description="number of these moves with a high confidence")
     sure_not_in_gold: int = Field(

@@ -66,8 +66,8 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    A quote has no numbers, names and words that differ from the abstract: it can only lack a
-    negation. It lacks none if the sentences of its anchor contain the quote and no other negation.
+    A quote is only searched for a lost negation, since its words are in the abstract. If the
+    sentences of its anchor contain the quote and no other negation, the quote is not searched.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.

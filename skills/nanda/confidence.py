@@ -28,9 +28,10 @@ In a sample of moves stated by the reader (bench/readings), 32% of the moves bel
 are right, and 81% of the moves above.
 """
 SUGGESTED = 0.3
-"""Minimum confidence with which a passage is used, given that its move is stated.
+"""Minimum confidence of a passage that becomes the text of its move.
 
-A passage with a lower confidence is only a suggestion, since most such passages are wrong.
+This confidence assumes that the abstract states the move. A passage with a lower confidence is only
+a suggestion, since most such passages are wrong.
 """
 
 

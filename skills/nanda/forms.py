@@ -423,7 +423,7 @@ class QuotesForm(Form):
     name = "quotes"
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the title, and the unchanged abstract, since the reply has positions in it."""
+        """Return the title and the abstract. The reply has positions in the unchanged abstract."""
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 

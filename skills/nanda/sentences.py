@@ -45,9 +45,9 @@ _HEADING = re.compile(
 )
 """Matches a heading, with the white space after it, of Markdown or of a structured abstract.
 
-A heading has a colon, a dash before a capital, emphasis or brackets. A heading may also be a whole
-sentence or line, or be in capitals before a word that is not in capitals. Several words in capitals
-before a colon are always a heading.
+A heading of a structured abstract has a colon, a dash before a capital, emphasis or brackets.
+Without these, it is a whole sentence or line, or in capitals before a word that is not in capitals.
+Several words in capitals before a colon are always a heading.
 """
 # The lookbehind and the possessive quantifier make the search of a run of marks linear in time.
 _END = re.compile(

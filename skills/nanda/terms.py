@@ -45,7 +45,7 @@ _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
 def terms_in(text: str) -> Iterator[tuple[Term, str]]:
     """Yield each term of a text (a word or two adjacent words) as stems, and its spelling.
 
-    The parts of a hyphenated word are a term only together: "multi" in "multi-agent" is not a term.
+    A part of a hyphenated word alone is not a term, such as "multi" in "multi-agent".
     Headings ("CONCLUSIONS:") are left out.
     """
     text = without_headings(text)

@@ -115,10 +115,10 @@ def statements(sentence: Sentence, limit: int) -> list[Passage]:
 
 
 def _within(limit: int, sentence: Sentence, first: int) -> Passage:
-    """Return the passage of at most `limit` characters that begins at the word `first`.
+    """Return the passage of at most `limit` characters that begins with the word at `first`.
 
-    If the sentence is longer, the passage ends before a phrase that begins in the second half of
-    `limit`, if there is one.
+    A longer sentence is cut before the last phrase that begins in the second half of the `limit`
+    characters. Without such a phrase, it is cut after the last word that fits.
     """
     words, after = sentence.words, len(sentence.words)
     sizes = {end: words[end - 1][1] - words[first][0] for end in range(first + 1, after + 1)}

@@ -244,7 +244,10 @@ def _evaluations(state: State, request: Request) -> Response:
 
 
 def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
-    """Yield the template variables of each paper, with its id and title if the corpus has it."""
+    """Yield the template variables of each paper.
+
+    They include the row number and the title of a paper that the corpus has.
+    """
     labels = first.file.framework.get("moves", {})
     with state.corpus() as db:
         for pair in pairs:

@@ -81,7 +81,7 @@ class Guard:
         await (answer or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return a refusal of a request from another site, or of a too large request, or None."""
+        """Return a refusal if a request comes from another site or is too large; otherwise None."""
         headers = request.headers
         if headers.get("host") not in self.hosts or len(headers.getlist("host")) != 1:
             return PlainTextResponse("This host is not served.", HTTPStatus.MISDIRECTED_REQUEST)

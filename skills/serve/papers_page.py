@@ -194,7 +194,11 @@ def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
 
 
 def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
-    """Return years in descending order, moves in the given order, and other values by count."""
+    """Return the values of a facet in the order in which a page shows them.
+
+    Years are in descending order. The values of a move keep their order, with "stated" first.
+    Other values are ordered by their counts.
+    """
     if name == "year":
         return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)
     if name.startswith(MOVE):

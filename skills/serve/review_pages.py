@@ -81,7 +81,7 @@ def _as_participant(participants: Participants, handler: Handler, request: Reque
 
 
 def _not_joined(participants: Participants, request: Request) -> Response:
-    """Redirect to the form that asks for a name, or report that the browser must join again."""
+    """Redirect to the form that asks for a name, or report that the browser must join first."""
     lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
         wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None

@@ -103,7 +103,7 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return the name of each stage, its duration in each run, and its time in the first run."""
+    """Return the name of each stage, its duration in each run, and its end in the first run."""
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
         (

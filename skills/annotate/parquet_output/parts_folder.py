@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 RUN, TEMPORARY, BROKEN = "_run", ".tmp", "_broken-"
 LEAST_FREE = 100_000_000
-"""Number of bytes that must be free before work begins: the size of about 30,000 papers."""
+"""Number of bytes that must be free in a local folder before work begins.
+
+They are enough for about 30,000 papers.
+"""
 PAPER_KEY = "paper_key"
 ADDED = (PAPER_KEY, ERROR)
 JOB = b"job"

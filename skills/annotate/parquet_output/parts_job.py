@@ -79,7 +79,8 @@ class PartsJob:
         """Return the identity of the job, which two runs must share to write into one folder.
 
         Only `key` is decisive: it is the content key of a fixed abstract, so that it changes with
-        every setting that determines annotations. The other keys describe a difference in messages.
+        every setting that determines annotations. Error messages use the other keys to state the
+        difference between two jobs.
         """
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
@@ -95,7 +96,11 @@ class ModelSource:
     assignment: Assignment
 
     def load(self) -> ServedModel:
-        """Load the model in this process, and raise the errors of `node.load`."""
+        """Load the model in this process.
+
+        Raises:
+            Whatever `node.load` raises.
+        """
         model = node.load(self.assignment)
         return ServedModel(self.resolution, self.entry, model, Usage(), slots=model.slots)
 
@@ -104,7 +109,8 @@ class BatchAnnotator:
     """An actor of Ray Data that loads a model, and annotates one batch after the other.
 
     Ray passes on only the text of an exception. An error of the harness that ends the job is
-    therefore returned, pickled, as `error`; without such an error, `error` is b"".
+    therefore pickled, and returned in the figures as `error`. Without such an error, `error` is
+    b"".
 
     Args:
         load: loads the model on this node.
@@ -162,7 +168,11 @@ class BatchAnnotator:
     def _annotate(
         self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
     ) -> HarnessError | None:
-        """Annotate papers into `rows`, and return the error that stopped the work, or None."""
+        """Annotate papers, and append each result to `rows`.
+
+        Returns:
+            The error that stopped the work, or None.
+        """
 
         def keep(task: Task, record: dict[str, Any]) -> None:
             rows.append(Annotated(task.paper, record))

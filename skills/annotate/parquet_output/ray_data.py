@@ -71,7 +71,10 @@ SMALLEST, LARGEST = 16, 64
 Smaller batches would make too many files; with larger batches, a lost actor would lose more work.
 """
 BATCH_PER_SLOT = 4
-"""Number of papers in a batch for each slot; at the end of a batch, slots are idle."""
+"""Number of papers in a batch for each slot.
+
+At the end of a batch, slots are idle. Larger batches end less often.
+"""
 
 if TYPE_CHECKING:
     from ray.data import Dataset
