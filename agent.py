@@ -68,8 +68,8 @@ def hand_over(script: str) -> int | None:
     """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
-        None if all dependencies are installed; 2 if no other `.venv` exists, after printing how to
-            install the dependencies.
+        None if all dependencies are installed. 2 if the `.venv` is missing or its Python runs this
+            file already; a message then explains the installation.
     """
     import importlib.util
     from pathlib import Path

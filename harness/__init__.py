@@ -138,9 +138,7 @@ _MODULES = (
     "runs.frontend",
     "cli.app",
 )
-"""The modules that define the exported names. `__getattr__` searches them in this order, which
-ends with the modules that take longest to import.
-"""
+"""The modules that define the exported names, with the slowest imports last."""
 
 
 def __getattr__(name: str) -> Any:

@@ -178,7 +178,10 @@ class SessionStore:
         raise NothingFound(f"there is no session {session}", hint="`/sessions` lists the sessions.")
 
     def messages(self, session: int) -> list[Message]:
-        """Return the last summary of a session, if any, and the turns that it does not replace."""
+        """Return the messages with which a session continues.
+
+        These are the last summary, if any, and the turns that it does not replace.
+        """
         rows = self.transcript(session)
         covered = max((covers for _, covers, _ in rows), default=0)
         last = [turn for _, covers, turn in rows if covered and covers == covered][-1:]

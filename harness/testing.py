@@ -287,8 +287,8 @@ def folder_skill(folder: Path) -> Skill:
     deleted, and Python writes no others.
 
     Raises:
-        UsageError: the plugin has no skill with the name in SKILL.md.
-        HarnessError: the plugin cannot be loaded.
+        UsageError: the plugin cannot be used, or has no skill with the name in SKILL.md.
+        Exception: raised by the code of the plugin.
     """
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):

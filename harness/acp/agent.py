@@ -389,7 +389,8 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
     """Tell the editor what a prompt has changed: the model, commands, a new session's title.
 
     Args:
-        chosen, before: the chosen chat models after and before the prompt.
+        chosen: the name of the chat model that is chosen after the prompt; "" for the default.
+        before: the name of the chat model that was chosen before the prompt.
     """
     if chosen != before:
         session.model = chosen

@@ -296,7 +296,7 @@ def _description(front: FrontMatter) -> str:
 
 
 def _check_fields(front: FrontMatter) -> None:
-    """Add problems with the names and types of fields, and with the file name, to `front`."""
+    """Add problems with the names and values of fields, and with the file name, to `front`."""
     known = (*FIELDS, *OTHERS)
     problems = front.problems
     problems += [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]

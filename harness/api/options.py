@@ -85,7 +85,7 @@ class ClusterOptions(SkillOptions):
 
 
 class GeneralOptions(SkillOptions):
-    """Options that every line may contain; in a call of `agent.py`, they may also precede it."""
+    """Options that every line may contain; on the command line, they may also precede the line."""
 
     as_json: bool = Field(False, alias="json", description="print the result as a JSON object")
     model: str | None = Field(

@@ -131,8 +131,8 @@ class Skill(ABC):
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
             the skill with the text of the group `text`, or with the whole line if the expression
             has no such group.
-        text: "required", "optional" or "none". Missing text is read from stdin, unless stdin
-            is a terminal. Then missing required text is an error.
+        text: "required", "optional" or "none". Missing required text is read from stdin, or
+            is an error if stdin is a terminal.
         flags_are_text: True if flags after the name are part of the text, for text that contains
             flags of other programs. The options of the harness then must precede the name.
         phrases: subcommands whose text keeps the straight double quotes around it, since they mark

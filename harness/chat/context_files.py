@@ -145,7 +145,7 @@ class ProjectInstructions:
         return files
 
     def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
-        """Return the texts for the system message within `room` bytes, the first file last."""
+        """Return the texts for the system message within `room` bytes, in reverse order."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

@@ -114,7 +114,10 @@ def _parameters(
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema that every model server supports: no references, null choices, formats."""
+    """Return a schema without references, null choices and formats.
+
+    All model servers support the result.
+    """
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
     choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]

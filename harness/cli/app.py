@@ -62,7 +62,7 @@ class App:
     Args:
         general: general options given before the line, by key.
         plugins: additional plugin objects to load, by name.
-        bare: True to load only the framework's own commands, for lines that must work even if a
+        bare: True to load only the harness's own commands, for lines that must work even if a
             plugin fails.
 
     Attributes:
@@ -348,7 +348,7 @@ class App:
 
     @property
     def line_settings(self) -> Settings:
-        """The settings; a registry that the user named replaces the default registry."""
+        """The settings, with the registry file that the user named, if any, as `user_registry`."""
         if self._registry_path is None:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)
@@ -450,7 +450,7 @@ class App:
 
 
 class FrameworkCommands:
-    """The plugin with the framework's own commands."""
+    """The plugin with the harness's own commands."""
 
     def __init__(self, app: App) -> None:
         self._app = app

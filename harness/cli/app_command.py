@@ -1,4 +1,4 @@
-"""The base classes of the framework's own commands, and of the data of their results."""
+"""The base classes of the harness's own commands, and of the data of their results."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
 
 
 def offer(app: App, line: str) -> str:
-    """Return a command line that does what plain text requests, without a chat model, or ""."""
+    """Return a line that could fulfil a plain-text request without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
     saved = _SAVE.search(wish)

@@ -84,7 +84,7 @@ class Request:
         tools: the tools that the model may call instead of answering; ignored by models without
             `takes_tools`.
         without_tools: called, perhaps in another thread, if the server refuses `tools`; returns the
-            messages to send instead. With None, the same messages are sent.
+            messages to send instead. If the field is None, the same messages are sent.
 
     Raises:
         ValueError: two fields exclude each other, or `top_logprobs` or `slot` is negative.
@@ -260,7 +260,7 @@ class Model(Protocol):
 
 
 class Backend(Protocol):
-    """The interface to an engine, or to servers, that run models."""
+    """An engine, or a type of server, that runs models."""
 
     name: str
 

@@ -334,7 +334,8 @@ class Models:
 
         Raises:
             ModelUnavailable: no candidate can serve. The message lists all candidates with reasons.
-                If a candidate is unfit, the message lists only the candidates that failed.
+                If a candidate is unfit, the message lists only the candidates that failed, except
+                absent candidates (`Availability.absent`).
             UsageError: the chosen model is unknown.
         """
         skipped: list[Skipped] = []

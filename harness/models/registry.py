@@ -408,7 +408,9 @@ def _read(path: Path) -> Registry:
 def _missing_references(
     registry: Registry, origins: Mapping[str, Path]
 ) -> Iterator[tuple[Path, RegistryError]]:
-    """Yield the path and the error of each fallback or file that is not in the registry.
+    """Yield an error for each fallback or file of a model that is not in the registry.
+
+    Each error is yielded with the path of the registry file that defines the model.
 
     Args:
         origins: the registry file that defines each model.

@@ -108,7 +108,10 @@ def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
 
 
 def quoted(value: str) -> str:
-    """Return a value as written on a line: quoted if it has blanks, quotes or leading hyphens."""
+    """Return a value in the form in which it is written on a line.
+
+    A value is quoted if it is empty, contains blanks, or begins with a quote or with `--`.
+    """
     if _BARE.fullmatch(value):
         return value
     return f"'{value}'" if '"' in value else f'"{value}"'

@@ -21,7 +21,7 @@ class Overdue(Exception):
 
 
 class Raised(Exception):
-    """Raised if a call raised an exception: `__cause__`, which may also be SystemExit."""
+    """Raised if a call raised an exception, which is `__cause__` and may be SystemExit."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:

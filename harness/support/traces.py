@@ -166,7 +166,7 @@ def use(provider: TracerProvider) -> None:
 
 
 def _provider(exporters: set[str]) -> TracerProvider:
-    """Return a provider that exports spans to `exporters`; without them, over OTLP."""
+    """Return a provider that exports to `exporters`, or over OTLP if the set is empty."""
     import logging
 
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

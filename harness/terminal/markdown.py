@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """Markdown of rich, but with HTML as text, and without a second address in `<https://...>`."""
+    """Markdown of rich, but HTML is shown as text, and the address of `<URL>` only once."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,

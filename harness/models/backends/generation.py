@@ -110,7 +110,7 @@ class GenerationState:
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
-        """Record that a piece arrived; `check` limits the time until the next piece.
+        """Record that a piece arrived, so that `check` can recognize a server that stalls.
 
         Args:
             progress: False for a piece without content. It counts only if it is the first piece.

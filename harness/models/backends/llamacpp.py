@@ -59,9 +59,9 @@ class Engine:
     """A running engine, which generates in this process and answers other requests at its port.
 
     Args:
-        server: the server object of xllamacpp. No other object may refer to it, so that `free`
-            decides when its destructor runs, which blocks all Python code until the computation has
-            stopped.
+        server: the server object of xllamacpp. Its destructor blocks all Python code until the
+            computation has stopped. No other object may refer to the server, so that `free` decides
+            when the destructor runs.
         key: the API key of the engine's HTTP port.
     """
 

@@ -57,7 +57,7 @@ def full_name(name: str) -> str:
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
-    The client raises ollama.ResponseError for every HTTP error, whatever the body contains.
+    The client raises ollama.ResponseError for every error status, whatever the body contains.
 
     Raises:
         ModelUnavailable: `host` or OLLAMA_HOST is not an address; the client reads OLLAMA_HOST
@@ -246,7 +246,7 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
 
 
 def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
-    """Return the prompt that the server renders from a chat, or "" if it does not return it."""
+    """Return the prompt that the server renders from a chat, or "" if the server hides it."""
     found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
     prompt = found.get("rendered_template") if isinstance(found, dict) else None
     return prompt if isinstance(prompt, str) else ""

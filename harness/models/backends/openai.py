@@ -81,7 +81,7 @@ class OpenAIServer:
         )
 
     def models(self) -> Mapping[str, str] | None:
-        """Return the owner of each model by id; None if the server does not list its models.
+        """Return the owner of each model by id; None if the server does not list them in time.
 
         Raises:
             ModelUnavailable: the server does not exist, or it refuses the key.
