@@ -133,8 +133,9 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         rows, sha256: the number of rows, and the digest of the .jsonl file.
         counts: for each source, the number of rows read, written, and left out for each reason.
         rare: for each move that most rows do not state, the number of rows that state the move.
-        left_out: each row that is left out, with its place (`where`) and reason. Rows that were
-            not curated, and rows overridden by a row with the same abstract, are only counted.
+        left_out: each row that is left out, with its place (`where`) and reason. Two kinds of rows
+            are only counted: rows that were not curated, and rows of a paper that a preferred
+            source has with the same abstract.
         options, framework, harness, inputs, held_out, tokens: how the data set was built.
     """
     return {

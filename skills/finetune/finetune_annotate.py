@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""The training set if neither the arguments nor a run in the folder name a training set."""
+"""The training set if the arguments do not name one, and the folder contains no run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

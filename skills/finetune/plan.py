@@ -215,8 +215,7 @@ def require_plan(
     Raises:
         InputError: memory or disk space is too small, or there is no row to train on; also as for
             `make_plan`.
-        UsageError: a package is missing, or the processes cannot share the batch or the GPUs; also
-            as for `make_plan`.
+        UsageError: a package is missing; also as for `make_plan` and `check_processes`.
     """
     require(*packages(context.recipe))
     found = make_plan(context, machine, disk)

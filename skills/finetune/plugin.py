@@ -95,7 +95,7 @@ class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
         description="the Ollama server that receives the model; by default the server of "
-        "OLLAMA_HOST or of this machine, if you agree in a session",
+        "OLLAMA_HOST or of this machine, but only if you agree in a session",
     )
 
 

@@ -31,7 +31,7 @@ interval.
 ENDS = 3
 """Number of sentences at each end of an abstract that `by_place` considers as places."""
 KEPT = ("sentence", "part", "unstated")
-"""The fields of `Scores` that are stored; `gain_of` does not need the predictions of tokens."""
+"""The fields of `Scores` that are stored; the comparison needs no predictions of tokens."""
 
 
 @dataclass(frozen=True, slots=True)

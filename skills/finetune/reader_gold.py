@@ -184,9 +184,10 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return the start of the sentence with `start`, up to `REPLACED` words before, or `start`.
+    """Return the start of the sentence that contains `start`, or `start` itself.
 
-    A heading such as "Results:" is not part of the sentence.
+    The result is `start` if more than `REPLACED` words of the sentence come before `start`. A
+    heading such as "Results:" is not part of the sentence.
     """
     for first, after in sentence_spans(abstract):
         if first <= start < after:

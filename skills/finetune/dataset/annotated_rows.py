@@ -227,8 +227,8 @@ def format_annotation_output(moves: Mapping[str, Any], framework: Framework | No
     """Return the completion: a line for each move within `<annotation>` tags, no end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
-    "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores every move exactly that
-    contains no special token or tag.
+    "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores each move exactly if the
+    move contains no special token and no tag.
 
     Args:
         moves: the moves by name; other keys, such as the columns of a table, are ignored.

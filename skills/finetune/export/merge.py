@@ -201,7 +201,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
             raise InputError(
                 f"contains quantized weights ({name} is {tensor.dtype})",
                 where=where,
-                hint="An adapter is merged into 16-bit weights: name the base that was quantized.",
+                hint="An adapter is merged into 16-bit weights: name the unquantized base.",
             )
     for layer, shape in adapter.shapes.items():
         found = weights.tensors.get(f"{layer}.weight")

@@ -39,7 +39,7 @@ from skills.nanda.framework import sha256_of
 
 TASK = "annotate"
 BY = "/finetune register"
-"""Value of `trained_on.by` in a registry entry that /finetune register has written."""
+"""Value of `trained_on.by` in the registry entries that `add` writes."""
 HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."

@@ -242,7 +242,10 @@ class Metrics:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process in bytes; 0 on Windows without a GPU."""
+    """Return the peak memory of this process on the training device, in bytes.
+
+    Without a GPU, this is the peak resident set of the process, or 0 on Windows.
+    """
     import sys
 
     import torch
