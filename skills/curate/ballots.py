@@ -125,7 +125,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert or update the ballot on an item, and return its id."""
+        """Insert or update the ballot on an item, and return the id of the ballot."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -200,13 +200,14 @@ def judge_id(model: ServedModel) -> str:
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the judge of the last run on an input if it is not `model`.
+    """Return the judge that voted in the last run on an input, unless it was `model`.
 
     Args:
         source: the name of the input.
 
     Returns:
-        The name and the serve entry of the judge; None if it is `model`, or without a run.
+        The name and the serve entry of the judge; None if `model` was the judge, or no run has
+        votes.
     """
     row = one(
         db,

@@ -49,7 +49,7 @@ characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 move
 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that is too short for another move.
+"""Minimum number of content words of a quote that may be shorter than the lower limit.
 
 The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" is not
 understood without the preceding text.
@@ -85,11 +85,14 @@ Fewer moves may have the abstract's order by chance.
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
 
-A shorter annotation has a short abstract, which is hard to rephrase. All but two annotations of the
-gold are longer.
+Shorter annotations belong to short abstracts, which are hard to rephrase. All but two annotations
+of the gold are longer.
 """
 STRANGE_RUN = 3
-"""Minimum number of content words of a foreign passage, none of which the abstract has."""
+"""Minimum number of consecutive content words of a foreign passage.
+
+The abstract has none of these words.
+"""
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
@@ -190,7 +193,10 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
 
 
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a finding if the moves, together or singly, have too few words of the abstract."""
+    """Yield a finding if the abstract lacks too many content words of the annotation or a move.
+
+    Single moves are checked only if the annotation passes.
+    """
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
         yield Finding("other-text", "", f"{share:.0%} of its content words are in the abstract")
@@ -255,7 +261,10 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the phrases that several moves have and the abstract lacks; phrases may overlap.
+    """Return the foreign phrases that several moves have, in order of appearance.
+
+    A phrase is foreign if the abstract lacks at least `STRANGE_IN_PHRASE` of its content words.
+    Phrases may overlap.
 
     Args:
         known: the content words of the abstract.

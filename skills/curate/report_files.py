@@ -91,7 +91,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
 
 
 def check_build(call: Call, framework: Framework) -> None:
-    """Check the tables that the options add to the training set, before annotations are judged.
+    """Check the tables and ids that options for --build name, before annotations are judged.
 
     Raises:
         InputError: a table or a list of ids in the options cannot be used.

@@ -184,7 +184,7 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
 
 
 def _probes(run: Run) -> ProbeFigures:
-    """Return the shares of probes that are rejected, and how well the panel separates probes.
+    """Return the shares of rejected probes, and how the panel separates probes from the input.
 
     The annotations of the input count as good, without a check.
     """

@@ -116,8 +116,8 @@ def anchors_in(
 ) -> dict[str, Anchor]:
     """Return the anchor of each stated move.
 
-    The anchor is the reviewer's selection or, for an unedited move without one, the stored anchor.
-    Any other move gets the sentences that share its words.
+    The anchor is the reviewer's selection, or else the stored anchor if the move is unedited. Any
+    other move gets the sentences that share its words.
 
     Args:
         moves, selected: as for `sheet_of`.
