@@ -194,7 +194,7 @@ def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
     """Kill a finished job `count` times while it writes its target again.
 
     A temporary file beside the target exists while the target is written. The target itself must
-    always be complete.
+    always be complete, and the last run must remove the temporary files of the killed runs.
     """
     ended = work.run()
     notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
@@ -252,7 +252,10 @@ def full_disk(work: Workspace) -> Faults:
 
 
 def two_processes(work: Workspace) -> Faults:
-    """Run the same line in two processes at once; one must be refused because of the other."""
+    """Run the same line in two processes at once.
+
+    One process must be refused, with a message that names the other process.
+    """
     first, second = work.start(), work.start()
     ended = []
     for process in (first, second):

@@ -4,8 +4,8 @@
 
 Each duplicate is a second record of an invented paper, as another source would write it: in another
 case, with accents in TeX, with initials, without subtitle, with the DOI as a URL, or as the
-published version of a preprint. Another 2,000 papers have a neighbour: a different but similar
-paper, such as the second part of a series, an erratum, a paper with the same title by other
+published version of a preprint. The same number of other papers have a neighbour: a different but
+similar paper, such as the second part of a series, an erratum, a paper with the same title by other
 authors, or a chapter with the DOI of the volume. All records form one table, and all pairs of
 records with a common key are compared (`skills/corpus/identity/matching.py:pairs`). Prints the
 recall by type of change, the false pairs by type of neighbour, the precision over all found pairs,

@@ -95,7 +95,7 @@ def installed() -> dict[str, Splitter]:
 
 
 def boundaries(sentences: Iterable[str]) -> set[int]:
-    """Return the boundaries of sentences, as numbers of non-blank characters before them."""
+    """Return the boundaries between sentences, as numbers of non-blank characters before them."""
     lengths = np.cumsum([len("".join(sentence.split())) for sentence in sentences])
     return set(map(int, lengths)) - {0, int(lengths[-1])}
 

@@ -62,7 +62,10 @@ def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a job while it writes its target; the target must always be complete."""
+    """Kill a job while it writes its target.
+
+    The target must always be complete, and the last run must remove the temporary files.
+    """
     for kills in GROUPS[:5]:
         yield campaign(partial(crash.write_kills, count=kills, chance=chance))
         yield from [None] * (kills - 1)
