@@ -11,7 +11,7 @@ and without a grammar. Papers that are annotated in the database are not annotat
     merged        the merged model in transformers, in float32
     f16           the merged model as GGUF
     q4_k_m        the merged model as GGUF, quantized
-    base+lora     the GGUF files of base and adapter, which q8_0 merges
+    base+lora     the GGUF files of base and adapter, which are merged in q8_0
 
 Prints the figures of each form, and the difference to q8_0 (q8_0 minus the form) with a paired 95%
 interval.

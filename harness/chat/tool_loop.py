@@ -198,7 +198,7 @@ class Turn:
                 if self._has_tools:
                     self.stopped = SkillFailed(
                         f"the model has called skills {self.steps} times, which is the limit",
-                        hint="`/chat --steps N TEXT` allows more replies with calls.",
+                        hint="`/chat --steps N TEXT` lets the model call skills N times.",
                     )
                 reply = self._generate(())
         except LoopingReply:  # the next answer would continue the loop

@@ -45,7 +45,8 @@ class Workplace:
     """The context of a call of a tool: project, folders and permissions.
 
     Attributes:
-        skills: folders of the skills in use by name, in the order of activation.
+        skills: the folder of each activated skill, by the name of the skill, in the order of
+            activation.
         run: the row of the call in the run log.
     """
 

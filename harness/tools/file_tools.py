@@ -90,7 +90,7 @@ def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
 
 
 def decoded(content: bytes) -> TextFile | None:
-    """Return the text in the content of a file, or None if it is binary."""
+    """Return the text of a file with its encoding, or None for a binary file."""
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)

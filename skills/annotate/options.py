@@ -105,8 +105,8 @@ def _kinds(value: Any) -> Any:
 class SectionOptions(SkillOptions):
     sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
         (),
-        description="for PDF files, sections that are searched for moves missing from the "
-        "abstract: limitation[,conclusion]",
+        description="limitation or limitation,conclusion: sections of a PDF file that are searched "
+        "for moves that the abstract does not state",
     )
 
 

@@ -70,7 +70,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
                 return known
-            # Progress begins after notices of a download or a fallback.
+            # The progress line begins here, so that notices of a download or a fallback precede it.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
                 return annotator.annotate(prepared, lambda _: tick(f"{next(pieces)} tokens"))

@@ -77,7 +77,7 @@ def plain(text: str) -> str:
 
 
 def plain_field(text: str) -> str:
-    """Return the value of a BibTeX field as plain text, also without braces that protect case."""
+    """Return the plain text of a BibTeX field, without the braces that protect case."""
     if not _NEEDS_TEX.search(text):
         return text
     for _ in range(_DEPTH):

@@ -247,7 +247,7 @@ class _Training:
                 f"better than {self.start.name}: with 95% confidence its gain is at least "
                 f"{100 * gain.least:+.1f} points, which must be above 0",
                 where=str(self.path),
-                hint="Review more papers and repeat the line, or register it with --force.",
+                hint="Review more papers and repeat the line, or add --force to register it.",
             )
             return Result(text, facts, stopped=refused)
         made = self._final(figures, gain)

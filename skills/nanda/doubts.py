@@ -244,7 +244,7 @@ def _value(digits: str) -> str:
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
-"""Maximum number of numerals of a move, and of numbers of an abstract, that are compared."""
+"""Maximum number of numbers of a move, and of an abstract, that are compared."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:

@@ -18,7 +18,10 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 RARE = 0.05
-"""The significance level of gaps: the limit for the probability of so few papers in a cell."""
+"""The significance level of gaps.
+
+A cell is a gap if the probability that it has at most its number of papers is below this value.
+"""
 MOST = 20
 """Maximum number of years in a timeline; the first column includes all earlier years."""
 

@@ -40,9 +40,9 @@ BY_SIGNS = 20_000
 BY_VECTORS = 3_000
 """Number of moves that the second step keeps; the third step reads their vectors."""
 FEW = 20_000
-"""Maximum number of moves that are selected by conditions before the comparison of vectors.
+"""If at most this number of moves meet the conditions, only their vectors are compared.
 
-If more moves meet the conditions, the conditions are applied to the ranked moves.
+If more moves meet the conditions, all moves are ranked, and the conditions filter the ranked moves.
 """
 K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""

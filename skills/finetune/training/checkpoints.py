@@ -381,7 +381,7 @@ def _trained(run_dir: RunDir) -> list[str]:
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the run's folder; return this folder.
+    """Move all files of a training into a new folder in the run's folder; return the new folder.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.
