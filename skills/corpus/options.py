@@ -125,8 +125,12 @@ class MapOptions(SkillOptions):
     move: tuple[str, ...] = Field(
         (), description="show clusters and timeline of this move, without a matrix; may be repeated"
     )
-    rows: str | None = Field(None, description="the move in the rows of the matrix (default: method)")
-    columns: str | None = Field(None, description="the move in the columns of the matrix (default: scope)")
+    rows: str | None = Field(
+        None, description="the move in the rows of the matrix (default: method)"
+    )
+    columns: str | None = Field(
+        None, description="the move in the columns of the matrix (default: scope)"
+    )
     clusters: int | None = Field(
         None,
         ge=2,
