@@ -21,6 +21,7 @@ from harness.errors import DeadlineExceeded, InputError
 from harness.support.stop_token import StopToken
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
+from skills.corpus.db.merging import JOINED
 from skills.corpus.db.rows import Row, stored_record
 from skills.corpus.search import filters, fulltext
 from skills.corpus.search.engine import Engine
@@ -52,21 +53,17 @@ _OPEN, _CLOSE = "\x02", "\x03"
 # papers, annotated or not. Of merged rows, the annotated row is listed; if none is annotated, the
 # row with the lowest id. INDEXED BY makes the join read an index of papers first, since a scan of
 # the long rows of annotations would be slow.
-_LISTED = """(
+_LISTED = f"""(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model,
         CASE WHEN annotations.id IS NOT NULL THEN 'annotated'
             WHEN papers.id IN (SELECT paper_id FROM failures) THEN 'failed'
             ELSE 'not annotated' END AS state
     FROM papers INDEXED BY papers_facets LEFT JOIN annotations
-        ON annotations.paper_id = papers.id AND current = 1 AND framework = ?
+        ON annotations.paper_id = papers.id AND current = 1 AND framework = ?1
     WHERE annotations.id IS NOT NULL OR papers.id NOT IN (
-        SELECT max(paper_id, other_id) FROM duplicates WHERE relation = 'same'
-        UNION SELECT duplicates.paper_id FROM duplicates JOIN annotations AS others
-            ON others.paper_id = other_id AND others.current = 1 WHERE relation = 'same'
-        UNION SELECT other_id FROM duplicates JOIN annotations AS others
-            ON others.paper_id = duplicates.paper_id AND others.current = 1
-            WHERE relation = 'same')) AS listed"""
+        SELECT joined.id FROM {JOINED} AS joined WHERE other < joined.id OR other IN (
+            SELECT paper_id FROM annotations WHERE current = 1 AND framework = ?1))) AS listed"""  # noqa: S608  not user input
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
 """The column of each facet; all facets of moves use the column `stated`."""
 KEPT = 16

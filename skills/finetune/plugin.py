@@ -80,9 +80,7 @@ class GgufOptions(SkillOptions):
 
 
 class NameOptions(SkillOptions):
-    as_name: str | None = Field(
-        None, description="name of the model in the registry and in Ollama, but not of its files"
-    )
+    as_name: str | None = Field(None, description="name of the model in the registry and in Ollama")
 
 
 class RegisterOptions(NameOptions):

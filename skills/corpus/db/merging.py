@@ -18,6 +18,17 @@ from skills.nanda.paper import Paper
 if TYPE_CHECKING:
     from skills.corpus.identity.matching import Decision
 
+JOINED = """(
+    WITH RECURSIVE pair(id, other) AS (
+        SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'
+        UNION ALL SELECT other_id, paper_id FROM duplicates WHERE relation = 'same'
+    ), joined(id, other) AS (
+        SELECT id, other FROM pair
+        UNION SELECT joined.id, pair.other FROM joined JOIN pair ON pair.id = joined.other
+    )
+    SELECT id, other FROM joined)"""
+"""SQL for the pairs of merged rows, including rows that were merged only through a third row."""
+
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
     """Store the identifiers and venue of a row, and merge the row with rows of the same paper.

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.merging import (
+    JOINED,
     current_annotations,
     identifiers_of,
     members,
@@ -27,15 +28,12 @@ from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
 """Number of annotations that are read at a time, which limits the memory for their records."""
-FAILED = (
-    " FROM failures JOIN papers ON papers.id = paper_id"
-    " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
-    " AND NOT EXISTS (SELECT 1 FROM annotations"
-    "   WHERE annotations.paper_id = failures.paper_id AND current = 1)"
-    " AND NOT EXISTS (SELECT 1 FROM duplicates JOIN annotations"
-    "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
-    "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
-)
+FAILED = f"""
+    FROM failures JOIN papers ON papers.id = paper_id
+    WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)
+    AND paper_id NOT IN (SELECT paper_id FROM annotations WHERE current = 1)
+    AND paper_id NOT IN (SELECT joined.id FROM {JOINED} AS joined
+        JOIN annotations ON annotations.paper_id = other AND current = 1)"""  # noqa: S608  not user input
 """SQL clauses that select the latest failure of each paper without a current annotation."""
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 from corpus_papers import annotated
 
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, papers, reads, store
+from skills.corpus.listing import Listing, Selection
 from skills.corpus.records import Failure
 from skills.nanda.framework import nanda
 from skills.nanda.paper import IdField, Paper
@@ -145,3 +147,23 @@ def test_annotations_of_other_frameworks_are_shown_too(db: sqlite3.Connection) -
     store.save(db, annotated(paper("a", doi="10.1234/x")), nanda())
     store.save(db, annotated(paper("b", doi="10.1234/x"), framework=other), other)
     assert [found.paper.id for found in reads.find(db, "10.1234/x")] == ["a", "b"]
+
+
+def test_rows_that_a_third_row_merges_are_listed_as_one_paper(db: sqlite3.Connection) -> None:
+    def row(number: int, title: str, **source: str) -> Paper:
+        return replace(paper(f"p{number}", abstract=f"Text {number}.", **source), title=title)
+
+    rows = [row(1, "Noisy warehouses, planned by agents", doi="10.1234/x"), row(2, TITLE)]
+    rows.append(row(3, TITLE, doi="10.1234/x"))
+    for number, one in enumerate(rows, start=1):
+        assert papers.save(db, one) == number
+    assert merging.members(db, 1) == [1, 2, 3]
+    assert (1, 2) not in {pair[:2] for pair in decided(db)}
+    listing = Listing(Database(db, nanda()), Selection())
+    assert [one.row_id for one in listing.page().papers] == [1]
+
+    store.fail(db, Failure(rows[0], "InvalidReply", "", True, ""), "key", request={})
+    assert [failure.paper.id for failure in reads.failures(db)] == ["p1"]
+    store.save(db, annotated(rows[1]), nanda())
+    assert [one.row_id for one in listing.page().papers] == [2]
+    assert [*reads.failures(db)] == []
