@@ -178,7 +178,7 @@ def calls_of(
 
 
 def run(line: str) -> Callable[[], object]:
-    """Return a call that runs a command in a separate process."""
+    """Return a function that runs a line of agent.py in a new process."""
     words = [sys.executable, "agent.py", "--no-log", line]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     return lambda: subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=True)

@@ -62,7 +62,8 @@ class ClusterOptions(SkillOptions):
     on: str | None = Field(
         None,
         description="where models run: on a Ray cluster (ray://HOST:10001 or HOST:6379), on a "
-        "local Ray cluster (ray), or in this process (local); ray-data for a folder of parts",
+        "local Ray cluster (ray), or in this process (local); ray-data writes a folder of parts "
+        "with Ray Data",
     )
     actors: int | None = Field(
         None,

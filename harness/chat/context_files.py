@@ -79,7 +79,7 @@ def with_files(
             raise InputError(
                 f"the attached files have more than {MAX_BYTES // 1000} KB",
                 where=name,
-                hint="Attach a part of the file.",
+                hint="Attach fewer files, or only parts of them.",
             )
         screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"

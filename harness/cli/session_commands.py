@@ -107,7 +107,7 @@ class Resume(AppCommand):
     summary = "Continue the last conversation of this folder, or a chosen conversation"
     usage = "SESSION"
     details = """\
-    `agent.py -c LINE` does the same for one line. The present trust, permissions and model apply.
+    `agent.py -c LINE` does the same for one line. Your current trust, permissions and model apply.
     If the session asked you before changes, it continues to ask, and --yes is refused."""
     text = "optional"
 

@@ -61,10 +61,12 @@ class HubPush(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
     url: str
-    commit: str = Field(description="the commit that has the files")
-    changed: bool = Field(description="false if the repository had the same files already")
+    commit: str = Field(description="the hash of the commit that contains the files")
+    changed: bool = Field(description="False if the repository already had the same files")
     private: bool
-    files: dict[str, int] = Field(description="the size of each file in bytes")
+    files: dict[str, int] = Field(
+        description="the size of each file in bytes, by its path in the repository"
+    )
 
     def __str__(self) -> str:
         done = f"pushed {len(self.files)} files" if self.changed else "nothing has changed"

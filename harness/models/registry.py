@@ -196,7 +196,7 @@ class RequestOptions(Strict):
     temperature: float | None = Field(None, ge=0)
     seed: int | None = None
     max_tokens: int | None = Field(None, ge=1)
-    deadline: float | None = Field(None, gt=0, description="time limit in seconds")
+    deadline: float | None = Field(None, gt=0, description="time limit of a request in seconds")
 
 
 class ModelEntry(Strict):

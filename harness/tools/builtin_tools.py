@@ -230,7 +230,9 @@ class AskUser(BuiltinTool):
 
     class Arguments(ToolArguments):
         question: str = Field(min_length=1, max_length=2_000)
-        choices: tuple[str, ...] = Field((), max_length=10, description="answers to choose from")
+        choices: tuple[str, ...] = Field(
+            (), max_length=10, description="answers that the user can choose from"
+        )
 
     def shown(self, given: Arguments) -> str:
         return given.question

@@ -118,9 +118,9 @@ class ReadFile(BuiltinTool):
     summary = "Read a text file, or lines of it"
 
     class Arguments(ToolArguments):
-        path: str = Field(min_length=1, description="the file, relative to the project")
-        offset: int = Field(1, ge=1, description="number of the first line")
-        limit: int = Field(2_000, ge=1, description="maximum number of lines")
+        path: str = Field(min_length=1, description="the path of the file, relative to the project")
+        offset: int = Field(1, ge=1, description="number of the first line to read")
+        limit: int = Field(2_000, ge=1, description="maximum number of lines to read")
 
     def shown(self, given: Arguments) -> str:
         return given.path
@@ -159,9 +159,13 @@ class ListFiles(BuiltinTool):
     summary = "List the files and folders of a folder"
 
     class Arguments(ToolArguments):
-        path: str = Field(".", min_length=1, description="the folder, relative to the project")
-        pattern: str = Field("*", description="only names or paths that match, such as *.py")
-        recursive: bool = Field(False, description="also list the files in its subfolders")
+        path: str = Field(
+            ".", min_length=1, description="the path of the folder, relative to the project"
+        )
+        pattern: str = Field(
+            "*", description="list only names or paths that match this pattern, such as *.py"
+        )
+        recursive: bool = Field(False, description="also list the files in subfolders")
 
     def shown(self, given: Arguments) -> str:
         pattern = "" if given.pattern == "*" else f" {given.pattern}"
@@ -232,9 +236,14 @@ class SearchFiles(BuiltinTool):
     summary = "Find the lines of text files that match a regular expression"
 
     class Arguments(ToolArguments):
-        pattern: str = Field(min_length=1, max_length=PATTERN, description="regular expression")
-        path: str = Field(".", min_length=1, description="a folder or file of the project")
-        files: str = Field("*", description="only files that match, such as *.py")
+        pattern: str = Field(min_length=1, max_length=PATTERN, description="the regular expression")
+        path: str = Field(
+            ".", min_length=1, description="the folder or file to search, relative to the project"
+        )
+        files: str = Field(
+            "*",
+            description="search only files whose name or path matches this pattern, such as *.py",
+        )
 
     def shown(self, given: Arguments) -> str:
         return f"{given.pattern} in {given.path}"
@@ -317,10 +326,12 @@ class WriteFile(BuiltinTool):
     summary = "Write a text file, or replace one passage of it; the user sees the differences"
 
     class Arguments(ToolArguments):
-        path: str = Field(min_length=1, description="the file, relative to the project")
-        content: str = Field(description="the new content, or the new passage")
+        path: str = Field(min_length=1, description="the path of the file, relative to the project")
+        content: str = Field(
+            description="the new content of the file, or the text that replaces the passage"
+        )
         replaces: str = Field(
-            "", description="the passage to replace, which occurs once; default: the whole file"
+            "", description="the passage to replace, which must occur once; default: the whole file"
         )
 
     def shown(self, given: Arguments) -> str:
@@ -349,7 +360,9 @@ class WriteFile(BuiltinTool):
         place.allow("write", str(path), detail)
         if place.path(given.path) != path or self._present(path, given.path, place) != before:
             raise OutputError(
-                "was changed while the user was asked", where=given.path, hint="Read it again."
+                "was changed while the user was asked",
+                where=given.path,
+                hint="Read the file again.",
             )
         self._write(path, content, before, place)
         return {"path": place.shown(path), "bytes": len(content), "created": before is None}

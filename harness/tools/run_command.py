@@ -78,8 +78,12 @@ class Run(BuiltinTool):
     summary = "Run a command in the project's folder, without input"
 
     class Arguments(ToolArguments):
-        command: str = Field(min_length=1, max_length=20_000, description="for example: git diff")
-        timeout: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="seconds")
+        command: str = Field(
+            min_length=1,
+            max_length=20_000,
+            description="the command line to run, for example: git diff",
+        )
+        timeout: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="time limit in seconds")
 
     _warned = False
 

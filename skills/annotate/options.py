@@ -105,8 +105,8 @@ def _kinds(value: Any) -> Any:
 class SectionOptions(SkillOptions):
     sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
         (),
-        description="limitation or limitation,conclusion: sections of a PDF file that are searched "
-        "for moves that the abstract does not state",
+        description="search these sections of a PDF file for moves that the abstract does not "
+        "state: limitation, or limitation,conclusion",
     )
 
 
@@ -139,15 +139,18 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
         None,
         gt=0,
         le=1,
-        description="with --cascade, the maximum share of a model's papers to pass on, as 20%",
+        description="with --cascade, the largest share of its papers that a model passes on, such "
+        "as 20%",
     )
     until: Until = Field(
         None,
-        description="with --cascade, the certainty from which papers are not passed on; "
+        description="with --cascade, papers with this certainty or more are not passed on; "
         "default: 0.8",
     )
     sample: Path | None = Field(
-        None, description="with --cascade, a table with the gold of papers drawn at random"
+        None,
+        description="with --cascade, a gold table of papers drawn at random, to estimate the "
+        "share of right anchors",
     )
 
 
@@ -185,14 +188,14 @@ class TableSummary(Output):
 
     input: str
     rows: int
-    done: int = Field(description="annotated by this run or by earlier runs")
-    made: int = Field(description="annotated by this run")
+    done: int = Field(description="number of rows annotated by this run or by earlier runs")
+    made: int = Field(description="number of rows annotated by this run")
     failed: int
-    errors: dict[str, int] = Field(description="failures by the type of the error")
-    filtered: dict[str, int] = Field(description="rows left out, by reason")
+    errors: dict[str, int] = Field(description="number of failed rows by type of error")
+    filtered: dict[str, int] = Field(description="number of rows left out, by reason")
     refused: list[RefusedRow]
     pending: int = Field(
-        description="neither annotated nor failed yet; the same call annotates them"
+        description="number of rows neither annotated nor failed yet; the same line annotates them"
     )
     model: str
     seconds: float

@@ -57,7 +57,9 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
     if problem := problem_of(f"{paper.title}\n{paper.abstract}"):
         where = paper.source.get("path") or f"the {paper.source['kind']}"
         if options.strict:
-            raise InputError(problem, where=where, hint="Omit `--strict` to annotate it.")
+            raise InputError(
+                problem, where=where, hint="Omit `--strict` to annotate the text anyway."
+            )
         call.screen.notice(f"{where} {problem}; its moves may mean little (--strict refuses it)")
 
     with contextlib.ExitStack() as stack:

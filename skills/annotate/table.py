@@ -132,8 +132,8 @@ def _refuse_to_start_over(job: AnnotateJob) -> None:
         raise ModelError(
             f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
             f"now ({resolution.reason})",
-            hint=f"Make {resolution.requested} available and repeat the same line; "
-            f"`--model {resolution.resolved}` annotates all of them with that model.",
+            hint=f"Make {resolution.requested} available and repeat the same line; `--model "
+            f"{resolution.resolved}` annotates all papers with {resolution.resolved}.",
         )
 
 

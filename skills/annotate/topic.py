@@ -371,7 +371,7 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
     if not papers:
         raise NothingFound(
             f"{counted(len(found), 'paper')} found, but none has a relevance of {least:g} or more",
-            hint="Try fewer or other words, or `--relevance 0` to take them all.",
+            hint="Try fewer or other words, or `--relevance 0` to accept all found papers.",
         )
     return Found(papers, [paper for paper in found if paper not in papers])
 
@@ -443,7 +443,7 @@ def look_up(call: Call, one: Id) -> Paper:
     if not papers:
         raise NothingFound(
             f"there is no paper {one.text[:60]} to annotate: {made.missing[0]}",
-            hint="Is the id right? Other sources may have it: see --source.",
+            hint="Is the id right? Other sources may have the paper: see --source.",
         )
     return papers[0]
 

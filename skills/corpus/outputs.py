@@ -33,21 +33,27 @@ class Added(Output):
 
     file: str = ""
     ids: int = Field(0, description="number of ids in a list of ids")
-    missing: dict[str, str] = Field({}, description="for each id that has no paper, the reason")
-    papers: int = Field(0, description="new papers")
-    annotations: int = Field(0, description="new annotations")
-    known_papers: int = Field(0, description="papers that the corpus already contains")
+    missing: dict[str, str] = Field({}, description="for each id without a paper, the reason")
+    papers: int = Field(0, description="number of new papers")
+    annotations: int = Field(0, description="number of new annotations")
+    known_papers: int = Field(0, description="number of papers that the corpus already contained")
     known_annotations: int = 0
-    without_moves: int = Field(0, description="rows without an annotation")
-    failures: int = Field(0, description="rows with a failed annotation")
-    empty: int = Field(0, description="rows without an abstract")
-    repeated: int = Field(0, description="rows that repeat the id and abstract of an earlier row")
-    renamed: int = Field(
-        0, description="annotations with a wrong provenance, which are stored as imported"
+    without_moves: int = Field(0, description="number of rows without an annotation")
+    failures: int = Field(0, description="number of rows with a failed annotation")
+    empty: int = Field(0, description="number of rows without an abstract")
+    repeated: int = Field(
+        0, description="number of rows that repeat the id and abstract of an earlier row"
     )
-    merged: int = Field(0, description="papers that were merged with a paper of another id")
-    awaited: int = Field(0, description="papers without an abstract, kept for /corpus complete")
-    lacks: list[str] = Field([], description="moves without a column")
+    renamed: int = Field(
+        0, description="number of annotations with a wrong provenance, which are stored as imported"
+    )
+    merged: int = Field(
+        0, description="number of papers that were merged with a paper of another id"
+    )
+    awaited: int = Field(
+        0, description="number of papers without an abstract, kept for /corpus complete"
+    )
+    lacks: list[str] = Field([], description="names of the moves without a column in the table")
     refused: list[RefusedRow] = []
 
 
@@ -71,11 +77,15 @@ class Hit(OfPaper):
     year: int | None
     move: str
     text: str
-    snippet: str = Field(description="text with the matching words between ** and **")
-    score: float = Field(description="higher is better; comparable only within one search")
+    snippet: str = Field(description="text of the move, with the matching words between ** and **")
+    score: float = Field(
+        description="relevance to the query: higher is better; comparable only within one search"
+    )
     paper_id: int | str
     annotation_id: int
-    found_by: str = Field("words", description='"words", "meaning" or "both"')
+    found_by: str = Field(
+        "words", description='how the hit was found: by "words", "meaning" or "both"'
+    )
     confidence: float | None = Field(
         None, description="confidence of the move; below 0.5, the move is uncertain"
     )
@@ -88,7 +98,7 @@ class Hit(OfPaper):
 
 
 class Hits(Output):
-    hits: list[Hit] = Field(description="best first")
+    hits: list[Hit] = Field(description="the matching moves, best match first")
     without_year: int = Field(
         0, description="number of matching papers that are left out, since their year is unknown"
     )
@@ -100,8 +110,8 @@ class SimilarPaper(OfPaper):
     title: str
     year: int | None
     near: dict[str, float] = Field(
-        description="cosine similarity of each move to the same move of the given paper; "
-        "most similar first"
+        description="for each move, its cosine similarity to the same move of the given paper; "
+        "most similar first",
     )
     text: str = Field(description="text of the most similar move")
     paper_id: int | str
@@ -109,7 +119,7 @@ class SimilarPaper(OfPaper):
 
 
 class SimilarPapers(Output):
-    papers: list[SimilarPaper] = Field(description="most similar first")
+    papers: list[SimilarPaper] = Field(description="the similar papers, most similar first")
 
 
 class Passage(OfPaper):
@@ -117,11 +127,16 @@ class Passage(OfPaper):
 
     title: str
     year: int | None
-    where: str = Field(description='"abstract", or the name of a move')
-    sentences: list[int] = Field(description="numbers of the sentences of the abstract")
+    where: str = Field(
+        description='the searched text that contains the wording: "abstract", or the name of a move'
+    )
+    sentences: list[int] = Field(
+        description="numbers of the sentences of the abstract that contain the wording or belong "
+        "to the move",
+    )
     start: int = Field(description="offset of the wording in the abstract or move")
     end: int
-    passage: str = Field(description="text with the wording between ** and **")
+    passage: str = Field(description="sentences or move with the wording between ** and **")
     paper_id: int | str
 
 
@@ -131,7 +146,9 @@ class Passages(Output):
 
 class FoundPapers(Output):
     found: int
-    papers: list[AnnotationOutput] = Field(description="the annotations of the first papers")
+    papers: list[AnnotationOutput] = Field(
+        description="the found annotations; at most --limit (default: 50)"
+    )
 
 
 class MoveStats(Output):
@@ -163,15 +180,17 @@ class Stats(Output):
     """The statistics of a corpus, or of the papers of one job."""
 
     framework: str
-    papers: int = Field(description="all papers, annotated or not")
-    annotations: int = Field(description="current annotations by this framework")
+    papers: int = Field(description="number of papers, annotated or not")
+    annotations: int = Field(description="number of current annotations by this framework")
     models: dict[str, int] = Field(
         description="number of annotations by model, most frequent first"
     )
     moves: dict[str, MoveStats]
-    categories: list[Group] = Field(description='by primary category, then "other" and "unknown"')
+    categories: list[Group] = Field(
+        description='statistics of each primary category, then of "other" and "unknown"'
+    )
     years: list[Group]
-    failures: dict[str, int] = Field(description="number of failures by type of the error")
+    failures: dict[str, int] = Field(description="number of failures by type of error")
 
 
 class Side(Output):
@@ -188,7 +207,10 @@ class Pair(Output):
     paper: Side
     other: Side
     relation: str = Field(description="merged, linked or split")
-    rule: str = Field(description="the kind of the common identifier, or the facts that agree")
+    rule: str = Field(
+        description="the kind of the identifier that both rows have, or the facts that agree, "
+        'such as "title, year"',
+    )
     evidence: str = Field(description="the common identifier or title")
 
 
@@ -202,7 +224,7 @@ class LookedUp(Output):
     venue: str = ""
     cited: int | None = Field(None, description="number of citations, if looked up")
     retracted: bool | None = None
-    retraction: str = Field("", description="the DOI of the retraction notice")
+    retraction: str = Field("", description='the DOI of the retraction notice; "" if there is none')
     looked_up: dict[str, str] = Field(
         {}, description="for each source that knows the paper, the day of the lookup"
     )
@@ -230,7 +252,9 @@ class PaperDetails(OfPaper, LookedUp):
         description="the current annotation of each framework"
     )
     failure: StoredFailure | None
-    identifiers: dict[str, str] = Field({}, description="doi, arxiv, pmid, openalex")
+    identifiers: dict[str, str] = Field(
+        {}, description="the identifiers of the paper by kind: doi, arxiv, pmid, openalex"
+    )
     duplicates: list[Pair] = []
 
 
@@ -261,7 +285,8 @@ class ZoteroNote(Output):
     """A note in Zotero, and the action on it."""
 
     action: str = Field(
-        description="create, update, delete, unchanged, edited, removed, missing or too_long"
+        description="the action on the note: create, update, delete, unchanged, edited, removed, "
+        "missing or too_long",
     )
     library: str
     item: str
@@ -334,7 +359,9 @@ class MapCell(Output):
     row: int
     column: int
     count: int
-    expected: float = Field(description="expected number of papers if both moves were independent")
+    expected: float = Field(
+        description="expected number of papers in the cell if both moves were independent"
+    )
     gap: bool
     papers: list[str]
 
@@ -377,7 +404,9 @@ class Budget(Output):
     """The maximum cost of a lookup at each source."""
 
     budget: list[dict[str, Any]] = Field(
-        [], description="for each source: papers, requests, dollars, seconds"
+        [],
+        description="for each source, the number of papers and requests, the price in dollars, "
+        "and the seconds",
     )
 
 
@@ -401,7 +430,8 @@ class Completed(Budget):
     """The result of `complete`."""
 
     filled: dict[str, int] = Field(
-        {}, description="for each added fact, such as doi, the number of papers"
+        {},
+        description="number of papers to which a fact was added, by name of the fact, such as doi",
     )
     added: int = Field(0, description="number of papers whose abstract was found")
     other_titles: list[str] = Field(

@@ -43,16 +43,19 @@ class AnnotationOutput(Output):
         {}, description="for each move, the sentences of the abstract that state it"
     )
     confidence: dict[str, float] = Field(
-        {}, description="for each move, the probability that it is right"
+        {}, description="for each move, the estimated probability that the move is right"
     )
-    uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
+    uncertain: list[str] = Field(
+        [], description="names of the stated moves with a confidence below 0.5"
+    )
     suggestions: dict[str, Any] = Field(
         {},
         description="for each move that is not stated, a possible passage with a confidence below "
         "0.3",
     )
     checks: dict[str, Any] = Field(
-        description="support, and numbers and names that the abstract lacks"
+        description="results of the checks by name: support, and words such as numbers and names "
+        "that the abstract lacks",
     )
     sections: dict[str, Any] = Field(
         {},

@@ -288,12 +288,12 @@ def open_table(
     abstract_by: AbstractBy = "column",
     notice: Callable[[str], None] = lambda _: None,
 ) -> Table:
-    """Read the header of a table, find its columns, and return the table.
+    """Read the header of a table, find the columns to read, and return the table.
 
-    Columns are found by name, ignoring case, and by the spellings in `columns.HEADINGS`. The
+    A column is found by its name or by another heading in `columns.HEADINGS`; case is ignored. The
     columns of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one
-    id: arxiv_id, or else paper_id, or else id. With `moves`, the columns of these moves and the
-    columns `OBJECTS` of annotations are read too.
+    id column: arxiv_id if it exists, otherwise paper_id, otherwise id. With `moves`, the columns of
+    these moves and the columns `OBJECTS` of annotations are read too.
 
     Args:
         columns: column names from options, which take precedence.

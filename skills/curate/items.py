@@ -216,7 +216,7 @@ def no_annotations(framework: Framework) -> InputError:
     """Return the error for a corpus without annotations by a framework."""
     return InputError(
         f"the corpus has no annotations by the framework {framework.name}",
-        hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
+        hint="`/annotate TABLE` creates annotations; `/corpus add TABLE` imports them.",
     )
 
 

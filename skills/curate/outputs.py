@@ -24,7 +24,7 @@ class Auroc(Interval):
 
     n_good: int
     n_bad: int
-    at_chance: bool = Field(description="True if 0.5 is within the interval")
+    at_chance: bool = Field(description="True if the interval contains 0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class JudgeFacts(Output):
     digests: dict[str, str] = {}
     answered_by: dict[str, Any] = {}
     form: VoteForm | None = None
-    panel: str = Field(description="digest of the prompts")
+    panel: str = Field(description="digest of the prompts of the panel")
     min_votes: int
-    thresholds: dict[str, float] = Field(description="the threshold of each persona")
+    thresholds: dict[str, float] = Field(description="the threshold of each persona, by name")
     calibrated: dict[str, Any] | None = Field(
-        description="the calibration of the thresholds; None for the defaults"
+        description="facts about the calibration of the thresholds; None for the default thresholds"
     )
 
 
@@ -86,13 +86,24 @@ class PersonaFigures(Output):
     title: str
     criterion: str
     threshold: float
-    passed: Share = Field(description="share of the valid votes that pass")
+    passed: Share = Field(
+        description="share of the persona's valid votes that are for keeping the annotation"
+    )
     invalid: int
-    mean: float | None = Field(description="mean of the valid scores")
-    mass: float | None = Field(description="mean sum of the probabilities of all answers")
+    mean: float | None = Field(description="mean score of the valid votes")
+    mass: float | None = Field(
+        description="mean total probability of the possible answers; low if the judge tends to "
+        "write something else",
+    )
     seconds: float = Field(description="mean duration of a vote in seconds")
-    auroc: Auroc = Field(description="AUROC of the annotations of the input against the probes")
-    weight: dict[str, int] = Field(description="numbers of decisions that depend on the persona")
+    auroc: Auroc = Field(
+        description="AUROC of the persona's scores: annotations of the input against known-bad ones"
+    )
+    weight: dict[str, int] = Field(
+        description="numbers of annotations: lost (kept only with the persona), gained (kept only "
+        "without it), flips (lost plus gained), deciding (reversed if its vote were reversed), of "
+        "(all)",
+    )
 
 
 class BorderlineRow(Output):
@@ -101,7 +112,10 @@ class BorderlineRow(Output):
     title: str
     decision: str
     votes: int
-    distance: float = Field(description="distance of the deciding scores from their thresholds")
+    distance: float = Field(
+        description="largest distance between a score that must change to reverse the decision "
+        "and its threshold; 0 if the annotation is undecided",
+    )
 
 
 class Borderline(Output):
@@ -117,11 +131,16 @@ class PanelFigures(Output):
         description="number of annotations by votes for and against, such as 4-1"
     )
     alpha: dict[str, Alpha] = Field(
-        description="agreement of the personas (Krippendorff's alpha), in votes and in scores"
+        description="agreement of the personas (Krippendorff's alpha), with the keys votes and "
+        "scores",
     )
-    effective_votes: float | None = Field(description="effective number of independent votes")
+    effective_votes: float | None = Field(
+        description="number of independent personas that would give as much information as the "
+        "panel",
+    )
     length: dict[str, float | None] = Field(
-        description="rank correlation of score and length of the annotations: its value and p"
+        description="Spearman's correlation of mean score and length of annotations: value, p, "
+        "and the number n",
     )
     vote_against_mean: dict[str, int]
     borderline: Borderline
@@ -147,12 +166,13 @@ class Added(Output):
     caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
     cost: Share = Field(description="share of the annotations of the input that are rejected")
     alone: int | None = Field(
-        description="number of known-bad annotations that no other persona rejects"
+        description="number of known-bad annotations that only this persona rejects; None if not "
+        "a persona",
     )
     no_vote: int = Field(
-        description="number of annotations that are undecided because of invalid votes"
+        description="number of annotations without a decision because of invalid votes"
     )
-    edge: Rounded | None = Field(description="`caught` less `cost` (Youden's J)")
+    edge: Rounded | None = Field(description="`caught` minus `cost` (Youden's J)")
 
 
 class ProbeFigures(Output):
@@ -160,7 +180,7 @@ class ProbeFigures(Output):
     kinds: dict[str, ProbesRejected]
     all: ProbesRejected
     subtle: dict[str, ProbesRejected] = Field(
-        description="results on the kinds of known-bad annotations that no gate can find"
+        description="results for each kind of known-bad annotation that no gate can find"
     )
     added: list[Added]
 
@@ -177,14 +197,14 @@ class Curation(Output):
     undecided: int
     failed: int
     pending: int
-    gated: int = Field(description="rejected by the gates")
-    judged: int = Field(description="with votes of the panel")
+    gated: int = Field(description="number of annotations that the gates reject")
+    judged: int = Field(description="number of annotations that the panel voted on")
     reject_rate: Share
     judge: JudgeFacts
     gates: dict[str, int] = Field(
         description="number of annotations with each finding, by the code of the finding"
     )
-    not_kept: list[NotKept] = Field(description="the first annotations that are not kept")
+    not_kept: list[NotKept] = Field(description="the first 10 annotations that are not kept")
     panel: PanelFigures | None
     probes: ProbeFigures | None = Field(description="results on the known-bad annotations")
     verdict: list[str] = Field([], description="the result in two sentences")
@@ -206,26 +226,32 @@ class Reviewed(Output):
     edited: int
     rejected: int
     to_do: int
-    waiting: int = Field(0, description="waiting for a second reviewer")
-    disputed: int = Field(0, description="decided differently by two reviewers")
+    waiting: int = Field(0, description="number of annotations that wait for a second reviewer")
+    disputed: int = Field(
+        0, description="number of annotations that two reviewers decided differently"
+    )
     gold_rows: int
     right: Share | None = Field(
         None,
         description="share of the moves that reviewers left unchanged",
     )
     right_by_move: dict[str, Share] = Field(
-        {}, description="share of the moves that reviewers left unchanged, by label"
+        {}, description="for each move, by its label, the share that reviewers left unchanged"
     )
     retraining: str = Field(
-        "", description="the line that trains on the gold table; empty for fewer than 20 papers"
+        "",
+        description='the command that trains on the gold table; "" if the table has fewer than 20 '
+        "papers",
     )
 
 
 class Agreed(Output):
     """The agreement of the reviewers in one decision."""
 
-    what: str = Field(description="'annotation', or the label of a move")
-    judged: str = Field(description="the decision: accepted, kept (left unchanged) or stated")
+    what: str = Field(description='"Annotation" for the whole annotation, or the label of a move')
+    judged: str = Field(
+        description="the judgement that is compared: accepted, kept (left unchanged) or stated"
+    )
     same: Share = Field(description="share of the papers on which all reviewers agree")
     kappa: AgreementFigure
     alpha: Alpha
@@ -235,7 +261,9 @@ class AgreedPassages(Output):
     """The agreement of the reviewers in the passages of a move."""
 
     what: str = Field(description="'All moves', or the label of a move")
-    papers: int = Field(description="number of papers in which any reviewer has a passage")
+    papers: int = Field(
+        description="number of papers in which at least one reviewer has a passage of the move"
+    )
     f1: float | None = Field(description="F1 of the words in the passages of two reviewers")
     alpha: float | None = Field(description="Krippendorff's unitizing alpha of the passages")
 
@@ -248,8 +276,12 @@ class Agreement(Output):
     papers: int = Field(description="number of papers with at least two decisions")
     disputed: int
     waiting: int
-    agreement: list[Agreed] = Field(description="the agreement in each judgement")
-    passages: list[AgreedPassages] = Field(description="the agreement in the passages of moves")
+    agreement: list[Agreed] = Field(
+        description="agreement about whole annotations, and about each move"
+    )
+    passages: list[AgreedPassages] = Field(
+        description="agreement about the passages of all moves, and of each move"
+    )
 
 
 class CurateSummary(RootModel[Curation | Reviewed | Agreement]):

@@ -183,7 +183,7 @@ class Panel(_Strict):
                         f"the persona {persona.name} asks about {move!r}, which is not a move of "
                         f"the framework {framework.name}",
                         where=str(path),
-                        hint="`--personas FILE` names a panel that asks about its moves.",
+                        hint="`--personas FILE` names a panel for the moves of this framework.",
                     )
 
     def _why(self, persona: Persona) -> str:

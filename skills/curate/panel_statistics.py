@@ -326,7 +326,7 @@ def _valid_scores(scores: Scores) -> Floats:
             raise InputError(
                 f"persona {place} of {values.shape[1]} has no valid vote, so that its threshold "
                 "cannot be set",
-                hint="Select a judge that can answer its question with --model, or remove the "
-                "persona from the panel.",
+                hint="Use --model to select a judge that can answer the persona's question, or "
+                "remove the persona from the panel.",
             )
     return values

@@ -28,7 +28,9 @@ from skills.nanda.framework import FrameworkOption, selected_framework
 
 
 class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
-    personas: Path | None = Field(None, description="a YAML file with another panel")
+    personas: Path | None = Field(
+        None, description="a YAML file with a panel that replaces the default panel"
+    )
     min_votes: int = Field(3, ge=1, description="number of votes needed to keep an annotation")
     calibrate: bool = Field(
         False, description="compute the thresholds from the table, and use them in later runs, too"
@@ -56,7 +58,9 @@ class BuildOptions(PanelOptions, DatasetOptions):
 
 
 class ReviewOptions(SkillOptions):
-    from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
+    from_: Path | None = Field(
+        None, alias="from", description="a table with the abstracts, if TABLE does not contain them"
+    )
     reviewer: str = Field("", max_length=80, description="your name, if several people review")
     double: Share | None = Field(
         None, description="share of papers that two reviewers decide on, such as 20% or 0.2"
@@ -85,9 +89,9 @@ class Curate(Skill):
     details = (
         f"TABLE is a {TABLES} file with a column\n"
         "of abstracts and a column for each move; `corpus` is your own corpus. First, gates\n"
-        "reject annotations without a model: for numbers and names that are not in the abstract,\n"
-        "empty or repeated moves, and text about another paper. Then five personas of the model\n"
-        "for the task `judge` judge the other annotations; 3 of 5 votes keep an annotation.\n"
+        "reject annotations with numbers or names that are not in the abstract, empty or repeated\n"
+        "moves, or text about another paper; gates need no model. Then the model for the task\n"
+        "`judge` judges the other annotations as five personas; 3 of 5 votes keep an annotation.\n"
         "\n"
         "Known-bad annotations are mixed in and never kept; the report shows how many are found.\n"
         "These files are written beside the target STEM_curated.csv: STEM_rejected.csv with\n"

@@ -174,7 +174,7 @@ def per_paper(values: Floats, among: Flags) -> Floats:
 
 
 def _of_requests(answers: Sequence[Answer]) -> dict[Key, Statistic]:
-    """Return the metrics of validity and of tokens."""
+    """Return the shares of valid answers, and the mean numbers of tokens per paper."""
     import numpy as np
 
     found = {("valid", OVERALL): _mean(np.array([one.valid for one in answers], bool))}

@@ -31,19 +31,26 @@ class Answer(Output):
     anchors: dict[str, Any] | None = None
     confidence: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     valid: bool = Field(description="True if the first answer was a valid annotation")
-    valid_freely: bool | None = Field(None, description="`valid` without constrained output")
+    valid_freely: bool | None = Field(
+        None,
+        description="True if the first answer without constrained output was valid and in order; "
+        "None if not measured",
+    )
     tokens: tuple[int, int] | None = Field(
-        description="number of tokens of all prompts, and of all replies"
+        description="number of tokens of all prompts, and number of tokens of all replies"
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
-        None, description="the moves of repeated answers, by kind of variation"
+        None,
+        description='the moves of the repeated annotations, by what varies: "seeds" or "prompts"',
     )
 
 
 class Speed(Output):
     papers_per_minute: float | None
     papers: int
-    memory: int | None = Field(description="memory of this process in bytes")
+    memory: int | None = Field(
+        description="memory of the process in bytes; None if a server runs the model"
+    )
 
 
 class ReliabilityBin(Output):
@@ -51,7 +58,9 @@ class ReliabilityBin(Output):
     high: float
     moves: int
     confidence: float = Field(description="mean confidence of the moves")
-    right: float = Field(description="share of moves with a right anchor")
+    right: float = Field(
+        description="share of the moves whose anchor has a sentence in common with the gold anchor"
+    )
 
 
 class Reliability(Output):
@@ -61,9 +70,10 @@ class Reliability(Output):
         description="number of stated moves that have a confidence and a gold anchor"
     )
     bins: list[ReliabilityBin]
-    sure: int = Field(description="number of these moves with a high confidence")
+    sure: int = Field(description="number of these moves with a confidence of 0.8 or more")
     sure_not_in_gold: int = Field(
-        description="number of moves with a high confidence that the gold does not state"
+        description="number of stated moves with a confidence of 0.8 or more that the gold does "
+        "not state",
     )
 
 
@@ -71,19 +81,21 @@ class Evaluated(Output):
     """A model or a baseline. A baseline has only a name, a kind and figures."""
 
     name: str
-    kind: str = Field(description='"model", "stored" (of an earlier evaluation) or "baseline"')
+    kind: str = Field(
+        description='"model", "stored" (read from an earlier evaluation) or "baseline"'
+    )
     model: str = ""
     served: str = ""
     form: str = ""
     digests: dict[str, str] = {}
     slots: int = 0
     answered_by: dict[str, Any] = {}
-    failed: dict[str, int] = Field({}, description="failed requests by class of error")
+    failed: dict[str, int] = Field({}, description="number of failed requests by class of error")
     speed: Speed | None = None
     by_paper: list[Answer] | None = None
     reliability: Reliability | None = None
     anchors: dict[str, dict[str, int]] = Field(
-        {}, description="number of anchors of each move by label"
+        {}, description="for each move, the number of its anchors by the label of the sentence"
     )
     metrics: Figures
     score_by_paper: list[float] | None = None
@@ -129,10 +141,10 @@ class Evaluation(Output):
     seed: int = 0
     harness: str = ""
     libraries: dict[str, str] = {}
-    metrics: dict[str, str] = Field(description="what each metric means")
+    metrics: dict[str, str] = Field(description="the meaning of each metric, by its name")
     gold: Figures | None
     by_paper: list[PaperDigests] | None = None
-    score: str = Field("", description="the metric by which annotators are compared on each paper")
+    score: str = Field("", description="the metric by which annotators are compared paper by paper")
     annotators: list[Evaluated] = Field(min_length=1)
     differences: list[Difference] = Field(
         [], description="differences between the first annotator and each other annotator"
@@ -141,7 +153,8 @@ class Evaluation(Output):
         [], description="the papers with the lowest scores of the first model"
     )
     regressions: list[tuple[str, str]] | None = Field(
-        None, description="metrics and moves that are worse than in the stored evaluation"
+        None,
+        description="(metric, move) pairs whose figures are worse than in the stored evaluation",
     )
     verdict: list[str] = Field([], description="the result in sentences")
     refused: list[RefusedRow] = []

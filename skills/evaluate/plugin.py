@@ -43,8 +43,9 @@ class Evaluate(Skill):
         "\n"
         "--against FILE.json compares the first model with an earlier evaluation of the same\n"
         "papers and gold. With --fail-on-regression the exit code is 1 if a metric is worse and\n"
-        "the interval of the difference excludes 0. The figure over all moves counts, or the\n"
-        "figure of each move if there is none over all; tokens and descriptive metrics do not."
+        "the interval of the difference excludes 0. A metric is compared by its figure over all\n"
+        "moves or, if it has none, by the figure of each move. Tokens and descriptive metrics are\n"
+        "not compared."
     )
     saves = (".html", ".png", ".json")
 
@@ -60,7 +61,8 @@ class Evaluate(Skill):
 
         models: str | None = Field(
             None,
-            description="the models, separated by commas; default: the models that serve /annotate",
+            description="the models to compare, separated by commas; default: the models that "
+            "serve /annotate",
         )
         csabstruct: Path | None = Field(
             None, description="a .jsonl file of abstracts whose sentences have labels"

@@ -61,7 +61,8 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track: Literal["trackio", "mlflow", "wandb", "tensorboard"] | None = Field(
         None,
-        description="the tracker that records the measurements, by default on this machine",
+        description="the tracker that records the measurements; without --track-to, they stay on "
+        "this machine",
     )
     track_to: str | None = Field(
         None,
@@ -92,8 +93,8 @@ class RegisterOptions(NameOptions):
 class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
-        description="the Ollama server that receives the model; by default the server of "
-        "OLLAMA_HOST or of this machine, but only if you agree in a session",
+        description="the Ollama server that receives the model; default: the server of "
+        "OLLAMA_HOST or of this machine, which only receives the model if you agree in a session",
     )
 
 
@@ -151,7 +152,9 @@ class Unregistered(Output):
     registry: str
     name: str
     files: list[str]
-    asked_first: str | None = Field(description="the model that /annotate now tries first")
+    asked_first: str | None = Field(
+        description="the model that /annotate now tries first; None if there is none"
+    )
     ollama: list[str]
 
 
@@ -161,7 +164,10 @@ class Manifest(Output):
     manifest: int
     rows: int
     sha256: str
-    counts: dict[str, dict[str, Any]] = Field(description="number of rows by source")
+    counts: dict[str, dict[str, Any]] = Field(
+        description="for each source, the number of rows read, written, and left out for each "
+        "reason",
+    )
     held_out: list[dict[str, Any]]
     tokens: dict[str, Any]
     left_out: list[dict[str, Any]]

@@ -56,7 +56,7 @@ def processes(wanted: int | None) -> int:
     if wanted is not None and launched is not None:
         raise UsageError(
             f"--processes {wanted} is given under a launcher of {launched} processes",
-            hint="Use one of the two.",
+            hint="Use either --processes or the launcher.",
         )
     return launched or wanted or 1
 
@@ -185,6 +185,6 @@ def _processes_of_accelerate() -> int | None:
     if number is None:
         raise UsageError(
             "accelerate launch has started one process of several",
-            hint="`--processes N` of /finetune starts several on a CPU, and so does `torchrun`.",
+            hint="`--processes N` of /finetune or `torchrun` starts several processes on a CPU.",
         )
     return int(number[1])

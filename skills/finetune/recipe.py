@@ -270,7 +270,9 @@ def _setting(text: str) -> tuple[str, Any]:
     """Parse a setting such as `--set training.warmup=0.1`; its value is YAML."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
+        raise UsageError(
+            f"--set: {text!r} is not NAME=VALUE", hint="For example, --set training.warmup=0.1"
+        )
     settings: Any = Recipe()
     for part in name.strip().split("."):
         fields = type(settings).model_fields if isinstance(settings, BaseModel) else {}

@@ -65,8 +65,8 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pat
 FrameworkOption = Annotated[
     Path | None,
     Field(
-        description="moves other than the eight built in: a YAML file, or the name of a framework "
-        "from a plugin"
+        description="a framework whose moves replace the eight moves of Nanda: a YAML file, or "
+        "the name of a framework from a plugin",
     ),
 ]
 

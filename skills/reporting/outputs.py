@@ -33,7 +33,7 @@ class Output(BaseModel):
 class RefusedRow(Output):
     """A row of a table that cannot be used."""
 
-    where: str = Field(description="the file, and the line or row in it")
+    where: str = Field(description="the file, and the line or row of the file")
     reason: str
 
 

@@ -135,7 +135,7 @@ class PartsFolder:
                 raise OutputError(
                     "another run writes into this folder now",
                     where=self.url,
-                    hint="Let one of them end; its parts are kept.",
+                    hint="Wait until the other run ends, or stop it; written parts are kept.",
                 )
             fs.mv(temporary, f"{root}/{name}")
 

@@ -93,10 +93,11 @@ def sql_files(paths: Iterable[Path]) -> str:
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the view `facts` and the relations of `search/engine.py` as views.
+    """Create the views `facts`, `annotations`, `moves` and `failures`.
 
-    `facts` has all rows of the parts. Besides the stored facts, `facts` and `annotations` have the
-    columns `paper`, which is the number of the paper, and `current`.
+    `facts` has all rows of the parts: their stored facts, `paper` (the number of the paper), and
+    `current`, which is false for a row that another row of the paper replaces. The other views
+    are described in `search/engine.py`; `annotations` has the columns of `facts`.
     """
     read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
     [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()

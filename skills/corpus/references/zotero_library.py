@@ -143,7 +143,7 @@ class ZoteroReader(Reader):
         self._selected = collection, tags
 
     def header(self) -> tuple[str, ...]:
-        _ = self._rows  # reads the library, which may be refused
+        _ = self._rows  # reads the library, so that a faulty library raises an error here
         return csl.COLUMNS
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:

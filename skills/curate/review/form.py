@@ -169,7 +169,8 @@ def selected(abstract: str, given: str) -> Spans:
         raise UsageError("these words are not in the abstract", hint=_HINT)
     if len(places) > 1:
         raise UsageError(
-            f"these words occur {len(places)} times in the abstract", hint="Give more of them."
+            f"these words occur {len(places)} times in the abstract",
+            hint="Give more words around them.",
         )
     return places
 

@@ -109,7 +109,8 @@ class Desk:
                 holders = " and ".join(self.leases.holders().get(item.key, []))
                 raise Taken(
                     f"{holders or 'another reviewer'} has paper {item.paper.id} now",
-                    hint=f"It comes back if nothing happens to it for {MINUTES} minutes.",
+                    hint=f"The paper becomes free if its reviewer does nothing for {MINUTES} "
+                    "minutes.",
                 )
 
     def sheet(self, at: int) -> Sheet:

@@ -171,7 +171,7 @@ def run_program(
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(log)) from exc
     if process.returncode:
         last = " / ".join(_last_lines(log, 2)) or f"it ended with {process.returncode}"
-        raise SkillFailed(f"{doing} failed: {last}", hint=f"Its output is in {log}.")
+        raise SkillFailed(f"{doing} failed: {last}", hint=f"The full output is in {log}.")
     return log.read_text(encoding="utf-8", errors="replace")
 
 

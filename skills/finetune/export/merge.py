@@ -61,7 +61,8 @@ def merge(context: StageContext) -> Entry:
             raise UsageError(
                 "export.merge_base is nf4, but the adapter is trained on weights that are not "
                 "quantized (quantization.kind none)",
-                hint="Merge into the base's own weights: merge_base 16bit.",
+                hint="Set export.merge_base to 16bit, to merge into the weights that the adapter "
+                "was trained on.",
             )
         require("bitsandbytes")
     adapter, base = read_adapter(out.adapter), open_base(context)

@@ -82,7 +82,9 @@ def push(call: Call) -> Result:
     if recipe is None or not (folder / "adapter" / WEIGHTS).is_file():
         reason = "is not the folder of a run: manifest.json or adapter/ is missing"
         raise InputError(
-            reason, where=str(folder), hint="A push needs both; `/finetune` writes them."
+            reason,
+            where=str(folder),
+            hint="A push needs manifest.json and adapter/; `/finetune` writes both.",
         )
     run_dir = RunDir(folder, str(recipe["export"]["name"]))
     scores = [*_compared(run_dir, ggufs.values())]

@@ -194,7 +194,8 @@ def write_modelfiles(context: StageContext) -> Entry:
         raise InputError(
             f"has no {lacks}",
             where=str(path),
-            hint="Use a base that was trained for chat; its tokenizer files contain both.",
+            hint="Use a base that was trained for chat: its tokenizer files have a chat template "
+            "and an end-of-turn token.",
         )
     parameters: dict[str, Parameter] = {
         "stop": list(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),

@@ -210,7 +210,7 @@ def refuse_to_replace(call: Call, name: str) -> None:
         reason = f"{name} was changed by hand since it was registered"
     else:
         return
-    raise UsageError(reason, where=str(user), hint="--force replaces it.")
+    raise UsageError(reason, where=str(user), hint="--force replaces the model in the registry.")
 
 
 def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
@@ -243,7 +243,7 @@ def not_registered(call: Call, name: str) -> UsageError:
         return UsageError(
             f"{name} was not written by /finetune register",
             where=str(user),
-            hint="Delete it from the file by hand.",
+            hint="Delete the model from registry.yaml by hand.",
         )
     names = [path.stem for path in registry.registered_files(user)]
     known = f"Registered models: {', '.join(names) or 'none'}."

@@ -169,7 +169,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
         raise InputError(
             f"its layers have r {', '.join(map(str, sorted(ranks))) or 'none'}",
             where=str(path),
-            hint="Training continues from an adapter with one r.",
+            hint="Training continues only from an adapter whose layers all have the same r.",
         )
     ((r, scale),) = ranks.items()
     names = gguf.get_tensor_name_map(kind, facts.layers)
@@ -333,7 +333,7 @@ def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFact
             raise InputError(
                 f"has {has}, and the recipe {needs}",
                 where=str(adapter.path),
-                hint=f"--set 'adapter.{name}={shown}' continues with it unchanged.",
+                hint=f"--set 'adapter.{name}={shown}' continues with the adapter unchanged.",
             )
 
 

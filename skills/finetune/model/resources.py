@@ -463,7 +463,8 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
         raise UsageError(
             f"training.optimizer is {training.optimizer}, which cannot be used with "
             "--sharding fsdp",
-            hint="--set training.optimizer=adamw_torch; its states are divided as well.",
+            hint="--set training.optimizer=adamw_torch selects an optimizer whose states are "
+            "divided, too.",
         )
 
 

@@ -132,7 +132,8 @@ def _example(text: str, where: str) -> Example:
         raise InputError(
             f"is not a row of a data set: {first_error(exc)}",
             where=where,
-            hint="A row has prompt and completion, or messages that end with the assistant's.",
+            hint="A row has prompt and completion, or messages of which the last is the "
+            "assistant's answer.",
         ) from exc
     *messages, completion = line.messages or []
     prompt = messages[-1].content

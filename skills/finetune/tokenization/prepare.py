@@ -248,7 +248,7 @@ class Renderer:
                 f"its completion contains the token {self.text([min(special)])}, at which "
                 "generation would stop",
                 where=example.where,
-                hint="Put a blank into it, as `/finetune dataset` does.",
+                hint="Put a blank into the token, as `/finetune dataset` does.",
             )
         ids = (*before, *completion, end)
         decisions = self._decisions(example, *((prompt, 0) if joined else ("", len(before))))

@@ -151,7 +151,7 @@ def load(path: Path, folder: Path) -> Checkpoint:
         raise InputError(
             f"is not a checkpoint of the run in {folder}",
             where=str(path),
-            hint="Name the folder that contains it with `--out`.",
+            hint="With `--out`, name the folder that contains the checkpoint.",
         )
     if (damage := damage_of(path)) is not None:
         raise InputError(f"is damaged: {damage}", where=str(path), hint=_valid(folder))

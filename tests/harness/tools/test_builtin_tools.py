@@ -237,7 +237,7 @@ def test_tools_are_described_at_each_level(make: Callable[..., App]) -> None:
     assert choices == {
         "type": "array",
         "items": {"type": "string"},
-        "description": "answers to choose from",
+        "description": "answers that the user can choose from",
     }
     sources = app.toolbox._tools
     bare = [sources[name].described(BARE) for name in NAMES]
