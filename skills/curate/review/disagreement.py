@@ -190,9 +190,9 @@ def passage_agreement(
 ) -> list[AgreedPassages]:
     """Return the agreement in the passages of all moves, then of each move.
 
-    For each paper, the reviewers who accepted it are sorted by name, and the first two are compared.
-    A reviewer's selection gives the passages of a move. Without a selection, an unedited move has
-    the passages of the annotation. Any other move has the sentences that share words with it.
+    For each paper, the reviewers who accepted it are sorted by name; the first two are compared. A
+    reviewer's selection gives the passages of a move. Without a selection, an unedited move has the
+    passages of the annotation. Any other move has the sentences that share words with it.
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
     words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
