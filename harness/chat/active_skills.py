@@ -224,7 +224,7 @@ class ActivateSkill:
             raise UsageError(f"{ACTIVATE} has no parameter {sorted(unknown)[0]!r}")
         found = {skill.name: skill for skill in self.skills}
         if name not in found:
-            raise UsageError(f"there is no skill {name!r}", hint=f"There are {', '.join(found)}.")
+            raise UsageError(f"there is no skill {name!r}", hint=f"Skills: {', '.join(found)}.")
         skill = found[name]
         invocation = Invocation(name, "", text[:MODEL_TEXT], SkillOptions(), GeneralOptions())
         line = render_line(skill, invocation)

@@ -143,7 +143,9 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
     subcommand, text = string(given, SUBCOMMAND), string(given, TEXT)
     if subcommand and subcommand not in skill.subcommands:
         known = ", ".join(skill.subcommands) or "none"
-        raise UsageError(f"/{skill.name} has no subcommand {subcommand!r}", hint=f"It has {known}.")
+        raise UsageError(
+            f"/{skill.name} has no subcommand {subcommand!r}", hint=f"Subcommands: {known}."
+        )
     if skill.text == "required" and not text.strip():
         raise UsageError(f"{TEXT} is required: {skill.usage}")
     targets = given.get(SAVE_TO) or []
@@ -179,7 +181,7 @@ def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[st
             read = [flag.key for flag in flags if flag.key not in FOR_USERS]
             raise UsageError(
                 f"there is no option {key!r}",
-                hint=f"{did_you_mean(key, read)} There are {', '.join(read) or 'none'}.".lstrip(),
+                hint=f"{did_you_mean(key, read)} Options: {', '.join(read) or 'none'}.".lstrip(),
             )
         flag = known[key]
         if flag.sets is not None and value is (not flag.sets):

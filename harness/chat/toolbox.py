@@ -178,7 +178,7 @@ class Toolbox:
                 # names of MCP servers' tools are left out, since there may be hundreds
                 known = [name for name in tools if "__" not in name]
                 raise UsageError(
-                    f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}."
+                    f"there is no tool {call.name!r}", hint=f"Tools: {', '.join(known)}."
                 )
             prepared = tools[tool].prepared(call)
             line = prepared.line

@@ -148,7 +148,7 @@ class Help(AppCommand):
             known = ", ".join(skill.subcommands) or "none"
             raise UsageError(
                 f"/{skill.name} has no subcommand {subcommand[:40]!r}",
-                hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
+                hint=did_you_mean(subcommand, skill.subcommands) or f"Subcommands: {known}.",
             )
         keys = [flag.key for flag in opts.flags_for(skill, subcommand).values()]
         data = {

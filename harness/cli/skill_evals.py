@@ -102,7 +102,9 @@ def read(folder: Path) -> Sequence[Case]:
     path = folder / FILE
     if not is_inside(folder, path):
         hint = '[{"query": "a request", "should_trigger": true}, ...]'
-        raise InputError("there is no file with cases", where=str(path), hint=f"Write it: {hint}")
+        raise InputError(
+            "there is no file with cases", where=str(path), hint=f"Content of the file: {hint}"
+        )
     try:
         content = read_json(path, MAX_BYTES)
     except OSError as exc:

@@ -130,7 +130,9 @@ def check_repository(name: str | None) -> str:
     if name and _REPOSITORY.fullmatch(name):
         return name
     reason = f"{name[:80]!r} is not the name of a repository" if name else "no repository is named"
-    raise UsageError(reason, hint="Name it USER/REPO, as in --to USER/REPO or hf:USER/REPO.")
+    raise UsageError(
+        reason, hint="Name the repository USER/REPO, as in --to USER/REPO or hf:USER/REPO."
+    )
 
 
 def push(

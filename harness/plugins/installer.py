@@ -157,7 +157,7 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
     """
     listed = ", ".join([*found][:MOST_LISTED]) + ", ..." * (len(found) > MOST_LISTED)
     if unknown := [name for name in names if name not in found]:
-        raise InputError(f"there is no skill {unknown[0]!r}", hint=f"There are {listed}.")
+        raise InputError(f"there is no skill {unknown[0]!r}", hint=f"Skills: {listed}.")
     if names or every or len(found) == 1:
         return [found[name] for name in names or found]
     raise InputError(

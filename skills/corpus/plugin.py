@@ -283,12 +283,12 @@ class Corpus(Skill, DocumentSource):
                 f"/corpus has no subcommand {word[0][:40]!r}"
                 if word
                 else "/corpus needs a subcommand",
-                hint=f"It has {', '.join(self.subcommands)}.",
+                hint=f"Subcommands: {', '.join(self.subcommands)}.",
             )
         if call.targets and call.subcommand not in _SAVED:
             raise UsageError(
                 f"/corpus {call.subcommand} saves no file",
-                hint="--json prints its result as JSON.",
+                hint="--json prints the result as JSON.",
             )
         for target in call.targets:
             check_target(target, call.subcommand)

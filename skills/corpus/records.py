@@ -40,7 +40,9 @@ class AnnotationOutput(Output):
 
     title: str
     anchors: dict[str, Any] = Field(
-        {}, description="for each move, the sentences of the abstract that state it"
+        {},
+        description="for each stated move, the numbers and offsets of its sentences in the "
+        "abstract",
     )
     confidence: dict[str, float] = Field(
         {}, description="for each move, the estimated probability that the move is right"

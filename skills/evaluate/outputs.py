@@ -70,7 +70,9 @@ class Reliability(Output):
         description="number of stated moves that have a confidence and a gold anchor"
     )
     bins: list[ReliabilityBin]
-    sure: int = Field(description="number of these moves with a confidence of 0.8 or more")
+    sure: int = Field(
+        description="number of moves with a gold anchor and a confidence of 0.8 or more"
+    )
     sure_not_in_gold: int = Field(
         description="number of stated moves with a confidence of 0.8 or more that the gold does "
         "not state",

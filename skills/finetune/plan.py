@@ -240,8 +240,8 @@ def _shapes(context: StageContext) -> BaseFacts:
     if facts is None:
         raise InputError(
             f"the base {base} is unknown and not on this machine",
-            hint="Name its folder, or fetch it first. Only the shapes of Qwen2.5 and SmolLM2 are "
-            "known without the files.",
+            hint="Name the folder of the base, or download the base first. Only the shapes of "
+            "Qwen2.5 and SmolLM2 are known without the files.",
         )
     return replace(facts, name=base)
 

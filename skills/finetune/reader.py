@@ -125,11 +125,13 @@ def run(call: Call) -> Result:
         )
     if not options.as_name:
         raise UsageError(
-            "a reader needs a name", hint="`--as-name my-annotator` registers it under this name."
+            "a reader needs a name",
+            hint="`--as-name my-annotator` registers the reader under this name.",
         )
     if not call.text.strip():
         raise UsageError(
-            "there is no table to train on", hint="`/finetune gold.csv --reader` names one."
+            "there is no table to train on",
+            hint="Name a table, as in `/finetune gold.csv --reader`.",
         )
     path = as_path(call.text.strip())
     register.check_name(options.as_name, call.settings)
@@ -192,7 +194,8 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     raise ModelUnavailable(
         "there is no reader to start from"
         + f": {', '.join(passed)} was trained on these papers" * bool(passed),
-        hint="The shipped registry has one, nanda-reader; `/models` shows what serves /annotate.",
+        hint="The shipped registry has the reader nanda-reader; `/models` shows the models that "
+        "serve /annotate.",
     )
 
 

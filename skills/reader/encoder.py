@@ -207,5 +207,5 @@ def load(path: Path, threads: int = 1) -> Encoder:
     except Exception as exc:  # onnxruntime and tokenizers raise many classes of errors
         raise ModelUnavailable(
             f"{path} is not the file of a reader: {exc}",
-            hint="`/finetune TABLE --reader` makes one.",
+            hint="`/finetune TABLE --reader` trains a reader.",
         ) from exc

@@ -74,7 +74,7 @@ def test_the_name_of_the_model_to_start_from_is_refused(app: App, options: str) 
     name = "other-lora" if "other" in options else "nanda-annotator"
     message = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
     assert "the new model would replace" in message
-    assert message.endswith("Give it another name with --as-name.")
+    assert message.endswith("Give the new model another name with --as-name.")
 
 
 def test_a_named_server_that_does_not_answer(app: App) -> None:
@@ -88,7 +88,7 @@ def test_an_old_server(app: App, tmp_path: Path) -> None:
         message = refused(app, f"{LINE} --host {server.url}", UsageError)
     assert message == (
         "Ollama 0.5.4 is too old: it cannot create a model from uploaded files. "
-        "Update it to 0.5.5 or later."
+        "Update Ollama to 0.5.5 or later."
     )
 
 

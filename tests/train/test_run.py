@@ -59,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
 def test_a_killed_training_must_be_resumed_or_replaced(trained: Trained) -> None:
     assert "train: train an adapter" in trained.killed
     assert "there is an unfinished training here (checkpoint-" in trained.refused
-    assert "--resume continues it; --force starts again" in trained.refused
+    assert "--resume continues the training; --force starts again" in trained.refused
     assert trained.left[:2] == [1, 2]
     assert len(trained.left) < STEPS
     assert trained.chain.steps() == [*range(1, STEPS + 1)], "each step once"

@@ -144,7 +144,8 @@ class ConnectionHandle:
         if other := bounded_http.other_host(response, self.allowed):
             raise ModelUnavailable(
                 f"{self.server} redirects to {other}, to which nothing was sent",
-                hint="Correct the address, or permit it with `allow_redirects_to` in the registry.",
+                hint="Correct the address, or permit the redirect with `allow_redirects_to` in "
+                "the registry.",
             )
         meter = bounded_http.Meter(self.server)
         if response.request.method == "POST":  # the answers of other requests are short

@@ -75,9 +75,9 @@ def error(path: Path, found: str) -> InputError:
     return InputError(
         f"is not a corpus database, or damaged: {' '.join(found.split())[:SHOWN]}",
         where=str(path),
-        hint="The file is not changed. "
-        f"`/corpus set-aside --db {path}` renames it, so that the next command begins a new "
-        "corpus; `sqlite3 FILE .recover` recovers the readable rows. --db selects another file.",
+        hint=f"The file is not changed. `/corpus set-aside --db {path}` renames the file, so that "
+        "the next command begins a new corpus; `sqlite3 FILE .recover` recovers the readable "
+        "rows. --db selects another file.",
     )
 
 

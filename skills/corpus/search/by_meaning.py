@@ -122,7 +122,7 @@ def similar_papers(
         if move not in own:
             raise InputError(
                 f"the paper {wanted[:60]} does not state its {move}",
-                hint=f"It states {', '.join(own)}.",
+                hint=f"The paper states {', '.join(own)}.",
             )
         own = {move: own[move]}
     near: defaultdict[int, dict[str, tuple[float, int]]] = defaultdict(dict)

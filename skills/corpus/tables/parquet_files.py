@@ -168,7 +168,7 @@ class ParquetReader(Reader):
             raise InputError(
                 f"some of the rows from here on cannot be read ({first_line(exc)})",
                 where=place(self.path, self.unit, position + 1),
-                hint="Is the file complete? Save it again.",
+                hint="Is the file complete? Save the file again.",
             ) from exc
 
     def open_file(self) -> pq.ParquetFile:

@@ -89,8 +89,8 @@ class SheetReader(Reader):
         raise InputError(
             f"no sheet has a column {given or 'abstract'!r}",
             where=shown(self.path),
-            hint=f"The sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects a "
-            "sheet.",
+            hint=f"The sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects the "
+            "sheet with this column.",
         )
 
     @functools.cached_property

@@ -137,7 +137,8 @@ def read(
     if conditions:
         raise UsageError(
             "conditions select from the corpus, not from a table",
-            hint='`/corpus filter "CONDITIONS" save to part.jsonl` makes a table of them.',
+            hint='`/corpus filter "CONDITIONS" save to part.jsonl` saves the annotations that '
+            "meet the conditions as a table.",
         )
     table = _open(path, columns, framework.names, "id")
     table.require_moves()

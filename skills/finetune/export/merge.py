@@ -104,7 +104,8 @@ def merge(context: StageContext) -> Entry:
             raise SkillFailed(
                 "the adapter changes no weight of the base",
                 where=str(adapter.path),
-                hint="It was trained for too few steps, or with too small a learning rate.",
+                hint="The adapter was trained for too few steps, or with too small a learning "
+                "rate.",
             )
     facts = {
         "layers": len(adapter.shapes),

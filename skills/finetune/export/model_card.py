@@ -147,7 +147,7 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Sco
         raise InputError(
             "does not evaluate the files of this model",
             where=str(path),
-            hint="`/evaluate GOLD --models NAME save to eval.json` evaluates it.",
+            hint="`/evaluate GOLD --models NAME save to eval.json` evaluates the model.",
         )
     yield from (Score(*row) for row in rows)
 

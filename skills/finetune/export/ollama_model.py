@@ -216,7 +216,7 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
     if numbers < FILES_SINCE:
         raise UsageError(
             f"Ollama {version} is too old: it cannot create a model from uploaded files",
-            hint="Update it to 0.5.5 or later.",
+            hint="Update Ollama to 0.5.5 or later.",
         )
     if plan and plan.adapter and numbers >= GGUF_ALONE_SINCE:
         raise UsageError(
@@ -226,7 +226,7 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
     if plan and plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
         raise UsageError(
             f"Ollama {version} does not quantize a GGUF to {plan.quantize}",
-            hint="Run `/finetune quantize`, then `/finetune modelfile` to use its result.",
+            hint="Run `/finetune quantize`, then `/finetune modelfile` to use the quantized file.",
         )
 
 

@@ -112,7 +112,7 @@ class BaseFacts:
             if name not in self.linear:
                 raise UsageError(
                     f"adapter.targets: {self.name} does not have a layer {name!r}",
-                    hint=f"It has {', '.join(self.linear)}; all-linear selects all of them.",
+                    hint=f"The layers are {', '.join(self.linear)}; all-linear selects all layers.",
                 )
         return tuple(dict.fromkeys(named))
 

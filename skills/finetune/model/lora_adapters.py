@@ -242,7 +242,7 @@ def refuse_name(recipe: Recipe, name: str) -> None:
     if recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(
             f"the new model would replace {name}, from which it continues",
-            hint="Give it another name with --as-name.",
+            hint="Give the new model another name with --as-name.",
         )
 
 
@@ -277,7 +277,7 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
             raise InputError(
                 f"has {_sizes(shape)} for {layer}, and {facts.name} has {_sizes(of_base)}",
                 where=str(adapter.path),
-                hint="It was trained on another base: --base names the base to train.",
+                hint="The adapter was trained on another base: --base names the base to train.",
             )
     _check_start_settings(adapter, context.recipe.adapter, facts)
     return adapter

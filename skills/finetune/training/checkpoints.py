@@ -179,7 +179,8 @@ def to_resume(
             raise InputError(
                 f"there is a checkpoint-{existing[-1]} of an earlier run",
                 where=str(folder),
-                hint="`--resume` continues it; --force or another `--out` starts again.",
+                hint="`--resume` continues the earlier run; --force or another `--out` starts "
+                "again.",
             )
         return None
     path = newest_valid(folder, notify) if resume is True else resume
@@ -369,8 +370,8 @@ def _refuse(context: StageContext) -> None:
     raise UsageError(
         reason,
         where=str(folder),
-        hint="--resume continues it; --force starts again and moves it to "
-        f"{folder.name}/{_free(folder).name}; --out names another folder for a new one.",
+        hint="--resume continues the training; --force starts again and moves it to "
+        f"{folder.name}/{_free(folder).name}; --out names another folder for a new training.",
     )
 
 

@@ -350,7 +350,7 @@ def test_help_on_an_unknown_subcommand_is_an_error(tmp_path):
     app = fake_app(tmp_path, None, Counting())
     with pytest.raises(UsageError, match=r"'user'.*mean users"):
         app.dispatch("/help counting user")
-    with pytest.raises(UsageError, match=r"'x'.*It has none"):
+    with pytest.raises(UsageError, match=r"'x'.*Subcommands: none"):
         app.dispatch("/help reload x")
 
 

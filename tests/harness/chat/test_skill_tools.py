@@ -115,9 +115,9 @@ def test_text_never_becomes_an_option_or_a_target(text: str) -> None:
         ({"limit": True}, "--limit: 'true' should be a valid integer"),
         ({"how": "sideways"}, "--how: 'sideways' should be"),
         ({"deep": "perhaps"}, "--deep: "),
-        ({"force": True}, "there is no option 'force'. There are tag, limit, deep, colour, how, f"),
+        ({"force": True}, "there is no option 'force'. Options: tag, limit, deep, colour, how, f"),
         ({"save_to": 3}, "save_to: 3 is not a path"),
-        ({"subcommand": "burn"}, "has no subcommand 'burn'. It has by"),
+        ({"subcommand": "burn"}, "has no subcommand 'burn'. Subcommands: by"),
     ],
 )
 def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -343,7 +343,7 @@ def test_wrong_calls_are_explained(project, mode):
                 await client.call_tool("nothing", {})
             assert "--rows" in await error(client, "rows", subcommand="work", rows="many")
             unknown = await error(client, "rows", subcommand="work", row=3)
-            assert unknown == "there is no option 'row'. Did you mean rows? There are rows."
+            assert unknown == "there is no option 'row'. Did you mean rows? Options: rows."
             assert "no subcommand 'play'" in await error(client, "rows", subcommand="play")
             assert "only reads" in await error(client, "rows_read", subcommand="work")
             files = {"subcommand": "look", "save_to": "x.txt"}

@@ -157,7 +157,7 @@ def test_nothing_is_sent_without_consent(hub: Hub, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [None, "", "model", "a/b/c", "../model", "me/mödel"])
 def test_a_push_needs_a_repository(hub: Hub, push: Push, name: str | None) -> None:
-    with pytest.raises(UsageError, match="Name it USER/REPO, as in --to"):
+    with pytest.raises(UsageError, match="Name the repository USER/REPO, as in --to"):
         push(name)
     assert not hub.requests
 

@@ -141,7 +141,7 @@ def test_search_reports_papers_left_out(app: App) -> None:
         ("/corpus add", InputError, "needs an argument"),
         ("/corpus add none.csv", InputError, "none.csv: there is no such file"),
         ("/corpus stats now", InputError, "takes no text, but got 'now'"),
-        ("/corpus", UsageError, "/corpus needs a subcommand. It has add, search"),
+        ("/corpus", UsageError, "/corpus needs a subcommand. Subcommands: add, search"),
         ("/corpus find x", UsageError, "/corpus has no subcommand 'find'"),
         ("/corpus stats --year 2024", UsageError, "--year does not apply to stats"),
         (

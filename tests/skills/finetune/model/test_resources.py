@@ -100,8 +100,8 @@ def test_an_unknown_layer_is_refused_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         adapter_matrices(TINY, Adapter(targets=("q_proj", "qkv_proj")))
     assert str(caught.value) == (
-        "adapter.targets: tiny does not have a layer 'qkv_proj'. It has q_proj, k_proj, v_proj, "
-        "o_proj, gate_proj, up_proj, down_proj; all-linear selects all of them."
+        "adapter.targets: tiny does not have a layer 'qkv_proj'. The layers are q_proj, k_proj, "
+        "v_proj, o_proj, gate_proj, up_proj, down_proj; all-linear selects all layers."
     )
 
 
