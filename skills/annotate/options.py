@@ -176,10 +176,10 @@ class TopicOptions(JobOptions):
         description="leave out papers with a lower relevance to the topic",
     )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
-        None, description="papers published since this day, month or year"
+        None, description="only papers published on or after this day, month or year"
     )
     until: Until = Field(
-        None, description="papers published until the end of this day, month or year"
+        None, description="only papers published until the end of this day, month or year"
     )
 
 

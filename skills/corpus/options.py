@@ -91,7 +91,9 @@ class DatasetOptions(RawOptions):
 
     abstracts: bool = Field(True, description="save a dataset without the texts of the abstracts")
     split: str | None = Field(
-        None, pattern=r"^\w+(\.\w+)*$", description="the split of a dataset (default: train)"
+        None,
+        pattern=r"^\w+(\.\w+)*$",
+        description="the name of the split that is saved in a dataset (default: train)",
     )
 
 
@@ -135,7 +137,7 @@ class MapOptions(SkillOptions):
         None,
         ge=2,
         le=30,
-        description="number of clusters of each move (default: chosen, at most 12)",
+        description="number of clusters of each move (default: chosen automatically, at most 12)",
     )
 
 

@@ -206,7 +206,7 @@ class Pair(Output):
 
     paper: Side
     other: Side
-    relation: str = Field(description="merged, linked or split")
+    relation: str = Field(description="how the rows are related: merged, linked or split")
     rule: str = Field(
         description="the kind of the identifier that both rows have, or the facts that agree, "
         'such as "title, year"',

@@ -46,7 +46,8 @@ class ProcessOptions(SkillOptions):
     )
     sharding: Literal["fsdp"] | None = Field(
         None,
-        description="divide the base among the processes; needed if one GPU is too small",
+        description="divide the base among the processes; needed if the base does not fit on one "
+        "GPU",
     )
 
 

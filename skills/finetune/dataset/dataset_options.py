@@ -67,7 +67,8 @@ class DatasetOptions(SkillOptions):
         1.0,
         gt=0,
         le=100,
-        description="factor on the weight of rows that state a move which most rows do not state",
+        description="factor for the training weight of rows that state a rare move, which fewer "
+        "than half of the rows state",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
