@@ -221,7 +221,8 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
     if plan and plan.adapter and numbers >= GGUF_ALONE_SINCE:
         raise UsageError(
             f"Ollama {version} does not support adapters",
-            hint="0.34.1 removed adapters. Leave out --adapter: the merged model is equivalent.",
+            hint="Ollama 0.34.1 removed adapters. Leave out --adapter: the merged model is "
+            "equivalent.",
         )
     if plan and plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
         raise UsageError(
