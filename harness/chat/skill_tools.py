@@ -99,7 +99,9 @@ def _parameters(
     descriptions: dict[str, list[str]] = {}
     for cases, listed in opts.grouped(skill).items():
         for flag in listed:
-            about = f"{opts.case_names(skill, cases)}: {flag.help}" if cases else flag.help
+            # The help of --no-highlights describes the option with the value false.
+            does = f"false to {flag.help}" if flag.sets is False else flag.help
+            about = f"{opts.case_names(skill, cases)}: {does}" if cases else does
             descriptions.setdefault(flag.key, []).append(about)
     read = {k: flag for name in only or [""] for k, flag in opts.flags_for(skill, name).items()}
     found = {}

@@ -113,7 +113,7 @@ class McpCommand(AppCommand):
             return listed.as_result(_overview(listed, self._app.settings.mcp_file))
         names = [server.name for server in shown]
         if name not in names:
-            hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
+            hint = did_you_mean(name, names) or f"Servers: {', '.join(names) or 'none'}."
             raise UsageError(f"there is no server {name!r}", hint=hint)
         server = shown[names.index(name)]
         rows = [(one["name"], " ".join(one["description"].split())[:SHOWN]) for one in server.tools]

@@ -186,7 +186,7 @@ class ModelsCommand(AppCommand):
         """Download a model after asking for consent, and return how to use it."""
         name, known = name.removeprefix("ollama/"), self._downloads()
         if name not in known and ":" not in name:
-            hint = did_you_mean(name, known) or f"There are {', '.join(known)}, and NAME:TAG."
+            hint = did_you_mean(name, known) or f"Downloads: {', '.join(known)}, or NAME:TAG."
             raise UsageError(f"there is no download {name[:60]!r}", hint=hint)
         found = known.get(name) or _download(name, OLLAMA, None, here=False)
         if found.source == OLLAMA:

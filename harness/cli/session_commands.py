@@ -389,8 +389,8 @@ class PermissionsCommand(AppCommand):
             revoked = [known[int(given) - 1]]
         else:
             raise UsageError(
-                f"{given!r} is not the number of an answer",
-                hint="`/permissions` lists the answers.",
+                f"{given!r} is not the number of a permission",
+                hint="`/permissions` lists the permissions.",
             )
         answers.remove(revoked)
         text = "\n".join(f"Revoked: {one}" for one in revoked) or "Nothing was allowed."

@@ -160,7 +160,7 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
 
     problem = "is a list of several papers, not one abstract"
     if is_list(text):
-        hint = "Save it as a .md file: each paper of it is annotated."
+        hint = "Save the text as a .md file; each of its papers is then annotated."
         raise InputError(problem, where=where, hint=hint)
     paragraphs = re.split(r"\n[^\S\n]*\n\s*", text.strip())
     titles = [
@@ -171,7 +171,7 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
         and len(following.split()) >= TEXT_WORDS
     ]
     if len(titles) > 1:
-        hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
+        hint = f"Save the text as a .md file with ## before each title, as in ## {titles[1]}."
         raise InputError(problem, where=where, hint=hint)
     title, abstract = title_and_abstract(text)
     if consists_of_items(abstract):

@@ -339,7 +339,7 @@ def usable_rows(
         if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
             filtered[reason] += 1
         elif strict and (problem := problem_of(row.paper.abstract)):
-            hint = "Omit `--strict` to annotate it."
+            hint = "Omit `--strict` to annotate the row."
             refused.add(InputError(problem, where=row.where, hint=hint))
         else:
             count += 1

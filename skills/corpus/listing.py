@@ -181,7 +181,7 @@ class Listing:
             InputError: a key or the order is invalid.
         """
         if sort not in SORTS or (sort == BEST and not self.selection.words.strip()):
-            hint = f"There are {', '.join(SORTS)}."
+            hint = f"Orders: {', '.join(SORTS)}."
             raise InputError(f"papers cannot be sorted by {sort[:40]!r}", hint=hint)
         value, is_descending = SORTS[sort]
         backwards = bool(before)

@@ -39,7 +39,7 @@ _FORMAT = (
 )
 MAX_BYTES = 200_000_000
 """Maximum size in bytes of a saved evaluation: about 50,000 papers of one model."""
-HINT = "`/evaluate ... save to FILE.json` writes one."
+HINT = "`/evaluate ... save to FILE.json` writes an evaluation."
 OF_GOLD = ("stated", "overlap")
 """Metrics of the gold that do not depend on abstracts."""
 FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
@@ -94,7 +94,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
         InputError: the file cannot be read or is empty, or no line can be used.
     """
     if path.suffix.lower() != ".jsonl":
-        hint = f"They are read from .jsonl files. {_FORMAT}"
+        hint = f"Labelled sentences are read from .jsonl files. {_FORMAT}"
         raise InputError("is not a file of labelled sentences", where=shown(path), hint=hint)
     refused = Refusals()
     found = list(accepted(_labelled(path, framework, limit), refused.add))

@@ -134,7 +134,7 @@ class RunDir:
 
     def needs(self, stage: str, reason: str) -> InputError:
         """Return an error with the reason, and the hint to perform a stage in this folder first."""
-        hint = f"`/finetune {stage} {self.folder}` does it."
+        hint = f"Run `/finetune {stage} {self.folder}` first."
         return InputError(reason, where=str(self.folder), hint=hint)
 
     def prepared_facts(self) -> dict[str, Any]:

@@ -334,7 +334,7 @@ def _unknown(what: str, name: str, known: Sequence[str], path: Path) -> InputErr
     names = {one.rpartition("/")[2].casefold(): one for one in known}
     names |= {one.casefold(): one for one in known}
     near = did_you_mean(name.casefold(), names, lambda found: repr(names[found]))
-    listed = f"There are {_listed(known)}." if known else f"It has no {what}s."
+    listed = f"{what.capitalize()}s: {_listed(known)}." if known else f"The library has no {what}s."
     return InputError(f"there is no {what} {name[:60]!r}", where=shown(path), hint=near or listed)
 
 

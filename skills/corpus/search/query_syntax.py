@@ -61,7 +61,7 @@ def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
     Args:
         noun: the noun before the name in the message, such as "move".
     """
-    hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
+    hint = did_you_mean(name.casefold(), known) or f"Names: {', '.join(known)}."
     return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
 
 

@@ -36,7 +36,7 @@ State = Literal["open", "waiting", "disputed", "settled"]
 Spans = list[list[int]]
 WAIT = 30.0
 """Maximum seconds to wait for the lock of the journal."""
-STORED = "The decisions before it are stored; the same command continues from there."
+STORED = "The earlier decisions are stored; repeat the line to continue."
 
 
 class Taken(HarnessError):

@@ -33,7 +33,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
-_NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
+_NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
 """Returned in place of the index of a paper: the screen stays unchanged."""
 Act = Callable[[int], int | None]

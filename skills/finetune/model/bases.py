@@ -82,7 +82,7 @@ def open_base(context: StageContext) -> Base:
     if name in context.call.models.registry.files:
         return _open_gguf_base(context, name)
     if HUB_ID.match(name):
-        download = f"`hf download {name}` downloads it into the local cache."
+        download = f"`hf download {name}` downloads the base into the local cache."
     if (folder := _folder_of(context)) is None:
         kinds = "`base` is a folder, a model of the hub (owner/name), or a file of the registry."
         raise InputError(f"the base {name!r} is not on this machine", hint=download or kinds)

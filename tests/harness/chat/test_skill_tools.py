@@ -31,7 +31,7 @@ class Sort(Skill):
         tag: tuple[str, ...] = Field((), description="may be repeated")
         limit: int | None = Field(None, ge=1)
         deep: bool = False
-        colour: bool = True
+        colour: bool = Field(True, description="print without colour")
         how: Literal["up", "down"] = "up"
         from_: Path | None = Field(None, alias="from")
 
@@ -149,6 +149,7 @@ def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:
 
 def test_the_schema_matches_the_options() -> None:
     schema = dict(tool_of(Sort()).parameters)
+    assert schema["properties"]["colour"]["description"] == "false to print without colour"
     good = {"text": "x", "tag": ["a"], "limit": 1, "how": "up", "from": "a.csv", "save_to": "b.txt"}
     jsonschema.validate(good, schema)
     for wrong in ({"limit": 0}, {"how": "sideways"}, {"tag": "a"}, {"subcommand": "burn"}):

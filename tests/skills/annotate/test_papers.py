@@ -397,7 +397,7 @@ def test_title_and_abstract(text: str, title: str, abstract: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        (f"## Waiting\n{ABSTRACT}\n## Ledger\n{ABSTRACT}", "Save it as a .md file: each paper"),
+        (f"## Waiting\n{ABSTRACT}\n## Ledger\n{ABSTRACT}", "Save the text as a .md file; each"),
         (f"Waiting\n\n{ABSTRACT}\n\nLedger\n\n{ABSTRACT}", "as in ## Ledger."),
     ],
 )

@@ -190,7 +190,7 @@ def test_all_tags_must_be_present(library: Path) -> None:
     [
         ({"collection": "To reed"}, ["no collection 'To reed'", "Did you mean 'To read'?"]),
         ({"collection": "Gone"}, ["no collection 'Gone'"]),
-        ({"collection": "xyzzy"}, ["There are 'Done', 'Done/Agents', 'Reading group', "]),
+        ({"collection": "xyzzy"}, ["Collections: 'Done', 'Done/Agents', 'Reading group', "]),
         ({"collection": "Agents"}, ["2 collections", "'Done/Agents'", "'To read/Agents'"]),
         ({"tags": ("agent",)}, ["no tag 'agent'", "Did you mean 'agents'?"]),
         (
