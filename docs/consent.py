@@ -43,12 +43,12 @@ RULES = {
         "reads any other file, or the configuration and data of the harness, with a tool or a "
         "command",
         "yes",
-        "the folder of the file",
+        "the folder of the file; only the file if its folder contains the project",
     ),
     "write": Rule(
         "writes a file with `write_file`",
         "yes",
-        "the folder of the file; for a file in the project's own folder, only this file",
+        "the folder of the file; only the file if its folder is the project or contains it",
     ),
     "write instructions": Rule("writes a file of `.git` or an `AGENTS.md`", "each time"),
     "write controls": Rule(
@@ -76,7 +76,7 @@ RULES = {
         "files it reads and writes",
         "each time",
     ),
-    "mcp": Rule("calls a tool of a server", "yes", "this tool"),
+    "mcp": Rule("calls a tool of an MCP server", "yes", "this tool"),
     "activate": Rule(
         "uses a prompt skill of the project", "yes", "all prompt skills of the project"
     ),
