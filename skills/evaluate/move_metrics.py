@@ -35,8 +35,8 @@ METRICS: Mapping[str, str] = {
     "numbers": "share of stated moves whose numbers are all in the abstract",
     "names": "share of stated moves whose names are all in the abstract",
     "support": "share of the content words of a stated move that are in the abstract",
-    "floor": "support measured with the abstract of another paper: support by chance",
-    "copied": "share of the words of a stated move in runs of five words of the abstract",
+    "floor": "support measured with the abstract of another paper",
+    "copied": "share of a stated move's words that belong to a run of five words of the abstract",
     "overlap": "highest ROUGE-L F1 of a stated move with another move of its paper",
     "rouge_l": "ROUGE-L F1 with the gold, over the papers in which both state the move; 0 "
     "without such papers",
@@ -46,9 +46,11 @@ METRICS: Mapping[str, str] = {
     "that only the annotator or only the gold states",
     "seeds": f"agreement among a paper's answers with {len(SEEDS)} seeds, at temperature "
     f"{TEMPERATURE}",
-    "seeds_stated": "share of moves that answers with two seeds both state, or both do not state",
+    "seeds_stated": "share of moves on which two seeds agree: both answers state the move, or "
+    "neither does",
     "prompts": "agreement among a paper's answers to reworded prompts and the usual prompt",
-    "prompts_stated": "share of moves that answers to two prompts both state, or both do not state",
+    "prompts_stated": "share of moves on which two prompts agree: both answers state the move, or "
+    "neither does",
     "prompt_tokens": "tokens of a paper's prompts, including repairs, if the paper has an "
     "annotation",
     "completion_tokens": "tokens of a paper's answers, including repairs, if the paper has an "

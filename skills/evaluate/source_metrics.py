@@ -46,9 +46,10 @@ BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
 """The label expected for the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
-    "anchor": "moves stated by annotator and gold: share whose two anchors have a common sentence",
-    "nearest": "moves stated by annotator and gold: share whose two anchors have the same "
-    "sentence nearest to the move",
+    "anchor": "moves stated by annotator and gold: share for which the two anchors have a common "
+    "sentence",
+    "nearest": "moves stated by annotator and gold: share for which the sentence nearest to the "
+    "move is the same in both anchors",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
@@ -57,7 +58,7 @@ METRICS: Mapping[str, str] = {
     "label_lift": "label_precision minus label_prior",
     "background": "share of the move's anchors labelled background: earlier work presented as "
     "own work",
-    "abstention": "Cohen's kappa of whether the move is stated and whether a sentence has the "
+    "abstention": "Cohen's kappa between two decisions: the move is stated; a sentence has the "
     "label",
     "false_fill": "share of papers that state the move, among the papers without a sentence of the "
     "label",
