@@ -26,8 +26,8 @@ Key = tuple[str, str]
 METRICS: Mapping[str, str] = {
     "valid": "share of papers whose first answer is a valid annotation, with the model's own "
     "constraint",
-    "valid_freely": "share of papers whose first answer is valid and in order, without any "
-    "constraint",
+    "valid_freely": "share of papers whose first answer is valid and has the moves in order, "
+    "without any constraint",
     "stated": "share of moves that are stated (completeness)",
     "precision": "share of the moves stated by the annotator that the gold states, too",
     "recall": "share of the moves stated by the gold that the annotator states, too",

@@ -46,10 +46,10 @@ BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
 """The label expected for the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
-    "anchor": "moves stated by annotator and gold: share for which the two anchors have a common "
-    "sentence",
-    "nearest": "moves stated by annotator and gold: share for which the sentence nearest to the "
-    "move is the same in both anchors",
+    "anchor": "of the moves that annotator and gold both state, the share with a common sentence "
+    "in both anchors",
+    "nearest": "of the moves that annotator and gold both state, the share with the same nearest "
+    "sentence in both anchors",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
@@ -62,8 +62,8 @@ METRICS: Mapping[str, str] = {
     "label",
     "false_fill": "share of papers that state the move, among the papers without a sentence of the "
     "label",
-    "placed": "share of right decisions on method and evidence: anchored in a sentence of "
-    "the label, or not stated if no sentence has the label",
+    "placed": "share of right decisions on method and evidence: the move is anchored in a sentence "
+    "of the label, or is not stated and no sentence has the label",
 }
 
 
