@@ -50,7 +50,7 @@ from skills.nanda.text import words as words_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 400
-"""Maximum number of texts in a ranking; a paper may have eight texts."""
+"""Maximum number of texts in a ranking: at least 50 papers, since a paper has up to eight texts."""
 FEWEST_NOVEL = 4
 Matrix = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Matrix]

@@ -108,14 +108,15 @@ class Search(NamedTuple):
 def skill_files(
     root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
 ) -> Search:
-    """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
+    """Read every SKILL.md below `root`, in sorted order.
 
-    A file such as skill.md, whose name differs only in case, is also read and reported. If a
-    file system does not answer, the search ends after `seconds` with the files found before.
+    A folder that has a SKILL.md is not searched further. A file whose name differs only in case,
+    such as skill.md, counts as a SKILL.md. If a file system does not answer, the search ends after
+    `seconds` with the files found before.
 
     Args:
-        skipped: returns True for a folder whose SKILL.md must not be read; the result contains
-            None for this file.
+        skipped: returns True for a folder whose SKILL.md must not be read; the result has None in
+            place of its content.
     """
     found: list[tuple[Path, SkillFile | UsageError | None]] = []
     searched: set[tuple[int, int]] = set()

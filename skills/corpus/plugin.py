@@ -65,7 +65,9 @@ class FilterOptions(DatasetOptions):
 
 
 class PullOptions(SkillOptions):
-    local: bool = Field(False, description="use the Zotero 10 on this machine, without zotero.org")
+    local: bool = Field(
+        False, description="use the running Zotero (10 or newer) instead of zotero.org"
+    )
 
 
 class ZoteroOptions(PullOptions):

@@ -41,7 +41,7 @@ MAX_BYTES = 200_000_000
 """Maximum size in bytes of a saved evaluation: about 50,000 papers of one model."""
 HINT = "`/evaluate ... save to FILE.json` writes an evaluation."
 OF_GOLD = ("stated", "overlap")
-"""Metrics of the gold that do not depend on abstracts."""
+"""Metrics of the gold annotations themselves that are computed without the abstracts."""
 FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
 """The fields of `Evaluated` that a report shows in addition to the figures of a model."""
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]

@@ -258,7 +258,10 @@ class Finetune(Skill):
         max_length: int | None = Field(None, ge=64, description="maximum number of tokens of a row")
         max_steps: int | None = Field(None, ge=1, description="maximum number of steps")
         seed: int | None = Field(
-            None, ge=0, description="seed of dev rows, row order, new adapter weights and dropout"
+            None,
+            ge=0,
+            description="seed of the random choice of dev rows, the order of rows, the first weights of an "
+            "adapter, and dropout",
         )
         name: str | None = Field(
             None,

@@ -194,8 +194,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     raise ModelUnavailable(
         "there is no reader to start from"
         + f": {', '.join(passed)} was trained on these papers" * bool(passed),
-        hint="The shipped registry has the reader nanda-reader; `/models` shows the models that "
-        "serve /annotate.",
+        hint="Register a reader that was not trained on these papers; `/models` lists the models.",
     )
 
 

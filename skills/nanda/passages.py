@@ -50,7 +50,7 @@ _NOTICE = re.compile(
 NOTICE = 250
 """Maximum number of characters of such a notice."""
 _WORD = re.compile(r"\S{1,20}")
-"""Matches a word. Longer words are cut, since some scripts have no blanks."""
+"""Matches a word, or 20 characters of a longer word, since some scripts have no blanks."""
 _NAMED = re.compile(r"\A\[[^\]]*\] ")
 _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
@@ -120,7 +120,7 @@ class Sentence:
 
     @functools.cached_property  # used only for quotes: a prompt needs only the text
     def words(self) -> tuple[tuple[int, int], ...]:
-        """The start and the end of each word in `text`. Long words are cut (`_WORD`)."""
+        """The start and the end of each word in `text`; a long word is split (`_WORD`)."""
         return tuple(word.span() for word in _WORD.finditer(self.text))
 
     def word(self, place: int) -> str:

@@ -69,7 +69,7 @@ class Side:
 
 
 def sides(state: State) -> list[Side]:
-    """Return the models of all saved evaluations, without baselines.
+    """Return each model of all saved evaluations; baselines are left out.
 
     The evaluations are .json files that the run log names, or that are in the working folder or in
     the folders of the shipped models.

@@ -1,4 +1,4 @@
-"""Run a model of an entry with `urls` on several equal servers, which share the requests."""
+"""Distribute the requests to a model among the equal servers in the `urls` of its entry."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Connection:
             raise
         except Exception as exc:
             hint = None
-            # Ray raises a RuntimeError if the versions of both sides differ
+            # Ray raises a RuntimeError if its version or that of Python differs on the cluster
             if isinstance(exc, RuntimeError):
                 hint = "Ray and Python must have the same versions here and on every node."
             reason = " ".join(str(exc).split())[:MAX_REASON]
