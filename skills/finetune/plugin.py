@@ -260,8 +260,8 @@ class Finetune(Skill):
         seed: int | None = Field(
             None,
             ge=0,
-            description="seed of the random choice of dev rows, the order of rows, the first weights of an "
-            "adapter, and dropout",
+            description="seed of the choice of dev rows, of the order of rows, of the weights of a "
+            "new adapter, and of dropout",
         )
         name: str | None = Field(
             None,
