@@ -1,8 +1,8 @@
 """Train the shipped reader, and fit its thresholds on held-out papers.
 
-    python tools/fit_reader.py GOLD.csv ... --labels LABELS.jsonl --abstracts TABLE ...
-        [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--trained READER]
-        --out FILE
+    python tools/fit_reader.py GOLD.csv ... --labels LABELS.jsonl ... --abstracts TABLE ...
+        [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--rate RATE]
+        [--trained READER] [--scores SCORES.npz] --out FILE
 
 There are three kinds of training data:
 
@@ -14,9 +14,12 @@ There are three kinds of training data:
 
 The first N papers of the first gold table, and the papers that were labelled twice, are held out
 from training; `encoder.Fitted` is fitted on them. With --without FIELD, the reader is trained
-without the labelled papers of a field, as `bench/reader.py --curve` needs it. With --trained
-READER, whose training left out the same papers, only `encoder.Fitted` is fitted again. Needs the
-extra `finetune`; training on 4,000 papers takes 40 minutes on two cores.
+without the labelled papers of a field, as `bench/reader.py --curve` needs it.
+
+With --scores SCORES, from tools/fit_teacher.py, the reader also imitates the scores of a larger
+network on the same papers. With --trained READER, whose training left out the same papers, this
+reader is trained further on the scores; without --scores, only `encoder.Fitted` is fitted again.
+Needs the extra `finetune`; an epoch of 4,000 papers takes 12 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -25,15 +28,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from torch.nn import functional
 
 from harness import settings
 from harness.models import registry
@@ -45,24 +51,47 @@ from skills.reader import onnx_file
 from skills.reader.encoder import text_of
 from skills.reader.examples import Example, example_of
 from skills.reader.fitting import fit
-from skills.reader.network import ROLES, Network
-from skills.reader.training import Settings, scores_of, train
+from skills.reader.network import ROLES, Network, Output
+from skills.reader.training import PARTS, Settings, moves_loss, scores_of, train
 from tools.gold import rows_of
 
 BASE, TOKENIZER = "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer"
 """Files of the registry: the base model and its tokenizer."""
 STEPS = 50
 """Number of training steps between two printed lines."""
+IMITATED = 0.7
+"""Weight of the imitation loss; the loss of the labels has the rest."""
+SOFTNESS = 1.5
+"""Temperature of the shares of sentences in the imitation loss (Hinton et al. 2015)."""
 
 
-def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[Example]:
-    """Yield an example for each paper of a gold table, with moves anchored by common words."""
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """The papers of a training.
+
+    Attributes:
+        held: the held-out papers, on which `encoder.Fitted` is fitted.
+        trained: the papers for training.
+        digests: the digest of the abstract of each paper in `trained`.
+    """
+
+    held: list[Example]
+    trained: list[Example]
+    digests: list[str]
+
+
+def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[tuple[str, Example]]:
+    """Yield the digest and the example of each paper of a gold table.
+
+    Its moves are anchored by common words.
+    """
     framework = nanda()
     for row in rows_of(table, framework):
         moves = row.valid_moves(framework)
         stated = lexical_anchors(row.paper.abstract, framework.stated(moves))
         anchors: dict[str, Anchor | None] = {**dict.fromkeys(framework.names), **stated}
-        yield example_of(tokenizer, framework.names, row.paper.title, row.paper.abstract, anchors)
+        title, abstract = row.paper.title, row.paper.abstract
+        yield row.paper.sha256, example_of(tokenizer, framework.names, title, abstract, anchors)
 
 
 def of_labels(
@@ -99,6 +128,59 @@ def of_roles(tokenizer: Tokenizer, roles: Path) -> Iterator[Example]:
         yield Example(text, roles=found)
 
 
+def papers_of(tokenizer: Tokenizer, options: argparse.Namespace) -> Papers:
+    """Return the papers of the tables and labels on the command line."""
+    gold = [one for table in options.gold for one in of_gold(tokenizer, table)]
+    tables = (*options.abstracts, *options.gold)
+    known = {row.paper.sha256: row.paper for table in tables for row in rows_of(table, nanda())}
+    labelled = [
+        (label, example)
+        for labels in options.labels
+        for label, example in of_labels(tokenizer, labels, known)
+        if label["field"] != options.without
+    ]
+    held = [example for _, example in gold[: options.held_out]]
+    held += [example for label, example in labelled if is_held_out(label)]
+    trained = gold[options.held_out :]
+    trained += [(label["sha256"], one) for label, one in labelled if not label["twice"]]
+    return Papers(held, [one for _, one in trained], [digest for digest, _ in trained])
+
+
+def imitating(papers: Papers, scores: Path) -> Callable[[Output, Sequence[Example]], torch.Tensor]:
+    """Return a loss for `train`: the imitation of a teacher's scores, and the loss of the labels.
+
+    Args:
+        scores: a file of tools/fit_teacher.py with the scores of these papers.
+    """
+    taught = np.load(scores)
+    ends = np.cumsum(taught["sentences"])[:-1]
+    split = (np.split(taught[name].astype("f4"), ends) for name in ("sentence", "part"))
+    rows = zip(*split, taught["unstated"].astype("f4"), strict=True)
+    by_digest = dict(zip(taught["digests"].tolist(), rows, strict=True))
+    of_example = {
+        id(one): tuple(map(torch.tensor, by_digest[digest]))
+        for one, digest in zip(papers.trained, papers.digests, strict=True)
+    }
+
+    def loss_of(found: Output, batch: Sequence[Example]) -> torch.Tensor:
+        losses = []
+        for row, one in enumerate(batch):
+            sentence, part, unstated = of_example[id(one)]
+            own = found.sentence[row, : len(sentence)]
+            stated = torch.sigmoid(torch.logsumexp(sentence, 0) - unstated)
+            odds = torch.logsumexp(own, 0) - found.unstated[row]
+            of_stated = functional.binary_cross_entropy_with_logits(odds, stated, reduction="none")
+            shares, own_shares = (torch.log_softmax(x / SOFTNESS, 0) for x in (sentence, own))
+            gap = (shares.exp() * (shares - own_shares)).sum(0) * SOFTNESS**2
+            of_parts = functional.binary_cross_entropy_with_logits(
+                found.part[row, : len(part)], torch.sigmoid(part), reduction="none"
+            )
+            losses.append(of_stated + stated * gap + PARTS * of_parts.mean(0))
+        return IMITATED * torch.stack(losses).mean() + (1 - IMITATED) * moves_loss(found, batch)
+
+    return loss_of
+
+
 def show(started: float) -> Any:
     """Return a callback that prints the mean loss of every `STEPS` steps."""
     losses: list[float] = []
@@ -115,64 +197,56 @@ def show(started: float) -> Any:
     return after
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that name the papers."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("gold", nargs="+", type=Path)
-    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--labels", nargs="+", type=Path, required=True)
     parser.add_argument("--abstracts", nargs="+", type=Path, required=True)
-    parser.add_argument("--roles", type=Path)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--without",
-        metavar="FIELD",
-        help="leave out the labelled papers of a field, such as medicine",
+        "--without", metavar="FIELD", help="leave out the labelled papers of a field: medicine"
     )
     parser.add_argument("--epochs", type=float, default=Settings.epochs)
-    parser.add_argument(
-        "--trained", type=Path, metavar="READER", help="fit only the thresholds of this reader"
-    )
     parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = parser_of(__doc__.partition("\n")[0])
+    parser.add_argument("--roles", type=Path)
+    parser.add_argument("--rate", type=float, default=Settings.rate)
+    parser.add_argument("--trained", type=Path, metavar="READER", help="start with this reader")
+    parser.add_argument("--scores", type=Path, help="imitate these scores of a larger network")
     options = parser.parse_args(argv)
-    if options.trained and (options.without or options.roles):
-        parser.error("--trained takes neither --without nor --roles")
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)
     tokenizer = Tokenizer.from_file(str(files.ensure(TOKENIZER)))
-    # The tokenizer's file sets padding and truncation to 128 tokens.
+    # The file pads and truncates every text to 128 tokens.
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    gold = [one for table in options.gold for one in of_gold(tokenizer, table)]
-    papers = {
-        row.paper.sha256: row.paper
-        for table in options.abstracts
-        for row in rows_of(table, nanda())
-    }
-    labelled = [
-        (label, example)
-        for label, example in of_labels(tokenizer, options.labels, papers)
-        if label["field"] != options.without
-    ]
-    held = gold[: options.held_out]
-    held += [example for label, example in labelled if is_held_out(label)]
-    examples = gold[options.held_out :]
-    examples += [example for label, example in labelled if not label["twice"]]
+    papers = papers_of(tokenizer, options)
     roles = [*of_roles(tokenizer, options.roles)] if options.roles else []
-    print(f"{len(examples)} papers, {len(held)} held out, {len(roles)} with roles", flush=True)
+    counts = f"{len(papers.trained)} papers, {len(papers.held)} held out, {len(roles)} with roles"
+    print(counts, flush=True)
     if options.trained:
         network, _, about = onnx_file.read(options.trained)
     else:
         network = Network(len(nanda().names))
         network.load_base(load_file(files.ensure(BASE)))
-        train(network, examples, Settings(epochs=options.epochs), roles, show(time.time()))
         about = {
             "moves": nanda().names,
             "framework": nanda().identity,
             "max_chars": nanda().max_chars,
             "base": {"file": BASE, "sha256": files.digest(BASE)},
-            "papers": {"trained": len(examples), "held_out": len(held)},
             "without": options.without,
         }
-    fitted = fit([*zip(held, scores_of(network, held), strict=True)], nanda().names)
+    if options.scores or not options.trained:
+        given = Settings(epochs=options.epochs, rate=options.rate, head_rate=5 * options.rate)
+        loss_of = imitating(papers, options.scores) if options.scores else None
+        train(network, papers.trained, given, roles, show(time.time()), loss_of)
+        about["papers"] = {"trained": len(papers.trained), "held_out": len(papers.held)}
+    fitted = fit([*zip(papers.held, scores_of(network, papers.held), strict=True)], nanda().names)
     about["fitted"] = asdict(fitted)
     onnx_file.write(network, tokenizer.to_str(), about, options.out)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes, {fitted}")

@@ -77,12 +77,12 @@ class Batch:
 class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
     """A transformer layer that normalizes after each addition, as in BERT and torch."""
 
-    def __init__(self, inner: int, dropout: float, epsilon: float) -> None:
+    def __init__(self, inner: int, dropout: float, epsilon: float, width: int = WIDTH) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.output = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.attended = nn.LayerNorm(WIDTH, epsilon)
-        self.grow, self.shrink = nn.Linear(WIDTH, inner), nn.Linear(inner, WIDTH)
-        self.done = nn.LayerNorm(WIDTH, epsilon)
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+        self.attended = nn.LayerNorm(width, epsilon)
+        self.grow, self.shrink = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.done = nn.LayerNorm(width, epsilon)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

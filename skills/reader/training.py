@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from skills.reader.encoder import Scores
 from skills.reader.examples import Example
-from skills.reader.network import LAYERS, Batch, Network, Output
+from skills.reader.network import Batch, Network, Output
 
 PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3
 """Weights of the losses of parts, tokens and roles; the other losses have the weight 1."""
@@ -60,6 +60,7 @@ def train(
     settings: Settings,
     roles: Sequence[Example] = (),
     after_step: Callable[[int, int, float], None] = lambda *_: None,
+    loss_of: Callable[[Output, Sequence[Example]], torch.Tensor] | None = None,
 ) -> None:
     """Train a network in place.
 
@@ -67,7 +68,9 @@ def train(
         examples: abstracts with labels of moves.
         roles: abstracts with roles of sentences.
         after_step: called with the number of the step, the number of all steps, and the loss.
+        loss_of: returns the loss of a batch of `examples`; None for `moves_loss`.
     """
+    loss_of = loss_of or moves_loss
     shuffled = random.Random(settings.seed)  # noqa: S311 not used for secrets
     torch.manual_seed(settings.seed)
     network.train()
@@ -78,7 +81,7 @@ def train(
     auxiliary = _batches(roles, settings.batch, shuffled) if roles else None
     for step in range(1, steps + 1):
         batch = next(batches)
-        loss = moves_loss(network(Batch.of([one.text for one in batch])), batch)
+        loss = loss_of(network(Batch.of([one.text for one in batch])), batch)
         shown = loss.item()
         if auxiliary and step % settings.every == 0:
             others = next(auxiliary)
@@ -163,9 +166,10 @@ def _rate(step: int, steps: int) -> float:
 def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
     """Return groups of parameters with their learning rates and weight decays."""
     groups: list[dict[str, object]] = []
+    layers = len(network.layers)
     for name, parameter in network.named_parameters():
-        below = _layers_above(name)
-        if name.startswith("words.") or (below is not None and LAYERS - below <= settings.frozen):
+        below = _layers_above(name, layers)
+        if name.startswith("words.") or (below is not None and layers - below <= settings.frozen):
             parameter.requires_grad = False
             continue
         rate = settings.head_rate if below is None else settings.rate * settings.decay**below
@@ -174,13 +178,14 @@ def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
     return groups
 
 
-def _layers_above(name: str) -> int | None:
+def _layers_above(name: str, layers: int) -> int | None:
     """Return the number of encoder layers above a parameter; None outside the encoder.
 
     Args:
         name: the name of the parameter.
+        layers: the number of layers of the encoder.
     """
     part, _, rest = name.partition(".")
     if part == "layers":
-        return LAYERS - 1 - int(rest.partition(".")[0])
-    return LAYERS if part in ("words", "positions", "embedded") else None
+        return layers - 1 - int(rest.partition(".")[0])
+    return layers if part in ("words", "positions", "embedded") else None
