@@ -146,26 +146,40 @@ def papers_of(tokenizer: Tokenizer, options: argparse.Namespace) -> Papers:
     return Papers(held, [one for _, one in trained], [digest for digest, _ in trained])
 
 
-def imitating(papers: Papers, scores: Path) -> Callable[[Output, Sequence[Example]], torch.Tensor]:
+def scored(papers: Papers, path: Path) -> list[tuple[Example, tuple[torch.Tensor, ...]]]:
+    """Return the papers of a training that have scores of a teacher, with the scores.
+
+    A paper is left out if its sentences are not the sentences that were scored.
+
+    Args:
+        path: a file of tools/fit_teacher.py.
+    """
+    arrays = np.load(path)
+    ends = np.cumsum(arrays["sentences"])[:-1]
+    split = (np.split(arrays[name].astype("f4"), ends) for name in ("sentence", "part"))
+    rows = zip(*split, arrays["unstated"].astype("f4"), strict=True)
+    known = dict(zip(arrays["digests"].tolist(), rows, strict=True))
+    return [
+        (one, tuple(map(torch.tensor, known[digest])))
+        for digest, one in zip(papers.digests, papers.trained, strict=True)
+        if digest in known and len(known[digest][0]) == len(one.text.sentences)
+    ]
+
+
+def imitating(
+    taught: Sequence[tuple[Example, tuple[torch.Tensor, ...]]],
+) -> Callable[[Output, Sequence[Example]], torch.Tensor]:
     """Return a loss for `train`: the imitation of a teacher's scores, and the loss of the labels.
 
     Args:
-        scores: a file of tools/fit_teacher.py with the scores of these papers.
+        taught: the examples with the scores (see `scored`).
     """
-    taught = np.load(scores)
-    ends = np.cumsum(taught["sentences"])[:-1]
-    split = (np.split(taught[name].astype("f4"), ends) for name in ("sentence", "part"))
-    rows = zip(*split, taught["unstated"].astype("f4"), strict=True)
-    by_digest = dict(zip(taught["digests"].tolist(), rows, strict=True))
-    of_example = {
-        id(one): tuple(map(torch.tensor, by_digest[digest]))
-        for one, digest in zip(papers.trained, papers.digests, strict=True)
-    }
+    scores = {id(one): own for one, own in taught}
 
     def loss_of(found: Output, batch: Sequence[Example]) -> torch.Tensor:
         losses = []
         for row, one in enumerate(batch):
-            sentence, part, unstated = of_example[id(one)]
+            sentence, part, unstated = scores[id(one)]
             own = found.sentence[row, : len(sentence)]
             stated = torch.sigmoid(torch.logsumexp(sentence, 0) - unstated)
             odds = torch.logsumexp(own, 0) - found.unstated[row]
@@ -243,9 +257,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
     if options.scores or not options.trained:
         given = Settings(epochs=options.epochs, rate=options.rate, head_rate=5 * options.rate)
-        loss_of = imitating(papers, options.scores) if options.scores else None
-        train(network, papers.trained, given, roles, show(time.time()), loss_of)
-        about["papers"] = {"trained": len(papers.trained), "held_out": len(papers.held)}
+        trained, loss_of = papers.trained, None
+        if options.scores:
+            taught = scored(papers, options.scores)
+            trained, loss_of = [one for one, _ in taught], imitating(taught)
+        train(network, trained, given, roles, show(time.time()), loss_of)
+        about["papers"] = {"trained": len(trained), "held_out": len(papers.held)}
     fitted = fit([*zip(papers.held, scores_of(network, papers.held), strict=True)], nanda().names)
     about["fitted"] = asdict(fitted)
     onnx_file.write(network, tokenizer.to_str(), about, options.out)
