@@ -1,0 +1,74 @@
+"""tools/fit_reader.py: a reader imitates the scores of a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from repository import ROOT
+
+from skills.nanda.framework import nanda
+from skills.reader import encoder
+from skills.reader.encoder import Scores
+from skills.reader.examples import Example, example_of
+
+pytest.importorskip("torch", reason="needs the finetune extra")
+from skills.reader import onnx_file
+from skills.reader.training import Settings, scores_of, train
+from tools.fit_reader import Papers, imitating, scored
+from tools.fit_teacher import save
+
+pytestmark = pytest.mark.train
+READER = ROOT / "models" / "nanda-annotator" / "reader.onnx"
+
+
+def examples() -> list[Example]:
+    """Return abstracts of three sentences that state no move."""
+    tokenizer = encoder.load(READER, 1)._tokenizer
+    names = nanda().names
+    return [
+        example_of(
+            tokenizer,
+            names,
+            f"Ledgers of {town}",
+            f"Ledgers of {town} are long. We sort the ledgers. It takes {10 + len(town)} days.",
+            dict.fromkeys(names),
+        )
+        for town in ("Aville", "Bestadt", "Cetown", "Deham")
+    ]
+
+
+def taught(example: Example, place: int) -> Scores:
+    """Return scores that clearly prefer a sentence for all moves."""
+    count, moves = len(example.text.sentences), len(nanda().names)
+    sentence = np.full((count, moves), -4.0, "f4")
+    sentence[place] = 4.0
+    return Scores(example.text, sentence, sentence, np.zeros(moves, "f4"), np.zeros((1, 1), "f4"))
+
+
+def test_a_reader_imitates_the_scores_of_a_teacher(tmp_path: Path) -> None:
+    papers = examples()
+    digests = [f"paper {number}" for number in range(len(papers))]
+    path = tmp_path / "scores.npz"
+    save([taught(one, 0) for one in papers], digests, path)
+    known = scored(Papers([], papers, digests), path)
+    assert [one for one, _ in known] == papers
+
+    network, _, _ = onnx_file.read(READER)
+    settings = Settings(epochs=12, batch=4, rate=5e-4, head_rate=2e-3)
+    train(network, papers, settings, loss_of=imitating(known))
+    for scores in scores_of(network, papers):
+        assert set(scores.sentence.argmax(0)) == {0}
+
+
+def test_a_paper_with_other_sentences_than_the_teachers_is_left_out(tmp_path: Path) -> None:
+    papers = examples()
+    path = tmp_path / "scores.npz"
+    shorter = replace(
+        papers[0], text=replace(papers[0].text, sentences=papers[0].text.sentences[:2])
+    )
+    save([taught(shorter, 0), taught(papers[1], 0)], ["a", "b"], path)
+    known = scored(Papers([], papers[:3], ["a", "b", "c"]), path)
+    assert [one for one, _ in known] == [papers[1]]
