@@ -16,9 +16,10 @@ The first N papers of the first gold table, and the papers that were labelled tw
 from training; `encoder.Fitted` is fitted on them. With --without FIELD, the reader is trained
 without the labelled papers of a field, as `bench/reader.py --curve` needs it.
 
-With --scores SCORES, from tools/fit_teacher.py, the reader also imitates the scores of a larger
-network on the same papers. With --trained READER, whose training left out the same papers, this
-reader is trained further on the scores; without --scores, only `encoder.Fitted` is fitted again.
+With --scores SCORES, from tools/fit_teacher.py, the reader learns from the labels and imitates the
+scores of a larger network; papers without scores are left out. With --trained READER, whose
+training left out the same papers, this reader is trained further on the scores; without --scores,
+only `encoder.Fitted` is fitted again. A teacher must have the same --without.
 Needs the extra `finetune`; an epoch of 4,000 papers takes 12 minutes on two cores.
 """
 
@@ -57,6 +58,7 @@ from tools.gold import rows_of
 
 BASE, TOKENIZER = "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer"
 """Files of the registry: the base model and its tokenizer."""
+SETTINGS = Settings()
 STEPS = 50
 """Number of training steps between two printed lines."""
 IMITATED = 0.7
@@ -128,15 +130,15 @@ def of_roles(tokenizer: Tokenizer, roles: Path) -> Iterator[Example]:
         yield Example(text, roles=found)
 
 
-def papers_of(tokenizer: Tokenizer, options: argparse.Namespace) -> Papers:
-    """Return the papers of the tables and labels on the command line."""
+def papers_of(tokenizer: Tokenizer, options: argparse.Namespace, labels: Sequence[Path]) -> Papers:
+    """Return the papers of the tables on the command line, and of files with labels."""
     gold = [one for table in options.gold for one in of_gold(tokenizer, table)]
     tables = (*options.abstracts, *options.gold)
     known = {row.paper.sha256: row.paper for table in tables for row in rows_of(table, nanda())}
     labelled = [
         (label, example)
-        for labels in options.labels
-        for label, example in of_labels(tokenizer, labels, known)
+        for file in labels
+        for label, example in of_labels(tokenizer, file, known)
         if label["field"] != options.without
     ]
     held = [example for _, example in gold[: options.held_out]]
@@ -149,7 +151,7 @@ def papers_of(tokenizer: Tokenizer, options: argparse.Namespace) -> Papers:
 def scored(papers: Papers, path: Path) -> list[tuple[Example, tuple[torch.Tensor, ...]]]:
     """Return the papers of a training that have scores of a teacher, with the scores.
 
-    A paper is left out if its sentences are not the sentences that were scored.
+    A paper is left out if it has no scores, or another number of sentences.
 
     Args:
         path: a file of tools/fit_teacher.py.
@@ -219,9 +221,11 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--abstracts", nargs="+", type=Path, required=True)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--without", metavar="FIELD", help="leave out the labelled papers of a field: medicine"
+        "--without",
+        metavar="FIELD",
+        help="leave out the labelled papers of a field, such as medicine",
     )
-    parser.add_argument("--epochs", type=float, default=Settings.epochs)
+    parser.add_argument("--epochs", type=float, default=SETTINGS.epochs)
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
@@ -229,22 +233,27 @@ def parser_of(description: str) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = parser_of(__doc__.partition("\n")[0])
     parser.add_argument("--roles", type=Path)
-    parser.add_argument("--rate", type=float, default=Settings.rate)
+    parser.add_argument("--rate", type=float, default=SETTINGS.rate)
     parser.add_argument("--trained", type=Path, metavar="READER", help="start with this reader")
     parser.add_argument("--scores", type=Path, help="imitate these scores of a larger network")
     options = parser.parse_args(argv)
+    if options.trained and not options.scores and (options.roles or options.without):
+        parser.error("--trained takes --roles and --without only with --scores")
+    torch.manual_seed(SETTINGS.seed)
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)
     tokenizer = Tokenizer.from_file(str(files.ensure(TOKENIZER)))
     # The file pads and truncates every text to 128 tokens.
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    papers = papers_of(tokenizer, options)
+    papers = papers_of(tokenizer, options, options.labels)
     roles = [*of_roles(tokenizer, options.roles)] if options.roles else []
     counts = f"{len(papers.trained)} papers, {len(papers.held)} held out, {len(roles)} with roles"
     print(counts, flush=True)
     if options.trained:
         network, _, about = onnx_file.read(options.trained)
+        if about.get("without") != options.without and options.scores:
+            parser.error(f"{options.trained} was trained without {about.get('without')}")
     else:
         network = Network(len(nanda().names))
         network.load_base(load_file(files.ensure(BASE)))
@@ -260,7 +269,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained, loss_of = papers.trained, None
         if options.scores:
             taught = scored(papers, options.scores)
+            if not taught:
+                parser.error(f"{options.scores} has scores of none of these papers")
             trained, loss_of = [one for one, _ in taught], imitating(taught)
+            print(f"{len(trained)} papers have scores", flush=True)
         train(network, trained, given, roles, show(time.time()), loss_of)
         about["papers"] = {"trained": len(trained), "held_out": len(papers.held)}
     fitted = fit([*zip(papers.held, scores_of(network, papers.held), strict=True)], nanda().names)

