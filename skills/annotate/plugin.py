@@ -207,8 +207,8 @@ def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
         return
     if isinstance(options.until, date):
         raise UsageError(
-            "--until with a date does not apply to a table",
-            hint="With --cascade, --until takes a certainty such as .9.",
+            "--until does not apply to a table",
+            hint="A date limits a search. With --cascade, --until takes a certainty such as .9.",
         )
     for name in ("sections", "strict"):
         if getattr(options, name) and ray_data(options.on) is not None:

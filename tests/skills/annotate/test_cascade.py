@@ -301,7 +301,7 @@ def test_unknown_and_unavailable_models_are_refused_before_the_work(cascade: Cas
         ("--budget 20%", "--budget goes with --cascade"),
         ("--until .9", "--until goes with --cascade"),
         ("--cascade better", "--cascade goes with --budget or --until"),
-        ("--cascade better --until 2025", "--until with a date does not apply to a table"),
+        ("--cascade better --until 2025", "--until does not apply to a table"),
         ("--cascade better --budget 120%", "--budget"),
         ("--cascade better --budget much", "--budget"),
         ("--cascade better --until soon", "--until"),
