@@ -23,6 +23,8 @@ PATIENCE = 10.0
 """Seconds to wait for the lock of a user's database."""
 STEP = 0.2
 """Seconds of a single wait for a lock in SQLite, during which Python cannot handle signals."""
+PAUSE = 0.01
+"""Seconds between two attempts to switch a database to WAL."""
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
@@ -122,7 +124,7 @@ class UserDatabase:
             # Safe if the process is killed; in a power failure, the last rows may be lost.
             db.execute("PRAGMA synchronous = NORMAL")
             if not self._ready:
-                db.execute("PRAGMA journal_mode = WAL")
+                use_wal(db, PATIENCE)
                 migrate(db, self._migrations)
                 if self._prepare is not None:
                     self._prepare(db)
@@ -131,6 +133,26 @@ class UserDatabase:
             db.close()
             raise
         return db
+
+
+def use_wal(connection: sqlite3.Connection, seconds: float) -> None:
+    """Switch a database to WAL, waiting at most `seconds` for other processes.
+
+    SQLite does not wait if another connection switches the same new database at the same time.
+
+    Raises:
+        sqlite3.OperationalError: another process holds a lock for longer.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def read_schema(db: sqlite3.Connection) -> None:

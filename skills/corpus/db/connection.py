@@ -17,6 +17,7 @@ from harness.support.sqlite import (
     is_interrupted,
     migrate,
     read_schema,
+    use_wal,
 )
 from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
@@ -113,7 +114,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     read_schema(connection)
     _refuse_foreign(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
+    use_wal(connection, BUSY_SECONDS)
     # A killed process loses nothing; after a power failure, the last rows may be missing.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
