@@ -33,7 +33,7 @@ from transformers import MPNetModel
 
 from skills.nanda.framework import nanda
 from skills.reader.encoder import FAR, Scores
-from skills.reader.network import ROLES, Batch, Block, Output
+from skills.reader.network import ROLES, Batch, Block, Output, output_of
 from skills.reader.training import Settings, scores_of, train
 from tools.fit_reader import papers_of, parser_of, show
 
@@ -76,19 +76,7 @@ class Teacher(nn.Module):  # type: ignore[misc]  # torch is skipped
         mask = (1.0 - batch.is_token[:, None, None].float()) * -1e4
         for layer in self.layers:
             tokens = layer(tokens, mask, places)[0]
-        vectors = self.mean(batch.means @ tokens)
-        vectors = vectors + self.begin(batch.places[0]) + self.end(batch.places[1])
-        vectors = self.over(self.drop(vectors), batch.is_sentence[:, None, None])
-        kept = batch.is_sentence[..., None]
-        whole = (vectors * kept).sum(1) / kept.sum(1)
-        vectors = self.drop(vectors)
-        return Output(
-            self.sentence(vectors).masked_fill(~kept, -1e4),
-            self.part(vectors),
-            self.unstated(self.drop(whole)),
-            self.token(self.drop(tokens)),
-            self.role(vectors),
-        )
+        return output_of(self, tokens, batch)
 
 
 class WithMarks:

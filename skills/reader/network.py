@@ -102,6 +102,28 @@ class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
         return self.done(x + self.drop(self.shrink(functional.gelu(self.grow(x)))))
 
 
+def output_of(network: Any, tokens: torch.Tensor, batch: Batch) -> Output:
+    """Return the output of a network, given the vectors of the tokens after its encoder.
+
+    Args:
+        network: a `Network`, or another encoder with the same layers above it.
+        tokens: (abstracts, tokens, width).
+    """
+    vectors = network.mean(batch.means @ tokens)
+    vectors = vectors + network.begin(batch.places[0]) + network.end(batch.places[1])
+    vectors = network.over(network.drop(vectors), batch.is_sentence[:, None, None])
+    kept = batch.is_sentence[..., None]
+    whole = (vectors * kept).sum(1) / kept.sum(1)
+    vectors = network.drop(vectors)
+    return Output(
+        network.sentence(vectors).masked_fill(~kept, -1e4),
+        network.part(vectors),
+        network.unstated(network.drop(whole)),
+        network.token(network.drop(tokens)),
+        network.role(vectors),
+    )
+
+
 class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
     """The network of a reader for a number of moves.
 
@@ -129,19 +151,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         tokens, mask = self.embedded(tokens), batch.is_token[:, None, None]
         for layer in self.layers:
             tokens = layer(tokens, mask)
-        vectors = self.mean(batch.means @ tokens)
-        vectors = vectors + self.begin(batch.places[0]) + self.end(batch.places[1])
-        vectors = self.over(self.drop(vectors), batch.is_sentence[:, None, None])
-        kept = batch.is_sentence[..., None]
-        whole = (vectors * kept).sum(1) / kept.sum(1)
-        vectors = self.drop(vectors)
-        return Output(
-            self.sentence(vectors).masked_fill(~kept, -1e4),
-            self.part(vectors),
-            self.unstated(self.drop(whole)),
-            self.token(self.drop(tokens)),
-            self.role(vectors),
-        )
+        return output_of(self, tokens, batch)
 
     def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
         """Return a copy of this network for other moves. Moves in both networks keep their weights.
