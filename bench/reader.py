@@ -68,7 +68,7 @@ def curve(options: argparse.Namespace) -> None:
     print(f"{len(examples)} labelled papers of {options.field}, {options.held_out} held out")
     if len(examples) < most:
         sys.exit(f"{options.labels}: {most} papers of {options.field} are needed, see --held-out")
-    stated = Fitted.of(about["fitted"]).stated
+    stated = Fitted(**about["fitted"]).stated
     found: dict[int, list[float]] = {count: [] for count in options.counts}
     started = time.monotonic()
     for draw in range(options.draws):

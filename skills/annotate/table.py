@@ -105,7 +105,7 @@ def annotate_source(
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()
-                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
+                if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
                     raise tally.stopped  # so that `models.run` tries a fallback
                 return finish(job, tally, path, time.monotonic() - started)
 

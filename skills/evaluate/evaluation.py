@@ -291,7 +291,7 @@ class ModelRunner:
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
+            if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
                 raise tally.stopped  # so that `models.run` tries a fallback
             finish(job, tally, self.path, time.monotonic() - started)
         if tally.stopped is not None:  # after `finish`, so that the row of the run has its summary

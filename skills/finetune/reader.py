@@ -178,7 +178,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         if seen := digests.intersection(about.get("seen", ())):
             passed[one.model_id] = len(seen)
             continue
-        figures = Fitted.of(about["fitted"])
+        figures = Fitted(**about["fitted"])
         stated = {move: figures.stated.get(move, 0.5) for move in framework.names}
         part = {move: figures.part.get(move, 1.0) for move in framework.names}
         return Start(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.models.backend import Message, Reply, Request
 from harness.models.served import ServedModel
-from skills.nanda.anchors import Anchor, anchors_of, lexical_anchors, read_anchors
+from skills.nanda.anchors import Anchor, Span, anchors_of, lexical_anchors, read_anchors
 from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework, problems
 from skills.nanda.paper import Paper
 from skills.nanda.passages import numbered, prompt_of
@@ -34,7 +34,6 @@ QUOTED_CHARS = 1200
 TOKENS_OF_NUMBERS = 16
 """Number of tokens for up to three sentence numbers of a move in JSON, with key and brackets."""
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
-Span = tuple[int, int]
 
 
 class UnusableReply(ValueError):

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skills.nanda.anchors import Span
 from skills.nanda.confidence import SUGGESTED
 from skills.nanda.forms import Quote
 from skills.nanda.passages import Passage, Sentence, span_of, text_of
@@ -82,16 +82,15 @@ def choose(
             continue
         others = further(scores, number, move, best[number], fitted.part[move])
         places = [best[number], *(one for one in others if served[one] < SHARED)]
-        placed: list[_Placed] = []
+        placed: dict[int, Span] = {}  # the span of each passage by the index of its sentence
         for at in places[:MOST]:
             passage = _passage(scores, number, move, at, sentences[at], limit)
-            own = _Placed(at, span_of(passage, sentences[at], abstract))
-            joined = sorted([*placed, own], key=lambda one: one.place)
-            if not placed or len(text_of(abstract, [one.span for one in joined])) <= limit:
+            own = {at: span_of(passage, sentences[at], abstract)}
+            joined = dict(sorted({**placed, **own}.items()))
+            if not placed or len(text_of(abstract, [*joined.values()])) <= limit:
                 placed = joined
-        used = {one.place for one in placed}
-        served.update(used - {best[number]})
-        given = float(np.exp(logits[[*used], number]).sum())
+        served.update(placed.keys() - {best[number]})
+        given = float(np.exp(logits[list(placed), number]).sum())
         probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
         # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
@@ -181,19 +180,6 @@ def calibrated(probability: float, slope: float, intercept: float) -> float:
     return float(_sigmoid(slope * math.log(bounded / (1 - bounded)) + intercept))
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A passage.
-
-    Attributes:
-        place: the index of its sentence in the abstract.
-        span: the start and the end of the passage in the abstract.
-    """
-
-    place: int
-    span: tuple[int, int]
-
-
 def _passage(
     scores: Scores, number: int, move: str, place: int, sentence: Sentence, limit: int
 ) -> Passage:
@@ -254,7 +240,7 @@ def _likeliest(
 
 
 def _quote(
-    passages: Sequence[_Placed],
+    placed: Mapping[int, Span],
     abstract: str,
     sentences: Sequence[Sentence],
     limit: int,
@@ -263,12 +249,13 @@ def _quote(
     """Return the quote of passages, in which a known name replaces a pronoun at the beginning.
 
     Args:
+        placed: the span of each passage by the index of its sentence, in order.
         sentences: the sentences of the abstract, in which the name is searched; () to keep the
             pronoun.
     """
-    spans = tuple(one.span for one in passages)
+    spans = tuple(placed.values())
     text = text_of(abstract, spans)
-    before = [(one.start, one.end) for one in sentences[: passages[0].place]]
+    before = [(one.start, one.end) for one in sentences[: min(placed)]]
     referent = opening(abstract, spans[0], before)
     if referent:
         named = f"[{abstract[slice(*referent.span)]}]{text[referent.at[1] - referent.at[0] :]}"

@@ -125,12 +125,6 @@ class Fitted:
     part: Mapping[str, float]
     repeated: float
 
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Fitted:
-        """Return the figures stored in the metadata of a file."""
-        slope, intercept = stored["confidence"]
-        return cls((slope, intercept), stored["stated"], stored["part"], stored["repeated"])
-
 
 class Encoder:
     """A loaded reader, which several threads may use at the same time.
@@ -153,7 +147,7 @@ class Encoder:
         self.moves: tuple[str, ...] = tuple(about["moves"])
         self.framework: Mapping[str, Any] = about["framework"]
         self.longest = longest_quote(about.get("max_chars", nanda().max_chars))
-        self.fitted = Fitted.of(about["fitted"])
+        self.fitted = Fitted(**about["fitted"])
         self.digest = digest
 
     def read(self, sentences: Sequence[str], title: str = "") -> Scores:

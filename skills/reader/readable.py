@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from skills.nanda.forms import Referent, Span
+from skills.nanda.anchors import Span
+from skills.nanda.forms import Referent
 from skills.nanda.passages import Passage, Sentence
 from skills.nanda.text import set_of
 
