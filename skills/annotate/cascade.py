@@ -123,9 +123,11 @@ class _Cascade:
         self.stopped = self.finished.stopped
         done = self._count(self.finished, range(len(job.plan)))
         for number, models in enumerate(following, start=1):
-            passed, left = self._divided(done)
-            self.review += left
-            self.doubtful = []
+            budget = self.call.options.budget
+            most = done if budget is None else int(budget * done + 1e-9)
+            ordered = sorted(self.doubtful)
+            passed, self.doubtful = ordered[:most], []
+            self.review += ordered[most:]
             if not passed or self.stopped:
                 self.pending += len(passed)
                 break
@@ -159,17 +161,6 @@ class _Cascade:
     def _until(self) -> float:
         until = self.call.options.until
         return DOUBTFUL if until is None else float(until)
-
-    def _divided(self, done: int) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
-        """Return the doubtful papers within the budget and the doubtful papers beyond it.
-
-        Args:
-            done: number of papers that the latest model has annotated.
-        """
-        budget = self.call.options.budget
-        most = done if budget is None else int(budget * done + 1e-9)
-        ordered = sorted(self.doubtful)
-        return ordered[:most], ordered[most:]
 
     def _pass_on(
         self, models: Models, passed: Sequence[tuple[float, int]], *, is_last: bool

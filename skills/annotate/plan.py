@@ -65,7 +65,6 @@ class Total(NamedTuple):
         weight_of_keys: the sum of the weights, in which rows with the same key count once.
     """
 
-    rows: int
     weight: int
     keys: int
     weight_of_keys: int
@@ -148,7 +147,7 @@ class Plan:
     def totals(self) -> dict[State | None, Total]:
         """Return the totals of the rows with each state."""
         query = (
-            "SELECT state, count(*), sum(weight), sum(is_first), sum(weight * is_first)"
+            "SELECT state, sum(weight), sum(is_first), sum(weight * is_first)"
             " FROM plan GROUP BY state"
         )
         return {state: Total(*found) for state, *found in self._db.execute(query)}

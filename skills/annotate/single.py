@@ -14,7 +14,7 @@ from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.abstract_text import read_paper
-from skills.annotate.annotator import Annotator, Prepared
+from skills.annotate.annotator import Annotator
 from skills.annotate.papers import Input, check_length, problem_of
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
@@ -68,7 +68,10 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
         def work(model: ServedModel) -> dict[str, Any]:
             annotator = Annotator(model, framework, options.max_tokens, options.wording)
             prepared = annotator.prepare(paper)
-            if known := _known(db, prepared):
+            known = None
+            with contextlib.suppress(sqlite3.Error):  # storing reports that the corpus is damaged
+                known = db and store.record(db, prepared.key, paper)
+            if known:
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
                 return known
@@ -140,14 +143,6 @@ def _next(call: Call) -> str:
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
-
-
-def _known(db: sqlite3.Connection | None, prepared: Prepared) -> dict[str, Any] | None:
-    if db is None:
-        return None
-    with contextlib.suppress(sqlite3.Error):  # the corpus is damaged; storing reports the error
-        return store.record(db, prepared.key, prepared.paper)
-    return None
 
 
 def _save(

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from markupsafe import Markup
 
@@ -30,9 +30,6 @@ from skills.nanda.paper import Paper, iso_date, page_address
 from skills.nanda.terms import GENERIC, Term, spelling, terms_in
 from skills.nanda.text import NUMBER_WORDS, content_words, counted, flatten
 from skills.reporting.page import write_page
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
 
 CITED = 20
 """Maximum number of papers cited in a cell of a table; the matrix of moves has all papers."""
@@ -399,8 +396,5 @@ def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
     for start, end in itertools.pairwise([*marks, len(tokens)]):
         body = parser.renderer.render(tokens[start + 3 : end], parser.options, environment)
         # The renderer escapes all text, and raw HTML is disabled.
-        yield _text_of(tokens[start + 1]), Markup(body)  # noqa: S704
-
-
-def _text_of(inline: Token) -> str:
-    return "".join(child.content for child in inline.children or ())
+        children = tokens[start + 1].children or ()
+        yield "".join(child.content for child in children), Markup(body)  # noqa: S704

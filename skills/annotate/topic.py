@@ -18,7 +18,7 @@ from harness.terminal.console import render_markdown
 from skills.annotate import plan
 from skills.annotate.options import LEAST_RELEVANCE
 from skills.annotate.plan import Source, id_column, is_long_enough
-from skills.annotate.survey_page import Survey, as_markdown
+from skills.annotate.survey_page import Survey, as_markdown, write_html
 from skills.annotate.table import Finished, annotate_source, result_of
 from skills.corpus import exporters
 from skills.corpus.db import reads
@@ -90,11 +90,6 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     def write_markdown(file: IO[bytes]) -> None:
         file.write(as_markdown(survey).encode())
 
-    def write_page(file: IO[bytes]) -> None:
-        from skills.annotate.survey_page import write_html
-
-        write_html(file, survey)
-
     summary = _summary(topic, len(papers), len(known), finished)
     tables = exporters.writers(
         framework,
@@ -107,7 +102,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     )
     return Result(
         "" if call.targets else as_markdown(survey),
-        writers={**tables, ".md": write_markdown, ".html": write_page},
+        writers={**tables, ".md": write_markdown, ".html": lambda file: write_html(file, survey)},
         folders=exporters.folders(call, framework, papers[0].id_field, lambda: iter(items)),
         records=lambda: (item.record for item in items),
         summary=summary,
@@ -252,16 +247,10 @@ def find_papers(
     if not found:
         places = ["the corpus"] * bool(from_corpus) + list(sources)
         raise _nothing_found(topic, places, period, list(failures.values()))
-    _report(failures.values(), len(found), notice, all_failed=len(failures) == len(sources))
+    where = "the corpus" if len(failures) == len(sources) else "the other sources"
+    for failure in failures.values():
+        notice(f"{failure.message}; continuing with {counted(len(found), 'paper')} from {where}")
     return found
-
-
-def _report(
-    failures: Iterable[SkillFailed], papers: int, notice: Callable[[str], None], *, all_failed: bool
-) -> None:
-    where = "from the corpus" if all_failed else "from the other sources"
-    for failure in failures:
-        notice(f"{failure.message}; continuing with {counted(papers, 'paper')} {where}")
 
 
 def subject_words(topic: str) -> list[str]:
@@ -340,16 +329,13 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers, except those with the id, arXiv id or abstract of an earlier paper."""
+    """Return the papers, except those with an identifier or the abstract of an earlier paper."""
     seen: set[str] = set()
     kept = []
     for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
-        keys = {paper.sha256}
-        if paper.id_field == "arxiv_id":
-            keys.add(re.sub(r"v\d+$", "", paper.id.casefold()))
-        if first == place and seen.isdisjoint(keys):
+        if first == place and paper.sha256 not in seen:
             kept.append(paper)
-        seen |= keys
+        seen.add(paper.sha256)
     return kept
 
 

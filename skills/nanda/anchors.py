@@ -210,8 +210,9 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
                 "spans": [_moved_span(one, old, new) for one in valid["spans"]]
             }
             if referent := valid.get("referent"):
-                own = {"span": referent["span"], "at": referent["at"]}
-                parts["referent"] = {k: _moved_span(one, old, new) for k, one in own.items()}
+                parts["referent"] = {
+                    name: _moved_span(referent[name], old, new) for name in ("span", "at")
+                }
             moved[move] = _valid(after, {**valid, **parts})
     return {**record, "anchors": {move: one for move, one in moved.items() if one}}
 

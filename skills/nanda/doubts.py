@@ -237,10 +237,7 @@ def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
 
 def _value(digits: str) -> str:
     """Return the canonical form of a numeral, so that "1.50" equals "1.5"."""
-    whole, point, part = digits.partition(".")
-    if "." in part:
-        return digits
-    return str(Decimal(f"{whole}{point}{part}").normalize())
+    return digits if digits.count(".") > 1 else str(Decimal(digits).normalize())
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
@@ -314,7 +311,8 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
             continue
         known = known_places.get(token.key, ())
         with_negation = [place for place in known if place in negated]
-        if not with_negation or _is_negated(move, index):
+        nearby = move[max(0, index - BEFORE) : index + AFTER + 1]
+        if not with_negation or any(map(_expresses_negation, nearby)):
             continue
         wanted = neighbours(move, index, OF_MOVE)
         affirmed = [place for place in known if place not in negated]
@@ -341,10 +339,6 @@ def _negated(abstract: str) -> frozenset[int]:
                 found.add(place)
                 count += 1
     return frozenset(found)
-
-
-def _is_negated(move: Sequence[Token], index: int) -> bool:
-    return any(map(_expresses_negation, move[max(0, index - BEFORE) : index + AFTER + 1]))
 
 
 def _expresses_negation(token: Token) -> bool:

@@ -391,10 +391,8 @@ class Quote(BaseModel):
 
     def anchor(self) -> dict[str, Any]:
         """Return the anchor in the form of annotations, but without sentence numbers."""
-        found: dict[str, Any] = {"spans": [[*span] for span in self.spans], "by": "model"}
-        if self.referent is not None:
-            found["referent"] = {"span": [*self.referent.span], "at": [*self.referent.at]}
-        return found
+        found = self.model_dump(mode="json", include={"spans", "referent"}, exclude_none=True)
+        return {**found, "by": "model"}
 
 
 _REPLY = TypeAdapter(dict[str, Quote])

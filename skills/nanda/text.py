@@ -68,11 +68,6 @@ class Kept(Generic[T]):
     def __call__(self, text: str, **options: bool) -> T:
         return (self._of_long if len(text) > self._long else self._of_texts)(text, **options)
 
-    def forget(self) -> None:
-        """Drop the cached results."""
-        self._of_texts.cache_clear()
-        self._of_long.cache_clear()
-
 
 def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
     """Return a decorator that turns a function into a `Kept` with these parameters."""

@@ -80,6 +80,10 @@ class ReaderModel:
 
         `on_text` is never called, since no text is generated.
         """
+        from skills.nanda.forms import written
+        from skills.nanda.passages import numbered
+        from skills.reader.choice import choose
+
         if cancel is not None and cancel.is_set():
             raise Interrupted("interrupted")
         titles = [one.content for one in request.messages if one.role == "system"]
@@ -91,26 +95,12 @@ class ReaderModel:
                 "needs `form: quotes`.",
             )
         started = time.perf_counter()
-        text, tokens = quotes(self.encoder, given[0], "".join(titles), given[1:])
+        abstract, *known = given  # the names of moves that are known to be stated
+        sentences, read = numbered(abstract), self.encoder
+        scores = read.read([one.text for one in sentences], "".join(titles))
+        found = choose(scores, read.fitted, read.moves, abstract, sentences, read.longest, known)
+        text, tokens = written(found), len(scores.text.ids)
         return Reply(text, "stop", tokens, 0, time.perf_counter() - started)
 
     def close(self) -> None:
         """Do nothing: the ONNX session ends with the object."""
-
-
-def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
-    """Return the reply for an abstract, and the number of tokens read.
-
-    Args:
-        known: the names of moves that are known to be stated.
-    """
-    from skills.nanda.forms import written
-    from skills.nanda.passages import numbered
-    from skills.reader.choice import choose
-
-    sentences = numbered(abstract)
-    scores = encoder.read([one.text for one in sentences], title)
-    found = choose(
-        scores, encoder.fitted, encoder.moves, abstract, sentences, encoder.longest, known
-    )
-    return written(found), len(scores.text.ids)

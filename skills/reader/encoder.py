@@ -176,11 +176,8 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     return np.array([text.ids], np.int64), means, places
 
 
-def load(path: Path, threads: int = 1) -> Encoder:
-    """Load a reader from its file.
-
-    Args:
-        threads: number of threads that one pass uses.
+def load(path: Path) -> Encoder:
+    """Load a reader from its file. One pass uses one thread.
 
     Raises:
         ModelUnavailable: the file cannot be read, or is not a reader.
@@ -189,7 +186,7 @@ def load(path: Path, threads: int = 1) -> Encoder:
     from tokenizers import Tokenizer
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     try:
         content = path.read_bytes()
         session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])

@@ -29,7 +29,7 @@ READER = ROOT / "models" / "nanda-annotator" / "reader.onnx"
 
 def examples() -> list[Example]:
     """Return abstracts of three sentences that state no move."""
-    tokenizer = encoder.load(READER, 1)._tokenizer
+    tokenizer = encoder.load(READER)._tokenizer
     names = nanda().names
     return [
         example_of(

@@ -115,11 +115,6 @@ class PartsFolder:
         fs, root = self._place()
         return fs.open(f"{root}/{name}", "rb")
 
-    def has(self, name: str) -> bool:
-        """Return True if there is a file of this name."""
-        fs, root = self._place()
-        return bool(fs.exists(f"{root}/{name}"))
-
     def write(self, name: str, content: bytes, run: str) -> None:
         """Write a file atomically.
 
@@ -331,7 +326,7 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
 
 
 def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
-    """Return the keys of annotated and of failed papers in a part; None if it is broken.
+    """Return the keys of annotated and of failed papers in a part; None if broken or missing.
 
     Raises:
         UsageError: the part belongs to another job, or the file is not a part.

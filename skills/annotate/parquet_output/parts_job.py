@@ -11,7 +11,7 @@ import json
 import pickle
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -141,8 +141,7 @@ class BatchAnnotator:
             return _figures([], error=self._model)
         name = part_name(self._job.run, papers)
         try:
-            folder = self._job.folder
-            if folder.has(name) and (keys := part_keys(folder, self._identity, name)):
+            if keys := part_keys(self._job.folder, self._identity, name):
                 done, failed = (len(found) // KEY_BYTES for found in keys)
                 return _figures(papers, done, Counter({"": failed}))
             return self._written(self._model, papers)
@@ -239,16 +238,12 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
         check_first(folder, job.identity(model))
 
     finished = annotate_source(call, source, framework, check)
-    _write(job, job.identity(finished.job.model), finished.items())
-    return finished
-
-
-def _write(job: PartsJob, identity: Mapping[str, Any], items: Iterator[Annotated]) -> None:
-    """Write the annotations that are not in the folder yet."""
-    schema = part_schema(job.framework, job.id_column, identity)
-    job.folder.take_over(job.run)
-    before = scan(job.folder, identity)
-    new = (item for item in items if paper_key(item.paper) not in before.done)
+    identity = job.identity(finished.job.model)
+    schema = part_schema(framework, source.id_column, identity)
+    folder.take_over(job.run)
+    before = scan(folder, identity)
+    new = (item for item in finished.items() if paper_key(item.paper) not in before.done)
     while batch := list(itertools.islice(new, LARGEST)):
         name = part_name(job.run, [item.paper for item in batch])
-        job.folder.write(name, encode(batch, job.framework, schema), job.run)
+        folder.write(name, encode(batch, framework, schema), job.run)
+    return finished

@@ -146,10 +146,13 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
                 call.screen.notice(
                     f"{name} is not whole and is passed over; it is now {BROKEN}{name}"
                 )
+            files, resolution = call.models.registry.files, model.resolution
+            sent = assignment(resolution.chosen, files, node_backends, model.slots, room.cpus)
+            load = ModelSource(resolution, model.entry, sent).load
             return PartsRun(call, job, table.path, model, counts).run(
                 Pipeline(
                     partial(read_batches, batches),
-                    (job, _source(call, model, room.cpus).load, identity),
+                    (job, load, identity),
                     room.actors,
                     room.cpus,
                     placement.gpus,
@@ -168,12 +171,6 @@ def _check_options(call: Call) -> None:
             if other == ["workers"]
             else "Use it without a folder of parts.",
         )
-
-
-def _source(call: Call, model: ServedModel, cpus: int) -> ModelSource:
-    files, resolution = call.models.registry.files, model.resolution
-    sent = assignment(resolution.chosen, files, node_backends, model.slots, cpus)
-    return ModelSource(resolution, model.entry, sent)
 
 
 def write_batches(

@@ -33,9 +33,9 @@ def test_rows_are_in_order_and_share_the_state_of_their_key() -> None:
     assert plan.record("a") == RECORD
 
 
-def test_totals_count_rows_and_keys() -> None:
+def test_totals_count_weights_and_keys() -> None:
     plan = plan_of("a", "b", "a", "c", c="done")
-    assert plan.totals() == {None: Total(3, 30, 2, 20), "done": Total(1, 10, 1, 10)}
+    assert plan.totals() == {None: Total(30, 2, 20), "done": Total(10, 1, 10)}
 
 
 def test_a_state_is_looked_up_once_for_each_key() -> None:
