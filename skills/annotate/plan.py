@@ -209,11 +209,6 @@ class Source:
     doubts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     @property
-    def rows(self) -> int:
-        """The number of rows, including left-out rows."""
-        return len(self.papers) + self.filtered.total()
-
-    @property
     def title(self) -> str:
         """The name of the papers for headings and progress: the file name or the topic."""
         return self.path.name if self.path else self.name

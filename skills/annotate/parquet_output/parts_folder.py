@@ -286,7 +286,6 @@ class Scan:
 
     done: Keys
     failed: Keys
-    parts: int
     broken: Sequence[str]
 
     def is_due(self, key: bytes, *, retry_failed: bool) -> bool:
@@ -312,7 +311,7 @@ def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
                 failed += keys[1]
     for name in broken:
         folder.set_aside(name)
-    return Scan(Keys(bytes(done)), Keys(bytes(failed)), len(names) - len(broken), broken)
+    return Scan(Keys(bytes(done)), Keys(bytes(failed)), broken)
 
 
 def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:

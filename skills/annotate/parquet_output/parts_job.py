@@ -87,22 +87,14 @@ class PartsJob:
         return {"key": made["key"], **{name: made[name] for name in named}}
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A resolved model, with the data from which each node loads exactly this model."""
+def load_resolved(resolution: Resolution, entry: ModelEntry, assignment: Assignment) -> ServedModel:
+    """Load a resolved model in this process, as each node does.
 
-    resolution: Resolution
-    entry: ModelEntry
-    assignment: Assignment
-
-    def load(self) -> ServedModel:
-        """Load the model in this process.
-
-        Raises:
-            Whatever `node.load` raises.
-        """
-        model = node.load(self.assignment)
-        return ServedModel(self.resolution, self.entry, model, Usage(), slots=model.slots)
+    Raises:
+        Whatever `node.load` raises.
+    """
+    model = node.load(assignment)
+    return ServedModel(resolution, entry, model, Usage(), slots=model.slots)
 
 
 class BatchAnnotator:

@@ -57,7 +57,7 @@ from skills.annotate.parquet_output.parts_folder import (
     paper_key,
     scan,
 )
-from skills.annotate.parquet_output.parts_job import BatchAnnotator, ModelSource, PartsJob
+from skills.annotate.parquet_output.parts_job import BatchAnnotator, PartsJob, load_resolved
 from skills.annotate.plan import TICK_ROWS, usable_rows
 from skills.annotate.table import add_hint, in_words, summary_of
 from skills.corpus.table import Table, open_table
@@ -148,7 +148,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
                 )
             files, resolution = call.models.registry.files, model.resolution
             sent = assignment(resolution.chosen, files, node_backends, model.slots, room.cpus)
-            load = ModelSource(resolution, model.entry, sent).load
+            load = partial(load_resolved, resolution, model.entry, sent)
             return PartsRun(call, job, table.path, model, counts).run(
                 Pipeline(
                     partial(read_batches, batches),

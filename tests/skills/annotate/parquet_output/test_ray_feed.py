@@ -16,7 +16,7 @@ from skills.annotate.parquet_output.parts_folder import Keys, Scan, scan
 from skills.annotate.parquet_output.ray_data import Counts, read_batches, write_batches
 from skills.corpus.table import open_table
 
-NOTHING = Scan(Keys(), Keys(), 0, [])
+NOTHING = Scan(Keys(), Keys(), [])
 
 
 def batches_of(
