@@ -70,7 +70,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
             prepared = annotator.prepare(paper)
             known = None
             with contextlib.suppress(sqlite3.Error):  # storing reports that the corpus is damaged
-                known = db and store.record(db, prepared.key, paper)
+                known = store.record(db, prepared.key, paper) if db else None
             if known:
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
