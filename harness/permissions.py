@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import NotAllowed
 from harness.places import is_guarded, is_protected
+from harness.plugins.user_choices import ChoicesFile
 from harness.settings import Settings
-from harness.support import bounded_files
 
 Confirm = Callable[[str], bool]
 BY_YES = "--yes"
@@ -170,19 +170,25 @@ def _is_place(kind: Kind) -> bool:
     return kind in ("read", "write")
 
 
-class Answers:
+class Answers(ChoicesFile):
     """The stored answers of a project.
 
     Args:
-        file: JSON file with the answers of all projects, by folder.
+        path: JSON file with the answers of all projects, by folder.
     """
 
-    def __init__(self, file: Path, project: Path) -> None:
-        self._file, self._project = file, str(project.resolve())
+    content = "the permission"
+    fault_of_form = "does not map folders to permissions"
+    effect = "every call is asked about"
+    mode = 0o600
+
+    def __init__(self, path: Path, project: Path) -> None:
+        super().__init__(path)
+        self._project = str(project.resolve())
 
     def given(self) -> list[Always]:
         """Return the answers in the order in which they were given; [] if the file is damaged."""
-        return self._read()[0].get(self._project, [])
+        return [Always(**one) for one in (self._load()[0] or {}).get(self._project, [])]
 
     def add(self, answer: Always) -> None:
         """Store an answer.
@@ -190,7 +196,7 @@ class Answers:
         Raises:
             OutputError: the file cannot be written.
         """
-        self._replace(lambda known: [*(one for one in known if one != answer), answer])
+        self._replace([*(one for one in self.given() if one != answer), answer])
 
     def remove(self, answers: list[Always]) -> None:
         """Delete answers.
@@ -198,38 +204,19 @@ class Answers:
         Raises:
             OutputError: the file cannot be written.
         """
-        self._replace(lambda known: [one for one in known if one not in answers])
+        self._replace([one for one in self.given() if one not in answers])
 
-    def damage(self) -> str:
-        """Return a message if the file is damaged, or ""."""
-        damage = self._read()[1]
-        return f"{self._file} {damage}, so every call is asked about" if damage else ""
+    def _replace(self, answers: list[Always]) -> None:
+        own = [one.model_dump(exclude_defaults=True) for one in answers]
+        known = {**(self._load()[0] or {}), self._project: own}
+        self._store({project: stored for project, stored in known.items() if stored})
 
-    def _replace(self, change: Callable[[list[Always]], list[Always]]) -> None:
-        known, damage = self._read()
-        if damage:
-            bounded_files.set_aside(self._file)
-        known[self._project] = change(known.get(self._project, []))
-        content = {
-            project: [one.model_dump(exclude_defaults=True) for one in answers]
-            for project, answers in known.items()
-            if answers
-        }
-        bounded_files.write_json(self._file, content, "the permission", mode=0o600)
-
-    def _read(self) -> tuple[dict[str, list[Always]], str]:
-        """Return the answers by project, and why the file is damaged ("" if it is not)."""
+    def _is_valid(self, stored: Any) -> bool:
         try:
-            stored = bounded_files.load_json(self._file)
-        except bounded_files.Damaged as exc:
-            return {}, str(exc)
-        try:
-            return {
-                project: [Always.model_validate(one, strict=True) for one in answers]
-                for project, answers in (stored or {}).items()
-            }, ""
-        except (ValidationError, AttributeError, TypeError):
-            return {}, "does not map folders to permissions"
+            TypeAdapter(dict[str, list[Always]]).validate_python(stored, strict=True)
+        except ValidationError:
+            return False
+        return True
 
 
 class Permissions:

@@ -139,20 +139,22 @@ def with_originals(command: str) -> str:
     return command
 
 
-class _ChoicesFile(ABC):
+class ChoicesFile(ABC):
     """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
 
     Attributes:
         content: the noun for the content, for messages.
-        form: the required form of the JSON, for messages.
+        fault_of_form: the fault of JSON that does not have the required form, for messages.
         effect: the consequence of a damaged file, for messages.
         earlier: the name of an older file, which is read if the file is missing; "" for none.
+        mode: permissions of the file, before the umask.
     """
 
     content: ClassVar[str]
-    form: ClassVar[str]
+    fault_of_form: ClassVar[str]
     effect: ClassVar[str]
     earlier: ClassVar[str] = ""
+    mode: ClassVar[int] = 0o666
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -160,7 +162,7 @@ class _ChoicesFile(ABC):
     def damage(self) -> str:
         """Return a message if the file is damaged, with the consequence, or else ""."""
         damage = self.fault()
-        return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
+        return f"{self._path} {damage}, so {self.effect}" if damage else ""
 
     def fault(self) -> str:
         """Return what is wrong with the file, such as "is not JSON", or ""."""
@@ -176,7 +178,7 @@ class _ChoicesFile(ABC):
             return None, str(exc)
         if stored is None or self._is_valid(stored):
             return stored, ""
-        return None, f"is not {self.form}"
+        return None, self.fault_of_form
 
     @abstractmethod
     def _is_valid(self, stored: Any) -> bool:
@@ -190,15 +192,15 @@ class _ChoicesFile(ABC):
         """
         if self.fault():
             bounded_files.set_aside(self._path)
-        bounded_files.write_json(self._path, stored, self.content)
+        bounded_files.write_json(self._path, stored, self.content, mode=self.mode)
 
 
-class TrustStore(_ChoicesFile):
+class TrustStore(ChoicesFile):
     """The trusted folders and files, each with the hash of its content."""
 
     content = "the trust"
-    form = "a mapping of folders to hashes"
-    effect = "no plugin of a project is trusted"
+    fault_of_form = "is not a mapping of folders to hashes"
+    effect = "no plugin of a project is trusted; correct or delete it"
 
     def trusted(self, folder: Path) -> Path | None:
         """Return a private copy of a folder or file if its current content is trusted, or None.
@@ -240,7 +242,7 @@ class TrustStore(_ChoicesFile):
         return isinstance(stored, dict) and all(isinstance(v, str) for v in stored.values())
 
 
-class DisabledNames(_ChoicesFile):
+class DisabledNames(ChoicesFile):
     """The disabled names; plugins and skills with these names are not loaded from any source.
 
     A name may belong to an entry point, a folder, a SKILL.md or a skill, so that a plugin is
@@ -248,8 +250,8 @@ class DisabledNames(_ChoicesFile):
     """
 
     content = "the list of disabled names"
-    form = "a list of names"
-    effect = "no name is disabled"
+    fault_of_form = "is not a list of names"
+    effect = "no name is disabled; correct or delete it"
 
     def read(self) -> frozenset[str]:
         """Return the disabled names."""
@@ -292,12 +294,12 @@ class Installed(TypedDict):
     date: str
 
 
-class InstalledSkills(_ChoicesFile):
+class InstalledSkills(ChoicesFile):
     """The installed skills by name."""
 
     content = "the record of installed skills"
-    form = "a mapping of names to installed skills"
-    effect = "the plugins of your own folder need trust"
+    fault_of_form = "is not a mapping of names to installed skills"
+    effect = "the plugins of your own folder need trust; correct or delete it"
     earlier = "installed.json"
 
     def read(self) -> dict[str, Installed]:
