@@ -20,8 +20,7 @@ import contextlib
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.agent_skills import skill_md
@@ -62,14 +61,6 @@ HINT = 80
 """Maximum number of characters to show of `argument-hint`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A file that the instructions refer to, with its text."""
-
-    name: str
-    text: str
-
-
 class PromptSkill(Skill):
     """A folder with a SKILL.md and no plugin.py.
 
@@ -82,6 +73,7 @@ class PromptSkill(Skill):
     Attributes:
         hint: a description of the expected text, from `argument-hint`, or "".
         separate: True if the skill runs in a separate conversation (`context: fork`).
+        allowed_tools: the tools that the skill wants to use, on one line.
         copy: the private copy of the folder that the user allowed, or None.
     """
 
@@ -99,8 +91,12 @@ class PromptSkill(Skill):
         self.hint = self._line("argument-hint")[:HINT]
         self.usage = self.hint or Skill.usage  # type: ignore[misc]
         self.separate = self._line("context").lower() == "fork"
-        about = {"Compatibility": "compatibility", "Tools it uses": "allowed-tools"}
-        lines = [f"{key}: {text}" for key, field in about.items() if (text := self._line(field))]
+        self.allowed_tools = self._line("allowed-tools")
+        about = {
+            "Compatibility": self._line("compatibility"),
+            "Tools it uses": self.allowed_tools,
+        }
+        lines = [f"{key}: {text}" for key, text in about.items() if text]
         if not file.for_models:
             lines.append("Only the user may use it; a model may not.")
         self.details = "\n".join(lines)  # type: ignore[misc]
@@ -110,11 +106,6 @@ class PromptSkill(Skill):
 
     def run(self, call: Call) -> Result:
         return self._use(self, call)
-
-    @property
-    def allowed_tools(self) -> str:
-        """The tools that the skill wants to use, on one line."""
-        return self._line("allowed-tools")
 
     def body(self, arguments: str) -> str:
         """Return the current instructions with the placeholders replaced.
@@ -137,12 +128,18 @@ class PromptSkill(Skill):
         """Return the skill in `copy`, which is a copy of this skill's folder."""
         return PromptSkill(skill_md.read(copy / self.file.path.name), self._use)
 
-    def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
-        """Return the text for a model: the skill's folder, the body, files, and file names."""
+    def instructions(
+        self, body: str, listed: Sequence[str], files: Mapping[str, str] | None = None
+    ) -> str:
+        """Return the text for a model: the skill's folder, the body, files, and file names.
+
+        Args:
+            files: the texts of files to which the instructions refer, by name.
+        """
+        texts = files or {}
         parts = [f"The folder of this skill is {self.folder}", body]
-        parts += [f'<skill_file path="{file.name}">\n{file.text}\n</skill_file>' for file in files]
-        read = {file.name for file in files}
-        if names := "".join(f"\n<file>{name}</file>" for name in listed if name not in read):
+        parts += [f'<skill_file path="{n}">\n{text}\n</skill_file>' for n, text in texts.items()]
+        if names := "".join(f"\n<file>{name}</file>" for name in listed if name not in texts):
             parts.append(f"<skill_resources>{names}\n</skill_resources>")
         content = "\n".join(parts)
         return f'<skill_content name="{self.name}">\n{content}\n</skill_content>'
@@ -194,14 +191,17 @@ def resource_names(folder: Path) -> list[str]:
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
-def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
-    """Return the files that the instructions refer to, and why other files were not read."""
-    files: list[Resource] = []
+def referred_resources(folder: Path, body: str) -> tuple[dict[str, str], list[str]]:
+    """Return the texts of the files that the instructions refer to, by name.
+
+    The second result states why other files were not read.
+    """
+    files: dict[str, str] = {}
     refused: list[str] = []
     wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))
     for name in wanted[:MAX_READ]:
         try:
-            files.append(Resource(name, read_resource(folder, name)))
+            files[name] = read_resource(folder, name)
         except UsageError as exc:
             refused.append("".join(c for c in str(exc) if c.isprintable()))
     if len(wanted) > MAX_READ:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,7 +17,6 @@ from harness.errors import OutputError, UsageError
 
 Kind = Literal["plugin", "prompt", "package"]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-LONGEST_NAME = skill_md.LIMITS["name"]
 
 
 def check_name(name: str) -> None:
@@ -27,8 +27,8 @@ def check_name(name: str) -> None:
     """
     if not skill_md.NAME.fullmatch(name):
         what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
-    elif len(name) > LONGEST_NAME:
-        what = f"the name has {len(name)} characters, {LONGEST_NAME} are allowed"
+    elif len(name) > (limit := skill_md.LIMITS["name"]):
+        what = f"the name has {len(name)} characters, {limit} are allowed"
     else:
         return
     raise UsageError(what, hint=f"Try `/new-skill {skill_md.similar(name) or 'summarize'}`.")
@@ -69,24 +69,6 @@ def files(name: str, kind: Kind) -> dict[str, str]:
     return contents
 
 
-def check_place(folder: Path) -> None:
-    """Check that a folder does not exist.
-
-    Raises:
-        OutputError: the folder exists.
-    """
-    try:
-        exists = folder.is_symlink() or folder.exists()
-    except (OSError, RuntimeError) as exc:
-        raise _not_created(folder, exc) from exc
-    if exists:
-        raise OutputError(
-            "exists already",
-            where=str(folder),
-            hint="Choose another name, or move the existing folder away.",
-        )
-
-
 def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], None]) -> None:
     """Create a folder with these files; after an error, remove it again.
 
@@ -94,10 +76,16 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
         finish: called after the folder is in place.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder exists, or cannot be written.
         Exception: whatever `finish` raises.
     """
-    parents = [parent for parent in folder.parents if not parent.exists()]
+    if os.path.lexists(folder):
+        raise OutputError(
+            "exists already",
+            where=str(folder),
+            hint="Choose another name, or move the existing folder away.",
+        )
+    parents = [parent for parent in folder.parents if not os.path.exists(parent)]  # noqa: PTH110
     # Discovery skips folders whose name begins with a dot.
     temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
     try:
@@ -117,10 +105,5 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
             with contextlib.suppress(OSError):  # the folder was not created, or is not empty
                 parent.rmdir()
         if isinstance(exc, OSError):
-            raise _not_created(folder, exc) from exc
+            raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
         raise
-
-
-def _not_created(folder: Path, exc: Exception) -> OutputError:
-    reason = exc.strerror if isinstance(exc, OSError) else exc
-    return OutputError(f"cannot be created: {reason}", where=str(folder))

@@ -167,12 +167,15 @@ class SkillFile:
     @property
     def for_users(self) -> bool:
         """True if the user may call the skill: `user-invocable` is not false."""
-        return _switch(self.fields, "user-invocable", default=True)
+        return self._switch("user-invocable") not in _OFF
 
     @property
     def for_models(self) -> bool:
         """True if a model may use the skill: `disable-model-invocation` is not true."""
-        return not _switch(self.fields, "disable-model-invocation", default=False)
+        return self._switch("disable-model-invocation") not in _ON
+
+    def _switch(self, key: str) -> str:
+        return str(self.fields.get(key, "")).strip().lower()
 
 
 def body_of(content: bytes, path: Path) -> str:
@@ -226,11 +229,6 @@ def similar(name: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: LIMITS["name"]].strip("-")
-
-
-def _switch(fields: Mapping[str, Any], key: str, *, default: bool) -> bool:
-    value = str(fields.get(key, "")).strip().lower()
-    return default if value not in (*_ON, *_OFF) else value in _ON
 
 
 def is_inside(folder: Path, path: Path) -> bool:

@@ -153,15 +153,14 @@ class ActiveSkills:
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
         """Return the instructions with the files to which they refer, within `room` bytes."""
         files, refused = prompt_skill.referred_resources(skill.folder, body)
-        included = [*files]
-        while included and len(skill.instructions(body, listed, included).encode()) > room:
-            refused.append(f"{included.pop().name}: no room in the model's context")
+        while files and len(skill.instructions(body, listed, files).encode()) > room:
+            refused.append(f"{files.popitem()[0]}: no room in the model's context")
         for reason in refused:
             line = f"/{skill.name}: not read: {reason}"
             if line not in self._told:
                 self._told.add(line)
                 self.notify(line)
-        return skill.instructions(body, listed, included)
+        return skill.instructions(body, listed, files)
 
 
 def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[ActivateSkill]:

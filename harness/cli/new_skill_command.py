@@ -66,7 +66,6 @@ class NewSkill(AppCommand):
         else:
             parent = settings.project_dir / ("" if options.package else "skills")
         folder = parent / name
-        scaffold.check_place(folder)
         contents = scaffold.files(name, kind)
         needs_trust = kind == "plugin" and not options.own
         trust = TrustStore(settings.trust_file).trust
