@@ -8,6 +8,7 @@ line runs, so that the first prompt appears quickly.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -89,8 +90,6 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice, clean)
         path = self.general.get("registry")
         self._registry_path = at_home(path) if path else None
-        self._registry: Registry | None = None
-        self._pool: ModelPool | None = None
         self.preferred: dict[str, str] = {}
         self._discover()
 
@@ -299,10 +298,15 @@ class App:
         from harness.chat.skill_tools import skill_tools
         from harness.chat.tool_calls import log_failure
         from harness.chat.toolbox import Toolbox
-        from harness.tools import tools_of
+        from harness.tools.builtin_tools import AskUser
+        from harness.tools.file_tools import ListFiles, ReadFile, SearchFiles, WriteFile
+        from harness.tools.run_command import Run as RunCommand
         from harness.tools.tool_hooks import ToolHooks
 
-        builtin = tools_of(self)
+        # other systems than POSIX do not have process groups
+        commands = [RunCommand(self)] if os.name == "posix" else []
+        files = ReadFile(self), ListFiles(self), SearchFiles(self), WriteFile(self)
+        builtin = [*files, *commands, AskUser(self)]
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
         prompts = partial(activation, self, lambda: self.last_resolution)
         return Toolbox(
@@ -353,16 +357,14 @@ class App:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """The registry, read on first use.
 
         Raises:
             RegistryError: the registry cannot be used.
         """
-        if self._registry is None:
-            self._registry = self._read_registry()
-        return self._registry
+        return self._read_registry()
 
     def _read_registry(self) -> Registry:
         from harness.models.registry import load
@@ -376,18 +378,15 @@ class App:
 
         return load(settings.shipped_registry, user, left_out=leave_out)
 
-    @property
+    @cached_property
     def pool(self) -> ModelPool:
         """The pool of loaded models, which reads the registry on first use."""
-        if self._pool is None:
-            backends = self.catalogue.backends
-            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
-        return self._pool
+        return ModelPool(lambda: self.registry, self.catalogue.backends, self.preferred)
 
     @property
     def last_resolution(self) -> Resolution | None:
         """The resolution of the model in use, or None."""
-        return self._pool.last if self._pool is not None else None
+        return self.pool.last if "pool" in self.__dict__ else None
 
     def reload(self) -> None:
         """Read the registry, find the skills again, and free loaded models.
@@ -398,7 +397,7 @@ class App:
         found = self._read_registry()
         self.discovery.forget()
         self._free_models()
-        self._registry = found
+        self.registry = found
         self._discover()
 
     def use_registry(self, path: Path | None) -> None:
@@ -417,9 +416,9 @@ class App:
             raise
 
     def _free_models(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        if "pool" in self.__dict__:
+            self.pool.close()
+            del self.pool
 
     def _discover(self) -> None:
         screen = self.screen

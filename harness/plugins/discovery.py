@@ -215,7 +215,7 @@ class Discovery:
             UsageError: the file cannot be used, or deviates from the specification.
         """
         path = self._settings.shipped_skills / name / skill_md.FILE
-        return skill_md.read(path, strict=True) if name in self._shipped and path.exists() else None
+        return skill_md.read(path, strict=True) if path.exists() else None
 
     def _load_entry_points(self) -> None:
         for point in entry_points(ENTRY_POINTS):

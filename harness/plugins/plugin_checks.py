@@ -72,7 +72,11 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
         raise UsageError(f"/{name}: Options is not a subclass of SkillOptions")
     if not isinstance(skill, Skill):
         raise UsageError(f"/{name} is not a harness.Skill")
-    _check_flags(name, options)
+    own = flags(options)
+    if taken := own.keys() & {*flags(GeneralOptions), "--help"}:
+        raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
+    if len(own) < len(options.model_fields):
+        raise UsageError(f"/{name}: two of the options have the same name")
     _check_attributes(skill)
     for trigger in skill.triggers:
         re.compile(trigger)
@@ -81,14 +85,6 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
         _check_schema(name, options, "Options have")
         for what, model in _outputs(skill):
             _check_schema(name, model, f"{what} has")
-
-
-def _check_flags(name: str, options: type[SkillOptions]) -> None:
-    own = flags(options)
-    if taken := own.keys() & {*flags(GeneralOptions), "--help"}:
-        raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
-    if len(own) < len(options.model_fields):
-        raise UsageError(f"/{name}: two of the options have the same name")
 
 
 def _check_schema(name: str, model: type[BaseModel], what: str) -> None:

@@ -68,13 +68,12 @@ def wrapped(text: str, stream: IO[str]) -> str:
     width = columns(stream) if stream.isatty() else 0
     if not width or len(text) <= width:
         return text
-    lines = (
-        textwrap.wrap(
+    return "\n".join(
+        textwrap.fill(
             line, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False
         )
         for line in text.split("\n")
     )
-    return "\n".join("\n".join(parts) for parts in lines)
 
 
 def console(stream: IO[str], into: IO[str] | None = None) -> Console:
@@ -118,24 +117,16 @@ class Plain:
 
         drawn = Segment.strip_links(console.render(self.content, options))
         for line in Segment.split_lines(drawn):
-            yield from _plain_line(line)
+            # Trailing blanks are removed, since a line that is padded to the width of the terminal
+            # could be followed by an empty line.
+            while line and not line[-1].control and not line[-1].text.strip(" "):
+                line.pop()
+            for place, (text, style, control) in enumerate(line, start=1):
+                if not control:
+                    text = text.translate(CONTROLS)
+                    text = text.rstrip(" ") if place == len(line) else text
+                yield Segment(text, style, control)
             yield Segment.line()
-
-
-def _plain_line(line: list[Segment]) -> Iterable[Segment]:
-    """Yield the segments of a line without trailing blanks.
-
-    Otherwise, a line padded to the width of the terminal could be followed by an empty line.
-    """
-    from rich.segment import Segment
-
-    while line and not line[-1].control and not line[-1].text.strip(" "):
-        line.pop()
-    for place, (text, style, control) in enumerate(line, start=1):
-        if not control:
-            text = text.translate(CONTROLS)
-            text = text.rstrip(" ") if place == len(line) else text
-        yield Segment(text, style, control)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

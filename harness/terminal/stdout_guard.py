@@ -69,13 +69,8 @@ def set_apart() -> None:
     if real is None or sys.stdout is not real or real.fileno() != STDOUT:
         return  # stdout is closed, or replaced by a test or an embedding program
     _own = os.fdopen(os.dup(STDOUT), "w", encoding=real.encoding, errors=real.errors)
-    to_stderr()
-    sys.stdout = prints(sys.stderr)
-
-
-def to_stderr() -> None:
-    """Let descriptor 1 lead to stderr, or to the null device if stderr is closed."""
     try:
         os.dup2(STDERR, STDOUT)
-    except OSError:
+    except OSError:  # stderr is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    sys.stdout = prints(sys.stderr)

@@ -208,18 +208,15 @@ def matches_pattern(name: str, pattern: str) -> bool:
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.rpartition("/")[2], pattern)
 
 
-def files_below(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, except files of git; links to folders are not followed.
+def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
+    """Yield the paths in a folder, except git's, each with True if it is a folder.
+
+    Args:
+        recursive: True to enter subfolders; links to folders are not followed.
 
     Raises:
-        Unsearched: there are too many files, or the search takes too long.
+        Unsearched: there are too many entries, or the search takes too long.
     """
-    for path, is_folder in _entries(root, recursive=True):
-        if not is_folder:
-            yield path
-
-
-def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
     for parent, folders, others in walk(root, SCANNED, until=time.monotonic() + SECONDS):
         if ".git" in folders:
             folders.remove(".git")
@@ -277,7 +274,9 @@ class SearchFiles(BuiltinTool):
             return
         root = folder_to_read(given.path, place)
         asked = not place.is_free(root)
-        for path in files_below(root):
+        for path, is_folder in _entries(root, recursive=True):
+            if is_folder:
+                continue
             try:
                 real = place.path(str(path))
             except InputError:  # raised for a loop of links

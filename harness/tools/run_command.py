@@ -142,25 +142,20 @@ def _exists(program: str, project: Path, path: str) -> bool:
     return shutil.which(program, path=path) is not None
 
 
-def environment_of(
-    named: Sequence[str], environ: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def environment_of(named: Sequence[str]) -> dict[str, str]:
     """Return the environment variables for a command.
 
     Args:
         named: names of additional variables, as given by the user.
-        environ: the current variables; by default, the environment of this process.
     """
-    present = os.environ if environ is None else environ
     passed = {
         name: value
-        for name, value in present.items()
+        for name, value in os.environ.items()
         if name in PASSED or name in named or name.startswith("LC_")
     }
-    folders = [
-        one for one in present.get("PATH", os.defpath).split(os.pathsep) if Path(one).is_absolute()
-    ]
-    return {**passed, **SET, "PATH": os.pathsep.join(folders)}
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    absolute = [folder for folder in folders if Path(folder).is_absolute()]
+    return {**passed, **SET, "PATH": os.pathsep.join(absolute)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,9 +184,11 @@ def test_variables_are_named_in_the_environment() -> None:
     assert (read.run_environment, read.run_network) == ((), False)
 
 
-def test_the_path_has_no_relative_folders() -> None:
-    assert environment_of((), {"PATH": ".:/bin::bin:/usr/bin"})["PATH"] == "/bin:/usr/bin"
-    assert environment_of((), {})["PATH"]
+def test_the_path_has_no_relative_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", ".:/bin::bin:/usr/bin")
+    assert environment_of(())["PATH"] == "/bin:/usr/bin"
+    monkeypatch.delenv("PATH")
+    assert environment_of(())["PATH"]
 
 
 # Scripts of skills
