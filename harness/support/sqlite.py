@@ -21,10 +21,9 @@ milliseconds.
 """
 PATIENCE = 10.0
 """Seconds to wait for the lock of a user's database."""
-STEP = 0.2
-"""Seconds of a single wait for a lock in SQLite, during which Python cannot handle signals."""
+USE_WAL = "PRAGMA journal_mode = WAL"
 PAUSE = 0.01
-"""Seconds between two attempts to switch a database to WAL."""
+"""Seconds between two attempts to acquire a lock."""
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
@@ -124,7 +123,7 @@ class UserDatabase:
             # Safe if the process is killed; in a power failure, the last rows may be lost.
             db.execute("PRAGMA synchronous = NORMAL")
             if not self._ready:
-                use_wal(db, PATIENCE)
+                execute_when_free(db, USE_WAL, PATIENCE)
                 migrate(db, self._migrations)
                 if self._prepare is not None:
                     self._prepare(db)
@@ -135,24 +134,29 @@ class UserDatabase:
         return db
 
 
-def use_wal(connection: sqlite3.Connection, seconds: float) -> None:
-    """Switch a database to WAL, waiting at most `seconds` for other processes.
+def execute_when_free(connection: sqlite3.Connection, statement: str, seconds: float) -> None:
+    """Execute a statement that needs a lock, waiting at most `seconds` for other processes.
 
-    SQLite does not wait if another connection switches the same new database at the same time.
+    Python waits, since it cannot handle signals while SQLite waits. SQLite also does not wait if
+    another connection switches the same new database to WAL at the same time.
 
     Raises:
-        sqlite3.OperationalError: another process holds a lock for longer.
+        sqlite3.OperationalError: another process holds the lock for longer.
     """
+    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
     limit = time.monotonic() + seconds
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
-                raise
-            time.sleep(PAUSE)
-        else:
-            return
+    try:
+        while True:
+            try:
+                connection.execute(statement)
+                return
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
+                    raise
+                time.sleep(PAUSE)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def read_schema(db: sqlite3.Connection) -> None:
@@ -192,28 +196,6 @@ def is_full_or_locked(error: Exception | None) -> bool:
     codes = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in codes or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EFBIG)
-
-
-def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
-    """Begin a transaction with the write lock, waiting at most `seconds` for other processes.
-
-    Raises:
-        sqlite3.OperationalError: another process holds the lock for longer.
-    """
-    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {min(seconds, STEP) * 1000:.0f}")
-    limit = time.monotonic() + seconds
-    try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
-                    raise
-            else:
-                return
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def is_of_storage(error: Exception) -> bool:

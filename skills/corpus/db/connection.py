@@ -12,12 +12,12 @@ from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
 from harness.support.sqlite import (
-    begin_immediate,
+    USE_WAL,
+    execute_when_free,
     handle_signals,
     is_interrupted,
     migrate,
     read_schema,
-    use_wal,
 )
 from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
@@ -103,7 +103,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         return
     try:
-        begin_immediate(db, BUSY_SECONDS)
+        execute_when_free(db, "BEGIN IMMEDIATE", BUSY_SECONDS)
         yield
     except BaseException:
         db.rollback()
@@ -114,7 +114,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     read_schema(connection)
     _refuse_foreign(connection, path)
-    use_wal(connection, BUSY_SECONDS)
+    execute_when_free(connection, USE_WAL, BUSY_SECONDS)
     # A killed process loses nothing; after a power failure, the last rows may be missing.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")

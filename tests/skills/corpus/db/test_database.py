@@ -22,7 +22,7 @@ from repository import TEST_DATA
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
-from harness.support.sqlite import begin_immediate
+from harness.support.sqlite import execute_when_free
 from skills.corpus import records
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import connection, damage, facets, papers, reads, store
@@ -477,7 +477,7 @@ def test_ctrl_c_ends_the_wait_for_another_process(db: sqlite3.Connection, tmp_pa
     press_ctrl_c_soon()
     started = time.monotonic()
     with contextlib.closing(second), pytest.raises(KeyboardInterrupt):
-        begin_immediate(second, 60)
+        execute_when_free(second, "BEGIN IMMEDIATE", 60)
     assert time.monotonic() - started < 20
     db.rollback()
 
