@@ -179,35 +179,32 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
         UsageError: the working folder was deleted, the home folder is unknown, or a number of
             seconds is invalid.
     """
-    try:
-        return _read(os.environ if environ is None else environ)
-    except (OSError, RuntimeError) as exc:
-        raise UsageError(f"the environment cannot be used: {exc}") from exc
-
-
-def _read(env: Mapping[str, str]) -> Settings:
     import platformdirs
 
+    env = os.environ if environ is None else environ
     dirs = platformdirs.PlatformDirs(APP_NAME, appauthor=False)
-    config = Path(env.get("HARNESS_CONFIG") or dirs.user_config_dir).expanduser()
     registry = env.get("HARNESS_REGISTRY")
-    return Settings(
-        cache_dir=Path(env.get("HARNESS_CACHE") or dirs.user_cache_dir).expanduser(),
-        data_dir=Path(env.get("HARNESS_DATA") or dirs.user_data_dir).expanduser(),
-        config_dir=config,
-        user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
-        registry_required=bool(registry),
-        project_dir=Path.cwd(),
-        shared_skills=Path(os.path.expanduser("~")) / AGENTS / "skills",  # noqa: PTH111
-        strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
-        no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
-        plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
-        folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
-        mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
-        on=env.get("HARNESS_ON", ""),
-        run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
-        run_network=env.get("HARNESS_RUN_NETWORK") == "1",
-    )
+    try:
+        config = Path(env.get("HARNESS_CONFIG") or dirs.user_config_dir).expanduser()
+        return Settings(
+            cache_dir=Path(env.get("HARNESS_CACHE") or dirs.user_cache_dir).expanduser(),
+            data_dir=Path(env.get("HARNESS_DATA") or dirs.user_data_dir).expanduser(),
+            config_dir=config,
+            user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
+            registry_required=bool(registry),
+            project_dir=Path.cwd(),
+            shared_skills=Path(os.path.expanduser("~")) / AGENTS / "skills",  # noqa: PTH111
+            strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+            no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
+            plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
+            folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
+            mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
+            on=env.get("HARNESS_ON", ""),
+            run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
+            run_network=env.get("HARNESS_RUN_NETWORK") == "1",
+        )
+    except (OSError, RuntimeError) as exc:
+        raise UsageError(f"the environment cannot be used: {exc}") from exc
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

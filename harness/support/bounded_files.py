@@ -97,7 +97,10 @@ def walk(
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 left -= 1
-                cut = _reached(left, limit, until)
+                if left < 0:
+                    cut = f"it has more than {limit:,} entries"
+                elif time.monotonic() > until:
+                    cut = "it took too long"
                 if cut:
                     break
                 (children if _is_folder(entry) else others).append(entry.name)
@@ -107,13 +110,6 @@ def walk(
             raise Unsearched(cut)
         below = (folder / child for child in reversed(children))
         waiting += (path for path in below if follow_links or not path.is_symlink())
-
-
-def _reached(left: int, limit: int, until: float) -> str:
-    """Return a description of the limit that a search has reached, or ""."""
-    if left < 0:
-        return f"it has more than {limit:,} entries"
-    return "it took too long" if time.monotonic() > until else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -109,8 +109,6 @@ class Traced:
 
     def replied(self, reply: Reply) -> None:
         """Record the reply of a model."""
-        if self._span is None:
-            return
         reason = "tool_calls" if reply.tool_calls else reply.finish_reason
         self.set(
             gen_ai__response__finish_reasons=[reason],
@@ -125,15 +123,10 @@ class Traced:
 
     def answered(self, content: str, code: int) -> None:
         """Record the result of a tool, with its exit code."""
-        if self._span is None:
-            return
         if code:
             self.failed(f"exit_{code}")
         if _tracing.content:
             self.set(gen_ai__tool__call__result=content)
-
-
-_NOTHING = Traced()
 
 
 def start(notice: Callable[[str], None]) -> None:
@@ -221,22 +214,15 @@ def end(notice: Callable[[str], None]) -> None:
         notice(f"traces were not sent: {reason}")
 
 
-def _span(
-    name: str, *, client: bool = False, **attributes: Any
-) -> contextlib.AbstractContextManager[Traced]:
+@contextlib.contextmanager
+def _span(name: str, *, client: bool = False, **attributes: Any) -> Iterator[Traced]:
     """Record a span, if traces are on; `__` in the name of an attribute stands for a dot."""
     if _tracing.tracer is None:
-        return contextlib.nullcontext(_NOTHING)
-    return _recorded(_tracing.tracer, name, client, attributes)
-
-
-@contextlib.contextmanager
-def _recorded(
-    tracer: Tracer, name: str, client: bool, attributes: Mapping[str, Any]
-) -> Iterator[Traced]:
+        yield Traced()
+        return
     from opentelemetry.trace import SpanKind
 
-    with tracer.start_as_current_span(
+    with _tracing.tracer.start_as_current_span(
         name,
         kind=SpanKind.CLIENT if client else SpanKind.INTERNAL,
         attributes=_dotted(attributes),
@@ -290,7 +276,7 @@ def tool(call: ToolCall) -> contextlib.AbstractContextManager[Traced]:
 def generation(served: ServedModel, request: Request) -> contextlib.AbstractContextManager[Traced]:
     """Record a request to a model; `Traced.replied` records its reply."""
     if _tracing.tracer is None:
-        return contextlib.nullcontext(_NOTHING)
+        return contextlib.nullcontext(Traced())
     serve, model = served.resolution.chosen.serve, served.resolution.resolved
     server = urlsplit(served.place) if "://" in served.place else urlsplit("")
     texts: dict[str, Any] = {}
