@@ -119,7 +119,7 @@ class SessionStore:
     @property
     def broken(self) -> bool:
         """True if the file could not be used."""
-        return self._database.broken
+        return self._database.error is not None
 
     def begin(self, project: Path) -> int | None:
         """Create a session and return its id, or None if the session cannot be stored.

@@ -157,19 +157,12 @@ def by_reason(reasons: Iterable[tuple[str, str]]) -> str:
     return "; ".join(f"{', '.join(found)}: {reason}" for reason, found in names.items())
 
 
-def candidates(
-    registry: Registry, task: str, *, model: str | None = None, fallback: bool = True
-) -> Iterator[Candidate]:
+def candidates(registry: Registry, task: str, *, fallback: bool = True) -> Iterator[Candidate]:
     """Yield the candidates for `task`, best first.
 
     Args:
-        model: the only model whose candidates are yielded; None for the models of the task.
         fallback: True to include the fallbacks of the task's model.
     """
-    if model is not None:
-        model_id, entries = registry.named(model)
-        yield from (Candidate(model_id, entry) for entry in entries)
-        return
     chain = registry.chain(registry.serving(task))
     for model_id in chain if fallback else chain[:1]:
         yield from (Candidate(model_id, entry) for entry in registry.models[model_id].serve)
@@ -279,8 +272,10 @@ class Models:
 
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first."""
-        model, fallback = self._chosen(task), self.choice.fallback
-        return list(candidates(self.registry, task, model=model, fallback=fallback))
+        if (model := self._chosen(task)) is not None:
+            model_id, entries = self.registry.named(model)
+            return [Candidate(model_id, entry) for entry in entries]
+        return list(candidates(self.registry, task, fallback=self.choice.fallback))
 
     def _chosen(self, task: str) -> str | None:
         """Return the name of the model that the user chose for the line or the session, or None."""

@@ -140,15 +140,9 @@ class ServeEntry(Strict):
             raise ValueError("a reader entry needs a file")
         if self.backend in ("ollama", "openai") and not self.model:
             raise ValueError(f"an {self.backend} entry needs a model")
-        return self
-
-    @model_validator(mode="after")
-    def _addresses(self) -> Self:
-        if not self.urls:
-            return self
-        if self.backend not in ("ollama", "openai"):
+        if self.urls and self.backend not in ("ollama", "openai"):
             raise ValueError(f"`urls` are for ollama and openai entries, not for {self.backend}")
-        if self.url is not None:
+        if self.urls and self.url is not None:
             raise ValueError("an entry has either a `url` or `urls`, not both")
         if len(set(self.urls)) < len(self.urls):
             raise ValueError("`urls` contains an address twice")

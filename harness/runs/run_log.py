@@ -220,7 +220,7 @@ class RunLog:
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
         """Execute a statement in a separate transaction; return the id of the new row, or None."""
-        if self._database.broken:
+        if self._database.error is not None:
             return None
         given = [*map(_storable, parameters)]
         return self._database.run(lambda db: db.execute(sql, given).lastrowid, None)

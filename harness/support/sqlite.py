@@ -87,11 +87,6 @@ class UserDatabase:
         self._migrations, self._notice, self._prepare = migrations, notice, prepare
         self._ready = False
 
-    @property
-    def broken(self) -> bool:
-        """True if the file could not be used."""
-        return self.error is not None
-
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
         """Return the result of `work` on a new connection, or `instead` after an error.
 
@@ -101,7 +96,7 @@ class UserDatabase:
             with contextlib.closing(self.connect()) as db:
                 return work(db)
         except (sqlite3.Error, OSError) as exc:
-            if not self.broken:
+            if self.error is None:
                 self.error = exc
                 self._notice(f"{exc} ({self.path})")
             return instead

@@ -77,24 +77,24 @@ class ConnectionHandle:
     Closing a client or its socket does not wake a thread that reads from it; a shutdown does.
 
     Args:
-        server: the name of the server, for messages.
         allowed: the host to which the server may redirect.
         size: maximum number of bytes of a response.
         ends: the texts that end a line or an event of the response, if it is read by lines.
 
     Attributes:
+        server: the name of the server, for messages.
         retry_after: the value of the header Retry-After of the last response.
         overdue: True if the time limit of `limited` has passed.
     """
 
     def __init__(
         self,
-        server: str = "the server",
         allowed: str | None = None,
         size: int = bounded_http.BODY,
         ends: tuple[bytes, ...] = (),
     ) -> None:
-        self.server, self.allowed, self._size, self._ends = server, allowed, size, ends
+        self.allowed, self._size, self._ends = allowed, size, ends
+        self.server = "the server"
         self.retry_after: str | None = None
         self.overdue = False
         self._streams: list[Any] = []
