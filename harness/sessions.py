@@ -109,12 +109,8 @@ class SessionStore:
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
-        more = "move that file away to begin with an empty one"
-        self._database = UserDatabase(
-            path,
-            MIGRATIONS,
-            lambda error: notice(f"sessions cannot be stored or read: {error}; {more}"),
-        )
+        problem = "sessions cannot be stored or read"
+        self._database = UserDatabase(path, MIGRATIONS, problem, notice)
 
     @property
     def broken(self) -> bool:

@@ -81,7 +81,7 @@ class Job(Generic[T, R]):
     refuse: Callable[[T, Exception], None]
     slots: int
     stop: StopToken
-    tick: Callable[[], None] | None = None
+    tick: Callable[[], None] = lambda: None
     tally: Tally = field(default_factory=Tally)
     _running: dict[Future[R], T] = field(default_factory=dict)
 
@@ -129,8 +129,7 @@ class Job(Generic[T, R]):
             self._settle(future)
 
     def _check(self) -> None:
-        if self.tick is not None:
-            self.tick()
+        self.tick()
         self.stop.check()
 
     def _settle(self, future: Future[R]) -> None:
@@ -173,8 +172,7 @@ class Job(Generic[T, R]):
         wait(self._running)
         if isinstance(error, OutputError):
             return
-        if self.tick is not None:
-            self.tick()
+        self.tick()
         for future in list(self._running):
             if future.cancelled():
                 continue

@@ -149,13 +149,8 @@ class RunLog:
         died: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
-        more = "move that file away to begin with an empty one"
-        self._database = UserDatabase(
-            path,
-            [m004_allowed],
-            lambda error: notice(f"the run log cannot be used: {error}; {more}"),
-            partial(_close_dead_runs, died=died),
-        )
+        problem, close = "the run log cannot be used", partial(_close_dead_runs, died=died)
+        self._database = UserDatabase(path, [m004_allowed], problem, notice, close)
 
     def start(
         self,

@@ -40,35 +40,6 @@ from harness.terminal.console import Screen
 
 
 @contextlib.contextmanager
-def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
-    """Run plugin code within the block, with its prints on stderr.
-
-    Args:
-        who: the owner of the code, for messages.
-
-    Raises:
-        HarnessError: the error of the code; other exceptions become SkillFailed.
-        KeyboardInterrupt: Ctrl-C was pressed.
-    """
-    try:
-        with contextlib.redirect_stdout(screen.prints):
-            yield
-    except (HarnessError, KeyboardInterrupt):
-        raise
-    except BaseException as exc:  # plugin code may raise any exception
-        if ctrl_c.is_cause_of(exc):
-            raise KeyboardInterrupt from exc
-        reason = str(exc)
-        if isinstance(exc, ValidationError):
-            parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
-            reason = f"{exc.title}, {'; '.join(parts)}"
-        raise SkillFailed(
-            f"{who} failed: {type(exc).__name__}: {reason}",
-            hint=f"`/logs {run.id}` has the traceback." if run.id else None,
-        ) from exc
-
-
-@contextlib.contextmanager
 def line_ended(screen: Screen) -> Iterator[None]:
     """End the line of a partly printed answer if the run fails."""
     try:
@@ -356,9 +327,33 @@ class Runner:
         self.run.written.append(path)
         return path
 
-    def _isolated(self, owner: str = "") -> contextlib.AbstractContextManager[None]:
-        """Isolate code of the skill or of a plugin's format."""
-        return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
+    @contextlib.contextmanager
+    def _isolated(self, owner: str = "") -> Iterator[None]:
+        """Run code of the skill or of a plugin within the block, with its prints on stderr.
+
+        Args:
+            owner: the owner of the code, for messages; by default, the skill.
+
+        Raises:
+            HarnessError: the error of the code; other exceptions become SkillFailed.
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        try:
+            with contextlib.redirect_stdout(self.screen.prints):
+                yield
+        except (HarnessError, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # plugin code may raise any exception
+            if ctrl_c.is_cause_of(exc):
+                raise KeyboardInterrupt from exc
+            reason = str(exc)
+            if isinstance(exc, ValidationError):
+                parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
+                reason = f"{exc.title}, {'; '.join(parts)}"
+            raise SkillFailed(
+                f"{owner or f'/{self.skill.name}'} failed: {type(exc).__name__}: {reason}",
+                hint=f"`/logs {self.run.id}` has the traceback." if self.run.id else None,
+            ) from exc
 
     def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
         """Open the row of a logged run; return the start event, and the plugins that receive it."""

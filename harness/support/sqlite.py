@@ -68,7 +68,8 @@ class UserDatabase:
 
     Args:
         path: the file, which is created with its folder if it does not exist.
-        notice: called once with the error if the file cannot be used.
+        problem: the clause with which the message about an error begins.
+        notice: called once with a message if the file cannot be used.
         prepare: called once with the first connection, after the migrations.
 
     Attributes:
@@ -79,12 +80,14 @@ class UserDatabase:
         self,
         path: Path,
         migrations: Sequence[Migration],
+        problem: str,
         notice: Callable[[str], None],
         prepare: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.path = path
         self.error: Exception | None = None
-        self._migrations, self._notice, self._prepare = migrations, notice, prepare
+        self._migrations, self._prepare = migrations, prepare
+        self._problem, self._notice = problem, notice
         self._ready = False
 
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
@@ -98,7 +101,8 @@ class UserDatabase:
         except (sqlite3.Error, OSError) as exc:
             if self.error is None:
                 self.error = exc
-                self._notice(f"{exc} ({self.path})")
+                more = "move that file away to begin with an empty one"
+                self._notice(f"{self._problem}: {exc} ({self.path}); {more}")
             return instead
 
     def connect(self) -> sqlite3.Connection:

@@ -93,10 +93,6 @@ class GenerationState:
         return "".join(self.pieces)
 
     @property
-    def seconds(self) -> float:
-        return self._stop.elapsed
-
-    @property
     def remaining(self) -> float:
         """Seconds until the deadline; not negative."""
         return self._stop.remaining
@@ -180,7 +176,7 @@ class GenerationState:
             finish_reason,
             prompt_tokens,
             completion_tokens,
-            self.seconds,
+            self._stop.elapsed,
             cached_tokens,
             tuple(self.logprobs),
             tuple(self.tokens),

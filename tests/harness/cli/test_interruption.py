@@ -19,12 +19,11 @@ import pytest
 from agent_process import environment_of, start_agent
 
 from bench import interrupt
+from harness import Call, Interrupted, Result, Skill
 from harness.cli.main import main
 from harness.runs.frontend import guarded
-from harness.runs.run_log import Run
-from harness.runs.runner import isolated
 from harness.settings import CODE_ROOT
-from harness.terminal.console import Screen
+from harness.testing import fake_app
 
 pytestmark = pytest.mark.slow
 
@@ -102,16 +101,26 @@ class Interrupting:
         raise KeyboardInterrupt
 
 
-def test_in_the_import_of_a_dataclass() -> None:
+def work(*_: object) -> None:
+    type("Record", (), {"field": Interrupting()})
+
+
+class Importing(Skill):
+    name = "importing"
+    summary = "imports a dataclass"
+    text = "none"
+
+    def run(self, call: Call) -> Result:
+        work()
+        return Result("imported")
+
+
+def test_in_the_import_of_a_dataclass(tmp_path: Path) -> None:
     """Its fields have a `__set_name__`, whose errors Python 3.11 replaces."""
-
-    def work(*_: object) -> None:
-        type("Record", (), {"field": Interrupting()})
-
     with pytest.raises(KeyboardInterrupt):
         guarded("/models", work)
-    with pytest.raises(KeyboardInterrupt), isolated("a skill", Screen(), Run()):
-        work()
+    with pytest.raises(Interrupted):
+        fake_app(tmp_path, None, Importing()).dispatch("/importing")
     with mock.patch("harness.cli.main._run", work), pytest.raises(KeyboardInterrupt):
         main(["/models"])
 

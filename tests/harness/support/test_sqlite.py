@@ -20,7 +20,8 @@ def test_a_new_file_is_opened_by_several_connections_at_once(tmp_path: Path) -> 
 
     def insert() -> None:
         for number in range(files):
-            database = UserDatabase(tmp_path / f"{number}.db", (m001_numbers,), errors.append)
+            path = tmp_path / f"{number}.db"
+            database = UserDatabase(path, (m001_numbers,), "not usable", errors.append)
             start.wait()
             database.run(lambda db: db.execute("INSERT INTO numbers VALUES (1)"), None)
 
