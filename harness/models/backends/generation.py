@@ -150,7 +150,7 @@ class GenerationState:
                 )
         except DeadlineExceeded as exc:
             self.flush()
-            exc.partial = self.text
+            exc.partial = exc.reply = self.text
             raise
 
     def reply(
@@ -260,5 +260,5 @@ def relay(
         failure = failures.pop()
         if isinstance(failure, GenerationFailed):
             state.flush()
-            failure.partial = state.text
+            failure.partial = failure.reply = state.text
         raise failure

@@ -280,7 +280,7 @@ def probe_nodes(
         if isinstance(answer, str):
             broken.append((name, answer))
         else:
-            answers.append((name, Availability(*answer)))
+            answers.append((name, answer))
     if broken:
         raise ClusterUnavailable(
             by_reason(broken),
@@ -299,11 +299,11 @@ def probe_nodes(
     return Availability(not failing, by_reason(reasons), absent)
 
 
-def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:
+def _examination(pickled: bytes) -> Callable[[], str | Availability]:
     """Return the function that probes a node; Ray sends a nested function with its code."""
     version = __version__
 
-    def examine() -> str | tuple[bool, str, bool]:
+    def examine() -> str | Availability:
         import importlib.util
         import pickle
 
@@ -315,7 +315,6 @@ def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:
             return f"nanda-harness {found} is installed, here it is {version}"
         from harness.models.cluster import node
 
-        answer = node.available(pickle.loads(pickled))  # noqa: S301  the bytes are from the driver
-        return answer.available, answer.reason, answer.absent
+        return node.available(pickle.loads(pickled))  # noqa: S301  the bytes are from the driver
 
     return examine

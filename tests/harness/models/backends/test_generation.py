@@ -102,4 +102,4 @@ def test_the_last_letter_of_a_broken_answer_is_shown_even_if_a_secret_begins_wit
 
     with pytest.raises(GenerationFailed) as failure:
         relay(broken, state.add, state)
-    assert "".join(shown) == failure.value.partial == "Two notes"
+    assert "".join(shown) == failure.value.partial == failure.value.reply == "Two notes"

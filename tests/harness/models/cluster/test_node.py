@@ -110,9 +110,10 @@ def examine(monkeypatch):
 
 
 def test_a_node_states_whether_it_can_serve(monkeypatch):
-    assert examine(monkeypatch) == (False, "it is off", False)
-    monkeypatch.setattr(node, "available", lambda _: node.Availability(True, "98 MB to download"))
-    assert examine(monkeypatch) == (True, "98 MB to download", False)
+    assert examine(monkeypatch) == node.Availability(False, "it is off")
+    found = node.Availability(True, "98 MB to download")
+    monkeypatch.setattr(node, "available", lambda _: found)
+    assert examine(monkeypatch) == found
 
 
 def test_a_node_without_the_harness_is_named(monkeypatch):
