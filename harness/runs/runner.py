@@ -26,11 +26,9 @@ from harness.models.pool import Choice, ModelPool, Models
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import cluster_placement
 from harness.runs import targets as target_files
-from harness.runs.cluster_placement import cluster_effect
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_targets
 from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, recorded
-from harness.runs.targets import suffix_of
 from harness.settings import Settings
 from harness.support import ctrl_c
 from harness.support.bounded_files import file_sha256
@@ -137,12 +135,11 @@ class Runner:
             result = self.skill.run(call)
         if not isinstance(result, Result):
             raise SkillFailed(f"/{self.skill.name} returned {type(result).__name__}, not a Result")
-        formats = self._formats
         missing = [
             target.suffix
             for target in files
-            if (suffix := suffix_of(target, (*self.skill.saves, *formats))) not in result.saves
-            and not (suffix in formats and result.has_records)
+            if (suffix := self._suffix(target)) not in result.saves
+            and not (suffix in self._formats and result.has_records)
         ]
         missing += [
             suffix or "a folder" for suffix in filled.values() if suffix not in result.folders
@@ -157,15 +154,16 @@ class Runner:
         general = self.invocation.general
         targets = self._targets()
         source = self._read_text()
-        quiet = general.as_json or bool(targets)
-        screen = self.screen.like(quiet_results=quiet)
+        screen = self.screen.like(quiet_results=general.as_json or bool(targets))
+        cancel = StopToken(self.caller.cancel)
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
             screen.notice,  # prints above the progress bar
+            cancel=cancel,
             on_served=lambda served: self.run.served_by(served),
         )
-        call = Call(
+        return Call(
             text=self.invocation.text,
             options=self.invocation.options,
             models=models,
@@ -181,15 +179,17 @@ class Runner:
             confirm=self.frontend.confirm,
             yes=general.yes,
             read_stdin=self._stdin if self.frontend.stdin is not None else None,
-            cancel=StopToken(self.caller.cancel),
+            cancel=cancel,
         )
-        models.cancel = call.cancel
-        return call
 
     @property
     def _formats(self) -> dict[str, FoundFormat]:
         """The formats of plugins for this skill, by suffix."""
         return self.catalogue.formats_for(self.skill)
+
+    def _suffix(self, target: Path) -> str:
+        """Return the suffix in which a target file is saved."""
+        return target_files.suffix_of(target, (*self.skill.saves, *self._formats))
 
     def _targets(self) -> tuple[Path, ...]:
         """Return the targets; for subcommands in `target_text`, the text is the target."""
@@ -290,7 +290,8 @@ class Runner:
             f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}"
             for path in files
         )
-        parts = (f"writes {written}" if written else "", effects, cluster_effect(given.options))
+        sends = cluster_placement.cluster_effect(given.options)
+        parts = (f"writes {written}" if written else "", effects, sends)
         if changes := " and ".join(in_one_line(part) for part in parts if part):
             how = consent(f"/{given.name} {changes}", self.frontend.confirm, yes=general.yes)
         else:
@@ -298,8 +299,7 @@ class Runner:
         self.run.allow(how)
 
     def _save(self, target: Path, result: Result) -> Path:
-        suffix = target_files.suffix_of(target, (*self.skill.saves, *self._formats))
-        if suffix not in result.saves:
+        if (suffix := self._suffix(target)) not in result.saves:
             found = self._formats[suffix]
             owner = f"the format {suffix} ({found.origin})"
             return self._write(target, lambda file: found.format.write(result.each(), file), owner)
