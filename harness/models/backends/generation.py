@@ -93,6 +93,10 @@ class GenerationState:
         return "".join(self.pieces)
 
     @property
+    def seconds(self) -> float:
+        return self._stop.elapsed
+
+    @property
     def remaining(self) -> float:
         """Seconds until the deadline; not negative."""
         return self._stop.remaining
@@ -176,7 +180,7 @@ class GenerationState:
             finish_reason,
             prompt_tokens,
             completion_tokens,
-            self._stop.elapsed,
+            self.seconds,
             cached_tokens,
             tuple(self.logprobs),
             tuple(self.tokens),
