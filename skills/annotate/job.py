@@ -228,8 +228,10 @@ class AnnotateJob:
             for place in range(self.rows):
                 if self.call.cancel.is_set():
                     raise Interrupted("interrupted", hint="Nothing was begun.")
-                task = self._task(place)
-                self.plan.add(task.key, len(task.paper.abstract), find_state)
+                task = task_of(self.paper(place), partial(self.prepare, place))
+                entry = self.plan.add(task.key, len(task.paper.abstract), find_state)
+                if entry and self._is_due(entry.state) and task.prepared:
+                    self.plan.keep_request(task.prepared)
                 if (place + 1) % TICK_ROWS == 0:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
@@ -238,14 +240,12 @@ class AnnotateJob:
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
-    def _task(self, place: int) -> Task:
-        return task_of(self.paper(place), partial(self.prepare, place))
-
     def _tasks(self) -> Iterator[Task]:
         for entry in self.plan.entries():
             self.call.cancel.check()  # lets Ctrl-C stop a loop over a million rows with little work
             if entry.is_first and self._is_due(entry.state):
-                yield self._task(entry.place)
+                paper = self.paper(entry.place)
+                yield Task(paper, entry.key, self.plan.request(entry.key, paper))
 
     def _is_due(self, state: store.State | None) -> bool:
         return state == ("failed" if self.call.options.retry_failed else None)

@@ -1,4 +1,4 @@
-"""The papers of a job, and its plan: content key, state and annotation of each paper.
+"""The papers of a job, and its plan: content key, request and annotation of each paper.
 
 Papers and plan are in temporary files, since a table may have millions of rows.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import weakref
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +17,19 @@ from typing import Any, NamedTuple
 
 from harness.errors import InputError
 from harness.support.text_input import shown
+from skills.annotate.annotator import Prepared
 from skills.annotate.papers import FEWEST_WORDS, problem_of
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.db.store import State
 from skills.corpus.table import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted
+from skills.nanda.forms import Form
 from skills.nanda.paper import Paper
 
 READ = 1000
 """Number of rows of a plan that are read from the database together."""
+MOST_SHARED = 32_768
+"""Maximum size in bytes of a zlib dictionary."""
 TICK_ROWS = 1000
 """Number of rows between two reports of the progress of reading a table."""
 
@@ -71,12 +76,12 @@ class Total(NamedTuple):
 
 
 class Plan:
-    """The rows of a job, with the annotations of a run, in a temporary file."""
+    """The rows of a job, with the requests and annotations of a run, in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
             "CREATE TABLE work (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT,"
-            " first INTEGER NOT NULL, record TEXT)",
+            " first INTEGER NOT NULL, request BLOB, record TEXT)",
             "CREATE TABLE entries (place INTEGER PRIMARY KEY, work INTEGER NOT NULL,"
             " weight INTEGER NOT NULL)",
             "CREATE VIEW plan AS SELECT place, key, state, first, record IS NOT NULL AS made,"
@@ -84,12 +89,14 @@ class Plan:
         )
         weakref.finalize(self, self._db.close)
         self._rows = 0
+        self._forms = list[Form]()
+        self._shared = b""  # the first request: zlib's dictionary for the others, which resemble it
 
     def __len__(self) -> int:
         return self._rows
 
-    def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> None:
-        """Add the next row.
+    def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> Entry | None:
+        """Add the next row. Return it if it is the first row with its key, else None.
 
         Args:
             weight: the length of the abstract, for estimates of the remaining time.
@@ -100,8 +107,11 @@ class Plan:
         self._db.execute(
             "INSERT INTO entries SELECT ?, id, ? FROM work WHERE key = ?", [place, weight, key]
         )
-        if is_first and (state := find_state(key)):
+        if not is_first:
+            return None
+        if state := find_state(key):
             self._db.execute("UPDATE work SET state = ? WHERE key = ?", [state, key])
+        return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
         """Replace the content key and annotation of a row by those of another model."""
@@ -115,6 +125,28 @@ class Plan:
     def _add_work(self, key: str, first: int) -> bool:
         add = "INSERT OR IGNORE INTO work (key, first) VALUES (?, ?)"
         return self._db.execute(add, [key, first]).rowcount > 0
+
+    def keep_request(self, prepared: Prepared) -> None:
+        """Store the request, compressed, under its content key until it is sent."""
+        if prepared.form not in self._forms:
+            self._forms.append(prepared.form)
+        form = self._forms.index(prepared.form)
+        content = pickle.dumps((form, prepared.request, prepared.provenance))
+        self._shared = self._shared or content[:MOST_SHARED]
+        packing = zlib.compressobj(1, zdict=self._shared)
+        packed = packing.compress(content) + packing.flush()
+        sql = "UPDATE work SET request = ? WHERE key = ?"
+        self._db.execute(sql, [packed, prepared.key])
+
+    def request(self, key: str, paper: Paper) -> Prepared | None:
+        """Return the stored request for a paper by its content key, or None."""
+        sql = "SELECT request FROM work WHERE key = ?"
+        [packed] = self._db.execute(sql, [key]).fetchone()
+        if packed is None:
+            return None
+        content = zlib.decompressobj(zdict=self._shared).decompress(packed)
+        form, request, provenance = pickle.loads(content)  # noqa: S301  by `keep_request`
+        return Prepared(paper, self._forms[form], request, provenance)
 
     def set_done(self, key: str, record: Mapping[str, Any]) -> None:
         """Store the annotation made for a content key."""

@@ -1,11 +1,16 @@
-"""The plan of a job: its rows in order, and how the work under each key ended."""
+"""The plan of a job: its rows in order, their requests, and how the work under each key ended."""
 
 from __future__ import annotations
 
 from itertools import cycle
 
+from harness.models.backend import Message, Request
+from skills.annotate.annotator import Prepared
 from skills.annotate.plan import READ, Entry, Plan, Total
 from skills.corpus.db.store import State
+from skills.nanda.forms import JsonForm
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
 
 RECORD = {"claim": "It halts."}
 
@@ -41,9 +46,9 @@ def test_totals_count_weights_and_keys() -> None:
 def test_a_state_is_looked_up_once_for_each_key() -> None:
     asked: list[str] = []
     plan = Plan()
-    for key in ("a", "b", "a"):
-        plan.add(key, 1, asked.append)
+    added = [plan.add(key, 1, asked.append) for key in ("a", "b", "a")]
     assert asked == ["a", "b"]
+    assert added == [Entry(0, "a", None, 0, False), Entry(1, "b", None, 1, False), None]
 
 
 def test_what_was_done_before_the_run_is_linked_and_what_is_made_is_not() -> None:
@@ -75,3 +80,29 @@ def test_the_work_of_a_row_can_be_replaced() -> None:
         ("better", "done", 1),
     ]
     assert plan.record("better") == RECORD
+
+
+def test_a_request_is_kept_with_its_form() -> None:
+    paper = Paper("id", "1", "", "It halts.")
+    form = JsonForm(nanda())
+    plan = plan_of("a", "b")
+    for key in ("a", "b"):
+        messages = (Message("system", "Annotate." * 100), Message("user", key))
+        made = Prepared(paper, form, Request(messages, seed=3), {"key": key})
+        plan.keep_request(made)
+        found = plan.request(key, paper)
+        assert found == made
+        assert found is not None
+        assert found.form is form
+    assert plan_of("c").request("c", paper) is None
+
+
+def test_requests_with_the_same_instructions_are_stored_in_little_space() -> None:
+    paper = Paper("id", "1", "", "It halts.")
+    instructions = " ".join(map(str, range(1000)))
+    plan = plan_of("a", "b")
+    for key in ("a", "b"):
+        request = Request((Message("system", instructions), Message("user", key)))
+        plan.keep_request(Prepared(paper, JsonForm(nanda()), request, {"key": key}))
+    sizes = plan._db.execute("SELECT length(request) FROM work").fetchall()
+    assert max(sizes) < (len(instructions) / 10,)

@@ -15,7 +15,7 @@ from annotate_workspace import ABSTRACT, Workspace, counting_reads, paper, write
 from harness.errors import InputError, UsageError
 from harness.runs.jobs import Tally
 from harness.terminal.console import Progress
-from skills.annotate.annotator import Annotator
+from skills.annotate.annotator import Annotator, Prepared
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plan import Entry, PaperFile, Plan, from_table
 from skills.corpus.db import store
@@ -327,24 +327,31 @@ def test_a_table_is_opened_and_parsed_once_whatever_is_saved(
     assert (summary["done"], summary["made"], summary["failed"]) == (3, 1, 1)
 
 
-def test_a_new_annotation_is_not_read_back(
+def test_a_request_is_made_once_and_an_annotation_is_not_read_back(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.rows(1)
     workspace.annotate("save to before.jsonl")
     same = {**paper(4), "abstract": ABSTRACT.format(3)}
     write_table(workspace.table, *map(paper, (1, 2, 3)), same)
+    prepared: list[str] = []
     read: list[str] = []
-    record = store.record
+    prepare, record = Annotator.prepare, store.record
+
+    def recorded_prepare(annotator: Annotator, one: Paper) -> Prepared:
+        prepared.append(one.id)
+        return prepare(annotator, one)
 
     def recorded_read(db: Any, key: str, one: Paper) -> dict[str, Any] | None:
         read.append(one.id)
         return record(db, key, one)
 
     with monkeypatch.context() as patched:
+        patched.setattr(Annotator, "prepare", recorded_prepare)
         patched.setattr(store, "record", recorded_read)
         assert workspace.annotate("save to out.jsonl").result.code == 0
-    assert workspace.ids() == [f"2401.0000{number}" for number in (1, 2, 3, 4)]
+    ids = [f"2401.0000{number}" for number in (1, 2, 3, 4)]
+    assert workspace.ids() == prepared == ids
     assert set(read) == {"2401.00001"}  # it was made before
     lines = (workspace.folder / "out.jsonl").read_text(encoding="utf-8")
     again = workspace.reopened()
