@@ -86,7 +86,6 @@ class Ballots:
         """Store a complete ballot."""
         with transaction(self.db):
             ballot_id = self._replace(item, status="done")
-            self.db.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
             for vote in votes:
                 self._insert(ballot_id, vote)
 

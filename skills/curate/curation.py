@@ -16,12 +16,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from harness.api.skill import Call, Result, Write
-from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
+from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support.process import job_lock
+from skills.annotate.table import add_hint
 from skills.corpus import exporters
 from skills.corpus.db import damage, runs
 from skills.corpus.db import papers as paper_rows
@@ -253,7 +254,15 @@ class Curation:
         found.database, found.run = str(path), run_id
         summary = found.model_dump(mode="json", exclude_unset=True)
         if stopped is not None:
-            stopped.hint = _continuation(stopped, run)
+            done = sum(
+                bool(one.ballot or one.error or (one.item.findings and not one.item.probe))
+                for one in verdicts
+            )
+            kept = (
+                f"{done:,} of {len(verdicts):,} annotations and probes are judged, and their votes "
+                "are stored; the same command continues from there."
+            )
+            add_hint(stopped, kept)
         failed = found.failed + (found.probes.failed if found.probes else 0)
         runs.finish(db, run_id, runs.status_of(stopped, failed), summary)
         dataset: Mapping[str, Write] = {}
@@ -313,21 +322,6 @@ def _kept(run: Run, path: Path) -> Iterator[Annotated]:
     kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
     with open_corpus(path) as db:
         yield from items.records(db, kept, run.framework)
-
-
-def _continuation(stopped: HarnessError, run: Run) -> str:
-    """Return the hint on how to continue a stopped run."""
-    everyone = [*run.verdicts, *run.probes]
-    done = sum(
-        bool(one.ballot or one.error or (one.item.findings and not one.item.probe))
-        for one in everyone
-    )
-    kept = (
-        f"{done:,} of {len(everyone):,} annotations and probes are judged, and their votes are "
-        "stored; the same command continues from there."
-    )
-    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
-    return before + kept
 
 
 @dataclass

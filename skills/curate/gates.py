@@ -134,7 +134,7 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
         moves: the moves as read from a file. A missing, empty or too long text is a finding.
             Variants of "Not stated." are recognised, and names that are not moves are ignored.
     """
-    written = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+    written = framework.written(moves)
     stated = {
         name: text
         for name, text in written.items()

@@ -79,7 +79,6 @@ class Input:
     Attributes:
         name: the name of the input on the line.
         id_column: the name of the id column in output tables.
-        rows: number of rows, including left-out rows.
         filtered: number of left-out rows by reason.
         refused: the errors of rows that cannot be used; these rows also count in `filtered`.
         path: the file of the table; None for the corpus.
@@ -88,10 +87,14 @@ class Input:
     name: str
     items: tuple[Item, ...]
     id_column: str
-    rows: int
-    filtered: Mapping[str, int] = field(default_factory=dict)
-    path: Path | None = None
+    filtered: Counter[str] = field(default_factory=Counter)
     refused: Refusals = field(default_factory=Refusals)
+    path: Path | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, including left-out rows."""
+        return len(self.items) + self.filtered.total()
 
 
 def from_table(
@@ -112,8 +115,6 @@ def from_table(
     Raises:
         InputError: the table cannot be read, or has no annotations.
     """
-    found: dict[tuple[str, str, str], Item] = {}
-    filtered: Counter[str] = Counter()
     table = open_table(
         path,
         columns,
@@ -124,27 +125,14 @@ def from_table(
     )
     table.require_moves()
     refused = Refusals()
-    for entry in accepted(complete_rows(db, table), refused.add):
-        identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
-        with refusing(entry.where) as gated:
-            if reason := _left_out(entry, found.get(identity), framework):
-                filtered[reason] += 1
-            else:
-                found[identity] = _item(entry, framework)
-        if gated.error:
-            refused.add(gated.error)
-    if refused:
-        filtered["refused"] = len(refused)
-    rows = len(found) + filtered.total()
-    if not found:
-        refused.raise_first()
-        what = "no row has an annotation" if rows else "has no rows below its header"
+    rows = accepted(complete_rows(db, table), refused.add)
+    items, filtered = _gated(rows, framework, refused)
+    if not items:
+        what = "no row has an annotation" if filtered else "has no rows below its header"
         raise InputError(what, where=shown(path))
-    items = tuple(found.values())
     # A saved .jsonl file without abstracts has no id column of its own.
     own = table.id_column if table.has_abstracts else None
-    id_column = own or items[0].paper.id_field
-    return Input(shown(path), items, id_column, rows, filtered, path, refused)
+    return Input(shown(path), items, own or items[0].paper.id_field, filtered, refused, path)
 
 
 def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None) -> Input:
@@ -154,19 +142,43 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
         InputError: the corpus has no annotations by this framework.
     """
     ids = Database(db, framework).ids()[:limit]
-    found, refused = list[Item](), Refusals()
-    for item in reads.annotated(db, framework, ids):
-        entry = as_entry(item, framework)
+    refused = Refusals()
+    entries = (as_entry(item, framework) for item in reads.annotated(db, framework, ids))
+    items, filtered = _gated(entries, framework, refused)
+    if not items:
+        raise no_annotations(framework)
+    return Input(CORPUS, items, reads.id_column(db, ids), filtered, refused)
+
+
+def _gated(
+    entries: Iterable[TableRow], framework: Framework, refused: Refusals
+) -> tuple[tuple[Item, ...], Counter[str]]:
+    """Return the annotations with the findings of the gates, and the number of left-out rows.
+
+    Args:
+        refused: receives the errors of rows that cannot be used.
+
+    Raises:
+        InputError: rows are refused, and no annotation is left.
+    """
+    found: dict[tuple[str, str, str], Item] = {}
+    filtered: Counter[str] = Counter()
+    for entry in entries:
+        identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
         with refusing(entry.where) as gated:
-            found.append(_item(entry, framework))
+            moves = framework.written(entry.moves)
+            if reason := _left_out(entry, moves, found.get(identity)):
+                filtered[reason] += 1
+            else:
+                findings = gates.find(entry.paper, moves, framework)
+                found[identity] = Item(entry.paper, moves, entry.where, findings, entry)
         if gated.error:
             refused.add(gated.error)
+    if refused:
+        filtered["refused"] = len(refused)
     if not found:
         refused.raise_first()
-        raise no_annotations(framework)
-    filtered = {"refused": len(refused)} if refused else {}
-    rows = len(found) + len(refused)
-    return Input(CORPUS, tuple(found), reads.id_column(db, ids), rows, filtered, refused=refused)
+    return tuple(found.values()), filtered
 
 
 def records(
@@ -185,10 +197,11 @@ def records(
             yield made
 
 
-def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
+def _left_out(entry: TableRow, moves: Mapping[str, str], before: Item | None) -> str:
     """Return the reason why a row is left out, or "".
 
     Args:
+        moves: the moves of the row in canonical form.
         before: the item of an earlier row about the same paper, or None.
     """
     if not entry.paper.abstract:
@@ -197,19 +210,9 @@ def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str
         return "no annotation"
     if before is None:
         return ""
-    if _moves(entry, framework) == before.moves:
+    if moves == before.moves:
         return "repeats an earlier row"
     return "another annotation of an earlier row's paper"
-
-
-def _item(entry: TableRow, framework: Framework) -> Item:
-    moves = _moves(entry, framework)
-    findings = gates.find(entry.paper, moves, framework)
-    return Item(entry.paper, moves, entry.where, findings, entry)
-
-
-def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
-    return {name: framework.canonical(entry.moves[name]) for name in framework.names}
 
 
 def no_annotations(framework: Framework) -> InputError:

@@ -17,8 +17,9 @@ import math
 import random
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from skills.curate import gates
 from skills.curate.gates import phrases
@@ -29,6 +30,7 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 from skills.nanda.unsupported import unsupported_numbers, without_names
 
+T = TypeVar("T")
 Annotation = tuple[Paper, Mapping[str, str]]
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
@@ -41,7 +43,6 @@ def make(
     framework: Framework,
     per_kind: int,
     seed: int = 0,
-    kinds: Sequence[str] | None = None,
     most: int | None = None,
 ) -> list[Item]:
     """Return up to `per_kind` probes of each kind, with the findings of the gates.
@@ -52,15 +53,13 @@ def make(
     used. A probe that equals its original annotation is left out.
 
     Args:
-        kinds: the kinds of probes to make; None for all kinds.
         most: maximum number of probes of all kinds together; subtle and plain kinds alternate.
     """
     papers: dict[str, Paper] = {}
     given: dict[str, dict[str, str]] = {}
     for paper, moves in annotations:
         if papers.setdefault(paper.sha256, paper) is paper:
-            found = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
-            given[paper.sha256] = found
+            given[paper.sha256] = framework.written(moves)
 
     def of_kind(kind: str) -> Iterator[Item]:
         made = (
@@ -69,10 +68,13 @@ def make(
         )
         return itertools.islice(filter(None, made), per_kind)
 
-    order = tuple(kinds or (*KINDS, *SUBTLE))
-    rounds = itertools.zip_longest(*map(of_kind, sorted(order, key=IN_TURN.index)))
-    probes = itertools.islice(filter(None, itertools.chain.from_iterable(rounds)), most)
-    return sorted(probes, key=lambda probe: order.index(probe.probe))
+    probes = itertools.islice(_in_turn(*map(of_kind, IN_TURN)), most)
+    return sorted(probes, key=lambda probe: (*KINDS, *SUBTLE).index(probe.probe))
+
+
+def _in_turn(*groups: Iterable[T]) -> Iterator[T]:
+    """Yield the first element of each group, then the second elements, and so on."""
+    return filter(None, itertools.chain.from_iterable(itertools.zip_longest(*groups)))
 
 
 @dataclass(slots=True)
@@ -248,12 +250,8 @@ SUBTLE_MAKERS: Mapping[str, Maker] = {
 
 
 MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
-
-
 KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
-
-
-IN_TURN = tuple(filter(None, itertools.chain.from_iterable(itertools.zip_longest(SUBTLE, KINDS))))
+IN_TURN = tuple(_in_turn(SUBTLE, KINDS))
 """All kinds, in the order in which a limited number of probes is made."""
 
 

@@ -184,7 +184,8 @@ def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
 
 
 def _log_line(verdict: Verdict) -> dict[str, Any]:
-    item = verdict.item
+    item, ballot = verdict.item, verdict.ballot
+    explanations = ballot.explanations if ballot else {}
     return {
         "kind": "probe" if item.probe else "annotation",
         item.paper.id_field: item.paper.id,
@@ -193,23 +194,20 @@ def _log_line(verdict: Verdict) -> dict[str, Any]:
         "decision": verdict.decision,
         "reasons": list(verdict.reasons),
         "findings": [asdict(one) for one in item.findings],
-        "for": verdict.votes if verdict.ballot else None,
+        "for": verdict.votes if ballot else None,
         "mean": verdict.mean,
-        "votes": list(_votes(verdict)),
+        "votes": [
+            {
+                **asdict(vote),
+                "threshold": threshold,
+                "passed": passed,
+                "entropy": _entropy(vote.answers.values()),
+                "explanation": explanations.get(vote.persona),
+            }
+            for vote, passed, threshold in verdict.cast
+        ],
         "error": verdict.error or None,
     }
-
-
-def _votes(verdict: Verdict) -> Iterator[dict[str, Any]]:
-    for vote, passed, threshold in verdict.cast:
-        assert verdict.ballot is not None
-        yield {
-            **asdict(vote),
-            "threshold": threshold,
-            "passed": passed,
-            "entropy": _entropy(vote.answers.values()),
-            "explanation": verdict.ballot.explanations.get(vote.persona),
-        }
 
 
 def _entropy(probabilities: Iterable[float]) -> float | None:

@@ -166,6 +166,10 @@ class Framework(_Strict):
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
+    def written(self, moves: Mapping[str, str]) -> dict[str, str]:
+        """Return `canonical` of each move, in the order of the framework; "" for a missing move."""
+        return {name: self.canonical(moves.get(name, "")) for name in self.names}
+
     def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
         """Return the stated moves of an annotation or record, in the order of the framework."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}

@@ -49,8 +49,12 @@ NOTHING = dict.fromkeys(NANDA.names, NANDA.not_stated)
 ITEMS = [item(number, tool) for number, tool in enumerate(TOOLS)]
 
 
-def of_kind(kind: str, items: Sequence[Annotation] = ITEMS, per_kind: int = 99) -> list[Item]:
-    return [probe for probe in make(items, NANDA, per_kind) if probe.probe == kind]
+def of_kind(kind: str, items: Sequence[Annotation] = ITEMS, seed: int = 0) -> list[Item]:
+    return [probe for probe in make(items, NANDA, 99, seed) if probe.probe == kind]
+
+
+def plain(items: Sequence[Annotation], per_kind: int, seed: int = 0) -> list[Item]:
+    return [probe for probe in make(items, NANDA, per_kind, seed) if probe.probe in KINDS]
 
 
 def given(probe: Item) -> dict[str, str]:
@@ -63,14 +67,14 @@ def changes(probe: Item) -> dict[str, str]:
 
 def test_the_items_are_good_and_give_one_probe_of_each_kind() -> None:
     assert [find(paper, moves, NANDA) for paper, moves in ITEMS] == [()] * len(ITEMS)
-    probes = make(ITEMS, NANDA, 99, kinds=KINDS)
+    probes = plain(ITEMS, 99)
     assert Counter(probe.probe for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
     assert list(dict.fromkeys(probe.probe for probe in probes)) == list(KINDS)
     assert all(tuple(probe.moves) == NANDA.names for probe in probes)
     for seed in range(4):
-        few = make(ITEMS, NANDA, 4, seed, KINDS)
+        few = plain(ITEMS, 4, seed)
         assert Counter(probe.probe for probe in few) == dict.fromkeys(KINDS, 4)
-        assert len(make(ITEMS, NANDA, 99, seed, KINDS)) == len(KINDS) * len(ITEMS)
+        assert len(plain(ITEMS, 99, seed)) == len(KINDS) * len(ITEMS)
 
 
 def test_another_papers_moves() -> None:
@@ -251,7 +255,7 @@ MOVES = {
 
 
 def subtle(kind: str, seed: int = 0) -> Item:
-    (probe,) = make([(FERRY, MOVES)], NANDA, 1, seed, (kind,))
+    (probe,) = of_kind(kind, [(FERRY, MOVES)], seed)
     return probe
 
 
@@ -290,7 +294,7 @@ def test_a_word_becomes_its_opposite() -> None:
 def test_no_subtle_probe_of_an_annotation_that_gives_none(kind: str) -> None:
     moves = {**dict.fromkeys(MOVES, "Not stated."), "claim": "Tidewatch is a tool of some use."}
     paper = Paper("id", "1", "", "Tidewatch is a tool of some use, and nothing else is said.")
-    assert make([(paper, moves)], NANDA, 1, kinds=(kind,)) == []
+    assert of_kind(kind, [(paper, moves)]) == []
 
 
 def test_subtle_probes_come_last() -> None:
@@ -312,7 +316,7 @@ def test_the_gates_find_the_probes_of_the_gold() -> None:
         items = [
             (Paper("id", row["arxiv_id"], "", row["abstract"]), row) for row in csv.DictReader(file)
         ]
-    probes = make(items, NANDA, 60, kinds=KINDS)
+    probes = plain(items, 60)
     made = Counter(probe.probe for probe in probes)
     found = Counter(probe.probe for probe in probes if find(probe.paper, probe.moves, NANDA))
     assert all(made[kind] >= 25 for kind in KINDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from curate_workspace import NAMES, PANEL, item, moves
@@ -98,7 +99,7 @@ def a_run(
     name: str = "data/agent.csv",
 ) -> Run:
     items = tuple(one.item for one in own)
-    source = Input(name, items, "arxiv_id", len(items) + 2, {"no abstract": 2})
+    source = Input(name, items, "arxiv_id", Counter({"no abstract": 2}))
     framework = framework or nanda()
     return Run(source, framework, panel, Judge(panel, served(), framework, form), bar, own, bad)
 
