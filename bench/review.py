@@ -48,7 +48,7 @@ def steps(path: Path, folder: Path) -> Mapping[str, Callable[[], object]]:
     queue = Queue(nanda(), folder / "gold.csv", path, folder, lambda _: None)
     desk = queue.desk(queue_of(path), "ada")
     return {
-        ALL: lambda: list(queue_of(path).items),
+        ALL: lambda: list(queue_of(path)),
         "open all": lambda: queue_of(path),
         f"open those with {words[0]!r}": lambda: queue_of(path, words[0]),
         f"open those with {words[-1]!r}": lambda: queue_of(path, words[-1]),

@@ -147,7 +147,7 @@ def _next(participant: Participant, request: Request) -> Response:
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
     at = desk.next(after + 1)
     if at is not None:
-        return _to_paper(desk.papers.items[at].key)
+        return _to_paper(desk.papers[at].key)
     counts = desk.counts()
     return page(
         request,
@@ -175,7 +175,7 @@ def _paper(participant: Participant, request: Request) -> Response:
 
 def _shown(participant: Participant, request: Request, at: int, error: str = "") -> Response:
     desk = participant.desk
-    item = desk.papers.items[at]
+    item = desk.papers[at]
     move = request.query_params.get("move", "")
     return page(
         request,
@@ -185,7 +185,7 @@ def _shown(participant: Participant, request: Request, at: int, error: str = "")
         sheet=desk.sheet(at),
         key=item.key,
         number=at + 1,
-        total=len(desk.papers.items),
+        total=len(desk.papers),
         counts=desk.counts(),
         certainty=desk.papers.certainty.get(item.key),
         was_decided=desk.log.was_decided(item),
@@ -231,7 +231,7 @@ def _undo(participant: Participant, request: Request) -> Response:
     participant.notice = f"Undone: {decision.paper.id} is no longer {decision.what}ed."
     if decision.resolves:
         return RedirectResponse(DISPUTES, HTTPStatus.SEE_OTHER)
-    return _to_paper(participant.desk.papers.items[at].key)
+    return _to_paper(participant.desk.papers[at].key)
 
 
 def _again(participant: Participant, request: Request) -> Response:
@@ -311,7 +311,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
                 f"/review/dispute?{urlencode({'id': item.key}, errors='replace')}",
                 [outline(one) for one in decided_by_each(desk, item)],
             )
-            for item in map(desk.papers.items.__getitem__, desk.disputed())
+            for item in map(desk.papers.__getitem__, desk.disputed())
         ]
     own = participants.find(request)
     with own.lock if own else nullcontext():
@@ -342,7 +342,7 @@ def _settle(participant: Participant, request: Request) -> Response:
             desk.resolve(at, *dispute.settled(_choices(dispute, fields)))
     except HarnessError as exc:
         return _shown_dispute(participant, request, key, f"{exc}", _choices(dispute, fields))
-    participant.notice = f"Settled {desk.papers.items[at].paper.id}."
+    participant.notice = f"Settled {desk.papers[at].paper.id}."
     return RedirectResponse(DISPUTES, HTTPStatus.SEE_OTHER)
 
 
@@ -363,7 +363,7 @@ def _shown_dispute(
     if at is None or dispute is None:
         return _settled(request)
     desk = participant.desk
-    paper = desk.papers.items[at].paper
+    paper = desk.papers[at].paper
     return page(
         request,
         "review/dispute.html",

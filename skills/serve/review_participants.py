@@ -187,7 +187,7 @@ def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> boo
         Taken: another reviewer has the paper, or it is already decided.
     """
     desk, act, move = participant.desk, fields.get("act", ""), fields.get("move", "")
-    paper = desk.papers.items[at].paper.id
+    paper = desk.papers[at].paper.id
     if act == "accept":
         desk.accept(at)
         participant.notice = f"Accepted {paper}."
@@ -209,7 +209,7 @@ def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> boo
 
 def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str]) -> str:
     """Perform an action on a move, and return its result as the predicate of a sentence."""
-    item = desk.papers.items[at]
+    item = desk.papers[at]
     if act == "edit":
         is_new = desk.edit(at, move, fields.get("text", ""))
         return "is stored" if is_new else "is as it was"

@@ -42,7 +42,11 @@ CHUNK = 500
 class Candidates:
     """The annotations under review, in the order in which they are offered.
 
+    Each annotation is read when it is first used.
+
     Attributes:
+        keys: the keys of the annotations.
+        read: returns the annotations with the given keys, in the order of the keys.
         id_column: the name of the table's id column.
         lost: the rows whose abstract cannot be found, with the reason.
         without_moves: number of rows without any move.
@@ -51,23 +55,42 @@ class Candidates:
         is_selected: True if words or conditions have selected the annotations.
     """
 
-    items: LazyItems
+    keys: tuple[str, ...]
+    read: Callable[[Sequence[str]], Iterable[Item]]
     id_column: str
     lost: Sequence[str] = ()
     without_moves: int = 0
     repeats: int = 0
     certainty: Mapping[str, float] = field(default_factory=dict)
     is_selected: bool = False
+    _known: dict[str, Item] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, at: int) -> Item:
+        return next(self.some(self.keys[at : at + 1]))
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.some(self.keys)
+
+    def some(self, keys: Iterable[str]) -> Iterator[Item]:
+        """Yield the annotations with these keys, in this order."""
+        wanted = iter(keys)
+        while chunk := list(itertools.islice(wanted, CHUNK)):
+            if unknown := [key for key in chunk if key not in self._known]:
+                self._known.update(zip(unknown, self.read(unknown), strict=True))
+            yield from (self._known[key] for key in chunk)
 
     @cached_property
     def places(self) -> dict[str, int]:
         """The index of each annotation by its key."""
-        return {key: place for place, key in enumerate(self.items.keys)}
+        return {key: place for place, key in enumerate(self.keys)}
 
     def known(self, keys: Iterable[str]) -> list[Item]:
-        """Return the annotations with these keys, in the order of `items`; ignore unknown keys."""
+        """Return the annotations with these keys, in order; ignore unknown keys."""
         found = (key for key in keys if key in self.places)
-        return list(self.items.some(sorted(found, key=self.places.__getitem__)))
+        return list(self.some(sorted(found, key=self.places.__getitem__)))
 
     def sample(self, size: int, seed: int) -> Candidates:
         """Return annotations drawn at random, in random order.
@@ -78,13 +101,11 @@ class Candidates:
         def drawn(key: str) -> str:
             return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
-        return self._ordered(sorted(self.items.keys, key=drawn)[:size])
+        return self._ordered(sorted(self.keys, key=drawn)[:size])
 
     def by_certainty(self) -> Candidates:
         """Return the annotations by ascending certainty; annotations without confidence last."""
-        return self._ordered(
-            sorted(self.items.keys, key=lambda key: self.certainty.get(key, math.inf))
-        )
+        return self._ordered(sorted(self.keys, key=lambda key: self.certainty.get(key, math.inf)))
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
         """Return reviewed annotations first, then those that would teach a model most.
@@ -96,17 +117,16 @@ class Candidates:
             reviewed: the abstracts of reviewed papers by key, in order.
         """
         first = [key for key in reviewed if key in self.places]
-        rest = [key for key in self.by_certainty().items.keys if key not in reviewed]
+        rest = [key for key in self.by_certainty().keys if key not in reviewed]
         window = [key for key in rest[:WINDOW] if key in self.certainty]
         candidates = {
-            item.key: (self.certainty[item.key], item.paper.abstract)
-            for item in self.items.some(window)
+            item.key: (self.certainty[item.key], item.paper.abstract) for item in self.some(window)
         }
         ordered = teaching_order(candidates, reviewed.values())
         return self._ordered([*first, *ordered, *rest[len(window) :]])
 
-    def _ordered(self, keys: Sequence[str]) -> Candidates:
-        return replace(self, items=self.items.ordered(keys))
+    def _ordered(self, keys: Iterable[str]) -> Candidates:
+        return replace(self, keys=tuple(keys))
 
 
 def read(
@@ -158,8 +178,7 @@ def read(
         elif key in items:
             repeats += 1
         else:
-            moves = {name: framework.canonical(row.moves[name]) for name in framework.names}
-            items[key] = Item(paper, moves, row.where, entry=row)
+            items[key] = Item(paper, framework.written(row.moves), row.where, entry=row)
     if not items:
         raise InputError(
             f"no row can be reviewed: {lost[0]}",
@@ -177,7 +196,8 @@ def read(
         for key, item in items.items()
     )
     return Candidates(
-        LazyItems(items, lambda keys: [items[key] for key in keys]),
+        tuple(items),
+        lambda keys: [items[key] for key in keys],
         table.id_column or rows[0].paper.id_field,
         lost=lost,
         without_moves=len(rows) - len(full),
@@ -211,9 +231,13 @@ def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str
             entries = [as_entry(row, framework) for row in rows]
         return [Item(one.paper, one.moves, one.where, entry=one) for one in entries]
 
-    items, repeats = LazyItems(found, stored), len(ids) - len(found)
     return Candidates(
-        items, id_column, repeats=repeats, certainty=certainty, is_selected=is_part
+        tuple(found),
+        stored,
+        id_column,
+        repeats=len(ids) - len(found),
+        certainty=certainty,
+        is_selected=is_part,
     ).by_certainty()
 
 
@@ -281,44 +305,6 @@ def _find(row: TableRow, places: Places) -> Paper | str:
                 source=row.paper.source,
             )
     return reason
-
-
-class LazyItems:
-    """A sequence of annotations, each of which is read when it is first used.
-
-    Args:
-        read: returns the annotations with the given keys, in the order of the keys.
-    """
-
-    def __init__(
-        self, keys: Iterable[str], read: Callable[[Sequence[str]], Iterable[Item]]
-    ) -> None:
-        self.keys = tuple(keys)
-        self.read = read
-        self._known: dict[str, Item] = {}
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, at: int) -> Item:
-        return next(self.some(self.keys[at : at + 1]))
-
-    def __iter__(self) -> Iterator[Item]:
-        return self.some(self.keys)
-
-    def ordered(self, keys: Iterable[str]) -> LazyItems:
-        """Return the annotations with these keys, in this order; no annotation is read twice."""
-        made = LazyItems(keys, self.read)
-        made._known = self._known
-        return made
-
-    def some(self, keys: Iterable[str]) -> Iterator[Item]:
-        """Yield the annotations with these keys, in this order."""
-        wanted = iter(keys)
-        while chunk := list(itertools.islice(wanted, CHUNK)):
-            if unknown := [key for key in chunk if key not in self._known]:
-                self._known.update(zip(unknown, self.read(unknown), strict=True))
-            yield from (self._known[key] for key in chunk)
 
 
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:

@@ -106,7 +106,7 @@ class Dispute:
 
 def dispute_at(desk: Desk, at: int) -> Dispute | None:
     """Return the disagreement about a paper, or None if the paper is not disputed."""
-    item = desk.papers.items[at]
+    item = desk.papers[at]
     if desk.log.status(item) != "disputed":
         return None
     decisions = decided_by_each(desk, item)

@@ -153,7 +153,7 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
         input=str(path),
         gold=str(log.gold.target),
         journal=str(log.journal),
-        papers=len(papers.items),
+        papers=len(papers),
         **counts,
         gold_rows=rows,
         right=found.moves if found else None,

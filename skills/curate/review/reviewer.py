@@ -102,7 +102,7 @@ class Desk:
         Raises:
             Taken: another reviewer holds the paper, or it is decided.
         """
-        item = self.papers.items[at]
+        item = self.papers[at]
         with self.log.locked():
             self.log.refuse_decided(item, self.reviewer)
             if self.leases.claim(self.reviewer, [self._free(item)]) is None:
@@ -115,12 +115,12 @@ class Desk:
 
     def sheet(self, at: int) -> Sheet:
         """Return the form of a paper with the reviewer's edits."""
-        item = self.papers.items[at]
+        item = self.papers[at]
         return sheet_of(item, self.framework, *self.log.edited(item, self.reviewer))
 
     def moves(self, at: int) -> dict[str, str]:
         """Return the moves of a paper with the reviewer's edits."""
-        return self.log.edited(self.papers.items[at], self.reviewer)[0]
+        return self.log.edited(self.papers[at], self.reviewer)[0]
 
     def accept(self, at: int) -> None:
         """Accept the moves with the reviewer's edits.
@@ -154,7 +154,7 @@ class Desk:
             Taken: as for `take`.
         """
         self.take(at)
-        item = self.papers.items[at]
+        item = self.papers[at]
         moves, anchors = self.log.edited(item, self.reviewer)
         new = self.framework.canonical(text)
         is_new = new != moves[move]
@@ -186,7 +186,7 @@ class Desk:
             Taken: as for `take`.
         """
         self.take(at)
-        item = self.papers.items[at]
+        item = self.papers[at]
         moves, anchors = self.log.edited(item, self.reviewer)
         if moves[move] == self.framework.not_stated:
             label = self.framework.labels[move]
@@ -210,9 +210,9 @@ class Desk:
         taken = accepted = changed = 0
         for paper_id, highlights in papers.items():
             at = self.papers.places.get(paper_key(paper_id))
-            if at is None or not self.log.wants(self.papers.items[at], self.reviewer):
+            if at is None or not self.log.wants(self.papers[at], self.reviewer):
                 continue
-            item, name = self.papers.items[at], self.reviewer.casefold()
+            item, name = self.papers[at], self.reviewer.casefold()
             own = [one for one in highlights if not name or one.author.casefold() in ("", name)]
             new = [one for one in own if (self.reviewer, one.name) not in self.log.taken]
             tags = [one.author.casefold() for one in new if one.kind == REVIEWED]
@@ -254,7 +254,7 @@ class Desk:
 
     def skip(self, at: int) -> None:
         """End the lease of a paper; do not offer it to this reviewer for now."""
-        key = self.papers.items.keys[at]
+        key = self.papers.keys[at]
         self.skipped.add(key)
         self.leases.release(self.reviewer, key)
 
@@ -268,7 +268,7 @@ class Desk:
             at = self.last()
             if at is None:
                 return None
-            item = self.papers.items[at]
+            item = self.papers[at]
             decision = [d for d in self.log.decisions(item) if d.reviewer == self.reviewer][-1]
             self._record(item, "undo", decision.moves, anchors=decision.anchors)
             self.leases.forget_drafts(self.reviewer, item.key)
@@ -292,7 +292,7 @@ class Desk:
             UsageError: a move is not valid.
             Taken: the disagreement is settled already.
         """
-        item = self.papers.items[at]
+        item = self.papers[at]
         if moves is None:
             self._record(item, "reject", dict(item.moves), reason=reason, resolves=True)
         else:
@@ -303,10 +303,9 @@ class Desk:
 
     def last(self) -> int | None:
         """Return the index of the paper that the reviewer decided on last, or None."""
-        items, places = self.papers.items, self.papers.places
         for decision in self.log.latest(self.reviewer):
-            at = places.get(decision.key)
-            if at is not None and decision.is_about(items[at]):
+            at = self.papers.places.get(decision.key)
+            if at is not None and decision.is_about(self.papers[at]):
                 return at
         return None
 
@@ -319,7 +318,7 @@ class Desk:
         """Count the papers by `ReviewLog.status`; "accepted" includes edited papers."""
         known = self._known()
         found = Counter(map(self.log.status, known))
-        found["to_do"] += len(self.papers.items) - len(known)
+        found["to_do"] += len(self.papers) - len(known)
         found["accepted"] += found["edited"]
         return {name: found[name] for name in COUNTS}
 
@@ -330,11 +329,11 @@ class Desk:
 
     def draft(self, at: int, move: str, text: str | None) -> None:
         """Store the text of a move while it is being edited; None deletes it."""
-        self.leases.save_draft(self.reviewer, self.papers.items[at].key, move, text)
+        self.leases.save_draft(self.reviewer, self.papers[at].key, move, text)
 
     def drafts(self, at: int) -> Mapping[str, str]:
         """Return the texts that were being edited, by move."""
-        return self.leases.drafts(self.reviewer, self.papers.items[at].key)
+        return self.leases.drafts(self.reviewer, self.papers[at].key)
 
     def _known(self) -> list[Item]:
         """Return the papers that are in the log, which may be a small part of all papers."""
@@ -360,16 +359,16 @@ class Desk:
         return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
-        items, count = self.papers.items, len(self.papers.items)
+        papers, count = self.papers, len(self.papers)
         known = {item.key for item in self._known()}
         for at in (*range(start, count), *range(min(start, count))):
-            key = items.keys[at]
+            key = papers.keys[at]
             if key in self.skipped:
                 continue
             if key not in known:
                 yield key, self._drawn(key)
-            elif self.log.wants(items[at], self.reviewer):
-                yield self._free(items[at])
+            elif self.log.wants(papers[at], self.reviewer):
+                yield self._free(papers[at])
 
     def _free(self, item: Item) -> Wanted:
         """Return the key of a paper and the number of reviewers who still have to decide on it."""
@@ -392,7 +391,7 @@ class Desk:
             raise UsageError(f"Not accepted: {first.label} is {wrong[first.name]}.")
 
     def _decide(self, what: What, at: int, reason: str = "") -> None:
-        item = self.papers.items[at]
+        item = self.papers[at]
         self.take(at)
         moves, anchors = self.log.edited(item, self.reviewer)
         reviewers = self.reviewers(item)

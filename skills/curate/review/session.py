@@ -110,7 +110,7 @@ class Review:
     def _disputed(self) -> list[int]:
         """Return the indexes of the papers with disagreements that were not skipped."""
         self.desk.log.refresh()
-        keys = self.desk.papers.items.keys
+        keys = self.desk.papers.keys
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
@@ -138,7 +138,7 @@ class Review:
         dispute: Dispute | None = found
         following: int | None = at
         head = f"{counted(len(desk.disputed()), 'disagreement')} to settle"
-        self.terminal.show(drawn_dispute(desk.papers.items[at].paper, found, head))
+        self.terminal.show(drawn_dispute(desk.papers[at].paper, found, head))
         while dispute is not None and following == at and not self.stop.is_set():
             row = dispute.to_choose
             acts: dict[str, Act] = {}
@@ -212,8 +212,8 @@ class Review:
 
     def _show(self, at: int) -> None:
         desk = self.desk
-        item, counts = desk.papers.items[at], desk.counts()
-        parts = [f"{at + 1} of {len(desk.papers.items)}"]
+        item, counts = desk.papers[at], desk.counts()
+        parts = [f"{at + 1} of {len(desk.papers)}"]
         parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
         parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
         parts += [f"{counts[name]} {name}" for name in ("waiting", "disputed") if counts[name]]
@@ -312,7 +312,7 @@ class Review:
 
     def _highlight(self, move: Move, at: int) -> int | None:
         """Read and store the passages that a move comes from."""
-        abstract = self.desk.papers.items[at].paper.abstract
+        abstract = self.desk.papers[at].paper.abstract
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:
             return STAY
@@ -327,7 +327,7 @@ class Review:
         return self._next(at + 1)
 
     def _pass(self, at: int) -> int | None:
-        self.passed.add(self.desk.papers.items.keys[at])
+        self.passed.add(self.desk.papers.keys[at])
         return self._next(at + 1)
 
     def _undo(self, _: int) -> int | None:

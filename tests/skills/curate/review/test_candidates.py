@@ -232,12 +232,12 @@ def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: 
     else:
         saved(path, *items)
     found = read(path, nanda(), Columns(), None, db)
-    assert [int(one.paper.id[-1]) for one in found.items] == [3, 4, 1, 2]
-    assert found.certainty[found.items[0].key] == pytest.approx(0.4)
+    assert [int(one.paper.id[-1]) for one in found] == [3, 4, 1, 2]
+    assert found.certainty[found[0].key] == pytest.approx(0.4)
     workspace.review("q", path, db=db)
     assert "certainty 0.40" in workspace.stderr
     assert "! uncertain: confidence 0.40" in workspace.stderr
-    entry = found.items[0].entry
+    entry = found[0].entry
     assert entry is not None
     assert entry.anchors == items[2].record["anchors"]
 
@@ -248,7 +248,7 @@ def test_conditions_select_from_the_corpus(workspace: Workspace) -> None:
 
     def ids(where: str) -> list[str]:
         desk = workspace.desk("ada", corpus, db=db, where=where)
-        return [one.paper.id for one in desk.papers.items]
+        return [one.paper.id for one in desk.papers]
 
     assert ids("claim=stated") == ids("") == [item(1).paper.id, item(2).paper.id]
     with pytest.raises(InputError, match="no annotation meets 'limitation=stated'"):
@@ -273,7 +273,7 @@ def test_the_corpus_is_a_queue_of_which_only_the_next_paper_is_read(
 
     monkeypatch.setattr(reads, "annotated", counting)
     few = workspace.desk("ada", Path("corpus"), db=db, words="ledger 22 faults")
-    assert few.papers.items.keys == (item(2).paper.id,)
+    assert few.papers.keys == (item(2).paper.id,)
     assert read_ids == []
     desk = workspace.desk("ada", Path("corpus"), db=db, order="uncertain")
     at = desk.next()
@@ -281,8 +281,8 @@ def test_the_corpus_is_a_queue_of_which_only_the_next_paper_is_read(
     assert desk.sheet(at).paper.id == item(3).paper.id
     assert desk.counts()["to_do"] == 4
     assert read_ids == [3]
-    assert [one.key for one in desk.papers.items] == list(desk.papers.items.keys)
-    assert [int(one.paper.id[-1]) for one in desk.papers.items] == [3, 4, 1, 2]
+    assert [one.key for one in desk.papers] == list(desk.papers.keys)
+    assert [int(one.paper.id[-1]) for one in desk.papers] == [3, 4, 1, 2]
     assert sorted(read_ids) == [1, 2, 3, 4]
 
 
@@ -293,7 +293,7 @@ def test_an_annotation_that_lacks_a_move_is_not_in_the_queue(workspace: Workspac
             "UPDATE annotations SET record = json_remove(record, '$.claim') WHERE id = 1"
         )
     desk = workspace.desk("ada", Path("corpus"), db=db)
-    assert [one.paper.id for one in desk.papers.items] == [item(2).paper.id]
+    assert [one.paper.id for one in desk.papers] == [item(2).paper.id]
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def searched(tmp_path: Path) -> Workspace:
 
 def ids(searched: Workspace, path: Path | None = None, **options: object) -> list[str]:
     desk = searched.desk(path=path, db=searched.folder / "c.db", **options)  # type: ignore[arg-type]
-    return [item.paper.id[-2:] for item in desk.papers.items]
+    return [item.paper.id[-2:] for item in desk.papers]
 
 
 @pytest.mark.parametrize("path", [None, Path("corpus")])

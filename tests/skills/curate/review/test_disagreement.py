@@ -157,7 +157,7 @@ def test_passages_are_compared(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.annotations(row(1), row(2))
     ada, bo = (workspace.desk(name, double=1.0) for name in ("ada", "bo"))
-    abstract = ada.papers.items[0].paper.abstract
+    abstract = ada.papers[0].paper.abstract
     claim = [0, len("Plans of agents break in many ways.")]
     for one, spans in ((ada, [claim]), (bo, [[0, len("Plans of agents")], [6, 15]])):
         for at in range(2):

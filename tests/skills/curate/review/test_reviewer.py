@@ -86,7 +86,7 @@ def test_a_refusal_and_a_skip_leave_the_right_leases(workspace: Workspace) -> No
     with pytest.raises(Taken):
         bo.accept(0)
     assert bo.leases.holders() == {
-        item.key: [name] for item, name in zip(ada.papers.items, ("ada", "bo"), strict=False)
+        item.key: [name] for item, name in zip(ada.papers, ("ada", "bo"), strict=False)
     }
     ada.draft(0, "claim", "Half a")
     for at in range(3):
@@ -141,7 +141,7 @@ def test_the_share_of_double_review_is_kept_and_equal_for_all(workspace: Workspa
     workspace.annotations(*map(row, range(200)))
     ada = workspace.desk("ada", double=0.3)
     bo = workspace.desk("bo")
-    needed = [[desk.reviewers(item) for item in desk.papers.items] for desk in (ada, bo)]
+    needed = [[desk.reviewers(item) for item in desk.papers] for desk in (ada, bo)]
     assert needed[0] == needed[1]
     assert 40 <= needed[0].count(2) <= 80
 
@@ -312,7 +312,7 @@ def test_processes_that_claim_at_once_get_no_paper_twice(tmp_path: Path, double:
     assert [process.exitcode for process in reviewers] == [0, 0, 0]
     desk = workspace.desk()
     decided = Counter(one["paper"]["id"] for one in workspace.decisions())
-    assert decided == {item.paper.id: desk.reviewers(item) for item in desk.papers.items}
+    assert decided == {item.paper.id: desk.reviewers(item) for item in desk.papers}
     assert len({(one["paper"]["id"], one["reviewer"]) for one in workspace.decisions()}) == (
         decided.total()
     )

@@ -42,7 +42,7 @@ def two_subjects(path: Path, papers: int = 60) -> Path:
 
 
 def numbers(desk: Desk) -> list[int]:
-    return [int(key[-5:]) for key in desk.papers.items.keys]
+    return [int(key[-5:]) for key in desk.papers.keys]
 
 
 def taken(desk: Desk) -> int:
@@ -136,21 +136,21 @@ def test_a_skipped_paper_stays_skipped_in_a_new_order(workspace: Workspace) -> N
     [skipped] = desk.skipped
     accept(desk, ROUND)
     at = taken(desk)
-    assert desk.papers.items.keys[at] != skipped
+    assert desk.papers.keys[at] != skipped
     assert desk.papers.places[skipped] >= ROUND
     desk.undo()
     assert desk.counts()["accepted"] == ROUND - 1
     at = taken(desk)
-    assert desk.papers.items.keys[at] != skipped
+    assert desk.papers.keys[at] != skipped
 
 
 def test_of_many_papers_few_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skills.curate.review.candidates.WINDOW", 10)
     found = read(CORPUS, nanda(), Columns(), None, two_subjects(workspace.folder / "c.db"))
     ordered = found.by_teaching({})
-    assert sorted(ordered.items.keys[:10]) == sorted(found.items.keys[:10])
-    assert ordered.items.keys[10:] == found.items.keys[10:]
-    assert len(found.items._known) == 10
+    assert sorted(ordered.keys[:10]) == sorted(found.keys[:10])
+    assert ordered.keys[10:] == found.keys[10:]
+    assert len(found._known) == 10
 
 
 def test_words_of_one_abstract_are_not_new(workspace: Workspace) -> None:

@@ -253,7 +253,7 @@ def test_a_paper_that_another_reviewer_took_is_left(workspace: Workspace) -> Non
 
     class Late(DummyOutput):
         def flush(self) -> None:
-            if not bo.papers.items or bo.skipped:
+            if not bo.papers or bo.skipped:
                 return
             bo.skipped.add(9)
             db = sqlite3.connect(workspace.folder / "data" / "corpus.db")

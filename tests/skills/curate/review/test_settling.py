@@ -164,7 +164,7 @@ def drawn(workspace: Workspace, columns: int) -> str:
     assert dispute is not None
     assert dispute.to_choose is not None
     console = Console(file=io.StringIO(), width=columns, force_terminal=True)
-    console.print(drawn_dispute(desk.papers.items[0].paper, dispute, "3 disagreements"))
+    console.print(drawn_dispute(desk.papers[0].paper, dispute, "3 disagreements"))
     console.print(drawn_sides(dispute.to_choose, dispute, columns))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -184,7 +184,7 @@ def test_it_fits_the_terminal(workspace: Workspace, columns: int) -> None:
     dispute = dispute_at(desk, 0)
     assert dispute is not None
     console = Console(file=io.StringIO(), width=columns)
-    console.print(drawn_dispute(desk.papers.items[0].paper, dispute, "3 disagreements"))
+    console.print(drawn_dispute(desk.papers[0].paper, dispute, "3 disagreements"))
     for one in dispute.rows:
         console.print(drawn_sides(one, dispute, columns))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
