@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 What = Literal["accept", "reject", "edit", "undo"]
-State = Literal["open", "waiting", "disputed", "settled"]
+Unsettled = Literal["to_do", "waiting", "disputed"]
+"""The state of an annotation without a final decision.
+
+"to_do" has no decision, "waiting" needs a second decision, and "disputed" needs a decision that
+settles the disagreement of two reviewers.
+"""
 Spans = list[list[int]]
 WAIT = 30.0
 """Maximum seconds to wait for the lock of the journal."""
@@ -98,43 +103,30 @@ class Decision(BaseModel):
         return self.what == other.what and (self.what == "reject" or self.moves == other.moves)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of the decisions on an annotation.
-
-    Attributes:
-        state: "waiting" for a second reviewer; "disputed" if two reviewers disagree.
-        decision: the decision that counts, if the annotation is settled.
-    """
-
-    state: State
-    decision: Decision | None = None
-
-
 def by_reviewer(decisions: Sequence[Decision]) -> dict[str, Decision]:
     """Return the last decision of each reviewer, without decisions that settle disagreements."""
     return {one.reviewer: one for one in decisions if not one.resolves}
 
 
-def outcome(decisions: Sequence[Decision]) -> Outcome:
-    """Return the outcome of the decisions on an annotation.
+def outcome(decisions: Sequence[Decision]) -> Decision | Unsettled:
+    """Return the final decision on an annotation, or its state without a final decision.
 
     A decision that settles a disagreement has priority. If one reviewer is to decide on the paper,
     the last decision counts. If two reviewers are to decide, their decisions must agree.
     """
     if not decisions:
-        return Outcome("open")
+        return "to_do"
     if settling := [one for one in decisions if one.resolves]:
-        return Outcome("settled", settling[-1])
+        return settling[-1]
     needed = max(one.reviewers for one in decisions)
     given = list(by_reviewer(decisions).values())
     if needed == 1:
-        return Outcome("settled", decisions[-1])
+        return decisions[-1]
     if len(given) < needed:
-        return Outcome("waiting")
+        return "waiting"
     if all(given[0].is_like(one) for one in given[1:]):
-        return Outcome("settled", given[-1])
-    return Outcome("disputed")
+        return given[-1]
+    return "disputed"
 
 
 @dataclass(slots=True)
@@ -232,10 +224,6 @@ class ReviewLog:
     def journal(self) -> Path:
         return self.file.path
 
-    def outcome(self, item: Item) -> Outcome:
-        """Return the outcome of the decisions on exactly this annotation."""
-        return outcome(self.decisions(item))
-
     def decisions(self, item: Item) -> list[Decision]:
         """Return the decisions on exactly this annotation that were not undone."""
         return [one for one in self._decided.get(item.key, ()) if one.is_about(item)]
@@ -243,19 +231,18 @@ class ReviewLog:
     def status(self, item: Item) -> str:
         """Return the status of an annotation in a word.
 
-        "accepted", "edited" (accepted after edits) and "rejected" are decisions. "to_do" has no
-        decision, "waiting" needs a second decision, and "disputed" needs a decision that settles a
-        disagreement. "in_gold" is a paper whose row in the gold table was not written by the
-        review.
+        "accepted", "edited" (accepted after edits) and "rejected" are decisions. "in_gold" is a
+        paper whose row in the gold table was not written by the review. The other words are those
+        of `Unsettled`.
         """
         if item.key in self.own:
             return "in_gold"
-        found = self.outcome(item)
-        if found.decision is None:
-            return "to_do" if found.state == "open" else found.state
-        if found.decision.what == "reject":
+        found = outcome(self.decisions(item))
+        if isinstance(found, str):
+            return found
+        if found.what == "reject":
             return "rejected"
-        return "edited" if found.decision.changed else "accepted"
+        return "edited" if found.changed else "accepted"
 
     def wants(self, item: Item, reviewer: str) -> bool:
         """Return True if this reviewer still has to decide on an annotation."""
@@ -296,7 +283,7 @@ class ReviewLog:
         """
         wanted = {item.key: item for item in items if item.key not in self.own}
         decided = ((one, wanted.get(one.key)) for one in self._order)
-        return [one for one, item in decided if item and self.outcome(item).decision is one]
+        return [one for one, item in decided if item and outcome(self.decisions(item)) is one]
 
     def known(self) -> set[str]:
         """Return the keys of the papers that were decided on, or are in the gold table."""
@@ -393,9 +380,9 @@ class ReviewLog:
             return False
         rows, decided = self.gold.rows, self._decided[key]
         before = rows.get(key)
-        counts = outcome([one for one in decided if one.digests == decided[-1].digests]).decision
-        if counts is not None and counts.what == "accept":
-            rows[key] = self._line(counts)
+        found = outcome([one for one in decided if one.digests == decided[-1].digests])
+        if isinstance(found, Decision) and found.what == "accept":
+            rows[key] = self._line(found)
         else:
             rows.pop(key, None)
         return rows.get(key) != before

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.rows import insert, now, one
@@ -53,19 +54,20 @@ class Leases:
                 if reviewer not in held_by and len(held_by) >= reviewers:
                     continue
                 own = {"review_id": self.review, "reviewer": reviewer}
-                sql = "DELETE FROM review_leases WHERE review_id = ? AND reviewer = ?"
-                db.execute(sql, list(own.values()))
+                _delete(db, "review_leases", **own)
                 insert(db, "review_leases", **own, paper=paper, expires_at=expires_at)
                 return paper
         return None
 
     def release(self, reviewer: str, paper: str) -> None:
         """End the lease of a paper."""
-        self._delete("review_leases", reviewer, paper)
+        with open_corpus(self.database) as db:
+            _delete(db, "review_leases", review_id=self.review, reviewer=reviewer, paper=paper)
 
     def forget_drafts(self, reviewer: str, paper: str) -> None:
         """Delete the texts of a paper that the reviewer was editing or has chosen."""
-        self._delete("review_drafts", reviewer, paper)
+        with open_corpus(self.database) as db:
+            _delete(db, "review_drafts", review_id=self.review, reviewer=reviewer, paper=paper)
 
     def holders(self) -> dict[str, list[str]]:
         """Return the reviewers who hold each paper now."""
@@ -83,11 +85,7 @@ class Leases:
         """Store the text of a move that is being edited; None deletes it."""
         key = {"review_id": self.review, "paper": paper, "reviewer": reviewer, "move": move}
         with open_corpus(self.database) as db, transaction(db):
-            db.execute(
-                "DELETE FROM review_drafts"
-                " WHERE review_id = ? AND paper = ? AND reviewer = ? AND move = ?",
-                list(key.values()),
-            )
+            _delete(db, "review_drafts", **key)
             if text is not None:
                 insert(db, "review_drafts", **key, text=text, created_at=now())
 
@@ -101,13 +99,14 @@ class Leases:
             )
             return {row["move"]: row["text"] for row in rows}
 
-    def _delete(self, table: str, reviewer: str, paper: str) -> None:
-        with open_corpus(self.database) as db:
-            db.execute(
-                f"DELETE FROM {table}"  # noqa: S608  not user input
-                " WHERE review_id = ? AND reviewer = ? AND paper = ?",
-                [self.review, reviewer, paper],
-            )
+
+def _delete(db: sqlite3.Connection, table: str, **columns: Any) -> None:
+    """Delete the rows in which all these columns have the given values."""
+    matching = " AND ".join(f"{name} = ?" for name in columns)
+    db.execute(
+        f"DELETE FROM {table} WHERE {matching}",  # noqa: S608  not user input
+        list(columns.values()),
+    )
 
 
 def open_leases(database: Path, gold: Path, double: float | None = None) -> Leases:
