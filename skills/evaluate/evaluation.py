@@ -127,7 +127,6 @@ TASK = "annotate"
 REPEATED = 10
 """Default number of papers that are annotated again; with fewer than `LEAST_PAPERS` papers, 0."""
 Record = dict[str, Any]
-FREE = "unconstrained"
 
 
 def models_of(call: Call) -> tuple[str, ...]:
@@ -459,7 +458,7 @@ class FreeJob(ComparedJob):
         return FreeAnnotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def _settings(self) -> dict[str, Any]:
-        return {**super()._settings(), "constraint": FREE}
+        return {**super()._settings(), "constraint": "unconstrained"}
 
 
 def _changed(

@@ -40,14 +40,9 @@ class Placed(TypedDict):
 
 
 class Measures:
-    """Computes measures, and stores them in the corpus if there is one.
-
-    Attributes:
-        computed: number of measures that were not stored before.
-    """
+    """Computes measures, and stores them in the corpus if there is one."""
 
     def __init__(self, db: sqlite3.Connection | None = None) -> None:
-        self.computed = 0
         self._db = db
         self._new: dict[str, str] = {}
 
@@ -55,7 +50,6 @@ class Measures:
         """Return `compute(*given)` or its stored result. Arguments and result are JSON values."""
         key = sha256_of([compute.__name__, given])
         if (text := self._new.get(key) or self._stored(key)) is None:
-            self.computed += 1
             text = self._new[key] = json.dumps(compute(*given))
         found: T = stored_json(text)
         return found

@@ -21,9 +21,9 @@ class Counted:
         get = Measures.get
 
         def counting(self_: Measures, compute, *given):  # type: ignore[no-untyped-def]
-            before = self_.computed
+            before = len(self_._new)
             found = get(self_, compute, *given)
-            self.computed += [compute.__name__] * (self_.computed - before)
+            self.computed += [compute.__name__] * (len(self_._new) - before)
             return found
 
         monkeypatch.setattr(Measures, "get", counting)
