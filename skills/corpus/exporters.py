@@ -55,9 +55,10 @@ def writers(
         write_xlsx(file, rows(), raw=raw)
 
     def parquet(file: IO[bytes]) -> None:
-        from skills.corpus.tables.parquet_files import write_parquet
+        from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 
-        write_parquet(file, items(), framework, id_column, sections=sections)
+        schema = parquet_schema(framework, id_column, sections=sections)
+        write_parquet(file, items(), framework, schema)
 
     def markdown(file: IO[bytes]) -> None:
         from skills.corpus.tables.markdown_lists import write_markdown
@@ -84,7 +85,7 @@ def writers(
     def spans(suffix: str, file: IO[bytes]) -> None:
         from skills.corpus.tables import span_files
 
-        span_files.WRITERS[suffix](file, items(), framework)
+        span_files.write(file, suffix, items(), framework)
 
     return {
         ".jsonl": lambda file: text_tables.write_jsonl(file, items()),

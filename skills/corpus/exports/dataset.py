@@ -34,7 +34,7 @@ from skills.corpus.exports.user_edited import (
 from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import SECTIONS
-from skills.corpus.tables.parquet_files import parquet_schema, write_parquet_as
+from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 from skills.nanda.confidence import SUGGESTED, UNCERTAIN
 from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, escape_markdown
@@ -136,7 +136,7 @@ def save(
 
     def write(file: IO[bytes]) -> None:
         made = (_for_others(item, abstracts=abstracts) for item in items())
-        write_parquet_as(schema, file, made, framework)
+        write_parquet(file, made, framework, schema)
 
     targets.write(folder / DATA / f"{split}{_ENDING}", write)
     figures = _figures(_splits(folder), framework)

@@ -33,19 +33,8 @@ Value = str | int | Sequence[str | Mapping[str, Any]]
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
-    """The comment syntax of a file format."""
-
-    opening: str
-    closing: str
-
-    def line(self, text: str) -> str:
-        return f"{self.opening} {text} {self.closing}"
-
-
-OBSIDIAN = Comment("%%", "%%")
-HTML = Comment("<!--", "-->")
+OBSIDIAN, HTML = "%% {} %%", "<!-- {} -->"
+"""The comment syntax of notes in Obsidian, and of Markdown files in general."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +44,12 @@ class Owned:
     Attributes:
         properties: the properties in the front matter.
         block: the text of the block, which consists of whole lines.
-        comment: the syntax of the comments around the block.
+        comment: the syntax of the comments around the block: `OBSIDIAN` or `HTML`.
     """
 
     properties: Mapping[str, Value]
     block: str
-    comment: Comment = OBSIDIAN
+    comment: str = OBSIDIAN
 
     @property
     def text(self) -> str:
@@ -76,7 +65,7 @@ class Owned:
             f"nanda-harness {digest} wrote this up to its next comment, and the properties "
             f"{', '.join(self.properties)}"
         )
-        return f"{self.comment.line(begin)}\n{self.block}{self.comment.line(_END)}\n"
+        return f"{self.comment.format(begin)}\n{self.block}{self.comment.format(_END)}\n"
 
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
@@ -126,7 +115,8 @@ class Owned:
         text = before.text
         end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
         gone = dict.fromkeys(name for name in names if name not in self.properties)
-        front = with_properties(before.yaml.replace("\r\n", "\n"), {**gone, **self.properties})
+        old = text[before.start : before.end].replace("\r\n", "\n")
+        front = with_properties(old, {**gone, **self.properties})
         head = text[: before.start] if before.end else f"---{end}"
         rest = text[before.end :] if before.end else f"---{end}{text}"
         marked = self.marked.replace("\n", end)
@@ -175,9 +165,9 @@ def check_current(path: Path, ours: Owned, *names: str) -> None:
         )
 
 
-def _mark(comment: Comment) -> re.Pattern[str]:
+def _mark(comment: str) -> re.Pattern[str]:
     """Return a pattern that matches the block with its two comments."""
-    opening, closing = re.escape(comment.opening), re.escape(comment.closing)
+    opening, closing = map(re.escape, comment.split(" {} "))
     return re.compile(
         rf"^{opening} nanda-harness (?P<digest>[0-9a-f]{{12}}) wrote this up to its next comment, "
         rf"and the properties (?P<names>[^\n]*?) {closing}\r?\n"
@@ -219,10 +209,6 @@ class Parts:
     start: int
     end: int
     values: Mapping[str, Any]
-
-    @property
-    def yaml(self) -> str:
-        return self.text[self.start : self.end]
 
 
 def parse(text: str) -> Parts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import math
 import struct
 import zlib
@@ -12,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pypdfium2.raw as pdfium_c
-from pypdfium2 import PdfBitmap, PdfDocument, PdfiumError, PdfPage
+from pypdfium2 import PdfBitmap, PdfDocument, PdfiumError, PdfPage, PdfPosConv
 
 from skills.corpus.pdf.page_lines import MOST_PAGES
 from skills.corpus.pdf.passage_places import Box, Passages, places_of
@@ -126,11 +124,11 @@ def _ratio(document: PdfDocument, number: int) -> float:
 
 def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
     """Return the left, top, width and height of a box on the rendered page."""
+    grid = PdfPosConv(page, (0, 0, _FINE, _FINE, 0))
     corners = []
     for x, y in (box[:2], box[2:]):
-        across, down = ctypes.c_int(), ctypes.c_int()
-        pdfium_c.FPDF_PageToDevice(page.raw, 0, 0, _FINE, _FINE, 0, x, y, across, down)
-        corners.append((across.value / _FINE * UNIT, down.value / _FINE * height))
+        across, down = grid.to_bitmap(x, y)
+        corners.append((across / _FINE * UNIT, down / _FINE * height))
     (left, right), (top, bottom) = map(sorted, zip(*corners, strict=True))
     return [round(one, 2) for one in (left, top, right - left, bottom - top)]
 

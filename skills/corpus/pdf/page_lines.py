@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import ctypes
 import itertools
 import re
 import statistics
@@ -282,13 +281,8 @@ class Pages:
             page: the index of the page.
             chars: the indexes of the characters on the page.
         """
-        found, box = [], pdfium_c.FS_RECTF()
-        text_page = self._document[page].get_textpage()
-        for char in chars:
-            pdfium_c.FPDFText_GetLooseCharBox(text_page.raw, char, ctypes.byref(box))
-            found.append((box.left, box.bottom, box.right, box.top))
-        text_page.close()
-        return found
+        with contextlib.closing(self._document[page].get_textpage()) as text_page:
+            return [text_page.get_charbox(char, loose=True) for char in chars]
 
     def label_and_top(self, page: int) -> tuple[str, float]:
         """Return the printed number of a page, such as "iv", and the height of its visible part.

@@ -94,18 +94,13 @@ def differs(line: Line, size: float) -> bool:
 
 
 @dataclass(slots=True)
-class _Word:
-    text: str
-    left: float
-    right: float
-    y: float
-    size: float
-    font: str
-    turned: bool
-    bottom: float
-    height: float
+class _Word(Line):
+    """A word, and the position of its first character."""
+
+    turned: bool = False
+    bottom: float = 0.0
+    height: float = 0.0
     ends_line: bool = False
-    chars: array[int] = field(default_factory=lambda: array("I"))
 
 
 def read(text_page: Any) -> tuple[list[Line], str]:
@@ -218,12 +213,13 @@ def _begun(text_page: Any, i: int, box: Any) -> _Word:
     pdfium.FPDFText_GetCharOrigin(text_page, i, x, y)
     scale = math.hypot(matrix.c, matrix.d) or 1.0
     size = round(pdfium.FPDFText_GetFontSize(text_page, i) * scale, 1) or 1.0
-    turned = abs(matrix.b) > abs(matrix.a)
     buffer = ctypes.create_string_buffer(128)
     pdfium.FPDFText_GetFontInfo(text_page, i, buffer, len(buffer), ctypes.c_int())
     name = buffer.value.decode("utf-8", "replace")
-    font, height = name.partition("+")[2] or name, box.top - box.bottom
-    return _Word("", box.left, box.right, y.value, size, font, turned, box.bottom, height)
+    word = _Word("", box.left, box.right, y.value, size, name.partition("+")[2] or name)
+    word.turned = abs(matrix.b) > abs(matrix.a)
+    word.bottom, word.height = box.bottom, box.top - box.bottom
+    return word
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:

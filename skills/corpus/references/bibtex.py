@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import InputError
-from harness.support.text_input import check_row
+from harness.support.text_input import check_row, place
 from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.corpus.tex import escaped, plain_field
@@ -100,15 +100,15 @@ def read(path: Path) -> Iterator[csl.Record]:
             found = _record(block)
             if isinstance(found, Entry):
                 try:
-                    record = csl.Record(line, _item(found, strings, check))
+                    yield line, _item(found, strings, check)
                 except InputError as exc:
-                    record = csl.Record(line, error=exc)
-                yield record
+                    yield line, exc
             elif found is not None:
                 reason = getattr(found.error, "abort_reason", "") or str(found.error)
                 reason = flatten(reason).rstrip(".")
                 problem = f"the entry that begins here is not valid BibTeX ({reason})"
-                yield csl.refused(path, line, problem, "Is a brace or a comma missing?")
+                hint = "Is a brace or a comma missing?"
+                yield line, InputError(problem, where=place(path, "line", line), hint=hint)
             elif isinstance(block, String):
                 value = strings[block.key.lower()] = _value(str(block.value), strings, check)
                 size += len(value)

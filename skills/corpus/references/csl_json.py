@@ -18,7 +18,6 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +32,11 @@ from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
 from skills.nanda.text import flatten
 
 Item = dict[str, Any]
+Record = tuple[int, Item | InputError]
+"""A reference in a file: the number of its first line, and the item of CSL-JSON or an error.
+
+In CSL-JSON, the number is the position in the list.
+"""
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
 """The fields of a reference that are kept in `Paper.source`."""
@@ -62,27 +66,6 @@ HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 """Matches the note of an annotation, up to an empty line or the end of the text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A reference in a file.
-
-    Attributes:
-        position: the first line of the reference; in CSL-JSON, its number in the list.
-        item: the reference as an item of CSL-JSON; empty if there is an error.
-        error: the reason why the reference cannot be read, or None.
-    """
-
-    position: int
-    item: Item = field(default_factory=dict)
-    error: InputError | None = None
-
-
-def refused(path: Path, position: int, problem: str, hint: str, unit: str = "line") -> Record:
-    """Return the record of a reference that cannot be read, with its error."""
-    error = InputError(problem, where=place(path, unit, position), hint=hint)
-    return Record(position, error=error)
 
 
 def row_of(item: Item) -> dict[str, str]:
@@ -315,9 +298,10 @@ def read(path: Path) -> Iterator[Record]:
         raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
     for number, found in enumerate(_items(path), start=1):
         if _is_item(found):
-            yield Record(number, found)
+            yield number, found
         else:
-            yield refused(path, number, "is not an item of CSL-JSON", _HINT, unit="item")
+            where = place(path, "item", number)
+            yield number, InputError("is not an item of CSL-JSON", where=where, hint=_HINT)
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import InputError
+from harness.support.text_input import place
 from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.text import flatten
@@ -36,11 +38,11 @@ def read(path: Path) -> Iterator[csl.Record]:
 
     for line, text in _records(path):
         try:
-            yield csl.Record(line, _item(nbib.read(text)[0]))
+            yield line, _item(nbib.read(text)[0])
         except (*_FAULTS, nbib.exceptions.MalformedLine, nbib.exceptions.UnknownTagFormat) as exc:
             problem = f"the record that begins here cannot be read ({flatten(str(exc))[:80]})"
             hint = "Each line has a tag of four characters, a hyphen, a blank and a value."
-            yield csl.refused(path, line, problem, hint)
+            yield line, InputError(problem, where=place(path, "line", line), hint=hint)
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:

@@ -34,16 +34,18 @@ class ReferenceReader(Reader):
             self.unit = "item"
 
     def header(self) -> tuple[str, ...]:
-        if not any(not record.error for record in records(self.path)):
-            first = next(records(self.path), csl.Record(0)).error
-            raise first or InputError(
-                "has no references", where=shown(self.path), hint="Is the suffix right?"
-            )
-        return csl.COLUMNS
+        first: InputError | None = None
+        for _, found in records(self.path):
+            if not isinstance(found, InputError):
+                return csl.COLUMNS
+            first = first or found
+        raise first or InputError(
+            "has no references", where=shown(self.path), hint="Is the suffix right?"
+        )
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str] | InputError]]:
-        for record in records(self.path):
-            yield record.position, record.error or csl.row_of(record.item)
+        for position, found in records(self.path):
+            yield position, found if isinstance(found, InputError) else csl.row_of(found)
 
 
 def records(path: Path) -> Iterator[csl.Record]:
@@ -95,7 +97,7 @@ def write(
         for piece in format_of(library).noted(library, take):
             file.write(piece.replace("\n", end).encode())
         return
-    references = enumerate(records(library), start=1) if library else iter(())
+    references = enumerate(records(library) if library else (), start=1)
 
     def noted() -> Iterator[tuple[csl.Item, str]]:
         """Yield a reference and a note for each annotation.
@@ -104,8 +106,10 @@ def write(
         """
         for one in items:
             row = int(one.paper.source.get("row", 0)) if library else 0
-            found = next((record.item for number, record in references if number == row), {})
-            made = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
-            yield {**made, **found}, csl.note_of(one, framework)
+            item = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
+            found = next((found for number, (_, found) in references if number == row), None)
+            if isinstance(found, dict):
+                item |= found
+            yield item, csl.note_of(one, framework)
 
     format_of(Path(suffix)).write(noted(), file)

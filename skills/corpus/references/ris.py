@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from harness.errors import InputError
+from harness.support.text_input import place
 from skills.corpus.references import csl_json as csl
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.paper import iso_date
@@ -77,11 +79,11 @@ def read(path: Path) -> Iterator[csl.Record]:
         if not line:
             continue
         try:
-            yield csl.Record(line, _item(_parsed(lines)))
+            yield line, _item(_parsed(lines))
         except (KeyError, TypeError, AttributeError) as exc:
             problem = f"the record that begins here cannot be read ({type(exc).__name__}: {exc})"
             hint = "Each line has a tag, two blanks, a hyphen and a value: AU  - Doe, Jo."
-            yield csl.refused(path, line, problem, hint)
+            yield line, InputError(problem, where=place(path, "line", line), hint=hint)
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:

@@ -12,7 +12,6 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,22 +85,25 @@ _IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
 Creator = Sequence[Any]
 """A creator: role, given name, family name, and 1 if the name is a single field."""
 _LISTED = 12
+_KEPT = """
+    CREATE TEMP VIEW kept AS
+        SELECT * FROM collections
+        WHERE collectionID NOT IN (SELECT collectionID FROM deletedCollections)
+"""
 _COLLECTIONS = """
-    WITH RECURSIVE paths(id, library, path) AS (
-        SELECT collectionID, libraryID, coalesce(groups.name || '/', '') || collectionName
-            FROM collections
-            LEFT JOIN groups USING (libraryID)
-            WHERE parentCollectionID IS NULL AND {kept}
+    WITH RECURSIVE paths(path, library, id) AS (
+        SELECT coalesce(groups.name || '/', '') || collectionName, libraryID, collectionID
+            FROM kept LEFT JOIN groups USING (libraryID) WHERE parentCollectionID IS NULL
         UNION ALL
-        SELECT collectionID, library, path || '/' || collectionName
-            FROM collections JOIN paths ON parentCollectionID = id WHERE {kept}
+        SELECT path || '/' || collectionName, library, collectionID
+            FROM kept JOIN paths ON parentCollectionID = id
     )
-    SELECT id, library, path FROM paths
+    SELECT path, library, id FROM paths UNION ALL SELECT name, libraryID, NULL FROM groups
+    ORDER BY path
 """
 _WITHIN = """
     WITH RECURSIVE within(id) AS (
-        VALUES (?) UNION SELECT collectionID FROM collections JOIN within ON parentCollectionID = id
-        WHERE {kept}
+        VALUES (?) UNION SELECT collectionID FROM kept JOIN within ON parentCollectionID = id
     )
     INSERT INTO chosen
         SELECT DISTINCT itemID FROM collectionItems JOIN within ON collectionID = id
@@ -228,20 +230,6 @@ def _issued(written: str) -> csl.Item:
     return csl.issued("-".join(known) if parts[1] != "0000" else written[len(parts[0]) :].strip())
 
 
-@dataclass(frozen=True, slots=True)
-class _Collection:
-    """A collection of a library.
-
-    Attributes:
-        library: the id of the library.
-        id: the id of the collection; None for a group, which stands for all items of its library.
-    """
-
-    path: str
-    library: int
-    id: int | None
-
-
 def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]) -> None:
     """Create the temporary table `chosen` with the ids of the selected items.
 
@@ -262,12 +250,12 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
             " WHERE type = 'user'"
         )
     else:
-        chosen = _named(db, path, collection)
-        if chosen.id is None:
+        library, chosen = _named(db, path, collection)
+        if chosen is None:
             every = "INSERT INTO chosen SELECT itemID FROM items WHERE libraryID = ?"
-            db.execute(every, [chosen.library])
+            db.execute(every, [library])
         else:
-            db.execute(_WITHIN.format(kept=_kept(db)), [chosen.id])
+            db.execute(_WITHIN, [chosen])
     db.execute(_NO_PAPERS)
     for tag in tags:
         db.execute(
@@ -279,42 +267,35 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
         raise _nothing(db, path, collection, tags)
 
 
-def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
+def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
     """Return the collection with the path `name`, or the only collection whose path ends with it.
+
+    Returns:
+        The id of the library, and the id of the collection; None for a group, which stands for all
+        items of its library.
 
     Raises:
         InputError: no collection or several collections have this path.
     """
     wanted = name.strip().strip("/")
-    sql = _COLLECTIONS.format(kept=_kept(db))
-    every = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
-    groups = db.execute("SELECT name, libraryID FROM groups").fetchall()
-    every += [_Collection(name, library, None) for name, library in groups]
-    known = sorted(every, key=lambda one: one.path)
+    # Zotero 5 has no trash for collections.
+    db.execute("CREATE TABLE IF NOT EXISTS deletedCollections (collectionID INTEGER PRIMARY KEY)")
+    db.execute(_KEPT)
+    known = db.execute(_COLLECTIONS).fetchall()
     for of in (str, str.casefold):
-        exact = [one for one in known if of(one.path) == of(wanted)]
-        ends = [one for one in known if of(one.path).endswith(f"/{of(wanted)}")]
+        exact = [one for one in known if of(one[0]) == of(wanted)]
+        ends = [one for one in known if of(one[0]).endswith(f"/{of(wanted)}")]
         found = exact or ends
         if len(found) > 1:
             raise InputError(
                 f"{len(found)} collections are named {name!r}",
                 where=shown(path),
-                hint=f"Give the path of a collection: {_listed(one.path for one in found)}.",
+                hint=f"Give the path of a collection: {_listed(path for path, *_ in found)}.",
             )
         if found:
-            return found[0]
-    raise _unknown("collection", name, [one.path for one in known], path)
-
-
-def _kept(db: sqlite3.Connection) -> str:
-    """Return the SQL condition for collections that are not in the trash.
-
-    Zotero 5 has no trash for collections.
-    """
-    known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deletedCollections'").fetchone()
-    if not known:
-        return "TRUE"
-    return "collectionID NOT IN (SELECT collectionID FROM deletedCollections)"
+            _, library, chosen = found[0]
+            return library, chosen
+    raise _unknown("collection", name, [one for one, *_ in known], path)
 
 
 def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:

@@ -326,27 +326,9 @@ def first_line(exc: Exception) -> str:
 
 
 def write_parquet(
-    file: IO[bytes],
-    items: Iterable[Annotated],
-    framework: Framework,
-    id_column: str,
-    *,
-    sections: bool = False,
+    file: IO[bytes], items: Iterable[Annotated], framework: Framework, schema: pa.Schema
 ) -> None:
-    """Write annotations with the schema of `parquet_schema`.
-
-    Args:
-        id_column: the name of the id column, as for `table_rows`.
-        sections: True to add a column with the moves that were found in sections, as JSON.
-    """
-    schema = parquet_schema(framework, id_column, sections=sections)
-    write_parquet_as(schema, file, items, framework)
-
-
-def write_parquet_as(
-    schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
-) -> None:
-    """Write annotations with a given schema; the first column contains the ids."""
+    """Write annotations with a schema of `parquet_schema`, which may lack columns of the paper."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -57,10 +57,15 @@ def spans_of(item: Annotated, framework: Framework) -> list[Span]:
     ]
 
 
-def write_web_annotations(
-    file: IO[bytes], items: Iterable[Annotated], framework: Framework
-) -> None:
-    """Write an annotation page in the W3C format, with one annotation for each passage."""
+def write(file: IO[bytes], suffix: str, items: Iterable[Annotated], framework: Framework) -> None:
+    """Write the passages of annotations in the format of a suffix; one of `SAVED_SPANS`.
+
+    The W3C format is an annotation page with one annotation for each passage. The other formats are
+    lists with a task of Label Studio or a record of Argilla for each paper.
+    """
+    if suffix in _RECORDS:
+        write_json_list(file, (_RECORDS[suffix](item, framework) for item in items))
+        return
     head = {
         "@context": "http://www.w3.org/ns/anno.jsonld",
         "id": f"urn:uuid:{uuid.uuid5(_NAMES, framework.digest)}",
@@ -69,16 +74,6 @@ def write_web_annotations(
     file.write(json.dumps(head)[:-1].encode() + b', "items": ')
     write_json_list(file, (one for item in items for one in _web_annotations(item, framework)))
     file.write(b"}\n")
-
-
-def write_label_studio(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
-    """Write tasks for Label Studio, with the passages as predictions."""
-    write_json_list(file, (_task(item, framework) for item in items))
-
-
-def write_argilla(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
-    """Write records for Argilla, with the passages as suggestions."""
-    write_json_list(file, (_argilla_record(item, framework) for item in items))
 
 
 def _web_annotations(item: Annotated, framework: Framework) -> Iterator[dict[str, Any]]:
@@ -185,8 +180,4 @@ def _argilla_record(item: Annotated, framework: Framework) -> dict[str, Any]:
     }
 
 
-WRITERS = {
-    ".annotations.json": write_web_annotations,
-    ".labelstudio.json": write_label_studio,
-    ".argilla.json": write_argilla,
-}
+_RECORDS = {".labelstudio.json": _task, ".argilla.json": _argilla_record}

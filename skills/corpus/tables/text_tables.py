@@ -413,12 +413,10 @@ def line_end(path: Path) -> str:
 
 
 def _decodes(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with reading(path), path.open("rb") as file:
+    with reading(path), path.open(encoding=encoding, newline="") as file:
         try:
-            while block := file.read(BLOCK):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
+            while file.read(BLOCK):
+                pass
         except UnicodeError:
             return False
     return True

@@ -212,16 +212,11 @@ class Step:
             "title": note.title,
             "tags": list(note.tags),
         }
-        if isinstance(note, Note):
-            return found
-        page, text = (note.data.get(f"annotation{name}", "") for name in ("PageLabel", "Text"))
-        return {
-            **found,
-            "attachment": note.attachment,
-            "move": note.move,
-            "page": page,
-            "text": text,
-        }
+        if isinstance(note, Highlight):
+            found |= {"attachment": note.attachment, "move": note.move}
+            found["page"] = note.data.get("annotationPageLabel", "")
+            found["text"] = note.data.get("annotationText", "")
+        return found
 
 
 def notes_of(

@@ -108,15 +108,14 @@ def push(call: Call) -> Result:
 
 
 def _planned(
-    library: Library, wanted: Iterable[Note | Highlight], record: Record, framework: Framework
+    library: Library, wanted: Sequence[Note | Highlight], record: Record, framework: Framework
 ) -> list[Step]:
     """Return the steps for the notes and highlights in a library."""
     at = library.server, library.name
     recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
     earlier = {kind: [one for one in recorded if one.kind == kind] for kind in get_args(Kind)}
-    notes, highlights = list[Note](), list[Highlight]()
-    for one in wanted:
-        notes.append(one) if isinstance(one, Note) else highlights.append(one)
+    notes = [one for one in wanted if isinstance(one, Note)]
+    highlights = [one for one in wanted if isinstance(one, Highlight)]
     steps = plan(library, notes, earlier["note"], framework) if notes else []
     return [*steps, *plan_highlights(library, highlights, earlier["highlight"], framework)]
 

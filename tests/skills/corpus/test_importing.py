@@ -135,7 +135,9 @@ def test_round_trip_of_corpus_with_several_id_fields(
             if name == "all.csv":
                 text_tables.write_csv(file, text_tables.table_rows(items, nanda(), "id"))
             else:
-                parquet_files.write_parquet(file, items, nanda(), "id")
+                parquet_files.write_parquet(
+                    file, items, nanda(), parquet_files.parquet_schema(nanda(), "id")
+                )
     assert importer.add(db, tmp_path / "all.parquet", nanda()) == Added(
         known_papers=2, known_annotations=2
     )
@@ -291,7 +293,8 @@ def saved(path: Path, items: list[Annotated]) -> Path:
         if path.suffix == ".jsonl":
             text_tables.write_jsonl(file, items)
         else:
-            parquet_files.write_parquet(file, items, nanda(), "arxiv_id")
+            schema = parquet_files.parquet_schema(nanda(), "arxiv_id")
+            parquet_files.write_parquet(file, items, nanda(), schema)
     return path
 
 

@@ -11,7 +11,6 @@ from skills.corpus.exports.user_edited import (
     HTML,
     OBSIDIAN,
     BrokenFrontMatterError,
-    Comment,
     Owned,
     as_yaml,
     parse,
@@ -50,7 +49,7 @@ def test_what_a_person_wrote_outside_stays(before: str, below: str) -> None:
 
 
 @pytest.mark.parametrize("comment", [OBSIDIAN, HTML])
-def test_a_new_file_is_unchanged(comment: Comment) -> None:
+def test_a_new_file_is_unchanged(comment: str) -> None:
     new = Owned(OLD.properties, OLD.block, comment)
     assert new.merged(new.text) == (new.text, "unchanged")
 

@@ -10,7 +10,7 @@ import pytest
 from corpus_papers import annotated, paper
 
 from skills.corpus.records import Annotated, record_of
-from skills.corpus.tables.span_files import CONTEXT, WRITERS, spans_of
+from skills.corpus.tables.span_files import CONTEXT, spans_of, write
 from skills.nanda.framework import nanda
 
 NANDA = nanda()
@@ -31,7 +31,7 @@ def item() -> Annotated:
 
 def written(suffix: str, *items: Annotated) -> Any:
     file = io.BytesIO()
-    WRITERS[suffix](file, items, NANDA)
+    write(file, suffix, items, NANDA)
     return json.loads(file.getvalue())
 
 

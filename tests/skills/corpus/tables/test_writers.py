@@ -87,7 +87,7 @@ def test_markdown_links_to_arxiv_and_escapes_text() -> None:
 
 def as_parquet(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> io.BytesIO:
     file = io.BytesIO()
-    write_parquet(file, items, NANDA, id_column)
+    write_parquet(file, items, NANDA, parquet_schema(NANDA, id_column))
     file.seek(0)
     return file
 
@@ -223,7 +223,7 @@ def test_other_framework_has_its_own_columns() -> None:
     item = Annotated(ITEMS[0].paper, record)
     text, table = io.BytesIO(), io.BytesIO()
     write_csv(text, table_rows([item], other, "id"))
-    write_parquet(table, [item], other, "id")
+    write_parquet(table, [item], other, parquet_schema(other, "id"))
     assert text.getvalue().startswith(b"id,title,abstract,a,b\n")
     (row,) = pq.read_table(table).to_pylist()
     assert (row["a"], row["b"], row["support"]) == ("One.", "Two.", {"a": 1.0, "b": None})
