@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from harness.errors import NothingFound
@@ -98,21 +98,14 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
     for row, line in enumerate(members):
         found = []
         for column, papers in enumerate(line):
-            if row >= len(across) or column >= len(down) or not total:
-                found.append(Cell(row, column, tuple(papers)))
-                continue
-            drawn = hypergeom(total, across[row], down[column])
-            found.append(
-                Cell(
-                    row,
-                    column,
-                    tuple(papers),
-                    across[row] * down[column] / total,
-                    float(drawn.cdf(len(papers))),
-                )
-            )
-            # The probability that the cell is a gap by chance.
-            by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
+            cell = Cell(row, column, tuple(papers))
+            if row < len(across) and column < len(down) and total:
+                drawn = hypergeom(total, across[row], down[column])
+                expected = across[row] * down[column] / total
+                cell = replace(cell, expected=expected, chance=float(drawn.cdf(len(papers))))
+                # The probability that the cell is a gap by chance.
+                by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
+            found.append(cell)
         cells.append(tuple(found))
     return Matrix(rows, columns, tuple(cells), total, by_chance)
 

@@ -101,8 +101,7 @@ def _by_block(
         beside = [
             line for line in others if bottom.y - bottom.size / 2 <= line.y <= top.y + top.size / 2
         ]
-        taken = {id(line) for line in (*above, *beside)}
-        others = [line for line in others if id(line) not in taken]
+        others = [line for line in others if line.y < bottom.y - bottom.size / 2]
         left = min(line.left for line in block)
         right = max(line.right for line in block)
         found += _by_column(above, gutters)

@@ -107,7 +107,7 @@ def write(
         for one in items:
             row = int(one.paper.source.get("row", 0)) if library else 0
             item = csl.item_of(one.paper, one.record["provenance"].get("input", {}))
-            found = next((found for number, (_, found) in references if number == row), None)
+            found = next((known for number, (_, known) in references if number == row), None)
             if isinstance(found, dict):
                 item |= found
             yield item, csl.note_of(one, framework)

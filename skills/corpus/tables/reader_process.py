@@ -143,13 +143,12 @@ class ReaderProcess:
                 process.kill()
         code = process.returncode
         if code in (-getattr(signal, "SIGXCPU", 0), -getattr(signal, "SIGKILL", 0)):
-            ended = Unreadable("cannot be read: it takes too long, or too much memory")
+            reason = "it takes too long, or too much memory"
         elif code < 0:
-            name = signal.Signals(-code).name
-            ended = Unreadable(f"cannot be read: {self._library} crashed ({name})")
+            reason = f"{self._library} crashed ({signal.Signals(-code).name})"
         else:
             reason = f"the process that read it ended with exit code {code}"
-            ended = Unreadable(f"cannot be read: {reason}")
+        ended = Unreadable(f"cannot be read: {reason}")
         ended.signal = max(0, -code)
         return ended
 

@@ -273,7 +273,7 @@ def _written_steps(
     If an item has changed since it was read, it is read again and a new step is planned: a change
     by a person is kept, and any other change does not prevent the step.
     """
-    failed = _write(call, [step for step in steps if _is_due(step)], record, framework)
+    failed = _write(call, steps, record, framework)
     for _ in range(TRIES):
         changed = [step for step in steps if failed.get(step.key) == CHANGED]
         if not changed:
@@ -286,19 +286,21 @@ def _written_steps(
             again |= {step.key: new for step in changed for new in planned if new.note == step.note}
         steps = [again.get(step.key, step) for step in steps]
         failed = {key: why for key, why in failed.items() if key not in again}
-        failed |= _write(call, [one for one in again.values() if _is_due(one)], record, framework)
+        failed |= _write(call, again.values(), record, framework)
     return steps, failed
 
 
-def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework) -> dict[str, str]:
-    """Send steps in batches, and return the reason of each failure, by key."""
+def _write(
+    call: Call, steps: Iterable[Step], record: Record, framework: Framework
+) -> dict[str, str]:
+    """Send the steps that are due in batches, and return the reason of each failure, by key."""
     failed: dict[str, str] = {}
     done = 0
 
     def kind(step: Step) -> tuple[str, bool]:
         return step.note.library, not step.data
 
-    due = sorted(due, key=kind)
+    due = sorted(filter(_is_due, steps), key=kind)
     with call.screen.progress("writing") as tick:
         for (name, _), own in itertools.groupby(due, key=kind):
             with library_of(call, name) as library:
