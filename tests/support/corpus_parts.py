@@ -53,7 +53,8 @@ def write_part(path: Path, items: Iterable[Annotated], framework: Framework | No
     """Write a part as `save to FILE.parquet` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        write_parquet(file, items, framework or nanda(), "arxiv_id")
+        framework = framework or nanda()
+        write_parquet(file, items, framework, parquet_schema(framework, "arxiv_id"))
 
 
 def write_cluster_part(path: Path, rows: Sequence[Annotated | Failure]) -> None:

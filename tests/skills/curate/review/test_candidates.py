@@ -16,7 +16,7 @@ from harness.errors import InputError, UsageError
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.parquet_files import write_parquet
+from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
 from skills.curate.review.candidates import read
 from skills.nanda.framework import Framework, nanda
@@ -40,7 +40,7 @@ def saved(path: Path, *items: Annotated) -> Path:
         if path.suffix == ".jsonl":
             write_jsonl(file, items)
         else:
-            write_parquet(file, items, nanda(), "arxiv_id")
+            write_parquet(file, items, nanda(), parquet_schema(nanda(), "arxiv_id"))
     return path
 
 

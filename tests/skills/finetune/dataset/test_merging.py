@@ -15,7 +15,7 @@ from repository import SHARED
 from harness.errors import InputError
 from harness.models.backend import Message
 from skills.corpus.table import Columns
-from skills.corpus.tables.parquet_files import write_parquet
+from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 from skills.corpus.tables.text_tables import write_jsonl
 from skills.finetune.build_finetune_from_annotations import (
     Choices,
@@ -297,7 +297,7 @@ def test_what_annotate_saved_is_read(tmp_path: Path, suffix: str) -> None:
         if suffix == ".jsonl":  # it has no abstracts: the corpus does
             write_jsonl(file, items)
         else:
-            write_parquet(file, items, nanda(), "arxiv_id")
+            write_parquet(file, items, nanda(), parquet_schema(nanda(), "arxiv_id"))
     corpus = corpus_of(tmp_path / "corpus.db", items)
     dataset = build_dataset(None, path, reading=Reading(corpus=corpus))
     assert [example["prompt"] for example in dataset.examples()] == [abstract(n) for n in range(3)]
@@ -319,7 +319,8 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
     other = Framework.model_validate({**nanda().model_dump(), "name": "other"})
     path = tmp_path / "agent.parquet"
     with path.open("wb") as file:
-        write_parquet(file, [annotated(paper(1), framework=other)], nanda(), "arxiv_id")
+        items = [annotated(paper(1), framework=other)]
+        write_parquet(file, items, nanda(), parquet_schema(nanda(), "arxiv_id"))
     with pytest.raises(InputError, match="no row is left to train on") as caught:
         build_dataset(None, path)
     assert "was made with the framework other, not nanda" in str(caught.value)
