@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,11 +181,17 @@ def make_plan(
     machine, facts = machine or of_run(context), _shapes(context)
     lora_adapters.open_start(context, facts)
     rows = planned_rows(context)
-    batch = rows.largest(ranks.rows_each(context.recipe.training.batch, machine.processes))
+    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
+    batch = Batch.largest(rows.lengths, rows.completions, each)
     recipe, changes = adapted(context.recipe, facts, batch, machine)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
     written = artifacts(facts, context, tokens=rows.tokens, checkpoints=saved[1])
+    disks: dict[int, Disk] = {}
+    for artifact in written:
+        where = disk(artifact.path.parent)
+        before = disks.get(where.device, where)
+        disks[where.device] = replace(before, missing=before.missing + artifact.missing)
     epochs = steps.last / steps.per_epoch if steps.per_epoch else 0
     found = Plan(
         context.recipe,
@@ -199,7 +205,7 @@ def make_plan(
         machine,
         training_memory(facts, recipe, batch, machine.place, shards=machine.shards),
         written,
-        _disks(written, disk),
+        tuple(disks.values()),
         measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
     )
     return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
@@ -244,16 +250,6 @@ def _shapes(context: StageContext) -> BaseFacts:
             "Qwen2.5 and SmolLM2 are known without the files.",
         )
     return replace(facts, name=base)
-
-
-def _disks(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[Disk, ...]:
-    """Return the file systems of the artifacts, with the number of bytes to write."""
-    found: dict[int, Disk] = {}
-    for artifact in written:
-        where = disk(artifact.path.parent)
-        before = found.get(where.device, where)
-        found[where.device] = replace(before, missing=before.missing + artifact.missing)
-    return tuple(found.values())
 
 
 def refusals(plan: Plan) -> Iterator[HarnessError]:
@@ -346,7 +342,8 @@ def memory_knobs(plan: Plan) -> str:
     for words, changes in knobs.items():
         recipe = overridden(plan.recipe, changes)
         each = ranks.rows_each(recipe.training.batch, machine.processes)
-        batch = plan.rows.up_to(recipe.training.max_length).largest(each)
+        rows = plan.rows.up_to(recipe.training.max_length)
+        batch = Batch.largest(rows.lengths, rows.completions, each)
         memory = training_memory(plan.facts, recipe, batch, machine.place, shards=machine.shards)
         needs.append((sum(memory.values()), words))
     best = sorted(one for one in needs if one[0] < plan.need)[:2]

@@ -12,7 +12,6 @@ from harness.support.bounded_files import file_sha256
 from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import chat_template, end_tokens, open_tokenizer, tokenizer_folder
-from skills.finetune.model.resources import Batch
 from skills.finetune.run_folder import StageContext
 from skills.finetune.tokenization.examples import read_split
 from skills.finetune.tokenization.prepare import Renderer
@@ -74,10 +73,6 @@ class PlannedRows:
             completions=tuple(one for _, one in kept),
             too_long=self.too_long + self.count - len(kept),
         )
-
-    def largest(self, batch: int) -> Batch:
-        """Return the size of the largest batch, if each batch has `batch` rows."""
-        return Batch.largest(self.lengths, self.completions, batch)
 
 
 def planned_rows(context: StageContext) -> PlannedRows:

@@ -15,14 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import InputError, UsageError, first_error
 from harness.support import yaml_files
@@ -81,15 +74,8 @@ class Adapter(_Strict):
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
-    start_from: str | None = Field(None, min_length=1)
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit `start_from` if it is None, so that older recipes keep their digests."""
-        found: dict[str, Any] = serialize(self)
-        if self.start_from is None:
-            del found["start_from"]
-        return found
+    # Without the value None, older recipes keep their digests.
+    start_from: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
 
 
 class Training(_Strict):

@@ -32,7 +32,6 @@ from harness.support import yaml_files
 from harness.support.process import job_lock
 from skills.finetune.export.modelfile import served_gguf
 from skills.finetune.export.ollama_api import Ollama
-from skills.finetune.model import lora_adapters
 from skills.finetune.model.lora_adapters import WEIGHTS
 from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.nanda.framework import sha256_of
@@ -283,7 +282,12 @@ def name_of(context: StageContext) -> str:
     own: str | None = getattr(options, "as_name", None)
     kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
     name = str(own or kept or context.run_dir.name)
-    lora_adapters.refuse_name(context.recipe, name)
+    # Otherwise, repeating the line would continue from the result of its first run.
+    if context.recipe.adapter.start_from in (name, f"{name}-lora"):
+        raise UsageError(
+            f"the new model would replace {name}, from which it continues",
+            hint="Give the new model another name with --as-name.",
+        )
     check_name(name, context.call.settings)
     return name
 

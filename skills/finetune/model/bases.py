@@ -73,8 +73,8 @@ def open_base(context: StageContext) -> Base:
     """Return the base of the recipe; unpack it first if it is a GGUF.
 
     Raises:
-        InputError: the base is not on this machine, lacks a file, or has a type that cannot be
-            tuned.
+        InputError: the base is not on this machine, lacks a file, has damaged weights, or has a
+            type that cannot be tuned.
         ModelError: a file of the registry cannot be fetched, or has another digest.
         UsageError: the base is a GGUF file, but the finetune extra is not installed.
     """
@@ -87,7 +87,23 @@ def open_base(context: StageContext) -> Base:
         kinds = "`base` is a folder, a model of the hub (owner/name), or a file of the registry."
         raise InputError(f"the base {name!r} is not on this machine", hint=download or kinds)
     hint = AS_SAVED if folder == at_home(name) else download
-    return Base(folder, name, _checked_digest(context, folder, hint))
+    read_config(folder)
+    weights = read_weights(folder, hint).files
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError("has no tokenizer.json", where=str(folder), hint=hint)
+    if not chat_template(folder):
+        raise InputError(
+            "has no chat template",
+            where=str(folder),
+            hint="Use the model that was tuned to chat: its name usually ends in -Instruct.",
+        )
+    known = {name: file_sha256(folder / name) for name in SMALL_FILES if (folder / name).is_file()}
+    known["chat template"] = template_sha256(folder)
+    with context.call.screen.progress("reading the base") as tick:
+        for path in weights:
+            tick(path.name)
+            known[path.name] = context.files.digest_of(path.resolve())
+    return Base(folder, name, sha256_of(known))
 
 
 def describe(context: StageContext) -> BaseFacts | None:
@@ -156,31 +172,6 @@ def _folder_of(context: StageContext) -> Path | None:
 
     found = try_to_load_from_cache(name, "config.json")
     return Path(found).parent if isinstance(found, str) else None
-
-
-def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
-    """Check that a folder has all files of a base, and return its digest.
-
-    Raises:
-        InputError: a file is missing, or the weights are damaged.
-    """
-    read_config(folder)
-    weights = read_weights(folder, hint).files
-    if not (folder / "tokenizer.json").is_file():
-        raise InputError("has no tokenizer.json", where=str(folder), hint=hint)
-    if not chat_template(folder):
-        raise InputError(
-            "has no chat template",
-            where=str(folder),
-            hint="Use the model that was tuned to chat: its name usually ends in -Instruct.",
-        )
-    known = {name: file_sha256(folder / name) for name in SMALL_FILES if (folder / name).is_file()}
-    known["chat template"] = template_sha256(folder)
-    with context.call.screen.progress("reading the base") as tick:
-        for path in weights:
-            tick(path.name)
-            known[path.name] = context.files.digest_of(path.resolve())
-    return sha256_of(known)
 
 
 def _open_gguf_base(context: StageContext, file_id: str) -> Base:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, ModelUnavailable, UsageError
+from harness.errors import InputError, ModelUnavailable
 from harness.models.gguf_file import lora_pairs, open_gguf
 from harness.models.registry import Registry
 from harness.support.bounded_files import file_sha256, read_json
@@ -232,18 +232,6 @@ def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
         return recipe
     path = _existing(name)
     return recipe if path is None else overridden(recipe, {"adapter.start_from": str(path)})
-
-
-def refuse_name(recipe: Recipe, name: str) -> None:
-    """Raise UsageError if the new model would replace the model from which training continues.
-
-    Otherwise repeating the line would continue from the result of its first run.
-    """
-    if recipe.adapter.start_from in (name, f"{name}-lora"):
-        raise UsageError(
-            f"the new model would replace {name}, from which it continues",
-            hint="Give the new model another name with --as-name.",
-        )
 
 
 def start_digest(context: StageContext) -> str | None:

@@ -417,9 +417,21 @@ def adapted(
     Raises:
         UsageError: the recipe names a layer that the base does not have.
     """
-    recipe, compute = with_fast_compute(recipe, machine)
-    recipe, checkpointing = _with_checkpointing(recipe, facts, batch, machine)
-    return recipe, tuple(filter(None, (compute, checkpointing)))
+    recipe, changed = with_fast_compute(recipe, machine)
+    saving = overridden(recipe, {"training.checkpointing": True})
+    need, less = (
+        sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())
+        for one in (recipe, saving)
+    )
+    changes = (changed,) if changed else ()
+    if need <= machine.free or need <= less:
+        return recipe, changes
+    return saving, (
+        *changes,
+        f"checkpointing is switched on: it needs {in_words(less)} of memory instead of "
+        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, and its "
+        "numbers are the same",
+    )
 
 
 def of_run(context: StageContext) -> Machine:
@@ -477,22 +489,3 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
     device = "GPU" if machine.gpu else "CPU"
     why = f"this {device} does not support {wanted} efficiently: computing in {other}"
     return overridden(recipe, {"quantization.compute": other}), why
-
-
-def _with_checkpointing(
-    recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
-) -> tuple[Recipe, str]:
-    """Enable checkpointing if memory is short; return the recipe, and why it changed or ""."""
-    saving = overridden(recipe, {"training.checkpointing": True})
-    need, less = (
-        sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())
-        for one in (recipe, saving)
-    )
-    if need <= machine.free or need <= less:
-        return recipe, ""
-    why = (
-        f"checkpointing is switched on: it needs {in_words(less)} of memory instead of "
-        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, and its "
-        "numbers are the same"
-    )
-    return saving, why
