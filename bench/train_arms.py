@@ -15,16 +15,15 @@ from unittest import mock
 from skills.finetune import recipe as recipes
 from skills.finetune.dataset.annotated_rows import chat_messages
 from skills.finetune.model import resources
-from skills.finetune.model.bases import open_base, open_tokenizer
+from skills.finetune.model.bases import describe, open_base, open_tokenizer
 from skills.finetune.model.resources import device_kind, with_fast_compute
 from skills.finetune.run_folder import StageContext
 from skills.finetune.tokenization import prepared_rows
 from skills.finetune.tokenization.prepared_rows import read_prepared
 from skills.finetune.training import trainer
 from skills.finetune.training.callbacks import (
-    Metrics,
     TrainingCallbacks,
-    TrainingProgress,
+    TrainingRun,
     peak_bytes,
     schedule,
 )
@@ -163,8 +162,10 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
     recipe, _ = with_fast_compute(
         recipes.overridden(context.recipe, changed or {}), resources.this_machine()
     )
-    prepared = read_prepared(context.run_dir.prepared)
-    model = load_model(open_base(context).folder, recipe)
+    prepared, base = read_prepared(context.run_dir.prepared), open_base(context)
+    facts = describe(context)
+    assert facts is not None
+    model = load_model(base.folder, recipe)
     clock = Clock()
 
     class Timed(TrainingCallbacks):
@@ -178,20 +179,18 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
             args[2].should_save = False
 
     order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
-    steps = schedule(len(prepared.train), recipe.training)
     with tempfile.TemporaryDirectory() as folder:
-        watch = Timed(
-            Path(folder),
-            order,
-            steps,
-            Metrics(Path(folder) / "metrics.jsonl"),
-            TrainingProgress(rows=steps.last, weight=steps.last, done=0),
-            {},
-            "",
-            None,
-            lambda: False,
+        run = TrainingRun(
+            folder=Path(folder),
+            base=base.folder,
+            base_name=base.name,
+            facts=facts,
+            recipe=recipe,
+            guard={},
+            steps=schedule(len(prepared.train), recipe.training),
         )
-        made = trainer.make_trainer(model, recipe, prepared, watch)
+        watch = Timed(run, order, run.progress(), lambda: False)
+        made = trainer.make_trainer(model, prepared, watch)
         computed = made.compute_loss
 
         def counted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

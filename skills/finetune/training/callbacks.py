@@ -21,12 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from harness.errors import SkillFailed
 from harness.runs import targets
 from harness.runs.progress import ProgressEstimate
 from harness.support.bounded_files import append_lines, complete_lines
 from skills.finetune import ranks
-from skills.finetune.recipe import Training
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.recipe import Recipe, Training
 from skills.finetune.tokenization.prepared_rows import Batches
 from skills.finetune.training import checkpoints
 
@@ -70,15 +73,41 @@ def schedule(rows: int, training: Training) -> Schedule:
     return Schedule(per_epoch, total, min(training.max_steps or total, total))
 
 
+class TrainingRun(BaseModel, frozen=True):
+    """The arguments of a training, which rank 0 sends to the other ranks.
+
+    Attributes:
+        folder: the folder of the run, with the prepared rows.
+        base, base_name: the folder of the base, and its name.
+        guard: the initial settings of the run, which are stored in each checkpoint.
+        start: the adapter to start from, which was checked to fit the base.
+        checkpoint: the checkpoint of `start_step` to resume from; None to start at step 0.
+        is_sharded: True if the base is divided among the ranks.
+    """
+
+    folder: Path
+    base: Path
+    base_name: str
+    facts: BaseFacts
+    recipe: Recipe
+    guard: Mapping[str, Any]
+    steps: Schedule
+    start: Path | None = None
+    checkpoint: Path | None = None
+    start_step: int = 0
+    is_sharded: bool = False
+
+    def progress(self) -> TrainingProgress:
+        """Return a progress display that starts at `start_step`."""
+        last, begin = self.steps.last, self.start_step
+        return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
+
+
 @dataclass
 class TrainingCallbacks:
     """The callbacks of one training run, and the state that they share.
 
     Attributes:
-        folder: the folder of the run.
-        guard: the initial settings of the run, which are stored in each checkpoint.
-        base: the name of the base.
-        keep: number of checkpoints to keep in addition to the best checkpoint; None for all.
         stop_requested: returns True if the run must end after the current step.
         update: refreshes the progress display.
         saved: step of the latest checkpoint, 0 without a checkpoint.
@@ -86,14 +115,9 @@ class TrainingCallbacks:
         step_tokens: number of tokens of the current step in all ranks, without padding.
     """
 
-    folder: Path
+    run: TrainingRun
     order: Batches
-    schedule: Schedule
-    metrics: Metrics
     pace: TrainingProgress
-    guard: Mapping[str, Any]
-    base: str
-    keep: int | None
     stop_requested: Callable[[], bool]
     update: Callable[[], None] = lambda: None
     saved: int = 0
@@ -110,7 +134,7 @@ class TrainingCallbacks:
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Set the epoch of the batches, so that a resumed run continues in the same order."""
-        self.order.epoch = state.global_step // self.schedule.per_epoch
+        self.order.epoch = state.global_step // self.run.steps.per_epoch
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._begun = time.monotonic()
@@ -137,7 +161,7 @@ class TrainingCallbacks:
         self.pace.finish_row(str(state.global_step), 1, self.step_tokens)
         self.update()
         is_stopped = ranks.any_of(self.stop_requested())
-        if state.global_step >= self.schedule.last:
+        if state.global_step >= self.run.steps.last:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
         elif is_stopped:
@@ -152,14 +176,14 @@ class TrainingCallbacks:
     ) -> None:
         if not ranks.is_main():
             return
-        logs = logs or {}
+        logs, metrics = logs or {}, Metrics(self.run.folder / checkpoints.METRICS)
         line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
         if "eval_loss" in logs:
-            self.metrics.add(line | {"dev_loss": logs["eval_loss"]})
+            metrics.add(line | {"dev_loss": logs["eval_loss"]})
         elif "loss" in logs:
             tokens, seconds = self.tokens - self._logged[0], self.seconds - self._logged[1]
             self._logged = self.tokens, self.seconds
-            self.metrics.add(
+            metrics.add(
                 line
                 | {name: logs.get(name) for name in ("loss", "learning_rate", "grad_norm")}
                 | {
@@ -192,8 +216,9 @@ class TrainingCallbacks:
         staged = Path(args.output_dir) / f"checkpoint-{step}"
         ranks.barrier()  # wait until each rank has written its random state
         if ranks.is_main():
-            checkpoints.seal(staged, self.folder, step, self.guard, self.base)
-            checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
+            run, keep = self.run, self.run.recipe.training.keep
+            checkpoints.seal(staged, run.folder, step, run.guard, run.base_name)
+            checkpoints.rotate(run.folder, step, keep, state.best_global_step)
         self.saved = step
 
     def _diverged(self, name: str, step: int) -> SkillFailed:

@@ -27,7 +27,7 @@ from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
 from harness.support.bounded_files import file_sha256, read_json
 from skills.finetune.recipe import Recipe
-from skills.finetune.run_folder import RunDir, StageContext, package_versions, partial
+from skills.finetune.run_folder import RunDir, StageContext, package_versions
 
 METRICS, CURVE, RUN = "metrics.jsonl", "loss.png", "run.json"
 TRACKING = "tracking.json"
@@ -222,22 +222,6 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
     for step in [step for step in steps(folder) if step <= newest][:-keep]:
         if step != best:
             shutil.rmtree(_path(folder, step), ignore_errors=True)
-
-
-def processes(checkpoint: Path) -> int:
-    """Return the number of processes that trained: each process stores a random state."""
-    return len([*checkpoint.glob("rng_state*.pth")])
-
-
-def keep_adapter(checkpoint: Path, target: Path) -> None:
-    """Copy the adapter of a checkpoint to `target`.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    with partial(target) as folder:
-        for name in ADAPTER:
-            shutil.copyfile(checkpoint / name, folder / name)
 
 
 def clean(folder: Path) -> None:

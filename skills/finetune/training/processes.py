@@ -21,14 +21,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
-
-from pydantic import TypeAdapter
 
 from harness import errors
 from harness.errors import HarnessError, Interrupted, OutputError, SkillFailed
@@ -41,18 +38,10 @@ from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters
-from skills.finetune.model.base_shapes import BaseFacts
-from skills.finetune.recipe import Recipe, Training
 from skills.finetune.run_folder import RunDir
 from skills.finetune.tokenization import prepared_rows
 from skills.finetune.training import trainer
-from skills.finetune.training.callbacks import (
-    Metrics,
-    Schedule,
-    TrainingCallbacks,
-    TrainingProgress,
-)
-from skills.finetune.training.checkpoints import METRICS
+from skills.finetune.training.callbacks import TrainingCallbacks, TrainingProgress, TrainingRun
 
 LOG = "ranks.log"
 MODULE = "skills.finetune.training.processes"
@@ -64,44 +53,6 @@ NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
 """Matches messages of torch about a file that cannot be written."""
 LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
 """Matches messages of torch about a rank that has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRun:
-    """The arguments of a training, which rank 0 sends to the other ranks.
-
-    Attributes:
-        folder: the folder of the run, with the prepared rows.
-        base, base_name: the folder of the base, and its name.
-        guard: the initial settings of the run, which are stored in each checkpoint.
-        start: the adapter to start from, which was checked to fit the base.
-        checkpoint: the checkpoint of `start_step` to resume from; None to start at step 0.
-        is_sharded: True if the base is divided among the ranks.
-    """
-
-    folder: Path
-    base: Path
-    base_name: str
-    facts: BaseFacts
-    recipe: Recipe
-    guard: Mapping[str, Any]
-    steps: Schedule
-    start: Path | None = None
-    checkpoint: Path | None = None
-    start_step: int = 0
-    is_sharded: bool = False
-
-    def progress(self) -> TrainingProgress:
-        """Return a progress display that starts at `start_step`."""
-        last, begin = self.steps.last, self.start_step
-        return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
-
-    def as_json(self) -> str:
-        return TypeAdapter(TrainingRun).dump_json(self).decode()
-
-    @classmethod
-    def from_json(cls, text: str) -> TrainingRun:
-        return TypeAdapter(TrainingRun).validate_json(text)
 
 
 def optimize(
@@ -126,28 +77,19 @@ def optimize(
 
     recipe, training = run.recipe, run.recipe.training
     prepared = prepared_rows.read_prepared(RunDir.of(run.folder, recipe).prepared)
-    watch = TrainingCallbacks(
-        run.folder,
-        prepared_rows.Batches(prepared.train, training.batch, training.seed),
-        run.steps,
-        Metrics(run.folder / METRICS),
-        pace,
-        run.guard,
-        run.base_name,
-        training.keep,
-        cancel.is_set,
-    )
+    order = prepared_rows.Batches(prepared.train, training.batch, training.seed)
+    watch = TrainingCallbacks(run, order, pace, cancel.is_set)
     start = None if run.start is None else lora_adapters.read_start(run.start, run.facts)
     with screen.progress("loading the base"):
         model = trainer.load_model(run.base, recipe, is_sharded=run.is_sharded)
         if start is not None:
             lora_adapters.load_into(model, start)
-    made = trainer.make_trainer(model, recipe, prepared, watch, is_sharded=run.is_sharded)
+    made = trainer.make_trainer(model, prepared, watch)
     if ranks.world() > 1:  # each rank needs its own random numbers for dropout
         set_seed(training.seed + ranks.rank())
     shown = progress.show_progress(pace, screen, "training") if update is None else None
     with (
-        translated_errors(training, watch),
+        translated_errors(watch),
         stopped_by_signals(screen, cancel),
         shown or nullcontext(update or watch.update) as watch.update,
     ):
@@ -190,7 +132,7 @@ def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
+def translated_errors(watch: TrainingCallbacks) -> Iterator[None]:
     """Raise errors of torch as errors of the harness, and hide warnings of torch.
 
     Raises:
@@ -206,12 +148,12 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
     except (MemoryError, RuntimeError, OSError) as exc:
         text = str(exc)
         if isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or OUT_OF_MEMORY.search(text):
-            raise _too_little_memory(training, watch) from exc
+            raise _too_little_memory(watch) from exc
         if isinstance(exc, OSError) or NOT_WRITTEN.search(text):
             reason = getattr(exc, "strerror", None) or text.split("\n")[0]
             raise OutputError(
                 f"a checkpoint was not written: {reason}",
-                where=str(watch.folder),
+                where=str(watch.run.folder),
                 hint="Free some space; `--resume` continues from the previous checkpoint.",
             ) from exc
         if ranks.world() > 1 and LOST.search(text):
@@ -219,8 +161,8 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
         raise
 
 
-def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
-    longest = max(watch.order.lengths)
+def _too_little_memory(watch: TrainingCallbacks) -> SkillFailed:
+    training, longest = watch.run.recipe.training, max(watch.order.lengths)
     batch, accumulation = training.batch, training.accumulation
     if batch > 1:
         less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
@@ -296,6 +238,8 @@ def _error(found: dict[str, Any], log: Path) -> HarnessError:
 @contextlib.contextmanager
 def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess.Popen[str]]:
     """Start torchrun with the ranks, yield its process, and kill all ranks after the block."""
+    import psutil
+
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", MODULE]
     paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -318,13 +262,18 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
         )
 
     def kill() -> None:
-        _kill_tree(process.pid)
+        """Kill the process and its descendants, which may have their own sessions."""
+        with suppress(psutil.Error):
+            parent = psutil.Process(process.pid)
+            for each in (*parent.children(recursive=True), parent):
+                with suppress(psutil.Error):
+                    each.kill()
 
     ctrl_c.kill_first.append(kill)
     try:
         with suppress(BrokenPipeError):
             assert process.stdin is not None
-            process.stdin.write(run.as_json() + "\n")
+            process.stdin.write(run.model_dump_json() + "\n")
             process.stdin.flush()
         yield process
     finally:
@@ -335,17 +284,6 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
             with suppress(OSError):
                 assert pipe is not None
                 pipe.close()
-
-
-def _kill_tree(pid: int) -> None:
-    """Kill a process and its descendants, which may have their own sessions."""
-    import psutil
-
-    with suppress(psutil.Error):
-        parent = psutil.Process(pid)
-        for process in (*parent.children(recursive=True), parent):
-            with suppress(psutil.Error):
-                process.kill()
 
 
 def main() -> int:
@@ -387,7 +325,7 @@ def _lead(out: IO[str]) -> None:
     threading.Thread(target=stop_at_the_end, daemon=True).start()
     ranks.join_ranks()
     ranks.broadcast(text)
-    run = TrainingRun.from_json(text)
+    run = TrainingRun.model_validate_json(text)
     pace, before = run.progress(), 0
 
     def report() -> None:
@@ -416,7 +354,7 @@ def follow_rank_0() -> None:
         signal.signal(number, signal.SIG_DFL)
     ranks.join_ranks()
     if text := ranks.broadcast():
-        run, quiet = TrainingRun.from_json(text), Screen(io.StringIO(), io.StringIO())
+        run, quiet = TrainingRun.model_validate_json(text), Screen(io.StringIO(), io.StringIO())
         optimize(run, run.progress(), quiet, StopToken(), lambda: None)
     ranks.leave_ranks()
 

@@ -8,6 +8,7 @@ last checkpoint.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,12 +22,11 @@ from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.bases import describe, open_base
 from skills.finetune.recipe import Recipe
-from skills.finetune.run_folder import Entry, StageContext
+from skills.finetune.run_folder import Entry, StageContext, partial
 from skills.finetune.tokenization import prepared_rows
 from skills.finetune.training import checkpoints, processes
-from skills.finetune.training.callbacks import Metrics, Schedule, schedule
+from skills.finetune.training.callbacks import Metrics, Schedule, TrainingRun, schedule
 from skills.finetune.training.checkpoints import CURVE, METRICS, RUN, Checkpoint
-from skills.finetune.training.processes import TrainingRun
 
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
 
@@ -56,12 +56,8 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
     return found | {"start": lora_adapters.start_digest(context)}
 
 
-def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
+def train(context: StageContext) -> Entry:
     """Perform the stage: train, or resume training.
-
-    Args:
-        resume: a checkpoint of this run to resume from; True for the latest valid checkpoint. None
-            to use the options `checkpoint` and `resume` of the call.
 
     Raises:
         UsageError: a package is missing, or this machine cannot train with the recipe.
@@ -85,12 +81,18 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
-    recipe, adapted = _adapted(context, prepared)
+    machine = resources.of_run(context)
+    resources.check_processes(context.recipe, machine)
+    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
+    largest = resources.Batch.largest(prepared.lengths, prepared.completions, each)
+    recipe, adapted = resources.adapted(context.recipe, _shapes(context), largest, machine)
+    for change in adapted:
+        screen.notice(change)
     start = lora_adapters.start_digest(context)
     guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
     if context.is_sharded:  # checkpoints with and without sharding contain different files
         guard["sharding"] = "fsdp"
-    checkpoint = checkpoints.to_resume(folder, resume or named, screen.notice)
+    checkpoint = checkpoints.to_resume(folder, named, screen.notice)
     if checkpoint is not None:
         checkpoints.check_guard(checkpoint.guard, guard, str(folder))
     run = TrainingRun(
@@ -120,7 +122,9 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
             hint="`--resume` continues from there.",
         )
     kept = checkpoints.best(folder, reached, screen.notice)
-    checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
+    with partial(context.run_dir.adapter) as copied:
+        for name in checkpoints.ADAPTER:
+            shutil.copyfile(kept.path / name, copied / name)
     lines = log.read()
     draw_curve(lines, folder / CURVE, kept.step)
     facts = {
@@ -136,24 +140,6 @@ def _shapes(context: StageContext) -> BaseFacts:
     found = describe(context)
     assert found is not None  # the rows were prepared with this base, so it is on this machine
     return found
-
-
-def _adapted(
-    context: StageContext, prepared: prepared_rows.Prepared
-) -> tuple[Recipe, tuple[str, ...]]:
-    """Adapt the recipe to this machine, show each change; return the recipe and the changes.
-
-    Raises:
-        UsageError: this machine cannot train with the recipe.
-    """
-    machine = resources.of_run(context)
-    resources.check_processes(context.recipe, machine)
-    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
-    largest = resources.Batch.largest(prepared.lengths, prepared.completions, each)
-    recipe, changes = resources.adapted(context.recipe, _shapes(context), largest, machine)
-    for change in changes:
-        context.call.screen.notice(change)
-    return recipe, changes
 
 
 def _optimized(
@@ -172,7 +158,8 @@ def _optimized(
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
-        before, now = checkpoints.processes(checkpoint.path), context.processes
+        # Each process stores a random state.
+        before, now = len([*checkpoint.path.glob("rng_state*.pth")]), context.processes
         if before != now:
             screen.notice(
                 f"train: {checkpoint.path.name} was trained with --processes {before}, now it is "
@@ -182,7 +169,7 @@ def _optimized(
     if ranks.world() == 1 and context.processes > 1:
         saved = processes.train_in(run, context.processes, screen, cancel)
     else:
-        ranks.broadcast(run.as_json())
+        ranks.broadcast(run.model_dump_json())
         saved = processes.optimize(run, run.progress(), screen, cancel)
         ranks.leave_ranks()
     checkpoints.clean(run.folder)

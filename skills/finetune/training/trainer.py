@@ -16,7 +16,6 @@ mean over the step's completion tokens.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,19 +49,11 @@ POINTS = 10
 """Minimum number of points of the loss curve, unless the run has fewer steps."""
 
 
-def make_trainer(
-    model: Any,
-    recipe: Recipe,
-    prepared: Prepared,
-    watch: TrainingCallbacks,
-    *,
-    is_sharded: bool = False,
-) -> Any:
+def make_trainer(model: Any, prepared: Prepared, watch: TrainingCallbacks) -> Any:
     """Return a trainer; call its `train(resume_from_checkpoint=...)` to start it.
 
     Args:
         model: the result of `load_model`.
-        is_sharded: True if FSDP divides the base among the ranks.
     """
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -72,20 +63,13 @@ def make_trainer(
     hooks = {name: staticmethod(getattr(watch, name)) for name in dir(watch) if name[:3] == "on_"}
     trainer = CompletionTrainer(
         model=model,
-        args=_arguments(
-            recipe,
-            watch.folder / STAGING,
-            evaluates=bool(prepared.dev),
-            last=watch.schedule.last,
-            resumed=watch.pace.done > 0,
-            is_sharded=is_sharded,
-        ),
+        args=_arguments(watch, evaluates=bool(prepared.dev)),
         train_dataset=list(prepared.train),
         eval_dataset=list(prepared.dev) or None,
         callbacks=[type("Watching", (TrainerCallback,), hooks)()],
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout
-    trainer.recipe, trainer.prepared, trainer.watch = recipe, prepared, watch
+    trainer.prepared, trainer.watch = prepared, watch
     return trainer
 
 
@@ -97,7 +81,6 @@ class _Completions:
 
     `compute_loss` divides by the total weight that `get_batch_samples` returns.
     """
-    recipe: Recipe
     prepared: Prepared
     watch: TrainingCallbacks
 
@@ -142,7 +125,7 @@ class _Completions:
         """Return `completion_losses`, with the forward pass in the recipe's compute type."""
         import torch
 
-        compute = getattr(torch, self.recipe.quantization.compute)
+        compute = getattr(torch, self.watch.run.recipe.quantization.compute)
         kind = self.args.device.type
         with torch.autocast(kind, dtype=compute, enabled=compute != torch.float32):
             return completion_losses(model, inputs)
@@ -161,7 +144,7 @@ class _Completions:
         total, tokens = 0.0, 0.0
         self.model.eval()
         with torch.no_grad():
-            for rows in by_length(dev, self.recipe.training.batch):
+            for rows in by_length(dev, self.watch.run.recipe.training.batch):
                 batch = self.share(collate([dev[row] for row in rows], pad))
                 inputs = self._prepare_inputs(batch)
                 losses, _ = self.losses(self.model, inputs)
@@ -176,19 +159,17 @@ class _Completions:
         return metrics
 
 
-def _arguments(
-    recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool, is_sharded: bool
-) -> Any:
-    """Return the arguments of the trainer for a recipe.
+def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
+    """Return the arguments of the trainer for a run.
 
     A short run logs more often, so that the loss curve has several points. The setting `max_steps`
     is not passed, since it would change the schedule of the learning rate.
     """
     from transformers import TrainingArguments
 
-    training = recipe.training
+    run, recipe, training = watch.run, watch.run.recipe, watch.run.recipe.training
     args = TrainingArguments(
-        output_dir=str(staging),
+        output_dir=str(run.folder / STAGING),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch,
         per_device_eval_batch_size=training.batch,
@@ -200,12 +181,12 @@ def _arguments(
         max_grad_norm=training.max_grad_norm,
         optim=training.optimizer,
         fp16=recipe.quantization.compute == "float16",
-        logging_steps=max(1, min(training.log_steps, last // POINTS)),
+        logging_steps=max(1, min(training.log_steps, run.steps.last // POINTS)),
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=training.eval_steps if evaluates else None,
         # Measure the dev loss of the adapter that training starts from, for comparison.
-        eval_on_start=evaluates and not resumed and recipe.adapter.start_from is not None,
+        eval_on_start=evaluates and not watch.pace.done and recipe.adapter.start_from is not None,
         metric_for_best_model="eval_loss" if evaluates else None,
         greater_is_better=False if evaluates else None,
         save_strategy="steps",
@@ -218,8 +199,8 @@ def _arguments(
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,  # the buffers are constants
-        fsdp=is_sharded or None,
-        fsdp_config=dict(FSDP) if is_sharded else None,
+        fsdp=run.is_sharded or None,
+        fsdp_config=dict(FSDP) if run.is_sharded else None,
     )
     args._n_gpu = min(args.n_gpu, 1)  # with several GPUs, each GPU would get a copy of the model
     return args
@@ -317,7 +298,7 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-@contextlib.contextmanager
+@contextmanager
 def quiet() -> Iterator[None]:
     """Within the block, hide warnings of libraries that a user cannot act on."""
     logger = logging.getLogger("bitsandbytes")

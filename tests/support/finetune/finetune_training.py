@@ -60,6 +60,7 @@ def work_in(
     err: Any = None,
     processes: int | None = None,
     sharding: Literal["fsdp"] | None = None,
+    resume: Path | bool | None = None,
 ) -> StageContext:
     """Return a run in `folder` with the settings of SMALL, overridden by `changes`."""
     recipe = overridden(Recipe(), {**SMALL, "base": str(base), **(changes or {})})
@@ -67,7 +68,12 @@ def work_in(
     out.make()
     call = Call(
         text="",
-        options=TrainOptions(processes=processes, sharding=sharding),
+        options=TrainOptions(
+            processes=processes,
+            sharding=sharding,
+            resume=resume is True,
+            checkpoint=resume if isinstance(resume, Path) else None,
+        ),
         models=fake_models(FakeModel()),
         screen=Screen(io.StringIO(), err or io.StringIO()),
         log=Run(),
@@ -128,10 +134,10 @@ def run_in(
     import torch
 
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
-    context = work_in(folder, base, changes, processes=processes, sharding=sharding)
+    context = work_in(folder, base, changes, None, processes, sharding, resume)
     prepared_in(context, rows_of(10), rows_of(dev, seed=1))
     context.run_dir.forget("train")  # with the same inputs, it would not be repeated
-    train(context, resume)
+    train(context)
     return context
 
 

@@ -22,10 +22,18 @@ from repository import ROOT
 from harness.errors import InputError, Interrupted, SkillFailed
 from harness.terminal.console import Progress
 from skills.finetune.model import resources
+from skills.finetune.model.base_shapes import published
 from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import StageContext
+from skills.finetune.tokenization import prepared_rows
 from skills.finetune.training import checkpoints, processes, trainer
-from skills.finetune.training.callbacks import Metrics, TrainingProgress
+from skills.finetune.training.callbacks import (
+    Metrics,
+    Schedule,
+    TrainingCallbacks,
+    TrainingProgress,
+    TrainingRun,
+)
 from skills.finetune.training.processes import RankLost
 from skills.finetune.training.train import train
 
@@ -126,10 +134,24 @@ def test_the_settings_of_fsdp(tmp_path: Path) -> None:
         for is_sharded in (False, True)
     }
     assert storage == {False: torch.uint8, True: torch.bfloat16}
-    made = {"evaluates": False, "last": 10, "resumed": False}
-    assert trainer._arguments(recipe, tmp_path, is_sharded=False, **made).fsdp_plugin_args is None
-    plugin = trainer._arguments(recipe, tmp_path, is_sharded=True, **made).fsdp_plugin_args
-    assert plugin == {
+    facts = published(recipe.base)
+    assert facts is not None
+    run = TrainingRun(
+        folder=tmp_path,
+        base=tmp_path,
+        base_name=recipe.base,
+        facts=facts,
+        recipe=recipe,
+        guard={},
+        steps=Schedule(10, 10, 10),
+    )
+    plugins = []
+    for one in (run, run.model_copy(update={"is_sharded": True})):
+        order = prepared_rows.Batches((), 1, 0)
+        watch = TrainingCallbacks(one, order, one.progress(), lambda: False)
+        plugins.append(trainer._arguments(watch, evaluates=False).fsdp_plugin_args)
+    assert plugins[0] is None
+    assert plugins[1] == {
         "fsdp_version": 2,
         "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
         "reshard_after_forward": True,
@@ -228,9 +250,9 @@ def test_another_number_of_processes_is_noted_where_dropout_depends_on_it(
 ) -> None:
     stub("fail")
     run_in(tmp_path / "run", base, {"training.max_steps": 2}, dev=0)
-    context = prepared_in(work_in(tmp_path / "run", base, processes=2), rows_of(10))
+    context = work_in(tmp_path / "run", base, processes=2, resume=True)
     with pytest.raises(SkillFailed):
-        train(context, resume=True)
+        train(prepared_in(context, rows_of(10)))
     assert "checkpoint-2 was trained with --processes 1, now it is 2" in messages_of(context)
 
 

@@ -200,10 +200,10 @@ def test_a_training_that_is_stopped_and_continued_is_one_run(base: Path, tmp_pat
     needs("tensorboard")
     folder, notices = tmp_path / "run", list[str]()
     for steps in (2, 6):
-        context = work_in(folder, base, {"training.max_steps": steps})
+        context = work_in(folder, base, {"training.max_steps": steps}, resume=steps > 2)
         prepared_in(context, rows_of(10), rows_of(2, seed=1))
         tracking = trackers.Tracking("tensorboard", None, folder, notices.append)
-        train(replace(context, tracking=tracking), resume=steps > 2)
+        train(replace(context, tracking=tracking))
         tracking.close(FACTS if steps > 2 else {})
     lines = Metrics(folder / "metrics.jsonl").read()
     run = json.loads((folder / "tracking.json").read_text())["tensorboard"]["run"]
