@@ -174,7 +174,10 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
 def _context(call: Call) -> StageContext:
     """Return the context of a command, from its options and the settings stored in the folder."""
-    options, (data, folder) = call.options, _paths(call)
+    options, text = call.options, call.text.strip()
+    data, folder = (as_path(text) if text else None), options.run_folder
+    if data is not None and (data.is_dir() or not data.suffix):
+        data, folder = None, data
     remembered = RunDir(folder, "").run
     if data is None and not remembered:
         raise _no_run(call, folder)
@@ -206,15 +209,6 @@ def _context(call: Call) -> StageContext:
         own,
         tracking or None,
     )
-
-
-def _paths(call: Call) -> tuple[Path | None, Path]:
-    """Return the path of the training set, or None, and the folder of the run."""
-    text = call.text.strip()
-    given = as_path(text) if text else None
-    if given is not None and (given.is_dir() or not given.suffix):
-        return None, given
-    return given, call.options.run_folder
 
 
 def _path(text: Any) -> Path | None:

@@ -327,7 +327,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
     Raises:
         InputError: `path` does not exist.
     """
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = [*_files([path])]
     if not files or not path.exists():
         raise InputError(
             "does not exist",
@@ -376,11 +376,6 @@ class StageContext:
     tracking: Tracking | None = None
 
     @property
-    def cache(self) -> Path:
-        """The folder for files that can be made again, such as unpacked bases."""
-        return self.call.settings.cache_dir
-
-    @property
     def processes(self) -> int:
         """The number of training processes.
 
@@ -397,7 +392,8 @@ class StageContext:
     @property
     def files(self) -> FileStore:
         """The store that finds or downloads the files of the registry."""
-        return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
+        call = self.call
+        return FileStore(call.models.registry.files, call.settings.cache_dir, call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
         """Announce a stage and return its `Stage`, which tells whether the stage must run.

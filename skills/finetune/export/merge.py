@@ -21,7 +21,6 @@ from harness.support.process import require
 from skills.finetune.model.bases import Base, chat_template, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
-from skills.finetune.recipe import Quantization
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:
@@ -147,8 +146,20 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
     if context.recipe.export.merge_base == "16bit":
         return {}
     import torch
+    from bitsandbytes import functional
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.quantizers.base import get_keys_to_not_convert
+
+    quantization = context.recipe.quantization
+
+    def round_trip(weight: Tensor) -> Tensor:
+        """Quantize and dequantize a weight as bitsandbytes does."""
+        compute = weight.to(getattr(torch, quantization.compute))
+        packed, state = functional.quantize_4bit(
+            compute, blocksize=BLOCK, quant_type="nf4", compress_statistics=quantization.double
+        )
+        unpacked: Tensor = functional.dequantize_4bit(packed, state)
+        return unpacked
 
     config = AutoConfig.from_pretrained(base.folder, local_files_only=True)
     with torch.device("meta"):
@@ -159,24 +170,7 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name not in kept
     }
-    round_trip = _nf4_round_trip(context.recipe.quantization)
-    return {name: round_trip for name in linear if name in weights.tensors}
-
-
-def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
-    """Return a function that quantizes and dequantizes a weight as bitsandbytes does."""
-    import torch
-    from bitsandbytes import functional
-
-    def round_trip(weight: Tensor) -> Tensor:
-        compute = weight.to(getattr(torch, quantization.compute))
-        packed, state = functional.quantize_4bit(
-            compute, blocksize=BLOCK, quant_type="nf4", compress_statistics=quantization.double
-        )
-        unpacked: Tensor = functional.dequantize_4bit(packed, state)
-        return unpacked
-
-    return round_trip
+    return dict.fromkeys(linear & weights.tensors.keys(), round_trip)
 
 
 def _check_prepared(context: StageContext, base: Base) -> None:

@@ -323,9 +323,14 @@ def registration_of(context: StageContext) -> Registration:
     lora = run_dir.lora
     if context.recipe.base in context.call.models.registry.files and lora.is_file():
         files[f"{name}-lora"] = file_entry(settings, lora, file_digest(run_dir, lora))
+    known = read_entries(file_of(settings.user_registry, name))
+    was_default = bool(known["models"].get(name, {}).get("tasks")) and (
+        known["files"].get(f"{name}-gguf") == files[f"{name}-gguf"]
+    )
+    is_default = getattr(context.call.options, "default", False) or was_default
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [TASK] if _is_default(context, name, files) else [],
+        "tasks": [TASK] if is_default else [],
         "form": "tagged",
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
@@ -385,15 +390,6 @@ def trained(run_dir: RunDir) -> Entry:
         if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
             raise run_dir.needs(stage, f"the output of {stage} is older than its inputs")
     return train
-
-
-def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> bool:
-    if getattr(context.call.options, "default", False):
-        return True
-    path = file_of(context.call.settings.user_registry, name)
-    found, weights = read_entries(path), f"{name}-gguf"
-    tasks = found["models"].get(name, {}).get("tasks")
-    return bool(tasks) and found["files"].get(weights) == files[weights]
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -163,7 +163,7 @@ def _folder_of(context: StageContext) -> Path | None:
     if name in context.call.models.registry.files:
         if files.missing(name) is not None or files.to_fetch(name):
             return None
-        return unpacked_folder(context.cache, files.digest(name))
+        return unpacked_folder(context.call.settings.cache_dir, files.digest(name))
     if is_folder(name):
         return at_home(name)
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
@@ -180,7 +180,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     files, screen = context.files, context.call.screen
     require("torch", "transformers")  # check before a file is fetched
     gguf, digest = files.ensure(file_id), files.digest(file_id)
-    folder = unpacked_folder(context.cache, digest)
+    folder = unpacked_folder(context.call.settings.cache_dir, digest)
     if not is_whole(folder):
         shapes_of_gguf(gguf, file_id, "")  # raises InputError for a model that cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from harness.support.process import require
 from harness.support.text_input import at_home, is_file, is_folder, reading
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.safetensors_files import read_header
-from skills.finetune.recipe import Adapter, Recipe, overridden
+from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import StageContext
 
 CONFIG = "adapter_config.json"
@@ -267,7 +267,24 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
                 where=str(adapter.path),
                 hint="The adapter was trained on another base: --base names the base to train.",
             )
-    _check_start_settings(adapter, context.recipe.adapter, facts)
+    recipe, names = context.recipe.adapter, facts.targets(context.recipe.adapter.targets)
+    wanted = {layer for layer in shapes if layer.rpartition(".")[2] in names}
+    own = ", ".join(name for name in facts.linear if any(s.endswith(name) for s in adapter.shapes))
+    layers = f"{len(adapter.shapes)} layers ({own})"
+    # A GGUF stores alpha in 32 bits.
+    same_alpha = math.isclose(adapter.alpha, recipe.alpha, rel_tol=1e-6)
+    for same, name, has, needs, value in (
+        (adapter.r == recipe.r, "r", f"r {adapter.r}", recipe.r, adapter.r),
+        (same_alpha, "alpha", f"alpha {adapter.alpha:g}", f"{recipe.alpha:g}", adapter.alpha),
+        (set(adapter.shapes) == wanted, "targets", layers, len(wanted), f"[{own}]"),
+    ):
+        if not same:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise InputError(
+                f"has {has}, and the recipe {needs}",
+                where=str(adapter.path),
+                hint=f"--set 'adapter.{name}={shown}' continues with the adapter unchanged.",
+            )
     return adapter
 
 
@@ -302,27 +319,6 @@ def _existing(name: str) -> Path | None:
     """Return the absolute path of a file or folder, or None if `name` does not exist."""
     path = at_home(name).absolute()
     return path if is_file(path) or is_folder(path) else None
-
-
-def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFacts) -> None:
-    names = facts.targets(recipe.targets)
-    wanted = {layer for layer in facts.layer_shapes if layer.rpartition(".")[2] in names}
-    own = ", ".join(name for name in facts.linear if any(s.endswith(name) for s in adapter.shapes))
-    layers = f"{len(adapter.shapes)} layers ({own})"
-    # A GGUF stores alpha in 32 bits.
-    same_alpha = math.isclose(adapter.alpha, recipe.alpha, rel_tol=1e-6)
-    for same, name, has, needs, value in (
-        (adapter.r == recipe.r, "r", f"r {adapter.r}", recipe.r, adapter.r),
-        (same_alpha, "alpha", f"alpha {adapter.alpha:g}", f"{recipe.alpha:g}", adapter.alpha),
-        (set(adapter.shapes) == wanted, "targets", layers, len(wanted), f"[{own}]"),
-    ):
-        if not same:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            raise InputError(
-                f"has {has}, and the recipe {needs}",
-                where=str(adapter.path),
-                hint=f"--set 'adapter.{name}={shown}' continues with the adapter unchanged.",
-            )
 
 
 def _sizes(shape: tuple[int, int] | None) -> str:

@@ -267,7 +267,7 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
         return ()
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
-    folder = context.cache / "bases" / f"{sha256[:16]}-*"
+    folder = context.call.settings.cache_dir / "bases" / f"{sha256[:16]}-*"
     present = _present(folder)  # a folder with this name is complete, since it is renamed last
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)

@@ -259,18 +259,3 @@ def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[s
         if not refusal_of(row.completion, form):
             moves = framework.valid_moves(form.parse(row.completion))
             yield {"paper_id": row.id, "abstract": row.messages[-1]["content"], **moves}
-
-
-def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
-    """Yield a warning if `/annotate` would not accept some of the completions.
-
-    Such completions are not an error, since a training may use other lines between the tags.
-    """
-    form = TaggedForm(framework)
-    found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
-    if found:
-        (first, reason), number = found[0], len(found)
-        yield (
-            f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
-            f"{first.where} ({reason})"
-        )

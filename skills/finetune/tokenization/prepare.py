@@ -37,8 +37,8 @@ from skills.finetune.tokenization.examples import (
     Split,
     check_answers,
     read_split,
+    refusal_of,
     table_rows,
-    unreadable_answers,
 )
 from skills.finetune.tokenization.prepared_rows import Row
 from skills.nanda.forms import TaggedForm, UnusableReply
@@ -95,9 +95,15 @@ def prepare(context: StageContext) -> Entry:
     examples = read_split(context.data, context.dev, recipe)
     all_examples = [*examples.train, *examples.dev]
     check_answers(all_examples)
-    _check_decisions(recipe.decisions, context.framework)
+    framework = context.framework
+    for name in recipe.decisions.stated:
+        if name not in framework.names:
+            raise UsageError(
+                f"decisions.stated names {name!r}, which is not a move of {framework.name}",
+                hint=f"The moves are {', '.join(framework.names)}.",
+            )
     tokenizer, ends = open_tokenizer(base.folder), end_tokens(base.folder)
-    renderer = Renderer(tokenizer, ends, context.framework, recipe.decisions)
+    renderer = Renderer(tokenizer, ends, framework, recipe.decisions)
     with context.call.screen.progress("preparing") as tick:
         rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
     _check_lengths(all_examples, rows, training.max_length)
@@ -111,20 +117,10 @@ def prepare(context: StageContext) -> Entry:
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
         # Sort by digest: the first rows, which `compare` may use alone, are then a random sample.
-        held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
+        held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), framework)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
     return stage.record([out.prepared], {"rows": facts["rows"]})
-
-
-def _check_decisions(decisions: Decisions, framework: Framework) -> None:
-    """Raise UsageError if the recipe weights decisions of a move that the framework lacks."""
-    for name in decisions.stated:
-        if name not in framework.names:
-            raise UsageError(
-                f"decisions.stated names {name!r}, which is not a move of {framework.name}",
-                hint=f"The moves are {', '.join(framework.names)}.",
-            )
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
@@ -193,7 +189,15 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
-    yield from unreadable_answers([*examples.train, *examples.dev], context.framework)
+    # This is not an error, since a training may use other lines between the tags.
+    rows, form = [*examples.train, *examples.dev], TaggedForm(context.framework)
+    found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
+    if found:
+        (first, reason), number = found[0], len(found)
+        yield (
+            f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
+            f"{first.where} ({reason})"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -217,8 +217,8 @@ def over_gguf(tmp_path: Path) -> StageContext:
     """A run over SmolLM2's GGUF, with a cache in which nothing is unpacked."""
     gguf = smollm2()
     work = work_over(tmp_path, SMOLLM2)
-    (work.cache / "models").mkdir(parents=True)
-    (work.cache / "models" / gguf.name).symlink_to(gguf)
+    (work.call.settings.cache_dir / "models").mkdir(parents=True)
+    (work.call.settings.cache_dir / "models" / gguf.name).symlink_to(gguf)
     return work
 
 
@@ -246,7 +246,9 @@ def test_gguf_is_unpacked_once_and_completely(
     monkeypatch.setattr(bases, "unpack", unpack)
     with pytest.raises(KeyboardInterrupt):
         open_base(over_gguf)
-    assert not [path for path in (over_gguf.cache / "bases").iterdir() if path.is_dir()]
+    assert not [
+        path for path in (over_gguf.call.settings.cache_dir / "bases").iterdir() if path.is_dir()
+    ]
     base = open_base(over_gguf)
     assert open_base(over_gguf) == base
     assert len(unpacked) == 2
@@ -269,7 +271,9 @@ def test_tokenizer_that_differs_from_the_engine_is_refused(
     monkeypatch.setattr(bases, "unpack", unpack)
     with pytest.raises(InputError, match="the engine splits 'Blanks  2 before"):
         open_base(over_gguf)
-    assert not [path for path in (over_gguf.cache / "bases").iterdir() if path.is_dir()]
+    assert not [
+        path for path in (over_gguf.call.settings.cache_dir / "bases").iterdir() if path.is_dir()
+    ]
 
 
 def test_unpacked_smollm2_answers_correctly(tmp_path: Path) -> None:
@@ -279,9 +283,9 @@ def test_unpacked_smollm2_answers_correctly(tmp_path: Path) -> None:
     smollm2()
     work = work_over(tmp_path, SMOLLM2)
     shared = settings.from_environment().cache_dir
-    work.cache.parent.mkdir(parents=True, exist_ok=True)
+    work.call.settings.cache_dir.parent.mkdir(parents=True, exist_ok=True)
     shared.mkdir(parents=True, exist_ok=True)
-    work.cache.symlink_to(shared)  # unpacked once on a machine
+    work.call.settings.cache_dir.symlink_to(shared)  # unpacked once on a machine
     base = open_base(work)
     tokenizer = open_tokenizer(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder)

@@ -50,8 +50,8 @@ def over_gguf(tmp_path: Path) -> StageContext:
     """A run over SmolLM2's GGUF, with a cache in which nothing is unpacked."""
     gguf = smollm2()
     work = work_over(tmp_path, SMOLLM2)
-    (work.cache / "models").mkdir(parents=True)
-    (work.cache / "models" / gguf.name).symlink_to(gguf)
+    (work.call.settings.cache_dir / "models").mkdir(parents=True)
+    (work.call.settings.cache_dir / "models" / gguf.name).symlink_to(gguf)
     return work
 
 
@@ -69,7 +69,7 @@ def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None
 def test_missing_gguf_is_not_described_and_not_fetched(tmp_path: Path) -> None:
     work = work_over(tmp_path, SMOLLM2)
     assert describe(work) is None
-    assert not work.cache.exists()
+    assert not work.call.settings.cache_dir.exists()
 
 
 def test_adapter_gguf_is_not_a_base(tmp_path: Path) -> None:
