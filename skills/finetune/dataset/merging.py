@@ -258,50 +258,36 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     return HeldOutSet(split, known, tuple(papers))
 
 
-class HeldOut:
-    """All held-out papers, by id and by abstract."""
+def _without_held_out(
+    rows: list[AnnotationRow], sets: Iterable[HeldOutSet], index: AbstractIndex[HeldOutPaper]
+) -> Step:
+    """Separate the rows that may be trained on from the rows of held-out papers.
 
-    def __init__(self, sets: Iterable[HeldOutSet], max_similarity: float) -> None:
-        self._ids: dict[str, HeldOutPaper] = {}
-        self._abstracts: AbstractIndex[HeldOutPaper] = AbstractIndex(max_similarity)
-        for held in sets:
-            for paper in held.papers:
-                self._add(paper)
-
-    def split_off(self, rows: list[AnnotationRow]) -> Step:
-        """Separate the rows that may be trained on from the held-out rows.
-
-        Each held-out row identifies copies by its id and abstract, so the search is repeated until
-        it finds no more rows.
-        """
-        kept, out = list(rows), list[LeftOut]()
-        while True:
-            matches = [(row, self._match(row)) for row in kept]
-            kept = [row for row, match in matches if match is None]
-            found = [(row, *match) for row, match in matches if match is not None]
-            if not found:
-                return kept, out
-            for row, paper, excluded in found:
-                self._add(HeldOutPaper(paper.split, row.paper.id, row.where, row.paper.abstract))
-                out.append(excluded)
-
-    def _add(self, paper: HeldOutPaper) -> None:
-        self._ids.setdefault(paper_key(paper.id), paper)
-        self._abstracts.add(paper.abstract, paper)
-
-    def _match(self, row: AnnotationRow) -> tuple[HeldOutPaper, LeftOut] | None:
-        """Return the held-out paper to which a row belongs and the record of the row, or None."""
-        similarity = None
-        if (paper := self._ids.get(row.key)) is not None:
-            same = "id is that"
-        elif (match := self._abstracts.find(row.paper.abstract)) is not None:
-            paper, similarity = match.value, round(match.similarity, 4)
-            same = "abstract is that" if match.exact else "abstract is nearly that"
-        else:
-            return None
-        reason = f"its {same} of a paper kept for {paper.split}"
-        more = {"similarity": similarity, "split": paper.split}
-        return paper, row.left_out("excluded", reason, paper, **more)
+    Each held-out row identifies copies by its id and abstract, so the search is repeated until it
+    finds no more rows.
+    """
+    ids: dict[str, HeldOutPaper] = {}
+    new = [paper for held in sets for paper in held.papers]
+    kept, out = rows, list[LeftOut]()
+    while new:
+        for paper in new:
+            ids.setdefault(paper_key(paper.id), paper)
+            index.add(paper.abstract, paper)
+        rows, kept, new = kept, [], []
+        for row in rows:
+            similarity = None
+            if row.key in ids:
+                paper, same = ids[row.key], "id is that"
+            elif match := index.find(row.paper.abstract):
+                paper, similarity = match.value, round(match.similarity, 4)
+                same = "abstract is that" if match.exact else "abstract is nearly that"
+            else:
+                kept.append(row)
+                continue
+            reason, split = f"its {same} of a paper kept for {paper.split}", paper.split
+            out.append(row.left_out("excluded", reason, paper, similarity=similarity, split=split))
+            new.append(HeldOutPaper(split, row.paper.id, row.where, row.paper.abstract))
+    return kept, out
 
 
 def merge(
@@ -341,7 +327,7 @@ def merge(
         rows += valid
         excluded += invalid
     tick("comparing abstracts")
-    rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
+    rows, held = _without_held_out(rows, held_out, AbstractIndex(choices.max_similarity))
     rows, overridden = _first_of_each_paper(rows)
     excluded += (*held, *overridden)
     if choices.curated_only:

@@ -25,7 +25,7 @@ import importlib.util
 import math
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -348,13 +348,33 @@ class Machine:
         return min((gpu.free for gpu in self.gpus), default=self.memory // self.processes)
 
 
+@low_spin_openmp()  # this function may be the first to import torch
 def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
-    """Return the resources of this machine; GPUs are only detected if torch is installed."""
+    """Return the resources of this machine; GPUs are only detected if torch is installed.
+
+    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
+    as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on
+    an EPYC with AVX2).
+    """
     import psutil
 
-    gpus, unused = _gpus(processes)
     memory, cores = int(psutil.virtual_memory().available), available_cores()
-    return Machine(memory, gpus, cores, unused, fast_compute(), processes, is_sharded)
+    found = Machine(memory, (), cores, processes=processes, is_sharded=is_sharded)
+    if importlib.util.find_spec("torch") is None:
+        return found
+    import torch
+
+    cuda = torch.cuda
+    if not cuda.is_available():
+        no_cuda = torch.version.cuda is None
+        unused = "the installed torch is a build without CUDA" if no_cuda else ""
+        is_wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        fast = ("bfloat16", "float32") if is_wide else ("float32",)
+        return replace(found, gpu_unused=unused, fast=fast)
+    count = min(processes, cuda.device_count())
+    gpus = tuple(Gpu(cuda.get_device_name(n), *cuda.mem_get_info(n)) for n in range(count))
+    native = cuda.is_bf16_supported(including_emulation=False)
+    return replace(found, gpus=gpus, fast=COMPUTE if native else ("float16", "float32"))
 
 
 def device_kind() -> str:
@@ -362,40 +382,6 @@ def device_kind() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@low_spin_openmp()
-def fast_compute() -> tuple[str, ...]:
-    """Return the compute types that are fast on the training device; without torch, all types.
-
-    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
-    as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on
-    an EPYC with AVX2).
-    """
-    if importlib.util.find_spec("torch") is None:
-        return COMPUTE
-    import torch
-
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return COMPUTE if native else ("float16", "float32")
-    is_wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return ("bfloat16", "float32") if is_wide else ("float32",)
-
-
-@low_spin_openmp()
-def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return at most one GPU for each process, and the reason if torch lacks CUDA, or else ""."""
-    if importlib.util.find_spec("torch") is None:
-        return (), ""
-    import torch
-
-    if torch.cuda.is_available():
-        count = min(processes, torch.cuda.device_count())
-        cuda = torch.cuda
-        return tuple(Gpu(cuda.get_device_name(n), *cuda.mem_get_info(n)) for n in range(count)), ""
-    no_cuda = torch.version.cuda is None
-    return (), "the installed torch is a build without CUDA" if no_cuda else ""
 
 
 def disk_of(folder: Path) -> Disk:

@@ -294,14 +294,12 @@ class Renderer:
                 continue
             place = len(before) + decision.place
             at = encoded.char_to_token(place)
-            token = encoded.input_ids[at]
             other = before + text[: decision.place] + decision.unstated
             written = self.tokenizer(other, add_special_tokens=False)
             unstated = written.input_ids[written.char_to_token(place)]
-            if decision.stated and token == unstated:
+            if decision.stated and encoded.input_ids[at] == unstated:
                 continue  # training would treat it as "not stated"
-            token = unstated
-            found.append((tokens_before + at, weight, token))
+            found.append((tokens_before + at, weight, unstated))
         return tuple(found)
 
     @property
