@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -119,26 +119,28 @@ def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
         yield Score(METRIC, "ROUGE-L against the gold", data, entry.facts[METRIC][0], papers)
 
 
-def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Score]:
-    """Yield the figures of the model from the file `named`, or else from `own` if it exists.
+def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
+    """Return the figures of the model from the file `named`, or else from `own` if it exists.
 
     Raises:
         InputError: the file cannot be read, or no annotator in it has one of these digests.
     """
     path = named or own
     if named is None and not path.is_file():
-        return
+        return []
     try:
         found = read_json(path)
         data, meanings = Path(found["input"]).stem, dict(found["metrics"])
         every = [one for one in found["annotators"] if digests & {*one.get("digests", {}).values()}]
         metrics = [one["metrics"] for one in every[:1]]
         figures = {key: one["overall"] for found in metrics for key, one in found.items()}
-        rows = [
-            (key, meanings.get(key, key), data, float(one["value"]), _note(one))
-            for key, one in figures.items()
-            if one["value"] is not None and one["papers"]
-        ]
+        scores = []
+        for key, one in figures.items():
+            if one["value"] is not None and one["papers"]:
+                note, low = counted(int(one["papers"]), "paper"), one["low"]
+                if low is not None:
+                    note = f"95% interval {low:.3f} to {one['high']:.3f}, {note}"
+                scores.append(Score(key, meanings.get(key, key), data, float(one["value"]), note))
     except OSError as exc:
         raise unreadable(path, exc) from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -149,13 +151,7 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> Iterator[Sco
             where=str(path),
             hint="`/evaluate GOLD --models NAME save to eval.json` evaluates the model.",
         )
-    yield from (Score(*row) for row in rows)
-
-
-def _note(figure: Mapping[str, Any]) -> str:
-    """Return the 95% interval and the number of papers of a figure, in words."""
-    papers, low = counted(int(figure["papers"]), "paper"), figure["low"]
-    return papers if low is None else f"95% interval {low:.3f} to {figure['high']:.3f}, {papers}"
+    return scores
 
 
 def _write_card(

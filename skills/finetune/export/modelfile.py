@@ -67,18 +67,16 @@ class Modelfile:
 
 
 def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
-    """Return the text of a Modelfile, which starts with `comments`."""
+    """Return the text of a Modelfile without template and system, which starts with `comments`."""
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
     lines.append(f"FROM {modelfile.base}")
     if modelfile.adapter is not None:
         lines.append(f"ADAPTER {modelfile.adapter}")
     for name, values in modelfile.parameters.items():
         for value in values if isinstance(values, list) else [values]:
-            text = _quoted(value) if isinstance(value, str) else json.dumps(value)
+            quote = '"""' if '"' in str(value) else '"'
+            text = f"{quote}{value}{quote}" if isinstance(value, str) else json.dumps(value)
             lines.append(f"PARAMETER {name} {text}")
-    for name, content in (("TEMPLATE", modelfile.template), ("SYSTEM", modelfile.system)):
-        if content is not None:
-            lines.append(f"{name} {_quoted(content)}")
     return "\n".join(lines) + "\n"
 
 
@@ -123,11 +121,6 @@ def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
     except ValueError:
         typed = value
     parameters[name] = typed if isinstance(typed, int | float) else value
-
-
-def _quoted(value: str) -> str:
-    quote = '"""' if '"' in value else '"'
-    return f"{quote}{value}{quote}"
 
 
 def _error(text: str, position: int) -> InputError:

@@ -106,13 +106,22 @@ def test_written_modelfile_text() -> None:
     [
         Modelfile("qwen2.5:7b-instruct", "./a b.gguf", {"stop": [" ", "\n", '"', "#"]}),
         Modelfile("/a folder/with blanks.gguf", None, {"stop": ["x"], "use_mmap": True}),
-        Modelfile("m", system='on one line """ can stand'),
-        Modelfile("odd", None, {}, '{{ "quoted" }}\nand on', 'say "no"\nand "yes" again'),
         Modelfile("m", None, {"temperature": 1e-07, "top_p": 1.0, "seed": -1}),
     ],
 )
 def test_written_modelfile_is_parsed_back(modelfile: Modelfile) -> None:
     assert parse_modelfile(modelfile_text(modelfile)) == modelfile
+
+
+def test_template_and_system_message_of_a_user() -> None:
+    text = (
+        'FROM odd\nTEMPLATE """{{ "quoted" }}\nand on"""\nSYSTEM """say "no"\nand "yes" again"""\n'
+    )
+    found = parse_modelfile(text)
+    assert found.template == '{{ "quoted" }}\nand on'
+    assert found.system == 'say "no"\nand "yes" again'
+    inside = parse_modelfile('FROM m\nSYSTEM """on one line """ can stand"""\n')
+    assert inside.system == 'on one line """ can stand'
 
 
 # The stage
