@@ -20,14 +20,12 @@ from harness.support.bounded_files import read_json
 from harness.support.process import require
 from skills.finetune.model.bases import Base, chat_template, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
+from skills.finetune.model.resources import BLOCK
 from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-BLOCK = 64
-"""Number of weights that share a scale in NF4: the default of bitsandbytes and transformers."""
 
 RoundTrip = Callable[["Tensor"], "Tensor"]
 COPIED = frozenset({".json", ".jinja", ".model", ".txt"})

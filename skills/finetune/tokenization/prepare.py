@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -209,8 +209,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON lines; keys have a fixed order, so that equal rows have equal digests."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            values = asdict(row)
-            line = {name: values[name] for name in KEYS}
+            line = {name: getattr(row, name) for name in KEYS}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
