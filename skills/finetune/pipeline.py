@@ -142,10 +142,8 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         _remember(context)
     perform("train")
     _remember(context)
-    perform("merge")
-    perform("gguf")
-    perform("quantize")
-    perform("modelfile")
+    for name in ("merge", "gguf", "quantize", "modelfile"):
+        perform(name)
     no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
     # Without --host, skip the stage if no server answers, the server is too old, or the user does
     # not consent.
