@@ -20,7 +20,6 @@ from skills.corpus.db import runs  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.serve import server  # noqa: E402
-from skills.serve.pages import ReviewOf  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 MOST_BYTES = 150_000
@@ -71,10 +70,9 @@ def main() -> int:
         server.write_demo(database, nanda())
         add_jobs(database)
         with running_browser() as browser:
-            review = ReviewOf(gold=gold)
-            with served(database, review=review, workspace=server.DEMO) as app:
+            with served(database, gold=gold, workspace=server.DEMO) as app:
                 sizes = {name: take(browser, app, name, *of) for name, of in PAGES.items()}
-            with served(database, review=ReviewOf(gold=of_two, double=1.0)) as app:
+            with served(database, gold=of_two, double=1.0) as app:
                 disagree(app)
                 sizes |= {name: take(browser, app, name, *of) for name, of in OF_TWO.items()}
     for name, size in sizes.items():

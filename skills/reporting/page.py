@@ -8,6 +8,7 @@ the script and the style of the page, by their hashes.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
     rendered.dump(file, "utf-8", "backslashreplace")  # an unpaired surrogate becomes an escape
 
 
+@functools.cache
 def environment(folder: Path = TEMPLATES) -> Environment:
     """Return the Jinja2 environment with the shared templates and the templates in `folder`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio.from_thread
-from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -23,6 +21,7 @@ from starlette.responses import HTMLResponse, Response
 from harness.settings import Settings
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.listing import stamp
+from skills.curate.review.reviewer import Queue
 from skills.nanda.framework import Framework
 from skills.reporting.page import environment
 from skills.serve.guard import Sessions
@@ -36,29 +35,6 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewOf:
-    """The settings of a review.
-
-    Attributes:
-        table: a table with the annotations to review, or `CORPUS`.
-        gold: the gold table, which receives accepted annotations.
-        double: the share of papers on which two reviewers decide; None keeps the stored share.
-        framework: the value of `--framework`; None for the built-in framework.
-        wrote: called with the SHA-256 of the new gold table before it replaces the old table.
-    """
-
-    table: Path = CORPUS
-    gold: Path = Path("gold.csv")
-    double: float | None = None
-    framework: Path | None = None
-    wrote: Callable[[str], None] = lambda _: None
-
-    @property
-    def is_corpus(self) -> bool:
-        return self.table == CORPUS
-
-
 @dataclass(slots=True)
 class State:
     """The state of the server. Endpoints run in several threads at the same time.
@@ -68,6 +44,8 @@ class State:
         framework: the framework with which annotations are shown.
         workspace: the folder with the evaluations and training runs that can be compared.
         title: the name of the corpus on every page.
+        queue: the stores of the review.
+        table: a table with the annotations to review, or `CORPUS`.
         is_closing: returns True when the server shuts down, so that event streams end.
         pdfs: the cached images of PDF pages.
     """
@@ -77,13 +55,19 @@ class State:
     settings: Settings
     workspace: Path
     title: str
+    queue: Queue
+    table: Path = CORPUS
     sessions: Sessions = field(default_factory=Sessions)
-    review: ReviewOf = ReviewOf()
     is_closing: Callable[[], bool] = lambda: False
     pdfs: PdfPages = field(init=False)
 
     def __post_init__(self) -> None:
         self.pdfs = PdfPages(self.settings.cache_dir / "pages")
+
+    @property
+    def reviews_corpus(self) -> bool:
+        """True if the annotations under review are those of the corpus, and not of a table."""
+        return self.table == CORPUS
 
     def corpus(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the corpus for one request; a connection belongs to one thread."""
@@ -102,7 +86,7 @@ def page(
     path = request.url.path
     current = next((address for address in tabs if path.startswith(address)), "")
     shared = {"tabs": tabs, "current_tab": current, "corpus": request.app.state.corpus}
-    rendered = _environment().get_template(template).render(**shared, **context)
+    rendered = environment(TEMPLATES).get_template(template).render(**shared, **context)
     return HTMLResponse(rendered.encode("utf-8", "backslashreplace"), status)
 
 
@@ -149,11 +133,6 @@ def _is_outdated(response: Response) -> bool:
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
     """Return a page with a short text, such as an error."""
     return page(request, "message.html", status, title=title, text=text)
-
-
-@functools.cache
-def _environment() -> Environment:
-    return environment(TEMPLATES)
 
 
 def fields_of(request: Request) -> dict[str, str]:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
-from skills.corpus.db.facets import MOVE, STATED, categories
+from skills.corpus.db.facets import categories
 from skills.corpus.db.reads import (
     REVIEWED,
     StoredPaper,
@@ -73,7 +73,6 @@ def _paper(state: State, request: Request) -> Response:
         "browse/paper.html",
         title=found.paper.title or f"Paper {found.paper.id}",
         found=found,
-        paper=found.paper,
         framework=state.framework,
         view=paper_view(item, state.framework, {}) if item else None,
         sentences=marked(found.paper.abstract, {}),
@@ -83,10 +82,8 @@ def _paper(state: State, request: Request) -> Response:
         details=_details,
         changes=_changes(against, shown, state.framework) if against and shown else (),
         provenance=facts(shown.record["provenance"]) if shown else (),
-        year=(found.paper.year, filtered(year=str(found.paper.year))),
-        categories=[(one, filtered(category=one)) for one in categories(found.paper.categories)],
-        model=filtered(model=shown.model) if shown else "",
-        stated={move: filtered(**{MOVE + move: STATED}) for move in state.framework.names},
+        categories=categories(found.paper.categories),
+        filtered=filtered,
         review=_review(state, found, shown),
         highlights=highlights,
         others=[(row, f"{PATH}/{row}") for row in rows if row != number],
@@ -143,7 +140,7 @@ def _chosen(made: Sequence[Version], wanted: str | None) -> Version | None:
 
 def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
     """Return the URL at which an annotation is reviewed, or "" if it is not under review."""
-    if shown is None or not (shown.is_current and state.review.is_corpus):
+    if shown is None or not (shown.is_current and state.reviews_corpus):
         return ""
     query = urlencode({"id": paper_key(found.paper.id)}, errors="replace")
     return f"/review/paper?{query}"

@@ -229,7 +229,7 @@ def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
         title="Papers",
         view=view,
         found=found,
-        review=view.review if state.review.is_corpus else "",
+        review=view.review if state.reviews_corpus else "",
         facets=facets_of(counted, view, framework),
         total=counted.total,
         orders={name: ORDERS[name] for name in SORTS if name != BEST or view.selection.words},

@@ -105,28 +105,21 @@ def _queue(
     before = participant.choice if participant else {**CHOICE, "name": participants.lost(request)}
     linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
     with all_papers.lock:
-        all_papers.desk.log.refresh()
-        counts, held = all_papers.desk.counts(), all_papers.desk.leases.holders()
-        right = all_papers.desk.right_so_far()
-    return page(
-        request,
-        "review/queue.html",
-        HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        title="Review",
-        in_use=isinstance(error, NameInUse),
-        review=state.review,
-        counts=counts,
-        right=right,
-        is_new=False,
-        papers=all_papers.desk.papers,
-        decided=counts["accepted"] + counts["rejected"] + counts["in_gold"],
-        journal=all_papers.desk.log.journal,
-        holders=sorted({name for names in held.values() for name in names}),
-        double=all_papers.desk.leases.double,
-        participant=participant,
-        choice=choice or {**before, **linked},
-        error="" if error is None else f"{error}",
-    )
+        desk = all_papers.desk
+        desk.log.refresh()
+        return page(
+            request,
+            "review/queue.html",
+            HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+            title="Review",
+            state=state,
+            desk=desk,
+            holders=sorted({name for names in desk.leases.holders().values() for name in names}),
+            participant=participant,
+            choice=choice or {**before, **linked},
+            in_use=isinstance(error, NameInUse),
+            error="" if error is None else f"{error}",
+        )
 
 
 def _enter(
@@ -148,15 +141,11 @@ def _next(participant: Participant, request: Request) -> Response:
     at = desk.next(after + 1)
     if at is not None:
         return _to_paper(desk.papers[at].key)
-    counts = desk.counts()
     return page(
         request,
         "review/end.html",
         title="No paper is left",
-        skipped=len(desk.skipped),
-        others=counts["to_do"] - len(desk.skipped),
-        counts=counts,
-        can_undo=desk.last() is not None,
+        desk=desk,
         notice=_notice(participant),
         **_right(participant),
     )
@@ -182,19 +171,10 @@ def _shown(participant: Participant, request: Request, at: int, error: str = "")
         "review/paper.html",
         HTTPStatus.CONFLICT if error else HTTPStatus.OK,
         title=item.paper.title or f"Paper {item.paper.id}",
-        sheet=desk.sheet(at),
-        key=item.key,
-        number=at + 1,
-        total=len(desk.papers),
-        counts=desk.counts(),
-        certainty=desk.papers.certainty.get(item.key),
-        was_decided=desk.log.was_decided(item),
-        is_double=desk.reviewers(item) > 1,
-        drafts=desk.drafts(at),
-        reviewer=desk.reviewer,
-        framework=desk.framework,
+        desk=desk,
+        item=item,
+        at=at,
         chosen=move if move in desk.framework.names else desk.framework.names[0],
-        can_undo=desk.last() is not None,
         notice=_notice(participant),
         error=error,
         **_right(participant),
@@ -315,17 +295,14 @@ def _disputes(participants: Participants, request: Request) -> Response:
         ]
     own = participants.find(request)
     with own.lock if own else nullcontext():
-        notice = _notice(own) if own else ""
-        can_undo = own is not None and own.desk.last() is not None
-    return page(
-        request,
-        "review/disputes.html",
-        title="Disagreements",
-        rows=rows,
-        has_name=own is not None,
-        notice=notice,
-        can_undo=can_undo,
-    )
+        return page(
+            request,
+            "review/disputes.html",
+            title="Disagreements",
+            rows=rows,
+            desk=own and own.desk,
+            notice=_notice(own) if own else "",
+        )
 
 
 def _settle(participant: Participant, request: Request) -> Response:
@@ -362,8 +339,7 @@ def _shown_dispute(
     at, dispute = _found(participant, key)
     if at is None or dispute is None:
         return _settled(request)
-    desk = participant.desk
-    paper = desk.papers[at].paper
+    paper = participant.desk.papers[at].paper
     return page(
         request,
         "review/dispute.html",
@@ -374,8 +350,7 @@ def _shown_dispute(
         sentences=marked(paper.abstract, {}),
         dispute=dispute,
         choices=dispute.choices if choices is None else choices,
-        reviewer=desk.reviewer,
-        framework=desk.framework,
+        desk=participant.desk,
         error=error,
     )
 

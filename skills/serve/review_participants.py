@@ -15,7 +15,7 @@ from skills.corpus.tables.columns import Columns
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.form import of_selection, selected
 from skills.curate.review.leases import MINUTES
-from skills.curate.review.reviewer import Desk, Queue, highlights_in, name_lock
+from skills.curate.review.reviewer import Desk, highlights_in, name_lock
 from skills.curate.review.rounds import Order
 from skills.serve.guard import Session
 from skills.serve.pages import State
@@ -85,7 +85,7 @@ class Participants:
             raise UsageError("the name of a reviewer must have 1 to 80 characters")
         if order not in ("", *get_args(Order)):
             raise UsageError(f"There is no order {order!r}.")
-        queue, where, words = self._queue(), choice["where"].strip(), choice["words"].strip()
+        queue, where, words = self._state.queue, choice["where"].strip(), choice["words"].strip()
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):
             pass  # raises an error if a reviewer in a terminal uses the name
         desk = queue.desk(
@@ -127,7 +127,7 @@ class Participants:
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
-                self._overview = Participant(self._queue().desk(papers), {})
+                self._overview = Participant(self._state.queue.desk(papers), {})
             return self._overview
 
     def papers(self) -> Candidates:
@@ -140,25 +140,12 @@ class Participants:
 
     def _read(self, where: str = "", words: str = "") -> Candidates:
         state = self._state
-        table = state.review.table
-        return read(table, state.framework, Columns(), None, state.database, where, words)
-
-    def _queue(self) -> Queue:
-        state = self._state
-        return Queue(
-            state.framework,
-            state.review.gold,
-            state.database,
-            state.settings.data_dir / "reviews",
-            state.review.wrote,
-            state.review.double,
-            state.review.framework,
-        )
+        return read(state.table, state.framework, Columns(), None, state.database, where, words)
 
     def _current(self) -> str:
         """Return a string that changes when the annotations under review change."""
-        if not self._state.review.is_corpus:
-            found = self._state.review.table.stat()
+        if not self._state.reviews_corpus:
+            found = self._state.table.stat()
             return f"{found.st_mtime_ns} {found.st_size}"
         with self._state.corpus() as db:
             row = db.execute("SELECT count(*), max(id), sum(current) FROM annotations").fetchone()

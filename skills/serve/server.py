@@ -39,6 +39,7 @@ from skills.corpus.db.connection import database, open_corpus, transaction
 from skills.corpus.db.papers import save
 from skills.corpus.db.rows import insert
 from skills.corpus.records import Annotated
+from skills.curate.review.reviewer import Queue
 from skills.nanda.framework import Framework, nanda, selected_framework
 from skills.nanda.paper import Paper
 from skills.reporting.page import STYLE
@@ -52,7 +53,7 @@ from skills.serve import (
     training_page,
 )
 from skills.serve.guard import HEADERS, Guard, address_of
-from skills.serve.pages import CORPUS, ReviewOf, State, message, page
+from skills.serve.pages import CORPUS, State, message, page
 
 HOST = "127.0.0.1"
 PORT = 8700
@@ -65,7 +66,7 @@ DEMO = Path(__file__).with_name("demo")
 """The folder of the demo, which also contains an evaluation and a training run."""
 DEMO_TITLE = "invented papers for a first look; all your changes are deleted when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""JSON Lines: a paper and the record of its annotation in each line.
+"""JSON Lines: the fields of a `Paper` and the record of its annotation in each line.
 
 The path of a PDF file is relative to the folder `DEMO`.
 """
@@ -101,67 +102,48 @@ class Connection(H11Protocol):
             self._timer = None
 
 
-class Server:
-    """A web server on a listening socket.
-
-    Attributes:
-        address: the URL of the start page, with a token for one browser.
-    """
-
-    def __init__(self, state: State, listener: socket.socket) -> None:
-        self._listener = listener
-        port = listener.getsockname()[1]
-        self.address = address_of(port, state.sessions)
-        self._uvicorn = uvicorn.Server(
-            uvicorn.Config(
-                application(state, port),
-                loop="asyncio",
-                http=Connection,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE,
-            )
-        )
-        state.is_closing = lambda: self._uvicorn.should_exit
-        self._state = state
-
-    def run(self) -> None:
-        """Serve until Ctrl-C or a call of `stop`, and until the running requests have ended."""
-        try:
-            self._uvicorn.run(sockets=[self._listener])
-        finally:
-            self._state.pdfs.close()
-
-    def stop(self) -> None:
-        """Stop the server; may be called from another thread."""
-        self._uvicorn.should_exit = True
+def web_server(state: State, port: int) -> uvicorn.Server:
+    """Return a server of the application for a socket that listens at this port of 127.0.0.1."""
+    config = uvicorn.Config(
+        application(state, port),
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    server = uvicorn.Server(config)
+    state.is_closing = lambda: server.should_exit
+    return server
 
 
 def serve(call: Call) -> Result:
     """Serve the corpus until Ctrl-C, which raises KeyboardInterrupt."""
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
-        settings, is_demo = call.settings, call.options.demo
-        workspace = DEMO if is_demo else settings.project_dir
-        title = DEMO_TITLE if is_demo else f"{path}"
-        review = _review(call, path)
-        state = State(path, framework, settings, workspace, title, review=review)
-        options, taken = call.options, listener(call.options.port)
+        options, settings = call.options, call.settings
+        workspace = DEMO if options.demo else settings.project_dir
+        title = DEMO_TITLE if options.demo else f"{path}"
+        state = State(path, framework, settings, workspace, title, *_review(call, path, framework))
+        taken = listener(options.port)
         port = taken.getsockname()[1]
         if options.port is None and port != PORT:
             call.screen.notice(f"Port {PORT} is in use; using port {port}.")
-        server = Server(state, taken)
-        call.screen.emit(f"{server.address}\n")
+        server, address = web_server(state, port), address_of(port, state.sessions)
+        call.screen.emit(f"{address}\n")
         # With --json, results are not printed.
-        at = f"at {server.address} " if call.screen.quiet_results else ""
+        at = f"at {address} " if call.screen.quiet_results else ""
         call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
         if not options.no_open:
-            webbrowser.open(server.address)
-        server.run()
+            webbrowser.open(address)
+        try:
+            server.run(sockets=[taken])
+        finally:
+            state.pdfs.close()
     return Result()
 
 
@@ -189,7 +171,8 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
         yield path
 
 
-def _review(call: Call, corpus: Path) -> ReviewOf:
+def _review(call: Call, corpus: Path, framework: Framework) -> tuple[Queue, Path]:
+    """Return the stores of the review, and the table with the annotations to review."""
     options = call.options
     gold = options.gold or (corpus.with_name("gold.csv") if options.demo else Path("gold.csv"))
     if gold.suffix.lower() != ".csv":
@@ -197,9 +180,9 @@ def _review(call: Call, corpus: Path) -> ReviewOf:
     table = as_path(options.review)
     if table != CORPUS and not table.is_file():
         raise UsageError("there is no such table", where=f"--review {table}")
-    return ReviewOf(
-        table, gold, options.double, options.framework, lambda sha256: call.log.wrote(gold, sha256)
-    )
+    locks, wrote = call.settings.data_dir / "reviews", partial(call.log.wrote, gold)
+    queue = Queue(framework, gold, corpus, locks, wrote, options.double, options.framework)
+    return queue, table
 
 
 def listener(port: int | None) -> socket.socket:
@@ -227,20 +210,12 @@ def write_demo(path: Path, framework: Framework) -> None:
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):
-            known, record = given["paper"], given["record"]
+            record = given["record"]
             source = record["provenance"]["input"]
             if source["path"].endswith(".pdf"):
                 source["path"] = str(DEMO / source["path"])
-            paper = papers[known["paper_id"]] = Paper(
-                "paper_id",
-                known["paper_id"],
-                known["title"],
-                known["abstract"],
-                source,
-                authors=known["authors"],
-                published=known["published"],
-                categories=known["categories"],
-            )
+            paper = Paper(source=source, **given["paper"])
+            papers[paper.id] = paper
             if is_built_in:
                 store.save(db, Annotated(paper, record), framework)
             else:

@@ -15,14 +15,13 @@ import browsed_corpus
 import httpx
 import pytest
 from page_elements import Elements
-from reviewed_corpus import PAPERS, build, gold_of, reviewed
+from reviewed_corpus import PAPERS, build, reviewed
 from reviewing import row, write_rows
 from served_app import served
 from starlette.requests import Request
 from starlette.responses import Response
 
 from skills.serve import papers_page
-from skills.serve.pages import ReviewOf
 
 TOTAL = browsed_corpus.PAPERS + 2
 
@@ -232,7 +231,7 @@ def test_a_review_of_a_table_has_no_link(tmp_path: Path) -> None:
     database = build(tmp_path)
     table = write_rows(tmp_path / "agent.csv", row(1))
     with (
-        served(database, review=ReviewOf(table, gold_of(database))) as app,
+        served(database, table=table) as app,
         app.client() as reviewing_client,
     ):
         assert link(reviewing_client.get("/papers")) == ""

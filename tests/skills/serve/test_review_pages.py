@@ -18,7 +18,6 @@ from served_app import Served, served
 from skills.curate.review.leases import MINUTES
 from skills.curate.review.reviewer import name_lock
 from skills.nanda.framework import nanda
-from skills.serve.pages import ReviewOf
 from skills.serve.review_participants import PARTICIPANT, Participants
 
 FIRST, SECOND = "2505.00001", "2605.00002"
@@ -235,8 +234,7 @@ def test_a_suggestion_is_taken(tmp_path: Path) -> None:
 def test_a_table_is_reviewed(tmp_path: Path) -> None:
     database = build(tmp_path, papers=1)
     table = write_rows(tmp_path / "agent.csv", row(1), row(2))
-    review = ReviewOf(table=table, gold=gold_of(database))
-    with served(database, review=review) as app, app.client() as client:
+    with served(database, table=table) as app, app.client() as client:
         assert "1 of 2 " in post(client, "", name="Ada").text
         act(client, "accept", id="2405.00001")
         assert post(client, "", name="Ada", where="claim=stated").status_code == 400

@@ -64,13 +64,13 @@ def test_it_prints_the_address_and_ends_with_ctrl_c(process: subprocess.Popen[st
 def test_it_opens_the_address_in_the_browser(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from skills.serve.server import Server
+    import uvicorn
 
     for name, value in environment(folder).items():
         monkeypatch.setenv(name, value)
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr(Server, "run", lambda self: self._listener.close())
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: sockets[0].close())
     assert main.main(["/serve"]) == 0
     assert opened == [capsys.readouterr().out.strip()]
     assert main.main(["/serve --no-open"]) == 0
@@ -121,7 +121,7 @@ def test_another_port_than_the_usual_one_is_stated(
 
     for name, value in environment(folder).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("skills.serve.server.Server.run", lambda self: self._listener.close())
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: sockets[0].close())
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setattr(server, "PORT", other.getsockname()[1])
         assert main.main(["/serve --no-open"]) == 0

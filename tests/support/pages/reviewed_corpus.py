@@ -15,7 +15,6 @@ import page_corpus
 from served_app import Served, served
 
 from skills.nanda.framework import nanda
-from skills.serve.pages import ReviewOf
 
 PAPERS = 12
 
@@ -35,7 +34,7 @@ def build(folder: Path, papers: int = PAPERS, hostile: str = "") -> Path:
 @contextmanager
 def reviewed(database: Path, double: float | None = None) -> Iterator[Served]:
     """Serve a corpus; decisions go to gold.csv beside it."""
-    with served(database, review=ReviewOf(gold=gold_of(database), double=double)) as app:
+    with served(database, double=double) as app:
         yield app
 
 

@@ -22,9 +22,10 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 
 from harness.settings import Settings
 from harness.testing import fake_settings
+from skills.curate.review.reviewer import Queue
 from skills.nanda.framework import Framework, nanda
-from skills.serve.pages import ReviewOf, State
-from skills.serve.server import Server, listener
+from skills.serve.pages import CORPUS, State
+from skills.serve.server import listener, web_server
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,35 @@ def served(
     database: Path,
     framework: Framework | None = None,
     settings: Settings | None = None,
-    review: ReviewOf | None = None,
     workspace: Path | None = None,
+    table: Path = CORPUS,
+    gold: Path | None = None,
+    double: float | None = None,
 ) -> Iterator[Served]:
-    """Serve a corpus at a free port; the server has ended after the block."""
+    """Serve a corpus at a free port; the server has ended after the block.
+
+    Args:
+        table: the annotations to review.
+        gold: the gold table; by default, gold.csv beside the corpus.
+    """
+    framework = framework or nanda()
     settings = settings or fake_settings(database.parent)
-    review = review or ReviewOf(gold=database.with_name("gold.csv"))
+    gold, locks = gold or database.with_name("gold.csv"), settings.data_dir / "reviews"
+    queue = Queue(framework, gold, database, locks, lambda _: None, double)
     workspace = workspace or settings.project_dir
-    state = State(database, framework or nanda(), settings, workspace, f"{database}", review=review)
+    state = State(database, framework, settings, workspace, f"{database}", queue, table)
     sock = listener(0)
-    server = Server(state, sock)
-    thread = threading.Thread(target=server.run, name="web application")
+    port = sock.getsockname()[1]
+    server = web_server(state, port)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    thread = threading.Thread(target=server.run, args=([sock],), name="web application")
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", state, server.stop)
+        yield Served(f"http://127.0.0.1:{port}", state, stop)
     finally:
-        server.stop()
+        stop()
         thread.join()
+        state.pdfs.close()
