@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 import tempfile
 import threading
@@ -129,7 +130,7 @@ class FakeModel:
             raise reply
         state = GenerationState(request, cancel, on_text)
         text = reply.text if isinstance(reply, Reply) else reply
-        for piece in _words(text):
+        for piece in re.findall(r"\S*\s|\S+", text):
             state.check()
             state.add(piece)
         state.flush()
@@ -302,14 +303,6 @@ def folder_skill(folder: Path) -> Skill:
     if name not in host.catalogue.skills:
         raise UsageError(f"the plugin has no skill /{name}", where=str(folder))
     return host.catalogue.skills[name].skill
-
-
-def _words(text: str) -> Iterator[str]:
-    start = 0
-    for end, char in enumerate(text, start=1):
-        if char.isspace() or end == len(text):
-            yield text[start:end]
-            start = end
 
 
 @contextlib.contextmanager

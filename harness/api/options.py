@@ -218,18 +218,16 @@ def _values(kind: Any) -> tuple[Any, ...]:
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
     """Return the flags of a skill by their variants; the key `()` means all variants."""
-    cases: dict[tuple[str, str], list[str]] = {}
-    limited: dict[tuple[str, str], Flag] = {}
+    limited: dict[tuple[str, str], tuple[Flag, list[str]]] = {}
     for case, model in skill.variants.items():
         for flag in flags(model).values():
-            cases.setdefault((flag.name, flag.help), []).append(case)
-            limited.setdefault((flag.name, flag.help), flag)
+            limited.setdefault((flag.name, flag.help), (flag, []))[1].append(case)
     names = {name for name, _ in limited}
-    groups: dict[tuple[str, ...], list[Flag]] = {}
-    groups[()] = [f for f in flags(skill.Options).values() if f.name not in names]
-    for key, flag in limited.items():
-        groups.setdefault(tuple(cases[key]), []).append(flag)
-    return {cases: listed for cases, listed in groups.items() if listed}
+    common = [flag for flag in flags(skill.Options).values() if flag.name not in names]
+    groups: dict[tuple[str, ...], list[Flag]] = {(): common} if common else {}
+    for flag, cases in limited.values():
+        groups.setdefault(tuple(cases), []).append(flag)
+    return groups
 
 
 def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:

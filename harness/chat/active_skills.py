@@ -198,10 +198,7 @@ class ActivateSkill:
     app: App
     skills: Sequence[PromptSkill]
     room: int
-
-    @property
-    def name(self) -> str:
-        return ACTIVATE
+    name: str = ACTIVATE
 
     def described(self, level: int) -> Tool:
         """Return the tool with the names of skills, from level `DETAILS` on with descriptions."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -117,19 +118,18 @@ class Chat(Skill):
     ) -> Turn:
         """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
-        files = self._instructions.read(call)
+        explain = partial(self._explain, call)
+        files = self._instructions.read(call, explain)
         skills = ActiveSkills(conversation, self._skills, call.screen.notice)
 
         def answer(model: ServedModel) -> None:
-            rules = self._instructions.for_model(
-                files, model.context * BYTES_PER_TOKEN // SHARE, call
-            )
+            room = model.context * BYTES_PER_TOKEN // SHARE
+            rules = self._instructions.for_model(files, room, explain)
             turn = Turn(call, model, text, skills, self._app.toolbox, steps, rules)
             turns.append(turn)
             resumed = self._app.conversation.resumed
             if resumed is not None and resumed.served not in ("", label(model.about)):
-                was = f"session {resumed.id} was last answered by {resumed.served}"
-                self._explain(call, was)
+                explain(f"session {resumed.id} was last answered by {resumed.served}")
             self._explain_tools(call, model, steps)
             try:
                 turn.run()

@@ -114,12 +114,14 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads AGENTS.md files for each turn, but asks for permission and reports a problem once."""
+    """Reads AGENTS.md files for each turn, but asks for permission once.
 
-    _reported: set[str] = field(default_factory=set)
+    The argument `report` shows a notice to the user.
+    """
+
     _refused: set[str] = field(default_factory=set)
 
-    def read(self, call: Call) -> Sequence[tuple[Path, str]]:
+    def read(self, call: Call, report: Callable[[str], None]) -> Sequence[tuple[Path, str]]:
         """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
         The files are in the folders from the project up to the root of the git repository. Without
@@ -131,7 +133,7 @@ class ProjectInstructions:
         root = next(repositories, project)
         inside = [folder for folder in around if folder.is_relative_to(root)]
         paths = [path for folder in inside if (path := folder / INSTRUCTIONS_FILE).exists()]
-        if not paths or not self._allowed(call, root, paths):
+        if not paths or not self._allowed(call, root, paths, report):
             return ()
         files = []
         for path in paths:
@@ -141,17 +143,19 @@ class ProjectInstructions:
                 files.append((path, read_text(path, MAX_INSTRUCTIONS)))
             except (OSError, RuntimeError, UnicodeDecodeError) as exc:
                 reason = getattr(exc, "strerror", None) or exc
-                self._report(call, f"{path} is not read: {reason}")
+                report(f"{path} is not read: {reason}")
         return files
 
-    def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
+    def for_model(
+        self, files: Sequence[tuple[Path, str]], room: int, report: Callable[[str], None]
+    ) -> str:
         """Return the texts for the system message within `room` bytes, in reverse order."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()
             if len(content) > room:
                 name = in_one_line(str(path))
-                self._report(call, f"{name} is cut to {room:,} bytes: the model's context is small")
+                report(f"{name} is cut to {room:,} bytes: the model's context is small")
             kept = content[:room].decode(errors="ignore")
             room -= len(kept.encode())
             if kept:
@@ -161,17 +165,18 @@ class ProjectInstructions:
             return ""
         return "\n\n".join(["The user follows these instructions in this project:", *parts])
 
-    def _allowed(self, call: Call, root: Path, paths: Sequence[Path]) -> bool:
+    def _allowed(
+        self, call: Call, root: Path, paths: Sequence[Path], report: Callable[[str], None]
+    ) -> bool:
         answers = Answers(call.settings.permissions_file, call.settings.project_dir)
         wanted = Always(kind="instructions", subject=str(root))
         if wanted in answers.given():
             return True
         names = " and ".join(in_one_line(str(path)) for path in paths)
         if call.confirm is None:
-            self._report(
-                call,
+            report(
                 f"{names}: not read, since nobody is here to allow instructions of the project; "
-                "a session in this folder asks once",
+                "a session in this folder asks once"
             )
             return False
         if str(root) in self._refused:
@@ -182,10 +187,5 @@ class ProjectInstructions:
         try:
             answers.add(wanted)
         except OutputError as exc:
-            self._report(call, str(exc))
+            report(str(exc))
         return True
-
-    def _report(self, call: Call, notice: str) -> None:
-        if notice not in self._reported:
-            self._reported.add(notice)
-            call.screen.notice(notice)

@@ -19,7 +19,6 @@ import hashlib
 import io
 import itertools
 import json
-import math
 import mimetypes
 import threading
 from asyncio import CancelledError
@@ -31,13 +30,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from harness.agent_skills.prompt_skill import PromptSkill
@@ -93,6 +91,7 @@ CONTENT: dict[str, Any] = {
     "required": ["exit_code"],
 }
 """The schema of every call's result, which the instructions of the server describe."""
+_KEYS = TypeAdapter(frozenset[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +290,9 @@ def _answered(params: types.InputResponseRequestParams) -> Confirm:
     has already allowed.
     """
     answers = params.input_responses or {}
-    try:
-        earlier = json.loads(params.request_state or "[]")
-    except ValueError:
-        earlier = []
-    kept = [key for key in earlier if isinstance(key, str)] if isinstance(earlier, list) else []
-    allowed = frozenset([*kept, *(key for key, answer in answers.items() if _accepts(answer))])
+    allowed = frozenset(key for key, answer in answers.items() if _accepts(answer))
+    with contextlib.suppress(ValidationError):
+        allowed |= _KEYS.validate_json(params.request_state or "[]")
 
     def confirm(question: str) -> bool:
         key = _key(question)
@@ -403,12 +399,12 @@ class Calls:
         self.running += 1
         cancel, begun, ended = StopToken(), threading.Lock(), anyio.Event()
         loop = asyncio.get_running_loop()
-        send, receive = anyio.create_memory_object_stream[Progress](math.inf)
+        events = asyncio.Queue[Progress | None]()
 
         def report(event: Progress) -> None:
             # raised if the loop has ended after the client has disconnected
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_put, send, event)
+                loop.call_soon_threadsafe(events.put_nowait, event)
 
         def finish() -> None:
             self.running -= 1
@@ -432,8 +428,8 @@ class Calls:
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(finish)
 
-        async with receive, anyio.create_task_group() as group:
-            group.start_soon(_forward, receive, session)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_forward, events, session)
             try:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
@@ -444,7 +440,7 @@ class Calls:
                     await ended.wait()
                 raise
             finally:
-                send.close()
+                events.put_nowait(None)
         if isinstance(outcome, HarnessError):
             raise outcome
         return outcome
@@ -454,14 +450,9 @@ def _is_prompt(found: Found) -> bool:
     return isinstance(found.imported, PromptSkill)
 
 
-def _put(send: MemoryObjectSendStream[Progress], event: Progress) -> None:
-    with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-        send.send_nowait(event)
-
-
-async def _forward(receive: MemoryObjectReceiveStream[Progress], session: ServerSession) -> None:
-    """Send the progress of a call to its client."""
+async def _forward(events: asyncio.Queue[Progress | None], session: ServerSession) -> None:
+    """Send the progress of a call to its client, until the event None."""
     last = -STEP
-    async for event in receive:
+    while (event := await events.get()) is not None:
         last = max(event.done, last + STEP)
         await session.report_progress(last, event.total, event.message or None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -158,12 +158,8 @@ def _changes(
     old: Version, new: Version, framework: Framework
 ) -> list[tuple[str, tuple[Piece, ...]]]:
     """Return the label and the word differences of each move in which two versions differ."""
-    texts: list[Mapping[str, Any]] = [old.record, new.record]
-    return [
-        (move.label, tuple(word_diff(*(text[move.name] for text in texts))))
-        for move in framework.moves
-        if texts[0][move.name] != texts[1][move.name]
-    ]
+    texts = [(one.label, old.record[one.name], new.record[one.name]) for one in framework.moves]
+    return [(label, tuple(word_diff(a, b))) for label, a, b in texts if a != b]
 
 
 def _similar(state: State, request: Request) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -165,15 +164,7 @@ class StageEntry(_Tolerant):
         return f"{self.seconds:.1f} s" if self.seconds < 60 else f"{self.seconds / 60:,.0f} min"
 
 
-class _Manifest(_Tolerant):
-    """The shown fields of the manifest of a run."""
-
-    stages: dict[str, StageEntry] = Field(min_length=1)
-    run: dict[str, Any] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(_Tolerant):
     """A training run, as its manifest describes it.
 
     Attributes:
@@ -183,10 +174,10 @@ class RunFolder:
         run: the settings of the run.
     """
 
-    key: str
-    folder: Path
-    stages: Mapping[str, StageEntry]
-    run: Mapping[str, Any]
+    key: str = ""
+    folder: Path = Path()
+    stages: dict[str, StageEntry] = Field(min_length=1)
+    run: dict[str, Any] = {}
 
     @property
     def dev_digest(self) -> str:
@@ -212,11 +203,11 @@ def run_folders(state: State) -> list[RunFolder]:
     found = []
     for path in dict.fromkeys(one.resolve() for one in manifests):
         try:
-            manifest = _Manifest.model_validate_json(read_text(path, MOST_BYTES))
+            run = RunFolder.model_validate_json(read_text(path, MOST_BYTES))
         except (OSError, ValueError):  # no manifest, or another file of this name
             continue
         key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
-        found.append(RunFolder(key, path.parent, manifest.stages, manifest.run))
+        found.append(run.model_copy(update={"key": key, "folder": path.parent}))
     return found
 
 
