@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 
@@ -16,7 +15,7 @@ from starlette.routing import Route
 
 from harness.errors import HarnessError
 from skills.corpus.db.rows import one, stored_json
-from skills.corpus.db.runs import RunningJobs, due
+from skills.corpus.db.runs import due, running
 from skills.corpus.html_page import facts
 from skills.serve.pages import State, message, page
 
@@ -32,18 +31,17 @@ INTERVAL = 1.0
 
 
 def routes(state: State) -> list[Route]:
-    running = RunningJobs()
     return [
-        Route("/jobs", partial(_jobs, state, running)),
-        Route("/jobs/events", partial(events, state, running)),
+        Route("/jobs", partial(_jobs, state)),
+        Route("/jobs/events", partial(events, state)),
         Route("/jobs/{number:int}", partial(_job, state)),
     ]
 
 
-def _jobs(state: State, running: RunningJobs, request: Request) -> Response:
+def _jobs(state: State, request: Request) -> Response:
     with state.corpus() as db:
         rows = db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [SHOWN]).fetchall()
-        unfinished = {one.run: asdict(one) for one in running.read(db)}
+        unfinished = {one["run"]: one for one in running(db)}
         judged = dict(map(tuple, db.execute(JUDGED)))
     ended = {row["id"]: stored_json(row["summary"] or "{}") for row in rows}
     return page(
@@ -75,15 +73,15 @@ def _job(state: State, request: Request) -> Response:
     )
 
 
-async def events(state: State, running: RunningJobs, request: Request) -> Response:
+async def events(state: State, request: Request) -> Response:
     """Send the list of running jobs as server-sent events: at once, and after each change."""
-    return StreamingResponse(_stream(state, running), media_type="text/event-stream")
+    return StreamingResponse(_stream(state), media_type="text/event-stream")
 
 
-async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
+async def _stream(state: State) -> AsyncIterator[str]:
     sent = ""
     while not state.is_closing():
-        text = await run_in_threadpool(_read, state, running)
+        text = await run_in_threadpool(_read, state)
         if text != sent:
             sent = text
             yield f"data: {text}\n\n"
@@ -93,11 +91,10 @@ async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
             waited += STEP
 
 
-def _read(state: State, running: RunningJobs) -> str:
+def _read(state: State) -> str:
     """Return the running jobs as JSON, or an empty list if the corpus cannot be read."""
     try:
         with state.corpus() as db:
-            found = [asdict(one) for one in running.read(db)]
+            return json.dumps(running(db))
     except HarnessError:  # other pages report this error
         return "[]"
-    return json.dumps([{name: one[name] for name in one if name != "seen"} for one in found])

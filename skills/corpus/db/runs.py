@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Literal
 
 from harness._version import __version__
@@ -20,10 +16,14 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
-ANNOTATE = ("annotate", "evaluate")
-"""The skills whose progress is the number of stored annotations."""
-INTERVAL = 0.9
-"""Seconds for which `RunningJobs.read` returns the same progress without a query."""
+_RUNNING = """
+    SELECT id AS run, skill, input, model, started_at, settings, pid,
+        (SELECT count(*) FROM annotations WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
+            WHERE run_id = runs.id AND status = 'done') AS done,
+        (SELECT count(*) FROM failures WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
+            WHERE run_id = runs.id AND status = 'failed') AS failed
+    FROM runs WHERE status = 'running' ORDER BY id DESC"""
+"""SQL for running jobs; a job stores either annotations and failures, or ballots."""
 
 
 def start(
@@ -93,63 +93,22 @@ def status_of(stopped: HarnessError | None, failed: int) -> Status:
     return "failed" if stopped or failed else "done"
 
 
-@dataclass(slots=True)
-class RunProgress:
-    """The progress of a job with the status "running"; the job may have been killed.
+def running(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return the progress of the jobs with the status "running", the latest first.
 
-    Attributes:
-        run: the id of the job's row in `runs`.
-        input: the table that the job processes.
-        due: number of papers to process; None if it was not recorded.
-        is_alive: False if the process of the job has ended.
-        done: number of stored annotations, or of complete ballots.
-        failed: number of failures.
-        seen: the id of the last annotation that was counted; None before the first count.
+    The keys of a job are run (its id in `runs`), skill, input, model, started_at, due (as `due`
+    returns it), is_alive (False if the process of the job has ended), done (number of stored
+    annotations, or of complete ballots) and failed (number of failures, or of failed ballots).
     """
-
-    run: int
-    skill: str
-    input: str
-    model: str
-    started_at: str
-    due: int | None = None
-    is_alive: bool = True
-    done: int = 0
-    failed: int = 0
-    seen: int | None = None
-
-
-class RunningJobs:
-    """Reads the progress of running jobs; thread-safe. Each annotation is counted only once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, RunProgress] = {}
-        self._lock = Lock()
-        self._read_at = 0.0
-
-    def read(self, db: sqlite3.Connection) -> list[RunProgress]:
-        """Return the progress of the jobs with the status "running", the latest first."""
-        with self._lock:
-            if time.monotonic() - self._read_at > INTERVAL:
-                self._update(db)
-                self._read_at = time.monotonic()
-            return list(self._known.values())
-
-    def _update(self, db: sqlite3.Connection) -> None:
-        rows = db.execute(
-            "SELECT id, skill, input, model, started_at, settings, pid FROM runs"
-            " WHERE status = 'running' ORDER BY id DESC"
-        ).fetchall()
-        before, self._known = self._known, {}
-        for row in rows:
-            run, skill, source, model, started_at, _, pid = row
-            one = before.get(run) or RunProgress(run, skill, source, model, started_at)
-            self._known[run] = one
-            one.is_alive, one.due = is_alive(pid), due(row)
-            if one.skill in ANNOTATE:
-                _count_annotations(db, one)
-            elif one.skill == "curate":
-                _count_ballots(db, one)
+    return [
+        {
+            **{name: row[name] for name in ("run", "skill", "input", "model", "started_at")},
+            "due": due(row),
+            "is_alive": is_alive(row["pid"]),
+            **{name: row[name] for name in ("done", "failed")},
+        }
+        for row in db.execute(_RUNNING).fetchall()
+    ]
 
 
 def due(row: Row) -> int | None:
@@ -157,41 +116,3 @@ def due(row: Row) -> int | None:
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None
-
-
-def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Add the annotations that were stored since the last call, and count all failures again."""
-    if one.seen is None:
-        one.seen = _before(db, one.started_at)
-    count, last = db.execute(
-        "SELECT sum(run_id = ?), max(id) FROM annotations WHERE id > ?", [one.run, one.seen]
-    ).fetchone()
-    one.done += count or 0
-    one.seen = last or one.seen
-    # A repeated failure replaces its row, so that an increment would count it twice.
-    [one.failed] = db.execute(
-        "SELECT count(*) FROM failures WHERE run_id = ?", [one.run]
-    ).fetchone()
-
-
-def _count_ballots(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Count the ballots of a run again: a vote may change the status of an earlier ballot."""
-    one.done, one.failed = db.execute(
-        "SELECT count(*) FILTER (WHERE status = 'done'), count(*) FILTER (WHERE status = 'failed')"
-        " FROM ballots WHERE run_id = ?",
-        [one.run],
-    ).fetchone()
-
-
-def _before(db: sqlite3.Connection, started_at: str) -> int:
-    """Return the id of the last annotation before a time.
-
-    The search is binary, since later annotations have higher ids.
-    """
-
-    def made_at(number: int) -> str:
-        sql = "SELECT created_at FROM annotations WHERE id >= ? ORDER BY id LIMIT 1"
-        return str(db.execute(sql, [number]).fetchone()[0])
-
-    [last] = db.execute("SELECT coalesce(max(id), 0) FROM annotations").fetchone()
-    return bisect.bisect_left(range(1, last + 1), started_at, key=made_at)
