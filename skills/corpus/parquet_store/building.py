@@ -24,7 +24,7 @@ import functools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -40,12 +40,12 @@ from skills.corpus.parquet_store.index import (
     FOLDER,
     UNKNOWN_YEAR,
     File,
-    Layout,
+    Part,
     create_index,
     find_files,
     is_current,
     known_parts,
-    layout,
+    new_part,
     place_of,
 )
 from skills.corpus.tables.parquet_files import first_line
@@ -63,7 +63,6 @@ FETCHED = 512
 """Number of rows whose texts are in memory at a time."""
 HELD_BYTES = 50_000_000
 """Number of bytes of facts after which a row group is written to a file of facts."""
-_NO_ROWS = Layout(0, "", has_errors=False)
 
 Tick = Callable[[str], None]
 
@@ -117,7 +116,7 @@ class _Builder:
     check: Callable[[], None]
 
     def build(self, files: dict[str, File]) -> Indexed:
-        known = {part.file.name: part for part in known_parts(self.db)}
+        known = {part.path.name: part for part in known_parts(self.db, self.folder)}
         same = {name for name, part in known.items() if files.get(name) == part.file}
         changed = [(name,) for name in known if name not in same]
         self.db.executemany("DELETE FROM parts WHERE name = ?", changed)
@@ -130,36 +129,36 @@ class _Builder:
             self.tick(f"{done:,} of {len(due):,} parts")
         self._complete()
         built = Indexed(folder=str(self.folder))
-        for part in known_parts(self.db):
+        for part in known_parts(self.db, self.folder):
             if part.refused:
-                built.refused[part.file.name] = part.refused
+                built.refused[part.path.name] = part.refused
             else:
                 built.parts += 1
                 built.rows += part.rows
-                built.added += part.file.name not in same
+                built.added += part.path.name not in same
         return built
 
-    def _groups(self, due: Sequence[File]) -> Iterator[list[tuple[File, NewPart]]]:
+    def _groups(self, due: Sequence[File]) -> Iterator[list[Part]]:
         """Group parts with the same layout, and refuse parts that are not valid."""
-        group: list[tuple[File, NewPart]] = []
+        group: list[Part] = []
         rows = 0
         for file in due:
             try:
-                found = layout(self.folder / file.name, self.framework)
+                part = new_part(file, self.framework)
             except InputError as exc:
                 self._refuse(file, exc.message)
                 continue
-            kinds = {(one.layout.id_column, one.layout.has_errors) for _, one in group}
-            full = rows + found.rows > GROUP_ROWS or len(group) >= GROUP_PARTS
-            if group and (full or kinds != {(found.id_column, found.has_errors)}):
+            kinds = {(one.id_column, one.has_errors) for one in group}
+            full = rows + part.rows > GROUP_ROWS or len(group) >= GROUP_PARTS
+            if group and (full or kinds != {(part.id_column, part.has_errors)}):
                 yield group
                 group, rows = [], 0
-            group.append((file, NewPart(0, self.folder.absolute() / file.name, 0, found)))
-            rows += found.rows
+            group.append(part)
+            rows += part.rows
         if group:
             yield group
 
-    def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
+    def _add(self, group: Sequence[Part]) -> None:
         """Index parts in one transaction.
 
         If a part cannot be read, the parts are indexed one by one, and the unreadable part is
@@ -174,12 +173,12 @@ class _Builder:
                 for one in group:
                     self._add([one])
             else:
-                self._refuse(group[0][0], f"cannot be read ({first_line(exc)})")
+                self._refuse(group[0].file, f"cannot be read ({first_line(exc)})")
 
-    def _write(self, group: Sequence[tuple[File, NewPart]]) -> None:
+    def _write(self, group: Sequence[Part]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         try:
-            parts = self._numbered(part for _, part in group)
+            parts = self._numbered(group)
             name = f"facts-{parts[0].id}.parquet"
             target = place_of(self.folder, self.framework) / name
             years = write_facts(self.duckdb, parts, self.framework, target)
@@ -190,25 +189,25 @@ class _Builder:
             self.db.executemany(
                 "INSERT INTO moves_fts (rowid, text, facets) VALUES (?, ?, ?)", self._moves(parts)
             )
-            for (file, _), part in zip(group, parts, strict=True):
-                self._insert(file, part, name)
+            for part in parts:
+                self._insert(replace(part, facts=name))
         except BaseException:
             self.db.rollback()
             raise
         self.db.commit()
 
-    def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
+    def _numbered(self, parts: Sequence[Part]) -> list[Part]:
         """Return the parts with new ids for the parts and their rows. Ids are never reused."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
-            numbered.append(NewPart(number, part.path, past, part.layout))
-            past += part.layout.rows
+            numbered.append(replace(part, id=number, first=past))
+            past += part.rows
         self._set("given", last + len(numbered))
         self._set("past", past)
         return numbered
 
-    def _moves(self, parts: Sequence[NewPart]) -> Iterator[tuple[int, str, str]]:
+    def _moves(self, parts: Sequence[Part]) -> Iterator[tuple[int, str, str]]:
         """Yield the rowid, the text and the facet words of each stated move."""
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
@@ -225,7 +224,7 @@ class _Builder:
     def _complete(self) -> None:
         """Determine the current annotation of each paper, and make new parts visible to readers."""
         self.tick("looking for papers in several parts")
-        parts = [part for part in known_parts(self.db) if not part.refused]
+        parts = [part for part in known_parts(self.db, self.folder) if not part.refused]
         place = place_of(self.folder, self.framework)
         names = list(dict.fromkeys(part.facts for part in parts))
         found = []
@@ -243,15 +242,15 @@ class _Builder:
 
     def _refuse(self, file: File, reason: str) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        [part] = self._numbered(iter([NewPart(0, Path(), 0, _NO_ROWS)]))
-        self._insert(file, part, "", reason)
+        [part] = self._numbered([Part(file, refused=reason)])
+        self._insert(part)
         self.db.commit()
 
-    def _insert(self, file: File, part: NewPart, name: str, refused: str = "") -> None:
-        values = (part.first, part.layout.rows, part.layout.id_column, name, refused)
+    def _insert(self, part: Part) -> None:
+        file = (part.path.name, part.file.size, part.file.mtime_ns)
+        values = (part.first, part.rows, part.id_column, part.facts, part.refused)
         self.db.execute(
-            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (part.id, file.name, file.size, file.mtime_ns, *values),
+            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (part.id, *file, *values)
         )
 
     def _get(self, name: str) -> int:
@@ -266,23 +265,8 @@ def _facets(published: str, categories: str) -> str:
     return paper_words(_paper(published=published).year, categories)
 
 
-@dataclass(frozen=True, slots=True)
-class NewPart:
-    """A part to be indexed.
-
-    Attributes:
-        id: the id of the part.
-        first: the id of its first row.
-    """
-
-    id: int
-    path: Path
-    first: int
-    layout: Layout
-
-
 def write_facts(
-    db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework, target: Path
+    db: duckdb.DuckDBPyConnection, parts: Sequence[Part], framework: Framework, target: Path
 ) -> list[int | None]:
     """Write the facts about parts with the same layout, and return the years of their papers.
 
@@ -304,7 +288,7 @@ def write_facts(
     return list(years)
 
 
-def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
+def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
     """Return the query for the facts that SQL can compute; `_completed` computes other facts."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
@@ -313,8 +297,7 @@ def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
         f"CASE WHEN {sql_name(move)} <> {unstated} THEN {sql_text(move)} END"
         for move in framework.names
     )
-    layout = parts[0].layout
-    error = "error" if layout.has_errors else "''"
+    error = "error" if parts[0].has_errors else "''"
     return f"""
         WITH read AS (
             SELECT *, {error} AS problem,
@@ -326,8 +309,8 @@ def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
                     AS lacking
             FROM {_rows(parts)}
         )
-        SELECT first + file_row_number AS id, part, {sql_name(layout.id_column)} AS source_id,
-            {layout.id_field == "arxiv_id"} AS arxiv, known[3] AS digest,
+        SELECT first + file_row_number AS id, part, {sql_name(parts[0].id_column)} AS source_id,
+            {parts[0].id_field == "arxiv_id"} AS arxiv, known[3] AS digest,
             CASE WHEN known[3] IS NULL THEN abstract END AS abstract, published, categories,
             known[1] IS NOT NULL AND known[2] IS NOT NULL AND known[3] IS NOT NULL AS annotated,
             CASE WHEN problem = '' THEN '' ELSE coalesce(
@@ -414,10 +397,10 @@ def _mean(supports: Sequence[float | None]) -> float | None:
 
 
 def texts_of(
-    db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
+    db: duckdb.DuckDBPyConnection, parts: Sequence[Part], framework: Framework
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Yield each annotation as row id, publication date, categories and texts of the moves."""
-    error = "error = ''" if parts[0].layout.has_errors else "TRUE"
+    error = "error = ''" if parts[0].has_errors else "TRUE"
     moves = ", ".join(map(sql_name, framework.names))
     found = db.execute(
         "SELECT filename, file_row_number, published, categories,"
@@ -470,12 +453,12 @@ def find_repeats(
     return found
 
 
-def _read(parts: Sequence[NewPart]) -> str:
+def _read(parts: Sequence[Part]) -> str:
     paths = sql_files(part.path for part in parts)
     return f"read_parquet({paths}, filename=true, file_row_number=true)"
 
 
-def _rows(parts: Sequence[NewPart]) -> str:
+def _rows(parts: Sequence[Part]) -> str:
     """Return SQL for the rows of parts, with `id` and `first` of the part as columns."""
     known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
     return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"

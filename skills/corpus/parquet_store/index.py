@@ -40,7 +40,7 @@ from skills.corpus.tables.parquet_files import (
     is_part,
 )
 from skills.nanda.framework import Framework
-from skills.nanda.paper import ID_FIELDS
+from skills.nanda.paper import ID_FIELDS, IdField
 
 FOLDER, NAME = ".index", "index.db"
 VERSION = "1"
@@ -67,25 +67,47 @@ CREATE VIRTUAL TABLE moves_fts USING fts5 (
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file of a part; a different size or time means that the part has changed."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A part in the index.
+    """A part in the index, or a part to be indexed, which has no ids yet.
 
     Attributes:
-        file: the name, the size and the time of the file when it was indexed.
-        first: the id of the first row.
+        file: the path, the size and the time of the file when it was indexed.
         rows: number of rows.
-        id_column: the name of the column with ids.
+        id_column: the name of the first column, which contains the ids of papers.
         facts: the name of the file with the facts about the rows, or "" if `refused` is set.
         refused: the reason why the part cannot be read, or "".
+        id: the id of the part.
+        first: the id of the first row.
+        has_errors: True if the part has the column "error"; the index does not store it.
     """
 
-    id: int
     file: File
-    first: int
-    rows: int
-    id_column: str
-    facts: str
-    refused: str
+    rows: int = 0
+    id_column: str = ""
+    facts: str = ""
+    refused: str = ""
+    id: int = 0
+    first: int = 0
+    has_errors: bool = False
+
+    @property
+    def id_field(self) -> IdField:
+        """The `Paper.id_field` of the papers in the part."""
+        return next((name for name in ID_FIELDS if name == self.id_column), "id")
+
+    @property
+    def path(self) -> Path:
+        """The path of the file as DuckDB's column `filename` contains it."""
+        return self.file.path.absolute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +225,13 @@ def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()
 
 
-def known_parts(db: sqlite3.Connection) -> list[Part]:
-    """Return all parts in an index, ordered by row ids."""
+def known_parts(db: sqlite3.Connection, folder: Path) -> list[Part]:
+    """Return all parts in the index of a folder, ordered by row ids."""
     rows = db.execute(
-        "SELECT id, name, size, mtime_ns, first, rows, id_column, facts, refused FROM parts"
+        "SELECT name, size, mtime_ns, rows, id_column, facts, refused, id, first FROM parts"
         " ORDER BY first, id"
     )
-    return [Part(row[0], File(*row[1:4]), *row[4:]) for row in rows]
+    return [Part(File(folder / row[0], *row[1:3]), *row[3:]) for row in rows]
 
 
 def _identity(framework: Framework) -> dict[str, str]:
@@ -228,7 +250,7 @@ def _opened(
     db: sqlite3.Connection, folder: Path, place: Path, framework: Framework, files: dict[str, File]
 ) -> Index:
     [(last,)] = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'last'")
-    known = {part.file.name: part for part in known_parts(db) if part.id <= last}
+    known = {part.path.name: part for part in known_parts(db, folder) if part.id <= last}
     same = {name: part for name, part in known.items() if files.get(name) == part.file}
     return Index(
         db,
@@ -254,35 +276,6 @@ def _prepare(index: Index) -> None:
     index.db.executemany("INSERT INTO live VALUES (?, ?)", ranges)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of a part; a different size or time means that the part has changed."""
-
-    name: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The layout of a part, as its Parquet metadata states it.
-
-    Attributes:
-        rows: number of rows.
-        id_column: the name of the first column, which contains the ids.
-        has_errors: True if the part has the column "error".
-    """
-
-    rows: int
-    id_column: str
-    has_errors: bool
-
-    @property
-    def id_field(self) -> str:
-        """The id field of the papers in the part."""
-        return self.id_column if self.id_column in ID_FIELDS else "id"
-
-
 def find_files(folder: Path) -> dict[str, File]:
     """Return the parts in a folder by name, sorted by name.
 
@@ -295,7 +288,8 @@ def find_files(folder: Path) -> dict[str, File]:
             for entry in entries:
                 if is_part(entry.name) and entry.is_file():
                     known = entry.stat()
-                    found.append(File(entry.name, known.st_size, known.st_mtime_ns))
+                    path = folder / entry.name
+                    found.append(File(path, known.st_size, known.st_mtime_ns))
     except OSError as exc:
         raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(folder)) from exc
     if not found:
@@ -305,11 +299,11 @@ def find_files(folder: Path) -> dict[str, File]:
             hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes a part; "
             "`/corpus export NAME.parquet` writes a whole corpus.",
         )
-    return {file.name: file for file in sorted(found, key=lambda file: file.name)}
+    return {file.path.name: file for file in sorted(found, key=lambda file: file.path.name)}
 
 
-def layout(path: Path, framework: Framework) -> Layout:
-    """Read the layout of a part with annotations by `framework`.
+def new_part(file: File, framework: Framework) -> Part:
+    """Read the metadata of a part with annotations by `framework`.
 
     Raises:
         InputError: the part is incomplete, lacks a column, has annotations by another framework, or
@@ -317,6 +311,7 @@ def layout(path: Path, framework: Framework) -> Layout:
     """
     import pyarrow as pa  # type: ignore[import-untyped]
 
+    path = file.path
     reader = ParquetReader(path)
     footer = reader.footer()
     schema = footer.schema.to_arrow_schema()
@@ -346,4 +341,4 @@ def layout(path: Path, framework: Framework) -> Layout:
     if size > MOST_ROW:
         reason = f"the texts of a row have {size:,} bytes, more than {MOST_ROW:,}"
         raise InputError(f"would take too much memory: {reason}", where=path.name)
-    return Layout(footer.num_rows, schema.names[0], ERROR in texts)
+    return Part(file, footer.num_rows, schema.names[0], has_errors=ERROR in texts)

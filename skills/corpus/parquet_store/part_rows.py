@@ -12,12 +12,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from skills.corpus.db.papers import paper_of
 from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
-from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, ParquetReader, first_line
+from skills.corpus.tables.parquet_files import OBJECTS, ParquetReader, first_line
 from skills.nanda.confidence import confidence_of, doubt_of
-from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -39,8 +39,8 @@ class Rows:
     def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
         """Yield the id and the values of each row, in the order of `ids`.
 
-        Ids that belong to no readable part are omitted. In the values of a row, "id" is the id of
-        the paper.
+        Ids that belong to no readable part are omitted. The values of a row include "id_field" and
+        "source_id", as in a row of the table `papers`.
 
         Args:
             columns: the columns to read; all columns if empty.
@@ -70,7 +70,7 @@ class Rows:
         if not isinstance(made_from, dict) or "support" not in checks:
             raise self._error(row_id, "has an incomplete annotation")
         source = {key: value for key, value in made_from.items() if key != "sha256"}
-        paper = self.paper(row_id, row, source)
+        paper = paper_of(row, source)
         record = {
             paper.id_field: paper.id,
             "title": paper.title,
@@ -86,24 +86,6 @@ class Rows:
         """Return the stored confidences of a row, by move."""
         return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
-    def paper(self, row_id: int, row: Row, source: dict[str, str] | None = None) -> Paper:
-        """Return the paper in a row.
-
-        Args:
-            source: the value of `Paper.source`; None for `{"kind": "corpus"}`.
-        """
-        title, authors, published, categories, abstract = (row[name] for name in PAPER_COLUMNS)
-        return Paper(
-            self.id_field(row_id),
-            row["id"],
-            title,
-            abstract,
-            {"kind": "corpus"} if source is None else source,
-            authors=authors,
-            published=published,
-            categories=categories,
-        )
-
     def failure(self, row_id: int, row: Row) -> Failure | None:
         """Return the failure in a row, or None if the row has an annotation."""
         if not row.get(ERROR):
@@ -113,17 +95,12 @@ class Rows:
         except InputError:  # the index accepts any JSON
             known = {"reason": row[ERROR]}
         return Failure(
-            self.paper(row_id, row),
+            paper_of(row),
             str(known.get("error_type", "unknown")),
             str(known.get("reason", "")),
             bool(known.get("retryable")),
             str(known.get("raw_reply", "")),
         )
-
-    def id_field(self, row_id: int) -> IdField:
-        """Return the `Paper.id_field` of the paper in the row with this id."""
-        part = self._index.part_of(row_id)
-        return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
 
     def _chunk(self, ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, Row]:
         import pyarrow as pa
@@ -139,7 +116,8 @@ class Rows:
             try:
                 rows = self._read_group(part, group, columns, [at for _, at in places])
                 for (row_id, _), row in zip(places, rows, strict=True):
-                    found[row_id] = {**row, "id": row[part.id_column]}
+                    paper = {"id_field": part.id_field, "source_id": row[part.id_column]}
+                    found[row_id] = {**row, **paper}
             # ValueError is raised for text that is not UTF-8.
             except (pa.ArrowException, OSError, ValueError) as exc:
                 raise _unreadable(part, exc) from exc
@@ -165,16 +143,16 @@ class Rows:
         """
         key = part, number, columns
         if not self._group or self._group[0] != key or positions[0] < self._group[1].begin:
-            file, path = self._open(part), self._index.folder / part.file.name
+            file = self._open(part)
             names = [part.id_column, *columns] if columns else file.schema_arrow.names
-            self._group = key, _Group(ParquetReader(path).batches(file, number, names))
+            self._group = key, _Group(ParquetReader(part.file.path).batches(file, number, names))
         yield from self._group[1].rows(positions)
 
     def _opened(self, part: Part) -> pq.ParquetFile:
         import pyarrow as pa
 
         try:
-            return ParquetReader(self._index.folder / part.file.name).open_file()
+            return ParquetReader(part.file.path).open_file()
         except (pa.ArrowException, OSError) as exc:
             raise _unreadable(part, exc) from exc
 
@@ -189,7 +167,7 @@ class Rows:
 
     def _error(self, row_id: int, problem: str) -> InputError:
         part = self._index.part_of(row_id)
-        where = f"{part.file.name}, row {row_id - part.first + 1}" if part else "the parts"
+        where = f"{part.path.name}, row {row_id - part.first + 1}" if part else "the parts"
         return InputError(problem, where=where)
 
 
@@ -221,6 +199,6 @@ class _Group:
 def _unreadable(part: Part, exc: Exception) -> InputError:
     return InputError(
         f"cannot be read ({first_line(exc)})",
-        where=part.file.name,
+        where=part.path.name,
         hint="Is the part complete? Replace or delete the file; then run `/corpus index FOLDER`.",
     )

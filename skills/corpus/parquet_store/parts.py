@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import sqlite3
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from skills.corpus.db.papers import paper_of
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.identity.identifiers import identifiers_of
@@ -140,8 +142,8 @@ class Parts(Engine):
                 row = read[row_id, move]
                 repeat = self.fts.execute("SELECT paper FROM repeats WHERE id = ?", [row_id])
                 yield Hit(
-                    id_field=self.rows.id_field(row_id),
-                    id=row["id"],
+                    id_field=row["id_field"],
+                    id=row["source_id"],
                     title=row["title"],
                     year=Paper("id", "", "", "", published=row["published"]).year,
                     move=move,
@@ -229,13 +231,12 @@ class Parts(Engine):
         return (failure for failure in failed if failure)
 
     def id_column(self, ids: Sequence[int]) -> str:
-        wanted, fields = sorted(ids), set()
-        at = 0
-        for part in self.index.parts:
-            while at < len(wanted) and wanted[at] < part.first:
-                at += 1
-            if at < len(wanted) and wanted[at] < part.first + part.rows:
-                fields.add(self.rows.id_field(part.first))
+        wanted = sorted(ids)
+        fields = {
+            part.id_field
+            for part in self.index.parts
+            if bisect_left(wanted, part.first) < bisect_left(wanted, part.first + part.rows)
+        }
         return fields.pop() if len(fields) == 1 else "id"
 
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any], None]]:
@@ -245,7 +246,7 @@ class Parts(Engine):
 
     def _quoted(self, row_id: int, row: Row, is_move: bool) -> tuple[Paper, object]:
         anchors = self.rows.annotation(row_id, row).record.get("anchors") if is_move else None
-        return self.rows.paper(row_id, row), anchors
+        return paper_of(row), anchors
 
     def _papers(self, condition: str, value: object) -> list[StoredPaper]:
         """Return the papers that meet an SQL condition on the view `facts`."""
@@ -260,7 +261,7 @@ class Parts(Engine):
         [(_, row)] = self.rows.read([row_id])
         items = () if made is None else tuple(self.annotated([made]))
         failure = None if items else self.rows.failure(row_id, row)
-        paper = self.rows.paper(row_id, row)
+        paper = paper_of(row)
         source = items[0].paper.source if items else paper.source
         return StoredPaper(number, paper, items, failure, identifiers_of(paper, source))
 
@@ -279,11 +280,9 @@ class Parts(Engine):
         has = " OR ".join(
             f"strlen({t}) <> length({t}) OR contains(lower({t}), $word)" for t in texts
         )
-        places = {
-            self.index.folder.absolute() / one.file.name: one.first for one in self.index.parts
-        }
-        known = ", ".join(f"({sql_text(str(path))}, {first})" for path, first in places.items())
-        paths = sql_files(places)
+        parts = self.index.parts
+        known = ", ".join(f"({sql_text(str(one.path))}, {one.first})" for one in parts)
+        paths = sql_files(one.path for one in parts)
         return self.execute(
             f"""
             SELECT f.id, f.paper, f.annotated AND f.current FROM (

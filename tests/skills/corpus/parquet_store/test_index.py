@@ -23,8 +23,8 @@ from harness.errors import InputError, Interrupted, UsageError
 from harness.support.process import job_lock
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.parquet_store import building
-from skills.corpus.parquet_store.building import NewPart, build
-from skills.corpus.parquet_store.index import open_index
+from skills.corpus.parquet_store.building import build
+from skills.corpus.parquet_store.index import Part, open_index
 from skills.corpus.parquet_store.part_rows import Rows
 from skills.corpus.tables.parquet_files import parquet_row, parquet_schema
 from skills.nanda.framework import load, nanda
@@ -57,7 +57,7 @@ def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     write = building.write_facts
 
-    def logged(db: Any, parts: Sequence[NewPart], *rest: Any) -> list[int | None]:
+    def logged(db: Any, parts: Sequence[Part], *rest: Any) -> list[int | None]:
         read.extend(part.path.name for part in parts)
         return write(db, parts, *rest)
 
@@ -169,7 +169,8 @@ def test_rows_of_a_large_group_are_read_in_any_order(app: App) -> None:
         first = index.parts[-1].first
         for wanted in ([600, 3, 300, 3], [301, 650], [299], [1]):
             found = [
-                (row_id - first, row["id"]) for row_id, row in rows.read(map(first.__add__, wanted))
+                (row_id - first, row["source_id"])
+                for row_id, row in rows.read(map(first.__add__, wanted))
             ]
             assert found == [(at, items[at].paper.id) for at in wanted]
 
