@@ -12,7 +12,7 @@ from pydantic import Field
 from skills.corpus.identity.identifiers import KINDS
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.framework import RESERVED, Framework, sha256_of
-from skills.nanda.paper import Paper, own_id
+from skills.nanda.paper import METADATA, Paper, own_id
 from skills.reporting.outputs import Output
 
 if TYPE_CHECKING:
@@ -126,12 +126,9 @@ class Found:
         return Paper(
             "arxiv_id" if kind == "arxiv" else "paper_id" if kind else "id",
             f"pmid:{own}" if kind == "pmid" else own,
-            self.title,
-            self.abstract,
-            {"kind": self.source, **self.stated},
-            authors=self.authors,
-            published=self.published,
-            categories=self.categories,
+            abstract=self.abstract,
+            source={"kind": self.source, **self.stated},
+            **{name: getattr(self, name) for name in METADATA},
         )
 
 

@@ -13,6 +13,8 @@ from skills.nanda.text import flatten
 IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 """Names of the columns and keys that may have the id of a paper, in order of preference."""
+METADATA = ("title", "authors", "published", "categories")
+"""The texts of a paper in addition to its id and its abstract."""
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",

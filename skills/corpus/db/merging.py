@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.db.rows import Row, now, one, update
 from skills.corpus.identity.identifiers import BLOCK, KINDS, ZOTERO, Known, known
 from skills.nanda.paper import Paper
 
@@ -100,29 +100,21 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
 
 def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Decision) -> None:
     first, second = sorted((paper_id, other_id))
-    before = one(
-        db,
-        "SELECT id, relation FROM duplicates WHERE paper_id = ? AND other_id = ?",
-        [first, second],
-    )
+    sql = "SELECT relation FROM duplicates WHERE paper_id = ? AND other_id = ?"
+    before = one(db, sql, [first, second])
     by_identifier = decision.rule in KINDS
     if before is not None and not (before["relation"] == "linked" and by_identifier):
         return
     relation = decision.relation
     if relation == "same" and not _may_merge(db, paper_id, other_id, by_identifier=by_identifier):
         relation = "linked"
-    columns = {
-        "relation": relation,
-        "rule": decision.rule,
-        "evidence": decision.evidence,
-        "created_at": now(),
-    }
-    if before is None:
-        insert(db, "duplicates", paper_id=first, other_id=second, **columns)
-    else:
-        update(db, "duplicates", before["id"], **columns)
+    db.execute(
+        "INSERT OR REPLACE INTO duplicates"
+        " (paper_id, other_id, relation, rule, evidence, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        [first, second, relation, decision.rule, decision.evidence, now()],
+    )
     if relation == "same":
-        keep_newest(db, members(db, paper_id))
+        settle(db, members(db, paper_id))
 
 
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
@@ -158,18 +150,15 @@ def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
     An identifier or key that more than `BLOCK` rows have is ignored.
     """
-    keys = db.execute(
-        "SELECT kind, value FROM identifiers WHERE paper_id = ?", [paper_id]
-    ).fetchall()
-    found: set[int] = set()
-    for row in keys:
-        block = db.execute(
-            "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? LIMIT ?",
-            [row["kind"], row["value"], BLOCK + 1],
-        ).fetchall()
-        if len(block) <= BLOCK:
-            found.update(other["paper_id"] for other in block)
-    return sorted(found - {paper_id})
+    rows = db.execute(
+        "SELECT DISTINCT other.paper_id FROM identifiers AS own"
+        " JOIN identifiers AS other USING (kind, value)"
+        " WHERE own.paper_id = :paper AND other.paper_id != :paper AND NOT EXISTS"
+        " (SELECT 1 FROM identifiers AS same WHERE same.kind = own.kind AND same.value = own.value"
+        "   LIMIT 1 OFFSET :block) ORDER BY other.paper_id",
+        {"paper": paper_id, "block": BLOCK},
+    )
+    return [row[0] for row in rows]
 
 
 def _known(db: sqlite3.Connection, paper_id: int) -> Known:
@@ -229,17 +218,24 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
     )
 
 
-def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Clear the flag `current` of all but the latest current annotation of each framework.
+def settle(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
+    """Make one annotation of each framework current: the latest current one, or else the latest.
 
     Args:
         paper_ids: the ids of all rows of a paper.
     """
-    kept = set()
-    for row in current_annotations(db, paper_ids):
-        if row["framework"] in kept:
-            set_current(db, row["id"], False)
-        kept.add(row["framework"])
+    rows = db.execute(
+        "SELECT id, framework, current FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY current DESC, created_at DESC, id DESC",
+        [json.dumps(list(paper_ids))],
+    )
+    settled: set[str] = set()
+    for row in rows.fetchall():
+        is_current = row["framework"] not in settled
+        if row["current"] != is_current:
+            set_current(db, row["id"], is_current)
+        settled.add(row["framework"])
 
 
 def separate(db: sqlite3.Connection, paper_id: int) -> None:
@@ -260,22 +256,4 @@ def separate(db: sqlite3.Connection, paper_id: int) -> None:
         [(*sorted((paper_id, other)), now()) for other in others],
     )
     for row in (paper_id, *others):
-        _restore_newest(db, members(db, row))
-
-
-def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the latest annotation current for each framework that has no current annotation.
-
-    Args:
-        paper_ids: the ids of all rows of a paper.
-    """
-    kept = {row["framework"] for row in current_annotations(db, paper_ids)}
-    newest = db.execute(
-        "SELECT id, framework FROM annotations"
-        " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, id DESC",
-        [json.dumps(paper_ids)],
-    ).fetchall()
-    for row in newest:
-        if row["framework"] not in kept:
-            kept.add(row["framework"])
-            set_current(db, row["id"], True)
+        settle(db, members(db, row))

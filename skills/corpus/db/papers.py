@@ -11,7 +11,7 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.records import Failure
-from skills.nanda.paper import IdField, Paper
+from skills.nanda.paper import METADATA, IdField, Paper
 
 
 def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
@@ -23,12 +23,9 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
     return Paper(
         cast("IdField", row["id_field"]),
         row["source_id"],
-        row["title"],
-        row["abstract"],
-        {"kind": "corpus"} if source is None else source,
-        authors=row["authors"],
-        published=row["published"],
-        categories=row["categories"],
+        abstract=row["abstract"],
+        source={"kind": "corpus"} if source is None else source,
+        **{name: row[name] for name in METADATA},
     )
 
 
@@ -72,11 +69,8 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
     them (see `merging.record`).
     """
     columns = {
-        "title": paper.title,
-        "authors": paper.authors,
-        "published": paper.published,
+        **{name: getattr(paper, name) for name in METADATA},
         "year": paper.year,
-        "categories": paper.categories,
         "category": first_category(paper),
     }
     with transaction(db):

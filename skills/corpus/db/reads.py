@@ -6,7 +6,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
@@ -24,7 +24,7 @@ from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper, find_arxiv_id
+from skills.nanda.paper import METADATA, Paper, find_arxiv_id
 
 CHUNK = 500
 """Number of annotations that are read at a time, which limits the memory for their records."""
@@ -152,11 +152,8 @@ class StoredPaper:
             id_field=paper.id_field,
             id=paper.id,
             row=self.row_id,
-            title=paper.title,
-            authors=paper.authors,
-            published=paper.published,
-            categories=paper.categories,
             abstract=paper.abstract,
+            **{name: getattr(paper, name) for name in METADATA},
             annotations=[dict(item.record) for item in self.annotations],
             failure=failed and StoredFailure.model_validate(failed),
             identifiers=dict(self.identifiers),
@@ -325,13 +322,8 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
     if more.get("arxiv_id") == row["source_id"]:
         del more["arxiv_id"]
     texts = {name: more.pop(name, "") for name in TEXTS}
-    paper = paper_of(row, {**more, **own})
-    paper = replace(
-        paper,
-        title=paper.title or texts["title"],
-        authors=paper.authors or texts["authors"],
-        published=paper.published or texts["published"],
-    )
+    known = {name: row[name] or text for name, text in texts.items()}
+    paper = paper_of({**row, **known}, {**more, **own})
     return Annotated(paper, with_paper(paper, record, paper.abstract))
 
 

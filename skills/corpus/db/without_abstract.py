@@ -12,7 +12,7 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one
 from skills.corpus.identity.identifiers import identifiers_of
 from skills.corpus.records import Found
-from skills.nanda.paper import Paper
+from skills.nanda.paper import METADATA, Paper
 
 
 def keep(db: sqlite3.Connection, paper: Paper) -> bool:
@@ -31,10 +31,7 @@ def keep(db: sqlite3.Connection, paper: Paper) -> bool:
             "awaited",
             id_field=paper.id_field,
             source_id=paper.id,
-            title=paper.title,
-            authors=paper.authors,
-            published=paper.published,
-            categories=paper.categories,
+            **{name: getattr(paper, name) for name in METADATA},
             source=json.dumps(dict(paper.source), ensure_ascii=False),
             added_at=now(),
         )
@@ -77,12 +74,9 @@ def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
     kept = _paper(row)
     paper = replace(
         kept,
-        title=kept.title or found.title,
         abstract=found.abstract,
         source={**found.stated, **kept.source},
-        authors=kept.authors or found.authors,
-        published=kept.published or found.published,
-        categories=kept.categories or found.categories,
+        **{name: getattr(kept, name) or getattr(found, name) for name in METADATA},
     )
     with transaction(db):
         paper_id = papers.save(db, paper)

@@ -19,7 +19,7 @@ from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
 from skills.corpus.sources.services import Query, Rates
 from skills.corpus.tex import typographic
-from skills.nanda.paper import Paper
+from skills.nanda.paper import METADATA, Paper
 from skills.nanda.text import WORD, flatten
 
 PAGE = 50
@@ -158,11 +158,7 @@ class Arxiv(Source):
         paper = _paper(entry)
         return self.found(
             {"arxiv": ids.arxiv(paper.id), "doi": ids.doi(entry.findtext(_DOI) or "")},
-            title=paper.title,
-            abstract=paper.abstract,
-            authors=paper.authors,
-            published=paper.published,
-            categories=paper.categories,
+            **{name: getattr(paper, name) for name in (*METADATA, "abstract")},
         )
 
 
