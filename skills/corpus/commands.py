@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -171,7 +172,6 @@ def filter_papers(call: Call) -> Result:
 
 
 def statistics(call: Call) -> Result:
-    _refuse_text(call)
     with _opened(call) as corpus:
         found = corpus.statistics()
     return Result(
@@ -198,7 +198,6 @@ def show(call: Call) -> Result:
 
 
 def export(call: Call) -> Result:
-    _refuse_text(call)
     framework = _framework(call)
     with _opened(call) as corpus:
         ids = corpus.ids()
@@ -235,14 +234,12 @@ def highlight(call: Call) -> Result:
 
 
 def verify(call: Call) -> Result:
-    _refuse_text(call)
     with _opened(call) as corpus:
         found = corpus.verify()
     return Result(views.verified(found), found.model_dump(), exit_code=1 if found.wrong else 0)
 
 
 def duplicates(call: Call) -> Result:
-    _refuse_text(call)
     with open_corpus(database(call), must_exist=True) as db:
         found = reads.pairs(db)
     data = Pairs(pairs=found).model_dump()
@@ -277,7 +274,6 @@ def split(call: Call) -> Result:
 
 
 def set_aside(call: Call) -> Result:
-    _refuse_text(call)
     path = database(call)
     kept, found = damage.set_aside(path)
     text = (
@@ -288,31 +284,7 @@ def set_aside(call: Call) -> Result:
     return Result(text, aside.model_dump())
 
 
-def push_dataset(call: Call) -> Result:
-    from skills.corpus.exports import dataset
-
-    return dataset.push(call)
-
-
-def zotero_push(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import push
-
-    return push(call)
-
-
-def zotero_undo(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import undo
-
-    return undo(call)
-
-
-def zotero_pull(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_pull import pull
-
-    return pull(call)
-
-
-COMMANDS: Mapping[str, Callable[[Call], Result]] = {
+_COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": fetch,
     "complete": complete,
@@ -331,11 +303,33 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "duplicates": duplicates,
     "split": split,
     "set-aside": set_aside,
-    "push": push_dataset,
-    "zotero-push": zotero_push,
-    "zotero-undo": zotero_undo,
-    "zotero-pull": zotero_pull,
 }
+_IMPORTED = {
+    "push": "exports.dataset:push",
+    "zotero-push": "zotero_notes.zotero_push:push",
+    "zotero-undo": "zotero_notes.zotero_push:undo",
+    "zotero-pull": "zotero_notes.zotero_pull:pull",
+}
+"""The functions of subcommands whose modules are imported only when they are used."""
+_WITHOUT_TEXT = (
+    *("complete", "stats", "export", "page", "verify", "duplicates", "set-aside"),
+    *("zotero-undo", "zotero-pull"),
+)
+
+
+def execute(call: Call) -> Result:
+    """Execute the subcommand of a call.
+
+    Raises:
+        InputError: the subcommand takes no text, but the call has a text.
+    """
+    name, text = call.subcommand, call.text.strip()
+    if text and name in _WITHOUT_TEXT:
+        raise InputError(f"/corpus {name} takes no text, but got {text[:40]!r}")
+    if name in _COMMANDS:
+        return _COMMANDS[name](call)
+    result: Result = pkgutil.resolve_name(f"{__package__}.{_IMPORTED[name]}")(call)
+    return result
 
 
 def _saved_or(
@@ -397,11 +391,6 @@ def _text(call: Call, usage: str) -> str:
     if not text:
         raise InputError(f"/corpus {call.subcommand} needs an argument", hint=f"Usage: {usage}")
     return text
-
-
-def _refuse_text(call: Call) -> None:
-    if text := call.text.strip():
-        raise InputError(f"/corpus {call.subcommand} takes no text, but got {text[:40]!r}")
 
 
 def _check_moves(moves: Iterable[str], framework: Framework) -> None:

@@ -301,11 +301,11 @@ class Corpus(Skill, DocumentSource):
                     hint="/corpus export writes the other formats.",
                 )
         from skills.corpus import exporters
-        from skills.corpus.commands import COMMANDS
+        from skills.corpus.commands import execute
 
         exporters.check_folders(call, self, of_pdfs=call.subcommand == "highlight")
 
-        return COMMANDS[call.subcommand](call)
+        return execute(call)
 
 
 def _sends(options: Corpus.Options) -> str:

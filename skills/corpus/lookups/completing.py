@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError
 from harness.support.process import job_lock
 from harness.terminal.rendering import table
 from skills.corpus.db import completion as facts
@@ -37,8 +37,6 @@ SHOWN = 20
 
 
 def complete(call: Call) -> Result:
-    if text := call.text.strip():
-        raise InputError(f"/corpus complete takes no text, but got {text[:40]!r}")
     options, path = call.options, database(call)
     names = required(options.source)
     since = (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, NothingFound
+from harness.errors import NothingFound
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.reads import DELETED, REVIEWED, PulledHighlight
@@ -30,8 +30,6 @@ _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 def pull(call: Call) -> Result:
     """Read people's highlights and comments; they replace the highlights of the last pull."""
-    if text := call.text.strip():
-        raise InputError(f"/corpus zotero-pull takes no text, but got {text[:40]!r}")
     framework = selected_framework(call.options.framework, call.frameworks)
     every: dict[str, list[PulledHighlight]] = {}
     with locked(call) as path, open_corpus(path, must_exist=True) as db:

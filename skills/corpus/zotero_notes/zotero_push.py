@@ -133,8 +133,6 @@ def _things(kinds: Iterable[Kind]) -> str:
 
 def undo(call: Call) -> Result:
     """Delete the notes and highlights that were written and that nobody has changed since."""
-    if text := call.text.strip():
-        raise InputError(f"/corpus zotero-undo takes no text, but got {text[:40]!r}")
     deleted: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     with locked(call) as path:
