@@ -140,7 +140,11 @@ class Listing:
             if selection.by == "words":
                 fulltext.find_papers(corpus, selection.words)
             else:
-                _find_near(corpus, selection)
+                complete_soon(corpus)
+                found = corpus.search(Query(selection.words, limit=NEAREST, by=selection.by))
+                # Each paper is ranked by its best move.
+                ranked = ((hit.paper_id, float(rank)) for rank, hit in enumerate(found.hits))
+                fulltext.keep_found(corpus.db, ranked)
         if selection.conditions.strip():
             conditions += filters.parse(selection.conditions, self._framework)
         facets = [
@@ -246,14 +250,6 @@ def complete_soon(corpus: Engine) -> None:
             "the vectors for a search by meaning are not complete yet",
             hint="Repeat the search; each time, more vectors are computed.",
         ) from exc
-
-
-def _find_near(corpus: Database, selection: Selection) -> None:
-    """Find the papers of the nearest moves, and rank each paper by its best move."""
-    complete_soon(corpus)
-    found = corpus.search(Query(selection.words, limit=NEAREST, by=selection.by))
-    ranked = ((hit.paper_id, float(rank)) for rank, hit in enumerate(found.hits))
-    fulltext.keep_found(corpus.db, ranked)
 
 
 def _parsed(key: str) -> tuple[float, int]:

@@ -75,6 +75,7 @@ class Tally:
                 unsupported_numbers=Share(numbers, stated.count),
                 unsupported_names=Share(names, stated.count),
             )
+        years = self._grouped(lambda _, year: UNKNOWN if year is None else f"{year:04}")
         return Stats(
             framework=self.framework.name,
             papers=everything.papers + failed.total() if papers is None else papers,
@@ -82,7 +83,7 @@ class Tally:
             models=dict(self.models.most_common()),
             moves=moves,
             categories=self._by_category(),
-            years=self._by_year(),
+            years=[years[name] for name in sorted(years, key=lambda n: (n == UNKNOWN, n))],
             failures=dict(failed.most_common()),
         )
 
@@ -93,10 +94,6 @@ class Tally:
         names = {name: name for name in shown} | {"": UNKNOWN}
         groups = self._grouped(lambda category, _: names.get(category, OTHER))
         return [groups[name] for name in (*shown, OTHER, UNKNOWN) if name in groups]
-
-    def _by_year(self) -> list[Group]:
-        groups = self._grouped(lambda _, year: UNKNOWN if year is None else f"{year:04}")
-        return [groups[name] for name in sorted(groups, key=lambda n: (n == UNKNOWN, n))]
 
     def _grouped(self, name_of: Callable[[str, int | None], str]) -> dict[str, Group]:
         grouped: dict[str, list[tuple[frozenset[str], int]]] = defaultdict(list)

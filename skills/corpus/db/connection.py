@@ -88,7 +88,16 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
         with contextlib.closing(connection):
             handle_signals(connection)
-            _prepare(connection, path)
+            read_schema(connection)
+            _refuse_foreign(connection, path)
+            execute_when_free(connection, USE_WAL, BUSY_SECONDS)
+            # A killed process loses nothing; after a power failure, the last rows may be missing.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.row_factory = sqlite3.Row
+            # sqlite3 must not begin transactions implicitly: `transaction` issues its own BEGIN.
+            connection.isolation_level = None
+            migrate(connection, MIGRATIONS)
             yield connection
 
 
@@ -109,19 +118,6 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.rollback()
         raise
     db.commit()
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    read_schema(connection)
-    _refuse_foreign(connection, path)
-    execute_when_free(connection, USE_WAL, BUSY_SECONDS)
-    # A killed process loses nothing; after a power failure, the last rows may be missing.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.row_factory = sqlite3.Row
-    # sqlite3 must not begin transactions implicitly: `transaction` issues its own BEGIN.
-    connection.isolation_level = None
-    migrate(connection, MIGRATIONS)
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:

@@ -64,10 +64,33 @@ def save(
         if is_current:
             for row in before:
                 merging.set_current(db, row["id"], False)
-        if known is None:
-            return _insert_annotation(db, item, framework, paper_id, paper, run_id, is_current)
-        merging.set_current(db, known["id"], is_current)
-        return int(known["id"])
+        if known is not None:
+            merging.set_current(db, known["id"], is_current)
+            return int(known["id"])
+        moves = [_move(item.record, move, framework) for move in framework.names]
+        stated = [move for move in moves if move["stated"]]
+        supports = [move["support"] for move in stated if move["support"] is not None]
+        record = placed(item.record, item.paper.abstract, paper.abstract)
+        annotation_id = insert(
+            db,
+            "annotations",
+            paper_id=paper_id,
+            run_id=run_id,
+            key=key,
+            framework=framework.name,
+            model=item.record["provenance"]["resolved"],
+            current=int(is_current),
+            stated=" ".join(move["move"] for move in stated),
+            support=round(fmean(supports), 3) if supports else None,
+            unsupported=sum(m["unsupported_numbers"] + m["unsupported_names"] for m in moves),
+            record=json.dumps(record, ensure_ascii=False),
+            created_at=created,
+        )
+        shared = {"annotation_id": annotation_id, "paper_id": paper_id, "current": int(is_current)}
+        for move in moves:
+            facets = words(move["move"], paper)
+            insert(db, "moves", framework=framework.name, facets=facets, **shared, **move)
+        return annotation_id
 
 
 def fail(
@@ -171,50 +194,6 @@ def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str,
     moved = placed(stored, abstract, paper.abstract)
     rest = {k: v for k, v in moved.items() if k not in (*ID_FIELDS, "title")}
     return {paper.id_field: paper.id, "title": paper.title, **rest}
-
-
-def _insert_annotation(
-    db: sqlite3.Connection,
-    item: Annotated,
-    framework: Framework,
-    paper_id: int,
-    paper: Paper,
-    run_id: int | None,
-    is_current: bool,
-) -> int:
-    provenance = item.record["provenance"]
-    moves = [_move(item.record, move, framework) for move in framework.names]
-    stated = [move for move in moves if move["stated"]]
-    supports = [move["support"] for move in stated if move["support"] is not None]
-    annotation_id = insert(
-        db,
-        "annotations",
-        paper_id=paper_id,
-        run_id=run_id,
-        key=provenance["key"],
-        framework=framework.name,
-        model=provenance["resolved"],
-        current=int(is_current),
-        stated=" ".join(move["move"] for move in stated),
-        support=round(fmean(supports), 3) if supports else None,
-        unsupported=sum(m["unsupported_numbers"] + m["unsupported_names"] for m in moves),
-        record=json.dumps(
-            placed(item.record, item.paper.abstract, paper.abstract), ensure_ascii=False
-        ),
-        created_at=provenance["created"],
-    )
-    for move in moves:
-        insert(
-            db,
-            "moves",
-            annotation_id=annotation_id,
-            paper_id=paper_id,
-            framework=framework.name,
-            current=int(is_current),
-            facets=words(move["move"], paper),
-            **move,
-        )
-    return annotation_id
 
 
 def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[str, Any]:

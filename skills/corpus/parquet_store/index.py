@@ -175,7 +175,19 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
                     where=str(folder),
                     hint=hint,
                 )
-            index = _opened(db, folder, place, framework, files)
+            [(last,)] = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'last'")
+            known = {part.path.name: part for part in known_parts(db, folder) if part.id <= last}
+            same = {name: part for name, part in known.items() if files.get(name) == part.file}
+            index = Index(
+                db,
+                folder,
+                place,
+                framework,
+                tuple(part for part in same.values() if not part.refused),
+                tuple(name for name in files if name not in same),
+                {name: part.refused for name, part in same.items() if part.refused},
+                tuple(name for name in known if name not in files),
+            )
             if not index.parts:
                 raise InputError(
                     "has no readable part that is in the index",
@@ -244,24 +256,6 @@ def _connect(place: Path, mode: str) -> sqlite3.Connection:
     db.row_factory = sqlite3.Row
     handle_signals(db)
     return db
-
-
-def _opened(
-    db: sqlite3.Connection, folder: Path, place: Path, framework: Framework, files: dict[str, File]
-) -> Index:
-    [(last,)] = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'last'")
-    known = {part.path.name: part for part in known_parts(db, folder) if part.id <= last}
-    same = {name: part for name, part in known.items() if files.get(name) == part.file}
-    return Index(
-        db,
-        folder,
-        place,
-        framework,
-        tuple(part for part in same.values() if not part.refused),
-        tuple(name for name in files if name not in same),
-        {name: part.refused for name, part in same.items() if part.refused},
-        tuple(name for name in known if name not in files),
-    )
 
 
 def _prepare(index: Index) -> None:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import InputError
 from skills.corpus.db import merging
@@ -32,7 +31,7 @@ from skills.corpus.search.fulltext import (
     in_text,
 )
 from skills.corpus.search.query_syntax import Query, phrases, tokens
-from skills.corpus.search.vectors import Embedder, Ids, Signs, Vectors, blocks_of, signs, unpacked
+from skills.corpus.search.vectors import Embedder, Ids, Vectors, blocks_of, signs, unpacked
 from skills.nanda.framework import Framework
 
 BY_SIGNS = 20_000
@@ -166,7 +165,12 @@ def nearest(
         least: minimum similarity.
     """
     db = moves.fts
-    ids, stored, distances = _compared(moves, vector, names or moves.framework.names)
+    of_vector = signs(vector[None])
+    blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
+    for block_ids, block in blocks_of(db, moves.framework, names or moves.framework.names):
+        differing = np.bitwise_count(block ^ of_vector).sum(axis=1, dtype=np.uint16)
+        blocks.append((block_ids, block, differing))
+    ids, stored, distances = (np.concatenate(column) for column in zip(*blocks, strict=True))
     if narrowing.match:
         sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
         matching = [rowid for (rowid,) in db.execute(sql, [narrowing.match, FEW + 1])]
@@ -181,19 +185,6 @@ def nearest(
         products = np.unpackbits(stored.view(np.uint8), axis=1) @ vector
         ids = ids[np.argpartition(-products, BY_VECTORS)[:BY_VECTORS]]
     return list(narrowing.first(moves, _ranked(db, ids, vector, least), limit))
-
-
-def _compared(
-    moves: MoveIndex, vector: Vectors, names: Sequence[str]
-) -> tuple[Ids, Signs, NDArray[np.uint16]]:
-    """Return the ids, sign bits and Hamming distances to `vector` of all moves with these names."""
-    of_vector = signs(vector[None])
-    blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
-    for ids, stored in blocks_of(moves.fts, moves.framework, names):
-        distances = np.bitwise_count(stored ^ of_vector).sum(axis=1, dtype=np.uint16)
-        blocks.append((ids, stored, distances))
-    of_ids, of_signs, of_distances = zip(*blocks, strict=True)
-    return np.concatenate(of_ids), np.concatenate(of_signs), np.concatenate(of_distances)
 
 
 def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> Iterator[Scored]:

@@ -175,11 +175,6 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
     return normalized(whole.astype(np.float32))
 
 
-def _packed(vectors: Vectors) -> NDArray[np.int8]:
-    largest = np.abs(vectors).max(axis=1, keepdims=True)
-    return np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
-
-
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
     """Return the id of the last move with a vector of this model, or 0.
 
@@ -196,7 +191,9 @@ def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
 
 
 def _add(db: sqlite3.Connection, rows: Sequence[Row], vectors: Vectors) -> None:
-    stored = (one.tobytes() for one in _packed(vectors))
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    packed = np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
+    stored = (one.tobytes() for one in packed)
     db.executemany(
         "INSERT INTO vectors (move_id, vector) VALUES (?, ?)",
         zip((row["id"] for row in rows), stored, strict=True),
