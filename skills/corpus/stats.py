@@ -48,7 +48,7 @@ class Tally:
 
     def add(self, item: Annotated) -> None:
         stated, checks = self.framework.stated(item.record), item.record["checks"]
-        self.facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
+        self.facets[first_category(item.paper.categories), item.paper.year, frozenset(stated)] += 1
         self.models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
             support = checks["support"].get(move)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.api.skill import Document
@@ -17,7 +17,6 @@ from skills.corpus.db.connection import default_path, open_corpus
 from skills.corpus.db.facets import UNKNOWN
 from skills.corpus.outputs import (
     Added,
-    Group,
     Hits,
     Indexed,
     Pair,
@@ -135,10 +134,19 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     of_moves = of_groups if stats.annotations < FEWEST else _percent
     blocks: list[str | Block] = [_totals(stats, with_interval=of_moves is _percent)]
     if stats.annotations:
-        blocks.append(_moves(stats, of_moves))
+        head = ("move", "stated", "unsupported numbers", "unsupported names")
+        rows = [
+            (name, *map(of_moves, (move.stated, move.unsupported_numbers, move.unsupported_names)))
+            for name, move in stats.moves.items()
+        ]
+        blocks.append((head, rows))
         for facet, groups in (("category", stats.categories), ("year", stats.years)):
             if not brief or any(group.name != UNKNOWN for group in groups):
-                blocks.append(_groups(facet, groups, of_groups))
+                rows = [
+                    (group.name, f"{group.papers:,}", *map(of_groups, group.stated.values()))
+                    for group in groups
+                ]
+                blocks.append(((facet, "papers", *stats.moves), rows))
     if stats.failures:
         blocks.append((("failed", "papers"), list(stats.failures.items())))
     return blocks
@@ -175,29 +183,6 @@ def _totals(stats: Stats, *, with_interval: bool) -> str:
     text += f" by the framework {stats.framework}" + (f" (by {models})" if models else "")
     legend = _LEGEND.format(", with the 95% interval" * with_interval)
     return f"{text}\n{legend}" if stats.annotations else text
-
-
-def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
-    rows = [
-        (
-            name,
-            shown(move.stated),
-            shown(move.unsupported_numbers),
-            shown(move.unsupported_names),
-        )
-        for name, move in stats.moves.items()
-    ]
-    head = ("move", "stated", "unsupported numbers", "unsupported names")
-    return head, rows
-
-
-def _groups(facet: str, groups: Sequence[Group], shown: Callable[[Share], str]) -> Block:
-    names = list(groups[0].stated)
-    rows = [
-        (group.name, f"{group.papers:,}", *(shown(group.stated[name]) for name in names))
-        for group in groups
-    ]
-    return (facet, "papers", *names), rows
 
 
 def _percent(share: Share) -> str:

@@ -94,13 +94,18 @@ class Paper:
     @property
     def year(self) -> int | None:
         """The year of `published`, or None if unknown."""
-        digits = self.published[:4]
-        return int(digits) if len(digits) == 4 and digits.isdecimal() else None
+        return year_of(self.published)
 
     @property
     def is_arxiv(self) -> bool:
         """True if the id is an arXiv id."""
         return self.id_field == "arxiv_id" and bool(re.fullmatch(ARXIV_ID, self.id, re.IGNORECASE))
+
+
+def year_of(published: str) -> int | None:
+    """Return the year at the beginning of a date, or None if there is none."""
+    digits = published[:4]
+    return int(digits) if len(digits) == 4 and digits.isdecimal() else None
 
 
 def iso_date(published: str) -> str:

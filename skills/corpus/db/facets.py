@@ -48,7 +48,7 @@ def words(move: str, paper: Paper) -> str:
     return f"{word('move', move)} {paper_words(paper.year, paper.categories)}"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=65_536)
 def paper_words(year: int | None, of: str) -> str:
     """Return the facet words of a paper.
 
@@ -82,6 +82,6 @@ def has_category(text: str, wanted: str) -> bool:
     return wanted in (category.casefold() for category in categories(text))
 
 
-def first_category(paper: Paper) -> str:
-    """Return the primary category of a paper, or "" if the paper has no category."""
-    return next(iter(categories(paper.categories)), "")
+def first_category(text: str) -> str:
+    """Return the primary category in the text of `Paper.categories`, or "" if there is none."""
+    return next(iter(categories(text)), "")

@@ -71,7 +71,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
     columns = {
         **{name: getattr(paper, name) for name in METADATA},
         "year": paper.year,
-        "category": first_category(paper),
+        "category": first_category(paper.categories),
     }
     with transaction(db):
         known = look_up(db, paper.id, paper.id_field, paper.sha256)

@@ -78,13 +78,12 @@ def read(path: Path, *, limit: int | None = None) -> IdList | None:
     for number, line in enumerate(text_lines(path), start=1):
         text = _COMMENT.sub("", line.lstrip("\ufeff")).strip().rstrip(",;")
         found = identifiers(f"pmid:{text}" if _NUMBER.fullmatch(text) else text)
-        kind = next((kind for kind in ("arxiv", "doi", "pmid", "openalex") if kind in found), "")
-        key = kind, found.get(kind, "")
         if not text:
             continue
-        if not kind and (not seen or re.search(r"\s", text)):
+        if not found and (not seen or re.search(r"\s", text)):
             return None
-        if not kind:
+        key = next(iter(found.items()), ("", ""))
+        if not found:
             made.refused.add(
                 InputError(
                     f"{text[:60]!r} is not an id of a paper",
@@ -96,5 +95,5 @@ def read(path: Path, *, limit: int | None = None) -> IdList | None:
             made.repeated += 1
         elif limit is None or len(made.ids) < limit:
             seen.add(key)
-            made.ids.append(Id(text, {kind: found[kind]}))
+            made.ids.append(Id(text, dict([key])))
     return made if made.ids else None

@@ -20,7 +20,6 @@ Filters and statistics read these facts, not the texts. The columns of the facts
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +49,7 @@ from skills.corpus.parquet_store.index import (
 )
 from skills.corpus.tables.parquet_files import first_line
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper, abstract_digest
+from skills.nanda.paper import abstract_digest, year_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -211,12 +210,11 @@ class _Builder:
         """Yield the rowid, the text and the facet words of each stated move."""
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
-        known = functools.lru_cache(maxsize=100_000)(_facets)
         rows = texts_of(self.duckdb, parts, self.framework)
         for number, (row_id, published, categories, moved) in enumerate(rows):
             if number % FETCHED == 0:
                 self.check()
-            of_paper, begin = known(published, categories), row_id * count
+            of_paper, begin = paper_words(year_of(published), categories), row_id * count
             for place, text in enumerate(moved):
                 if text != unstated:
                     yield begin + place, text, f"{moves[place]} {of_paper}"
@@ -259,10 +257,6 @@ class _Builder:
 
     def _set(self, name: str, value: int) -> None:
         self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, str(value)])
-
-
-def _facets(published: str, categories: str) -> str:
-    return paper_words(_paper(published=published).year, categories)
 
 
 def write_facts(
@@ -342,16 +336,13 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
-    digests = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
+    given = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
+    digests = (sha256 or abstract_digest(abstract or "") for sha256, abstract in given)
     categories = batch["categories"]
     computed = {
-        "digest": pa.array((_digest(*one) for one in digests), pa.uint64()),
-        "year": _each_once(
-            lambda text: _paper(published=text).year, batch["published"], pa.int32()
-        ),
-        "category": _each_once(
-            lambda text: first_category(_paper(categories=text)), categories, pa.utf8()
-        ),
+        "digest": pa.array((int(one[:16], 16) for one in digests), pa.uint64()),
+        "year": _each_once(year_of, batch["published"], pa.int32()),
+        "category": _each_once(first_category, categories, pa.utf8()),
         "categories": _each_once(folded_categories, categories, pa.list_(pa.utf8())),
         "support": pa.array(map(_mean, supports), pa.float64()),
     }
@@ -376,19 +367,6 @@ def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.Data
     encoded = column.dictionary_encode()
     values = [function(value) for value in encoded.dictionary.to_pylist()]
     return pa.array(values, stored).take(encoded.indices)
-
-
-def _paper(*, published: str = "", categories: str = "") -> Paper:
-    return Paper("id", "", "", "", published=published, categories=categories)
-
-
-def _digest(sha256: str | None, abstract: str | None) -> int:
-    """Return the first 64 bits of the digest of an abstract.
-
-    Args:
-        sha256: the digest in hexadecimal, or None to compute it from `abstract`.
-    """
-    return int((sha256 or abstract_digest(abstract or ""))[:16], 16)
 
 
 def _mean(supports: Sequence[float | None]) -> float | None:

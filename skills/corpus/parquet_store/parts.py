@@ -39,7 +39,7 @@ from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored
 from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper, find_arxiv_id
+from skills.nanda.paper import Paper, find_arxiv_id, year_of
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
         yield Parts(framework, index, Rows(index), stack)
 
 
-@dataclass(slots=True)
+@dataclass
 class Parts(Engine):
     """An open folder of parts. DuckDB is started when a method first needs DuckDB."""
 
@@ -76,15 +76,13 @@ class Parts(Engine):
     index: Index
     rows: Rows
     stack: contextlib.ExitStack
-    started: duckdb.DuckDBPyConnection | None = None
 
-    @property
+    @functools.cached_property
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """The connection to DuckDB, with the views of `duckdb_views.prepare`."""
-        if self.started is None:
-            self.started = self.stack.enter_context(connected(self.index.folder))
-            prepare(self.started, self.index)
-        return self.started
+        db = self.stack.enter_context(connected(self.index.folder))
+        prepare(db, self.index)
+        return db
 
     @property
     def relations(self) -> Mapping[str, str]:
@@ -145,7 +143,7 @@ class Parts(Engine):
                     id_field=row["id_field"],
                     id=row["source_id"],
                     title=row["title"],
-                    year=Paper("id", "", "", "", published=row["published"]).year,
+                    year=year_of(row["published"]),
                     move=move,
                     text=row[move],
                     snippet=_snippet(snippets, row[move], words),
@@ -174,8 +172,8 @@ class Parts(Engine):
         return f"(SELECT id FROM {name})", []
 
     def select(self, conditions: Sequence[Condition]) -> Selected:
-        for column in LOOKED_UP:
-            if any(one.needs == column for one in conditions):
+        for column in (one.needs for one in conditions):
+            if column in LOOKED_UP:
                 raise InputError(
                     f"a folder of parts does not state {column}", where=str(self.index.folder)
                 )

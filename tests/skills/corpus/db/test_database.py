@@ -133,7 +133,7 @@ def test_facets_use_all_known_metadata(db: sqlite3.Connection) -> None:
 )
 def test_categories_are_split(text: str, parts: list[str]) -> None:
     assert facets.categories(text) == parts
-    assert facets.first_category(paper(1, categories=text)) == (parts or [""])[0]
+    assert facets.first_category(text) == (parts or [""])[0]
 
 
 def test_facet_words_are_distinct() -> None:
