@@ -12,7 +12,7 @@ from typing import IO, Any
 from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Tally
-from skills.nanda.anchors import Anchor, origin_of, read_anchors
+from skills.nanda.anchors import origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework, Move
@@ -99,11 +99,23 @@ def paper_view(
     anchors = read_anchors(paper.abstract, stated, item.record.get("anchors"))
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
-    labels = framework.labels
-    entries = [
-        _entry(move, stated.get(move.name), item.record, anchors.get(move.name), labels)
-        for move in framework.moves
-    ]
+
+    def entry(move: Move) -> dict[str, Any]:
+        name, checks, anchor = move.name, item.record["checks"], anchors.get(move.name)
+        if anchor is None:
+            beside = from_sections(item.record).get(name, "")
+            suggestions = suggested(item.record, name)
+            return {"move": move, "pieces": None, "beside": beside, "suggestions": suggestions}
+        return {
+            "move": move,
+            "pieces": _pieces(stated[name], checks, name),
+            "sources": anchor["sentences"],
+            "flags": list(findings_by_kind(name, item.record, framework.labels)),
+            "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
+            f"{origin_of(anchor)}.",
+        }
+
+    entries = list(map(entry, framework.moves))
     kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
     facets = {
         "year": [str(paper.year or UNKNOWN)],
@@ -120,28 +132,6 @@ def paper_view(
         "entries": entries,
         "shared": provenances.setdefault(shared, len(provenances)),
         "own": facts({key: provenance[key] for key in _OWN if key in provenance}),
-    }
-
-
-def _entry(
-    move: Move,
-    text: str | None,
-    record: Mapping[str, Any],
-    anchor: Anchor | None,
-    labels: Mapping[str, str],
-) -> dict[str, Any]:
-    if text is None or anchor is None:
-        beside = from_sections(record).get(move.name, "")
-        suggestions = suggested(record, move.name)
-        return {"move": move, "pieces": None, "beside": beside, "suggestions": suggestions}
-    name, checks = move.name, record["checks"]
-    return {
-        "move": move,
-        "pieces": _pieces(text, checks, name),
-        "sources": anchor["sentences"],
-        "flags": list(findings_by_kind(name, record, labels)),
-        "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
-        f"{origin_of(anchor)}.",
     }
 
 

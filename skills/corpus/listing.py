@@ -22,7 +22,7 @@ from harness.support.stop_token import StopToken
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
 from skills.corpus.db.merging import JOINED
-from skills.corpus.db.rows import Row, stored_record
+from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search import filters, fulltext
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.filters import Condition
@@ -202,29 +202,16 @@ class Listing:
         if backwards:
             found.reverse()
         return Page(
-            tuple(self._listed(found)),
+            tuple(self._listed(*row) for row in found),
             has_previous=has_more if backwards else bool(after),
             has_next=bool(before) if backwards else has_more,
         )
 
-    def _listed(self, found: Sequence[Sequence[Any]]) -> list[Listed]:
-        papers = self._by_id("papers", "*", [row[0] for row in found])
-        annotations = self._by_id("annotations", "id, record", [row[1] for row in found])
-        return [
-            Listed(
-                row_id,
-                papers[row_id],
-                stored_record(annotations[annotation]["record"]) if annotation else None,
-                self._snippet(row_id),
-                json.dumps([value, row_id]),
-            )
-            for row_id, annotation, value in found
-        ]
-
-    def _by_id(self, table: str, columns: str, ids: Sequence[int | None]) -> dict[int, Row]:
-        among = "id IN (SELECT value FROM json_each(?))"
-        sql = f"SELECT {columns} FROM {table} WHERE {among}"  # noqa: S608
-        return {row["id"]: row for row in self._db.execute(sql, [json.dumps(ids)])}
+    def _listed(self, row_id: int, annotation_id: int | None, value: Any) -> Listed:
+        paper = one(self._db, "SELECT * FROM papers WHERE id = ?", [row_id]) or {}
+        made = one(self._db, "SELECT record FROM annotations WHERE id = ?", [annotation_id])
+        record = stored_record(made["record"]) if made else None
+        return Listed(row_id, paper, record, self._snippet(row_id), json.dumps([value, row_id]))
 
     def _snippet(self, row_id: int) -> tuple[str, ...]:
         if not self.selection.words.strip():
