@@ -33,8 +33,6 @@ from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework import FrameworkOption
 from skills.reporting.outputs import Output
 
-_SAVED = ("search", "filter", "export", "page", "map", "fetch", "highlight")
-
 
 class SearchOptions(DatasetOptions):
     move: tuple[str, ...] = Field((), description="search only this move; may be repeated")
@@ -287,7 +285,7 @@ class Corpus(Skill, DocumentSource):
                 else "/corpus needs a subcommand",
                 hint=f"Subcommands: {', '.join(self.subcommands)}.",
             )
-        if call.targets and call.subcommand not in _SAVED:
+        if call.targets and call.subcommand not in self.output_summary:
             raise UsageError(
                 f"/corpus {call.subcommand} saves no file",
                 hint="--json prints the result as JSON.",

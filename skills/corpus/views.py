@@ -142,11 +142,11 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
         blocks.append((head, rows))
         for facet, groups in (("category", stats.categories), ("year", stats.years)):
             if not brief or any(group.name != UNKNOWN for group in groups):
-                rows = [
+                shares = [
                     (group.name, f"{group.papers:,}", *map(of_groups, group.stated.values()))
                     for group in groups
                 ]
-                blocks.append(((facet, "papers", *stats.moves), rows))
+                blocks.append(((facet, "papers", *stats.moves), shares))
     if stats.failures:
         blocks.append((("failed", "papers"), list(stats.failures.items())))
     return blocks

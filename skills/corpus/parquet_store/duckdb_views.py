@@ -99,12 +99,10 @@ def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
     `current`, which is false for a row that another row of the paper replaces. The other views
     are described in `search/engine.py`; `annotations` has the columns of `facts`.
     """
-    read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
-    [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()
-    live = sum(part.rows for part in index.parts)
-    if rows != live:  # a file may contain facts of changed or removed parts
-        ids = ", ".join(str(part.id) for part in index.parts)
-        read += f" WHERE part IN ({ids})"
+    files = [index.place / name for name in dict.fromkeys(part.facts for part in index.parts)]
+    # A file may contain facts of changed or removed parts.
+    ids = ", ".join(str(part.id) for part in index.parts)
+    read = f"SELECT * FROM read_parquet({sql_files(files)}) WHERE part IN ({ids})"
     repeats = index.db.execute("SELECT id, paper, current FROM repeats").fetchall()
     if repeats:
         import numpy as np

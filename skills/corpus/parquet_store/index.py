@@ -139,10 +139,6 @@ class Index:
         part = self.parts[at] if at >= 0 else None
         return part if part and row_id < part.first + part.rows else None
 
-    def facts(self) -> list[Path]:
-        """Return the paths of the files with facts about the parts."""
-        return [self.place / name for name in dict.fromkeys(part.facts for part in self.parts)]
-
 
 def place_of(folder: Path, framework: Framework) -> Path:
     """Return the folder of the index for a framework."""
