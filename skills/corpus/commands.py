@@ -32,7 +32,7 @@ from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
 from skills.corpus.table import report_encoding
 from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework, selected_framework
-from skills.nanda.text import counted
+from skills.nanda.text import counted, set_of
 
 HITS = 20
 SHOWN = 50
@@ -311,9 +311,8 @@ _IMPORTED = {
     "zotero-pull": "zotero_notes.zotero_pull:pull",
 }
 """The functions of subcommands whose modules are imported only when they are used."""
-_WITHOUT_TEXT = (
-    *("complete", "stats", "export", "page", "verify", "duplicates", "set-aside"),
-    *("zotero-undo", "zotero-pull"),
+_WITHOUT_TEXT = set_of(
+    "complete stats export page verify duplicates set-aside zotero-undo zotero-pull"
 )
 
 
