@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -28,7 +28,7 @@ from skills.corpus.outputs import Pairs, PapersDetails, Passages, SetAside, Simi
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
-from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
+from skills.corpus.search.query_syntax import By, Query, check_moves, parse_years
 from skills.corpus.table import report_encoding
 from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework, selected_framework
@@ -92,7 +92,7 @@ def index(call: Call) -> Result:
 
 def search(call: Call) -> Result:
     options, framework = call.options, _framework(call)
-    _check_moves(options.move, framework)
+    check_moves(options.move, framework)
     text = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
     with _opened(call) as corpus:
@@ -115,7 +115,7 @@ def search(call: Call) -> Result:
 def similar(call: Call) -> Result:
     wanted, framework = _text(call, "/corpus similar ID"), _framework(call)
     moves = call.options.move
-    _check_moves(moves, framework)
+    check_moves(moves, framework)
     if len(moves) > 1:
         raise UsageError(
             "/corpus similar takes one --move", hint="Without --move, all moves are compared."
@@ -390,12 +390,6 @@ def _text(call: Call, usage: str) -> str:
     if not text:
         raise InputError(f"/corpus {call.subcommand} needs an argument", hint=f"Usage: {usage}")
     return text
-
-
-def _check_moves(moves: Iterable[str], framework: Framework) -> None:
-    for move in moves:
-        if move not in framework.names:
-            raise unknown("move", move, framework.names)
 
 
 def _way(call: Call, corpus: Engine) -> By:

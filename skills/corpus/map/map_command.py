@@ -17,7 +17,7 @@ from skills.corpus.outputs import MapSaved
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
-from skills.corpus.search.query_syntax import unknown
+from skills.corpus.search.query_syntax import check_moves
 from skills.corpus.views import left_out
 from skills.nanda.framework import Framework, selected_framework
 
@@ -110,9 +110,7 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
         # A framework with a single move has the same default for rows and columns.
         names = usual if {*usual} <= {*framework.names} else (framework.names * 2)[:2]
         moves = (options.rows or names[0], options.columns or names[1])
-    for move in moves:
-        if move not in framework.names:
-            raise unknown("move", move, framework.names)
+    check_moves(moves, framework)
     if not options.move and moves[0] == moves[1]:
         raise UsageError(
             f"rows and columns are both the {moves[0]}",

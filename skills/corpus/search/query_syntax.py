@@ -9,6 +9,7 @@ from datetime import date
 from typing import Literal
 
 from harness.errors import InputError, did_you_mean
+from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]
@@ -63,6 +64,13 @@ def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
     """
     hint = did_you_mean(name.casefold(), known) or f"Names: {', '.join(known)}."
     return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
+
+
+def check_moves(names: Iterable[str], framework: Framework) -> None:
+    """Raise an InputError if a name is not the name of a move of `framework`."""
+    for name in names:
+        if name not in framework.names:
+            raise unknown("move", name, framework.names)
 
 
 @dataclass(frozen=True, slots=True)
