@@ -30,7 +30,6 @@ from skills.annotate.table import finish
 from skills.corpus.db import runs, store
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.db.rows import stored_json
-from skills.corpus.db.runs import ANNOTATE
 from skills.corpus.records import Annotated, key_of
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs, report_files, source_metrics
@@ -380,9 +379,9 @@ class ComparedJob(AnnotateJob):
         A run of /annotate or /evaluate is comparable if its input, model and settings are the same.
         """
         rows = self.db.execute(
-            "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"
+            "SELECT settings, summary FROM runs WHERE skill IN ('annotate', 'evaluate')"
             " AND input = ? AND model = ? AND summary IS NOT NULL",
-            [*ANNOTATE, self.source.name, self.model.resolution.resolved],
+            [self.source.name, self.model.resolution.resolved],
         )
         settings = json.loads(json.dumps(self._settings()))
         summaries = [
