@@ -47,10 +47,10 @@ class Screen:
     Args:
         out: the stream of results.
         err: the stream of notices and progress.
+        quiet_results: True to disable `emit`, since the result is printed or saved as a whole.
         on_progress: called with each report of progress, independently of the streams.
 
     Attributes:
-        quiet_results: True if `emit` does nothing, since the result is printed or saved as a whole.
         part: a prefix of every description of progress, such as "stage 2 of 8, ".
         rates: a suffix of the progress of a job: the speed of each node of a cluster.
         emitted: True if a piece of the result has been printed.
@@ -62,11 +62,12 @@ class Screen:
         out: IO[str] | None = None,
         err: IO[str] | None = None,
         *,
+        quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
         self.out: IO[str] | None = out or stdout_guard.results()
         self.err = err or sys.stderr or io.StringIO()
-        self.quiet_results, self.on_progress = False, on_progress
+        self.quiet_results, self.on_progress = quiet_results, on_progress
         self.part = ""
         self.rates: object = ""
         self.emitted = self.line_ended = False
@@ -78,11 +79,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return a copy of this screen, with another result stream or callback if given.
-
-        Args:
-            quiet_results: the attribute of the copy.
-        """
+        """Return a copy of this screen, with another result stream or callback if given."""
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
