@@ -145,7 +145,7 @@ class ChoicesFile(ABC):
     Attributes:
         content: the noun for the content, for messages.
         fault_of_form: the fault of JSON that does not have the required form, for messages.
-        effect: the consequence of a damaged file, for messages.
+        effect: the consequence of a damaged file, and the remedy if there is one, for messages.
         earlier: the name of an older file, which is read if the file is missing; "" for none.
         mode: permissions of the file, before the umask.
     """

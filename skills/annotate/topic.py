@@ -329,13 +329,20 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers, except those with an identifier or the abstract of an earlier paper."""
+    """Return the papers, except those with an identifier or the abstract of an earlier paper.
+
+    The arXiv ids are compared here, too: `firsts` separates records with a common DOI if their
+    titles differ, but arXiv papers are renamed between versions.
+    """
     seen: set[str] = set()
     kept = []
     for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
-        if first == place and paper.sha256 not in seen:
+        keys = {paper.sha256}
+        if paper.id_field == "arxiv_id":
+            keys.add(re.sub(r"v\d+$", "", paper.id.casefold()))
+        if first == place and seen.isdisjoint(keys):
             kept.append(paper)
-        seen.add(paper.sha256)
+        seen |= keys
     return kept
 
 

@@ -211,9 +211,11 @@ def m013_zotero_highlights(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX zotero_highlights_paper ON zotero_highlights(paper_id)")
 
 
-def m014_annotations_run(db: sqlite3.Connection) -> None:
-    """Create the index by which the annotations of a job are counted."""
+def m014_run_indexes(db: sqlite3.Connection) -> None:
+    """Create the indexes by which the results of a job are counted."""
     db.execute("CREATE INDEX annotations_run ON annotations(run_id) WHERE run_id IS NOT NULL")
+    db.execute("CREATE INDEX failures_run ON failures(run_id)")
+    db.execute("CREATE INDEX ballots_run ON ballots(run_id, status)")
 
 
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
@@ -248,4 +250,4 @@ def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = ""
         db.execute(f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN {work} END")
 
 
-MIGRATIONS = (m012_lookups, m013_zotero_highlights, m014_annotations_run)
+MIGRATIONS = (m012_lookups, m013_zotero_highlights, m014_run_indexes)

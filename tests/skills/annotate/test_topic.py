@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ def test_no_paper_is_returned_twice() -> None:
     same = paper("same", arxiv_id="2403.00009", abstract="We  present\nA.")
     places = Places([known, A, A], [newer, same, B])
     assert places.find(limit=9) == ["known", "A", "B"]
+
+
+def test_a_renamed_version_with_the_same_doi_is_the_same_paper() -> None:
+    doi = {"doi": "10.1162/x.1"}
+    known = replace(paper("Scaling laws", arxiv_id="2403.00001v1"), source=doi)
+    newer = replace(paper("Bigger machines", arxiv_id="2403.00001v2"), source=doi)
+    assert Places([known], [newer]).find(limit=9) == ["Scaling laws"]
 
 
 @pytest.mark.parametrize(("source", "titles"), [("corpus", ["A"]), ("arxiv", ["B"])])

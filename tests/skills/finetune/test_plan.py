@@ -496,7 +496,7 @@ def test_existing_files_need_no_more_disk(tmp_path: Path) -> None:
 def test_an_unpacked_base_needs_no_more_disk(tmp_path: Path) -> None:
     context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
     sha256 = str(context.call.models.registry.files[SMOLLM2].sha256)
-    folder = context.cache / "bases" / f"{sha256[:16]}-1"
+    folder = context.call.settings.cache_dir / "bases" / f"{sha256[:16]}-1"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("x" * 50)

@@ -63,7 +63,7 @@ def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None
     for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab"):
         assert getattr(facts, name) == getattr(known, name), name
     assert (facts.tied, facts.parameters) == (known.tied, known.parameters)
-    assert not (over_gguf.cache / "bases").exists()
+    assert not (over_gguf.call.settings.cache_dir / "bases").exists()
 
 
 def test_missing_gguf_is_not_described_and_not_fetched(tmp_path: Path) -> None:
