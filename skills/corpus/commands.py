@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -284,6 +283,30 @@ def set_aside(call: Call) -> Result:
     return Result(text, aside.model_dump())
 
 
+def push_dataset(call: Call) -> Result:
+    from skills.corpus.exports import dataset
+
+    return dataset.push(call)
+
+
+def zotero_push(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import push
+
+    return push(call)
+
+
+def zotero_undo(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import undo
+
+    return undo(call)
+
+
+def zotero_pull(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_pull import pull
+
+    return pull(call)
+
+
 _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": fetch,
@@ -303,14 +326,11 @@ _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "duplicates": duplicates,
     "split": split,
     "set-aside": set_aside,
+    "push": push_dataset,
+    "zotero-push": zotero_push,
+    "zotero-undo": zotero_undo,
+    "zotero-pull": zotero_pull,
 }
-_IMPORTED = {
-    "push": "exports.dataset:push",
-    "zotero-push": "zotero_notes.zotero_push:push",
-    "zotero-undo": "zotero_notes.zotero_push:undo",
-    "zotero-pull": "zotero_notes.zotero_pull:pull",
-}
-"""The functions of subcommands whose modules are imported only when they are used."""
 _WITHOUT_TEXT = set_of(
     "complete stats export page verify duplicates set-aside zotero-undo zotero-pull"
 )
@@ -325,10 +345,7 @@ def execute(call: Call) -> Result:
     name, text = call.subcommand, call.text.strip()
     if text and name in _WITHOUT_TEXT:
         raise InputError(f"/corpus {name} takes no text, but got {text[:40]!r}")
-    if name in _COMMANDS:
-        return _COMMANDS[name](call)
-    result: Result = pkgutil.resolve_name(f"{__package__}.{_IMPORTED[name]}")(call)
-    return result
+    return _COMMANDS[name](call)
 
 
 def _saved_or(

@@ -13,7 +13,6 @@ import textwrap
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from harness.errors import InputError, UsageError
@@ -33,7 +32,7 @@ from skills.corpus.tables.columns import (
     find_columns,
 )
 from skills.corpus.tables.refusals import accepted, refusing
-from skills.corpus.tables.text_tables import GUESSED, encoding_of
+from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
 from skills.corpus.tex import typographic
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, Section, bare_arxiv_id, iso_date, own_id
@@ -46,16 +45,7 @@ OWN_ID = re.compile(r"[0-9a-f]{12}")
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
-READERS = {
-    **dict.fromkeys((".csv", ".tsv"), "tables.text_tables:CsvReader"),
-    **dict.fromkeys(SHEETS, "tables.spreadsheets:SheetReader"),
-    ".jsonl": "tables.text_tables:JsonlReader",
-    PARQUET: "tables.parquet_files:ParquetReader",
-    ".md": "tables.markdown_lists:MarkdownReader",
-    **dict.fromkeys(REFERENCES, "references.reference_files:ReferenceReader"),
-}
-"""The reader of each suffix, as a module of `skills.corpus` and a class, which is imported late."""
-SUFFIXES = (*READERS, PDF, DATABASE)
+SUFFIXES = (".csv", ".tsv", *SHEETS, ".jsonl", PARQUET, ".md", *REFERENCES, PDF, DATABASE)
 _BEGINNINGS = {
     ".bib": re.compile(r"@\w+\s*[{(]"),
     ".ris": re.compile(r"TY  - "),
@@ -430,15 +420,14 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         from skills.corpus.tables.parquet_files import ParquetFiles, find_files
 
         return ParquetFiles(path, find_files(path))
-    if suffix not in READERS:
+    if (make_reader := reader_class(suffix)) is None:
         regular_file(path)  # reports a misspelled name as a missing file
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
             where=shown(path),
             hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
         )
-    reader: type[Reader] = resolve_name(f"skills.corpus.{READERS[suffix]}")
-    return reader(regular_file(path), columns)
+    return make_reader(regular_file(path), columns)
 
 
 def report_encoding(path: Path, screen: Screen) -> None:
@@ -448,6 +437,27 @@ def report_encoding(path: Path, screen: Screen) -> None:
             f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
             "it as UTF-8."
         )
+
+
+def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
+    """Import the reader for a suffix; return None for an unknown suffix."""
+    if suffix in SHEETS:
+        from skills.corpus.tables.spreadsheets import SheetReader
+
+        return SheetReader
+    if suffix == PARQUET:
+        from skills.corpus.tables.parquet_files import ParquetReader
+
+        return ParquetReader
+    if suffix == ".md":
+        from skills.corpus.tables.markdown_lists import MarkdownReader
+
+        return MarkdownReader
+    if suffix in REFERENCES:
+        from skills.corpus.references.reference_files import ReferenceReader
+
+        return ReferenceReader
+    return {".csv": CsvReader, ".tsv": CsvReader, ".jsonl": JsonlReader}.get(suffix)
 
 
 class SeenIds:

@@ -413,10 +413,12 @@ def line_end(path: Path) -> str:
 
 
 def _decodes(path: Path, encoding: str) -> bool:
-    with reading(path), path.open(encoding=encoding, newline="") as file:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with reading(path), path.open("rb") as file:
         try:
-            while file.read(BLOCK):
-                pass
+            while block := file.read(BLOCK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
         except UnicodeError:
             return False
     return True

@@ -306,7 +306,7 @@ def test_a_wrong_line_is_refused_with_its_number(tmp_path, wrong, message):
     [error] = found.refused.errors
     assert "labels.jsonl, line 2" in str(error)
     assert message in str(error)
-    assert (found.rows, len(found.papers), found.filtered) == (2, 1, {"refused": 1})
+    assert (len(found.papers), found.filtered) == (1, {"refused": 1})
 
 
 def test_a_file_without_abstracts_is_refused(tmp_path):
