@@ -1,6 +1,7 @@
 """The command of the harness: `python agent.py ["LINE"]`.
 
-If this Python lacks the dependencies, the command runs again with the `.venv` beside this file.
+If this Python lacks the dependencies, the command runs again with the Python of the `.venv` beside
+this file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
-"""Packages that show whether the dependencies are installed."""
+"""If these packages are installed, all dependencies count as installed."""
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def forget_current_folder() -> None:
 
     try:
         current = os.getcwd()
-    except OSError:  # the current folder was deleted
+    except OSError:  # raised if the current folder was deleted
         current = ""
     installed = {HERE, os.path.dirname(os.__file__), *site.getsitepackages()}
 
@@ -65,11 +66,11 @@ def forget_current_folder() -> None:
 
 
 def hand_over(script: str) -> int | None:
-    """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
+    """If this Python lacks dependencies, run `script` with the `.venv` beside this file.
 
     Returns:
-        None if all dependencies are installed. 2 if the `.venv` is missing or its Python runs this
-            file already; a message then explains the installation.
+        None if all dependencies are installed. 2 if the `.venv` is missing, or if its Python
+            already runs this file; a message then explains the installation.
     """
     import importlib.util
     from pathlib import Path
@@ -83,7 +84,8 @@ def hand_over(script: str) -> int | None:
     venv = Path(HERE, ".venv")
     python = venv / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != venv:
-        # -I ignores PYTHONPATH and the user's site-packages, which may belong to this Python.
+        # With -I, the Python of the `.venv` ignores PYTHONPATH and the user's site-packages, which
+        # may contain packages for this Python.
         os.execv(python, [str(python), "-I", script, *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "

@@ -92,7 +92,9 @@ def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> A
 def after(
     papers: Sequence[Annotated], certainty: Callable[[Annotated], float], budget: float
 ) -> list[float]:
-    """Return each paper's share of right anchors; the least certain papers get the gold's 1.0.
+    """Return the share of right anchors of each paper after a cascade with the gold.
+
+    The gold annotates the least certain papers, so that their share is 1.0.
 
     Args:
         budget: the share of the papers that the gold annotates.

@@ -58,8 +58,8 @@ Annotations = Sequence[tuple[Paper, Mapping[str, str]]]
 Alarms = Counter[tuple[Any, ...]]
 """Number of moves in which a check finds an error, by (name, *margin) of the check.
 
-The keys `ALL`, `DIGITS` and `ANY` count all moves, the moves with a digit, and the moves in which
-any shipped check finds an error.
+The values of the keys `ALL`, `DIGITS` and `ANY` are the numbers of all moves, of the moves with a
+digit, and of the moves in which any shipped check finds an error.
 """
 
 
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
-    """Print the recall and false alarms of each check, with its margin chosen on another table."""
+    """Print the recall and false alarms of each check, with a margin from the other table."""
     halves = [gold(table) for table in TABLES]
     good = [alarms(pairs(half)) for half in halves]
     dev = alarms(pairs(gold(DEV)))
@@ -183,7 +183,11 @@ def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
 
 
 def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
-    """Return the margin with the highest recall at the allowed false alarms, as `(margin,)`."""
+    """Return a tuple of the margin that has the highest recall with few enough false alarms.
+
+    If every margin has too many false alarms, the last margin is chosen. The tuple is empty if the
+    check has no margins.
+    """
     if not check.margins:
         return ()
     name, most = check.name, check.allowed * good[ALL]

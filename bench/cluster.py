@@ -1,4 +1,4 @@
-"""Kill parts of a cluster during jobs, and count lost rows; or measure its overhead.
+"""Kill parts of a cluster during jobs and count lost rows, or measure the overhead.
 
     python bench/cluster.py [--kills 20] [--rows 200] [--only actor,node,head,driver,writing]
     python bench/cluster.py --overhead [--rows 2000]
@@ -7,9 +7,9 @@
 Two Ray nodes are started on this machine, with a fake model that takes 50 ms for a paper and
 records the paper. During a job, one part is killed (SIGKILL) at a random moment: an actor, a node,
 the head, the driver (the process that runs the line), or the driver while it writes the target.
-Then the line is repeated until it succeeds; after the loss of the head, on a new cluster. Prints
-for each part the number of rows that are lost, doubled, and generated again. Exits with 1 if a row
-is lost or doubled, or if more rows are generated again than the cluster has slots.
+Then the line is repeated up to three times until it succeeds, on a new cluster if the head was
+killed. Prints for each part the number of rows that are lost, doubled, and generated again. Exits
+with 1 if a row is lost or doubled, or if more rows are generated again than the cluster has slots.
 
 --overhead uses a model that answers immediately, and prints the driver's CPU time per row without
 and with the cluster. --scaling uses a model that takes 200 ms, and prints the speed on 1, 2, 4 and
@@ -53,7 +53,7 @@ LONGEST = 300
 
 @dataclass
 class Campaign:
-    """Jobs over one table on a cluster, of which one part is killed in each job."""
+    """Jobs over one table on a cluster; in each job, one part of the cluster is killed."""
 
     folder: Path
     rows: int
@@ -160,7 +160,7 @@ def kills(rows: int, count: int, parts: tuple[str, ...], chance: random.Random) 
 
 @contextlib.contextmanager
 def cluster(cpus: int) -> Iterator[RayNodes]:
-    """Yield a cluster of one node, after setting its token in this process's environment."""
+    """Yield a cluster of one node; the environment of this process gets its token."""
     nodes = RayNodes(cpus)
     os.environ |= nodes.access
     try:

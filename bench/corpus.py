@@ -7,7 +7,7 @@ Builds a corpus of invented papers in FILE, which is used again if it exists. Pr
 maximum time and the processor time of repeated calls, first of functions of the library, then of
 whole commands in new processes. Words are drawn by Zipf's law as measured in the gold data: the
 most frequent word is in two of three moves, a frequent content word in one of ten. `store.save`
-writes the rows, with invented results of the checks, since computing these would take most of the
+writes the rows. The results of the checks are invented, since real checks would take most of the
 time. 100,000 annotations take 1.2 GB, and a few minutes to build. Missing vectors of the search by
 meaning are computed first, and the speed is printed.
 
@@ -130,7 +130,7 @@ def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
     db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
     stated = db.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
     rows = db.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
-    # The index also has words for facets. They end in 0; invented words do not.
+    # The index also has words for facets, which end in 0. Invented words do not end in 0.
     return [(row["term"], row["doc"] / stated) for row in rows if not row["term"].endswith("0")]
 
 

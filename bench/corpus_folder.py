@@ -54,7 +54,8 @@ def report(folder: Path, words: Sequence[str], run: Callable[[str], Call], runs:
 
 def _lines(words: Sequence[str]) -> dict[str, str]:
     """Return the lines of /corpus to measure, by label."""
-    # Words in two of three moves, in one of eight, in one of ten, and in one of 15,000.
+    # `stop` is in two of three moves, `common` in one of eight, `other` in one of ten, and
+    # `rare` in one of 15,000.
     stop, common, other, rare = words[0], words[14], words[17], words[-300]
     narrowed = "--move method --year 2024.. --category cs.DB"
     return {

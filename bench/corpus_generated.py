@@ -53,7 +53,7 @@ class Parts:
         self._sentences = self._invented(pa.array(words))
 
     def write(self, folder: Path, number: int, rows: int) -> None:
-        """Write a part of `rows` annotations under a temporary name, then rename it."""
+        """Write a part of `rows` annotations under a temporary name, then rename the file."""
         path = folder / f"part-{number:05}.parquet"
         schema = parquet_schema(nanda(), "arxiv_id")
         table = self._table(np.random.default_rng(number), number * PART_ROWS, rows)

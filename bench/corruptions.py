@@ -121,7 +121,7 @@ def _joined_wrongly(draft: Draft) -> str:
 
 
 def _clause_repeated(draft: Draft) -> str:
-    """Repeat the last words of a move at its end, like a model that does not stop."""
+    """Append the last words of a move once more, like a model that does not stop."""
     [move] = draft.stated
     text = draft.moves[move].rstrip(" .")
     known = re.split(r"[,;]\s|\band\b|\bthat\b", text)[-1].split()

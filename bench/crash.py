@@ -10,8 +10,8 @@ A fake server with OpenAI's protocol answers a job of /annotate with 8 workers. 
 - runs in two processes at the same time;
 - runs with a corpus database that was damaged between two runs.
 
-Prints the number of rows that are lost, doubled and out of order at the end, and exits with 1 if a
-number is not 0.
+Prints the numbers of rows that are lost, doubled and out of order after the last run, and exits
+with 1 if one of these numbers is not 0.
 
 tests/bench/test_crash.py runs a small part of this benchmark.
 """
@@ -144,7 +144,7 @@ class Faults:
 
 
 def checked(work: Workspace, *notes: str) -> Faults:
-    """Return the faults of target and database compared with the table, and `notes`."""
+    """Compare target and database with the table; return the faults, including `notes`."""
     wanted = [paper(number)["arxiv_id"] for number in range(work.rows)]
     found = work.order() if (work.folder / "out.jsonl").exists() else []
     db = sqlite3.connect(work.corpus)
@@ -217,7 +217,7 @@ def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """Mount a disk of `SMALL_DISK` bytes at `folder`; yield False if mounting is not allowed."""
+    """Mount a disk of `SMALL_DISK` bytes at `folder`; yield True if mounting is allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     size = f"size={SMALL_DISK}"
     mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]

@@ -4,15 +4,15 @@
 
 (a) paper by paper, as /curate does: five personas judge a paper one after another in one slot,
     which keeps the text of the paper from prompt to prompt
-(b) persona by persona: the same requests, in an order in which no text of a paper can be reused
+(b) persona by persona: the same requests, in an order that reuses no text of a paper
 
 The instructions at the beginning of all prompts are reused in both orders. The orders alternate by
 block of papers, so that changes of the machine's speed affect both. The time to load the model is
 not counted.
 
-Prints for each order the prompt tokens that were sent, and those that the engine evaluated, the
-generated tokens, and the seconds. Targets: (a) evaluates at most 35% of the sent tokens, and five
-prompts in (a) take less time than 2.5 prompts in (b).
+Prints for each order the number of prompt tokens that were sent, the number of prompt tokens that
+the engine evaluated, the generated tokens, and the seconds. Targets: (a) evaluates at most 35% of
+the sent tokens, and five prompts in (a) take less time than 2.5 prompts in (b).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def counts(judge: Judge) -> tuple[int, float, float]:
 
 
 def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
-    """Return the votes of all personas on a block of papers, paper by paper or by persona."""
+    """Return the votes of all personas on a block of papers, in order (a) or (b)."""
     if by_paper:
         return [vote for item in block for vote in judge.votes(item, 0)]
     personas: tuple[Persona, ...] = judge.panel.personas

@@ -3,9 +3,9 @@
     python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
 
 Each setting is measured with a new engine, which annotates the same first papers of a table with as
-many concurrent requests as it has slots. In each round, every setting has one run. A ratio compares
-a setting with the default settings in the same round, since the machine's speed may differ between
-rounds. The table shows the range over the rounds.
+many concurrent requests as the engine has slots. In each round, every setting has one run. A ratio
+compares a setting with the default settings in the same round, since the machine's speed may differ
+between rounds. The table shows the range over the rounds.
 
 Answers end after --max-tokens, so that a measurement of all settings takes minutes. The column
 `same` counts the papers with the same annotation as with the default settings.
@@ -233,7 +233,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
-    """Within the block, apply a setting to the engine's parameters and request bodies."""
+    """Apply a setting to the parameters and request bodies of the engine within the block."""
     params, body = llamacpp._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:

@@ -3,7 +3,7 @@
     python bench/fuzz.py [NUMBER] [--kind KIND ...]
 
 Reading a document must succeed, or raise the documented error, within a limit of CPU time. NUMBER
-documents of each kind (default 10,000) are read; they are the same in every run. If a document
+documents of each kind (default 10,000) are read; every run reads the same documents. If a document
 violates the rule, Hypothesis prints it and the program ends. Prints for each kind the frequency of
 each outcome and the slowest document.
 """

@@ -3,8 +3,8 @@
     python bench/interrupt.py [--delays N] [--only NAME ...] [--annotations N] [--cap S] [--seed N]
 
 Each command runs in a separate terminal: once to its end, but for at most CAP seconds, and then N
-times with Ctrl-C. The random delay before Ctrl-C is between `FIRST` and the time of the first run;
-earlier, Python itself would handle Ctrl-C, before the first line of agent.py. In the command
+times with Ctrl-C. The random delay before Ctrl-C is between `FIRST` and the time of the first run.
+Before `FIRST`, Ctrl-C would interrupt Python before the first line of agent.py. In the command
 `session`, Ctrl-C is pressed while a session starts or runs a line; then the session must show its
 prompt again.
 
@@ -92,7 +92,7 @@ class Outcome:
 
 
 class Terminal:
-    """A process in a separate terminal, whose output a thread collects."""
+    """A process in a separate terminal; a thread collects the output of the terminal."""
 
     def __init__(self, words: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self._end, theirs = os.openpty()
@@ -149,7 +149,7 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs trials, each in a copy of the input files.
+    """A runner of trials, each in a copy of the input files.
 
     Attributes:
         inputs: the folder that is copied for each trial.
@@ -231,7 +231,7 @@ class Bench:
 
 
 def _is_start_of_python(shown: str) -> bool:
-    """Return True if the output is a traceback from before agent.py handles Ctrl-C."""
+    """Return True if the output is a traceback of Ctrl-C before agent.py handles Ctrl-C."""
     own = (f"{ROOT / folder}{os.sep}" for folder in ("harness", "skills"))
     return "KeyboardInterrupt" in shown and not any(path in shown for path in own)
 
@@ -338,7 +338,7 @@ def write_inputs(folder: Path, rows: int) -> None:
     for number in range(rows):
         renamed = {name: text.replace("412", str(412 + number)) for name, text in example.items()}
         words = renamed["abstract"].split()
-        own = " ".join(words[number::7])  # all abstracts must differ
+        own = " ".join(words[number::7])  # each abstract must be different
         made.append({**renamed, "paper_id": f"p{number}", "abstract": f"{own}. {' '.join(words)}"})
     for name in ("papers.csv", "annotated.csv", "gold.csv"):
         with (folder / name).open("w", newline="", encoding="utf-8") as file:

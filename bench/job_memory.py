@@ -1,4 +1,4 @@
-"""Measure the memory of a job over a large table, as `bench/annotate.py --memory` does.
+"""Measure the memory of a job over a large table (`bench/annotate.py --memory`).
 
     python bench/job_memory.py [ROWS ...] [--answers N]
 

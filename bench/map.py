@@ -61,7 +61,7 @@ def tf_idf(dimensions: int) -> Embed:
 
 
 def meaning(dimensions: int = 0) -> Embed:
-    """Return a function that embeds texts as centred vectors of /corpus search.
+    """Return a function that embeds texts as /corpus search does, and centres the vectors.
 
     Args:
         dimensions: the number of dimensions of the vectors; 0 for all.
@@ -134,7 +134,7 @@ def qualities(path: Path, moves: Sequence[str], number: int | None) -> None:
 
 
 def invented(count: int) -> list[MappedPaper]:
-    """Return invented papers on 40 subjects; three of ten words belong to the subject."""
+    """Return invented papers on 40 subjects; 6 of the 20 words of a move belong to a subject."""
     draw = random.Random(1)
     words = [
         f"{a}{b}{c}"

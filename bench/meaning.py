@@ -9,8 +9,8 @@ is the paper that the query comes from. Prints recall@10 and the mean reciprocal
     move    the query is a stated move, and abstracts are searched: an easy task, since the
             abstract contains most words of the move
     title   the query is a title (476 papers have one), and abstracts are searched
-    novel   the query consists of the content words of a paper's moves that its abstract lacks, if
-            there are at least four, and abstracts are searched: a hard task for word search
+    novel   the query consists of the content words of a paper's moves that its abstract lacks, at
+            least four words, and abstracts are searched: a hard task for word search
     shipped the query is a title, and moves are searched, as in /corpus: the nearest move of a paper
             determines the distance of the paper
 

@@ -58,7 +58,7 @@ class Instant(FakeModel):
 
 
 class Returning:
-    """Replacement of `BatchAnnotator` that returns the number of rows of a batch immediately."""
+    """A replacement of `BatchAnnotator` that immediately returns the number of rows of a batch."""
 
     def __init__(self, *_: Any) -> None:
         pass

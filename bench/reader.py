@@ -88,7 +88,7 @@ def curve(options: argparse.Namespace) -> None:
 
 
 def trained(start: Network, examples: Sequence[Example], seed: int) -> Network:
-    """Return a copy of `start` that is trained on the examples, or `start` if there are none."""
+    """Return a copy of `start`, trained on the examples; `start` itself without examples."""
     if not examples:
         return start
     network = copy.deepcopy(start)

@@ -1,6 +1,6 @@
 """Checks that are not shipped, because they find too few corruptions in bench/checks.py.
 
-The checks use the order of words and runs of copied words. But correct moves, too, reorder the
+The checks use the order of words and runs of copied words. However, correct moves also reorder the
 words of a sentence or join several sentences.
 """
 

@@ -3,8 +3,8 @@
     python bench/review.py [--papers 20000] [--db FILE] [--runs 5]
 
 Prints the median processor time of each step, and its ratio to the first step, which reads all
-annotations. No other step may read all annotations, so that the ratios should be small. The corpus
-is invented (bench/corpus.py) and kept at `--db`.
+annotations. The other steps must not read all annotations, so their ratios should be small. The
+corpus is invented (bench/corpus.py) and kept at `--db`.
 """
 
 from __future__ import annotations

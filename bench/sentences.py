@@ -6,8 +6,8 @@
 LABELLED is a file for `/evaluate --csabstruct`, by default the file in ../shared. The sentences of
 each abstract are joined with blanks and split again: once unchanged ("raw"), and once without the
 blanks that the tokenizer of the data set put before punctuation and within numbers ("joined"). A
-boundary is identified by the number of non-blank characters before it; the end of the abstract does
-not count.
+boundary is identified by the number of non-blank characters before it; the end of the abstract is
+not a boundary.
 
 Prints for each installed splitter the F1, precision and recall of boundaries with 95% intervals by
 a bootstrap over abstracts, and the CPU time relative to our splitter. With --disagreements, prints

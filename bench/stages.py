@@ -13,8 +13,8 @@ and without a grammar. Papers that are annotated in the database are not annotat
     q4_k_m        the merged model as GGUF, quantized
     base+lora     the GGUF files of base and adapter, which are merged in q8_0
 
-Prints the figures of each form, and the difference to q8_0 (q8_0 minus the form) with a paired 95%
-interval.
+Prints the figures of each form, and the difference of ROUGE-L (q8_0 minus the form) with a paired
+95% interval.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
     python bench/startup.py [RUNS] [--skills N]
 
 Prints for each command the median wall and CPU time of RUNS runs (default 15), and the difference
-and ratio of the wall time to `python -c pass`. With --skills, `/help exit` also runs in a temporary
-project with N prompt skills. `agent.py mcp` is measured until its first answer. The commands take
-turns, so that changes of the machine's speed affect all of them. A first run of each command, which
-writes the byte code and the plugin index, is not counted.
+and ratio of the wall time to `python -c pass`. With --skills, `/help exit` also runs in two
+temporary projects, one without skills and one with N prompt skills. `agent.py mcp` is measured
+until its first answer. The commands take turns, so that changes of the machine's speed affect all
+of them. A first run of each command, which writes the byte code and the plugin index, is not
+counted.
 """
 
 from __future__ import annotations

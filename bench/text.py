@@ -133,7 +133,7 @@ def cell_of(given: str) -> None:
 
 
 def judged(given: str) -> None:
-    """Make probes from the annotation of an abstract, and check them by the gates."""
+    """Make probes from an annotation of the abstract `given`, and check them by the gates."""
     other = paper_of(SENTENCE)
     probes.make([(paper_of(given), MOVES), (other, dict(MOVES))], NANDA, per_kind=1)
 
@@ -254,7 +254,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 
 def called(function: Function, given: str) -> float:
-    """Return the CPU seconds of a call; the call may also refuse the text with an error."""
+    """Return the CPU seconds of a call, which may refuse the text with an error."""
     started = time.process_time()
     with contextlib.suppress(HarnessError, ValueError):
         function(given)

@@ -3,10 +3,10 @@
     python bench/traces.py [ROWS]
 
 Annotates ROWS papers (default 100) with the shipped annotator, and prints the CPU seconds of a row.
-Then a job of 10,000 rows, each with a generation of a model that answers at once, runs without
-traces, with the default sampler, and with a sampler that records every row; spans are exported to
-memory. The differences are the cost of the traces, which is printed per row and as a share of the
-annotated row. The program fails if the share with the default sampler is 1% or more.
+Then a job of 10,000 rows runs with a model that answers each row at once: without traces, with the
+default sampler, and with a sampler that records every row. Spans are exported to memory. The
+differences are the cost of the traces, which is printed per row and as a share of the annotated
+row. The program fails if the share with the default sampler is 1% or more.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def annotated(rows: int) -> float:
 
 
 def job() -> None:
-    """Run a job whose rows cost nothing but the traces and the job itself."""
+    """Run a job in which only the traces and the job runner need CPU time."""
     model = FakeModel()
     model.generate = lambda *_: Reply("An answer.", "stop", 3, 2, 0.0)  # type: ignore[method-assign]
     serve = SimpleNamespace(backend="fake", where="fake")

@@ -16,9 +16,9 @@ affect all of them:
 
 Each of the last three arms omits one optimization that SFTTrainer lacks. SFTTrainer computes the
 loss in chunks, computes it again in the backward pass, and measures entropy and accuracy in every
-step. Only tokens of prompts and completions are counted, not padding. The first step is left out.
-The peak memory is the resident set of the process, or on a GPU the memory allocated by torch; `over
-the base` is the peak minus the memory after loading the model.
+step. Only tokens of prompts and completions are counted, not padding. The first step is not
+measured. The peak memory is the resident set of the process, or on a GPU the memory allocated by
+torch; `over the base` is the peak minus the memory after loading the model.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
     """Train as the stage `train` does, but without writing checkpoints.
 
     Args:
-        changed: the settings of the recipe that are changed first, by name.
+        changed: new values of settings of the recipe, by the name of the setting.
     """
     recipe, _ = with_fast_compute(
         recipes.overridden(context.recipe, changed or {}), resources.this_machine()
@@ -204,7 +204,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
 
 
 def with_all_logits(context: StageContext) -> dict[str, Any]:
-    """Train as `with_ours`, but compute logits for all positions."""
+    """Train as `with_ours` does, but compute logits for all positions."""
 
     @contextmanager
     def everywhere(model: Any, keep: Any) -> Iterator[None]:

@@ -74,7 +74,7 @@ def timed(page: Page, address: str) -> tuple[float, float]:
 
 
 def report(path: Path, runs: int) -> bool:
-    """Print the measurements, and return whether all targets are met."""
+    """Print the measurements, and return True if all targets are met."""
     words, reached = words_of(path), True
     with served(path) as app, running_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -119,7 +119,7 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if a stream ended early. `partial` is the text received until then."""
+    """Raised if the model's answer ended early. `partial` is the text that was received before."""
 
     retryable = True
 
@@ -131,7 +131,7 @@ class GenerationFailed(SkillFailed):
 
 
 class DeadlineExceeded(GenerationFailed):
-    retryable = False  # a retry would take as long
+    retryable = False  # a retry would take the same time
 
 
 class LoopingReply(GenerationFailed):
@@ -194,10 +194,11 @@ class Interrupted(HarnessError):
 
 
 def first_error(exc: ValidationError, *within: object) -> str:
-    """Return the first error of a validation: "training.epochs: Input should be ...".
+    """Return the first error of a validation, such as "training.epochs: Input should be ...".
 
     Args:
-        within: path of the validated object in its file, before the path of the field.
+        within: the path of the validated object in its file, which precedes the field in the
+            message.
     """
     error = exc.errors()[0]
     field = ".".join(map(str, (*within, *error["loc"])))[:LONGEST_FIELD]

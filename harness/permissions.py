@@ -58,17 +58,17 @@ class Permission:
     confined: bool = False
 
     def __str__(self) -> str:
-        """Return the action as a verb and its object: "run `git diff`"."""
+        """Return the action as a verb and its object, such as "run `git diff`"."""
         subject = visible(self.subject)
         return f"{_VERBS[self.kind]} {f'`{subject}`' if self.kind == 'run' else subject}"
 
     @property
     def request(self) -> str:
-        """The sentence that requests permission: "the model wants to run `git diff`"."""
+        """The sentence that requests permission, such as "the model wants to run `git diff`"."""
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield up to `LINES` lines of the detail; a last line states how many are omitted."""
+        """Yield up to `LINES` lines of the detail; another line counts the omitted lines."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -291,7 +291,7 @@ def consent(
     """Ask the user to allow an action, and return the answer as a text for the run log.
 
     Args:
-        action: a sentence without its full stop: "/corpus writes corpus.html".
+        action: a sentence without its full stop, such as "/corpus writes corpus.html".
         confirm: asks the user for yes or no, if `choose` is None. If both are None, the session is
             not interactive.
         yes: True if `--yes` allows the action without a question.

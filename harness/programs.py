@@ -1,4 +1,4 @@
-"""Split the commands of a model into words, and determine what an "always" answer allows.
+"""Split the commands of a model into words, and determine the scope of "always" answers.
 
 Without a sandbox, only the user's answers protect the user's files. So an "always" answer covers
 exactly the command that was shown, or a program with options that are listed here as harmless.
@@ -54,7 +54,7 @@ _RUNNERS = frozenset(  # in alphabetical order
     tcsh time timeout tmux toybox unshare uv uvx watch xargs zsh
     """.split()  # noqa: SIM905
 )
-"""Programs that run another program, or code, that their arguments contain or name."""
+"""Programs that run another program or code, which their arguments name or contain."""
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
@@ -93,7 +93,8 @@ def lasting(
     if not all(is_free(place, settings, folders) for place in places):
         return None
     project = settings.project_dir.resolve()
-    # A harmless command may read the whole project, so private files must not be in it.
+    # A harmless command may read the whole project, so there must be no private files in the
+    # project.
     private = any(place.resolve().is_relative_to(project) for place in settings.private)
     for count in () if private else (1, 2):
         key = shlex.join(words[:count])
@@ -108,8 +109,8 @@ def lasting(
 def _is_plain(words: Sequence[str]) -> bool:
     """Return True if a command names a program without a path, and no option has a value.
 
-    Programs of `_RUNNERS` are excluded. The value of an option may name a program to run or a file
-    to write: `-I X`, `-oX`, `--output=X`, `CC=X`, `@X`.
+    The result is False for programs of `_RUNNERS`. The value of an option, such as X in `-I X`,
+    `-oX`, `--output=X`, `CC=X` or `@X`, may name a program to run or a file to write.
     """
     name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))
     if PurePath(words[0]).name != words[0] or name in _RUNNERS:

@@ -31,7 +31,7 @@ def without_secrets(text: str) -> str:
 
 
 def held_back(text: str) -> int:
-    """Return the number of characters at the end of `text` that may begin a secret."""
+    """Return the number of last characters of `text` that may be the beginning of a secret."""
     secrets = _remembered | _of_environment()
     lengths = range(min(len(text), max(map(len, secrets), default=1) - 1), 0, -1)
     return next((n for n in lengths if any(s.startswith(text[-n:]) for s in secrets)), 0)
@@ -60,7 +60,7 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
         try:
             parts = urlsplit(value if "://" in value else f"//{value}")
-        except ValueError:  # the value is not a URL
+        except ValueError:  # raised if the value is not a URL
             return
         yield from filter(_is_secret, {parts.password or "", unquote(parts.password or "")})
         for parameter, stated in parse_qsl(parts.query):
@@ -70,6 +70,6 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
 
 def _is_secret(value: str) -> bool:
-    """Return True for a key, and False for a word such as "ollama", a path or a sentence."""
+    """Return True if a value looks like a key, and not like a word, a path or a sentence."""
     is_long = len(value) >= 20 or (len(value) >= 8 and any(map(str.isdigit, value)))
     return is_long and not value.startswith(("/", "~")) and " " not in value

@@ -135,15 +135,15 @@ class SessionStore:
         served: str,
         covers: int = 0,
     ) -> int | None:
-        """Store a turn of a session, and return the session's id.
+        """Store a turn or a summary of a session, and return the session's id.
 
-        A new session is created if `session` is None or unknown. If the turn cannot be stored,
+        A new session is created if `session` is None or unknown. If the messages cannot be stored,
         `session` is returned.
 
         Args:
-            covers: the number of earlier turns that a summary replaces; 0 for a turn.
+            covers: for a summary, the number of earlier turns that it replaces; 0 for a turn.
         """
-        if self.broken:  # an earlier turn is missing, without which this turn makes no sense
+        if self.broken:  # an earlier turn may be missing, and this turn makes no sense without it
             return session
         now = _now()
 

@@ -4,12 +4,12 @@ HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, sessions, input history
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
-HARNESS_ON        the default of --on, which states where jobs run: ray://HOST:10001
+HARNESS_ON        the default of --on, which states where jobs run, such as ray://HOST:10001
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
-HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
-HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
-HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
+HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (default: 20)
+HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (default: 5)
+HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or answer (default: 60)
 HARNESS_RUN_ENV   variables for commands of a model, separated by commas: GH_TOKEN,PYTHONPATH
 HARNESS_RUN_NETWORK=1  commands of a model may use the network even in a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
@@ -44,7 +44,8 @@ class Settings:
 
     Attributes:
         project_dir: the working folder. Skills are read from its skills/ folder, and from the
-            .agents/skills/ folders in it and its parents, up to the root of the git repository.
+            .agents/skills/ folders in the working folder and its parents, up to the root of the
+            git repository.
         shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: time limit in seconds for loading a plugin that is not shipped.
         folder_deadline: time limit in seconds for searching one folder of skills.
@@ -52,8 +53,8 @@ class Settings:
             answer or progress report.
         no_sessions: True if conversations are not stored.
         on: the place where jobs run, in the form of `--on`; "" if the registry decides.
-        run_environment: environment variables that commands of a model receive in addition to a few
-            harmless ones.
+        run_environment: names of the environment variables that commands of a model receive in
+            addition to a few harmless variables.
         run_network: True if commands of a model may use the network in a sandbox.
         registry_required: True if the user named a registry file; a missing file is then an error.
     """

@@ -284,8 +284,8 @@ def folder_skill(folder: Path) -> Skill:
     """Load and check the skill of a folder with a plugin.py, as the harness does.
 
     Use this function in tests that are in the folder. Compiled files of Python would change the
-    content of the folder, and so end the user's trust. Therefore such files of the tests are
-    deleted, and Python writes no others.
+    content of the folder, and so end the user's trust. Therefore compiled files of the tests are
+    deleted, and Python writes no new compiled files.
 
     Raises:
         UsageError: the plugin cannot be used, or has no skill with the name in SKILL.md.
@@ -294,7 +294,7 @@ def folder_skill(folder: Path) -> Skill:
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
         compiled.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # the folder does not exist, or is not empty
+    with contextlib.suppress(OSError):  # raised if it does not exist, or is not empty
         (folder / "__pycache__").rmdir()
     file = skill_md.read(folder / skill_md.FILE)
     name = file.name

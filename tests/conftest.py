@@ -99,7 +99,7 @@ def model_files() -> FileStore:
         store.ensure(str(EMBEDDED.gguf))
     except ModelUnavailable as exc:
         reason = f"the embedded model can be neither found nor fetched: {exc}"
-        if os.environ.get("CI"):  # there, tests of nothing must not pass
+        if os.environ.get("CI"):  # in CI, a missing model fails the tests
             pytest.fail(reason)
         pytest.skip(reason)
     return store
@@ -156,6 +156,6 @@ def access(cluster: RayNodes, monkeypatch: pytest.MonkeyPatch) -> RayNodes:
 
     for name, value in cluster.access.items():
         monkeypatch.setenv(name, value)
-    Config.initialize("")  # Ray has read the environment when it was imported
+    Config.initialize("")  # Ray reads the environment only at its import
     AuthenticationTokenLoader.instance().reset_cache()
     return cluster

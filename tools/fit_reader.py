@@ -17,9 +17,9 @@ from training; `encoder.Fitted` is fitted on them. With --without FIELD, the rea
 without the labelled papers of a field, as `bench/reader.py --curve` needs it.
 
 With --scores SCORES, from tools/fit_teacher.py, the reader learns from the labels and imitates the
-scores of a larger network; papers without scores are left out. With --trained READER, whose
-training left out the same papers, this reader is trained further on the scores; without --scores,
-only `encoder.Fitted` is fitted again. A teacher must have the same --without.
+scores of a larger network; papers without scores are left out. With --trained READER, the training
+of this reader is continued on the scores; without --scores, only `encoder.Fitted` is fitted again.
+The training of READER and of the larger network must have left out the same papers (--without).
 Needs the extra `finetune`; an epoch of 4,000 papers takes 12 minutes on two cores.
 """
 
@@ -85,7 +85,7 @@ class Papers:
 def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[tuple[str, Example]]:
     """Yield the digest and the example of each paper of a gold table.
 
-    Its moves are anchored by common words.
+    A move is anchored to the sentences that share most words with it.
     """
     framework = nanda()
     for row in rows_of(table, framework):
@@ -149,9 +149,9 @@ def papers_of(tokenizer: Tokenizer, options: argparse.Namespace, labels: Sequenc
 
 
 def scored(papers: Papers, path: Path) -> list[tuple[Example, tuple[torch.Tensor, ...]]]:
-    """Return the papers of a training that have scores of a teacher, with the scores.
+    """Return the papers for training that have scores of a teacher, with the scores.
 
-    A paper is left out if it has no scores, or another number of sentences.
+    A paper is left out if it has no scores, or scores for another number of sentences.
 
     Args:
         path: a file of tools/fit_teacher.py.
@@ -171,10 +171,10 @@ def scored(papers: Papers, path: Path) -> list[tuple[Example, tuple[torch.Tensor
 def imitating(
     taught: Sequence[tuple[Example, tuple[torch.Tensor, ...]]],
 ) -> Callable[[Output, Sequence[Example]], torch.Tensor]:
-    """Return a loss for `train`: the imitation of a teacher's scores, and the loss of the labels.
+    """Return a loss for `train`: a weighted sum of the imitation loss and the label loss.
 
     Args:
-        taught: the examples with the scores (see `scored`).
+        taught: the examples with the teacher's scores, which are imitated (see `scored`).
     """
     scores = {id(one): own for one, own in taught}
 
@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)
     tokenizer = Tokenizer.from_file(str(files.ensure(TOKENIZER)))
-    # The file pads and truncates every text to 128 tokens.
+    # The settings in the tokenizer file would pad and truncate every text to 128 tokens.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     papers = papers_of(tokenizer, options, options.labels)

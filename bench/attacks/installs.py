@@ -1,7 +1,7 @@
 """Attack the installation of skills: hostile archives, and repositories behind https.
 
-archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or whose members
-are links, devices, or outside of the folder.
+archives: .zip and .tar.gz files that are damaged, that expand to huge contents, or that have links,
+devices, or members outside of the folder.
 https-clones: git repositories on a server with a certificate that must not be accepted, or with
 redirects to another protocol.
 """
@@ -146,7 +146,7 @@ def _unpacked(content: bytes, inside: Path) -> str:
 
 
 class _Repository(BaseHTTPRequestHandler):
-    """Serves a bare repository by git's smart protocol, or redirects each request."""
+    """A handler that serves a bare repository by git's smart protocol, or redirects requests."""
 
     repository, location = Path(), ""
 

@@ -55,7 +55,7 @@ def campaign(run: Campaign) -> str | None:
 
 
 def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill jobs of /annotate, each as often as `GROUPS` states, and then run them to the end."""
+    """Kill each job of /annotate as often as `GROUPS` states, and then run the job to its end."""
     for kills in GROUPS:
         yield campaign(partial(crash.kills, count=kills, chance=chance))
         yield from [None] * (kills - 1)

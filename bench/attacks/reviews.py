@@ -1,8 +1,8 @@
 """Attack reviews: damage the journal of decisions or the gold table, and kill reviews.
 
-A damaged file must be read without losing a decision, or be refused: then the message must name the
-file, and no file may change. After each review, the gold table must contain the papers that the
-journal accepts.
+A damaged file must either be read without the loss of a decision, or be refused. If it is refused,
+the message must name the file, and no file may change. After each review, the gold table must
+contain the papers that the journal accepts.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ plugins, mcp.json, skills that are installed, and skills that a model activates.
 always: run commands that are similar to a command that the user has permanently allowed.
 sandbox: write, from the sandbox, the files that control git, models or the harness.
 calls: let a model call tools and commands that read, write or send forbidden data.
-planted: start in a folder with modules, settings, registries, servers and skills that would run.
+planted: start the program in a folder with planted modules, settings, registries, servers and
+skills that would run.
 """
 
 from __future__ import annotations
@@ -74,11 +75,11 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Replaces a file after a delay, in a thread.
+    """A replacement of a file, which a thread makes after a delay.
 
     Attributes:
         way: "replace" renames a new file to `path`; "write" writes into the file; "folder" replaces
-            the file by a link to a new file; "twice" is "replace", and later the old content again.
+            the file by a link to a new file; "twice" replaces it, and later restores it.
     """
 
     path: Path
@@ -241,7 +242,7 @@ def _swap_of_installed(place: Path, rng: random.Random) -> str | None:
 
 
 def _swap_of_instructions(place: Path, rng: random.Random) -> str | None:
-    """Replace a skill's SKILL.md, or its script, which a model reads in the skill's folder."""
+    """Replace the SKILL.md or the script of a skill while the user is asked about the skill."""
     folder = place / "skills" / "theirs"
     folder.mkdir(parents=True)
     for name in ("SKILL.md", "script.py"):
@@ -457,7 +458,7 @@ def _call(rng: random.Random, root: Path) -> ToolCall:
 
 
 def calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let a model make forbidden calls, which the user refuses; they must have no effect."""
+    """Let a model make forbidden calls that the user refuses; the calls must have no effect."""
     before, home = Path.cwd(), os.environ["HOME"]
     for number in range(TRIES // 2):
         root = folder / str(number)
@@ -534,7 +535,7 @@ def _planted_files(place: Path) -> dict[str, str]:
 
 
 def planted(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Start the program in folders with planted files, which create a file if they are run."""
+    """Start the program in folders with planted files; if one is run, it creates a file."""
     lines = ("/skills", "/help", "/mcp", "/models", "/theirs x", "/annotate examples.txt", "theirs")
     for number in range(TRIES // 4):
         place = folder / str(number)

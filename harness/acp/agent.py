@@ -1,7 +1,7 @@
 """An agent for an editor: it serves sessions, prompts, commands and the choice of a model.
 
-The folder of a session is its project, with one application for all sessions of a project. Prompts
-run one after the other in one thread, since they may use the same model.
+The folder of a session is its project. All sessions of a project share one application. Prompts run
+one after the other in one thread, since they may use the same model.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Session:
     """A session that the editor has opened.
 
     Attributes:
-        model: the chosen chat model; "" for the choice of the registry.
-        commands: the commands that were sent to the editor last.
+        model: the chosen chat model; "" if the registry determines the model.
+        commands: the list of commands that was last sent to the editor.
         editor: the connection to the editor for the current prompt, or None without a prompt.
     """
 
@@ -95,7 +95,7 @@ def serve(make_app: Callable[[Path], App], settings: Settings) -> None:
 
 
 class EditorAgent:
-    """Answers the requests of an editor; the package `acp` calls a method for each of them."""
+    """Answers the requests of an editor; the package `acp` calls a method for each request."""
 
     def __init__(self, make_app: Callable[[Path], App], settings: Settings) -> None:
         self._make_app = make_app
@@ -153,7 +153,7 @@ class EditorAgent:
     async def _open(self, cwd: str, session_id: str = "") -> Session:
         """Return a new session, or the stored session with this id.
 
-        The commands are sent after the answer, since editors ignore commands before it.
+        The commands are sent after the answer, since editors ignore commands that arrive earlier.
         """
         async with self._opening:
             try:
@@ -299,9 +299,9 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 
 
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
-    """Convert a link to what a user would type: PATH in a command, and @PATH in plain text.
+    """Convert a link to a file to the form of a typed path: PATH in a command, @PATH in text.
 
-    A link that is not to a file is not changed.
+    Other links are not changed.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":
@@ -386,7 +386,7 @@ def _text_of(error: HarnessError) -> str:
 
 
 def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> None:
-    """Tell the editor what a prompt has changed: the model, commands, a new session's title.
+    """Send the editor the changes of a prompt: model, commands, and the title of a new session.
 
     Args:
         chosen: the name of the chat model that is chosen after the prompt; "" for the default.
@@ -405,7 +405,7 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
         return
     try:
         stored = store.get(number)
-    except errors.NothingFound:  # the file is locked or was deleted
+    except errors.NothingFound:  # raised if the file is locked or was deleted
         return
     if stored.turns == 1:
         name, title, at = "session_info_update", stored.title, stored.used_at

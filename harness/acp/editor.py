@@ -1,7 +1,7 @@
 """Use an editor as the frontend of a prompt: its output, its questions and its text files.
 
-The thread that runs the prompt calls the methods of `Editor`. They wait until the editor has
-received the message or answered the question.
+The thread that runs the prompt calls the methods of `Editor`. Each method waits until the editor
+has received the message or answered the question.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ToolCall:
     changes: list[Any] = field(default_factory=list)
 
     def content(self, result: str = "") -> list[Any]:
-        """Return the changes of files, or else the notices with the result or the progress."""
+        """Return the changes of files; without changes, the notices and the result or progress."""
         lines = [*self.lines[-LINES:], result or self.progress]
         return [*self.changes] or as_content(shown("\n".join(filter(None, lines))))
 
@@ -153,7 +153,7 @@ class Editor:
         self.send(helpers.update_agent_message_text(well_formed(text)))
 
     def append_paragraph(self, text: str) -> None:
-        """Show a separate paragraph after the answer."""
+        """Add a text to the answer as a separate paragraph."""
         self.append(f"\n\n{text}" if self._has_text else text)
 
     def note(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """The messages of the Agent Client Protocol on stdin and stdout, one JSON object per line.
 
-The package's own transport is not used: it reads lines of any length, and ends at the first line
-that is JSON but not a message.
+The transport of the package `acp` is not used: it reads lines of any length, and ends at the first
+line that is JSON but not a message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Then = Callable[[], Awaitable[None]]
 
 
 class Frames:
-    """A transport of the package `acp`.
+    """A transport for the package `acp`.
 
     A line that is not a message is answered with an error. After the client has closed stdout,
     `send` does nothing and `receive` returns None.
@@ -66,7 +66,7 @@ class Frames:
     async def send(self, message: Message) -> None:
         """Send a message; after an answer, call the function that `then` has registered."""
         text = json.dumps(message, default=str)
-        if "error" in message and len(text) > ERROR:  # the error contains the request
+        if "error" in message and len(text) > ERROR:  # the error quotes the request
             text = json.dumps({**message, "error": {**message["error"], "data": None}})
         async with self._turn:
             await anyio.to_thread.run_sync(self._write, text)

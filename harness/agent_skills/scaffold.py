@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
 
 
 def files(name: str, kind: Kind) -> dict[str, str]:
-    """Return the text of each file of a new skill, by path. The skill summarizes texts."""
+    """Return the text of each file of a new skill, by path; the example skill summarizes texts."""
     module = name.replace("-", "_")
     package = f"harness_{module}"
     words = {
@@ -70,14 +70,14 @@ def files(name: str, kind: Kind) -> dict[str, str]:
 
 
 def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], None]) -> None:
-    """Create a folder with these files; after an error, remove it again.
+    """Create a folder with these files; after an error, remove the folder again.
 
     Args:
         finish: called after the folder is in place.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
-        Exception: whatever `finish` raises.
+        Exception: any exception that `finish` raises.
     """
     if os.path.lexists(folder):
         raise OutputError(
@@ -102,7 +102,7 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
     except BaseException as exc:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in parents:
-            with contextlib.suppress(OSError):  # the folder was not created, or is not empty
+            with contextlib.suppress(OSError):  # raised if it does not exist, or is not empty
                 parent.rmdir()
         if isinstance(exc, OSError):
             raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc

@@ -7,8 +7,8 @@ every fault is an error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
 and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated
-since their meaning is clear: a duplicate key, and a value without the required quotes, such as `Use
-for: x`, `[a] [b]` or `**/*.py`.
+since the intended value is clear: a duplicate key, and a value without the required quotes, such as
+`Use for: x`, `[a] [b]` or `**/*.py`.
 
 At start-up only the front matter is kept; a prompt skill reads the file again when it is used.
 """
@@ -120,7 +120,7 @@ def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
 
 
 def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the root node, or None for empty text, and the fields."""
+    """Return the root node of the YAML text, or None if it is empty; and the fields."""
     import yaml
 
     from harness.support import yaml_files

@@ -1,4 +1,4 @@
-"""Define the hooks of plugins, and the events that they receive.
+"""Define the hooks of plugins, and the events that the hooks receive.
 
     register_skills      commands
     register_backends    engines and servers that run models
@@ -6,11 +6,11 @@
     register_formats     file formats for results
     run_started          a run has started
     run_finished         a run has ended: done, failed or interrupted
-    before_tool          a model calls a tool: refuse the call, or annotate it
-    after_tool           a call of a model has a result: withhold the result, or annotate it
+    before_tool          a model calls a tool: the hook may refuse or annotate the call
+    after_tool           a call of a model has a result: the hook may withhold or annotate it
 
 The `register_` hooks are called once, when the plugin is loaded. An implementation may omit
-arguments, but must not add any. docs/hooks.md states what may change in which version.
+parameters of a hook, but must not add any. docs/hooks.md states what may change in which version.
 
 An event contains the facts of the run log without the user's input, since the line, the text and
 the values of options may be private. A plugin that needs the input can look up the run by `id`.
@@ -90,7 +90,7 @@ def register_frameworks(register: RegisterFramework) -> None:
 
 @hookspec
 def register_formats(register: RegisterFormat) -> None:
-    """Call `register(format)` for each format, which `save to PATH` then accepts by its suffix."""
+    """Call `register(format)` for each format; `save to PATH` then accepts its suffix."""
 
 
 @hookspec
@@ -98,7 +98,7 @@ def run_started(run: RunStarted) -> None:
     """Receive the start of a run, after its line, input and targets were accepted.
 
     Runs that are not logged are not reported. An exception raised by a hook is shown as a notice
-    and never affects the run; the hooks of this plugin are not called again before `/reload`. A
+    and never affects the run; the plugin then receives no more events of runs before `/reload`. A
     hook should return immediately.
     """
 
@@ -115,7 +115,7 @@ def before_tool(call: ToolStarted) -> str | None:
     Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
     plugin. Return a text to add it as a note to the result. Any other exception, and a hook that
     takes too long, also refuses the call. The hooks of all plugins are called, then the commands
-    of hooks.json, until one of them refuses.
+    of hooks.json, until a hook or a command refuses the call.
     """
 
 

@@ -51,8 +51,8 @@ _OWN = ("value_error", "assertion_error")
 class ClusterOptions(SkillOptions):
     """Options for running models on a Ray cluster.
 
-    The harness reads these options, not the skill. The defaults come from HARNESS_ON and
-    the section `cluster` of the registry.
+    These options are read by the harness, and not by the skill. The defaults come from HARNESS_ON
+    and the section `cluster` of the registry.
     """
 
     manner: ClassVar[frozenset[str]] = frozenset({"on", "actors", "slots", "cpus", "gpus"})
@@ -131,7 +131,7 @@ class Flag:
 
     Attributes:
         name: the name with its two hyphens, such as "--min-votes".
-        key: the key of the field in the model: its alias, or else its name.
+        key: the key of the field in the Pydantic model: its alias, or else its name.
         sets: the value that a boolean flag sets, or None for a flag with a value.
         choices: the allowed values as typed, if the set is fixed.
         values: the allowed values as stored in the option.
@@ -165,7 +165,7 @@ def _flags(model: type[SkillOptions]) -> list[Flag]:
 
 @lru_cache(maxsize=MODELS)
 def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the JSON Schema of a model from a cache, since each chat request needs it."""
+    """Return the JSON Schema of a Pydantic model; cached, since each chat request needs it."""
     return model.model_json_schema()
 
 

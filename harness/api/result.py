@@ -27,22 +27,25 @@ class Result:
     Attributes:
         text: the result for a person, printed to stdout.
         data: the result for a program, printed by `--json`. Default: {"text": text}.
-        records: returns an iterator over the data, one record at a time, for results that are too
-            large for `data`. The formats of plugins write these records. Without `records`,
-            the formats write the items of `data` if it is a list, or else `data` as one record.
+        records: a function that returns an iterator over the data, one record at a time, for
+            results that are too large for `data`. The formats of plugins write these records.
+            Without `records`, the formats write the items of `data` if it is a list, or else
+            `data` as one record.
         renderers: functions that return the text of the file to save, by suffix.
         writers: functions that write large or binary results to an open binary file, by suffix.
         folders: functions that write a result into a folder, by suffix, for skills with
             `Skill.folders`. They are called with the path of the folder, which may not exist yet.
         companions: writers of the files that `Skill.companions` names; a file without a writer is
             not written.
-        summary: figures about the work. `--json` prints it instead of `data`, with the paths of
-            the saved files.
+        summary: figures about the work. `--json` prints this summary instead of `data`, with the
+            paths of the saved files.
         exit_code: the exit code; not 0 if a part of the work failed, although there is a result.
-        stopped: the error that ended the work early. Finished work is saved and printed first.
+        stopped: the error that ended the work early, or None. Finished work is saved and printed
+            before the error.
         leave: True to end the interactive session.
-        terminal: returns the rich renderable that a terminal shows instead of `text`, even if the
-            result is saved. The function is not called for a pipe or `--json`.
+        terminal: a function that returns an object of the package rich, which a terminal shows
+            instead of `text`, even if the result is saved. The function is not called for a pipe
+            or `--json`.
         next: a line to try next, shown on a terminal.
     """
 
@@ -137,6 +140,6 @@ class Format(ABC):
         """Write the records to an open file, without closing it.
 
         Args:
-            records: the records of the result (`Result.each`), read one at a time, since together
-                they may not fit into memory.
+            records: the records of the result (`Result.each`). Read them one at a time, since all
+                records together may not fit into memory.
         """

@@ -78,13 +78,14 @@ class Call:
         source: the origin of `text`; "both" means the line, followed by stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
         folders: the targets that are folders, which the line names with a slash at the end.
-        models: runs work with the model that serves a task (`models.run`).
-        screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
+        models: `models.run` performs work with the model that serves a task.
+        screen: `notice` and `progress` write to stderr; `emit` prints a piece of the result before
+            the run ends.
         log: the row of this run in the run log.
         cancel: a token that is set when the work must stop; `cancel.check()` then raises
             Interrupted.
         force: True if `--force` was given, so that existing results may be replaced.
-        confirm: asks the user for yes or no; None without a user.
+        confirm: asks the user for yes or no; None if nobody can be asked.
         yes: True if `--yes` was given, so that confirmations are not requested.
         frameworks: YAML files that plugins have registered, by name.
         read_stdin: reads all of stdin, for skills that need it; None if stdin is missing or a
@@ -124,7 +125,7 @@ class Skill(ABC):
     """Base class of a command of the harness.
 
     Attributes:
-        name: lower-case letters, digits and single hyphens; the slash command.
+        name: the name of the slash command: lower-case letters, digits and single hyphens.
         summary: a line of help, shown by /help and in completion.
         usage: placeholder for the text in the usage line.
         details: more help, shown by `/help NAME` between summary and options.
@@ -134,12 +135,12 @@ class Skill(ABC):
         text: "required", "optional" or "none". Missing required text is read from stdin, or
             is an error if stdin is a terminal.
         flags_are_text: True if flags after the name are part of the text, for text that contains
-            flags of other programs. The options of the harness then must precede the name.
-        phrases: subcommands whose text keeps the straight double quotes around it, since they mark
-            a phrase; "" stands for lines without subcommand. Other quotes around a whole text are
-            removed.
+            flags of other programs. The options of the harness must then precede the name.
+        phrases: subcommands whose text keeps the straight double quotes around it, since these
+            quotes mark a phrase; "" stands for lines without subcommand. Other quotes around a
+            whole text are removed.
         subcommands: first words that select a subcommand, each with a line of help.
-        saves: suffixes that `save to PATH` may have, the default first.
+        saves: suffixes that PATH may have in `save to PATH`, in the order of /help.
         folders: suffixes of folders to which `save to FOLDER/` may save, for `Result.folders`; ""
             stands for any other folder, which must end with a slash.
         formats: True if results can be saved in the formats of plugins; False for a skill whose
@@ -149,17 +150,17 @@ class Skill(ABC):
         logged: True if runs are recorded in the run log.
         tool: True if the producer model may call the skill. It is False for skills that change the
             session, or could grant the model more rights.
-        impact: the effect of a run other than saving, by subcommand: "reads" does not change data
-            or use a model, so that it can run beside another run; "adds" only adds data; "changes",
-            the default, may have every effect. "" stands for runs without subcommand, and for
-            subcommands that are not listed.
-        output: the model of `Result.data`, for programs, or models by subcommand, as for `impact`;
-            None if the data have no fixed form.
-        output_summary: the model of `Result.summary`, or models by subcommand.
-        Options: the model of all options of the command.
-        variants: option models by subcommand, or by another case that `variant` returns. An option
-            that only some variants have is an error in all other cases; a field of `Options` that
-            no variant has applies to all cases.
+        impact: the effect of a run other than saving, by subcommand: "reads" if the run neither
+            changes data nor uses a model, so that it can run beside another run; "adds" if it only
+            adds data; "changes", the default, if it may have any effect. The key "" stands for runs
+            without subcommand, and for subcommands that are not listed.
+        output: the Pydantic model of `Result.data`, for programs, or such models by subcommand,
+            with keys as for `impact`; None if the data have no fixed form.
+        output_summary: the Pydantic model of `Result.summary`, or such models by subcommand.
+        Options: the Pydantic model of all options of the command.
+        variants: Pydantic models of options by subcommand, or by another case that `variant`
+            returns. An option that only some variants have is an error in all other cases; a field
+            of `Options` that no variant has applies to all cases.
         shared: the common options that a subcommand reads, by subcommand. Common options are the
             fields of `Options` that no variant has. Help and completion leave out other common
             options. A subcommand that is not listed reads all of them.
@@ -192,7 +193,7 @@ class Skill(ABC):
         return call.subcommand
 
     def offer(self, wish: str) -> str:
-        """Return what follows the skill's name in a line that could fulfil a request, or "".
+        """Return the text after the skill's name in a line that could fulfil a request, or "".
 
         The line is offered to the user if no model can chat.
 
@@ -245,7 +246,7 @@ class Skill(ABC):
         return self.impact.get(subcommand) or self.impact.get("", "changes")
 
     def output_of(self, subcommand: str, *, summary: bool = False) -> type[BaseModel] | None:
-        """Return the model in `output`, or in `output_summary`, for a subcommand."""
+        """Return the Pydantic model in `output`, or `output_summary`, for a subcommand."""
         models = self.output_summary if summary else self.output
         if isinstance(models, Mapping):
             return models.get(subcommand) or models.get("")

@@ -47,7 +47,7 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_LIST = 4096
-"""Size in bytes that the list of skills may have in every context."""
+"""Size in bytes that the list of skills may have even if the context is small."""
 LIST_SHARE = 50
 """Divisor of the context size: in a large context, the list of skills may use 2% of it."""
 CUT = "..."
@@ -88,7 +88,7 @@ class ActiveSkills:
         return {name: self.skills[name].folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
-        """Add the instructions of a skill to the conversation, and remove its earlier instructions.
+        """Add a skill's instructions to the conversation, in place of its earlier instructions.
 
         Args:
             text: the text of the line, which replaces placeholders in the instructions.
@@ -164,7 +164,7 @@ class ActiveSkills:
 
 
 def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[ActivateSkill]:
-    """Yield the tool that activates skills, if a model may use prompt skills.
+    """Yield the tool that activates skills, if there are prompt skills that a model may use.
 
     Args:
         used: returns the model in use, whose context limits the list of skills.

@@ -98,13 +98,13 @@ class Chat(Skill):
             served = label(turn.model.about)
             conversation.add([turn.messages[0], answer], asked=not call.yes, served=served)
             return self._result(turn)
-        skill.body(call.text)  # raises an error before the conversation changes
+        skill.body(call.text)  # any error is raised here, before the conversation changes
         before, line = dict(conversation.skills), _line(skill, text)
         conversation.activate(skill.name, call.text)
         try:
             return self._result(self._answer(call, line, conversation))
         finally:
-            # the line was not added to the conversation
+            # If the line was not added to the conversation, the earlier skills are restored.
             if Message("user", line) not in conversation.messages:
                 conversation.skills = before
 
@@ -202,7 +202,7 @@ class Chat(Skill):
 
 
 def _with_files(call: Call) -> str:
-    """Return the text of a call with the files that it names; text from stdin names none."""
+    """Return the text of a call with the files that it names; stdin never names files."""
     if call.source == "stdin":
         return call.text
     joins = call.source == "both"
@@ -210,5 +210,5 @@ def _with_files(call: Call) -> str:
 
 
 def _line(skill: PromptSkill, text: str) -> str:
-    """Return the line that runs a skill, for the conversation to store as a user's message."""
+    """Return the line that runs a skill, which the conversation stores as a user's message."""
     return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

@@ -1,9 +1,9 @@
 """Add files to the context of a chat: files that a line attaches, and AGENTS.md.
 
-A line attaches a file with @PATH. It attaches stdin with @-, or with a - at the end of the line.
+A line attaches a file with @PATH, and stdin with @- or with a - at the end of the line.
 
-AGENTS.md is a text of the project, and not of the user. It is read only if the user has allowed
-this for the project. `/permissions` lists and revokes this permission.
+AGENTS.md is a text of the project, and not of the user. The file is read only if the user has
+allowed this for the project. `/permissions` lists and revokes this permission.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def with_files(
 ) -> str:
     """Return a line, followed by the content of the files that it names; announce each file.
 
-    A word after @ that is not a file and does not look like a file name is text: @you,
+    A word after @ that is not a file and does not look like a file name is text, such as @you or
     @angular/core.
 
     Args:
@@ -83,7 +83,8 @@ def with_files(
             )
         screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
-        # A different tag, so that the content cannot close it and pose as the user's text.
+        # The tag must not occur in the content, which could otherwise close the tag and pose as the
+        # user's text.
         while f"</{tag}" in content:
             tag += "-"
         end = "" if content.endswith("\n") else "\n"
@@ -116,7 +117,7 @@ def _content(name: str) -> str:
 class ProjectInstructions:
     """Reads AGENTS.md files for each turn, but asks for permission once.
 
-    The argument `report` shows a notice to the user.
+    The argument `report` of the methods shows a notice to the user.
     """
 
     _refused: set[str] = field(default_factory=set)
@@ -149,7 +150,7 @@ class ProjectInstructions:
     def for_model(
         self, files: Sequence[tuple[Path, str]], room: int, report: Callable[[str], None]
     ) -> str:
-        """Return the texts for the system message within `room` bytes, in reverse order."""
+        """Return the texts for the system message within `room` bytes, the first file last."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

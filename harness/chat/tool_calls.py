@@ -1,4 +1,4 @@
-"""Read the arguments of tool calls, record the calls in the run log, and write the results.
+"""Read the arguments of tool calls, record the calls in the run log, and format the results.
 
 The model receives a result as one JSON object of limited length.
 """
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
-"""Pairs of limits, which are tried in order until a result fits: items of a list or object, and
+"""Pairs of limits, which are tried in order until a result fits. The first limit is the number of
+items of a list; an object may have twice as many items. The second limit is the number of
 characters of a text.
 """
 LINE = 2_000

@@ -66,7 +66,7 @@ class RepeatedCalls:
 
     def add(self, call: ToolCall, result: str) -> None:
         """Count a call; `stuck` becomes the name of the tool if it is called too often."""
-        given = call.sendable  # parsed, so that the order of arguments and blanks do not matter
+        given = call.sendable  # the parsed arguments, so that their order and blanks do not matter
         arguments = json.dumps(given, sort_keys=True) if given else call.arguments
         same = call.name, arguments, result
         if same not in self._counts:  # a new call: all counts restart
@@ -110,7 +110,7 @@ class AnswerText:
         self._writer = self._screen.markdown_writer()
 
     def end(self) -> None:
-        """Treat the text since the last calls as the answer."""
+        """End the answer, which is the text since the last calls; print a text that was kept."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
         self._writer.close()
@@ -171,8 +171,8 @@ class Turn:
         """Run calls of the model until it answers.
 
         Raises:
-            Errors of `ServedModel.generate`; after a skill has run, GenerationFailed in place of
-                ModelUnavailable, since another model could not continue.
+            Errors of `ServedModel.generate`. After a call, GenerationFailed is raised in place of
+                ModelUnavailable, since another model could not continue the turn.
             Interrupted: a skill was interrupted.
         """
         with traces.turn(self.skills.conversation.session):
@@ -201,7 +201,7 @@ class Turn:
                         hint="`/chat --steps N TEXT` lets the model call skills N times.",
                     )
                 reply = self._generate(())
-        except LoopingReply:  # the next answer would continue the loop
+        except LoopingReply:  # if the text were kept, the next answer would continue the loop
             self._answer.pieces.clear()
             raise
         finally:
@@ -317,6 +317,6 @@ class Turn:
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:
-            self._codes.pop(answer.tool, None)  # the tool that was called last comes last
+            self._codes.pop(answer.tool, None)  # so that the tool that was called last comes last
             self._codes[answer.tool] = answer.code
         return answer.content

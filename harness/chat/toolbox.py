@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from harness.mcp.client import Servers
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail of a tool. BARE has only required parameters, DETAILS also longer descriptions,
-OPTIONS also optional parameters, and ALL also the descriptions of optional parameters. Two levels
-of a tool may be equal.
+"""Levels of detail of a tool. BARE includes only required parameters. DETAILS adds longer
+descriptions, OPTIONS adds optional parameters, and ALL adds the descriptions of optional
+parameters. A tool may be the same at two levels.
 """
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
@@ -117,10 +117,10 @@ class Toolbox:
 
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
-            two tools with the same name, the first one counts.
+            two tools with the same name, the first is used.
         servers: returns the MCP servers. All of their tools are offered if they fit into half of
-            the available size. Otherwise the model searches them, and the found tools are offered
-            within half of the size.
+            the available size. Otherwise the model is offered a tool that searches them, and the
+            tools that were found, within half of the size.
         log_failure: records a failed call that has no row in the run log; called with the run, the
             tool, the line and the error.
         hooks: calls the hooks before or after a call, and returns their notes for the model.

@@ -60,7 +60,7 @@ def skill_help(
 def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
     """Return the text of `/help NAME SUBCOMMAND`: usage, summary, and the options that apply."""
     line = usage(skill).replace(f"[{'|'.join(skill.subcommands)}]", subcommand)
-    line = line.removesuffix(" [save to PATH]")  # not every subcommand saves
+    line = line.removesuffix(" [save to PATH]")  # not every subcommand saves a result
     summary = skill.subcommands[subcommand]
     parts = [
         reflowed(f"Usage: {line}", width),
@@ -82,7 +82,7 @@ def _general(width: int, where: str = "") -> str:
 
 
 def usage(skill: Skill) -> str:
-    """Return the usage line: "/annotate [OPTION ...] TEXT|FILE [save to PATH]"."""
+    """Return the usage line, such as "/annotate [OPTION ...] TEXT|FILE [save to PATH]"."""
     words = [f"/{skill.name}"]
     if skill.subcommands:
         words.append(f"[{'|'.join(skill.subcommands)}]")

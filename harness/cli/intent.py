@@ -2,12 +2,12 @@
 
 A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
 
-    triggers     regular expressions of a plugin
-    description  of a prompt skill: every word of the request occurs in the skill's name and
-                 description, and the request begins with a verb of the description
+    triggers     the line matches a regular expression of a plugin
+    description  every word of the request occurs in the name and description of a prompt skill,
+                 and the request begins with a verb of the description
 
 The request is the line up to its first colon or line break. No skill is activated if the request is
-a question or contains a negation, or if two skills match; the line then is a turn of chat. Plugins
+a question or contains a negation, or if two skills match; the line is then a turn of chat. Plugins
 are never activated by their description, since they may write files.
 """
 
@@ -83,7 +83,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match
     fitting = described(skills, line)
-    # the model decides, if it can activate one of these skills
+    # If the model can activate one of these skills, the model decides.
     if fitting and _activatable(app).isdisjoint(fitting):
         if len(fitting) == 1:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
@@ -189,7 +189,7 @@ def _terms(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    """Return a common form of words such as "writes", "writing" and "write"."""
+    """Return the stem of a word, which "writes", "writing" and "write" have in common."""
     word = word.lower().removesuffix("'s").strip("'")
     for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):

@@ -27,7 +27,7 @@ SENTENCES = (
 
 
 class NewSkill(AppCommand):
-    """The command /new-skill, which creates skills from templates that run and pass their test."""
+    """The command /new-skill, which creates working skills with passing tests from templates."""
 
     name = "new-skill"
     summary = "Create a working skill with its test, for you to change"

@@ -103,7 +103,7 @@ def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
 
 
 def _named(title: str, skills: list[Found], width: int) -> str:
-    """Return a list of skills with short summaries; more than `MOST_LINES` are listed by name."""
+    """Return the skills with short summaries, or only names for more than `MOST_LINES` skills."""
     if not skills:
         return ""
     names = sorted(f"/{skill.name}" for skill in skills)

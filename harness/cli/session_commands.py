@@ -134,8 +134,8 @@ class Resume(AppCommand):
 def go_on(app: App) -> None:
     """Continue the last session of the folder, and show its last message.
 
-    This implements `agent.py --continue`. If the stored sessions cannot be read, which has been
-    reported, a new session begins.
+    This implements `agent.py --continue`. If the stored sessions cannot be read, a new session
+    begins; the error has already been reported.
 
     Raises:
         NothingFound: there is no session.
@@ -345,7 +345,7 @@ class ProjectPermissions(CommandData):
 
 
 class PermissionsCommand(AppCommand):
-    """The command /permissions, which lists and revokes answers "always"."""
+    """The command /permissions, which lists and revokes "always" answers of the user."""
 
     name = "permissions"
     summary = "List or revoke what models may do in this project without asking"

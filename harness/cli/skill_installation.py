@@ -207,7 +207,7 @@ def check(app: App, given: str, call: Call) -> Result:
 
 
 def sync(app: App, given: str, call: Call) -> Result:
-    """Install the skills of a lock file with the recorded content.
+    """Install the skills of a lock file, with exactly the recorded content.
 
     Args:
         given: the path of the file; "" for skills.lock in the project or, if there is none, in the
@@ -246,7 +246,7 @@ def _compared(
     records: Mapping[str, Installed],
     problem: Callable[[installer.Staged], str],
 ) -> Result:
-    """Fetch the recorded skills, and install the copies without problems.
+    """Fetch the recorded skills, and install each copy for which `problem` returns "".
 
     `check` only lists these copies. `sync` fetches the recorded commit of a repository; other
     subcommands fetch the latest commit. Each repository and folder is opened once.

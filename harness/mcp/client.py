@@ -63,7 +63,8 @@ class ServerTool:
     def subject(self) -> str:
         """The tool's name in permissions; a changed server or tool definition changes the name.
 
-        Annotations are not included, since they are unverified claims of the server.
+        The annotations of the tool do not change the name, since they are unverified claims of the
+        server.
         """
         tool = self.tool
         defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]
@@ -71,7 +72,7 @@ class ServerTool:
         return f"{self.name} ({digest[:12]})"
 
     def described(self, level: int) -> Tool:
-        """Return the complete tool at every level, since a part of a schema would not be usable."""
+        """Return the complete tool at every level, since a model cannot use a part of a schema."""
         schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
         return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
 
@@ -107,7 +108,7 @@ class ServerTool:
 
 
 class SearchTool:
-    """A tool that finds tools by words, and makes them callable.
+    """A tool that finds tools by words, and makes the found tools callable.
 
     Args:
         app: the application, which logs calls.
@@ -172,7 +173,7 @@ def _words(text: str) -> set[str]:
 
 
 def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the found tools as JSON for the model; tools that do not fit have only a name."""
+    """Return the found tools as JSON for the model; if a tool does not fit, only its name."""
     listed: list[Any] = []
     left = tool_calls.CHARACTERS
     for tool in found:
@@ -216,7 +217,7 @@ class Servers:
     def start(self, seconds: float = WAIT) -> None:
         """Start all servers if necessary, and wait at most `seconds` until they are ready.
 
-        If `seconds` is at most `WAIT`, servers that were late before are not awaited again.
+        If `seconds` is at most `WAIT`, the method does not wait again for servers that were late.
         """
         if not self._is_started:
             self._is_started = True

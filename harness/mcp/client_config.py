@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `written`, which differs if `name` is given to another server."""
+        """SHA-256 of `written`, which changes if another server gets the name."""
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
@@ -232,7 +232,7 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the text and the parsed content of a file; no servers if the file does not exist.
+    """Return the text and the parsed content of a file; a missing file counts as empty.
 
     Args:
         source: a trusted copy to read instead of the file.

@@ -53,7 +53,7 @@ running: set[int] = set()
 
 
 def kill_all() -> None:
-    """Kill all servers immediately, since the process is about to end."""
+    """Kill all servers immediately, before this process ends."""
     for group in tuple(running):
         _signal(group, "SIGKILL")
 

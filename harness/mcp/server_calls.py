@@ -1,7 +1,7 @@
 """Offer skills as tools to an MCP client, and run its calls, each in a separate thread.
 
-A skill becomes a tool. If some of its subcommands only read, they become a second tool, NAME_read,
-which a client may allow without asking the user.
+A skill becomes a tool. If some of its subcommands only read, these subcommands also form a second
+tool, NAME_read, which a client may allow without asking the user.
 
 Calls that only read run concurrently, up to a limit. Other calls run one after the other, since
 they may use the same model. A call that waits for its turn has no thread.
@@ -329,7 +329,7 @@ class Calls:
     Attributes:
         chosen: the names of the skills to serve; all skills if it is empty.
         saved: the files that calls have saved.
-        running: the number of working threads.
+        running: the number of running calls, including cancelled calls that have not ended yet.
     """
 
     app: App
@@ -341,7 +341,7 @@ class Calls:
 
     @property
     def skills(self) -> dict[str, Found]:
-        """The served skills: skills that models may call, and prompt skills that users may."""
+        """The served skills: skills that models may call, and prompt skills that users may call."""
         return {
             name: found
             for name, found in self.app.catalogue.skills.items()
@@ -422,7 +422,7 @@ class Calls:
                 screen = Screen(io.StringIO(), self.app.screen.err, on_progress=report)
                 caller = Caller(frontend, screen, cancel)
                 return self.app.run_called(given, render_line(tool.skill, given), caller)
-            except HarnessError as error:  # a task group would wrap the error
+            except HarnessError as error:  # if it were raised, the task group would wrap it
                 return error
             finally:
                 with contextlib.suppress(RuntimeError):
@@ -434,7 +434,8 @@ class Calls:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
                 cancel.request_stop()
-                if begun.acquire(blocking=False):  # the thread of the call will not begin
+                # If the thread has not begun the call, the lock prevents it from running the call.
+                if begun.acquire(blocking=False):
                     finish()
                 with anyio.move_on_after(GRACE, shield=True):
                     await ended.wait()
@@ -451,7 +452,7 @@ def _is_prompt(found: Found) -> bool:
 
 
 async def _forward(events: asyncio.Queue[Progress | None], session: ServerSession) -> None:
-    """Send the progress of a call to its client, until the event None."""
+    """Send the progress of a call to its client, until the queue returns None."""
     last = -STEP
     while (event := await events.get()) is not None:
         last = max(event.done, last + STEP)

@@ -130,7 +130,7 @@ class Token:
         text: the text of the token; `Reply.logprobs` describes incomplete characters.
         logprob: the natural logarithm of the token's probability. llama.cpp reports -3.4e38 for a
             probability of 0. OpenAI reports -9999 for a token that is not among the most likely
-            ones.
+            tokens.
     """
 
     text: str
@@ -145,16 +145,16 @@ class Reply:
     `cached_tokens`, which the engine did not have to evaluate again.
 
     Attributes:
-        logprobs: for each token of the completion, its `Request.top_logprobs` most likely
-            alternatives, most likely first: the natural logarithm of the probability, by text.
+        logprobs: for each token of the completion, the natural logarithms of the probabilities of
+            the `Request.top_logprobs` most likely alternatives, by text, most likely first.
             Empty if the server reports no alternatives. The text "" represents the end of the
             answer. If the bytes of a character are in several tokens, only the last of these tokens
             is listed; an incomplete character is U+FFFD. The embedded engine reports the
             probabilities before sampling, and before a schema or grammar is applied; servers may
             differ.
         tokens: the tokens of the completion, if `Request.top_logprobs` is set; some servers report
-            only these, without alternatives. If a schema or grammar allows only one text, their
-            probabilities show how likely the model considers that text.
+            these tokens without alternatives. If a schema or grammar allows only one text, the
+            probabilities of its tokens show how likely the model considers this text.
         tool_calls: the tool calls that the model requests before it answers. If the answer was cut
             at `Request.max_tokens`, the calls may be incomplete.
     """
@@ -195,9 +195,10 @@ class Model(Protocol):
     Attributes:
         takes_grammar: True if `Request.grammar` is supported.
         takes_tools: True if `Request.tools` is supported. For a server that does not report its
-            support, True until the server refuses a request with tools. That request is then sent
-            without tools (`Request.without_tools`), and the attribute `tools_refused` contains the
-            server's message. A model without `takes_tools` does not support tools.
+            support, `takes_tools` is True until the server refuses a request with tools. That
+            request is then sent again without tools (`Request.without_tools`), and the attribute
+            `tools_refused` contains the server's message. A model without the attribute
+            `takes_tools` does not support tools.
         slots: the number of concurrent generations; a generation waits while no slot is free.
         digests: SHA-256 of the files by role, such as {"gguf": ..., "adapter": ...} or {"ollama":
             ...}; empty if a server does not report them.
@@ -251,7 +252,7 @@ class Model(Protocol):
             GenerationFailed: an error or a closed connection after the generation began.
             DeadlineExceeded: `request.deadline` passed.
             Interrupted: `cancel` was set.
-            KeyboardInterrupt: Ctrl-C, after the engine was stopped.
+            KeyboardInterrupt: Ctrl-C was pressed; the engine has been stopped.
             ValueError: the model has no slot `request.slot`.
         """
 

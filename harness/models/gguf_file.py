@@ -1,11 +1,11 @@
-"""Read GGUF files, and merge them with a LoRA adapter into a file with matrices as Q8_0.
+"""Read GGUF files, and merge a base with a LoRA adapter into a file with matrices as Q8_0.
 
-A single file is served faster than a base with an adapter, so they are merged once:
+A single file is served faster than a base with an adapter, so the two files are merged once:
 
     W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
-Both files store the rows of query and key in the order of llama.cpp, so that W' equals the weights
-that its engine computes from base and adapter. The sum is in float32. Matrices are written as Q8_0,
+Both files store the rows of query and key in the order of llama.cpp, so W' equals the weights that
+llama.cpp computes from base and adapter. The sum is in float32. Matrices are written as Q8_0,
 which has faster kernels on a CPU than smaller types, and is so precise that texts hardly change.
 The merge needs neither torch nor the finetune extra.
 """

@@ -1,8 +1,8 @@
 """A reader of GGUF files like `gguf.GGUFReader` that checks lengths, and reads lists fast.
 
 The original reader takes seconds, since it creates a NumPy array for every token and every merge
-rule. It returns incomplete values at the end of a truncated file. It has no limits, so that a
-sparse file may fill the memory. This module imports NumPy, and must be imported only when a file is
+rule. It returns incomplete values at the end of a truncated file. It has no limits, so a sparse
+file may fill the memory. This module imports NumPy, and must be imported only when a file is
 read.
 """
 

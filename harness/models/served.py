@@ -173,7 +173,7 @@ class ServedModel:
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest" for `ServedModel.about` or a provenance.
 
-    If the model has several files, the digest is that of the merged file, or else of the adapter.
+    If the model has several files, the digest belongs to the merged file, or else to the adapter.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]

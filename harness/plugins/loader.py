@@ -165,7 +165,7 @@ class PluginHost:
         self._call("register_frameworks", plugin, register=frameworks.__setitem__)
         self._call("register_formats", plugin, register=formats.append)
         if skills or frameworks or formats:
-            from harness.plugins import plugin_checks  # this module imports pydantic
+            from harness.plugins import plugin_checks  # imported late, since it imports pydantic
 
             for skill in skills:
                 plugin_checks.check_skill(skill, schema=not ours)

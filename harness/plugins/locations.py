@@ -51,7 +51,8 @@ def owner(origin: str, settings: Settings) -> Owner:
 def entry_points(group: str) -> list[EntryPoint]:
     """Return the entry points of a group, sorted.
 
-    importlib.metadata takes 30 ms, so it is imported only if a distribution declares the group.
+    Importing importlib.metadata takes 30 ms, so it is done only if a distribution declares the
+    group.
     """
     if not any(_declares(folder, f"[{group}]".encode()) for folder in sys.path):
         return []
@@ -147,7 +148,7 @@ def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator
     """Yield the paths of SKILL.md files; search a folder only once despite links to it."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
         place = None
-        with contextlib.suppress(OSError):  # the folder was removed in the meantime
+        with contextlib.suppress(OSError):  # raised if the folder was removed in the meantime
             status = folder.stat()
             place = status.st_dev, status.st_ino
         if place is None or place in searched:

@@ -102,8 +102,8 @@ class LazyBackend:
 
     Attributes:
         make: imports and returns the backend.
-        refuse: returns the reason why an entry cannot be served, or None if the backend must be
-            asked.
+        refuse: returns the reason why an entry cannot be served, or None if only the imported
+            backend can tell.
     """
 
     name: str

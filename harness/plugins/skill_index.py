@@ -1,7 +1,7 @@
 """Read the skills that a host publishes, and download, verify and unpack them.
 
 The format is Agent Skills Discovery 0.2.0: the index of a host names a SKILL.md or an archive for
-each skill, with the digest of its bytes. An archive has the files of the skill at its root.
+each skill, with the digest of this file. An archive has the files of the skill at its root.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PATH = "/.well-known/agent-skills/index.json"
 SCHEMA = "https://schemas.agentskills.io/discovery/0.2.0/schema.json"
-"""The version of the index that is read; the address is a name and is not opened."""
+"""The supported version of an index; this address is only a name, which is never opened."""
 SECONDS = 60.0
 """Time limit of a download in seconds."""
 ARCHIVE_BYTES = 10_000_000

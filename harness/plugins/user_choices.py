@@ -21,7 +21,7 @@ from harness.support import bounded_files
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 
 MAX_BYTES = 256_000_000
-"""Maximum size in bytes of a folder that can be trusted, since it is read at every start."""
+"""Maximum size in bytes of a trusted folder, since its files are all read at every start."""
 MAX_ENTRIES = 10_000
 """Maximum number of files and folders in a folder that can be trusted."""
 _copied: dict[Path, Path] = {}
@@ -29,7 +29,7 @@ _copied: dict[Path, Path] = {}
 
 
 def content_hash(folder: Path, copy: Path | None = None) -> str:
-    """Return the SHA-256 of the names and contents of all files in the folder, or of a file.
+    """Return the SHA-256 of the names and contents of all files in a folder, or of one file.
 
     Args:
         copy: a new folder or file, to which the hashed bytes are written. A link to a file
@@ -132,7 +132,7 @@ def private_copy(folder: Path) -> tuple[Path, str]:
 def with_originals(command: str) -> str:
     """Replace the paths of private copies in a command with the paths of the original folders.
 
-    The original paths are the same in every session, so that an answer can be stored for them.
+    The original paths are the same in every session, so that a stored answer remains valid.
     """
     for copy, folder in _copied.items():
         command = command.replace(str(copy), str(folder))
@@ -140,7 +140,9 @@ def with_originals(command: str) -> str:
 
 
 class ChoicesFile(ABC):
-    """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
+    """A JSON file of the user's choices.
+
+    A damaged file counts as empty, and is renamed to NAME.damaged before a new file is written.
 
     Attributes:
         content: the noun for the content, for messages.
@@ -169,7 +171,7 @@ class ChoicesFile(ABC):
         return self._load()[1]
 
     def _load(self) -> tuple[Any, str]:
-        """Return the valid content or None, and what is wrong with the file or ""."""
+        """Return the content, or None if it is missing or invalid; and the fault, or ""."""
         try:
             stored = bounded_files.load_json(self._path)
             if stored is None and self.earlier:
@@ -295,7 +297,7 @@ class Installed(TypedDict):
 
 
 class InstalledSkills(ChoicesFile):
-    """The installed skills by name."""
+    """The record of installed skills, by name."""
 
     content = "the record of installed skills"
     fault_of_form = "is not a mapping of names to installed skills"
@@ -307,9 +309,9 @@ class InstalledSkills(ChoicesFile):
         return self._load()[0] or {}
 
     def needs_trust(self, name: str) -> bool:
-        """Return True if a plugin in the user's folder was installed, and so needs trust.
+        """Return True if a plugin in the user's folder needs trust, since it was installed.
 
-        If the file is damaged, all plugins need trust.
+        If the record of installed skills is damaged, all plugins in the user's folder need trust.
         """
         return bool(self.fault()) or name in self.read()
 

@@ -51,7 +51,7 @@ def data_placement(call: Call) -> Placement:
     """Return the cluster for a pipeline of Ray Data; this process must run on one of the nodes.
 
     Raises:
-        UsageError: the address is invalid, or belongs to Ray's client.
+        UsageError: the address is invalid, or is an address for Ray's client.
     """
     address = _address(call, ray_data(call.options.on)) or Address("own")
     if address.kind == "client":
@@ -81,7 +81,7 @@ def _placement(call: Call, address: Address) -> Placement:
 
 
 def cluster_effect(options: SkillOptions) -> str:
-    """Return what a model's line sends to a cluster, as words for the consent question, or ""."""
+    """Return a phrase for the consent question if a line sends its input to a cluster, or ""."""
     on = options.on if isinstance(options, ClusterOptions) else None
     return f"sends its input to {on}" if on and on != LOCAL else ""
 

@@ -112,7 +112,7 @@ class Caller:
 def in_shell(line: str) -> str:
     """Return the shell command that runs a line with the program of this process."""
     program = Path(sys.argv[0]).name
-    if program.endswith(".py"):  # the scripts in skills/finetune do not accept a line
+    if program.endswith(".py"):  # agent.py, or a script of skills/finetune, which accepts no line
         program = "python agent.py"
     return f"{program} {shlex.quote(line)}"
 

@@ -6,11 +6,11 @@
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
 with quotes and line breaks passes unchanged. Only a pair of quotes around the whole text ('...',
-"...", “...”, «...» and others) is removed, unless such a quote occurs inside. `--` ends the
-options: everything after it is text, including quotes.
+"...", “...”, «...» and others) is removed, unless such a quote occurs inside the text. `--` ends
+the options: everything after `--` is text, including quotes.
 
-After the name of a skill with `flags_are_text`, such as a prompt skill, everything is text except
-the files to save to, at the end. Quotes in this text group the words of an argument.
+After the name of a skill with `flags_are_text`, such as a prompt skill, everything is text, except
+for the files to save to at the end. Quotes in this text group the words of an argument.
 Options of the harness may precede the name of a skill.
 """
 
@@ -238,7 +238,8 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
 def trusts(rest: str) -> bool:
     """Return True if `--trust` is among the options before or after the text.
 
-    The options of an untrusted plugin are unknown, since its code must not run.
+    The line cannot be parsed: the options of an untrusted plugin are unknown, since its code must
+    not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
     end = len(before)
@@ -309,9 +310,10 @@ class _Parser:
         return self.take_trailing(text.lstrip(), flags=False)
 
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
-        """Parse the options at the end, and one `save to` with any `-o` after it.
+        """Parse the options and targets at the end; return the text before them.
 
-        Another `save to` or `-o` before it is an error, since that could belong to the text.
+        The targets are one `save to PATH`, and any `-o PATH` after it. Another `save to` or `-o`
+        before this `save to` is an error, since it could belong to the text.
         """
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)

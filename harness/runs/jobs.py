@@ -70,8 +70,8 @@ class Job(Generic[T, R]):
         keep: stores the result of a task, in the thread that called `run`.
         refuse: stores the error of a failed task, or an error of `keep`, in the same thread.
         slots: number of tasks that run at the same time.
-        stop: the token that ends the job. It is set when the job ends early; `perform` must then
-            return.
+        stop: a token that ends the job if it is set. A job that ends early also sets the token;
+            `perform` must then return.
         tick: called at least every `TICK` seconds and after the last task, in the same thread. It
             may store parts of the results of running tasks.
     """
@@ -178,7 +178,7 @@ class Job(Generic[T, R]):
                 continue
             ended = future.exception()
             if isinstance(ended, Interrupted) or (ended is not None and _is_retryable(ended)):
-                continue  # the task is performed again when the job is continued
+                continue  # a continued job performs the task again
             with contextlib.suppress(HarnessError):  # `error` is reported instead
                 self._settle(future)
 

@@ -34,7 +34,8 @@ class ProgressEstimate:
 
     Rows differ in length, so each row has a weight. The remaining time is the remaining weight,
     times the tokens per unit of weight in finished rows, divided by the tokens per second. If the
-    finished rows have no tokens, it is the remaining weight divided by the mean weight per second.
+    finished rows have no tokens, the remaining time is the remaining weight divided by the mean
+    weight per second.
 
     Attributes:
         rows, weight: the totals of the job over all phases.
@@ -95,12 +96,12 @@ class ProgressEstimate:
 
     @property
     def count(self) -> str:
-        """The number of ended rows: "4 of 12 papers"."""
+        """The number of ended rows, such as "4 of 12 papers"."""
         return f"{self.done + self.failed:,} of {self.rows:,} {self.unit}".rstrip()
 
     @property
     def line(self) -> str:
-        """The phase and all figures: "annotating: 4 of 12 papers, 31 tokens/s"."""
+        """The phase and all figures, such as "annotating: 4 of 12 papers, 31 tokens/s"."""
         return f"{self.phase}: {self.count}, {self}".rstrip(", ")
 
     @property
@@ -137,7 +138,7 @@ class ProgressEstimate:
 
 
 def duration(seconds: float) -> str:
-    """Format seconds: "40 s", "3 min", "2 h 5 min"."""
+    """Return a duration as text, such as "40 s", "3 min" or "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

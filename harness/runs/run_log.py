@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted"]
 WITHOUT_ASKING = "without asking"
-"""The text that the log stores for a model's call that needs no permission: it changes nothing."""
+"""The text in the log for a model's call that changes nothing, and so needs no permission."""
 
 
 def m004_allowed(db: sqlite3.Connection) -> None:
-    """Create all tables. Files from before 0.1.0 that have all tables store this name as well."""
+    """Create all tables.
+
+    A file from before 0.1.0 that has all tables also stores the name of this function, so that the
+    tables are not created again.
+    """
     db.execute(
         """
         CREATE TABLE runs (
@@ -257,7 +261,7 @@ def recorded(
     Yields: a function that closes the run with its result.
 
     Raises:
-        Interrupted: Ctrl-C was pressed. The call's `cancel` is set before.
+        Interrupted: Ctrl-C was pressed. The call's `cancel` is set before the error is raised.
     """
 
     def close(status: End, exit_code: int, **error: str | None) -> None:

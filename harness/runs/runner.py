@@ -1,8 +1,8 @@
 """Run an invocation: read the text, check the targets, run the skill, and save its result.
 
 As many errors as possible are found before the skill runs. The row in the log is always closed. An
-unexpected exception of a skill becomes an error of the harness, and prints of the skill go to
-stderr.
+unexpected exception of a skill becomes an error of the harness, and text that the skill prints goes
+to stderr.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Runner:
     invocation: Invocation
     line: str
     run: Run = field(default_factory=Run)
-    _piped: bool = False  # the text is the path of a file in `_folder`
+    _piped: bool = False  # True if the text is the path of a file in `_folder`
     _folder: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     # paths and digests of files that may be replaced
     _replaceable: set[tuple[Path, str]] = field(default_factory=set)
@@ -159,7 +159,7 @@ class Runner:
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
-            screen.notice,  # prints above the progress bar
+            screen.notice,  # this method prints above the progress bar
             cancel=cancel,
             on_served=lambda served: self.run.served_by(served),
         )
@@ -188,7 +188,7 @@ class Runner:
         return self.catalogue.formats_for(self.skill)
 
     def _suffix(self, target: Path) -> str:
-        """Return the suffix in which a target file is saved."""
+        """Return the suffix of a target file, which determines its format."""
         return target_files.suffix_of(target, (*self.skill.saves, *self._formats))
 
     def _targets(self) -> tuple[Path, ...]:
@@ -215,7 +215,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read the text from stdin if it is `-` or missing; return the source of the text."""
+        """Read a text that is `-` or missing from stdin; return the source of the text."""
         text = self.invocation.text
         missing = self.skill.text == "required" and not text.strip()
         if self.skill.text == "none" and text.strip():
@@ -318,7 +318,8 @@ class Runner:
         place, force = path.resolve(), self.invocation.general.force
 
         def before_replacing(sha256: str) -> None:
-            self._replaceable.add((place, sha256))  # two targets may be the same file
+            # If two targets are the same file, the second one replaces the first one.
+            self._replaceable.add((place, sha256))
             self.run.wrote(path, sha256)
 
         may_replace = None if force else (lambda sha256: (place, sha256) in self._replaceable)
@@ -329,7 +330,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _isolated(self, owner: str = "") -> Iterator[None]:
-        """Run code of the skill or of a plugin within the block, with its prints on stderr.
+        """Run code of the skill or of a plugin in the block; text that it prints goes to stderr.
 
         Args:
             owner: the owner of the code, for messages; by default, the skill.

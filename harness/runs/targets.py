@@ -85,10 +85,10 @@ def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
-    """Refuse to overwrite a file that is read.
+    """Refuse to overwrite a file that the command reads.
 
     Args:
-        sources: the files that are read; each keyword is the name of a file in messages.
+        sources: the files that the command reads; each keyword is a file's name in messages.
 
     Raises:
         UsageError: an output is one of `sources`.
@@ -98,7 +98,8 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
             if source is None:
                 continue
             if path.exists() and source.exists():
-                same = path.samefile(source)  # also follows hard links
+                # `samefile` also recognizes two hard links to the same file.
+                same = path.samefile(source)
             else:
                 same = path.resolve() == source.resolve()
             if same:
@@ -122,7 +123,7 @@ def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
         target.stat()  # raises an error for a loop of links
     if target.is_dir():
         raise OutputError("is a folder", where=str(target))
-    if target.exists() and not target.is_file():  # a device or a pipe would be replaced
+    if target.exists() and not target.is_file():  # writing would replace a device or a pipe
         raise OutputError("is not a regular file", where=str(target))
     _check_writable(target.resolve().parent, target)
     if target.exists() and not may_replace(target):
@@ -186,8 +187,8 @@ def write(
         OutputError: an existing file may not be replaced, or the file cannot be written.
         Any error of `produce`.
     """
-    real = target.resolve()  # a symbolic link is kept, and the file to which it leads is replaced
-    # A short name, since the name of the target may have the maximum length.
+    real = target.resolve()  # a symbolic link stays, and the file to which it leads is replaced
+    # The temporary name is short, since the name of the target may have the maximum length.
     temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -223,7 +224,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename durable, on systems that can open folders."""
+    """Make the renaming of a file durable, on systems that can open folders."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -163,7 +163,7 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
     """Replace a JSON file as a whole.
 
     Args:
-        what: the noun for the content in the error message: "the trust".
+        what: a noun for the content, such as "the trust", for the error message.
         mode: permissions of the file, before the umask.
 
     Raises:

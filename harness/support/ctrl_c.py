@@ -53,7 +53,7 @@ def taking_effect(last: Last) -> Iterator[None]:
         return
     watch, hook = _watch(), sys.unraisablehook
     before, watch.last = watch.last, last
-    # The previous descriptor is restored at the end, even if a prompt has replaced this one.
+    # The previous descriptor is restored at the end, even if a prompt has set its own descriptor.
     fd = signal.set_wakeup_fd(-1 if last == "none" else watch.writer)
     sys.unraisablehook = lambda what: watch.is_lost(what) or hook(what)
     try:
@@ -161,10 +161,10 @@ class _Watch:
                 continue
             for byte in os.read(self._reader, 512):
                 if byte == _ENDED:
-                    # A signal of `_interrupt` that was read late may have been counted as a press.
+                    # Reset the count, which may include a late signal of `_interrupt`.
                     self._presses, self._pressed, self._due = 0, -math.inf, math.inf
                 elif byte == _LOST:
-                    time.sleep(BOUNCE / 2)  # until the callback has ended
+                    time.sleep(BOUNCE / 2)  # wait until the callback has ended
                     self._interrupt()
                 elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
                     self._count()

@@ -41,7 +41,7 @@ def low_spin_openmp() -> Iterator[None]:
 
 
 def limit_cores(cores: int) -> None:
-    """Let `available_cores` return at most `cores`, the cores that a cluster has assigned."""
+    """Let `available_cores` return at most `cores`, the number that a cluster has assigned."""
     global _limit
     _limit = max(1, cores)
 
@@ -100,7 +100,7 @@ def is_alive(pid: int) -> bool:
 def remove_left_over(folder: Path, pattern: str) -> None:
     """Remove temporary files and folders that killed processes have left in a folder.
 
-    Their names contain the process id, such as 7 in ".7-a1b2.tmp".
+    Each name contains the id of the process, such as 7 in ".7-a1b2.tmp".
     """
     for path in folder.glob(pattern):
         found = re.search(r"[.-](\d+)(-\w+)?(\.tmp)?$", path.name)

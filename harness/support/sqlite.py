@@ -29,7 +29,7 @@ PAUSE = 0.01
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
     """Apply all missing migrations of a file in one transaction.
 
-    The file stores the function names of its migrations, so that migrations must not be renamed,
+    The file stores the function names of its migrations, so migrations must not be renamed,
     changed or removed. A file with all migrations is only read, so that it can be opened while
     another process writes.
     """
@@ -40,7 +40,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
         connection.execute(
             "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"
         )
-        # checked again, since another process may have applied migrations meanwhile
+        # The file is checked again, since another process may have applied migrations meanwhile.
         for migration in _due(connection, migrations):
             migration(connection)
             connection.execute(
@@ -119,7 +119,7 @@ class UserDatabase:
         db.row_factory = sqlite3.Row
         try:
             read_schema(db)
-            # Safe if the process is killed; in a power failure, the last rows may be lost.
+            # No row is lost if the process is killed; a power failure may lose the last rows.
             db.execute("PRAGMA synchronous = NORMAL")
             if not self._ready:
                 execute_when_free(db, USE_WAL, PATIENCE)
@@ -136,11 +136,11 @@ class UserDatabase:
 def execute_when_free(connection: sqlite3.Connection, statement: str, seconds: float) -> None:
     """Execute a statement that needs a lock, waiting at most `seconds` for other processes.
 
-    Python waits, since it cannot handle signals while SQLite waits. SQLite also does not wait if
-    another connection switches the same new database to WAL at the same time.
+    The wait is in Python, which cannot handle signals while SQLite waits. Besides, SQLite does not
+    wait if another connection switches the same new database to WAL at the same time.
 
     Raises:
-        sqlite3.OperationalError: another process holds the lock for longer.
+        sqlite3.OperationalError: another process holds the lock for longer than `seconds`.
     """
     [before] = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")
@@ -171,7 +171,7 @@ def read_schema(db: sqlite3.Connection) -> None:
 
 
 def storable(text: str) -> str:
-    """Return `text` without secrets, and with lone surrogates escaped, as SQLite refuses them."""
+    """Return `text` without secrets, and with escaped lone surrogates, which SQLite refuses."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 
@@ -198,6 +198,6 @@ def is_full_or_locked(error: Exception | None) -> bool:
 
 
 def is_of_storage(error: Exception) -> bool:
-    """Return True if storing is impossible: the disk is full, the database locked or damaged."""
+    """Return True for a storage error, such as a full disk, or a locked or damaged database."""
     damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
     return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

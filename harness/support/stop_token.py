@@ -1,4 +1,4 @@
-"""A token that all layers of a run share, and that requests them to stop."""
+"""A token that is passed to all layers of a run, and tells them to stop."""
 
 from __future__ import annotations
 

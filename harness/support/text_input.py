@@ -84,7 +84,7 @@ def lone_file(text: str) -> Path | None:
 
 
 def path_in(text: str) -> Path | None:
-    """Return `text` as a path if it has a file suffix, a path separator, or names a file.
+    """Return `text` as a path if it has a file suffix or a path separator, or names a file.
 
     A text with blanks and a separator, but without a suffix, must name an existing folder or file.
     """
@@ -100,12 +100,12 @@ def path_in(text: str) -> Path | None:
 
 
 def is_file(name: str | Path) -> bool:
-    """Return True for an existing file; False also for a name that is too long for a file."""
+    """Return True for an existing file, and False also for a name that is too long for a file."""
     return os.path.isfile(name)  # noqa: PTH113  Path.is_file raises OSError
 
 
 def is_folder(name: str | Path) -> bool:
-    """Return True for an existing folder, like `is_file`; "~" is expanded."""
+    """Return True for an existing folder, after expanding "~"; a long name raises no error."""
     return os.path.isdir(os.path.expanduser(name))  # noqa: PTH111, PTH112
 
 

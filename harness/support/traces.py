@@ -1,4 +1,4 @@
-"""Traces of runs by OpenTelemetry's conventions for generative AI.
+"""Traces of runs, which follow OpenTelemetry's conventions for generative AI.
 
 Traces are on if `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or if `OTEL_TRACES_EXPORTER` is `console` or
 `otlp`. Otherwise each function of this module returns after a check of `_tracing`, and
@@ -40,7 +40,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 FIRST_ROWS, EACH_ROW = 20, 100
-"""The first `FIRST_ROWS` tasks of a job are traced, and then one of `EACH_ROW` tasks."""
+"""The first `FIRST_ROWS` tasks of a job are traced, and then one in `EACH_ROW` tasks."""
 TIMEOUT = 3
 """Maximum number of seconds of an export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 PATIENCE = 4.0
@@ -70,7 +70,7 @@ class _Tracing:
     """The state of tracing.
 
     Attributes:
-        wanted: True if traces are recorded, or will be from the first run on.
+        wanted: True if traces are recorded, or will be recorded from the first run on.
         content: True if texts are recorded.
         problem: the first message of the SDK about an export that failed, or "".
     """
@@ -100,7 +100,7 @@ class Traced:
             self._span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        """Mark the span as failed; record only the kind of error, as messages contain texts."""
+        """Mark the span as failed; record only the kind of error: messages may contain texts."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
@@ -130,7 +130,7 @@ class Traced:
 
 
 def start(notice: Callable[[str], None]) -> None:
-    """Prepare the recording of traces at the first run, if they are on.
+    """Prepare the recording of traces at the first run, if traces are on.
 
     Args:
         notice: called with a message if traces cannot be recorded.
@@ -172,7 +172,7 @@ def _provider(exporters: set[str]) -> TracerProvider:
     )
 
     class Problems(logging.Handler):
-        """Keeps the first message of the SDK, in place of a line on stderr for each attempt."""
+        """Keeps the first message of the SDK, which would print each failed export to stderr."""
 
         def emit(self, record: logging.LogRecord) -> None:
             _tracing.problem = _tracing.problem or record.getMessage()
@@ -307,9 +307,9 @@ def generation(served: ServedModel, request: Request) -> contextlib.AbstractCont
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
     """Return a function that performs a task, and records the task below the current span.
 
-    The first `FIRST_ROWS` tasks are sampled, and then one of `EACH_ROW`. The generations of the
-    other tasks have a parent that is not sampled, so that only a sampler that is not based on the
-    parent, such as `OTEL_TRACES_SAMPLER=always_on`, records them.
+    The first `FIRST_ROWS` tasks are sampled, and then one in `EACH_ROW` tasks. The generations of
+    the other tasks have a parent that is not sampled. Only a sampler that is not based on the
+    parent, such as `OTEL_TRACES_SAMPLER=always_on`, records these generations.
     """
     if _tracing.tracer is None:
         return perform

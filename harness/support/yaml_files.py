@@ -54,7 +54,7 @@ MAX_SHOWN = 200
 
 
 class Excess(yaml.MarkedYAMLError):
-    """Raised if a document exceeds a limit; `problem` describes it."""
+    """Raised if a document exceeds a limit; `problem` describes the excess."""
 
 
 class DataLoader(SafeLoader):
@@ -233,7 +233,7 @@ def _syntax_error(
         line = text.count("\n", 0, invalid.start()) + 1
         return error(f"contains the invalid character {invalid[0]!a}", where=f"{path}:{line}")
     mark = getattr(exc, "problem_mark", None)
-    # libyaml reports a missing end one line after the last line.
+    # For an unclosed bracket or quotation, libyaml reports the line after the last line.
     where = f"{path}:{min(mark.line + 1, len(text.splitlines()))}" if mark else str(path)
     problem = (getattr(exc, "problem", None) or str(exc).partition("\n")[0])[:MAX_SHOWN]
     if isinstance(exc, Excess):

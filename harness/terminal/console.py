@@ -52,7 +52,7 @@ class Screen:
 
     Attributes:
         part: a prefix of every description of progress, such as "stage 2 of 8, ".
-        rates: a suffix of the progress of a job: the speed of each node of a cluster.
+        rates: the speed of each node of a cluster, which is printed after the progress of a job.
         emitted: True if a piece of the result has been printed.
         line_ended: True if no line feed is needed after the printed pieces.
     """
@@ -79,7 +79,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return a copy of this screen, with another result stream or callback if given."""
+        """Return a copy in its initial state, with another `out` or `on_progress` if given."""
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
@@ -201,7 +201,7 @@ class Screen:
 
     @contextlib.contextmanager
     def in_part(self, part: str) -> Iterator[None]:
-        """Show progress within the block as a part of the command, such as "stage 2 of 8"."""
+        """Put a prefix, such as "stage 2 of 8", before each progress description in the block."""
         before, self.part = self.part, f"{part}, "
         try:
             yield
@@ -215,7 +215,7 @@ class Screen:
         """Show progress on a terminal within the block; yield a function that updates the status.
 
         Args:
-            reported: False to only show the progress, without passing it to `report`.
+            reported: False to show the progress only on the terminal, without calling `report`.
         """
         description = self.part + description
         ticks = itertools.count(1)

@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """Markdown of rich, but HTML is shown as text, and the address of `<URL>` only once."""
+    """Markdown of rich that shows HTML as text, and shows the address of `<URL>` only once."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -107,8 +107,8 @@ class MarkdownWriter:
 
     def __init__(self, out: IO[str], print_raw: Callable[[str], None]) -> None:
         self._print_raw = print_raw
-        # rich writes into this buffer. Otherwise it would repeat a text that Ctrl-C has
-        # interrupted.
+        # rich writes into this buffer. Otherwise, rich would print a text again if Ctrl-C
+        # interrupts the output of the text.
         self._unwritten = io.StringIO()
         self._console = console(out, self._unwritten)
         self._text = ""

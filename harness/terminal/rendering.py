@@ -82,7 +82,7 @@ def console(stream: IO[str], into: IO[str] | None = None) -> Console:
     Renderables must be wrapped in `Plain` before they are printed.
 
     Args:
-        into: a stream that is written to in place of the terminal.
+        into: the stream that receives the output instead of the terminal.
     """
     from rich.console import Console
 

@@ -193,7 +193,7 @@ def folder_to_read(given: str, place: Workplace) -> Path:
 
     Raises:
         InputError: the path is missing, or not a folder.
-        NotAllowed: the user does not allow reading it.
+        NotAllowed: the user does not allow reading the folder.
     """
     path = place.path_to_read(given)
     place.allow_reading(path)
@@ -209,7 +209,7 @@ def matches_pattern(name: str, pattern: str) -> bool:
 
 
 def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
-    """Yield the paths in a folder, except git's, each with True if it is a folder.
+    """Yield the paths in a folder except .git, each with True if the path is a folder.
 
     Args:
         recursive: True to enter subfolders; links to folders are not followed.
@@ -300,7 +300,7 @@ class SearchFiles(BuiltinTool):
             raise TimeoutError
         try:
             text = read_text_file(path, MAX_SEARCHED, str(path)).text.replace("\r\n", "\n")
-        except InputError:  # the file is binary, too large, or not readable
+        except InputError:  # raised if the file is binary, too large, or not readable
             return
         start, number, last = 0, 1, -1
         for match in pattern.finditer(text, timeout=left):

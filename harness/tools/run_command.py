@@ -1,8 +1,8 @@
 """The tool `run`: run a command in the project's folder, in a sandbox if bubblewrap works.
 
 In the sandbox, commands can write only below the project, where files that control git or the
-harness are read-only. The network is off unless HARNESS_RUN_NETWORK=1 is set. /tmp is empty, and
-deleted afterwards; sockets below /run are hidden.
+harness are read-only. The network is off unless HARNESS_RUN_NETWORK=1 is set. /tmp is an empty
+folder, which is deleted afterwards; sockets below /run are hidden.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 SECONDS = 120
 MOST_SECONDS = 600
 PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV")
-"""Variables that every command receives, with PATH and LC_*. Other variables may contain secrets.
+"""Environment variables that every command receives, in addition to PATH and LC_*. Other variables
+may contain secrets.
 """
 SET = {
     "TERM": "dumb",
@@ -216,7 +217,7 @@ def run_program(
         except DeadlineExceeded:
             stopped = f"not finished within {seconds:g} s"
         finally:
-            with contextlib.suppress(OSError):  # all processes of the group have ended
+            with contextlib.suppress(OSError):  # raised if all processes of the group have ended
                 os.killpg(process.pid, signal.SIGKILL)
     text = output.decode(errors="replace")
     if (left := len(text) - 2 * KEPT) > 0:
@@ -225,9 +226,10 @@ def run_program(
 
 
 def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
-    """Read the output until it ends, is too large, or the program has ended.
+    """Read the output until it ends or is too large, or until the program has ended.
 
-    The output may not end with the program, since a background process may keep the pipe open.
+    The output may remain open after the program has ended, since a background process may keep the
+    pipe open.
     """
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -277,8 +279,8 @@ def confined(
 ) -> Iterator[list[str]]:
     """Yield the command that runs `command` in the sandbox.
 
-    Protected paths in the project that do not exist are created as folders until the block ends,
-    since only existing paths can be made read-only.
+    Missing protected paths in the project, except registries and databases, are created as folders
+    until the block ends, since only existing paths can be made read-only.
 
     Args:
         protected: files and folders that are read-only in the sandbox.
@@ -294,7 +296,7 @@ def confined(
         yield [_PROGRAM, *options, "--chdir", str(project), "--", *command]
     finally:
         for folder in reversed(made):
-            with contextlib.suppress(OSError):  # the folder is not empty
+            with contextlib.suppress(OSError):  # raised if the folder is not empty
                 folder.rmdir()
 
 
@@ -302,7 +304,8 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
     """Yield the options that make paths below the project read-only.
 
     The parent folders of these paths also become mounts, since renaming a parent would move the
-    path. A mount hides earlier mounts below it, so outer folders come first, each only once.
+    path. A mount hides earlier mounts below it, so outer folders are mounted first. Each path is
+    mounted only once.
 
     Args:
         made: receives the folders that are created.

@@ -37,7 +37,7 @@ LONGEST = 4_000
 SHOWN = 160
 """Maximum number of characters of a note that the user sees."""
 REFUSED = 2
-"""The exit code with which a command refuses a call."""
+"""The exit code with which a command refuses a call for the reason that it prints to stderr."""
 _ALL = re.compile(".*")
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
@@ -183,7 +183,8 @@ class ToolHooks:
         """Run a command with the call on stdin, and return its stdout as a note.
 
         Raises:
-            NotAllowed: the command ends with another exit code than 0, or not in time.
+            NotAllowed: the exit code is not 0, the command does not end in time, or the system has
+                no process groups.
             SkillFailed: the command cannot be started.
         """
         if os.name != "posix":

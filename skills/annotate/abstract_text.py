@@ -114,16 +114,16 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the front matter, or "", and the text to search for the abstract.
+    """Return the title in the front matter, or "", and the abstract or a text that contains it.
 
-    This text is the abstract in the front matter, or else the text after the front matter.
+    The second value is the abstract in the front matter, or else the text after the front matter.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text
     try:
         parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
-    except UsageError:  # not front matter, but text between two horizontal rules
+    except UsageError:  # the text between two horizontal rules is not front matter
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):

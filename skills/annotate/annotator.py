@@ -53,7 +53,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Annotator:
-    """Annotates papers with one model. It does not access files or databases.
+    """Annotates papers with one model, and does not store the annotations.
 
     Attributes:
         max_tokens: maximum number of tokens of a reply; None for the length of a full annotation.
@@ -80,7 +80,7 @@ class Annotator:
         """The wording of the model's annotations.
 
         Raises:
-            ModelUnavailable: the model does not have the requested wording.
+            ModelUnavailable: the model cannot annotate in the requested wording.
         """
         own: Wording = "extractive" if quotes(self.model) else "abstractive"
         if self.wanted not in (own, None):
@@ -94,8 +94,8 @@ class Annotator:
         Content keys include the settings, since they affect the moves.
 
         Raises:
-            ModelUnavailable: the model does not have the framework or the wording. A fallback is
-                then tried.
+            ModelUnavailable: the model was trained on the moves of another framework, or cannot
+                annotate in the requested wording. A fallback is then tried.
         """
         if self.wording == "abstractive":
             return None
@@ -106,13 +106,14 @@ class Annotator:
     def prepare(self, paper: Paper) -> Prepared:
         """Return the request for the annotation of a paper, with its content key.
 
-        The provenance has what is needed to compare and repeat annotations. It begins with
-        `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
+        The provenance has the facts that are needed to compare and repeat annotations. It begins
+        with `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
         "schema_sha256" is the SHA-256 of the constraint of the reply: the settings for selecting
         passages, the JSON Schema or the grammar; null without a constraint.
 
         Raises:
-            ModelUnavailable: the model does not have the framework or the wording.
+            ModelUnavailable: the model was trained on the moves of another framework, or cannot
+                annotate in the requested wording.
             InputError: the examples that the registry entry names cannot be used.
         """
         form, decoding = self.form, self._decoding
@@ -137,7 +138,7 @@ class Annotator:
         return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
 
     def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
-        """Return the annotation of a paper in its stored form, including moves of its sections.
+        """Return the annotation of a paper in its stored form, with the moves of its sections.
 
         Args:
             on_text: called with each piece of generated text, to show progress.
@@ -150,7 +151,7 @@ class Annotator:
         record = stored_form(prepared, self._moves(prepared, replies, on_text), replies)
         if not prepared.paper.sections:
             return record
-        from skills.annotate.section_moves import with_sections  # for PDF files with --sections
+        from skills.annotate.section_moves import with_sections  # only for --sections
 
         return with_sections(self, prepared, record, on_text)
 
@@ -229,8 +230,8 @@ def stored_form(
 ) -> dict[str, Any]:
     """Return an annotation in its stored form (`record_of`).
 
-    The provenance of the request is extended by the number of replies, by their tokens and seconds,
-    and by the current time.
+    The number of replies, their tokens and seconds, and the current time are added to the
+    provenance of the request.
 
     Args:
         replies: all replies to the request; the moves come from the last one.

@@ -6,9 +6,9 @@ a model are passed on to the next model, up to the budget. The other doubtful pa
 which the next model fails, and the doubtful papers of the last model remain for `/curate --review`.
 
 With --sample, the gold of papers drawn at random gives a lower bound for the mean share of right
-anchors. The share of a paper is computed from the moves that both its annotation and its gold
-state, and is 0 without such moves. As in /evaluate, the anchor of a move is right if it shares a
-sentence with the anchor of the gold move, which lexical alignment finds.
+anchors. The share of a paper is the share of right anchors among the moves that both its annotation
+and its gold state; without such moves, it is 0. As in /evaluate, the anchor of a move is right if
+it shares a sentence with the anchor of the gold move, which lexical alignment finds.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
@@ -242,7 +242,7 @@ class Sample:
 
         Returns:
             sample, papers, of: the file, the number of its papers, and the number of all papers.
-            share: the mean share in the sample.
+            share: the mean share of right anchors in the sample.
             least: the lower bound of the mean share of all papers, by `method`; it holds with the
                 probability `probability`.
         """
@@ -251,7 +251,7 @@ class Sample:
             count += 1
             if item.paper.sha256 in self.moves:
                 known.append(item)
-        # The order of the values must not depend on the values, as the order of rows in a file may.
+        # The order must not depend on the values; the rows of a file may be sorted by their values.
         known.sort(key=lambda item: item.paper.sha256)
         shares = [
             share_right(item, self.moves[item.paper.sha256], self.framework) for item in known
@@ -271,7 +271,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
     """Read the gold of `papers` from a table; rows about other papers are left out.
 
     Raises:
-        InputError: the table cannot be read, or has gold of none of `papers`.
+        InputError: the table cannot be read, or has no gold of any of `papers`.
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()

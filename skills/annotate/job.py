@@ -70,7 +70,7 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
         prepared = prepare()
     except HarnessError:
         raise
-    except Exception:  # noqa: BLE001 annotating it raises the error again
+    except Exception:  # noqa: BLE001 annotating the paper raises the error again
         return Task(paper, f"{UNPREPARED}:{paper.sha256}", None)
     return Task(paper, prepared.key, prepared)
 
@@ -242,7 +242,7 @@ class AnnotateJob:
 
     def _tasks(self) -> Iterator[Task]:
         for entry in self.plan.entries():
-            self.call.cancel.check()  # lets Ctrl-C stop a loop over a million rows with little work
+            self.call.cancel.check()  # Ctrl-C must stop a long loop even if no row is due
             if entry.is_first and self._is_due(entry.state):
                 paper = self.paper(entry.place)
                 yield Task(paper, entry.key, self.plan.request(entry.key, paper))

@@ -50,7 +50,7 @@ def _day(value: Any, *, last: bool) -> Any:
         try:
             until = calendar.monthrange(year, month)[1] if last else 1
             return date(year, month, int(parts[3] or until))
-        except ValueError:  # month 13, February 30, year 0
+        except ValueError:  # such as month 13, February 30 or year 0
             pass
     raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
 
@@ -66,7 +66,7 @@ def _share(value: Any) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return the value of --until: a certainty for text with a point, otherwise a last day.
+    """Return the value of --until: a certainty if the text has a point, else the last day.
 
     Raises:
         ValueError: the text is neither a certainty nor a date.
@@ -81,8 +81,8 @@ def _until(value: Any) -> Any:
 Until = Annotated[date | float | None, BeforeValidator(_until)]
 """The value of --until.
 
-For a topic, it is the last day on which papers were published. With --cascade, it is the certainty
-from which a paper is not doubtful.
+For a topic, it is the last day on which papers were published. With --cascade, it is the minimum
+certainty of a paper that is not doubtful.
 """
 
 

@@ -1,4 +1,4 @@
-"""Recognize the kind of input on a line, and texts that are hardly abstracts."""
+"""Recognize the kind of input on a line, and texts that are probably not abstracts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ topic. A text of `TEXT_WORDS` words or more is always an abstract.
 CHARS_PER_WORD = 20
 """Maximum number of characters of an abstract, as a multiple of the maximum number of words.
 
-Longer texts are refused: they are in a script without blanks, or have endless words.
+Longer texts are refused: they have extremely long words, or no blanks between words.
 """
 FEWEST_WORDS = 5
 """Minimum number of words of an abstract from a file, stdin or a table."""
@@ -255,9 +255,9 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
 
 
 def problem_of(text: str) -> str:
-    """Return a clause such as "looks like a letter" for a text that is hardly an English abstract.
+    """Return why a text is probably not an English abstract, such as "looks like a letter".
 
-    The result for other texts is "".
+    The result is "" for a text that may be an English abstract.
     """
     kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
     text, lines = "\n".join(kept), len(kept)

@@ -90,7 +90,7 @@ class Plan:
         weakref.finalize(self, self._db.close)
         self._rows = 0
         self._forms = list[Form]()
-        self._shared = b""  # the first request: zlib's dictionary for the others, which resemble it
+        self._shared = b""  # zlib's dictionary: the first request, which the others resemble
 
     def __len__(self) -> int:
         return self._rows
@@ -127,7 +127,7 @@ class Plan:
         return self._db.execute(add, [key, first]).rowcount > 0
 
     def keep_request(self, prepared: Prepared) -> None:
-        """Store the request, compressed, under its content key until it is sent."""
+        """Compress a request, and store it under its content key until it is sent."""
         if prepared.form not in self._forms:
             self._forms.append(prepared.form)
         form = self._forms.index(prepared.form)
@@ -166,7 +166,7 @@ class Plan:
     def entries(self, state: State | None = None) -> Iterator[Entry]:
         """Yield the rows in order: all rows, or the rows with this state."""
         for begin in range(0, self._rows, READ):
-            # `fetchall`: states may change before the next row is needed
+            # `fetchall` reads the rows now, since the caller may change their states
             yield from map(
                 Entry._make,
                 self._db.execute(
@@ -228,7 +228,7 @@ class Source:
         id_column: the name of the id column in a saved table of these papers.
         filtered: the number of left-out rows by reason.
         refused: the errors of left-out rows that cannot be used.
-        doubts: the locations of rows that are hardly English abstracts, by reason.
+        doubts: the locations of rows that are probably not English abstracts, by reason.
         path: the file that the papers were read from, or None.
     """
 
@@ -264,7 +264,7 @@ def from_table(
         limit: the maximum number of rows.
         tick: called with the progress.
         notice: called with assumptions about the file, and with the columns that are not read.
-        strict: also leave out rows that are hardly English abstracts.
+        strict: also leave out rows that are probably not English abstracts.
 
     Raises:
         InputError: the table cannot be read, or no paper is left.
@@ -323,7 +323,7 @@ def usable_rows(
     Args:
         filtered: receives the number of left-out rows by reason.
         refused: receives the errors of rows that cannot be used.
-        strict: refuse rows that are hardly English abstracts.
+        strict: refuse rows that are probably not English abstracts.
 
     Raises:
         InputError: no row can be annotated, or the table cannot be read.

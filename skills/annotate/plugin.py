@@ -126,9 +126,9 @@ class Annotate(Skill):
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True if a target is a folder of parts.
 
-        A name that ends in .parts is always such a folder. On a cluster (--on), a name without a
-        suffix is one, too. With --on ray-data, a name with the suffix .parquet or an unknown suffix
-        is also one.
+        A name that ends in .parts always is a folder of parts. On a cluster (--on), a name without
+        a suffix is a folder of parts, too. With --on ray-data, a name with the suffix .parquet or
+        an unknown suffix is also a folder of parts.
         """
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):

@@ -69,7 +69,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
             annotator = Annotator(model, framework, options.max_tokens, options.wording)
             prepared = annotator.prepare(paper)
             known = None
-            with contextlib.suppress(sqlite3.Error):  # storing reports that the corpus is damaged
+            with contextlib.suppress(sqlite3.Error):  # `_save` reports a damaged corpus
                 known = store.record(db, prepared.key, paper) if db else None
             if known:
                 day = known["provenance"]["created"][:10]
@@ -87,7 +87,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-    """Return the corpus, or None with a notice if the default corpus cannot be used.
+    """Open the corpus; print a notice and return None if the default corpus cannot be used.
 
     Raises:
         InputError, OutputError: the corpus of `--db` cannot be used.
@@ -158,5 +158,5 @@ def _save(
         stored = known or paper
         record = store.with_paper(stored, record, paper.abstract)
         store.save(db, Annotated(stored, record), framework)
-    except sqlite3.Error as exc:  # the disk is full, or another process writes
+    except sqlite3.Error as exc:  # such as a full disk, or a lock of another process
         call.screen.notice(f"the annotation is not stored in the corpus: {exc}")

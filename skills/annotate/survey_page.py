@@ -84,7 +84,7 @@ def as_markdown(survey: Survey) -> str:
         map(_without_tex, survey.items),
         key=lambda item: (iso_date(item.paper.published) or "9999", item.paper.title),
     )
-    # The claim summarizes a paper; in a framework without a claim, the first move does.
+    # The claim summarizes a paper. In a framework without a claim, the first move is used instead.
     moves = framework.moves
     claim = next((move for move in moves if move.name == "claim"), moves[0])
     texts = [
@@ -256,7 +256,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of papers, as their indices. The name is "" for the papers without a group."""
+    """A group of papers, given by their indices. The papers without a group have the name ""."""
 
     name: str
     members: tuple[int, ...]
@@ -362,8 +362,8 @@ def _terms(title_and_claim: str, abstract: str, ignored: frozenset[str]) -> _Ter
 def _occurrences(text: str) -> dict[Term, list[str]]:
     """Return each term of a text, as stems, with its spellings in the text.
 
-    A term is a word or two adjacent words. A part of a hyphenated word alone is not a term:
-    "multi-agent" has only the term "multi agent".
+    A term is a word or two adjacent words. The parts of a hyphenated word are not terms on their
+    own: "multi-agent" has only the term "multi agent".
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in terms_in(text):

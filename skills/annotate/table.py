@@ -47,7 +47,7 @@ def annotate_table(
     """Annotate the papers of a table, and return the result.
 
     Args:
-        annotate: runs the job: `annotate_source` or `annotate_cascaded`.
+        annotate: runs the job: `annotate_source`, `annotate_cascaded` or `annotate_and_save`.
     """
     options = call.options
     refuse_sources(call.targets, input=path, sample=options.sample)
@@ -66,9 +66,10 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job; without a target or a terminal, also print annotations as JSON.
+    """Return the result of a job, and print its annotations if they are not saved or shown.
 
-    Each annotation is printed on one line.
+    If the line has no target, and stdout is not a terminal, each annotation is printed as JSON on
+    one line.
     """
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
@@ -82,7 +83,7 @@ def annotate_source(
     framework: Framework,
     check: Callable[[ServedModel], None] = lambda _: None,
 ) -> Finished:
-    """Annotate the papers of `source`, in one process at a time.
+    """Annotate the papers of `source`, which only one process may annotate at a time.
 
     Args:
         check: called with the loaded model before it is used.
@@ -329,7 +330,7 @@ def add_hint(stopped: HarnessError, kept: str) -> None:
     """Add a sentence to the hint of the error that stopped a job.
 
     Args:
-        kept: a sentence on which results are kept and how to continue.
+        kept: a sentence that states which results are kept and how to continue.
     """
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     stopped.hint = before + kept

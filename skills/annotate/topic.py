@@ -36,7 +36,7 @@ from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten,
 _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 """Matches the link definitions of citations, which a terminal does not show."""
 _BOOLEAN = ("openalex", "pubmed")
-"""Sources with AND and OR in queries."""
+"""Sources whose queries may contain AND and OR."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Keys in the summary of a job that are left out of the summary of a survey."""
 _OPENERS = set_of(
@@ -329,10 +329,10 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers, except those with an identifier or the abstract of an earlier paper.
+    """Return the papers, except papers with an identifier or the abstract of an earlier paper.
 
-    The arXiv ids are compared here, too: `firsts` separates records with a common DOI if their
-    titles differ, but arXiv papers are renamed between versions.
+    `firsts` treats records with a common DOI as different papers if their titles differ. Since an
+    arXiv paper may be renamed between versions, its arXiv id is also compared.
     """
     seen: set[str] = set()
     kept = []

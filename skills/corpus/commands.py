@@ -388,7 +388,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import `terminal_views` when a terminal needs it; other frontends do not load rich."""
+    """Import and return `terminal_views`, which loads rich; only terminals need this module."""
     from skills.corpus import terminal_views
 
     return terminal_views
@@ -412,8 +412,8 @@ def _text(call: Call, usage: str) -> str:
 def _way(call: Call, corpus: Engine) -> By:
     """Return the kind of search that `--like` or `--words` selects.
 
-    Without these options, it is "both", or "words" if the corpus has no vectors or the extra
-    `meaning` is missing. Before a search by meaning, missing vectors are computed.
+    Without these options, the kind is "both", or "words" if the corpus has no vectors or the extra
+    `meaning` is missing. If the kind is not "words", missing vectors are computed.
 
     Raises:
         UsageError: `--like` and `--words` are both given, or `--like` is given without the extra

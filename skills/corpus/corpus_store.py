@@ -24,8 +24,8 @@ from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-# CROSS JOIN makes SQLite read the index of papers first, and find annotations by an index. A scan
-# of the annotations would be slow, since their rows are long.
+# CROSS JOIN makes SQLite read the index of papers first, and then find the annotations by an index.
+# A scan of the annotations would be slow, since their rows are long.
 _ANNOTATIONS = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model
@@ -44,7 +44,10 @@ _YEARS = """
         SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
         WHERE found.year IS NOT NULL)
     SELECT year FROM found WHERE year IS NOT NULL"""
-"""SQL for the years of papers. It steps through an index; DISTINCT would read all papers."""
+"""SQL for the different years of papers, which steps through an index.
+
+DISTINCT would read all papers.
+"""
 _HIT = """
     SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
         {snippet} AS snippet,
@@ -155,7 +158,10 @@ class Database(Engine):
         return sql.format(framework="'" + self.framework.name.replace("'", "''") + "'")
 
     def _quotable(self, paper_id: int, annotation_id: int | None) -> tuple[Paper, object]:
-        """Return a paper, and the stored anchors of the annotation, or None if no id is given."""
+        """Return a paper and the stored anchors of an annotation.
+
+        If `annotation_id` is None, the anchors are None.
+        """
         anchors = None
         if annotation_id is not None:
             sql = "SELECT record FROM annotations WHERE id = ?"

@@ -39,8 +39,8 @@ def writers(
         failures: returns a new iterator over the failures.
         title: the heading of a page.
         about: facts that a page shows below the heading.
-        library: the file from which the papers were read. If it contains references, saved
-            references keep their fields.
+        library: the file from which the papers were read. If the file contains references, their
+            fields are kept in saved references.
         sections: True if tables have a column of moves that were found in sections.
         raw: True to write cells unchanged, even if a spreadsheet would execute them.
     """

@@ -42,7 +42,7 @@ def write_html(
     framework: Framework,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the page, one paper at a time; equal input gives equal bytes.
+    """Write the HTML page, one paper at a time. The same input always gives the same bytes.
 
     Args:
         items: annotations by `framework`.
@@ -136,7 +136,11 @@ def paper_view(
 
 
 def facts(given: Mapping[str, Any]) -> Facts:
-    """Return a mapping as names and texts; a nested key is shown as "outer, inner"."""
+    """Return the items of a mapping as names and texts.
+
+    The name of an item in a nested mapping is "outer, inner". Values that are None or "" are
+    omitted.
+    """
     found: list[tuple[str, str]] = []
     for key, value in given.items():
         name = flatten(key).replace("_", " ")
@@ -155,7 +159,8 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
-    without = without_names(text) if numbers else ""  # digits in names are not numbers: "GPT-4"
+    # The digits in a name such as "GPT-4" are not a number.
+    without = without_names(text) if numbers else ""
     patterns = [(_number(one), without) for one in numbers]
     patterns += [(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])", text) for one in names]
     spans = {match.span() for pattern, of in patterns for match in re.finditer(pattern, of)}

@@ -205,7 +205,7 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return the complete and consistent provenance of a row, or else an import's provenance.
+    """Return a row's provenance if it is complete and consistent, or else an import's provenance.
 
     An import's provenance names the file. Its content key includes the digest of the moves, since
     the model and its settings are unknown.

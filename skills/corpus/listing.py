@@ -49,10 +49,10 @@ SORTS: Mapping[str, tuple[str, bool]] = {
 _OPEN, _CLOSE = "\x02", "\x03"
 """Marks around matching words; stored texts cannot contain these characters."""
 
-# The columns of the relation "annotations" (see search/engine.py) and the facet "state", for all
-# papers, annotated or not. Of merged rows, the annotated row is listed; if none is annotated, the
-# row with the lowest id. INDEXED BY makes the join read an index of papers first, since a scan of
-# the long rows of annotations would be slow.
+# This subquery has the columns of the relation "annotations" (see search/engine.py) and the facet
+# "state", for all papers, annotated or not. Of merged rows, the annotated row is listed; if no row
+# is annotated, the row with the lowest id is listed. INDEXED BY makes the join read an index of
+# papers first, since a scan of the long rows of annotations would be slow.
 _LISTED = f"""(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model,
@@ -67,7 +67,7 @@ _LISTED = f"""(
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
 """The column of each facet; all facets of moves use the column `stated`."""
 KEPT = 16
-"""Maximum number of cached groupings; the oldest are removed."""
+"""Maximum number of cached lists of groups; the oldest lists are removed."""
 Group = tuple[Any, ...]
 """The values of `COLUMNS` and of `stated`, and the number of papers with these values."""
 
@@ -128,7 +128,7 @@ class Listing:
     """The papers of a selection, which can be read in pages."""
 
     def __init__(self, corpus: Database, selection: Selection) -> None:
-        """Search the words of the selection.
+        """Search for the words of the selection.
 
         Raises:
             InputError: the search text contains no word, or a condition is invalid.
@@ -153,7 +153,7 @@ class Listing:
             if values
         ]
         self.matching = corpus.all_of(conditions)
-        """SQL for the selection without the facets, and its parameters."""
+        """The SQL condition of the selection without the facets, and the SQL parameters."""
         self._selected = corpus.all_of([*conditions, *facets])
 
     def rows(
@@ -319,7 +319,7 @@ class FacetCounts:
 def stamp(path: Path) -> tuple[Any, ...]:
     """Return the times and sizes of a database and its WAL, which change with every transaction.
 
-    An empty WAL counts as absent, since a connection that only reads also creates and removes one.
+    An empty WAL counts as absent, since connections that only read also create and remove a WAL.
     """
     found = list[tuple[int, int] | None]()
     for file in (path, path.with_name(f"{path.name}-wal")):

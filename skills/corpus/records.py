@@ -179,13 +179,16 @@ def record_of(
 
 VERSION = "n1"
 IMPORT = "import"
-"""The backend and the model in an import's provenance, whose `where` is the file's name."""
+"""The value of "requested", "resolved" and "backend" in the provenance of an import.
+
+The value of "where" is the name of the imported file.
+"""
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:
     """Compute the content key of an annotation from its provenance.
 
-    The key is equal on every machine for the same work.
+    The same work gives the same key on every machine.
 
         key = "n1:" + sha256 of the canonical JSON of these values:
             input       sha256 of the abstract on one line
@@ -194,8 +197,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
                         settings by which moves are quoted from the abstract, or null
             form        the format of the reply: "json", "tagged" or "quotes"
             framework   sha256 of the framework's content
-            model       sha256 of the weights, adapter and selector, by role; for a server that does
-                        not state them, the backend and the server's name of the model
+            model       sha256 of the weights, adapter and selector, by role; for a server that
+                        states no digests, the backend and the server's name of the model
             sampling    temperature, seed, max_tokens
             sections    only if sections of the paper were read: by kind of section, sha256 of its
                         text on one line

@@ -15,9 +15,9 @@ from skills.nanda.framework import Framework
 from skills.reporting.outputs import Share
 
 CATEGORIES = 12
-"""Number of frequent categories that have a row; the other categories share the row `OTHER`.
+"""Number of frequent categories with a separate row; all others share the row `OTHER`.
 
-If there is only one other category, it has a row too.
+If there is only one other category, this category also has a separate row.
 """
 OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")

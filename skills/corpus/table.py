@@ -54,7 +54,7 @@ _BEGINNINGS = {
     ".json": re.compile(r"\[\s*\{"),
     ".csv": re.compile(r"sep=[;,]\r?\n"),
 }
-"""For each suffix, a pattern for the beginning of a text in its format, to detect the format."""
+"""For each suffix, a pattern that matches the beginning of a text in the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,8 @@ class Table:
 
         Args:
             values: the texts of the row, by the role of the column (see `Layout`).
-            source: the value of `Paper.source`; an arXiv id with version or URL is added.
+            source: the value of `Paper.source`. An arXiv id that is written with a version or as a
+                URL is added to this mapping.
             mixed: True if the id column may contain ids of several sources, as in tables that the
                 harness saved.
         """
@@ -266,7 +267,10 @@ class Table:
 
 
 def paper_key(paper_id: str) -> str:
-    """Return an id for comparisons: an arXiv id without version, prefix "arXiv:" or URL."""
+    """Return the form of an id that is compared with other ids.
+
+    The version, the prefix "arXiv:" and the URL of an arXiv id are removed.
+    """
     return bare_arxiv_id(paper_id) or paper_id
 
 
@@ -337,7 +341,8 @@ def suffix_of(text: str) -> str:
         rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
         with contextlib.suppress(InputError, csv.Error):
             names, first = next(rows, []), next(rows, [])
-            if len(names) == len(first) > 1:  # a line "Abstract" alone may begin an abstract
+            # A single column is no evidence: the line "Abstract" may be the heading of an abstract.
+            if len(names) == len(first) > 1:
                 find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
                 return suffix
     from skills.corpus.tables.markdown_lists import is_list
@@ -421,7 +426,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
         return ParquetFiles(path, find_files(path))
     if (make_reader := reader_class(suffix)) is None:
-        regular_file(path)  # reports a misspelled name as a missing file
+        regular_file(path)  # raises another error if the file does not exist
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
             where=shown(path),
@@ -440,7 +445,7 @@ def report_encoding(path: Path, screen: Screen) -> None:
 
 
 def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
-    """Import the reader for a suffix; return None for an unknown suffix."""
+    """Import and return the reader for a suffix, or return None for an unknown suffix."""
     if suffix in SHEETS:
         from skills.corpus.tables.spreadsheets import SheetReader
 

@@ -26,7 +26,7 @@ from skills.reporting.annotation_view import (
     stacked,
 )
 
-MATCH = "bold red"  # the colour of grep
+MATCH = "bold red"  # the style in which grep shows matches
 
 
 def hits(found: Hits, framework: Framework) -> RenderableType:
@@ -79,7 +79,7 @@ def statistics(stats: Stats) -> RenderableType:
 
 
 def papers_details(found: Sequence[PaperDetails], framework: Framework) -> RenderableType:
-    """Return papers with their annotations and other data."""
+    """Return a view of papers: metadata, abstract with marked passages, and annotations."""
     return stacked([_paper_details(one, framework) for one in found], empty=2)
 
 

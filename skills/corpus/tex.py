@@ -36,7 +36,10 @@ _QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
 _DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
 """Matches TeX's quotation marks, and dashes in "a -- b" and "3--5" but not in "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
-"""Private characters for braces and tildes of converted commands, which `plain_field` keeps."""
+"""Replaces the braces and tildes of converted commands by private-use characters.
+
+`plain_field` converts all other braces and tildes, and then reverses this replacement.
+"""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
 _HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {

@@ -127,8 +127,8 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     """Return the paragraphs of the statistics, and the tables as headings and rows.
 
     Args:
-        brief: True to omit the intervals of categories and years, the intervals of few annotations,
-            and facets without known values.
+        brief: True to omit the intervals of categories and years, all intervals if there are fewer
+            than `FEWEST` annotations, and facets without known values.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent
@@ -153,12 +153,12 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
 
 
 def papers_details(found: Sequence[PaperDetails]) -> str:
-    """Return papers with their annotations and other data."""
+    """Return the text about papers: metadata, abstract with marked passages, and annotations."""
     return "\n\n\n".join(map(_paper_details, found))
 
 
 def similar(found: Sequence[SimilarPaper]) -> str:
-    """Return a table of papers, with their most similar moves."""
+    """Return a table of similar papers, with the names of their most similar moves."""
     rows = []
     for one in found:
         near = itertools.islice(one.near.items(), NAMED)
@@ -235,8 +235,8 @@ def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
 
 
 def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
-    # Only stated moves have a support. The text of a move that is not stated cannot be compared,
-    # since it depends on the framework.
+    # Only stated moves have a support. A comparison with "Not stated." would not be reliable, since
+    # a framework may have another text for moves that are not stated.
     stated = {name: record[name] for name in record["checks"]["support"]}
     return read_anchors(abstract, stated, record.get("anchors"))
 
@@ -276,7 +276,7 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 
 def pairs(found: Sequence[Pair]) -> str:
-    """Return a table of pairs."""
+    """Return a table of pairs of rows that were merged, linked or split."""
     rows = [
         (one.relation, *map(_side, (one.paper, one.other)), one.rule, one.evidence) for one in found
     ]
@@ -300,7 +300,7 @@ def _side(side: Side) -> str:
 
 
 def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
-    """Return the next papers of the list of documents; none if there is no corpus.
+    """Return a page of the list of documents; the page is empty if there is no corpus.
 
     Args:
         after: the key of the last document of the previous page, or "".

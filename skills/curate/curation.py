@@ -350,7 +350,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge when the job begins; of equal annotations, one is judged."""
+        """The items to judge when the job begins; of equal annotations, only one is judged."""
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):
@@ -413,7 +413,7 @@ class CurateJob:
 
         def on_vote(vote: Vote) -> None:
             if vote.score is not None:
-                known[vote.persona] = vote  # not requested again if the item is tried again
+                known[vote.persona] = vote  # so that a new try does not request it again
                 self._votes.put((item, vote))
 
         slot = self._slots.get()

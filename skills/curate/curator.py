@@ -1,4 +1,4 @@
-"""The curator: a model votes on each annotation as each persona of a panel; the votes decide.
+"""Let a model vote on annotations as the personas of a panel, and decide by the votes.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
 probability that the model gives it as its next token. Nothing is sampled, and no prose is parsed. A
@@ -163,8 +163,8 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: codes of the gates' findings, or else the names of the personas that did not pass
-            the annotation, after `INVALID` if it is undecided.
+        reasons: codes of the gates' findings, or else the names of the personas whose vote is a
+            fail. If the annotation is undecided, `INVALID` precedes the names.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.
         thresholds: the threshold of each persona; empty without a ballot.

@@ -63,8 +63,8 @@ abstract of another paper, it is at most 0.38.
 LEAST_MOVE_SUPPORT = 0.35
 """Minimum share of the content words of a move that occur in the abstract.
 
-It applies to moves with at least `TELLING` content words. The moves of the gold have at least 0.43;
-compared with the abstract of another paper, 96% of the moves have less than 0.35.
+It applies to moves with at least `TELLING` content words. The share in the moves of the gold is at
+least 0.43. Compared with the abstract of another paper, it is less than 0.35 in 96% of the moves.
 """
 TELLING = 5
 """Minimum number of content words of a move to which `LEAST_MOVE_SUPPORT` applies.
@@ -78,9 +78,9 @@ The annotations of the gold, which use the terms of the abstract, have at most 0
 of 0.42.
 """
 SEVERAL = 4
-"""Minimum number of stated moves of a copy.
+"""Minimum number of stated moves of an annotation that counts as a copy of the abstract.
 
-Fewer moves may have the abstract's order by chance.
+The words of fewer moves may have the order of the abstract by chance.
 """
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
@@ -89,9 +89,9 @@ Shorter annotations belong to short abstracts, which are hard to rephrase. All b
 of the gold are longer.
 """
 STRANGE_RUN = 3
-"""Minimum number of consecutive content words of a foreign passage.
+"""Minimum number of content words of a foreign passage.
 
-The abstract has none of these words.
+A foreign passage consists of consecutive content words of a move that the abstract lacks.
 """
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.

@@ -211,7 +211,10 @@ def _placeholders(template: str) -> Iterator[str]:
 
 
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the first half of the annotations, at most `FORM_ITEMS`, to measure the form on."""
+    """Return the annotations on which the vote forms of a judge are measured.
+
+    They are the first half of `items`, at most `FORM_ITEMS`.
+    """
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
 
@@ -298,7 +301,7 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A token that is only a part of a character has no logprobs; then every answer has 0.
+    # A token that is only a part of a character has no logprobs, so that all probabilities are 0.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

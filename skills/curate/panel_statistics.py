@@ -33,7 +33,7 @@ FEW = 20
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
-    """Return True for each vote of a row that passes, False for a fail, None if invalid."""
+    """Return the result of each vote: True for a pass, False for a fail, None if invalid."""
     return tuple(
         None if score is None else score >= threshold
         for score, threshold in zip(scores, thresholds, strict=True)
@@ -61,7 +61,7 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Return the number of rows by passes and fails, "5-0" to "0-5".
+    """Return the number of rows for each split into passes and fails, from "5-0" to "0-5".
 
     Rows with an invalid vote are counted only under `INCOMPLETE`.
     """

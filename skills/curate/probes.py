@@ -289,7 +289,7 @@ def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place
     top = 10**places if places and value <= 10**places else 100 * 10**places
-    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may have both 3 and 5
+    steps = max(3, value // 3)  # for 4, a third is only 1, and the abstract may have both 3 and 5
     for _ in range(TRIES):
         step = chance.randint(1, steps)
         new = value + chance.choice((-1, 1)) * step

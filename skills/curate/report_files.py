@@ -41,7 +41,7 @@ BINS = 20
 
 
 def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role: a_rejected.csv for a_curated.csv."""
+    """Return the files beside a target by role, such as x_rejected.csv beside x_curated.csv."""
     stem = target.stem.removesuffix(SUFFIX) or target.stem
     names = {
         "rejected": f"{stem}_rejected.csv",
@@ -91,7 +91,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
 
 
 def check_build(call: Call, framework: Framework) -> None:
-    """Check the tables and ids that options for --build name, before annotations are judged.
+    """Check the tables and ids in the options of --build, before annotations are judged.
 
     Raises:
         InputError: a table or a list of ids in the options cannot be used.
@@ -270,7 +270,7 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
     """Yield CSS class, count and name of each outcome.
 
-    Undecided, failed and pending are left out if no annotation has this outcome.
+    The outcomes "undecided", "failed" and "pending" are left out if they have no annotations.
     """
     yield "kept", summary.kept, "kept"
     yield "gated", summary.gated, "rejected by the gates"

@@ -19,8 +19,9 @@ NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
 """AUROC below which the panel is called weak.
 
-Such a panel prefers the bad annotation in at least three of ten pairs of a good and a bad one. By
-convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic Regression, p. 162).
+Such a panel prefers the bad annotation in at least three of ten pairs of a good and a bad
+annotation. By convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, Applied Logistic
+Regression, p. 162).
 """
 MUCH_INVALID = 0.1
 """Share of invalid votes above which the report has a note about them."""

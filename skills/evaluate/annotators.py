@@ -1,4 +1,4 @@
-"""The annotators that are compared: models, the model of an earlier evaluation, two baselines.
+"""The compared annotators: models, the model of an earlier evaluation, and two baselines.
 
 An annotation maps the names of moves to texts, including "Not stated.". A paper without an
 annotation has None. To measure consistency, requests are repeated in variations: with other seeds
@@ -107,7 +107,7 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
     """Return the baselines, in the order of the report.
 
     Args:
-        first: the first model. Without gold, its annotations are used for `other`.
+        first: the first model, whose annotations the baseline `other` uses if there is no gold.
     """
     found = [lead(subject.papers, subject.framework)]
     if len(subject.papers) > 1:

@@ -118,7 +118,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the figures of a model minus those of an earlier model with unknown annotations."""
+    """Return the figures of `first` minus those of `earlier`, whose annotations are unknown."""
     return Difference(
         first=first.name,
         other=earlier.name,

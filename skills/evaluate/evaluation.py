@@ -1,4 +1,4 @@
-"""The steps of /evaluate: read the papers, annotate them, measure the annotations, and report."""
+"""The steps of /evaluate: read and annotate papers, measure the annotations, and report."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
 
 TASK = "annotate"
 REPEATED = 10
-"""Default number of papers that are annotated again; with fewer than `LEAST_PAPERS` papers, 0."""
+"""Default number of papers to annotate again; 0 if there are fewer than `LEAST_PAPERS` papers."""
 Record = dict[str, Any]
 
 
@@ -157,7 +157,7 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison, and yield the runner of its models; show a progress bar meanwhile.
+    """Announce a comparison, and yield a `ModelRunner`; show a progress bar during the block.
 
     Args:
         models: number of models.
@@ -194,7 +194,7 @@ class ModelRunner:
     Attributes:
         pace: the progress of all models.
         update: redraws the progress bar.
-        repeated: number of papers at the beginning of the input to annotate in all variations.
+        repeated: number of papers, from the beginning of the input, to annotate in all variations.
     """
 
     call: Call
@@ -212,8 +212,8 @@ class ModelRunner:
             HarnessError: the work was stopped. Finished annotations are stored; the hint states how
                 to continue.
         """
-        # One model at a time: two models may not fit into memory, and the memory of each is
-        # reported.
+        # Only one model is loaded at a time: two models may not fit into memory, and the report
+        # states the memory that each model needs.
         self.call.models.pool.close()
         models = replace(self.call.models, choice=Choice(name))
         return models.run(
@@ -252,7 +252,8 @@ class ModelRunner:
         """Annotate the first papers again in every variation, and add the moves to their rows.
 
         Papers without an annotation are left out, since a variation would become their current
-        annotation. A reader is not repeated, since it has neither a prompt nor a seed.
+        annotation. A reader does not annotate papers again, since it has neither a prompt nor a
+        seed.
 
         Args:
             rows: the fields of the `Answer` for each paper.
@@ -290,17 +291,18 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                raise tally.stopped  # so that `models.run` tries a fallback
+                raise tally.stopped  # this makes `models.run` try a fallback
             finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # after `finish`, so that the row of the run has its summary
+        if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
             raise tally.stopped
 
     def _records(
         self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
     ) -> list[Record | None]:
-        """Return the stored annotation of each row, or None, and count failures in `failed`.
+        """Return the stored annotation of each row (None after a failure), and count failures.
 
         Args:
+            failed: counts failures by the class of the error.
             of_papers: True to count all failures; False to count only faults of the run.
         """
         for entry in job.plan.entries("failed"):
@@ -366,8 +368,8 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
-        # With --retry-failed, new papers are annotated too; otherwise they would count as
-        # unanswered.
+        # Unlike `/annotate --retry-failed`, this job also annotates new papers; otherwise the model
+        # would have no annotation of these papers.
         return state is None or (state == "failed" and self.call.options.retry_failed)
 
     def _link(self) -> None:
@@ -416,7 +418,7 @@ class RepeatedJob(ComparedJob):
         return self.source.papers[place % len(self.source.papers)]
 
     def prepare(self, place: int) -> Prepared:
-        """Return the request for a row. All papers in one variation precede the next variation."""
+        """Return the request for a row; rows are ordered by variation, and then by paper."""
         number = place // len(self.source.papers)
         made = self._annotators[number].prepare(self.paper(place))
         sampling = self.variations[number].sampling
@@ -428,7 +430,7 @@ class RepeatedJob(ComparedJob):
 
 @dataclass(frozen=True)
 class FreeAnnotator(annotator.Annotator):
-    """An annotator without constrained output: one attempt, and separate content keys."""
+    """An annotator without constrained output, with one attempt and separate content keys."""
 
     def prepare(self, paper: Paper) -> Prepared:
         made = super().prepare(paper)
@@ -463,12 +465,12 @@ class FreeJob(ComparedJob):
 def _changed(
     made: Prepared, request: Mapping[str, Any], sampling: Mapping[str, Any], **provenance: Any
 ) -> Prepared:
-    """Return a request with changed fields, its provenance and a separate content key.
+    """Return a copy of a prepared request with changed fields and its own content key.
 
     Args:
-        request: the fields of the request to change.
-        sampling: the keys to change in the sampling that the provenance records.
-        provenance: other keys of the provenance to change.
+        request: new values of fields of the request.
+        sampling: new values for the sampling settings in the provenance.
+        provenance: new values for other keys of the provenance.
     """
     known = {**made.provenance, **provenance}
     known["sampling"] = {**known["sampling"], **sampling}

@@ -1,8 +1,8 @@
-"""Read the input: a table of gold, abstracts with labelled sentences, or an earlier evaluation.
+"""Read a table of gold, abstracts with labelled sentences, or an earlier evaluation.
 
-The .json file of an evaluation has abstracts and gold as digests, but annotations as text, so that
-the same code measures the earlier and the new annotations. The file of a published model has only
-figures, since its annotations would quote abstracts.
+The .json file of an evaluation contains the digests of abstracts and gold, and the texts of the
+annotations, so that the same code measures the earlier and the new annotations. The file of a
+published model contains only figures, since annotations would quote abstracts.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def with_gold(
 def _with_gold(
     table: Table, framework: Framework, gold: dict[tuple[str, str], Moves]
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, and add their moves to `gold`; repeated rows are not added."""
+    """Yield the rows of a table or their errors, and add the moves of each paper to `gold`.
+
+    The moves of repeated rows, and of rows whose abstract is too short, are not added.
+    """
     for row in table.rows_or_errors():
         if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):
             yield row
@@ -86,7 +89,7 @@ def _with_gold(
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
-    """Read a .jsonl file of abstracts with labels of their sentences, as in CSAbstruct.
+    """Read a .jsonl file of abstracts whose sentences have labels, as in CSAbstruct.
 
     A line is refused if its abstract is too short or too long.
 
@@ -215,7 +218,7 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
     """Check that two evaluations have the same gold, by the figures of the gold.
 
-    The digests of the gold cannot be compared, since a file with only figures has none.
+    The digests of the gold cannot be compared, since a file with only figures has no digests.
 
     Raises:
         InputError: the figures differ, so that the gold must differ.

@@ -79,7 +79,8 @@ def of_annotation(
     """Return the measures that need no gold, for the stated moves of an annotation.
 
     Args:
-        elsewhere: the abstract of another paper, for the support by chance; None to leave it out.
+        elsewhere: the abstract of another paper, for the measure "floor" (support by chance); None
+            to omit this measure.
     """
     found: dict[str, ByMove] = {
         "numbers": {m: not unsupported_numbers(abstract, t) for m, t in moves.items()},
@@ -141,12 +142,12 @@ def _code() -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def rouge_l(text: str, gold: str) -> float:
-    """Return ROUGE-L F1, 0 to 1: rougeL of rouge-score with its Porter stemmer (Lin 2004)."""
+    """Return the ROUGE-L F1 (Lin 2004) of rouge-score with its Porter stemmer, 0 to 1."""
     return float(_rouge().score(gold, text)["rougeL"].fmeasure)
 
 
 def chrf(text: str, gold: str) -> float:
-    """Return chrF2 of sacrebleu, 0 to 1: character 6-grams, beta 2 (Popović 2015)."""
+    """Return the chrF2 (Popović 2015) of sacrebleu with character 6-grams and beta 2, 0 to 1."""
     return float(_chrf().sentence_score(text, [gold]).score) / 100
 
 

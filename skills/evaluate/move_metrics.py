@@ -89,22 +89,22 @@ def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
 
 
 def texts_of(moves: Moves | None, framework: Framework) -> Moves:
-    """Return the stated moves, or {} without an annotation."""
+    """Return the stated moves of an annotation, or {} if there is no annotation."""
     return framework.stated(moves) if moves else {}
 
 
 def _by_itself(
     annotator: Annotator, subject: Subject, predicted: Flags, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the metrics without gold: faithfulness to the abstract, and overlap of moves.
+    """Return the metrics that need no gold: faithfulness to the abstract, overlap of moves.
 
     Args:
         predicted: True for each stated move (see `stated`).
     """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # One more than half the table, since the baseline `other` copies the annotation of the paper
-    # that is half the table away.
+    # The other abstract for "floor" is half the table plus one paper away, since the baseline
+    # `other` copies the annotation of the paper that is half the table away.
     away = count // 2 + 1
     measured = [
         measures.get(
@@ -236,7 +236,7 @@ def _consistency(
 def _alike(
     first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
 ) -> tuple[float, float]:
-    """Return the similarity of two answers to a paper, and the share of moves on which they agree.
+    """Return the similarity of two answers, and the share of moves on which they agree.
 
     Two answers agree on a move if both or neither state it.
     """

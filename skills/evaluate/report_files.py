@@ -24,7 +24,7 @@ MARKERS = "osD^vP*X"
 
 
 def write_html(file: IO[bytes], found: Evaluation, subject: Subject) -> None:
-    """Write the page. Equal input gives equal bytes.
+    """Write the HTML page of a comparison; equal input gives equal bytes.
 
     Args:
         found: the result of `comparison.of_models` for `subject`.
@@ -61,7 +61,7 @@ def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[Marked]:
-    """Return the sentences of an abstract with the moves of the first model, and labels if any.
+    """Return the sentences of an abstract, with moves of the first model and with any labels.
 
     Args:
         worst: the paper, with the moves of the first model.
@@ -93,8 +93,8 @@ def draw(found: Evaluation, file: IO[bytes]) -> None:
     from matplotlib import figure as figures
     from matplotlib import rc_context, rcParamsDefault
 
-    # `rcParams` in a matplotlibrc of the current folder are ignored, since they could run TeX. A
-    # "$" in a name does not begin a formula.
+    # The default settings replace a matplotlibrc in the current folder, which could run TeX. With
+    # "text.parse_math" off, a "$" in a name does not begin a formula.
     with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))

@@ -133,7 +133,7 @@ def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
 
 
 def columns_of(found: Evaluation) -> dict[str, Figures]:
-    """Return the figures of each annotator by its name."""
+    """Return the figures of all annotators, by the name of the annotator."""
     return {one.name: one.metrics for one in found.annotators}
 
 
@@ -263,7 +263,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return a clause with the numbers of papers and left-out papers, and the reference."""
+    """Return a clause such as "12 papers, 1 left out (refused), compared with gold"."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 

@@ -87,7 +87,7 @@ class _Anchored:
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return the metrics of anchors against the gold and the labels that the papers have."""
+    """Return the metrics of anchors, compared with the gold or with the labels of sentences."""
     found: dict[Key, Statistic] = {}
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, measures)
@@ -253,7 +253,7 @@ def _against_labels(
 def confusion(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> dict[str, dict[str, int]]:
-    """Return the number of anchors of each move by label."""
+    """Return the numbers of anchors by move, then by label."""
     counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
     for one in anchor_labels(annotator, subject, measures):
         for name, label in one.items():

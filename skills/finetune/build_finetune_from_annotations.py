@@ -59,7 +59,7 @@ def build_dataset(
     """Merge tables of annotations: gold rows replace curated rows, and both replace agent rows.
 
     A paper is identified by its arxiv_id, or else its paper_id, or else its id. By default, an
-    agent row is kept even if no curated row has its paper.
+    agent row is kept even if its paper has no curated row.
 
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.

@@ -118,7 +118,7 @@ def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
 
 
 def manifest_path(target: Path) -> Path:
-    """Return the path of a manifest: "train.manifest.json" beside "train.jsonl"."""
+    """Return the path of a manifest, such as train.manifest.json for the data set train.jsonl."""
     return target.with_suffix(".manifest.json")
 
 
@@ -167,7 +167,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def manifest_text(made: Mapping[str, Any]) -> str:
-    """Format a manifest for people: counts and lengths."""
+    """Return the text of a manifest for display: counts and lengths."""
     counts, tokens = made["counts"], made["tokens"]
     names = [why for why in WHYS if any(counts[source][why] for source in SOURCES)]
     headers = ["source", "read", *(name.replace("_", " ") for name in names), "written", "weight"]

@@ -105,8 +105,8 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    # Python has put the folder of this file first, or with `-m` the current folder; import from
-    # the root of the project instead.
+    # The first entry of `sys.path` is the folder of this file or, with `-m`, the current folder.
+    # Import from the root of the project instead.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     import agent
 

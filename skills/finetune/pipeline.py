@@ -86,7 +86,7 @@ def show_plan(call: Call) -> Result:
 
 
 def check(context: StageContext) -> None:
-    """Check what the stages need, before the first stage starts.
+    """Check the requirements of all stages before the first stage starts.
 
     Without --host no server is contacted: the run skips the stage `ollama` if no server answers, or
     if the user does not consent to sending the model.

@@ -88,7 +88,7 @@ class Plan:
     Attributes:
         given: the original recipe; `recipe` is the recipe adapted to the machine.
         adapted: a clause for each adapted setting.
-        checkpoints: the number of checkpoints written, and the maximum at the same time.
+        checkpoints: the number of checkpoints written, and the maximum that exist at the same time.
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
         notes: warnings and hints, as clauses.
@@ -233,7 +233,7 @@ def require_plan(
 def checkpoints(steps: int, training: Training) -> tuple[int, int]:
     """Return the number of checkpoints written, and the maximum that exist at the same time.
 
-    With the setting `keep`, `keep` + 2 checkpoints exist at most: the latest `keep`, the best, and
+    With the setting `keep`, at most `keep` + 2 checkpoints exist: the latest `keep`, the best, and
     a new checkpoint that is written before the oldest is deleted.
     """
     written = math.ceil(steps / training.save_steps)
@@ -483,7 +483,8 @@ def _disk(plan: Plan) -> str:
 def _sample(plan: Plan) -> str:
     which = "" if plan.rows.decoded else AS_GIVEN
     lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
-    for text, in_loss in plan.rows.sample:  # a piece that begins within a line gets a new line
+    # A piece that begins in the middle of a line is shown on a new line.
+    for text, in_loss in plan.rows.sample:
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)

@@ -95,8 +95,8 @@ def planned_rows(context: StageContext) -> PlannedRows:
 def _prepared(context: StageContext) -> PlannedRows | None:
     """Return the token counts of the prepared rows, or None if rows are missing or outdated.
 
-    The base of the recipe and the base of the prepared rows are compared by name only, since a
-    digest may require unpacking a GGUF.
+    The base of the recipe and the base of the prepared rows are compared by name only, since
+    the digest comes from `open_base`, which may have to unpack a GGUF.
     """
     entry = context.run_dir.entry("prepare")
     if entry is None or not context.run_dir.is_current("prepare", entry.inputs):

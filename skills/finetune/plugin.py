@@ -279,7 +279,7 @@ class Finetune(Skill):
 
         @property
         def run_folder(self) -> Path:
-            """The folder of the run: the value of --out, or else the folder of the --checkpoint."""
+            """The folder of the run: --out, or the parent of --checkpoint if --out is not given."""
             if self.checkpoint is not None and "out" not in self.model_fields_set:
                 return self.checkpoint.parent
             return self.out

@@ -1,7 +1,7 @@
 """Ranks, the processes of a training: the rank of this process, and messages between ranks.
 
 torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. In
-a training with a single process, its rank is 0 of 1, and the functions that communicate do nothing.
+a training with a single process, the rank is 0 of 1, and the functions that communicate do nothing.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Run the block as rank 0, while other ranks wait for a training or the block's end.
+    """Run the block in rank 0; other ranks wait until a training starts or the block ends.
 
     Raises:
         UsageError: this process has another rank.
@@ -164,7 +164,7 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return the number of processes that `accelerate launch --cpu` was asked for, or None.
+    """Return the number of processes that `accelerate launch --cpu` should start, or None.
 
     Without MPI, accelerate starts a single process on a CPU. The environment of this process does
     not contain the requested number, so the number is read from the command line of accelerate.

@@ -1,10 +1,10 @@
 """/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
 Training starts from the reader that the registry offers for the framework. In a cross-validation
-with `FOLDS` folds, a reader is trained for each fold on the other papers, and predicts the papers
-of the fold. If these predictions are better than the predictions of the starting reader, a reader
-trained on all papers is registered. The predictions of each fold and the final reader are stored in
-OUT/reader-KEY, so that repeating the line continues the work.
+with `FOLDS` folds, a reader is trained for each fold on the other papers, and predicts the moves of
+the papers in the fold. If these predictions are better than the predictions of the starting reader,
+a reader trained on all papers is registered. The predictions of each fold and the final reader are
+stored in OUT/reader-KEY, so that repeating the line continues the work.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Start:
 
     Attributes:
         name: the name of the model in the registry.
-        digest: SHA-256 of its file.
-        about: the metadata of its file.
+        digest: SHA-256 of the reader's file.
+        about: the metadata in the reader's file.
         figures: the thresholds and scales of the reader; the threshold of a move that the reader
             does not have is 0.5.
         comparable: True if the reader was trained on the framework of the new reader, so that the
@@ -288,7 +288,7 @@ class _Training:
         return [one or [] for one in found]
 
     def _trained(self, examples: Sequence[Example], name: str) -> Network:
-        """Train a reader on these examples, and return it.
+        """Train a reader on these examples, and return its network.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -297,7 +297,7 @@ class _Training:
 
         from skills.reader.training import train
 
-        torch.manual_seed(self.settings.seed)  # for the random weights of new heads
+        torch.manual_seed(self.settings.seed)  # the initial weights of new heads are random
         moves = self.start.about["moves"], self.framework.names
         same = tuple(moves[0]) == moves[1]
         network = (

@@ -43,7 +43,8 @@ class Gain:
         value: the gain, `after` - `before`.
         low, high: 95% interval of the gain, by a bootstrap over papers.
         least: lower end of the one-sided 95% interval of the gain.
-        kappa: mean kappa of "stated" of the old and the new reader; None if unknown.
+        kappa: for the old and the new reader, the mean kappa of the decisions whether a move is
+            stated; None if unknown.
     """
 
     papers: int
@@ -86,7 +87,7 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Count the right decisions of a baseline that gives a move the same place in every paper.
+    """Count right decisions of a baseline that gives a move one place in all papers of a fold.
 
     The result is an array (papers, 2) for `gain_of`. The place of a move is the number of a
     sentence, counted from the beginning or from the end, or "not stated". Each fold uses the place
@@ -132,7 +133,7 @@ def store(path: Path, found: Sequence[Scores]) -> None:
 
 
 def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:
-    """Read the predictions that `store` wrote for `examples`; None if missing or damaged."""
+    """Return the stored predictions for `examples`; None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = []

@@ -73,7 +73,7 @@ class Gold:
 
     @property
     def reasons(self) -> str:
-        """The reasons why rows are unusable: "2 rows: has no abstract (gold.csv, line 3)"."""
+        """The reasons for unusable rows, such as "1 row: has no abstract (gold.csv, line 3)"."""
         listed = [
             f"{counted(len(places), 'row')}: {reason} ({places[0]}{', ...' * (len(places) > 1)})"
             for reason, places in sorted(self.left_out.items(), key=lambda one: -len(one[1]))

@@ -74,7 +74,7 @@ class Adapter(_Strict):
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
-    # Without the value None, older recipes keep their digests.
+    # A value of None is not dumped, so that the digests of older recipes stay the same.
     start_from: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
 
 
@@ -202,7 +202,7 @@ def load_recipe(name: str | Path) -> Recipe:
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return `recipe` with some values replaced: {"training.epochs": 2}.
+    """Return a copy of `recipe` with the values of `changes`, such as {"training.epochs": 2}.
 
     Raises:
         UsageError: a value is invalid.

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 SPARE = 1.02
 """Factor on the needed disk space, since a file occupies more space than its size."""
 WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
-"""The stages with files that another stage reads."""
+"""The stages that write files which other stages read."""
 MANIFEST = "manifest.json"
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
@@ -272,7 +272,7 @@ def partial(folder: Path) -> Iterator[Path]:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield these files, and the files in these folders."""
+    """Yield the files among `paths`, and all files in the folders among `paths`."""
     for path in paths:
         if path.is_dir():
             yield from sorted(found for found in path.rglob("*") if found.is_file())
@@ -281,13 +281,13 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `value` as after a round trip through JSON: tuples become lists, keys strings."""
+    """Return `value` written as JSON and read again: tuples become lists, keys become strings."""
     found: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return found
 
 
 def package_versions(*names: str) -> dict[str, str]:
-    """Return the versions of the packages, without packages that are not installed."""
+    """Return the versions of those packages that are installed, by the name of the package."""
     found = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
@@ -296,7 +296,7 @@ def package_versions(*names: str) -> dict[str, str]:
 
 
 def in_words(size: float) -> str:
-    """Format a number of bytes for display: "98.4 MB", "15.2 GB"."""
+    """Format a number of bytes for display, such as "98.4 MB" or "15.2 GB"."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"
@@ -433,7 +433,7 @@ class Stage:
         Args:
             outputs: the files and folders that were written.
             facts: results other than files, for display and for later stages.
-            changed: inputs that the stage itself has changed.
+            changed: new values of the inputs that the stage itself has changed.
         """
         seconds = time.monotonic() - self.begun
         return self.run_dir.record(self.name, {**self.inputs, **changed}, outputs, facts, seconds)

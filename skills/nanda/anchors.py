@@ -140,7 +140,7 @@ def _aligned(abstract: str, text: str) -> list[int]:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """Return the index of the highest positive score (of ties, the first), or None without one."""
+    """Return the index of the highest score (of ties, the first), or None if none is positive."""
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
     return best if best is not None and scores[best] > 0 else None
 

@@ -26,8 +26,10 @@ from skills.nanda.text import (
 )
 
 SAME = 0.85
-"""Minimum similarity of two moves that count as duplicates. The most similar pair of moves of a
-paper in gold_train.csv and gold_dev.csv (536 papers) has 0.82.
+"""Minimum similarity of two moves that count as duplicates.
+
+The most similar pair of moves of a paper in gold_train.csv and gold_dev.csv (536 papers) has a
+similarity of 0.82.
 """
 LOW_SUPPORT = 0.6
 """Support of a move (see `support`) below which a doubt is reported. Of the 3,581 stated moves of
@@ -109,7 +111,7 @@ def check(
 
 
 def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
-    """Return True if these sentences do not contain the quote `text`, or have more negations."""
+    """Return True if the sentences lack the quote `text`, or have more negations than it."""
     sentences = sentences_of(abstract)
     spans = [sentences[number - 1].span for number in numbers]
     given = " ".join(abstract[start:end] for start, end in spans)

@@ -24,8 +24,8 @@ from skills.nanda.text import flatten
 UNCERTAIN = 0.5
 """Confidence below which a stated move is marked as uncertain.
 
-In a sample of moves stated by the reader (bench/readings), 32% of the moves below this confidence
-are right, and 81% of the moves above.
+In a sample of moves stated by the reader (bench/readings), 32% of the moves with a lower confidence
+and 81% of the other moves are right.
 """
 SUGGESTED = 0.3
 """Minimum confidence of a passage that becomes the text of its move.

@@ -43,7 +43,7 @@ REACH = 12
 OF_MOVE, OF_ABSTRACT = 3, 5
 """Number of neighbours compared on each side of a word: in a move, and in the abstract.
 
-More are compared in the abstract, since a move leaves words out.
+More neighbours are compared in the abstract, since a move leaves words out.
 """
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _DIGIT = re.compile(r"\d")
@@ -192,7 +192,7 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return how similar the context of a word in a move is to the contexts of tokens.
+    """Return the similarity of the context of a word in a move to contexts in the abstract.
 
     The token of the abstract with the most similar context counts. A neighbour in both contexts
     scores the inverse of its rank in the move; the score is reduced if the neighbour is far from

@@ -26,7 +26,7 @@ from skills.nanda.sentences import heading_end
 from skills.nanda.text import flatten, sanitize
 
 CHARS_PER_TOKEN = 3
-"""Low estimate of the characters per token: prose has four or five, figures and names fewer."""
+"""Low estimate of the characters per token: prose has 4 or 5, names and numbers have fewer."""
 TOKENS_AROUND = 12
 """Number of tokens of a reply for each move besides its text: key or label, quotes, line break."""
 QUOTED_CHARS = 1200
@@ -263,7 +263,7 @@ def _json_object(text: str) -> dict[str, Any]:
         raise UnusableReply(
             f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
         ) from exc
-    except (RecursionError, ValueError) as exc:  # nested too deeply, or a number of 5,000 digits
+    except (RecursionError, ValueError) as exc:  # deep nesting, or a number of 5,000 digits
         raise UnusableReply(f"its JSON cannot be read ({exc})") from exc
     if not isinstance(found, dict):
         raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")

@@ -143,7 +143,7 @@ class Framework(_Strict):
 
     @property
     def longest(self) -> int:
-        """Maximum number of characters of a move: 480 if a model writes at most 320.
+        """Maximum number of characters of a move: 480 for a `max_chars` of 320.
 
         A move that quotes may be longer than a written move. 2.5% of the sentences of abstracts
         have more than 320 characters; 0.2% have more than 480.

@@ -87,8 +87,8 @@ def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, 
             if any(first <= start and end <= last for first, last in spans)
         )
         one = Segment(blank + text[start:end], tuple(moves))
-        # A page shows the names of the moves directly after a segment, so a blank at its end moves
-        # to the next segment.
+        # A page shows the names of the moves directly after a segment. A blank at the end of the
+        # segment is therefore put at the beginning of the next segment.
         blank = " " * (bool(one.moves) and one.text.endswith(" "))
         if shown := one.text.removesuffix(blank):
             found.append(Segment(shown, one.moves))

@@ -1,4 +1,4 @@
-"""Papers: an abstract with metadata from any source; and arXiv ids in texts."""
+"""Define papers (abstracts with metadata from any source), and find arXiv ids in texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATE = re.compile(
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
     re.ASCII,
 )
-# Possessive quantifiers: without them, the matcher uses stack space for each of many hyphens.
+# Without possessive quantifiers, the matcher would use stack space for each of many hyphens.
 ARXIV_ID = (
     r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 )

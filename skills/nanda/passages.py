@@ -48,7 +48,7 @@ _NOTICE = re.compile(
 )
 """Matches a copyright notice after the last sentence, as in abstracts exported by publishers."""
 NOTICE = 250
-"""Maximum number of characters of such a notice."""
+"""Maximum number of characters of a copyright notice."""
 _WORD = re.compile(r"\S{1,20}")
 """Matches a word, or 20 characters of a longer word, since some scripts have no blanks."""
 _NAMED = re.compile(r"\A\[[^\]]*\] ")
@@ -118,7 +118,7 @@ class Sentence:
     text: str
     heading: int = 0
 
-    @functools.cached_property  # used only for quotes: a prompt needs only the text
+    @functools.cached_property  # only quotes need the words; prompts do not
     def words(self) -> tuple[tuple[int, int], ...]:
         """The start and the end of each word in `text`; a long word is split (`_WORD`)."""
         return tuple(word.span() for word in _WORD.finditer(self.text))

@@ -45,9 +45,9 @@ _HEADING = re.compile(
 )
 """Matches a heading, with the white space after it, of Markdown or of a structured abstract.
 
-A heading of a structured abstract has a colon, a dash before a capital, emphasis or brackets.
-Without these, it is a whole sentence or line, or in capitals before a word that is not in capitals.
-Several words in capitals before a colon are always a heading.
+A heading of a structured abstract has a colon, a dash before a capital, emphasis or brackets. A
+heading without these marks is a whole sentence or line, or is in capitals before a word that is not
+in capitals. Several words in capitals before a colon are always a heading.
 """
 # The lookbehind and the possessive quantifier make the search of a run of marks linear in time.
 _END = re.compile(
@@ -112,7 +112,7 @@ def split_sentences(text: str) -> list[str]:
 def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
     """Return the end of the heading at the beginning of a sentence, or `start` without a heading.
 
-    Headings are "CONCLUSIONS:", "Methods -", "Results." or "## Goals", for example.
+    Examples of headings are "CONCLUSIONS:", "Methods -", "Results." and "## Goals".
 
     Args:
         start, end: the span of the sentence in `text`.
@@ -183,7 +183,7 @@ def _is_last(before: str, mark: str, text: str, position: int) -> bool:
     """
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
-    # "iPhone" is not in lower case throughout, and may begin a sentence.
+    # A word with an inner capital, such as "iPhone", may begin a sentence.
     if first.islower() and (first + rest).islower():
         return False
     if not mark.startswith(".") or mark.startswith(".."):

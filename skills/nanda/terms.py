@@ -35,8 +35,8 @@ _GENERIC_WORDS = """
 GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
 """Stems of words that occur in abstracts of every topic.
 
-Each stem occurs in more than a few percent of the abstracts in gold_train.csv, and of those in
-csabstruct_dev.jsonl.
+Each stem occurs in more than a few percent of the abstracts in gold_train.csv, and of the abstracts
+in csabstruct_dev.jsonl.
 """
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
@@ -45,7 +45,7 @@ _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
 def terms_in(text: str) -> Iterator[tuple[Term, str]]:
     """Yield each term of a text (a word or two adjacent words) as stems, and its spelling.
 
-    A part of a hyphenated word alone is not a term, such as "multi" in "multi-agent".
+    The parts of a hyphenated word, such as "multi" in "multi-agent", are not terms on their own.
     Headings ("CONCLUSIONS:") are left out.
     """
     text = without_headings(text)

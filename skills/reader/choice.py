@@ -37,9 +37,9 @@ MOST = 3
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 SINGLE = NAMING | {"novelty"}
-"""Moves that quote one sentence, as nearly all of their labels do."""
+"""Moves that quote only one sentence, since nearly all of their labels have only one."""
 SHORTEST, LONGEST = 3, 24
-"""Minimum and maximum number of words of a name."""
+"""Minimum and maximum number of words of a passage for a move in `NAMING`."""
 MARKS = ".,:;!?)]"
 """Punctuation that may follow the last word of a passage."""
 SHARED = 2

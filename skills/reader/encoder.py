@@ -95,7 +95,7 @@ class Scores:
         sentence: (sentences, moves), the score of each sentence as the best sentence of a move. The
             softmax over sentences is the probability of each sentence, given that the move is
             stated.
-        part: (sentences, moves), the score of each sentence as one of several that state the move.
+        part: (sentences, moves), the score of each sentence as one of the sentences of a move.
         unstated: (moves,), the score of "not stated", on the scale of `sentence`.
         token: (tokens, 2 x moves), the score of each token as the first token of a passage of each
             move, then as the last token. Only scores within a sentence can be compared.

@@ -41,8 +41,8 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
 
     The threshold of "stated" maximizes kappa with the labels. The threshold for a second sentence
     maximizes F1 with the labelled sentences. Without labels, the thresholds are 0.5 and 1. The
-    confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). The
-    sentences of a move that is not stated are wrong.
+    confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). A
+    sentence that is quoted for a move that is not stated counts as wrong.
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
     part = {move: _part(read, number, move) for number, move in enumerate(moves)}
@@ -157,7 +157,7 @@ def stated_kappa(
 ) -> float | None:
     """Return the mean kappa of "stated" over the moves.
 
-    Moves that all of the papers, or none of them, state are left out.
+    A move is left out if all papers state it, or if no paper states it.
 
     Args:
         stated: `Fitted.stated` for each paper.

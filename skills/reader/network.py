@@ -74,7 +74,7 @@ class Batch:
         return cls(ids, is_token, means, places, is_sentence)
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
+class Block(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """A transformer layer that normalizes after each addition, as in BERT and torch."""
 
     def __init__(self, inner: int, dropout: float, epsilon: float, width: int = WIDTH) -> None:
@@ -124,7 +124,7 @@ def output_of(network: Any, tokens: torch.Tensor, batch: Batch) -> Output:
     )
 
 
-class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
+class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
     """The network of a reader for a number of moves.
 
     Args:

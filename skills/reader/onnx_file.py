@@ -1,8 +1,8 @@
 """Write a network to the file that `encoder` loads: an ONNX graph with metadata.
 
-Matrices and word vectors are stored as 8-bit integers with a scale for each row, in a quarter of
-the size. When the engine loads the file, it multiplies integers by scales, and then computes with
-32-bit floats.
+Matrices and word vectors are stored as 8-bit integers with a scale for each row, which takes a
+quarter of the space. When the engine loads the file, it multiplies integers by scales, and then
+computes with 32-bit floats.
 """
 
 from __future__ import annotations

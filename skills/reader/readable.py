@@ -2,13 +2,13 @@
 
 A statement is a whole sentence, the part of it after an announcement ("We show that"), or the main
 clause after an introduction ("Unlike X, we wait"). Another cut may lose a condition, a negation or
-the subject. Only the beginning of a statement that is longer than a move is quoted.
+the subject. If a statement is longer than a move may be, only its beginning is quoted.
 
-A name may replace a pronoun: in "It needs no model", "It" may refer to DryRun. The pronoun must be
-"It", or "this" with a noun for something that authors make ("this system"). It must be the subject,
-and the previous sentence must present exactly one name. A name has an inner capital, a digit or
-only capitals ("DryRun", "BERT", "GPT-4"). It follows "called" or a verb such as "present", or
-begins the sentence.
+A name may replace a pronoun: in "It needs no model", "It" may refer to the system DryRun. The
+pronoun must be "It", or a phrase about something that authors make, such as "this system" or "the
+proposed method". The pronoun must be the subject, and the previous sentence must present exactly
+one name. A name has an inner capital, a digit or only capitals ("DryRun", "BERT", "GPT-4"). The
+name follows "called" or a verb such as "present", or begins the sentence.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Compute statistics over papers or annotations, with bootstrap intervals; kappa and alpha.
+"""Compute statistics over papers or annotations, such as kappa and alpha, with intervals.
 
-A statistic is a function of sums over units, which are papers or annotations, so that the sums of
-all resamples are one matrix product. The difference of two statistics is paired: it is computed in
-each resample.
+A statistic is a function of sums over units, which are papers or annotations, so that one matrix
+product computes the sums of all bootstrap resamples. The difference of two statistics is paired: it
+is computed in each resample.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Resamples:
         """Compute several statistics over all papers and in each resample, by key."""
         import numpy as np
 
-        # One product for all statistics: numpy converts the weights to floats for each product.
+        # All statistics share one product, since numpy converts the weights to floats each time.
         sums = np.hstack([one.sums for one in statistics.values()])
         drawn = np.asarray(self._weights @ sums, np.float64)
         found, start = {}, 0
@@ -177,7 +177,7 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
     low, high, why = None, None, ""
     if math.isnan(sampled.value):
         return _figure(None, None, None, papers, "undefined" if papers else "no papers")
-    if sampled.share is not None:  # a bootstrap of a share of 0 or 1 has no width
+    if sampled.share is not None:  # the bootstrap interval of a share of 0 or 1 has no width
         low, high = sampled.share.interval
     elif (papers if fewest is None else fewest) < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
@@ -382,8 +382,8 @@ def effective_votes(scores: Table) -> float | None:
     The formula is Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two
     Effective Votes" (arXiv 2605.29800) applies to judges.
 
-    Personas with equal scores for all annotations are omitted, and pairs with fewer than three
-    common annotations. A negative r counts as 0. The result is None if no pair is left.
+    Personas with equal scores for all annotations, and pairs with fewer than three common
+    annotations, are omitted. A negative r counts as 0. The result is None if no pair is left.
     """
     import numpy as np
 

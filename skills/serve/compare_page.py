@@ -115,7 +115,7 @@ def votes_on(db: sqlite3.Connection, ballots: Sequence[int]) -> dict[int, dict[s
 
 
 def _verdict(row: Row) -> list[str]:
-    """Return the first sentences of the report on a curation; [] before its end."""
+    """Return the first sentences of the report on a curation, or [] until the curation ends."""
     summary = stored_json(row["summary"] or "{}")
     sentences = summary.get("verdict") if isinstance(summary, dict) else None
     return [str(one) for one in sentences] if isinstance(sentences, list) else []

@@ -81,7 +81,7 @@ def sides(state: State) -> list[Side]:
             if stat.st_size > MOST_BYTES:
                 continue
             file = _loaded(path, stat.st_mtime_ns, stat.st_size)
-        except (OSError, InputError):  # a deleted file, or another JSON file
+        except (OSError, InputError):  # the file was deleted, or is not an evaluation
             continue
         digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
         found += [

@@ -1,6 +1,6 @@
 """Refuse requests that do not come from a page of the application in a known browser.
 
-The Host header must name this server, since the owner of another domain may direct it to 127.0.0.1.
+The Host header must name this server, since another domain may also resolve to 127.0.0.1.
 The request must not come from a page of another origin, and must have the cookie of a session. A
 token in the URL is exchanged for a cookie, and removed from the URL.
 """
@@ -63,7 +63,7 @@ class Guard:
         self.app, self.sessions = app, sessions
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self.cookie = f"nanda-{port}"
-        """The name of the cookie; it contains the port, since browsers ignore ports of cookies."""
+        """The name of the cookie, with the port, since browsers send cookies to every port."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)

@@ -21,7 +21,7 @@ from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100
-"""Maximum number of listed jobs, the latest."""
+"""Maximum number of listed jobs; the latest jobs are listed."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
 """SQL that counts the ballots of each curation; unlike the summaries, it includes probes."""
 STEP = 0.25

@@ -176,7 +176,7 @@ def _similar(state: State, request: Request) -> Response:
             complete_soon(corpus)
             chosen = move if move in framework.names else None
             near = corpus.similar(found.paper.id, chosen, SHOWN)
-        except (InputError, UsageError) as exc:  # such as an extra that is not installed
+        except (InputError, UsageError) as exc:  # for example, an extra is not installed
             near, error = [], f"{exc}"
     return page(
         request,

@@ -55,7 +55,8 @@ class View:
     Attributes:
         sort: the selected order; "" for the default order.
         after: the key of the last paper of the previous page, or "".
-        before: the key of the first paper of the next page, or "". At most one key is set.
+        before: the key of the first paper of the next page, or "".
+            At most one of `after` and `before` is set.
     """
 
     selection: Selection
@@ -117,7 +118,7 @@ class View:
 def _condition(facet: str, values: Sequence[str]) -> str | None:
     """Return the selected values of a facet as a filter condition.
 
-    The result is "" if all annotated papers have the value, and None if no condition expresses it.
+    The result is "" if all annotated papers have the value, and None if a filter cannot express it.
     """
     value, *more = values
     if more or value == UNKNOWN or '"' in value:

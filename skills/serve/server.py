@@ -57,7 +57,7 @@ from skills.serve.pages import CORPUS, State, message, page
 
 HOST = "127.0.0.1"
 PORT = 8700
-"""The default port, which keeps bookmarks valid; if it is in use, a free port is chosen."""
+"""The default port, which keeps bookmarks valid. If it is in use, a free port is chosen."""
 GRACE = 1
 """Seconds that running requests get to end after Ctrl-C."""
 PATIENCE = 10.0
@@ -135,7 +135,7 @@ def serve(call: Call) -> Result:
             call.screen.notice(f"Port {PORT} is in use; using port {port}.")
         server, address = web_server(state, port), address_of(port, state.sessions)
         call.screen.emit(f"{address}\n")
-        # With --json, results are not printed.
+        # With --json, the address above is not printed, so that the notice must contain it.
         at = f"at {address} " if call.screen.quiet_results else ""
         call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
         if not options.no_open:

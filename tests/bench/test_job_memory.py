@@ -14,4 +14,4 @@ def test_it_prints_the_peak_memory_of_each_size() -> None:
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [(row[0], row[1]) for row in rows] == [("20", "20"), ("30", "25")]
-    assert all(float(row[4]) > float(row[2]) > 10 for row in rows)  # in MB, before and at most
+    assert all(float(row[4]) > float(row[2]) > 10 for row in rows)  # peak MB, and MB before the job

@@ -37,7 +37,7 @@ def test_a_hostile_text_is_read_in_time(name: str) -> None:
                 text.called(text.FUNCTIONS[name], text.SHAPES[shape](CHARACTERS))
             code = 0
         finally:
-            os._exit(code)  # the copy must not run the other tests
+            os._exit(code)  # the fork must not run other tests
     _, status = os.waitpid(child, 0)
     assert status == 0, (
         f"signal {os.WTERMSIG(status)}, exit code {os.waitstatus_to_exitcode(status)}"

@@ -49,7 +49,7 @@ def llama_server(model_files: FileStore) -> Iterator[ServeEntry]:
     server = llamacpp.module().Server(params)
     server.handle_metrics()
     yield ServeEntry(backend="openai", model="smollm2", url=f"{server.listening_address}/v1")
-    del server  # stops it
+    del server  # its destructor stops the server
 
 
 @pytest.fixture(params=["embedded", "ollama", "openai", "llama-server", "two servers"])

@@ -147,7 +147,7 @@ def test_a_key_that_the_server_repeats_is_not_shown(protocol: str) -> None:
         model = load(protocol, server, api_key_env="OPENAI_API_KEY")
         reply = model.generate(ask(deadline=5), pieces.append)
     assert reply.text == "".join(pieces)
-    if protocol == "openai":  # the key of Ollama's client is of the environment alone
+    if protocol == "openai":  # Ollama's client takes its key only from the environment
         assert reply.text == "[redacted] is your key"
         assert KEY not in str(failure(protocol, "the key is refused"))
         assert "[redacted]" in str(failure(protocol, "the key within an error"))

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, code: int, **streams: object) -> subprocess.CompletedProcess[str]:
-    # Without the variables of a make that runs the tests.
+    # The variables of a make that runs the tests are removed.
     without = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", "install", "PIP=sh pip.sh"],

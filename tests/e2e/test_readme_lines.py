@@ -39,7 +39,7 @@ def lines() -> list[str]:
 
 def start(clone: Path, line: str) -> subprocess.Popen[str]:
     own = {"HARNESS_DATA": str(clone / "data"), "HARNESS_CONFIG": str(clone / "config")}
-    return start_agent(clone, line, {**os.environ, **own, "BROWSER": "true"})  # opens no page
+    return start_agent(clone, line, {**os.environ, **own, "BROWSER": "true"})  # opens no browser
 
 
 def run(clone: Path, line: str, code: int = 0) -> str:

@@ -76,7 +76,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
         try:
             yield made
         finally:
-            for process in made.started:  # those of a test that has failed
+            for process in made.started:  # a failed test may leave processes
                 process.kill()
                 process.communicate()
 
@@ -170,7 +170,7 @@ def test_a_turn_that_is_ended_leaves_the_earlier_ones(agent: Agent, how: signal.
     while len(agent.server.bodies("/api/chat")) < 2:
         assert time.monotonic() < end
         time.sleep(0.05)
-    time.sleep(1.0)  # a few pieces of the answer
+    time.sleep(1.0)  # a few pieces of the answer arrive
     os.kill(process.pid, how)
     process.communicate()
     agent.server.fail(None)

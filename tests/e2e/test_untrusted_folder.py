@@ -214,7 +214,7 @@ def test_every_command(start: str, checkout: Path, stranger: Stranger, names: se
 
 def test_each_command_is_among_the_lines(tmp_path: Path) -> None:
     lines = {line.split()[0].removeprefix("/") for line in LINES.splitlines() if line[:1] == "/"}
-    elsewhere = {"exit", "resume", "serve"}  # `test_session`, `test_browser`
+    elsewhere = {"exit", "resume", "serve"}  # see `test_session`, `test_browser`
     assert {*fake_app(tmp_path).catalogue.skills} == lines - {"mine"} | elsewhere
 
 

@@ -383,7 +383,7 @@ def test_a_tool_of_a_server(project: Path) -> None:
     assert is_asked(project, Permission("mcp", "files__delete"))
 
 
-# The file
+# The file of stored answers
 
 
 def test_answers_are_stored_by_project_for_the_user_alone(project: Path) -> None:

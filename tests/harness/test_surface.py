@@ -14,7 +14,7 @@ import harness
 from harness import errors
 from harness.settings import CODE_ROOT
 
-# What ships is packages; another folder in skills/ is one that a user has put there.
+# Shipped skills are packages; any other folder in skills/ was put there by a user.
 SHIPPED = (CODE_ROOT / "harness", *(p.parent for p in CODE_ROOT.glob("skills/*/__init__.py")))
 PYTHON = [path for place in SHIPPED for path in sorted(place.rglob("*.py"))]
 
@@ -78,7 +78,7 @@ def test_every_import_is_declared():
     providers = packages_distributions()
     for path in PYTHON:
         for name in {name.split(".")[0] for name in imported(path)} - ours:
-            # The extra need not be installed; what it provides is called as it is.
+            # If an extra is not installed, the module is assumed to have the name of its package.
             provided = {p.lower().replace("_", "-") for p in providers.get(name, [name])}
             skill = path.relative_to(CODE_ROOT).parts[1:2]
             assert provided & declared.get("".join(skill), core), f"{path} imports {name}"

@@ -68,7 +68,7 @@ class AgentWorkspace(Workspace):
     def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
         super().__init__(folder, Worker())
         self.server, self.protocol = server, protocol
-        self._screen = self.app.screen  # that of a call is another one
+        self._screen = self.app.screen  # during a call, `app.screen` is another screen
         self.write_registry(context)
         rows = [
             {"arxiv_id": f"2401.{n:05}", "title": f"Paper {n}", "abstract": abstract(n)}

@@ -139,7 +139,7 @@ def test_a_better_reader_becomes_the_default_and_the_line_continues(tmp_path: Pa
     assert about["gain"]["value"] == stages["compare"]["value"]
     outcome, _ = home.dispatch("/annotate " + " ".join(sentences(77)) + " And it is fast to learn.")
     assert json.loads(outcome.result.text)["method"] == "We present tool 77, a table of rules."
-    # A reader that was trained on the papers is not what its successor is compared with.
+    # A new reader is not compared with a reader that was trained on the same papers.
     outcome, printed = home.finetune(table)
     assert f"mine was trained on {COUNT} of these papers" in printed
     assert "mine is unchanged" in printed
@@ -160,7 +160,7 @@ class Stop:
 
 
 def test_a_reader_without_a_gain_is_refused(tmp_path: Path) -> None:
-    # The untrained start states nothing of these papers, and neither do their reviewers.
+    # The moves of the table are random sentences, and `no_gain` replaces the measured gain.
     home = Home(tmp_path)
     table = write(tmp_path / "gold.csv", moves=NANDA, shuffled=True)
     with pytest.MonkeyPatch.context() as patch:

@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
         stages, messages = chain.stages(f'/finetune "{chain.out}" --resume')
         yield Trained(chain, killed, str(caught.value), left, stages, messages)
     chain.app.close()
-    shutil.rmtree(folder)  # models in several forms
+    shutil.rmtree(folder)  # the models need much space
 
 
 def test_a_killed_training_must_be_resumed_or_replaced(trained: Trained) -> None:
@@ -141,5 +141,5 @@ def test_with_a_server_the_model_is_created_there_and_used(
     assert yaml.safe_load(chain.registered.read_bytes())["models"] != registered["models"]
     chain.run("/finetune unregister ft")
     assert not chain.registered.exists()
-    chain.run(f'/finetune "{chain.out}"')  # without a server: as it was before
+    chain.run(f'/finetune "{chain.out}"')  # without a server, the entry is as before
     assert yaml.safe_load(chain.registered.read_bytes())["models"] == registered["models"]

@@ -54,7 +54,7 @@ _nanda() {
     fi
     [[ $found ]] || _nanda_add "$key"
 
-    # readline replaces $typed, which is more or less than the word.
+    # readline replaces $typed, which may be longer or shorter than the word.
     local i
     for i in "${!COMPREPLY[@]}"; do
         if [[ ${#typed} -ge ${#word} ]]; then
@@ -64,7 +64,7 @@ _nanda() {
         fi
     done
     case $before in
-        *\"* | *\'*)  # Two replies with the same beginning leave the quotes open, except after a file.
+        *\"* | *\'*)  # A second reply keeps readline from closing the quotes. Only a file closes them.
             if [[ ${#COMPREPLY[@]} == 1 && ( ! $paths || ${COMPREPLY[0]} == */ ) ]]; then
                 [[ $paths ]] || COMPREPLY[0]+=" "
                 COMPREPLY[1]="${COMPREPLY[0]} "

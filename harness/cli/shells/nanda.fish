@@ -2,7 +2,7 @@
 #     nanda completion fish > ~/.config/fish/completions/nanda.fish
 set -g __nanda_table '@TABLE@'
 
-function __nanda_add -a context word before # print the words of a context, after the text before
+function __nanda_add -a context word before # print the words of a context, each after $before
     for row in (string match -- "$context"\t'*' (string split \n -- $__nanda_table))
         set -l columns (string split \t -- $row)
         test "$columns[1]" = "$context"; or continue

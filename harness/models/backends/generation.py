@@ -201,8 +201,8 @@ class GenerationState:
 def token_text(token: str, raw: Sequence[int] | None) -> str:
     """Return the text of a token, from its bytes if they are known.
 
-    llama.cpp drops an incomplete character from the text of a token, so that " " may also represent
-    a blank followed by the first byte of an emoji.
+    llama.cpp drops an incomplete character from the text of a token, so the text " " may also
+    represent a blank followed by the first byte of an emoji.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token
 
@@ -222,7 +222,7 @@ def relay(
 
     Raises:
         DeadlineExceeded, Interrupted: raised by `state.check`.
-        KeyboardInterrupt: Ctrl-C, after a stop of the worker was requested.
+        KeyboardInterrupt: Ctrl-C was pressed; a stop of the worker has been requested.
         Exception: an exception of `produce` or `take`; a GenerationFailed contains the partial
             text.
     """
@@ -242,7 +242,8 @@ def relay(
         finally:
             items.put(_END)
 
-    # Not a daemon: native code that returns after the end of Python would abort the process.
+    # The thread is not a daemon, since native code that returns after the end of Python would
+    # abort the process.
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:

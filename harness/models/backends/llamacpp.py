@@ -72,14 +72,15 @@ class Engine:
         self.key = key
         self._generations = 0
         self._ended = threading.Condition()
-        # one request at a time: each connection occupies one of the few HTTP threads of the engine
+        # Only one request is sent at a time, since each connection occupies one of the engine's few
+        # HTTP threads.
         self._turn = threading.Lock()
         self._port = httpx.Client(
             base_url=server.listening_address,
             headers={"Authorization": f"Bearer {key}"},
             timeout=SECONDS,
             limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-            trust_env=False,  # no proxy is used for an address of this machine
+            trust_env=False,  # proxies in the environment are ignored: the port is on this machine
         )
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
@@ -160,7 +161,8 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 )
     large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
-        # In a thread: Ctrl-C within `_start` would free an engine before its loop has started.
+        # `_start` runs in a thread, where Ctrl-C cannot interrupt it. Otherwise, Ctrl-C could free
+        # an engine before its loop has started.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
             return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
@@ -180,14 +182,14 @@ def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
         # The engine always opens a port on this machine; the key protects it from other users.
         params.api_keys = [key]
         server = xllamacpp.Server(params)
-        # Freeing an engine before its loop has started would block; an answer shows that it has
-        # started.
+        # Freeing an engine before its loop has started would block. An answer to this request shows
+        # that the loop has started.
         server.handle_metrics()
         return Engine(server, key)
 
 
 def assign(target: Any, **values: Any) -> None:
-    """Set attributes of the engine's parameters; raise AttributeError if this build lacks one."""
+    """Set attributes of the engine's parameters; raise AttributeError for an unknown attribute."""
     for name, value in values.items():
         setattr(target, name, value)
 
@@ -195,13 +197,14 @@ def assign(target: Any, **values: Any) -> None:
 def cache_settings(xllamacpp: Any) -> dict[str, Any]:
     """Return the settings of the key-value cache that make generations reproducible.
 
-    With keys and values as f16, the engine computes attention differently for 64 or more tokens
-    together than for a single token. A cached beginning, and other prompts at the same time, change
-    how a prompt is divided; the texts for 4 of 8 abstracts changed. With values as bf16, attention
-    is always computed in the same way. A prompt of 700 tokens then takes a quarter longer, and one
-    of 200 tokens a tenth. Caching the instructions, with which every prompt begins, compensates for
-    this. Weights as Q4_1, Q8_0 and F32 are equally reproducible; with an f16 adapter, 1 of 6
-    abstracts still differed. On a GPU, these settings do not help, and prompts are not cached.
+    If keys and values are f16, the engine computes attention for 64 or more tokens together
+    differently than for a single token. A cached beginning, or other prompts at the same time,
+    change how a prompt is divided into batches; this changed the texts for 4 of 8 abstracts. If
+    values are bf16, attention is always computed in the same way. A prompt of 700 tokens then takes
+    a quarter longer, and a prompt of 200 tokens takes a tenth longer. Caching the instructions,
+    with which every prompt begins, compensates for this. Texts are equally reproducible with
+    weights as Q4_1, Q8_0 and F32; with an f16 adapter, the texts for 1 of 6 abstracts still
+    differed. On a GPU, these settings do not help, and prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -228,7 +231,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         kv_unified=False,  # if a cache shared by all slots fills up, every generation ends
         n_batch=BATCH,
         n_ubatch=BATCH,
-        fit_params=False,  # keeps the context in the registry, and saves 0.15 s
+        fit_params=False,  # keeps the registry's context unchanged, and saves 0.15 s
         ui=False,
         endpoint_slots=False,
         endpoint_metrics=True,  # `_start` requests the metrics

@@ -35,7 +35,7 @@ _MOST_BYTES = 16
 
 
 class OllamaBackend:
-    """The backend for Ollama at the entry's `url`, or else at OLLAMA_HOST or the default address.
+    """The backend for Ollama at the entry's `url`, or else OLLAMA_HOST or the default address.
 
     An entry with a `digest` or files is not served by another model with the same name.
 
@@ -94,7 +94,7 @@ class OllamaBackend:
 
 
 class OllamaModel:
-    """A model of an Ollama server. Grammars are not supported: Ollama's `format` is only for JSON.
+    """A model of an Ollama server. Grammars are not supported, since `format` is only for JSON.
 
     `context` is sent as num_ctx, which the server allocates for each generation. A request tells
     the server not to truncate the prompt. Its stop texts replace the stop texts of the model.
@@ -262,7 +262,7 @@ class OllamaModel:
                 return "repeated"
             body = self._body(request) | {"stream": False, "_debug_render_only": True}
             rendered = ollama_server.rendered_prompt(self._host, body, self._allowed)
-        except SkillFailed:  # some models refuse a prefill, such as reasoning models
+        except SkillFailed:  # some models, such as reasoning models, refuse a prefill
             return "ignored"
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
 
@@ -327,7 +327,8 @@ class OllamaModel:
                 f"the prompt does not fit the context of {self._name}: {message}",
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
-        # Ollama answers an invalid option with status 500, like a model that cannot be loaded
+        # Ollama answers with status 500 both for an invalid option and for a model that cannot be
+        # loaded.
         if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)

@@ -60,8 +60,8 @@ def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> o
     The client raises ollama.ResponseError for every error status, whatever the body contains.
 
     Raises:
-        ModelUnavailable: `host` or OLLAMA_HOST is not an address; the client reads OLLAMA_HOST
-            when it is imported.
+        ModelUnavailable: `host` or OLLAMA_HOST is not an address; the package `ollama` reads
+            OLLAMA_HOST when it is imported.
     """
     import httpx
 
@@ -199,7 +199,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
 
 def listed(client: ollama.Client) -> Mapping[str, str]:
     """Return the digests of the models by full name; see `list_models`."""
-    # The client's own method creates objects with ten times the memory of the answer.
+    # The client's own method creates objects that need ten times the memory of the answer.
     models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
     named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
     return {full_name(name): digest for name, digest in named if isinstance(digest, str)}

@@ -217,7 +217,7 @@ class AnswerReader:
 
 
 class OpenAIBackend:
-    """The backend for a server at the entry's `url`, or else at OPENAI_BASE_URL, or else OpenAI.
+    """The backend for a server at the entry's `url`, or else OPENAI_BASE_URL, or else OpenAI.
 
     The key is read from the environment variable `api_key_env`, or else OPENAI_API_KEY.
     """
@@ -253,15 +253,16 @@ class OpenAIBackend:
 
 
 class OpenAIModel:
-    """A model of a server. `digests` is empty: the protocol does not report the files of a model.
+    """A model of a server. `digests` is empty: the protocol does not report a model's files.
 
     `context` is known only if the registry entry contains it. A schema is sent as a strict
     `response_format`; the protocol has no field for `Request.grammar`.
 
     A prefill is sent as a final message of the assistant. llama-server continues it; vLLM and
-    SGLang continue it with additional fields; and OpenAI begins a new answer. A prefill that the
-    answer repeats is removed. If a server refuses logprobs or tools, the request is sent again
-    without them, since the protocol does not report in advance whether a model supports them.
+    SGLang continue it if the request has additional fields (`CONTINUE`); and OpenAI begins a new
+    answer. A prefill that the answer repeats is removed. If a server refuses logprobs or tools, the
+    request is sent again without them, since the protocol does not report in advance whether a
+    model supports them.
 
     Args:
         owner: the owner of the model, as listed by the server; None if models are not listed.

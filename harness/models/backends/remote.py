@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
-"""Timeout of a probe in seconds, for the connection, and again for each read of the answer."""
+"""Timeout in seconds for the connection of a probe, and for each read of its answer."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """The system checks a silent connection after 15 s, and ends the connection after 30 s if the
 machine is unreachable. With the default of two hours, a generation would wait for its deadline.
@@ -74,7 +74,8 @@ def answer_bytes(max_tokens: int) -> int:
 class ConnectionHandle:
     """Limits the responses of an HTTP client, and closes its connection from another thread.
 
-    Closing a client or its socket does not wake a thread that reads from it; a shutdown does.
+    Closing a client or its socket does not wake a thread that reads from the socket, but shutting
+    down the socket does.
 
     Args:
         allowed: the host to which the server may redirect.
@@ -132,7 +133,7 @@ class ConnectionHandle:
 
         self._closed = True
         for stream in list(self._streams):
-            with contextlib.suppress(OSError):  # already closed, or detached for TLS
+            with contextlib.suppress(OSError):  # the socket is closed, or detached for TLS
                 stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def _on_request(self, request: Any) -> None:

@@ -55,10 +55,10 @@ class Server:
     """A server of a group of equal servers.
 
     Attributes:
-        model: the model of the last successful connection; None before.
+        model: the model of the last successful connection; None before the first connection.
         running: number of running requests.
         turn: the number of the latest request to this server, counted over all servers.
-        error: the error for which the server is left out; None while it serves.
+        error: the error that is the reason for leaving the server out; None while it serves.
         again: the time at which a server that is left out is tried again.
         reported: True if it was reported that the server is left out.
     """
@@ -94,7 +94,7 @@ class Balanced:
             servers that are left out, since they may return.
 
     Raises:
-        NotServed: servers that answer do not serve the same model.
+        NotServed: the servers that answer do not all serve the same model.
         ModelUnavailable: no server can be reached.
     """
 
@@ -209,7 +209,7 @@ class Balanced:
             except GenerationFailed as exc:
                 if exc.retryable:
                     self._leave_out(server, exc)
-                raise  # not repeated on another server, since `on_text` may have received text
+                raise  # the request is not repeated, since `on_text` may have received text
             finally:
                 with self._lock:
                     server.running -= 1

@@ -1,1 +1,1 @@
-"""Run models on the nodes of a Ray cluster. Ray is only imported inside functions."""
+"""Run models on the nodes of a Ray cluster. Ray is imported only inside functions."""

@@ -25,7 +25,7 @@ NONE_SECONDS = 60.0
 """Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
 """Seconds without an actor after which the cluster counts as lost. Ray ends a process on a node 60
-seconds after the head is lost; the process must store its work within this time.
+seconds after the head is lost, and the process must store its work before that.
 """
 RETRY_SECONDS = 1.0
 """Interval in seconds at which a lost actor is tried again."""

@@ -22,7 +22,7 @@ class Address:
     """The address of a Ray cluster.
 
     Attributes:
-        kind: "own" for a Ray that is started on this machine and stopped at the end; "client"
+        kind: "own" for a cluster that is started on this machine and stopped at the end; "client"
             for the port of Ray's client server; "node" for the port of the head, which a process
             on a node of the cluster uses.
     """
@@ -87,8 +87,8 @@ class Placement:
         slots: number of concurrent generations of each model; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
-            If `cpus` is None, it is `node.CPUS`, or the CPUs of the smallest node if that has
-            fewer.
+            If `cpus` is None, each actor reserves `node.CPUS` CPUs, or all CPUs of the smallest
+            node if this node has fewer.
     """
 
     address: Address

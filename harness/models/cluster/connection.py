@@ -26,7 +26,7 @@ from harness.support.process import available_cores, remove_left_over, require
 ANSWER_SECONDS = 10.0
 """Time limit in seconds for an answer from the address."""
 OBJECT_STORE = 100_000_000
-"""Size in bytes of the shared memory of a Ray that is started here; requests need little."""
+"""Size in bytes of Ray's shared memory if Ray is started here; requests need little memory."""
 GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
@@ -39,9 +39,9 @@ ACCESS_HINT = (
     "(`ray get-auth-token` prints it on the head), here and on every node."
 )
 ENVIRONMENT = {
-    # Otherwise, calls after a lost connection would start a Ray on this machine.
+    # Otherwise, calls after a lost connection would start Ray on this machine.
     "RAY_ENABLE_AUTO_CONNECT": "0",
-    # GPUs remain visible to tasks that do not reserve any; without the setting, Ray prints a tip.
+    # GPUs remain visible to tasks that reserve no GPU; without the setting, Ray prints a tip.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
@@ -66,7 +66,7 @@ class Connection:
         self._is_open = False
 
     def open(self) -> None:
-        """Connect to the cluster, or start a Ray on this machine for the address "own".
+        """Connect to the cluster, or start Ray on this machine for the address "own".
 
         Raises:
             UsageError: Ray is not installed, or this process uses a cluster already.
@@ -90,7 +90,7 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Disconnect, and stop a Ray that was started here. The method may be called twice."""
+        """Disconnect, and stop Ray if it was started here. The method may be called twice."""
         if not self._is_open:
             return
         self._is_open = False
@@ -120,7 +120,7 @@ class Connection:
         import ray
 
         options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-        # `ray.init` installs a handler that exits; `finally` restores this one.
+        # `ray.init` installs a handler that exits; the `finally` block restores this handler.
         handler = signal.getsignal(signal.SIGTERM)
         try:
             try:
@@ -133,7 +133,7 @@ class Connection:
             raise
         except Exception as exc:
             hint = None
-            # Ray raises a RuntimeError if its version or that of Python differs on the cluster
+            # Ray raises a RuntimeError if the cluster has another version of Ray or Python
             if isinstance(exc, RuntimeError):
                 hint = "Ray and Python must have the same versions here and on every node."
             reason = " ".join(str(exc).split())[:MAX_REASON]
@@ -146,13 +146,13 @@ class Connection:
 
 
 def own_folder() -> Path:
-    """Return a new folder for a Ray of this process, and remove the folders of killed processes."""
+    """Return a new folder for Ray in this process; remove the folders of killed processes."""
     remove_left_over(Path(tempfile.gettempdir()), f"{PREFIX}*")
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
 def check_address(address: Address) -> None:
-    """Check within `ANSWER_SECONDS` that a Ray answers at the address, and accepts the token.
+    """Check within `ANSWER_SECONDS` that Ray answers at the address, and accepts the token.
 
     Ray itself would try for half a minute, and then raise the same error for both problems.
 

@@ -1,4 +1,4 @@
-"""The executor that loads models on the nodes of a Ray cluster, and the model that it returns."""
+"""The executor that loads models on nodes of a Ray cluster, and the model that it returns."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Rates:
         self._lock = threading.Lock()
 
     def add(self, node: tuple[str, str], tokens: int) -> None:
-        """Count the tokens of the node with this address and id."""
+        """Count tokens that the node with this address and id has generated."""
         with self._lock:
             self._added.append((self._clock(), node, tokens))
 
     def __str__(self) -> str:
-        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)"; "" before the first token."""
+        """Return a text such as "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)", or "" without tokens."""
         now = self._clock()
         with self._lock:
             while self._added and self._added[0][0] < now - WINDOW:
@@ -168,8 +168,8 @@ class ClusterModel:
 class RayExecutor:
     """An executor that loads each candidate on every actor; this process needs no weights.
 
-    The executor connects to the cluster on first use. `close` ends the connection, and stops a Ray
-    that was started on this machine.
+    The executor connects to the cluster on first use. `close` ends the connection, and stops Ray if
+    it was started on this machine.
 
     Args:
         files: returns the entries of files in the registry.

@@ -102,7 +102,7 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load the model of an assignment in this process; raise the errors of `LocalExecutor.load`."""
+    """Load an assignment's model in this process; raise the errors of `LocalExecutor.load`."""
     process.limit_cores(assignment.threads)
     backends = assignment.make_backends(_store(assignment))
     return LocalExecutor(backends).load(assignment.candidate, assignment.slots)
@@ -246,7 +246,7 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None],
 ) -> Availability:
-    """Check whether all these nodes can serve; `reason` names the nodes that cannot.
+    """Check whether all these nodes can serve; `reason` names the nodes that cannot serve.
 
     Args:
         where: the address of the cluster, for messages.

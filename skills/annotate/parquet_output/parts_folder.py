@@ -45,7 +45,7 @@ RUN, TEMPORARY, BROKEN = "_run", ".tmp", "_broken-"
 LEAST_FREE = 100_000_000
 """Number of bytes that must be free in a local folder before work begins.
 
-They are enough for about 30,000 papers.
+This space is enough for about 30,000 papers.
 """
 PAPER_KEY = "paper_key"
 ADDED = (PAPER_KEY, ERROR)
@@ -70,7 +70,7 @@ def new_run() -> str:
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """The folder at a path or URL. It keeps no file open, since it is sent to the nodes."""
+    """The folder at a path or URL. The object has no open file, since it is sent to the nodes."""
 
     url: str
 
@@ -78,7 +78,7 @@ class PartsFolder:
         """Create the folder if it is missing.
 
         Raises:
-            UsageError: its file system is unknown, or the package for it is missing.
+            UsageError: the file system of the URL is unknown, or its package is missing.
             OutputError: the path is a file, or the folder cannot be created.
         """
         with self._reported("cannot be created"):
@@ -315,7 +315,7 @@ def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
 
 
 def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
-    """Check the job of the first part, before files of the folder are changed.
+    """Check that the first part belongs to the job, before files in the folder are changed.
 
     Raises:
         UsageError: the part belongs to another job.
@@ -325,7 +325,7 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
 
 
 def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
-    """Return the keys of annotated and of failed papers in a part; None if broken or missing.
+    """Return the keys of annotated and failed papers, or None for a broken or missing part.
 
     Raises:
         UsageError: the part belongs to another job, or the file is not a part.

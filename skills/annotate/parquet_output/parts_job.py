@@ -57,7 +57,7 @@ LARGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class PartsJob:
-    """The settings of a job that writes parts, which are sent to the nodes.
+    """The settings of a job that writes parts. The settings are sent to the nodes.
 
     Attributes:
         id_column: the name of the id column of the input.

@@ -1,10 +1,11 @@
-"""/annotate TABLE save to FOLDER/ --on ray-data: table -> batches -> pool of models -> figures.
+"""/annotate TABLE save to FOLDER/ --on ray-data: annotate a table with Ray Data.
 
-The driver reads the table, and writes the papers that are due to a temporary file. A task on the
-driver's node runs the pipeline of Ray Data: another task yields the rows of the data set, each a
-batch of the file; an actor of the pool annotates a batch, writes its part, and returns its figures.
-Only the figures reach the driver. The parts are the only state: after a process was killed, the
-next run continues from the parts in the folder.
+The driver (the process of the command) reads the table, and writes the papers that are due to a
+temporary file, in batches. A task on the driver's node runs the pipeline: another task yields each
+batch as a row of a data set; an actor from a pool annotates the batch, writes it as a part, and
+returns its figures, such as numbers of papers and tokens. Only the figures reach the driver. The
+parts are the only state: after a process was killed, the next run continues from the parts in the
+folder.
 
 The driver does not run the pipeline itself: Ray Data executes it in threads that cannot be stopped
 through its public interface, and sometimes ends a process that disconnects from the cluster while
@@ -122,7 +123,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     placement = cluster_placement.data_placement(call)
 
     # One actor is started first: it reports its model, and ends before the pool starts. Ctrl-C is
-    # noticed immediately; disconnecting from the cluster takes a second or two.
+    # noticed immediately, but disconnecting from the cluster then takes a second or two.
     with (
         ctrl_c.unlimited(),
         cluster_placement.placed(call, replace(placement, actors=1), quietly=True),
@@ -243,7 +244,8 @@ class PartsRun:
         """Annotate the papers that are due.
 
         Raises:
-            ModelUnavailable: no paper is annotated, so that another model can serve.
+            ModelUnavailable: the model became unavailable before any paper was annotated. A
+                fallback is then tried.
         """
         counts, screen, options = self.counts, self.call.screen, self.call.options
         counts.refused.report(screen)
@@ -318,8 +320,8 @@ class Pipeline:
     """The settings of a pipeline.
 
     Attributes:
-        feed: yields the batches, on the node of the driver. If batches are lost, Ray may call it
-            again, and it yields the same batches.
+        feed: yields the batches, on the node of the driver. If batches are lost, Ray may call
+            `feed` again, which then yields the same batches.
         annotator: the arguments of `worker`.
         actors: maximum number of actors; at least one is started, and more if resources are free.
         cpus, gpus: the resources that each actor reserves.
@@ -363,7 +365,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
     finally:
-        # This also ends the pool, which belongs to the task. The cluster may have disappeared.
+        # Canceling the task also ends its pool. It fails if the cluster has disappeared.
         with contextlib.suppress(Exception):
             ray.cancel(rows, force=True)
 
@@ -380,11 +382,11 @@ def _dataset(pipeline: Pipeline) -> Dataset:
     from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised instead
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised, not logged
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    # A block ends when it is larger than this, so that each batch is a block. By default, Ray would
-    # gather 128 MB, more rows than a model annotates in a day.
+    # A block ends when it is larger than one byte, so that each batch is a block. By default, Ray
+    # would gather 128 MB, more rows than a model annotates in a day.
     context.target_max_block_size = 1
 
     class Batches(Datasource):  # type: ignore[misc]

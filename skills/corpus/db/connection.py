@@ -56,7 +56,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
     The file is created if it does not exist, and migrated if its schema is old.
 
     Args:
-        must_exist: True to raise an error if the file does not exist, for commands that only read.
+        must_exist: True to raise an error if the file does not exist, instead of creating it.
 
     Raises:
         InputError: `must_exist` is True and the file does not exist; or the file is damaged, is not
@@ -150,7 +150,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Translate SQLite's errors of the file or the disk to errors of the harness.
+    """Translate SQLite errors that concern the file or the disk to errors of the harness.
 
     Errors of SQL statements are raised unchanged.
     """
@@ -159,7 +159,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as exc:
         if is_interrupted(exc):
             raise KeyboardInterrupt from exc
-        code = getattr(exc, "sqlite_errorcode", None)  # missing if a text is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # not set if a text is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             if found := (str(exc) if code is None else damage.find(path)):
                 raise damage.error(path, found) from exc

@@ -45,7 +45,7 @@ def find(path: Path) -> str:
             _read_all(db)
             return ""
     except sqlite3.OperationalError as exc:
-        code = getattr(exc, "sqlite_errorcode", None)  # missing if a text is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # not set if a text is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             return str(exc)
         raise OutputError(
@@ -122,7 +122,7 @@ def _check(db: sqlite3.Connection) -> str:
     `integrity_check` takes about 4 ms per MB. `quick_check` takes half of the time, but does not
     find rows that are missing in an index.
     """
-    # As a blob, since the message may contain a damaged name that is not UTF-8.
+    # The message is read as a blob, since it may contain a damaged name that is not UTF-8.
     sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check LIMIT 1"
     (found,) = db.execute(sql).fetchone()
     return "" if found == b"ok" else found.decode(errors="replace")

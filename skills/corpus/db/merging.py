@@ -91,8 +91,9 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
     decided = [
         (other, decision) for other in candidates if (decision := compare(own, _known(db, other)))
     ]
-    # Identifiers come first, since they merge rows that titles alone would only link. Links come
-    # before merges: a record without identifiers must not merge rows that a link keeps apart.
+    # Decisions by identifiers come first, since identifiers merge rows that titles alone would only
+    # link. Of the decisions by titles, links come before merges: a record without identifiers must
+    # not merge rows that a link keeps apart.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)
@@ -182,9 +183,10 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of source ids of merged papers, not counting one id of each paper.
+    """Return the number of additional source ids that papers have because of merges.
 
-    Versions of an arXiv paper have the same source id, which is counted once.
+    A merged paper with three different source ids has two additional source ids. Versions of an
+    arXiv paper have the same source id, which is counted once.
     """
     [above] = db.execute(
         "SELECT count(DISTINCT first || ' ' || source_id) - count(DISTINCT first)"  # noqa: S608  not user input
@@ -212,7 +214,10 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def settle(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Make one annotation of each framework current: the latest current one, or else the latest.
+    """Make one annotation of each framework current, and all other annotations not current.
+
+    The latest current annotation of a framework remains current. If no annotation of a framework is
+    current, its latest annotation becomes current.
 
     Args:
         paper_ids: the ids of all rows of a paper.

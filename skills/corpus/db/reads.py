@@ -42,8 +42,8 @@ def annotated(
 ) -> Iterator[Annotated]:
     """Yield the annotations with these ids, in the order of `ids`.
 
-    At most `CHUNK` annotations are in memory. Annotations by an older version of `framework` are
-    omitted if they lack one of its moves.
+    At most `CHUNK` annotations are in memory. An annotation by an older version of `framework` is
+    omitted if it lacks a move of `framework`.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -372,7 +372,11 @@ class PulledHighlight:
         return f"{self.library}/items/{self.key}:{self.kind}:{self.version}"
 
     def moves(self, framework: Framework) -> list[str]:
-        """Return the moves that the tags name, such as "nanda:claim", "claim" or "Claim"."""
+        """Return the names of the moves that the tags of the highlight stand for.
+
+        Such a tag is the name or the label of a move, ignoring case. The name of the framework and
+        a colon may precede it: "nanda:claim", "claim" and "Claim" all stand for the move "claim".
+        """
         prefix = f"{framework.name}:"
         names = {str(tag).removeprefix(prefix).casefold() for tag in json.loads(self.tags)}
         labels = framework.labels.items()

@@ -72,5 +72,5 @@ def stored_record(text: str) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the current UTC time in ISO 8601, to the second, as all tables store times."""
+    """Return the current UTC time in ISO 8601, to the second: the format in all tables."""
     return datetime.now(UTC).isoformat(timespec="seconds")

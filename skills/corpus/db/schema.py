@@ -39,9 +39,9 @@ a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of th
 or empty until a lookup.
 
 A ballot names its annotation by the digests of the moves and the abstract, because probes and
-annotations from files are not in the corpus; `annotation_id` is null for them. The first search
-by meaning fills the tables of vectors. A block stores the signs of many vectors in one value,
-because reading one row for each vector would take seconds.
+annotations from files are not in the corpus. For their ballots, `annotation_id` is null. The first
+search by meaning fills the tables of vectors. A block stores the signs of many vectors in one
+value, because reading one row for each vector would take seconds.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def save(
 
     Args:
         run_id: the id of the job in `runs`, or None.
-        unless_newer: True to keep a current annotation with a later time current.
-        unless_any: True to keep any current annotation current.
+        unless_newer: True if a current annotation with a later time remains current instead.
+        unless_any: True if any current annotation remains current instead.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -59,7 +59,7 @@ def save(
         paper = papers.stored(db, paper_id)
         of_paper = merging.current_annotations(db, merging.members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
-        newer = any(row["created_at"] > created for row in before)  # texts in ISO 8601, UTC
+        newer = any(row["created_at"] > created for row in before)  # both in ISO 8601 and UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:

@@ -185,7 +185,7 @@ def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
     If another copy has the same name, the name of the folder of the original is added.
 
     Args:
-        sources: the originals by the name of their copy, in lower case; this copy is added.
+        sources: the originals by the name of their copy, in lower case; this file is added.
     """
     stem, number = path.stem, 1
     while sources.setdefault(unicodedata.normalize("NFC", stem).casefold(), path) != path:

@@ -1,6 +1,7 @@
 """Save annotations as an Obsidian vault, with a note for each paper.
 
-The note of a paper is found by the id in its properties, even if a person has moved or renamed it.
+The note of a paper is found by the id in its properties, even if a person has moved or renamed the
+note.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from skills.nanda.terms import Term
 from skills.nanda.text import content_words, counted, flatten
 
 NAMED = 5
-"""Maximum number of notes that a report lists for each reason."""
+"""Maximum number of notes that a report lists for each state."""
 TICK_NOTES = 100
 """Number of notes between two progress messages."""
 SETTINGS = ".obsidian"
@@ -57,7 +58,7 @@ _NAMED = {
 }
 """The text for each state of a note.
 
-A report counts the notes in the states of `_REPORTED`, and also lists the notes in these states.
+A report counts the notes in each state, and lists the first notes in the states of `_NAMED`.
 """
 LONGEST = 120
 """Maximum number of characters of a file name.
@@ -291,7 +292,7 @@ def _read(path: Path) -> Found | None:
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
-    except OSError:  # such as a broken link
+    except OSError:  # the file cannot be read
         return None
     if f"{ID}:".encode() not in head:
         return None

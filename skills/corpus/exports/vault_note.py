@@ -31,7 +31,7 @@ from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 
 ID = "nanda-id"
 IDENTIFIERS = ("doi", "arxiv", "pmid")
-"""Properties by which a note is found if its paper has another id, as from another source."""
+"""Properties by which a note is found if its paper has another id in another source."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a special meaning in Obsidian, which users set themselves."""
 _BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
@@ -64,7 +64,7 @@ def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
     Ids such as "12" may belong to different papers of different tables. Therefore the id contains a
-    digest of the title, or without a title, of the abstract. An arXiv id needs no digest.
+    digest of the title, or of the abstract if there is no title. An arXiv id needs no digest.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):

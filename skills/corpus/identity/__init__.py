@@ -1,1 +1,1 @@
-"""Decide whether two records describe the same paper; independent of the database."""
+"""Decide whether two records describe the same paper, without access to the database."""

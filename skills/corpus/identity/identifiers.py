@@ -17,7 +17,7 @@ from skills.nanda.paper import Paper, bare_arxiv_id
 BLOCK = 50
 """Maximum number of papers with the same key that are compared with each other.
 
-A more frequent key is ignored, since it usually is common wording of titles.
+A more frequent key is ignored, since it usually comes from wording that many titles share.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """The kinds of identifiers, in the order in which two papers are compared by them."""
@@ -160,7 +160,7 @@ class Known:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: `matching.compare` accepts only papers with a common key."""
+        """The blocking keys: only papers with a common key are compared with each other."""
         own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
         return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
 
@@ -172,7 +172,7 @@ class Known:
 
     @property
     def is_published(self) -> bool:
-        """True if the paper has a PMID, or a DOI or venue that is not of a preprint server."""
+        """True if the paper has a PMID, or a DOI or venue other than that of a preprint server."""
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere

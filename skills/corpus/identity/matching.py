@@ -94,7 +94,7 @@ def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
 def _is_of_a_volume(one: Known, other: Known) -> bool:
     """Return True if two records with a common DOI describe different papers.
 
-    The DOI may be of a volume with several papers, or one record may be of an erratum.
+    The DOI may belong to a volume with several papers, or one record may describe an erratum.
     """
     ours, theirs = titles.title(one.title), titles.title(other.title)
     if not ours.words or not theirs.words:
@@ -173,9 +173,10 @@ def shared(one: str, other: str) -> float:
 def compatible(one: Name, other: Name) -> bool:
     """Return True if two names may belong to the same person.
 
-    If the names have a common word, the remaining words are compared. Each word of the shorter name
-    must equal a word of the longer name, or one must be the initial of the other. The first
-    remaining words of both names must match: "L. Moreau" does not match "Maria-Luisa Moreau".
+    If the names have a common word, the remaining words are compared. Two words match if they are
+    equal, or if one word is the initial of the other word. Each remaining word of the shorter name
+    must match a remaining word of the longer name, and the first remaining words of both names must
+    match: "L. Moreau" does not match "Maria-Luisa Moreau".
 
     Names without a common word match if their words, sorted and joined, are equal.
     """

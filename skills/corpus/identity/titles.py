@@ -61,7 +61,7 @@ _TYPO_LETTERS = 6
 CUT_WORDS = 6
 """Minimum number of words of a title that may be the cut-off beginning of a longer title."""
 KEY_LETTERS = 24
-"""Number of letters of a blocking key."""
+"""Maximum number of letters of a blocking key (see `Title.keys`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Title:
         words: the words in lower case, without accents, punctuation, TeX commands, articles and
             "and".
         main: the words before the subtitle.
-        numbers: the numbers in the title, also number words; they distinguish parts of a series.
+        numbers: the numbers in the title, including number words, since numbers distinguish the
+            parts of a series.
         notice: True if the title is of an erratum, comment, reply or retraction.
     """
 
@@ -93,7 +94,7 @@ class Title:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: `compare` accepts only titles with a common key.
+        """The blocking keys of the title, which are a part of `Known.keys`.
 
         The first key is the beginning of the main title. Titles have this key in common despite a
         missing subtitle or a typo near the end. The second key is the end of the title. Titles have
@@ -191,7 +192,8 @@ def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     if len(different) != 1:
         return False
     [(a, b)] = different
-    # The OSA distance of 1 also counts a replaced letter, which may distinguish two papers.
+    # Words with one replaced letter also have an OSA distance of 1, but this letter may distinguish
+    # two papers.
     is_replaced = len(a) == len(b) and sorted(a) != sorted(b)
     ends = a[0] == b[0] and a[-1] == b[-1]
     is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1

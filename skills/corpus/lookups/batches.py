@@ -157,7 +157,7 @@ def look_up(
         try:
             return _by_titles(source, values) if kind == TITLE else source.by_ids(kind, values)
         except SourceUnavailable as error:
-            gone = error  # not in `refuse`, which may run after the next batch begins
+            gone = error  # set here, since `refuse` may run after the next batch has begun
             raise
 
     def store(task: Batch, found: Mapping[str, Found]) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DAYS = 30
 """Days after which a paper is looked up again, for new citations and retractions."""
 NEVER = "9999"
-"""A time after all stored times, so that every earlier lookup is too old."""
+"""A value of `Completion.since` after all stored times, so that no paper is omitted."""
 SHOWN = 20
 
 

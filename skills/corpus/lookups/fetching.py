@@ -112,7 +112,7 @@ def merged(found: Sequence[Found]) -> list[Found]:
 
 
 def firsts(papers: Sequence[Paper]) -> list[int]:
-    """Return for each record the index of the first record of the same paper."""
+    """Return, for each record, the index of the first record of the same paper."""
     first = list(range(len(papers)))
 
     def root(place: int) -> int:

@@ -1,8 +1,8 @@
 """Recognize an id of a paper in a command, and read .txt files with lists of ids.
 
-An id is a DOI, an arXiv id, a PMID or an OpenAlex id, also as a URL. A plain number is a PMID, as
-in lists that PubMed saves. A .txt file is a list of ids if its first line is an id and every line
-is a single word or an id; otherwise it contains an abstract. "#" begins a comment.
+An id is a DOI, an arXiv id, a PMID or an OpenAlex id, and may be a URL. A plain number is a PMID,
+as in lists that PubMed saves. A .txt file is a list of ids if its first line is an id and every
+line is a single word or an id; otherwise it contains an abstract. "#" begins a comment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Cluster papers by the text of one move, with k-means over vectors of the texts.
 
 A vector is the TF-IDF of the terms of a text, reduced by a truncated SVD (latent semantic
-analysis). The result is deterministic: one thread, a fixed seed, and terms in alphabetical order.
+analysis). The result is deterministic, since the computation uses one thread and a fixed seed, and
+the terms are in alphabetical order.
 
 The label of a cluster consists of the terms with the highest class-based TF-IDF, as in BERTopic
 (Grootendorst 2022, "BERTopic: Neural topic modeling with a class-based TF-IDF procedure"). The
@@ -131,7 +132,7 @@ def grouped(
     number: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Grouping | None:
-    """Cluster papers by the texts of a move, or return None if there are too few common terms.
+    """Cluster papers by the texts of a move, or return None if no cluster can be formed.
 
     Args:
         name: the name of the move.
@@ -144,7 +145,7 @@ def grouped(
 
     stated = [paper for paper, text in enumerate(texts) if text is not None]
     given = [text for text in texts if text is not None]
-    with threadpool_limits(1):  # the rounding of sums depends on the number of threads
+    with threadpool_limits(1):  # more threads would round sums differently
         vectors = vectors_of(given) if given else None
         if vectors is None:
             return None
@@ -227,7 +228,7 @@ class Vectors:
     """The vectors of texts.
 
     Attributes:
-        reduced: one row of length 1 for each text, or zeros for a text without common terms; shape
+        reduced: one vector of norm 1 for each text, or zeros for a text without common terms; shape
             (texts, dimensions).
         counts: the sparse matrix of the occurrences of each term in each text; shape (texts,
             terms).

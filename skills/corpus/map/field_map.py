@@ -20,7 +20,7 @@ from skills.nanda.text import counted, flatten
 RARE = 0.05
 """The significance level of gaps.
 
-A cell is a gap if the probability that it has at most its number of papers is below this value.
+A cell is a gap if the probability of its number of papers or fewer is below this value.
 """
 MOST = 20
 """Maximum number of years in a timeline; the first column includes all earlier years."""

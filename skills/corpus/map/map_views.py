@@ -182,7 +182,7 @@ def _cut(text: str, cells: float) -> str:
 
 
 def shade(count: int, most: int) -> float:
-    """Return the darkness of a cell, 0 to 1: the square root of `count` divided by `most`."""
+    """Return the darkness of a cell, 0 to 1: the square root of `count / most`."""
     return (count / most) ** 0.5 if most else 0.0
 
 

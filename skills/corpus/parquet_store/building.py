@@ -283,7 +283,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
-    """Return the query for the facts that SQL can compute; `_completed` computes other facts."""
+    """Return the query for facts that SQL can compute; `_completed` computes the other facts."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -320,7 +320,7 @@ def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
 def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    # All parts may be empty; their file of facts then has no rows.
+    # If all parts are empty, this table without rows is the content of the file of facts.
     held = [_completed(pa.RecordBatch.from_pylist([], schema=batches.schema), moves)]
     for batch in batches:
         held.append(_completed(batch, moves))
@@ -437,7 +437,10 @@ def _read(parts: Sequence[Part]) -> str:
 
 
 def _rows(parts: Sequence[Part]) -> str:
-    """Return SQL for the rows of parts, with `id` and `first` of the part as columns."""
+    """Return SQL for the rows of parts.
+
+    The additional columns `part` and `first` are `Part.id` and `Part.first` of the row's part.
+    """
     known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
     return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"
 

@@ -49,7 +49,7 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     spilled = Path(tempfile.gettempdir()) / f"nanda-duckdb-{os.getpid()}"
     settings: dict[str, Any] = {
         "threads": available_cores(),
-        "temp_directory": str(spilled),  # the default is in the current folder
+        "temp_directory": str(spilled),  # the default would be in the current folder
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
@@ -95,9 +95,9 @@ def sql_files(paths: Iterable[Path]) -> str:
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
     """Create the views `facts`, `annotations`, `moves` and `failures`.
 
-    `facts` has all rows of the parts: their stored facts, `paper` (the number of the paper), and
-    `current`, which is false for a row that another row of the paper replaces. The other views
-    are described in `search/engine.py`; `annotations` has the columns of `facts`.
+    `facts` has a row for each row of the parts, with the stored facts, `paper` (the number of the
+    paper) and `current`, which is false if another row of the paper replaces the row. The other
+    views are described in `search/engine.py`; `annotations` has the columns of `facts`.
     """
     files = [index.place / name for name in dict.fromkeys(part.facts for part in index.parts)]
     # A file may contain facts of changed or removed parts.

@@ -209,8 +209,8 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
     place = place_of(folder, framework)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_connect(place, mode="rwc")) as db:
-        # Readers can read while the index is written. The log is removed at the end, since readers
-        # of a database with a log need write permission for the folder.
+        # With a write-ahead log, the index can be read while it is written. The log is removed at
+        # the end, since readers of a database with a log need write permission for the folder.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -100000")
@@ -219,7 +219,7 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
             numbers = {"given": "0", "last": "0", "past": "1"}
             described = {"version": VERSION, **numbers, **_identity(framework)}
             db.executemany("INSERT INTO about VALUES (?, ?)", described.items())
-            # Larger segments at first mean fewer merges later.
+            # With a larger hash table, FTS5 writes larger segments, and merges them less often.
             db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
         yield db
         # SQLite raises OperationalError while a reader has the database open.

@@ -54,7 +54,7 @@ class Rows:
             yield from ((one, found[one]) for one in chunk if one in found)
 
     def annotated(self, ids: Iterable[int]) -> Iterator[tuple[int, Annotated]]:
-        """Yield the id and the annotation of each of these rows."""
+        """Yield the id and the annotation of each row, in the order of `ids`."""
         for row_id, row in self.read(ids):
             yield row_id, self.annotation(row_id, row)
 
@@ -92,7 +92,7 @@ class Rows:
             return None
         try:
             known = self._object(row_id, row, ERROR)
-        except InputError:  # the index accepts any JSON
+        except InputError:  # not a JSON object: the index accepts any JSON value
             known = {"reason": row[ERROR]}
         return Failure(
             paper_of(row),

@@ -3,7 +3,7 @@
 pdf_files         the table of papers; restarts the process after a crash
 extraction        the front matter and the sections of a file
 page_text         the text of a page as pieces of lines, with positions and fonts
-page_lines        pieces joined to lines in reading order, without running heads
+page_lines        pieces joined into lines in reading order, without running heads
 title_page        title, authors, identifiers and abstract
 passage_places    the boxes of passages on pages
 highlight_writer  copies of files with highlights

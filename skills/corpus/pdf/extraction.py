@@ -24,7 +24,7 @@ from skills.corpus.pdf.title_page import (
 from skills.corpus.tables.reader_process import Unreadable, serve
 
 FIRST_PAGES = (2, 6)
-"""Numbers of pages in which the abstract is searched: first in 2, then in 6.
+"""Numbers of pages that are searched for the abstract: the first 2 pages, then the first 6.
 
 The second number is needed if a repository has added a cover page.
 """
@@ -33,7 +33,10 @@ TITLE_SIZE = 1.15
 FEWEST_LETTERS = 200
 """Minimum number of letters on the searched pages; a scan without text has fewer."""
 READABLE = 0.6
-"""Minimum share of letters and digits in the text; fonts without Unicode mappings give less."""
+"""Minimum share of letters and digits in a text.
+
+Text in fonts without Unicode mappings has a lower share.
+"""
 FEWEST_WORDS = 12
 """Minimum number of words of a section; an entry in a table of contents has fewer."""
 MOST_WORDS = 3000
@@ -65,8 +68,9 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
         kinds: the kinds of sections to read: "limitation", "conclusion".
 
     Returns:
-        The keys title, abstract, authors, doi, arxiv_id, published and categories, with "" for
-        unknown values; and sections, a list of objects with kind, heading, page and text.
+        The keys title, abstract and authors, with "" for an unknown value; the keys doi, arxiv_id,
+        published and categories, if their values are known; and sections, a list of objects with
+        kind, heading, page and text.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -134,7 +138,7 @@ def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> 
 
 
 def _body(lines: Sequence[Line]) -> Line:
-    """Return a line in the most frequent font and size, which is the body text."""
+    """Return a line of the body text: the first line in the most frequent font and size."""
     sizes: Counter[tuple[float, str]] = Counter()
     for line in lines:
         sizes[line.size, line.font] += len(line.text)
@@ -168,7 +172,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         body: a line of the body text.
     """
     best: dict[str, Found] = {}
-    # The first third is not searched, since a table of contents also names the references.
+    # The first third is not searched, since a table of contents also contains "References".
     ends = (
         place
         for place in range(len(lines) // 3, len(lines))
@@ -231,7 +235,7 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
         text = line.text.replace(" ", "")
         is_of_numbers = len(text) > 3 and sum(map(str.isalpha, text)) < 0.4 * len(text)
         if differs(line, usual) or is_of_numbers:
-            continue  # a footnote, a caption or a table
+            continue  # the line belongs to a footnote, a caption or a table
         found.append(line)
         words += len(line.text.split())
         if words > MOST_WORDS:
@@ -253,7 +257,7 @@ def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
         return False
     if _LAST.fullmatch(name_of(heading)):
         return True
-    if heading != line.text.strip():  # a heading that begins a paragraph
+    if heading != line.text.strip():  # the heading begins a paragraph
         return run_in
     if run_in:
         return True

@@ -1,7 +1,7 @@
 """Write copies of PDF files with highlights; runs in a separate process.
 
 pypdf appends the highlights to the bytes of the original. Only a file that viewers have to repair
-is written anew. The annotations that people have added to an earlier copy are kept.
+is written as a whole. The PDF annotations that people have added to an earlier copy are kept.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ PRINTED = 4
 _START = re.compile(rb"startxref\s+(\d{1,12})")
 _REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
-"""Annotation types that belong to the document or another annotation and are not copied."""
+"""Types of PDF annotations that are not copied.
+
+They belong to the document or to another PDF annotation.
+"""
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
 """Keys that refer to a page or an annotation of the earlier copy."""
 
@@ -119,9 +122,9 @@ def _write(
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
     """Complete the last cross-reference stream of a file that pypdf has written.
 
-    pypdf 7.1 writes a stream without an entry for itself. qpdf reports this as an error, and other
-    programs may overwrite the stream. If the stream lacks the reference to the document
-    information, the reference is added.
+    pypdf 7.1 writes the stream without an entry for the stream itself. qpdf reports this as an
+    error, and other programs may overwrite the stream. If the stream lacks the reference to the
+    document information, the reference is added.
     """
     found = _START.search(data, data.rindex(b"startxref"))
     assert found is not None
@@ -199,7 +202,7 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Copy the annotations of people from an earlier copy to the new file.
+    """Copy the PDF annotations of people from an earlier copy to the new file.
 
     Returns:
         The page and the label of each highlight that a person has edited.
@@ -247,7 +250,7 @@ def _key(annotation: Any) -> tuple[str, ...]:
 def _add_legend(
     writer: PdfWriter, found: Mapping[str, Sequence[Place]], marks: Mapping[str, Mark]
 ) -> None:
-    """Add an outline entry for each move, which links to its first highlight."""
+    """Add an outline entry for each move, with a link to the page of the first highlight."""
     root = writer.get_outline_root()
     for child in list(root.children()) if "/First" in root else []:
         if entry(child.get_object(), "/Title") == LEGEND:

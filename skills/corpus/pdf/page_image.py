@@ -37,8 +37,8 @@ def read(path: str, page: int | None = None, passages: Passages | None = None) -
 
     Args:
         page: the page to render, from 0. The result is the PNG file in Base64.
-        passages: the passages to locate. The result has the heights of the pages, and for each move
-            its places; each box is a list of left, top, width and height.
+        passages: the passages to locate. The result has the heights of the pages, and the places
+            of each move; each box is a list of left, top, width and height.
 
     Raises:
         Unreadable: the file cannot be read, or the page cannot be rendered.

@@ -1,4 +1,4 @@
-"""Join the pieces of text of a page to lines, and sort the lines in reading order.
+"""Join the pieces of text on a page into lines, and sort the lines in reading order.
 
 A gutter is a horizontal position that few lines cross and that has lines on both sides. The lines
 that cross a gutter, such as a title above two columns, divide the page into bands. Within a band,
@@ -26,34 +26,34 @@ from skills.corpus.pdf.page_text import Line
 from skills.corpus.tables.reader_process import Unreadable
 
 CROSSING = 0.35
-"""Maximum share of lines that cross a gutter, such as titles, abstracts and wide figures."""
+"""Maximum share of lines that may cross a gutter, as a title or a wide abstract does."""
 BESIDE = 0.15
-"""Minimum share of lines on each side of a gutter that is crossed by a line."""
+"""Minimum share of lines on each side of a gutter, if any line crosses the gutter."""
 FEWEST = 6
 """Minimum number of lines on each side of a gutter."""
 ALIKE = 0.08
-"""Maximum difference of the shares of lines that cross two gutters of the same page."""
+"""Maximum difference between a gutter's share of crossing lines and the lowest such share."""
 FEW = 0.03
-"""Maximum share of lines that cross a gutter between columns of different widths."""
+"""Maximum share of lines that may cross each of two gutters if the columns differ in width."""
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
-"""Maximum number of pieces on a page that is sorted; more pieces keep the order of the file.
+"""Maximum number of pieces that are sorted; more pieces are kept in the order of the file.
 
 A page of text typically has 200 pieces, but a drawing may have many more.
 """
 STEP = 2.0
-"""Minimum distance in points of two positions that are tested as gutters."""
+"""Minimum distance in points between two positions that are tested as gutters."""
 WIDE = 2.0
-"""Maximum distance in ems of two pieces on a baseline that are joined to one line."""
+"""Maximum distance in ems between two pieces on a baseline that are joined into one line."""
 MOST_PAGES = 200
-"""Maximum number of pages that are read; a longer file, such as a thesis, is cut."""
+"""Maximum number of pages that are read; later pages, as in a thesis, are ignored."""
 SECONDS = 20.0
 """CPU seconds after which no further page is read."""
 LONGEST_ENTRY = 5000
 """Maximum number of characters of a value in the document information."""
 EDGE = 3
-"""Number of lines at the top and the bottom of a page that may be running heads."""
+"""Number of lines at the top, and also at the bottom, of a page that may be running heads."""
 _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
     re.IGNORECASE,
@@ -66,7 +66,7 @@ _ERRORS = {
 
 
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
-    """Join the pieces of a page to lines, and return the lines in reading order."""
+    """Join the pieces of a page into lines, and return the lines in reading order."""
     shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
     if not shown or len(shown) > MOST_PIECES:
         return shown
@@ -86,8 +86,8 @@ def _by_block(
 ) -> list[Line]:
     """Return the lines in reading order.
 
-    The lines above a block are read first, column by column. Then follow the text on the left of
-    the block, the block itself, and the text on its right.
+    The lines above a block are read first, column by column. The text on the left of the block
+    is read next, then the block itself, and then the text on its right.
 
     Args:
         blocks: the blocks of lines that cross a gutter.
@@ -137,7 +137,7 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    """Join pieces on the same baseline to lines, unless a gutter or a wide space divides them."""
+    """Join pieces on a baseline into lines, unless a gutter or a wide space divides them."""
     rows: list[list[Line]] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
@@ -173,17 +173,17 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the positions of the gutters; at most two.
+    """Return the positions of at most two gutters.
 
     Two gutters are returned only if the three columns have similar widths, or if hardly any line
-    crosses a gutter, as with a column of margin notes.
+    crosses a gutter, as on a page with a column of margin notes.
     """
     usual = statistics.median(piece.size for piece in pieces)
     text = [one for one in pieces if 0.7 * usual <= one.size <= 1.3 * usual] or pieces
     lefts, rights = sorted(one.left for one in text), sorted(one.right for one in text)
     left, right = lefts[0], rights[-1]
     margin = (right - left) / 6
-    # Limits the number of positions on a damaged, very wide page.
+    # A larger step limits the number of positions on a damaged, very wide page.
     step = max(STEP, (right - left) / MOST_PLACES)
     count = int((right - left - 2 * margin) / step) + 1
     places = [left + margin + step * i for i in range(count)]
@@ -209,7 +209,7 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return the number of lines that cross a position, or None if it is not a gutter.
+    """Return the number of lines that cross a position, or None if `place` is not a gutter.
 
     Args:
         lefts: the left ends of all lines, sorted.
@@ -322,8 +322,8 @@ class Pages:
 
 
 def _key(line: Line) -> tuple[str, int]:
-    """Return a key that the running heads of different pages share: text and position.
+    """Return a key of a line, which is equal for the running heads of different pages.
 
-    Digits are omitted from the text.
+    The key consists of the text without digits, and the position.
     """
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)

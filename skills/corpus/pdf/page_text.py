@@ -1,6 +1,6 @@
-"""Read the text of a page with PDFium as pieces of lines, and join lines to running text.
+"""Read the text of a page with PDFium as pieces of lines, and join lines into running text.
 
-A piece is text on a baseline, with its position and font. Joining restores hyphenated words and
+A piece is a text on one baseline, with its position and font. Joining restores hyphenated words and
 accented letters, replaces ligatures by letters, and removes footnote marks.
 """
 
@@ -21,7 +21,7 @@ import pypdfium2.raw as pdfium
 MOST_CHARS = 60_000
 """Maximum number of characters that are read from a page; a typical page has 3,000 to 8,000."""
 GAP = 0.9
-"""Minimum distance in ems of two words that are separate pieces."""
+"""Maximum distance in ems between two words of the same piece."""
 SAME_SIZE = 0.08
 """Maximum relative difference of the font sizes of two lines of the same text."""
 _LINE_END = frozenset("\r\n")
@@ -171,7 +171,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
     word: _Word | None = None
     for i in range(min(pdfium.FPDFText_CountChars(text_page), MOST_CHARS)):
         code = pdfium.FPDFText_GetUnicode(text_page, i)
-        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # an unpaired surrogate
+        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # omits surrogates
         if char.isspace() or not char:
             if word is not None:
                 word.ends_line = char in _LINE_END
@@ -238,7 +238,7 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 
 
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
-    """Join lines to a text, and restore words that are hyphenated at the end of a line.
+    """Join lines into a text, and restore words that are hyphenated at the end of a line.
 
     A hyphen is removed if the paper contains the word without it. Otherwise it is kept if the paper
     contains the word with this hyphen, if a capital follows, or if the word has another hyphen

@@ -19,7 +19,7 @@ from skills.corpus.pdf.page_text import MARK, Line
 from skills.nanda.text import letters_of
 
 ALIKE = 90.0
-"""Minimum similarity of a passage and the text that is accepted as the passage, from 0 to 100."""
+"""Minimum similarity, 0 to 100, of a passage and a text that is accepted as the passage."""
 KINDS = ("limitation", "conclusion")
 Box = tuple[float, float, float, float]
 """The left, bottom, right and top of a box, in points."""
@@ -58,7 +58,7 @@ class Place(TypedDict):
 
 
 def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
-    """Return the places of the passages by move; moves that are not found are missing.
+    """Return the places of the passages by move; a move with a missing passage is omitted.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.

@@ -21,7 +21,7 @@ MOST_BYTES = 500_000_000
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories")
 WORKER = "skills.corpus.pdf.extraction"
 _MARK, _BEGINNING = b"%PDF-", 1024
-"""The first bytes of a PDF file, and the number of bytes in which they must occur."""
+"""The mark of a PDF file, which the first `_BEGINNING` bytes must contain."""
 
 
 class PdfReader(Reader):

@@ -1,7 +1,7 @@
 """Find title, authors, identifiers and abstract on the first pages, and recognize headings.
 
 The abstract begins after the heading "Abstract" or "Summary" and ends before the next heading.
-Without such a heading, it is the last paragraph of 40 to 400 words above the heading
+Without such a heading, the abstract is the last paragraph of 40 to 400 words above the heading
 "Introduction". A paper with neither the heading nor such a paragraph is refused.
 
 Headings are compared without blanks, case and numbers: PDFium returns small capitals and spaced
@@ -60,9 +60,9 @@ MOST_WORDS = 700
 UNHEADED_WORDS = range(40, 401)
 """The numbers of words that an abstract without a heading may have."""
 UNHEADED_PAGES = 2
-"""Number of pages in which an abstract without a heading is searched."""
+"""Number of pages, from the first, that are searched for an abstract without a heading."""
 PARAGRAPH = 1.5
-"""Minimum distance in ems of two lines that belong to different paragraphs."""
+"""Minimum distance in ems between two lines that belong to different paragraphs."""
 _RUN_IN = re.compile(
     r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
     re.IGNORECASE,
@@ -74,7 +74,7 @@ TITLE_WORDS = 45
 PROVEN = 15
 """Minimum number of letters of a title in the document information.
 
-Shorter titles may be "Paper" or "main.dvi".
+A shorter entry may be a placeholder, such as "Paper" or "main.dvi".
 """
 _STAMP = re.compile(
     r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
@@ -101,7 +101,7 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return a heading in the compared form: "limitations" for "7.1 Limitations"."""
+    """Return a heading as it is compared, such as "limitations" for "7.1 Limitations"."""
     return _NOT_LETTERS.sub("", BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
@@ -134,7 +134,7 @@ def is_title(text: str) -> bool:
 
 
 def ends_abstract(line: Line, body: Line) -> bool:
-    """Return True if a line comes after the abstract.
+    """Return True if the abstract ends before a line.
 
     Args:
         body: a line of the abstract.
@@ -179,7 +179,7 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text after the heading `wanted` on a line, or None for a line without it."""
+    """Return the text after the heading `wanted` on a line, or None without this heading."""
     text = line.text.strip()
     name = name_of(text)
     if not name.startswith(wanted):
@@ -275,7 +275,7 @@ def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
 
 
 def _largest(lines: Sequence[Line]) -> list[int]:
-    """Return the indexes of the successive lines in the largest font."""
+    """Return the indexes of the title's lines: the successive lines in the largest font."""
     blocks: list[list[int]] = []
     for place, line in enumerate(lines):
         if _NOT_A_TITLE.search(line.text) or not any(map(str.isalpha, line.text)):
@@ -316,7 +316,7 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
 
 
 def _printed(lines: Sequence[Line]) -> list[str]:
-    """Return the names in the first lines, as long as lines consist only of names in one font."""
+    """Return the names in the first lines, up to a line with other text or in another font."""
     found: list[str] = []
     first: Line | None = None
     for line in lines:
@@ -345,7 +345,7 @@ def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str,
 
     Args:
         lines: the lines of the first page and of the page with the abstract.
-        turned: the text in the margin, which contains the arXiv stamp.
+        turned: the text in the margin, which may contain the arXiv stamp.
         stated: values of the document information.
     """
     text = "\n".join((turned, stated, *(line.text for line in lines)))

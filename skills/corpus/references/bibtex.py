@@ -1,8 +1,8 @@
 """Read and write BibTeX and BibLaTeX entries, and add notes to the entries of a file.
 
 Adding notes does not change any other text of the file. A file is parsed in pieces of several
-blocks (entries, strings and comments). A piece ends before a line that begins with a block, where
-bibtexparser also ends an unclosed block.
+blocks (entries, strings and comments). A piece ends before a line that begins with a block; at
+such a line, bibtexparser also ends an unclosed block.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        take: called with the number of each record, counted from 1 in the order of `read`; returns
-            the note of the record, or "".
+        take: called for each valid entry with its number among the records and errors of `read`,
+            counted from 1; returns the note of the entry, or "".
     """
     from bibtexparser.model import Entry
 
@@ -281,7 +281,7 @@ def _issued(fields: Mapping[str, str]) -> csl.Item:
         return csl.issued(date)
     year = plain_field(fields.get("year", "")).strip()
     month = fields.get("month", "").strip("# ")  # JabRef writes #mar#
-    if not (csl.month_number(month) or month.isdecimal()):  # such as "1st quarter"
+    if not (csl.month_number(month) or month.isdecimal()):  # a text such as "1st quarter"
         month = ""
     date = csl.date_from(year, month, fields.get("day", ""))
     return csl.issued(date if year.isdecimal() else year)

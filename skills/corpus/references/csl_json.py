@@ -44,7 +44,7 @@ COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "ven
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 """The abbreviated English names of the months in BibTeX and PubMed."""
 ET_AL = "et al."
-"""The last name in a shortened list of authors."""
+"""The text at the end of a shortened list of authors, in place of the omitted names."""
 PREPRINT = "article"
 """The CSL type of a preprint; an article in a journal has the type "article-journal"."""
 
@@ -71,8 +71,8 @@ _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 def row_of(item: Item) -> dict[str, str]:
     """Return an item as a row of a table, with the columns `COLUMNS` and `SOURCE_KEYS`.
 
-    The id is the arXiv id if the item is a preprint, and otherwise the key. Without a key, it is
-    the DOI or else the PMID.
+    The id is the arXiv id if the item is a preprint, and otherwise the key. Without a key, the
+    id is the DOI or else the PMID.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
@@ -144,7 +144,7 @@ def doi_of(item: Item) -> str:
 
 
 def pmid_of(item: Item) -> str:
-    """Return the PubMed id of an item, also from its note, where Zotero stores it, or ""."""
+    """Return the PubMed id of an item, or ""; Zotero stores the id in the note."""
     found = _PMID.search(text(item, "note"))
     return text(item, "PMID") or (found[1] if found else "")
 
@@ -160,7 +160,7 @@ def arxiv_id_of(item: Item) -> str:
 
 
 def archive(arxiv_id: str) -> Item:
-    """Return the variables of an item with this arXiv id."""
+    """Return the CSL-JSON variables that contain an arXiv id, or {} for ""."""
     if not arxiv_id:
         return {}
     bare = bare_arxiv_id(arxiv_id) or arxiv_id
@@ -284,7 +284,7 @@ def date_of(item: Item) -> str:
 
 
 def joined(values: Iterable[str], separator: str = ", ") -> str:
-    """Join the values that are not empty, each on one line."""
+    """Join the values that are not empty, after replacing their line breaks by blanks."""
     return separator.join(filter(None, map(flatten, values)))
 
 
@@ -341,7 +341,7 @@ def _with_note(item: Item, note: str) -> Item:
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Yield the values of the list in a file; only a block of the file is in memory.
+    """Yield the values of the list in a file; only a part of the file is kept in memory.
 
     Raises:
         InputError: the file is not JSON, or a value is too large.

@@ -59,7 +59,7 @@ def records(path: Path) -> Iterator[csl.Record]:
 
 
 def format_of(path: Path) -> ModuleType:
-    """Import the module for the suffix of a path."""
+    """Import and return the module for the suffix of a path."""
     name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
 

@@ -103,7 +103,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line, and the lines, of each record.
 
-    The number of lines between records is 0.
+    Lines between two records are yielded with the number 0.
     """
     lines: list[str] = []
     first = 0

@@ -1,10 +1,10 @@
 """Open a copy of Zotero's database, which Zotero locks while it runs.
 
 The database itself is never opened, since SQLite would have to write files next to it. Instead, its
-file and its journals are copied without a lock. The copy is consistent if no file changed while it
-was made: Zotero writes the journal before the database, so that the files together always contain a
-complete state, even during a transaction. SQLite recovers the copy from the journals, as it
-recovers a database after a crash.
+file and its journals are copied without a lock. The copy is consistent if no file changed during
+the copying: Zotero writes the journal before the database, so that the files together always
+contain a complete state, even during a transaction. SQLite recovers the copy from the journals, as
+it recovers a database after a crash.
 
 Before Zotero 8, the plugin Better BibTeX stores the citation keys in a separate database.
 """
@@ -36,9 +36,9 @@ _MAGIC = b"SQLite format 3\0"
 _SUFFIXES = ("", "-wal", "-journal")
 _TRIES = 20
 _SETTLED = 0.1
-"""Seconds for which no file may have changed before a copy begins.
+"""Seconds that must pass after the last change of a file before a copy begins.
 
-Otherwise, a second change could have the same modification time and remain unnoticed.
+After a shorter time, another change could have the same modification time and remain unnoticed.
 """
 
 _State = tuple[tuple[int, int, int] | None, ...]

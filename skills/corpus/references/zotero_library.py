@@ -238,7 +238,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
     Args:
         collection: the name of a collection, or the end of its path; None for all items of the
             user's own library.
-        tags: names of tags; an item must have all of them.
+        tags: names of tags; an item must have all these tags.
 
     Raises:
         InputError: a collection or tag does not exist, or no item is selected.
@@ -278,7 +278,7 @@ def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | No
         InputError: no collection or several collections have this path.
     """
     wanted = name.strip().strip("/")
-    # Zotero 5 has no trash for collections.
+    # Zotero 5 has no trash for collections, and therefore lacks this table.
     db.execute("CREATE TABLE IF NOT EXISTS deletedCollections (collectionID INTEGER PRIMARY KEY)")
     db.execute(_KEPT)
     known = db.execute(_COLLECTIONS).fetchall()

@@ -50,8 +50,8 @@ DEPTH = 100
 LEAST = 0.38
 """Minimum cosine similarity of a result.
 
-In the gold data, 98% of the titles are more similar than this to a move of their paper; words about
-other subjects are less similar.
+In the gold data, 98% of the titles have a higher similarity than this to a move of their paper.
+Words about other subjects have a lower similarity.
 """
 
 T = TypeVar("T", bound=Hashable)
@@ -203,10 +203,7 @@ def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> 
 
 
 def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:
-    """Return the rows of a paper's stated moves by name, with vectors.
-
-    The moves belong to the current annotation.
-    """
+    """Return the stated moves of a paper's current annotation, with their vectors, by name."""
     members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
     if not members:
         raise InputError(

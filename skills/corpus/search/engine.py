@@ -31,9 +31,9 @@ _BY_PAPER = "ORDER BY paper, id"
 
 
 class Engine(MoveIndex):
-    """An open corpus, read with the framework that was given at opening.
+    """An open corpus, with the framework whose annotations are searched and counted.
 
-    The ids of annotations are the same in all methods.
+    All methods use the same ids of annotations.
 
     Attributes:
         has_vectors: True if moves can be searched by meaning.
@@ -75,7 +75,7 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations in the order of `ids`, with few of them in memory."""
+        """Yield the annotations in the order of `ids`; only a few are in memory at a time."""
 
     @abstractmethod
     def failures(self) -> Iterator[Failure]:
@@ -83,7 +83,7 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def id_column(self, ids: Sequence[int]) -> str:
-        """Return the common `id_field` of the papers of these annotations, or "id"."""
+        """Return the `id_field` that the papers of these annotations share, or else "id"."""
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:

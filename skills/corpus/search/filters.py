@@ -122,7 +122,7 @@ def facet(name: str, value: str, framework: Framework) -> Condition:
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    """Return the disjunction of conditions; they must not use `match`."""
+    """Return the disjunction of conditions, none of which may use `match`."""
     either = " OR ".join(one.sql for one in conditions)
     return Condition(either, tuple(value for one in conditions for value in one.parameters))
 

@@ -25,9 +25,9 @@ from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Maximum number of matches that are ranked; the latest are chosen, since bm25 is slow."""
+"""Maximum number of ranked matches, since bm25 is slow; only the latest are ranked."""
 COMMON = 100_000
-"""Number of moves above which a word does not enter the ranking.
+"""A word that more than this number of moves contain does not enter the ranking.
 
 bm25 would count all moves with the word in each search, and then give the word a small weight.
 """
@@ -190,7 +190,8 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
 def by_any_word(moves: MoveIndex, text: str, narrowing: Narrowing, limit: int) -> list[Scored]:
     """Return the best moves with at least one rare word or phrase of `text`, ranked by bm25.
 
-    Only moves of current annotations are returned. A word is rare in up to `RARE` moves.
+    Only moves of current annotations are returned. A word is rare if at most `RARE` moves contain
+    the word.
     """
     rare = [token for token in content_tokens(text) if not is_in_more(moves.fts, token, RARE)]
     if not rare:
@@ -210,12 +211,16 @@ def content_tokens(text: str) -> list[str]:
 
 
 def in_text(words: Sequence[str], joined: str = "AND") -> str:
-    """Return the FTS5 expression for all words in the column `text`, or with "OR" for any word."""
+    """Return the FTS5 expression for moves whose text contains the words.
+
+    Args:
+        joined: "AND" if all words must occur, or "OR" if at least one word must occur.
+    """
     return f"text : ({f' {joined} '.join(map(quoted, words))})"
 
 
 def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True if more than `moves` moves contain a word, or if the word is only symbols."""
+    """Return True for a word that more than `moves` moves contain, or that has only symbols."""
     if not any(map(str.isalnum, word)):
         return True
     sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
@@ -232,7 +237,8 @@ def find_papers(moves: MoveIndex, words: str) -> None:
     """Find the papers of a database that contain all words, and store their ids in `temp.found`.
 
     A paper is found if its id is `words`, if its title and abstract contain all words, or if one of
-    its moves does. The results have scores in this order, the best (lowest) score first.
+    its moves contains all words. The scores rank the papers in this order; the lowest score is the
+    best.
 
     Raises:
         InputError: `words` contains no word.
@@ -270,9 +276,9 @@ def papers_about(
 ) -> list[Paper]:
     """Find papers with all of `words` in title and abstract, or with at least `fewest` of them.
 
-    Papers with all words come first, and are then ranked by bm25. Of several versions of an arXiv
-    paper, only the last added version is returned. Of papers with the same abstract, only the best
-    is returned.
+    Papers with all words come first. Both the papers with all words and the other papers are ranked
+    by bm25. Of several versions of an arXiv paper, only the last added version is returned. Of
+    papers with the same abstract, only the best is returned.
 
     Args:
         words: words or phrases, without stop words.

@@ -69,7 +69,7 @@ class Embedder:
         return _loaded()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector for each text, of length 1, or 0 for a text without tokens.
+        """Return a vector of length 1 for each text, or of zeros for a text without tokens.
 
         Returns:
             An array of shape (len(texts), `DIMENSIONS`).
@@ -176,7 +176,7 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id of the last move with a vector of this model, or 0.
+    """Return the id of the move up to which all vectors of this model are stored, or 0.
 
     The vectors of another model are deleted.
     """

@@ -1,6 +1,7 @@
 """Send requests to a source of papers, with a cache, a rate limit and retries.
 
-This module imports requests, which is slow; import it only where a request is sent.
+The import of this module is slow, since it imports requests. Other modules should import this
+module only where they send a request.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Source(ABC):
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
-        """Return a `Found` of this source.
+        """Return facts about a paper that this source states.
 
         Args:
             identifiers: the identifiers by kind; empty identifiers are removed.
@@ -242,7 +243,7 @@ class Source(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Acquire the right to send a request.
+        """Hold the right to send a request during the block.
 
         Only one process sends a request at a time, at least `delay` seconds after the last request.
 
@@ -317,7 +318,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _retries(source: Source) -> Retry:
-    """Return urllib3's retries, with a message before each pause and the limits of this module."""
+    """Return a retry policy for urllib3: limited retries and pauses, with a message before each."""
 
     class Announced(Retry):
         def sleep(self, response: BaseHTTPResponse | None = None) -> None:

@@ -151,7 +151,7 @@ class Arxiv(Source):
         self._feed(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True if the page has entries and is no error; an empty page may be a mistake."""
+        """Return True if the page has entries and no error; an empty page may be a mistake."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
     def _stated(self, entry: Any) -> Found:
@@ -209,5 +209,5 @@ def _without_version(arxiv_id: str) -> str:
 
 
 def _comparable(arxiv_id: str) -> str:
-    """Return an id as arXiv's feed states it: without version, and without subject class."""
+    """Return an id in lower case, without version and subject class, for comparisons."""
     return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

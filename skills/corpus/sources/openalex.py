@@ -75,7 +75,7 @@ class OpenAlex(CursorSource):
 
 
 def abstract_of(inverted: Any) -> str:
-    """Return the abstract that an inverted index encodes: the positions of each word."""
+    """Return an abstract, given its inverted index: a mapping of each word to its positions."""
     if not isinstance(inverted, Mapping):
         return ""
     placed = {

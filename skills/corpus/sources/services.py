@@ -198,5 +198,5 @@ def opened(name: str, call: Call) -> Source:
 
 
 def open_arxiv(call: Call) -> Arxiv:
-    """Return the source arXiv, typed for the methods that only arXiv has."""
+    """Return the source arXiv with the type `Arxiv`, which has more methods than `Source`."""
     return cast("Arxiv", opened("arxiv", call))

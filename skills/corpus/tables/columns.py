@@ -335,7 +335,7 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
 
     Args:
         given: the value of `--id-column`, or None.
-        several: True to return all id columns; saved .jsonl files have one for each id field.
+        several: True to return all id columns; saved .jsonl files have a column for each id field.
     """
     if given is not None:
         column = header.find(given, "--id-column", required=True) or given

@@ -292,7 +292,7 @@ def _unlabelled(text: str) -> list[_Section]:
 def _groups(text: str) -> tuple[list[list[_Section]], int]:
     """Return the groups of possible papers, and the number of words outside of headings.
 
-    The groups are the list items, the rows of tables, and for each level the sections. Lines in
+    The groups are the list items, the rows of tables, and the sections of each level. Lines in
     bold are headings of the level `BOLD_LEVEL`. The items are not yet split into title and
     abstract.
     """
@@ -428,7 +428,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label of a line, the text after the label, and True for bold; None without label.
+    """Return the label of a line, the text after it, and True for bold; None without a label.
 
     Args:
         plain: True to accept a label that is not bold.

@@ -28,12 +28,13 @@ MEMORY = 2 * 1024**3
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
 """Bytes of memory for a file: a fixed number, and a number for each byte of the file.
 
-For each byte, a page with 500,000 lines of a figure needs 35 bytes, and a table of texts 20 bytes.
+A page with a figure of 500,000 lines needs 35 bytes for each byte of the file, and a table of texts
+needs 20 bytes.
 """
 CPU_SECONDS = 40
 """Maximum seconds of CPU time for a file."""
 SECONDS = 120.0
-"""Maximum seconds for a file, also while the process waits and uses no CPU time."""
+"""Maximum wall-clock seconds for a file, including the time in which the process waits."""
 PATIENCE = 5.0
 """Seconds that the process gets to end by itself before it is killed."""
 
@@ -105,7 +106,7 @@ class ReaderProcess:
                     if answer is None:
                         return
                     if isinstance(answer, dict) and "unreadable" in answer:
-                        process.stdout.readline()  # the line `null`
+                        process.stdout.readline()  # skips the line `null`
                         raise Unreadable(answer["unreadable"])
                     yield answer
         finally:
@@ -118,7 +119,7 @@ class ReaderProcess:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # so that Ctrl-C interrupts only the parent process
+                start_new_session=True,  # Ctrl-C then interrupts only the parent process
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

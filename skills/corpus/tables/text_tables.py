@@ -1,6 +1,6 @@
 """Read and write .csv (RFC 4180) and .jsonl tables, and detect the encoding of text files.
 
-CSV files may be separated by semicolons or tabs, as spreadsheets write them.
+The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
 A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return.
 Therefore an apostrophe, by which spreadsheets mark text, is written before such a text in .csv and
@@ -58,7 +58,7 @@ HEADER_ROWS = 100
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is a prefix of this mark
+    codecs.BOM_UTF32_LE: "utf-32",  # UTF-32 precedes UTF-16, whose mark is a prefix of this mark
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -108,7 +108,7 @@ class CsvReader(Reader):
         for line, row in records:
             if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
-                    continue  # a blank line
+                    continue  # the line is blank
                 yield (
                     line,
                     InputError(
@@ -165,8 +165,8 @@ class CsvReader(Reader):
     def _separator(self) -> str:
         """The separator of columns.
 
-        A first line such as "sep=;" names the separator. Otherwise it is the most frequent of
-        comma, semicolon and tab in the header, outside of quotation marks.
+        A first line such as "sep=;" names the separator. Otherwise the separator is the most
+        frequent of comma, semicolon and tab in the header, outside of quotation marks.
         """
         if self.path.suffix.lower() == ".tsv":
             return "\t"
@@ -380,9 +380,9 @@ def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[
 def encoding_of(path: Path) -> str:
     """Return the encoding of a text file.
 
-    A byte order mark or a declaration by JabRef determines the encoding. Otherwise the encoding is
-    UTF-16 if every second byte is 0. Else UTF-8 is tried first, and then Windows-1252, which
-    includes Latin-1.
+    The result is the first of these encodings that can decode the whole file: the encoding of the
+    byte order mark, the encoding that JabRef declares, UTF-16 if the file begins with ASCII text in
+    UTF-16, UTF-8, and Windows-1252, which includes Latin-1.
 
     Raises:
         InputError: the file cannot be read, or contains bytes that are invalid in these encodings.

@@ -193,7 +193,8 @@ class Step:
 
     Attributes:
         note: the note or the highlight.
-        key: the key at the server, also of a new note; "" if no note exists or is created.
+        key: the key of `note` at the server, even if `note` is new; "" if no note exists and none
+            is created.
         data: the object to send to the server; empty if nothing is sent.
     """
 

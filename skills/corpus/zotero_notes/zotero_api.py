@@ -4,8 +4,8 @@
 ZOTERO_API_KEY. The key is sent in a header, and does not occur in messages, records or logs.
 
 `LocalLibrary` sends requests to the running Zotero on this computer, version 10 or newer, which has
-the same API without an account and a rate limit. Before Zotero issues a key for writing, it asks
-the user for permission; the key is valid for one request or until the command ends.
+the same API, but needs no account and has no rate limit. Before Zotero issues a key for writing, it
+asks the user for permission; the key is valid for one request or until the command ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
 
 Highlights of the harness, which are recognized by their keys (see `highlight_plan.key_of`), are
-omitted unless a person has edited them. A highlight that was written counts as deleted if it does
-not exist any more, or if a person has removed the tag of its move.
+omitted unless a person has edited them. A highlight that the harness wrote counts as deleted if it
+does not exist any more, or if a person has removed the tag of its move.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def pull(call: Call) -> Result:
 def _read(
     library: Library, items: Collection[str], written: Mapping[str, Entry], framework: Framework
 ) -> Iterator[tuple[str, PulledHighlight]]:
-    """Yield people's highlights in a library, each after the key of its item.
+    """Yield people's highlights in a library, each with the key of its item.
 
     Highlights that a person has deleted, and items with the tag `REVIEWED`, are yielded too.
 

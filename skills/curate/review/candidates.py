@@ -108,7 +108,7 @@ class Candidates:
         return self._ordered(sorted(self.keys, key=lambda key: self.certainty.get(key, math.inf)))
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
-        """Return reviewed annotations first, then those that would teach a model most.
+        """Return reviewed annotations first, then the annotations that would teach a model most.
 
         Of the annotations without review, only the `WINDOW` least certain are read and ordered
         (`teaching_order`).

@@ -141,7 +141,9 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the journal for other processes and threads within the block; blocks can be nested.
+        """Lock the journal within the block, so that no other process or thread changes it.
+
+        Blocks can be nested.
 
         Raises:
             OutputError: another process holds the lock for longer than `WAIT`.
@@ -232,8 +234,8 @@ class ReviewLog:
         """Return the status of an annotation in a word.
 
         "accepted", "edited" (accepted after edits) and "rejected" are decisions. "in_gold" is a
-        paper whose row in the gold table was not written by the review. The other words are those
-        of `Unsettled`.
+        paper whose row in the gold table was not written by the review. The other words are the
+        values of `Unsettled`.
         """
         if item.key in self.own:
             return "in_gold"
@@ -328,7 +330,7 @@ class ReviewLog:
             self.gold.write_to(file)
 
     def replay(self) -> None:
-        """Apply the decisions of the journal, and write the table if that changes it."""
+        """Apply the decisions of the journal, and write the table if its rows have changed."""
         accepted: defaultdict[str, set[bytes]] = defaultdict(set)
         for decision in self.file.read_new():
             self._apply(decision)
@@ -398,7 +400,7 @@ def open_log(
     locks: Path,
     wrote: Callable[[str], None],
 ) -> ReviewLog:
-    """Open the decisions on a gold table, or create them.
+    """Open the log of decisions on a gold table, or create an empty log.
 
     Args:
         id_column: the id column of a new table.

@@ -235,13 +235,13 @@ def _words(abstract: str, spans: Sequence[Unit]) -> set[int]:
 
 
 def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[float, float]:
-    """Return the observed and the expected disagreement of observers who unitize a text.
+    """Return the observed and the expected disagreement of observers who mark units of a text.
 
     Alpha is 1 - observed / expected (Krippendorff 1995, "On the Reliability of Unitizing Continuous
     Data"). The distance of two overlapping units is the sum of the squared differences of their
     starts and of their ends. The distance of a unit and a gap that contains it is the squared
-    length of the unit. The expected disagreement is that of the same units and gaps at random
-    places.
+    length of the unit. The expected disagreement is the disagreement of the same units and gaps at
+    random places.
 
     Args:
         observers: the units of each observer in order, which do not overlap.
@@ -254,7 +254,7 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
         for begin, end in one:
             near = _overlapping(begin, end, other)
             distances += sum((begin - first) ** 2 + (end - last) ** 2 for first, last in near)
-            distances += 2 * (end - begin) ** 2 * (not near)  # unit to gap, and gap to unit
+            distances += 2 * (end - begin) ** 2 * (not near)  # (unit, gap) and (gap, unit)
     observed = distances / (count * (count - 1) * length**2)
     units = [end - begin for own in observers for begin, end in own]
     edges = ([0, *itertools.chain(*own), length] for own in observers)

@@ -21,7 +21,7 @@ from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 WEAK_SOURCE = 0.25
 """Similarity of a move to its nearest sentence below which the sentence is marked with "?".
 
-1% of the 3,581 moves of gold_train.csv and gold_dev.csv are below it.
+1% of the 3,581 moves of gold_train.csv and gold_dev.csv have a lower similarity.
 """
 _NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
 _HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
@@ -36,9 +36,9 @@ class MoveView:
         before: the text under review, which may differ from `text`.
         findings: the doubts about the text, as clauses.
         confidence: the confidence of the model in this text, or None.
-        suggestion: a passage of the abstract that may be the move, or "".
+        suggestion: a passage of the abstract that may state the move, or "".
         suggested: the suggestion with its confidence, or "".
-        origin: the passage that the move comes from, in words; "" if the move is not stated.
+        origin: a clause that names the sentences of the move; "" if the move is not stated.
         is_weak: True if the move shares few words with the sentences found for it.
     """
 

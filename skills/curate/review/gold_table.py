@@ -29,7 +29,7 @@ class GoldTable:
     Attributes:
         columns: the header.
         roles: the content of each column: a field of `Paper`, or a move.
-        rows: by the key of the paper's id; rows that repeat an id, by their row number.
+        rows: the lines by the key of the paper's id, or by the row number if a row repeats an id.
     """
 
     target: Path
@@ -43,7 +43,7 @@ class GoldTable:
         return not is_saved_table(self.columns)
 
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:
-        """Return the row of an annotated paper; columns of unknown content are empty."""
+        """Return the row of an annotated paper; columns without a role are empty."""
         values = {**asdict(paper), **moves}
         cells = (values.get(self.roles.get(name, ""), "") for name in self.columns)
         return csv_row(cells, raw=self.is_raw)

@@ -166,7 +166,7 @@ class Desk:
         return is_new
 
     def not_stated(self, at: int, move: str) -> bool:
-        """Store that the abstract lacks a move; return False if that was stored before."""
+        """Store that the abstract does not state a move; return False if that was stored before."""
         return self.edit(at, move, self.framework.not_stated)
 
     def use_suggestion(self, at: int, move: str) -> bool:
@@ -196,9 +196,9 @@ class Desk:
     def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
         """Store the highlights with tags of moves, which people made in Zotero, as edits.
 
-        A move becomes the passages of the abstract that have its tag, or not stated if a person has
-        deleted its highlight. Each version of a highlight is taken over once. A paper is accepted
-        if its item has the tag "reviewed".
+        The text of a move becomes the passages of the abstract with its tag, or "Not stated." if a
+        person has deleted its highlight. Each version of a highlight is taken over once. A paper is
+        accepted if its item has the tag "reviewed".
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
@@ -353,7 +353,7 @@ class Desk:
         return True
 
     def _held(self) -> int:
-        """Return the index of the paper that the reviewer holds, after a restart; otherwise 0."""
+        """Return the index of the paper that the reviewer still holds after a restart, or 0."""
         places, holders = self.papers.places, self.leases.holders()
         held = (key for key, names in holders.items() if self.reviewer in names)
         return next((places[key] for key in held if key in places), 0)
@@ -465,8 +465,8 @@ class Queue:
 
         Args:
             sample, seed: see `Candidates.sample`.
-            order: the order of the papers; None keeps the order of a sample or a selection, and is
-                "teach" for all papers.
+            order: the order of the papers. None keeps the order of a sample or a selection; without
+                a sample and a selection, it means "teach".
 
         Raises:
             InputError: the gold table cannot be used.

@@ -24,7 +24,10 @@ WINDOW = 500
 """Number of the least certain papers that are read and ordered; other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
-"""The papers that come first: those that would teach a model most, or the least certain."""
+"""The order of the papers in a review.
+
+"teach" begins with the papers that would teach a model most, "uncertain" with the least certain.
+"""
 T = TypeVar("T")
 
 

@@ -35,7 +35,7 @@ from skills.nanda.text import flatten
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
 _NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
-"""Returned in place of the index of a paper: the screen stays unchanged."""
+"""The value that an `Act` returns to leave the screen unchanged."""
 Act = Callable[[int], int | None]
 """A function that takes the index of the shown paper and returns the index of the next paper: the
 same index to redraw the paper, `STAY` to leave the screen unchanged, None if no paper is left.
@@ -78,7 +78,7 @@ class Terminal:
             bindings.add(other)(lambda event: None)
         session: PromptSession[str] = PromptSession(key_bindings=bindings, erase_when_done=True)
         pressed = ""
-        while pressed not in tuple(keys):  # Enter is ""
+        while pressed not in tuple(keys):  # the Enter key returns ""
             try:
                 pressed = session.prompt(f"{message} ")
             except (KeyboardInterrupt, EOFError):
@@ -253,7 +253,7 @@ def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
 
 
 def names_of(dispute: Dispute) -> list[str]:
-    """Return each key that chooses a text, with the name of the reviewer."""
+    """Return the key that chooses the text of each reviewer, with the name: "1 ada", "2 bob"."""
     numbered = enumerate(dispute.decisions, start=1)
     return [f"{place} {flatten(one.reviewer) or '(no name)'}" for place, one in numbered]
 

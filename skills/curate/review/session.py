@@ -92,7 +92,7 @@ class Review:
                 at = self._paper(at)
 
     def _next(self, start: int = 0) -> int | None:
-        """Return the index of the next paper to show from `start` on, then from the first.
+        """Return the index of the next paper to show, from `start` on, or else from the beginning.
 
         After a complete round, the share of right moves is shown first.
         """
@@ -176,7 +176,7 @@ class Review:
         return at
 
     def _write(self, row: Row, at: int) -> int:
-        """Read and store another text; store it as a draft while it is typed."""
+        """Read a text that replaces the reviewers' texts; store it as a draft while it is typed."""
         name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
         text = row.texts[0] if row.chosen is None else row.chosen
         typed = self._typed(row.move, at, text)

@@ -89,7 +89,7 @@ class AnnotationRow:
     """A valid row of annotations.
 
     Attributes:
-        where: the place of the row in words: "gold.csv, line 7".
+        where: the place of the row in words, such as "gold.csv, line 7".
         moves: the text of each move on one line, in the order of the framework.
         completion: the moves in the form that the model learns.
     """
@@ -214,7 +214,7 @@ def _rows(
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
-    """Return the user message: the abstract on one line, special tokens and tags broken up."""
+    """Return the user message: the abstract on one line; special tokens and tags are broken up."""
     return _messages(abstract, framework)[-1].content
 
 
@@ -224,7 +224,7 @@ def format_annotation_system(framework: Framework | None = None) -> str:
 
 
 def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
-    """Return the completion: a line for each move within `<annotation>` tags, no end token.
+    """Return the completion: a line for each move in `<annotation>` tags, without an end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
     "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores each move exactly if the

@@ -1,15 +1,15 @@
 """Merge tables into a training set without held-out papers and copies.
 
 A row is held out if its id, or an equal or nearly equal abstract, belongs to a held-out paper. If
-only the id of the paper is known, the row with the id supplies the abstract, which identifies
-copies under other ids.
+only the id of a held-out paper is known, its abstract comes from the row with this id. With this
+abstract, copies under other ids are found.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
-shared runs divided by the number of all runs. The similarity of an abstract of 200 words to itself
-is 0.86 after changing five words far apart, 0.63 after changing fifteen words, and 0.83 after
-adding 40 words at the end. Among 2,149 different abstracts of this project, the highest similarity
-is 0.38, and all but two pairs have less than 0.21. So `MAX_SIMILARITY` is well above the similarity
-of two different papers.
+shared runs divided by the number of all runs. An abstract of 200 words and a changed copy of it
+have a similarity of 0.86 if five words far apart are changed, 0.63 if fifteen words are changed,
+and 0.83 if 40 words are added at the end. Among 2,149 different abstracts of this project, the
+highest similarity is 0.38, and all but two pairs have less than 0.21. So `MAX_SIMILARITY` is well
+above the similarity of two different papers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ T = TypeVar("T")
 RUN = 3
 """Number of words in a run."""
 COMMON = 100
-"""Runs that occur in more abstracts than this are not used to find similar abstracts.
+"""Number of abstracts above which a run is not used to find similar abstracts.
 
 Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of their runs.
 """
@@ -101,7 +101,7 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """The moves that fewer than half of the rows state, with the number of rows that do."""
+        """For each move that some rows, but less than half, state: the number of these rows."""
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -224,7 +224,7 @@ class HeldOutSet:
 
 
 def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
-    """Read the papers that an option names: a table, a .txt file of ids, or ids.
+    """Read the papers that an option names: a table, a .txt file of ids, or a list of ids.
 
     Raises:
         InputError: the file cannot be read, or names no paper.

@@ -85,7 +85,7 @@ def convert(context: StageContext) -> Entry:
     if stage.unchanged is not None:
         return stage.unchanged
     adapter = read_adapter(out.adapter)
-    # 2 bytes for each weight of the model, and 4 for each weight of the adapter
+    # 2 bytes for each weight of the model, and twice the size of the trained adapter's file
     needed = 2 * read_weights(out.merged).count + 2 * (out.adapter / WEIGHTS).stat().st_size
     need_disk(out.folder, needed + VOCABULARY, "the GGUF of the merged model")
     with emptied(out.folder / ".gguf") as temporary:

@@ -57,7 +57,10 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the scripts: their modules come first, downloads are off."""
+        """Return the environment of the scripts.
+
+        PYTHONPATH begins with the folders of the scripts' modules; downloads from the Hub are off.
+        """
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
         own = str(self.folder), str(self.folder / "gguf-py")
         paths = [*own, inherited.get("PYTHONPATH", "")]
@@ -86,7 +89,7 @@ def find_converters(given: Path | None = None) -> Converters:
                     hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
-        code = hashlib.sha256()  # identifies the code of a checkout, even without git
+        code = hashlib.sha256()  # the digest identifies the code of a checkout, even without git
         scripts = (folder / MODEL_SCRIPT, folder / LORA_SCRIPT)
         for path in (*scripts, *sorted(folder.glob("conversion/*.py"))):
             code.update(path.name.encode() + path.read_bytes())

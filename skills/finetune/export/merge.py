@@ -93,7 +93,7 @@ def merge(context: StageContext) -> Entry:
                 changed += different
             try:
                 save_file(tensors, folder / path.name, metadata={"format": "pt"})
-            except SafetensorError as exc:  # for example, the disk is full
+            except SafetensorError as exc:  # for example, since the disk is full
                 raise OutputError(f"not written: {exc}", where=str(out.merged)) from exc
             # safetensors writes files that only their owner can read.
             shutil.copymode(folder / "config.json", folder / path.name)
@@ -136,10 +136,10 @@ def _merged(
 
 
 def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
-    """Return a round trip through NF4 for each tensor that training quantized, by tensor name.
+    """Return functions that quantize weights to NF4 and dequantize them, by tensor name.
 
-    Training quantizes all linear layers except the output layer. The result is {} for
-    `merge_base` 16bit.
+    There is a function for each tensor that training quantized: the weights of all linear layers
+    except the output layer. For `merge_base` 16bit, the result is {}.
     """
     if context.recipe.export.merge_base == "16bit":
         return {}

@@ -94,7 +94,8 @@ def push(call: Call) -> Result:
     known = registry.files.get(base, known)
     card = _write_card(call, run_dir, known, ggufs, scores)
     config = read_json(run_dir.adapter / CONFIG)
-    config["base_model_name_or_path"] = known.base_model or Path(base).name  # without a local path
+    # The published config must not contain a local path.
+    config["base_model_name_or_path"] = known.base_model or Path(base).name
     files: dict[str, Path | bytes] = {CONFIG: json.dumps(config, indent=2).encode()}
     files |= _results(options.evaluated_on, scores)
     paths = (card, run_dir.adapter / WEIGHTS, *ggufs, run_dir.modelfile)
@@ -110,7 +111,7 @@ def push(call: Call) -> Result:
 
 
 def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
-    """Yield the agreement of the stage `compare`, if it measured files with these digests."""
+    """Yield the agreement that the stage `compare` measured, if its files have these digests."""
     entry = run_dir.entry("compare")
     if entry is None or METRIC not in entry.facts:
         return

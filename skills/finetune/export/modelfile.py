@@ -67,7 +67,7 @@ class Modelfile:
 
 
 def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
-    """Return the text of a Modelfile without template and system, which starts with `comments`."""
+    """Return a Modelfile: `comments`, FROM, ADAPTER and PARAMETER, but no template and system."""
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
     lines.append(f"FROM {modelfile.base}")
     if modelfile.adapter is not None:

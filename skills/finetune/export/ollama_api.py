@@ -38,8 +38,9 @@ class Ollama:
     """A connection to an Ollama server, as a context manager.
 
     Args:
-        host: an address in the format of OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1",
-            ":11434". None for the address in OLLAMA_HOST, or the default address.
+        host: an address in the format of OLLAMA_HOST, such as "http://127.0.0.1:11434",
+            "127.0.0.1" or ":11434"; None for the address in OLLAMA_HOST, or else the default
+            address.
 
     Raises:
         UsageError: `host` is not an address.

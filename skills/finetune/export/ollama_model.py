@@ -27,7 +27,7 @@ FILES_SINCE = (0, 5, 5)
 GGUF_ALONE_SINCE = (0, 34, 1)
 """The first version in which /api/create rejects adapters and does not quantize a GGUF."""
 QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
-"""The types to which /api/create quantizes a GGUF before `GGUF_ALONE_SINCE`."""
+"""The types to which /api/create quantizes a GGUF in versions before `GGUF_ALONE_SINCE`."""
 SIXTEEN_BITS = ("F16", "BF16", "F32")
 ADAPTER_SUFFIX = "-lora"
 """Suffix of the name of the model that consists of the base and the adapter."""
@@ -56,7 +56,8 @@ def create_in_ollama(context: StageContext) -> Entry:
     with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        # False if the model was deleted from the server or replaced, or has failed its check.
+        # `stands` is False if the model was deleted from the server, was replaced there, or has
+        # failed its check.
         stands = entry is None or (
             entry.facts.get("digest") == ollama.digest(plan.model)
             and bool(entry.facts.get("verified"))
@@ -83,8 +84,9 @@ def create_in_ollama(context: StageContext) -> Entry:
 def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
     """Ask the user for consent before a model is sent to a server that the user has not named.
 
-    The user has named a server by --host, by an entry of the registry, or by an earlier consent for
-    this run. OLLAMA_HOST and the default port only locate a server, and do not count as consent.
+    A server counts as named if it is the server of --host, of an entry of the registry, or of an
+    earlier consent for this run. OLLAMA_HOST and the default port only locate a server, and do not
+    count as consent.
 
     Raises:
         UsageError: the user refuses, or the session is not interactive.
@@ -94,7 +96,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     ours = [place for place in places if place.backend == "ollama"]
     named = set()
     for url in (url for place in ours for url in place.addresses):
-        with Ollama(url) as ollama:  # completes the address
+        with Ollama(url) as ollama:  # `Ollama` completes the address
             named.add(ollama.host)
     before = entry.facts.get("host") if entry else None
     if getattr(call.options, "host", None) or host in {*named, before}:

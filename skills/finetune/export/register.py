@@ -61,7 +61,7 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # If the entry was removed, the time makes the inputs new, so that the stage is repeated.
+        # If the entry was removed, the current time changes the inputs, so the stage is repeated.
         "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
     stage = context.begin("register", "add the model to your registry", inputs)
@@ -86,7 +86,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         is_known, written = bool(_entry_of(user, wanted.name)), not _stands(call, wanted, chosen)
-        if written:  # of several default models, the one with the latest time serves
+        if written:  # the default model with the latest time serves the task
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -167,7 +167,7 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
                     command = f"OLLAMA_HOST={ollama.host} ollama rm {name}"
                     why = "" if stated else ", since its entry states no digest"
                     yield f"{where} is kept{why}: `{command}` removes it."
-        except HarnessError as exc:  # do not fail: the registry is already changed
+        except HarnessError as exc:  # the registry is already changed, so this error is not raised
             yield f"{name} may still be at Ollama: {exc.message}."
 
 
@@ -282,7 +282,7 @@ def name_of(context: StageContext) -> str:
     own: str | None = getattr(options, "as_name", None)
     kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
     name = str(own or kept or context.run_dir.name)
-    # Otherwise, repeating the line would continue from the result of its first run.
+    # Without this check, repeating the line would start from the model of the first training.
     if context.recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(
             f"the new model would replace {name}, from which it continues",

@@ -141,7 +141,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
     head_dim = int(config.get("head_dim") or hidden // heads)
     queries, keys = heads * head_dim, kv_heads * head_dim
     layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
-    if config["model_type"] == "qwen2":  # always has biases of queries, keys and values
+    if config["model_type"] == "qwen2":  # qwen2 always has biases of queries, keys and values
         layer += queries + 2 * keys
     elif config.get("attention_bias"):
         layer += queries + 2 * keys + hidden

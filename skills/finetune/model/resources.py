@@ -1,4 +1,4 @@
-"""Compute the memory and disk space that a run needs, and detect what this machine has.
+"""Compute the memory and disk space that a run needs, and detect this machine's resources.
 
 bitsandbytes quantizes only the linear layers of the decoder; other weights keep the compute type.
 
@@ -9,7 +9,7 @@ width of the MLP, S the tokens of a row, and c the bytes of the compute type:
 
     two RMS norms           8 H      their input in float32
     attention               4 Q c    queries, keys and values (repeated for every head), the result
-    attention mask            S c    created for every layer where a batch has padding
+    attention mask            S c    created for every layer if a batch has padding
     MLP                     3 I c    the gate, its SiLU, and the factor it is multiplied with
     adapted linear layer             its input after dropout, the output of A, the dropout mask
 
@@ -161,7 +161,7 @@ def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Plac
     layer += len(names) * recipe.adapter.r * width
     positions = batch.rows * batch.length
     if not recipe.training.checkpointing:
-        return positions * (facts.layers + 1) * layer  # one layer more for the gradients
+        return positions * (facts.layers + 1) * layer  # the additional layer is for gradients
     return positions * (facts.layers * facts.hidden * width + 2 * layer)
 
 
@@ -268,7 +268,7 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
     folder = context.call.settings.cache_dir / "bases" / f"{sha256[:16]}-*"
-    present = _present(folder)  # a folder with this name is complete, since it is renamed last
+    present = _present(folder)  # a folder gets this name only when it is complete
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)
     if not entry.origin:
@@ -467,7 +467,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Replace a slow compute type; return the recipe, and why it changed or ""."""
+    """Replace a slow compute type; return the recipe, and the reason for the change or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""

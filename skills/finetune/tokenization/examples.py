@@ -211,7 +211,7 @@ def _draw(key: str, seed: int) -> float:
 
 
 def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Return the rows with other papers than `dev`, and the rows with a paper of `dev`.
+    """Return the rows without a paper of `dev`, and the rows with a paper of `dev`.
 
     Papers are equal if their ids or their abstracts are equal. The search is repeated until it
     finds no more rows, since a row with the id of a dev row may add another abstract.

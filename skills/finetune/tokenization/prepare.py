@@ -8,10 +8,10 @@ Rows are rendered with the chat template of the base. The loss includes the comp
 token after it, even if the end token is also used for padding. No row is truncated: a row that is
 too long is an error.
 
-Of the about two hundred tokens of a completion, only the first token of each move decides whether
-the move is stated: either the token that means "not stated", or any other token. A recipe can add a
-loss for these decisions (`recipe.Decisions`). A stated move that also starts with the token of "not
-stated" ("Not much was known ...") has no decision, since a later token decides.
+A completion has about two hundred tokens. Only the first token of each move decides whether the
+move is stated: it is either the token that begins "not stated", or another token. A recipe can add
+a loss for these decisions (`recipe.Decisions`). A stated move that also starts with the token of
+"not stated" ("Not much was known ...") has no decision, since a later token decides.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def prepare(context: StageContext) -> Entry:
         "template": template_sha256(base.folder),
         "tokenizer": file_sha256(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
-        "batch": training.batch,  # has no effect, but without it older folders would be outdated
+        "batch": training.batch,  # unused, but without this key, older folders would be outdated
         "seed": training.seed,
         "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,

@@ -154,7 +154,7 @@ class Batches:
 
 
 def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:
-    """Return batches for evaluation, where the order does not matter."""
+    """Return batches of row numbers for evaluation; rows of similar length share a batch."""
     ordered = sorted(range(len(rows)), key=lambda row: len(rows[row].input_ids))
     return [ordered[begin : begin + batch] for begin in range(0, len(ordered), batch)]
 

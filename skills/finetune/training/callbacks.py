@@ -81,7 +81,7 @@ class TrainingRun(BaseModel, frozen=True):
         base, base_name: the folder of the base, and its name.
         guard: the initial settings of the run, which are stored in each checkpoint.
         start: the adapter to start from, which was checked to fit the base.
-        checkpoint: the checkpoint of `start_step` to resume from; None to start at step 0.
+        checkpoint: the checkpoint to resume from, of step `start_step`; None to start at step 0.
         is_sharded: True if the base is divided among the ranks.
     """
 
@@ -98,7 +98,7 @@ class TrainingRun(BaseModel, frozen=True):
     is_sharded: bool = False
 
     def progress(self) -> TrainingProgress:
-        """Return a progress display that starts at `start_step`."""
+        """Return the initial progress of the training, with `start_step` steps done."""
         last, begin = self.steps.last, self.start_step
         return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
 

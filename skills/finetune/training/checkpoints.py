@@ -4,9 +4,9 @@ A checkpoint is written under a temporary name; then checkpoint.json is written,
 each file; then the folder is renamed. If the process is killed, the earlier checkpoints are
 complete. Later damage is detected by the digests.
 
-On resume, transformers only warns about another batch size or other intervals of logging,
-evaluation and saving, and does not notice other data, another learning rate or another seed. So the
-settings of `guard` are compared.
+On resume, transformers merely warns if the batch size or the intervals of logging, evaluation and
+saving have changed, and does not notice changed data, a changed learning rate or a changed seed. So
+`check_guard` compares the settings and digests that `guard` returns.
 
 An earlier training is never overwritten or deleted: it is continued (--resume) or moved aside
 (--force), or the new training is refused.
@@ -118,7 +118,7 @@ def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
 
 
 def damage_of(path: Path) -> str | None:
-    """Describe the damage of a checkpoint as a clause; return None if it is valid."""
+    """Return a clause about the damage of a checkpoint, or None if the checkpoint is valid."""
     try:
         found = read_json(path / SEAL)
         if not {*ADAPTER, STATE} <= set(found["files"]):
@@ -273,7 +273,7 @@ def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -
     """Check that a run is resumed with its initial settings.
 
     Raises:
-        InputError: settings differ; the message contains the old and new value of each.
+        InputError: some settings differ; the message contains their old and new values.
     """
     names = [
         name

@@ -258,7 +258,7 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
             stderr=file,
             text=True,
             env=environment,
-            start_new_session=True,  # Ctrl-C is passed on through stdin
+            start_new_session=True,  # Ctrl-C does not reach the ranks; closing stdin stops them
         )
 
     def kill() -> None:

@@ -101,7 +101,7 @@ class Trackio(Tracker):
             if facts:  # trackio stores a configuration only when figures are logged
                 self.open(facts)
                 self._run.log({k: v for k, v in facts.items() if isinstance(v, float)}, self._step)
-                trackio.finish()  # otherwise trackio finishes again when the process ends
+                trackio.finish()  # otherwise, trackio would finish the run at exit
 
 
 class MLflow(Tracker):

@@ -52,7 +52,7 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
     if context.recipe.adapter.start_from is None:
         return found
     lora_adapters.open_start(context, _shapes(context))
-    del found["adapter"]["start_from"]  # the digest replaces the name
+    del found["adapter"]["start_from"]  # the digest "start" replaces the name
     return found | {"start": lora_adapters.start_digest(context)}
 
 
@@ -158,7 +158,7 @@ def _optimized(
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
-        # Each process stores a random state.
+        # For each process, a checkpoint contains a file with its random state.
         before, now = len([*checkpoint.path.glob("rng_state*.pth")]), context.processes
         if before != now:
             screen.notice(

@@ -42,7 +42,7 @@ FSDP = {
     "reshard_after_forward": True,
     # Rank 0 writes the whole adapter to a single adapter_model.safetensors.
     "state_dict_type": "FULL_STATE_DICT",
-    "cpu_ram_efficient_loading": False,  # with True, not every rank loads NF4 weights
+    "cpu_ram_efficient_loading": False,  # if True, some ranks do not load NF4 weights
 }
 """Settings of accelerate for FSDP: ranks divide each decoder layer, and gather it for use."""
 POINTS = 10
@@ -68,7 +68,7 @@ def make_trainer(model: Any, prepared: Prepared, watch: TrainingCallbacks) -> An
         eval_dataset=list(prepared.dev) or None,
         callbacks=[type("Watching", (TrainerCallback,), hooks)()],
     )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout
+    trainer.remove_callback(PrinterCallback)  # this callback prints to stdout
     trainer.prepared, trainer.watch = prepared, watch
     return trainer
 
@@ -122,7 +122,7 @@ class _Completions:
         return loss
 
     def losses(self: Any, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return `completion_losses`, with the forward pass in the recipe's compute type."""
+        """Return the result of `completion_losses`, called under autocast to the compute type."""
         import torch
 
         compute = getattr(torch, self.watch.run.recipe.quantization.compute)
@@ -176,7 +176,7 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
         gradient_accumulation_steps=training.accumulation,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
-        warmup_steps=training.warmup,  # below 1: a share of all steps (transformers 5)
+        warmup_steps=training.warmup,  # below 1, the value is a share of all steps (transformers 5)
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim=training.optimizer,
@@ -290,7 +290,7 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
     def select(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][keep], *inputs[1:])
 
-    inner = getattr(model, "module", model)  # for DistributedDataParallel
+    inner = getattr(model, "module", model)  # DistributedDataParallel wraps the model
     handle = inner.get_output_embeddings().register_forward_pre_hook(select)
     try:
         yield
@@ -316,11 +316,12 @@ def quiet() -> Iterator[None]:
 def load_model(
     folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
 ) -> Any:
-    """Load the base with a new adapter that does not change it; only the adapter is trainable.
+    """Load the base with a new adapter, which has no effect yet; only the adapter is trainable.
 
-    The result is as after peft's `prepare_model_for_kbit_training`, except that the weights which
-    are not quantized keep their type. In float32, the embedding and output layer of a 7B model
-    would need 4.4 GB instead of 2.2 GB. Norms compute in float32, and the adapter is in float32.
+    The result is the same as after `prepare_model_for_kbit_training` of peft, except that weights
+    which are not quantized keep their type. In float32, the embedding and output layer of a 7B
+    model would need 4.4 GB instead of 2.2 GB. Norms compute in float32, and the adapter is in
+    float32.
 
     This function seeds torch with the seed of the recipe, since the adapter's weights are random.
 
@@ -354,8 +355,8 @@ def load_model(
     model.config.use_cache = False
     model.requires_grad_(False)
     if recipe.training.checkpointing:
-        # New versions of transformers have the first method. Reentrant checkpointing would require
-        # an input with a gradient.
+        # Only new versions of transformers have `activation_checkpointing_enable`. Reentrant
+        # checkpointing would require an input with a gradient.
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     set_seed(recipe.training.seed)

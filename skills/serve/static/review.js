@@ -102,7 +102,7 @@ for (const form of document.forms)
   form.addEventListener("submit", (event) => {
     if (!pending) return;
     event.preventDefault(); // the draft must arrive before the form
-    // In a later task, since a form cannot be submitted again within this event.
+    // A later task submits the form, since it cannot be submitted again within this event.
     saving.then(() => setTimeout(() => form.requestSubmit(event.submitter)));
   });
 

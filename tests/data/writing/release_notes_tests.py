@@ -25,4 +25,4 @@ def test_the_model_reads_the_log_once_the_user_allows_it(tmp_path: Path) -> None
     changelog, log = [m.content for m in model.requests[-1].messages if m.role == "tool"]
     assert "Faster." in changelog
     assert "a1b2c3 Add a cache" in log
-    assert len(asked) == 1  # to run the command; files of the project are read without a question
+    assert len(asked) == 1  # only the command needs consent; the files of the project do not

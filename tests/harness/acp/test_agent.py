@@ -55,7 +55,7 @@ def test_an_editor_runs_commands_chats_and_comes_back(project: Path) -> None:
             assert about.protocol_version == 1
             assert about.agent_capabilities.load_session
             session = await agent.new_session(cwd=str(project), mcp_servers=[])
-            assert not user.updates  # the commands follow the answer
+            assert not user.updates  # the commands are sent after the answer
             await until(lambda: user.updates)
             [update] = user.updates
             commands = update.available_commands
@@ -376,7 +376,7 @@ def test_broken_frames_are_answered_and_a_lost_editor_ends_the_process(project: 
     agent.send({"id": 2, "method": "session/dance"})
     assert agent.answer(2)["error"]["code"] == -32601
     agent.send({"method": "session/dance"})
-    agent.send({"id": 99, "result": {}})  # nobody asked
+    agent.send({"id": 99, "result": {}})  # a result without a request
     for number, params in enumerate(({}, {"cwd": 7, "mcpServers": []}, [], {"cwd": "x"}), start=3):
         agent.send({"id": number, "method": "session/new", "params": params})
         assert agent.answer(number)["error"]["code"] == -32602

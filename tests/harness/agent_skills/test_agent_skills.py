@@ -28,7 +28,7 @@ NO_NAME = "is not lower-case letters, digits and single hyphens"
 NO_SLUG = f"{NO_NAME}, nor is the folder's"
 DOUBLE = "/double-hyphen"
 TABLE = [
-    # folder, read leniently, reason, reason where it is read strictly if that is another
+    # folder, outcome of lenient reading, its reason; the reason in strict reading, if another
     ("minimal", LOADED, ""),
     ("complete", LOADED, ""),
     ("hyphens-inside", LOADED, ""),
@@ -394,5 +394,5 @@ def test_depth_of_the_search_is_limited(tmp_path):
     app = lenient(tmp_path)
     assert "minimal" in app.catalogue.skills
     assert "nested" not in app.catalogue.skills
-    assert app.catalogue.shadowed == []  # the link leads to what was searched already
+    assert app.catalogue.shadowed == []  # the link leads to a folder that was searched already
     assert not {"packed", "hidden"} & app.catalogue.untrusted.keys()

@@ -51,7 +51,7 @@ def test_walkthrough_works(tmp_path, monkeypatch):
             **kept,
             "WRITING": str(WRITING),
             "PATH": f"{own_python(tmp_path / 'venv')}{os.pathsep}{os.environ['PATH']}",
-            # The build backend of this environment, so that nothing has to be fetched.
+            # pip uses the build backend of this environment, and fetches nothing.
             "PIP_NO_BUILD_ISOLATION": "0",
             "PIP_NO_INDEX": "1",
         },

@@ -89,7 +89,7 @@ def shown(agent: AgentWorkspace) -> list[str]:
     return [line for line in agent.stderr.splitlines() if line.startswith("-> ")]
 
 
-# Used by the user
+# Skills that the user calls
 
 
 def test_a_second_line_goes_on_with_the_skill(make: Make, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def app_with_context(folder: Path, model: FakeModel, context: int) -> App:
     serve = [{"backend": "fake", "model": "producer", "context": context}]
     with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
         app = fake_app(folder, model, registry=registry)
-        assert app.registry  # read while it exists
+        assert app.registry  # the registry is read while its file exists
         return app
 
 
@@ -235,7 +235,7 @@ def err(app: App) -> str:
     return app.screen.err.getvalue()  # type: ignore[union-attr]
 
 
-# Used by a model
+# Skills that a model activates
 
 
 def test_a_model_activates_a_skill(make: Make, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_yes_allows_a_project_skill(make: Make, tmp_path: Path) -> None:
     assert [*agent.app.conversation.skills] == ["review"]
 
 
-# With the built-in tools
+# Skills with the built-in tools
 
 
 def test_the_example_reads_its_file_and_runs_git(make: Make, tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_files_of_an_active_skill_are_read_without_asking(make: Make, tmp_path: 
     assert "nobody is here to allow that" in third["error"], "it is not active"
 
 
-# A conversation of its own
+# Skills with a separate conversation
 
 
 def test_a_separate_skill_leaves_only_its_answer(make: Make, tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_files_of_a_skill_are_bounded(tmp_path: Path) -> None:
     assert err(app).count("no room in the model's context") == 2
 
 
-# Fields
+# Fields of SKILL.md
 
 
 def test_hints_and_compatibility_are_shown(tmp_path: Path) -> None:

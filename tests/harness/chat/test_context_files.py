@@ -51,7 +51,7 @@ def test_files_follow_the_line() -> None:
 def test_a_file_is_attached_once_and_may_be_anywhere(folder: Path) -> None:
     outside = folder / "home" / "own.md"
     text, _ = attached(f"@{outside} @{outside} (see @~/own.md)")
-    assert text.count("mine") == 2  # under two names
+    assert text.count("mine") == 2  # once under each of its two names
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_yes_is_refused_in_a_resumed_session_that_asked(tmp_path: Path) -> None:
     new(tmp_path).resume(first.session)
     unlimited = new(tmp_path)
     unlimited.resume(first.session)
-    unlimited.check_rights(yes=True)  # as before
+    unlimited.check_rights(yes=True)  # the session has not asked before
     first.add(TURN, asked=True)
     limited = new(tmp_path)
     limited.resume(first.session)

@@ -121,7 +121,7 @@ def add(agent: AgentWorkspace, skill: Skill) -> None:
     agent.app.catalogue.skills[skill.name] = Found(skill, "test")
 
 
-# What the issue asks for
+# Several skills in one turn
 
 
 def test_plain_text_runs_three_skills(make: Make, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_text_of_a_call_is_not_parsed(make: Make, tmp_path: Path) -> None:
     assert shown(agent) == [f"/free -- {text}"]
 
 
-# Calls that are wrong
+# Invalid calls
 
 
 def test_errors_of_calls_are_returned_to_the_model(make: Make) -> None:
@@ -428,7 +428,7 @@ def test_an_invalid_call_hides_no_earlier_failure(make: Make) -> None:
     assert agent.run("do it") == 0, "an unknown tool has no exit code"
 
 
-# Answers that are none
+# Empty and incomplete answers
 
 
 @pytest.mark.parametrize("script", [("",), (calling(tool_call("free")), " \n")])
@@ -506,7 +506,7 @@ def test_tools_and_conversation_fit_the_context(make: Make) -> None:
     add(agent, Free(lambda call: Result("y" * 3000)))
     assert agent.run("do it") == 0
     sizes = [len(json.dumps(b["messages"])) + len(json.dumps(b["tools"])) for b in agent.chats]
-    assert max(sizes) / 3 + 1024 < 4096 + 300  # the wire's own words
+    assert max(sizes) / 3 + 1024 < 4096 + 300  # 300 tokens for the keys of the JSON
     assert "(left out: the conversation is too long)" in json.dumps(agent.chats[-1]["messages"])
 
 
@@ -539,7 +539,7 @@ def test_skills_without_room_are_listed_once(make: Make) -> None:
     assert agent.run("/chat --steps 0 hi") == 0
 
 
-# Servers in trouble
+# Failures of servers
 
 
 def test_a_server_that_stops_during_a_turn(make: Make) -> None:
@@ -638,7 +638,7 @@ def test_ctrl_c_in_the_second_generation(make: Make, monkeypatch: pytest.MonkeyP
 
     add(agent, Free(does))
     monkeypatch.setattr(agent.app.screen.out, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "dumb")  # pieces are printed as they arrive
+    monkeypatch.setenv("TERM", "dumb")  # pieces of text are printed as they arrive
     assert agent.run("do it") == 130
     assert agent.out.startswith("piece 0 piece 1")
     assert consistent(agent.conversation)
@@ -647,7 +647,7 @@ def test_ctrl_c_in_the_second_generation(make: Make, monkeypatch: pytest.MonkeyP
     assert agent.out.endswith("Hello again.\n")
 
 
-# As it is read
+# Text and results as they arrive
 
 
 def test_a_terminal_shows_text_as_it_arrives(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -660,7 +660,7 @@ def test_a_terminal_shows_text_as_it_arrives(make: Make, monkeypatch: pytest.Mon
 
     add(agent, Free(does))
     monkeypatch.setattr(agent.app.screen.out, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "dumb")  # which shows the text as it is
+    monkeypatch.setenv("TERM", "dumb")  # a dumb terminal gets unformatted text
     assert agent.run("do it") == 0
     assert at_the_call == ["A moment.\n"]
     assert agent.out == "A moment.\nDone.\n"
@@ -715,7 +715,7 @@ def test_the_same_call_with_the_same_result_three_times(
         ("a1 b1 a1 b1 b1", "b"),
         ("a1 b1 c1 a1 b1 c1 a1 b1 c1", "c"),
         ("a1 a1", ""),
-        ("a1 a2 a3 a4 a5", ""),  # other results
+        ("a1 a2 a3 a4 a5", ""),  # the results differ
         ("w1 t1 w2 t1 w3 t1 w4 t1", ""),  # a test that fails again after each change
     ],
 )

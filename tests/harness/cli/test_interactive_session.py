@@ -135,7 +135,7 @@ def test_a_question_with_several_answers(capsys):
         for typed, chosen in [
             ("Y", "yes"),
             ("2", "no"),
-            ("always\r5\r\r3", choices[2]),  # not one answer; not a number; nothing
+            ("always\r5\r\r3", choices[2]),  # "always" is ambiguous, 5 too large, "" empty
             ("4", choices[3]),
         ]:
             keys.send_text(f"{typed}\r")

@@ -45,7 +45,7 @@ class Shell:
         self.process = pexpect.spawn(
             program, arguments, cwd=str(folder), env=environment, dimensions=(40, 120)
         )
-        self._screen.write_process_input = self.process.send  # fish asks what the terminal can do
+        self._screen.write_process_input = self.process.send  # answers queries by fish
         self.process.sendline(prepare.format(completion))
         self._until(lambda lines: lines[-2:] == ["started", "$"])
 
@@ -55,7 +55,7 @@ class Shell:
         self._until(lambda lines: lines[-1] == "$")
         for key in keys.split("\t")[:-1]:
             self.process.send(f"{key}\t")
-            time.sleep(0.05)  # fish completes in parallel to the reading of keys
+            time.sleep(0.05)  # fish completes while it reads more keys
         self._until(lambda lines: lines[-1] == f"$ {shown}".rstrip())
 
     def _until(self, done) -> None:
@@ -65,7 +65,7 @@ class Shell:
             assert time.monotonic() < end, lines
             with contextlib.suppress(pexpect.TIMEOUT):
                 received = self.process.read_nonblocking(4096, timeout=1)
-                self._stream.feed(re.sub(rb"\x1b\[[=<>][\d;]*\w", b"", received))  # not in pyte
+                self._stream.feed(re.sub(rb"\x1b\[[=<>][\d;]*\w", b"", received))  # unknown to pyte
 
 
 @pytest.fixture(params=sorted(START))
@@ -88,8 +88,8 @@ def shell(request, tmp_path, capfd, monkeypatch):
 
 
 def test_tab_completes_lines_with_and_without_quotes(shell):
-    closes = {"bash": '"', "zsh": "", "fish": '"'}[shell.name]  # after a file
-    word = "" if shell.name != "fish" else '"'  # after another word
+    closes = {"bash": '"', "zsh": "", "fish": '"'}[shell.name]  # the quote after a file
+    word = "" if shell.name != "fish" else '"'  # the quote after another word
     for keys, shown in {
         "nanda /anno\t": "nanda /annotate",
         'nanda "/anno\t': f'nanda "/annotate{word}',

@@ -351,7 +351,7 @@ def test_a_server_has_failed_before_its_loop_closes(
 
     async def lose_connection(server: Server, mode: str) -> None:
         server.state = "ready"
-        asyncio.get_running_loop().run_in_executor(None, end.wait)  # the loop closes after it
+        asyncio.get_running_loop().run_in_executor(None, end.wait)  # delays the end of the loop
         raise ConnectionError("the connection was lost")
 
     monkeypatch.setattr(Server, "_connect", lose_connection)
@@ -602,5 +602,6 @@ def test_nothing_is_left_if_the_command_is_interrupted_or_killed(
         assert process.returncode == 130, err
         wait_for(lambda: gone(pids))
     else:
-        wait_for(lambda: gone(pids[:1]))  # by setpriv; its own child ignores the end of its input
+        # setpriv ends the server. The child of the server ignores the end of its input.
+        wait_for(lambda: gone(pids[:1]))
         os.kill(pids[1], signal.SIGKILL)

@@ -560,7 +560,7 @@ def test_the_inspector_lists_the_tools(project):
     npx = shutil.which("npx")
     if npx is None:
         pytest.skip("the Inspector needs npx")
-    environment = environment_of(project)  # the Inspector passes none of it on by itself
+    environment = environment_of(project)  # the Inspector passes on only the -e variables
     passed = [f"-e{name}={environment[name]}" for name in ("HARNESS_CONFIG", "HARNESS_REGISTRY")]
     inspector = [npx, "--yes", "@modelcontextprotocol/inspector@2", "--cli", *passed]
     ran = subprocess.run(

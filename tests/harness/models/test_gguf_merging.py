@@ -68,8 +68,8 @@ def test_matrices_are_the_sum_within_q8_0(merged: Path, kept: Kept, model_files:
             assert np.array_equal(found, wanted)
             continue
         assert after[name].tensor_type == gguf.GGMLQuantizationType.Q8_0
-        # Half of a step, of which there are 127 to the largest weight of a block; its scale is
-        # rounded to float16.
+        # The largest weight of a block is 127 steps. The error is at most half of a step, and a
+        # little more since the scale of the block is rounded to float16.
         blocks = wanted.reshape(-1, gguf_file.BLOCK)
         step = np.abs(blocks).max(axis=1, keepdims=True) / 127
         assert np.all(np.abs(found.reshape(blocks.shape) - blocks) <= step * 0.57 + 1e-7), name

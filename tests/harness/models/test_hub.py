@@ -75,7 +75,7 @@ def test_a_push_shows_the_files_first_and_makes_one_commit(
     assert preview.startswith(f"{hub.url}/me/model, a new private repository: 4 files, ")
     assert re.search(r"^ +10,244  model.gguf$", preview, re.M)
     assert action.endswith(f"to {hub.url}/me/model, a new private repository")
-    assert hub.tokens == {TOKEN, ""}  # large files go to an address with its own authorization
+    assert hub.tokens == {TOKEN, ""}  # uploads of large files are authorized by their URL
 
 
 def test_a_second_push_makes_no_commit_and_sends_no_file(hub: Hub, push: Push) -> None:

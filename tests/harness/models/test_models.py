@@ -107,7 +107,7 @@ def test_slots_of_a_fake_model() -> None:
     assert models.run("chat", lambda model: model.slots, slots=8) == 8
 
 
-# What is reported
+# Reported facts
 
 
 class Elsewhere(FakeModel):
@@ -209,7 +209,7 @@ def test_fake_model_is_thread_safe() -> None:
     assert arrived == [answered[number] for number in range(80)]
 
 
-# What fits
+# Requests that fit the context
 
 
 def test_check_fits_with_counted_tokens() -> None:

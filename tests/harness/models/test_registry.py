@@ -352,7 +352,7 @@ def test_broken_file_of_registry_d_costs_itself_alone(tmp_path, kind):
         bad.write_text({**DOCUMENTS, **others}[kind])
     errors = []
     laid = registry.load(SHIPPED, own, left_out=errors.append)
-    if kind == "folder":  # it is no file of the folder
+    if kind == "folder":  # a folder is not read as a registry
         assert errors == []
     else:
         [error] = errors

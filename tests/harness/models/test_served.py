@@ -102,4 +102,5 @@ def test_the_embedded_model_is_stopped_where_it_loops(embedded: Model) -> None:
 
     with pytest.raises(LoopingReply) as caught:
         fake_models(embedded, "chat").run("chat", work)
-    assert 240 < len(caught.value.partial) < 1500  # of 3,900 characters at the limit of tokens
+    # The limit of tokens would allow 3,900 characters.
+    assert 240 < len(caught.value.partial) < 1500

@@ -64,7 +64,7 @@ def test_every_command_starts_beside_hostile_yaml(tmp_path, name):
         assert "/good" in done.stdout
         assert f"plugin bad left out: {tmp_path}/skills/bad/SKILL.md:" in done.stderr
         assert f"front matter {reason}" in done.stderr
-        assert seconds < 20  # unlimited, it never ends
+        assert seconds < 20  # without limits, reading would never end
     assert "left out: bad" in done.stdout
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_small_file_is_left_out(tmp_path, kind):
     app = lenient(tmp_path)
     assert "good" in app.catalogue.skills
     reasons = [failure.reason for failure in app.catalogue.failures]
-    if kind == "folder":  # a folder of that name is searched like any other
+    if kind == "folder":  # a folder with this name is searched like any other
         assert reasons == []
     else:
         [reason] = reasons
@@ -220,7 +220,7 @@ def test_resource_that_is_no_small_file_is_not_read(tmp_path, kind):
 def test_hostile_body_takes_no_quadratic_time(tmp_path, text):
     started = time.process_time()
     prompt_skill.referred_resources(tmp_path, text * (250_000 // len(text)))
-    assert time.process_time() - started < 20  # quadratic, it takes an hour
+    assert time.process_time() - started < 20  # quadratic time would be an hour
 
 
 def test_number_of_references_is_limited(tmp_path):
@@ -241,7 +241,7 @@ def test_trusted_folder_that_becomes_huge_is_not_read(tmp_path, kind):
     app = lenient(tmp_path)
     if kind == "sparse":
         assert "theirs" in app.catalogue.untrusted
-    else:  # it has no content that code could use
+    else:  # a FIFO has no content that code could use
         assert app.dispatch("/theirs x").result.text == "good: x"
 
 

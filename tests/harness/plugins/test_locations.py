@@ -94,7 +94,7 @@ def test_shadowing_is_one_line(tmp_path):
         prompt(tmp_path / "skills", f"skill-{number:02}")
         prompt(tmp_path / ".agents" / "skills", f"skill-{number:02}")
     plugin(tmp_path / ".agents" / "skills", "help", GOOD.format(name="help"))
-    app = fake_app(tmp_path)  # strict
+    app = fake_app(tmp_path)  # strict: a failure would raise
     [line] = app.screen.err.getvalue().splitlines()
     assert line.startswith("not loaded, since the names are taken: /help, /skill-00, /skill-01")
     assert line.endswith("/skill-08 and 3 more (/skills)")

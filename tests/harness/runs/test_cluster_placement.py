@@ -129,7 +129,7 @@ def test_the_cluster_of_a_pipeline(tmp_path, monkeypatch):
             log=Run(),
             settings=dataclasses.replace(fake_settings(tmp_path), on=elsewhere),
         )
-        # The pipeline loads its models itself.
+        # The job needs no placement: the pipeline of Ray Data loads the models itself.
         assert cluster_placement.placement(call, Sort(), "many") is None
         return cluster_placement.data_placement(call)
 

@@ -82,7 +82,7 @@ def test_every_task_is_done_once_and_kept_by_the_caller() -> None:
 def test_all_slots_are_used() -> None:
     barrier = threading.Barrier(4, timeout=10)
     kept = Kept(slots=4)
-    kept.job.perform = lambda number: str(barrier.wait())  # returns when four are there
+    kept.job.perform = lambda number: str(barrier.wait())  # returns when four tasks wait
     assert kept.job.run(range(8)).done == 8
 
 
@@ -248,7 +248,7 @@ def test_ctrl_c_does_not_interrupt_storing() -> None:
     def keep(number: int, result: str) -> None:
         if number == 1:
             _thread.interrupt_main()
-        time.sleep(0.01)  # where a signal would be noticed
+        time.sleep(0.01)  # Python would handle a signal here
         whole.append(number)
 
     kept.job.keep = keep
@@ -324,7 +324,7 @@ def test_a_wait_ends_when_the_job_stops() -> None:
     kept.job.perform = perform
     started = time.monotonic()
     kept.job.run(range(2))
-    assert time.monotonic() - started < 0.9  # the first wait alone is a second
+    assert time.monotonic() - started < 0.9  # the first wait alone would take a second
 
 
 def test_an_error_of_the_tasks_stops_the_job() -> None:

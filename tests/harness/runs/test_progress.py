@@ -73,7 +73,7 @@ def test_a_piece_need_not_be_a_token(clock: Clock) -> None:
     estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
     work(estimate, clock, tokens=2, seconds=1)
     work(estimate, clock, tokens=1, seconds=1, row="c")
-    estimate.finish_row("a", 1000, 100)  # two pieces were a hundred tokens
+    estimate.finish_row("a", 1000, 100)  # its two pieces were 100 tokens
     estimate.finish_row("b", 1000, None)
     assert estimate.tokens == 101
     assert estimate.rate == pytest.approx(50.5)
@@ -86,7 +86,7 @@ def test_recent_speed_counts_more(clock: Clock) -> None:
     for _ in range(60):
         work(estimate, clock, tokens=2, seconds=1)
         rate = estimate.rate
-    assert rate == pytest.approx(2)  # 220 tokens in 70 s are 3.1
+    assert rate == pytest.approx(2)  # the mean of 220 tokens in 70 s would be 3.1
 
 
 def test_the_speed_of_rows_is_that_of_the_last_minute(clock: Clock) -> None:
@@ -103,7 +103,7 @@ def test_loading_and_the_first_tokens_do_not_mislead(clock: Clock) -> None:
     """A bar reads the estimate all the time: in the first interval with tokens there are few."""
     estimate = ProgressEstimate(rows=20, weight=20_000, clock=clock)
     for _ in range(8):
-        clock.now += 1  # loading
+        clock.now += 1  # the model is being loaded
         assert estimate.seconds_left is None
     work(estimate, clock, tokens=1, seconds=1)
     for finished in range(1, 6):

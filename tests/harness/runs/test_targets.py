@@ -124,7 +124,7 @@ def test_unwritable_targets_are_refused_before_the_work(
 
 
 def test_a_read_only_folder_is_refused_before_the_work(app, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # since root may write anywhere
     with pytest.raises(OutputError, match="not writable"):
         app.dispatch(f"/copy x save to {tmp_path}/a.txt")
     assert Copy.runs == 0
@@ -248,7 +248,7 @@ def test_a_file_that_changes_during_the_run_is_not_replaced(tmp_path, confirm):
     target, other = tmp_path / "a.txt", tmp_path / "b.txt"
     app.dispatch(f"/meanwhile {other} save to {target}")
     line = f"/meanwhile {target} save to {target}"
-    if confirm is None:  # as if the same line had made it
+    if confirm is None:  # as if the same line had made the file
         run = app.run_log.start(door="test", line=line, skill="meanwhile", options={}, job="")
         run.wrote(target, file_sha256(target))
         app.run_log.made = lambda *args: True
@@ -269,7 +269,7 @@ def test_a_working_folder_may_have_a_name_that_is_not_utf8(tmp_path, monkeypatch
     folder.mkdir()
     monkeypatch.chdir(folder)
     app = fake_app(folder, None, Copy())
-    for _ in range(2):  # the second time it is known whose file it is
+    for _ in range(2):  # the second run may replace the file of the first
         app.dispatch("/copy x save to a.txt")
     assert Path("a.txt").read_text() == "x"
     assert not app.screen.err.getvalue()
@@ -442,7 +442,7 @@ def test_options_of_manner_do_not_change_the_job(many):
 def test_a_job_killed_before_the_rename_may_replace_its_file(many):
     many.dispatch("/many save to a.bin")
     last = many.run_log.recent(1)[0]["id"]
-    Run(many.run_log, last).wrote(Path("a.bin"), "0" * 64)  # and then it was killed
+    Run(many.run_log, last).wrote(Path("a.bin"), "0" * 64)  # the job was killed after this
     many.dispatch("/many save to a.bin")
 
 
@@ -480,7 +480,7 @@ def test_companions_of_other_jobs_are_not_replaced(many, tmp_path):
     assert not (tmp_path / "a.bin").exists()
     many.dispatch("/many --notes --force save to a.bin")
     assert (tmp_path / "a_notes.log").read_text() == "all"
-    many.dispatch("/many --notes save to a.bin")  # by now they are this job's own
+    many.dispatch("/many --notes save to a.bin")  # this job has made both files
 
 
 class Fill(Copy):

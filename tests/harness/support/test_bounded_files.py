@@ -78,7 +78,7 @@ def test_walk_does_not_enter_a_removed_folder(tmp_path):
 @pytest.mark.parametrize(("limit", "until"), [(50, math.inf), (10**9, 0.2)])
 def test_walk_through_a_loop_of_links_ends(tmp_path, limit, until):
     root, seen = tree(tmp_path), []
-    (root / "again").symlink_to(root)  # with two, 2 ** 40 folders
+    (root / "again").symlink_to(root)  # two such links would make 2 ** 40 folders
     found = walk(root, limit, until=time.monotonic() + until, follow_links=True)
     with pytest.raises(Unsearched, match=r"more than 50 entries|took too long"):
         seen.extend(folder for folder, _, _ in found)

@@ -15,7 +15,7 @@ from harness.support.stop_token import StopToken
 
 def press_ctrl_c() -> None:
     _thread.interrupt_main()
-    time.sleep(0.01)  # the handler runs in this thread
+    time.sleep(0.01)  # the signal handler runs in this thread
 
 
 def test_a_requested_stop_is_an_interruption() -> None:
@@ -29,7 +29,7 @@ def test_a_requested_stop_is_an_interruption() -> None:
 
 
 def test_a_parent_stops_its_children() -> None:
-    parent = threading.Event()  # what a plugin may pass
+    parent = threading.Event()  # a plugin may pass an Event
     child = StopToken(parent)
     parent.set()
     with pytest.raises(Interrupted):

@@ -224,7 +224,7 @@ def test_without_the_package_one_notice_names_the_extra(
     assert app.screen.err.getvalue().count('pip install "nanda-harness[otel]"') == 1
 
 
-# The command, with a collector over a socket
+# The command, which sends traces to a collector
 
 
 @pytest.fixture

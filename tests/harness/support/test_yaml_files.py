@@ -16,7 +16,7 @@ def test_excess_is_refused(name, loader):
     started = time.process_time()
     with pytest.raises(Excess):
         parse(DOCUMENTS[name], loader)
-    assert time.process_time() - started < 5  # unlimited, it takes minutes or all memory
+    assert time.process_time() - started < 5  # without limits, it takes minutes or all memory
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -215,7 +215,7 @@ def test_an_order_gains_nothing(project: Path, number: int) -> None:
     reads: list[tuple[ToolCall, ...]] = [
         (tool_call("read_file", path="note.txt"),),
         (tool_call("search_files", pattern="ORDER", path="note.txt"),),
-        (),  # in the line of the user: an abstract
+        (),  # no tool: the order is in the user's line
     ]
     read = reads[number % 3] if len(text) < 150 else reads[0]
     model, questions = Obedient(*read), list[str]()

@@ -233,7 +233,7 @@ def blocked(use: Use, command: str) -> bool:
 @pytest.mark.usefixtures("allowed")
 def test_the_sandbox_allows_writing_below_the_project_alone(project: Path, use: Use) -> None:
     outside = project.parent / "outside.txt"
-    use(Run(), command=f"echo x > {outside}")  # into the sandbox's own /tmp
+    use(Run(), command=f"echo x > {outside}")  # writes to the sandbox's /tmp
     (project / "link").symlink_to(project.parent)
     use(Run(), command="echo x > link/outside.txt")
     assert blocked(use, "echo x > /etc/outside.txt")

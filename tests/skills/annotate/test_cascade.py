@@ -165,7 +165,8 @@ def test_the_next_line_of_the_summary_counts_its_own_tokens(cascade: Cascade) ->
 
 def test_a_paper_goes_on_through_all_models(cascade: Cascade) -> None:
     found = cascade.summary("--cascade middle,best --until 1.0 --budget 60% save to out.jsonl")
-    # Of 5 papers 3 go on, and 1 of these 3; the middle model leaves 2 for review, the first 2.
+    # 3 of the 5 papers go on to the middle model, and 1 of these 3 to the best model. The 2 papers
+    # that stay with the first model and the 2 that stay with the middle model are for review.
     assert {m: one["papers"] for m, one in found["models"].items()} == {
         "nanda-annotator": 5,
         "middle": 3,
@@ -345,10 +346,10 @@ def test_options_of_a_cascade_are_for_tables(cascade: Cascade) -> None:
 @pytest.mark.parametrize("size", [10, 60])
 def test_it_holds_in_95_percent_of_samples(mean: float, size: int) -> None:
     random = np.random.default_rng(size)
-    population = (random.random(120) < mean).astype(float)  # the widest values there are
+    population = (random.random(120) < mean).astype(float)  # 0 and 1 have the largest spread
     samples = [random.permutation(population)[:size] for _ in range(200)]
     held = sum(lower_bound(sample.tolist(), 120) <= population.mean() for sample in samples)
-    assert held >= (0.95 - 2 * 0.0154) * 200  # less two standard errors
+    assert held >= (0.95 - 2 * 0.0154) * 200  # 0.0154 is the standard error
 
 
 def test_it_is_the_mean_of_a_whole_population() -> None:

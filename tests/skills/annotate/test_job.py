@@ -305,7 +305,7 @@ def test_ctrl_c_saves_what_is_done(workspace: Workspace) -> None:
     assert outcome.result.stopped is not None
     assert "of 6 are done and kept; the same line continues" in str(outcome.result.stopped.hint)
     later = workspace.reopened()
-    assert later.annotate().result.code == 0  # what was cut off had not failed
+    assert later.annotate().result.code == 0  # interrupted rows have not failed
     assert later.ids() == [paper(n)["arxiv_id"] for n in range(1, 7)]
 
 

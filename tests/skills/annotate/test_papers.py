@@ -63,7 +63,7 @@ def test_forty_words_are_an_abstract() -> None:
     ("text", "topic"),
     [
         ("We show that planning ahead halves the faults of agents in shells.", False),
-        ("We show that planning ahead halves the faults of agents.", True),  # ten words
+        ("We show that planning ahead halves the faults of agents.", True),  # ten words are too few
         ("Agents fail often. We show that planning ahead halves their faults in shells", False),
         ("a survey of planning for language agents that act in shells and browsers", True),
         ("methods after Smith et al. for retrieval with language models in medicine and law", True),
@@ -315,7 +315,7 @@ def test_folders_and_pipes(folder: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object, **__: object) -> bytes:  # root, who runs CI, may read any file
+    def forbidden(*_: object, **__: object) -> bytes:  # CI runs as root, who may read any file
         raise PermissionError(13, "Permission denied")
 
     (folder / "secret.txt").write_text(ABSTRACT, encoding="utf-8")

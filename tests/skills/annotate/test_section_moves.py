@@ -82,7 +82,7 @@ def test_without_the_option_only_the_abstract_is_read(workspace: Workspace, name
 @pytest.mark.parametrize("name", ["papers", "papers/one.pdf"])
 def test_a_missing_move_is_found_in_its_section(workspace: Workspace, name: str) -> None:
     record = annotated(workspace, "--sections limitation", name)
-    assert record["limitation"] == "Not stated."  # by the abstract
+    assert record["limitation"] == "Not stated."  # the abstract does not state it
     assert record["sections"] == {
         "limitation": {
             "section": "Limitations",

@@ -236,7 +236,7 @@ def test_the_same_abstract_from_every_source(
     text = EXAMPLE.read_text(encoding="utf-8")
     for given, source in ((text, "line"), (text, "stdin"), (str(EXAMPLE), "line")):
         (tmp_path / f"{len(given)}{source}").mkdir()
-        monkeypatch.chdir(tmp_path / f"{len(given)}{source}")  # a corpus of its own
+        monkeypatch.chdir(tmp_path / f"{len(given)}{source}")  # a new corpus
         model = FakeModel(GOOD)
         record = run_skill(Annotate(), given, model=model, source=source).data  # type: ignore[arg-type]
         assert record["id"] == paper().id

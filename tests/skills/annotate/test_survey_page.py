@@ -403,7 +403,7 @@ def test_groups_are_headings_with_consecutive_numbers() -> None:
     assert headings(claims) == ["### Reranking", "### LoRA", "### Other papers"]
     numbers = re.findall(r"^- \[(\d)\] .*$", claims, re.M)
     assert numbers == ["1", "2", "3", "4", "5", "6"]
-    assert "[6]: https://arxiv.org/abs/2401.00001" in page  # the weather comes last
+    assert "[6]: https://arxiv.org/abs/2401.00001" in page  # the paper on weather is last
 
 
 def test_tex_becomes_plain_text() -> None:

@@ -45,7 +45,7 @@ def test_a_library_becomes_ris_with_notes(workspace: Workspace, library: Path) -
     records = rispy.loads((workspace.folder / "notes.ris").read_text(encoding="utf-8"))
     assert [record["id"] for record in records] == ["key1", "key2"]
     assert records[1]["notes"][:2] == [HEADING, "Claim: Claim of method 2."]
-    assert not any("Limitation" in note for note in records[1]["notes"])  # it is not stated
+    assert not any("Limitation" in note for note in records[1]["notes"])  # which is not stated
 
 
 def test_a_library_gains_notes_and_keeps_its_entries(workspace: Workspace, library: Path) -> None:
@@ -205,7 +205,8 @@ def test_a_fault_of_ours_is_the_error_of_its_row(
     assert failure["reason"] == "IndexError: list index out of range"
     assert "in faulty" in failure["traceback"]
     later = workspace.reopened()
-    repeat = "" if name == "prepare" else "--retry-failed "  # it had no key to repeat it by
+    # A failure of `prepare` is repeated anyway, since it has no content key.
+    repeat = "" if name == "prepare" else "--retry-failed "
     assert later.annotate(f"{repeat}save to out.jsonl").result.code == 0
     assert later.ids() == ["2401.00001", "2401.00002", "2401.00003"]
 
@@ -281,7 +282,7 @@ def test_papers_are_not_collected(workspace: Workspace) -> None:
     assert workspace.annotate("save to out.jsonl -o out.csv").result.code == 0
     assert len(workspace.ids()) == 120
     assert len(counts) == 3
-    assert max(counts) - before < 20  # those in work, and a few that are read ahead
+    assert max(counts) - before < 20  # papers in work, and a few that are read ahead
     assert living_papers() - before < 20
 
 
@@ -352,7 +353,7 @@ def test_a_request_is_made_once_and_an_annotation_is_not_read_back(
         assert workspace.annotate("save to out.jsonl").result.code == 0
     ids = [f"2401.0000{number}" for number in (1, 2, 3, 4)]
     assert workspace.ids() == prepared == ids
-    assert set(read) == {"2401.00001"}  # it was made before
+    assert set(read) == {"2401.00001"}  # paper 1 was annotated before
     lines = (workspace.folder / "out.jsonl").read_text(encoding="utf-8")
     again = workspace.reopened()
     assert again.annotate("--force save to out.jsonl").result.code == 0
@@ -380,7 +381,7 @@ def test_papers_with_the_same_abstract_are_annotated_once_and_linked(
     workspace: Workspace,
 ) -> None:
     write_table(workspace.table, paper(1), {**paper(2), "abstract": ABSTRACT.format(1)})
-    for _ in range(2):  # the second time, both were done before
+    for _ in range(2):  # in the second run, both papers are done
         assert workspace.annotate("--force save to out.jsonl").result.code == 0
         assert workspace.annotator.counts == {1: 1}
         assert workspace.ids() == ["2401.00001", "2401.00002"]
@@ -413,5 +414,6 @@ def test_ctrl_c_ends_the_search_for_rows(
     monkeypatch.setattr(AnnotateJob, "run", started)
     monkeypatch.setattr(Plan, "entries", interrupted)
     assert later.annotate("--force save to out.jsonl").result.code == code
-    assert read == [0, *range(done)]  # after the first row, the rows that are done are written
+    # The search stops after the first row; then the rows that are done are written.
+    assert read == [0, *range(done)]
     assert len(later.ids()) == done

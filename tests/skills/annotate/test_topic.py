@@ -216,7 +216,8 @@ def test_one_of_two_words_does_not_suffice_in_the_corpus() -> None:
     places = Places([MIXTURE, EXPERTS], [])
     with pytest.raises(NothingFound):
         places.find("mixture of experts", source="corpus")
-    assert places.notices == []  # there is no search for papers with some of two words
+    # If a topic has two words, the corpus is not searched for papers with only one of them.
+    assert places.notices == []
 
 
 LONG = "Nothing in this sentence is about the subject of the survey at all. " * 4
@@ -229,8 +230,8 @@ LONG = "Nothing in this sentence is about the subject of the survey at all. " * 
         ("Plans", f"Agents plan. {LONG}", 0.75),
         ("Agents that plan", LONG, 1.0),
         ("On it", f"Agents plan, and then other agents are planned for. {LONG}", 1.0),
-        ("", f"Agents plan. {LONG}", 1.0),  # without a title, all is in the abstract
-        ("", "Agents plan.", 1.0),  # a short abstract mentions nothing in passing
+        ("", f"Agents plan. {LONG}", 1.0),  # without a title, only the abstract counts
+        ("", "Agents plan.", 1.0),  # every word of a short abstract counts
         ("", LONG, 0.0),
     ],
 )

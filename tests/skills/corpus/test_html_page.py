@@ -106,7 +106,7 @@ def test_passages_are_marked_and_where_they_overlap_each_piece_has_its_moves() -
 def test_unsupported_numbers_and_names_are_marked(text: str, unsupported: list[str]) -> None:
     page = written([annotated(22, {"evidence": text})])
     assert marked(page) == unsupported
-    assert page.texts[".text"][1] == text  # blanks around them are kept
+    assert page.texts[".text"][1] == text  # blanks around the marks are kept
 
 
 def test_findings_are_listed_and_are_a_facet() -> None:
@@ -192,7 +192,7 @@ def test_papers_are_written_as_they_come() -> None:
     def items() -> Iterator[Annotated]:
         for number in range(1, 6):
             yield annotated(number)
-            # When the next one is requested, this one is written.
+            # Each annotation is written before the next is requested.
             assert f"05.{number:05}".encode() in file.getvalue()
 
     write_html(file, title="t", items=items(), failures=iter(()), framework=nanda())

@@ -65,7 +65,7 @@ def test_it_opens_with_all_papers_and_their_moves(page: Page, address: str) -> N
         ('"dawn moves"', 0),
         ('"at daw', 40),  # the phrase is not closed
         ('"at daw"', 0),
-        ("erries", 0),  # a word begins with what is typed
+        ("erries", 0),  # only the beginning of a word matches
         ('bjork "at dawn" keeper12', 1),
     ],
 )
@@ -90,8 +90,9 @@ def test_facets_narrow_each_other(page: Page, address: str) -> None:
     stated.check()
     expect(page.locator("#count")).to_have_text("8 of 40 papers")
     line = page.get_by_role("group", name="Limitation")
-    assert line.locator(".count").all_text_contents() == ["8", "32"]  # what each would leave
-    page.get_by_role("checkbox", name="Limitation: not stated").check()  # either of them
+    # The numbers are the papers that each value would leave.
+    assert line.locator(".count").all_text_contents() == ["8", "32"]
+    page.get_by_role("checkbox", name="Limitation: not stated").check()  # papers with either value
     expect(page.locator("#count")).to_have_text("40 papers")
     page.get_by_role("checkbox", name="Limitation: not stated").uncheck()
     page.get_by_role("checkbox", name="Category: cs.RO").check()
@@ -183,7 +184,7 @@ def test_headers_sort_up_down_and_not_at_all(page: Page, address: str) -> None:
         expect(button).to_be_focused()
     for _ in range(2):
         page.get_by_role("button", name="Limitation").click()
-        assert titles(page)[0] == "Keeping Beehives 5"  # what is not stated comes last
+        assert titles(page)[0] == "Keeping Beehives 5"  # unstated moves are last in both orders
 
 
 def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> None:

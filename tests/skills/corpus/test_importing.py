@@ -320,7 +320,7 @@ def test_saved_file_keeps_provenance_and_anchors(
     assert items[0].record["confidence"] == SURE
     assert "confidence" not in items[1].record
     path = saved(tmp_path / name, items)
-    if name == "all.jsonl":  # which has no abstracts: the corpus must know them
+    if name == "all.jsonl":  # it has no abstracts; the corpus must have them
         with pytest.raises(InputError, match=r"the corpus has no paper 2405\.00001") as caught:
             importer.add(db, path, nanda())
         assert caught.value.where == f"{path}, line 1"

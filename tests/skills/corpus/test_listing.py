@@ -44,7 +44,7 @@ def test_a_new_annotation_is_counted_at_once(tmp_path: Path) -> None:
     path = browsed_corpus.build(tmp_path / "corpus.db")
     counts = FacetCounts(path, nanda())
     before = counted(counts, path)
-    with open_corpus(path) as writer:  # the WAL is not empty while it is open
+    with open_corpus(path) as writer:  # while it is open, the WAL is not empty
         store.save(writer, browsed_corpus.annotated(300), nanda())
         assert counted(counts, path).total == before.total + 1
         store.save(writer, browsed_corpus.annotated(301), nanda())

@@ -369,7 +369,7 @@ def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
     assert error.hint == "Save the file as UTF-8."
 
 
-# Files
+# Files and folders
 
 
 def test_help_names_the_tables() -> None:
@@ -662,7 +662,7 @@ def test_invalid_and_damaged_parquet(write: Write) -> None:
     page = pq.ParquetFile(whole).metadata.row_group(1).column(0).data_page_offset
     damaged = data[:page] + b"\xff" * 2000 + data[page + 2000 :]
     error = refused(write("v.parquet", damaged))
-    assert error.where == "v.parquet, row 1001"  # the first of the row group
+    assert error.where == "v.parquet, row 1001"  # the first row of the row group
     assert "some of the rows from here on cannot be read" in error.message
     assert rows(parquet({"abstract": pa.array([], pa.string())})) == []
 
@@ -708,7 +708,7 @@ def test_a_text_that_is_a_table_is_recognized(text: str, suffix: str) -> None:
     assert suffix_of(text) == suffix
 
 
-# Rows that expand, or do not end
+# Rows with a huge content, or without an end
 
 LONG = 1_600_000
 

@@ -68,4 +68,4 @@ def test_marks_of_tex_in_a_title_are_typographic(tex: str, title: str) -> None:
 def test_what_is_escaped_is_read_again(text: str) -> None:
     written = escaped(text)
     assert plain_field(written) == text
-    assert "{" not in written.replace("{}", "")  # BibTeX counts braces, also those behind "\"
+    assert "{" not in written.replace("{}", "")  # BibTeX also counts braces after a backslash

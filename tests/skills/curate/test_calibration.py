@@ -71,7 +71,7 @@ def test_calibrated_thresholds_reject_the_quota(workspace: Workspace) -> None:
 def test_gate_rejections_count_towards_the_quota(workspace: Workspace) -> None:
     graded(workspace)
     write_table(workspace.table, *map(row, range(8)), gated(8), gated(9))
-    summary = workspace.summary(workspace.curate("--calibrate"))  # of 0.3
+    summary = workspace.summary(workspace.curate("--calibrate"))  # the reject rate is 0.3
     assert (summary["gated"], summary["rejected"]) == (2, 3)
 
 

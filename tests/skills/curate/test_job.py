@@ -178,7 +178,8 @@ def test_probes_are_judged_and_logged_and_never_kept(workspace: Workspace) -> No
     found = workspace.log("probe")
     assert {one["probe"] for one in found} == set(KINDS)
     assert all(len(one["votes"]) == 5 and one["changed"] for one in found)
-    for one in found:  # what a gate has found is rejected, whatever the panel says
+    # A probe with a finding of a gate is rejected, whatever the panel votes.
+    for one in found:
         assert one["decision"] == ("rejected" if one["findings"] else "kept")
         assert one["for"] == 5
     assert workspace.summary(outcome)["annotations"] == len(numbers)
@@ -230,7 +231,7 @@ def test_a_failed_probe_is_reported(workspace: Workspace) -> None:
     assert (again.judge.asked.total(), again.judge.probed) == (0, len(NAMES))
 
 
-# The form
+# The vote form
 
 
 @pytest.fixture
@@ -355,7 +356,7 @@ def test_a_framework_without_a_quoted_move_is_refused(workspace: Workspace) -> N
     assert workspace.judge.requests == []
 
 
-# What is noted
+# Records of runs and votes
 
 
 def test_a_larger_limit_continues(workspace: Workspace) -> None:
@@ -375,7 +376,8 @@ def test_each_start_is_a_row_in_runs(workspace: Workspace) -> None:
     assert json.loads(run["summary"])["kept"] == 2
     assert json.loads(run["settings"])["panel"] == PANEL.digest
     [judged] = rows_of(workspace, "SELECT count(*) AS ballots FROM ballots")
-    assert json.loads(run["settings"])["due"] == judged["ballots"] > 2  # with probes
+    # Each of the two rows and each probe has a ballot.
+    assert json.loads(run["settings"])["due"] == judged["ballots"] > 2
     decided = rows_of(workspace, "SELECT * FROM verdicts WHERE probe IS NULL")
     assert [(one["source_id"], one["decision"], one["votes"]) for one in decided] == [
         (ids(1)[0], "kept", 5),

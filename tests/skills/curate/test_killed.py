@@ -65,7 +65,7 @@ def test_killed_nothing_is_lost_and_nothing_judged_twice(
     assert code == 0, stderr
     assert workspace.ids() == ids(*GOOD)
     assert workspace.ids("agent_rejected.csv") == ids(*sorted({*range(ROWS + 1)} - {*GOOD}))
-    # What was in work when a process died was paid for again, and nothing else.
+    # Only votes that were in work when a process died were requested again.
     assert 0 <= asked_again(workspace, model) <= WORKERS * 2 * PERSONAS
 
 
@@ -85,7 +85,7 @@ def test_a_second_process_is_refused_and_ctrl_c_loses_no_vote(
     model.go.set()
     assert first.returncode == 130
     assert "Traceback" not in stderr
-    # On a busy machine the process may end before it has saved: store/test_resume.py tests that.
+    # On a busy machine the process may end before it has saved: test_resume.py tests that.
     assert 4 <= workspace.judged() < ROWS
     code, _, stderr = workspace.run("/curate --force" + LINE.removeprefix("/curate"))
     assert code == 0, stderr

@@ -151,11 +151,11 @@ def test_weights_equal_decisions_without_the_persona() -> None:
 def test_borderline_lists_the_closest_rows_first() -> None:
     scores = [
         (5.0, 5.0, 5.0, 5.0, 5.0),  # firm
-        (5.0, 5.0, 3.4, 1.0, 1.0),  # 3-2, to be turned by 0.4
-        (5.0, 5.0, 2.75, 1.0, 1.0),  # 2-3, by 0.25
+        (5.0, 5.0, 3.4, 1.0, 1.0),  # 3-2; a change of 0.4 would turn it
+        (5.0, 5.0, 2.75, 1.0, 1.0),  # 2-3; a change of 0.25 would turn it
         (5.0, 5.0, 3.1, 3.0, 1.0),  # 4-1: both weak passes would have to fail, by 0.1
         (5.0, 5.0, 3.2, 3.0, 1.0),  # 4-1, by 0.2: too far
-        (2.95, 2.95, 2.95, 1.0, 1.0),  # 0-5, three weak fails, by 0.05
+        (2.95, 2.95, 2.95, 1.0, 1.0),  # 0-5: three weak fails would have to pass, by 0.05
         (5.0, 5.0, None, 1.0, 1.0),  # open
         (1.0, 1.0, None, 1.0, 1.0),  # firm, although a vote is invalid
         (5.0, 1.0, None, 1.0, 1.0),  # one vote and the invalid one would keep it
@@ -267,7 +267,7 @@ def test_equal_scores_are_at_chance() -> None:
     found = auroc([3.0] * 30, [3.0] * 30)
     assert (found.value, found.at_chance) == (0.5, True)
     assert not auroc([4.0] * 30, [3.0] * 30).at_chance
-    assert not auroc([3.0] * 30, [4.0] * 30).at_chance  # worse than a coin is not chance either
+    assert not auroc([3.0] * 30, [4.0] * 30).at_chance  # worse than chance is not at chance
     assert auroc([4.0, 2.0, 5.0], [3.0, 1.0]).at_chance
     assert json.loads(found.model_dump_json())["at_chance"] is True
 
@@ -347,7 +347,7 @@ class Calibrated:
     achieved: float
     why: str
     panel_rejected: int
-    failed: float  # the share of the first persona's votes
+    failed: float  # the share of failing votes of the first persona
 
 
 def calibrate(rows: Rows, gated: int, rate: float, min_votes: int = 3) -> Calibrated:
@@ -455,7 +455,7 @@ def test_ties_are_rejected_together_or_not_at_all() -> None:
     assert found.panel_rejected == 20
     assert found.thresholds == (2.0,) * 5
     assert found.why == "the scores have too many ties to come closer to the reject rate"
-    # 0.375 is as far from 0.25 as from 0.5: the one that rejects fewer is taken.
+    # 0.375 is as far from 0.25 as from 0.5: the threshold that rejects fewer is taken.
     assert calibrate(rows, 0, 0.375).panel_rejected == 20
     assert calibrate(rows, 0, 0.38).panel_rejected == 40
 

@@ -231,7 +231,7 @@ def test_the_gates_do_not_contain_the_filler() -> None:
     assert len(set(runs)) == len(runs), "no two clauses share a phrase"
 
 
-# The kinds that no gate can find
+# Kinds of probes that no gate can find
 
 FERRY = Paper(
     "id",

@@ -109,7 +109,7 @@ def test_rows_left_out_are_counted_by_reason(
     other = row(1, scope="Deliveries from orchards by carts in bursts are the scope of it.")
     write_table(
         workspace.table,
-        row(4, **nothing),  # its annotation comes further down
+        row(4, **nothing),  # the annotation of paper 4 comes below
         row(1),
         row(2, abstract=""),
         row(3, **nothing),

@@ -244,7 +244,8 @@ def test_what_is_not_kept_or_close_to_the_bar_is_listed() -> None:
 
 def test_an_annotation_has_abstract_moves_votes_and_reasons() -> None:
     verdict = voted(item(1), (4.0, 1.0, 1.0, 1.0, None), beta="Because it is not so.")
-    page = page_of(a_run([verdict]))  # listed twice, since it is close to the thresholds
+    # The annotation is shown twice, since it is also close to the thresholds.
+    page = page_of(a_run([verdict]))
     assert " ".join(page.texts[".sentence"]) == " ".join([item(1).paper.abstract] * 2)
     assert page.texts[".text"] == [item(1).moves[name] for name in nanda().names] * 2
     assert list(page.table("Votes")["beta"].values())[1:] == [

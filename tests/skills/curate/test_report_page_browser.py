@@ -30,7 +30,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-A4 = {"width": 680, "height": 1009}  # without its margins
+A4 = {"width": 680, "height": 1009}  # in CSS pixels, without margins
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_wide_table_scrolls_by_key(page: Page, address: str) -> None:
     table = page.get_by_role("region", name="The personas")
     table.focus()
     page.keyboard.press("ArrowRight")
-    # Not `wait_for_function`, which the policy of the page forbids.
+    # The content security policy of the page forbids `wait_for_function`.
     for _ in range(50):
         if table.evaluate("(it) => it.scrollLeft") > 0:
             break

@@ -198,7 +198,8 @@ def test_a_lost_judge_stops_the_job(workspace: Workspace) -> None:
     workspace.rows(1, 2, 3)
     workspace = workspace.again(Leaving())
     workspace.judge.scores[1, ""] = 2.0
-    outcome = workspace.curate("--explain")  # which is left to the run that completes it
+    # The explanations are left to the run that completes the curation.
+    outcome = workspace.curate("--explain")
     assert (outcome.result.code, workspace.judge.explained) == (3, 0)
     assert list(workspace.rejected()) == ids(1)
     assert str(outcome.result.stopped) == (
@@ -268,7 +269,8 @@ def test_votes_of_an_interrupted_ballot_are_kept(workspace: Workspace, error: Ex
     workspace.rows(1, 2)
     workspace = workspace.again(Stopping(3, error))
     workspace.judge.scores[1, "alpha"] = 2.0
-    with contextlib.suppress(ModelUnavailable):  # who is gone before a ballot is ended is replaced
+    # A judge that is gone before a ballot has ended is replaced; here, there is no other judge.
+    with contextlib.suppress(ModelUnavailable):
         assert workspace.curate().result.code == 130
     assert rows_of(workspace, "SELECT status, attempts FROM ballots") == [
         {"status": "begun", "attempts": 0}
@@ -340,7 +342,7 @@ def test_another_judge_is_reported(workspace: Workspace) -> None:
     assert "another judge" not in again.stderr
 
 
-# What fails
+# Ballots that fail
 
 
 def test_a_failed_ballot_keeps_its_reply(workspace: Workspace) -> None:

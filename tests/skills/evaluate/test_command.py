@@ -55,7 +55,7 @@ def test_a_model_is_measured_beside_three_baselines(space: Workspace) -> None:
     assert metric(outcome, "valid") == 1.0
     assert metric(outcome, "kappa") == 1.0
     assert metric(outcome, "rouge_l", move="claim") == 1.0
-    assert metric(outcome, "rouge_l") == pytest.approx(2 / 8)  # six moves are never stated
+    assert metric(outcome, "rouge_l") == pytest.approx(2 / 8)  # six moves are stated by neither
     assert metric(outcome, "completion_tokens") == 20
     assert metric(outcome, "rouge_l", annotator=2) < 0.25
     won = data["differences"][0]["papers"]
@@ -84,7 +84,7 @@ def test_the_work_is_announced_and_counted_in_annotations(
     ]
     space.evaluate("--models producer --unconstrained --consistency 2")
     assert shown[-1][1] == "0 of 0 annotations", "all are done already"
-    with open_corpus(space.corpus) as db:  # /serve names a job by the command that it is of
+    with open_corpus(space.corpus) as db:  # /serve names a job by its command
         assert {row["skill"] for row in db.execute("SELECT skill FROM runs")} == {"evaluate"}
 
 
@@ -123,7 +123,7 @@ def test_consistency_uses_other_seeds_and_reworded_prompts(space: Workspace) -> 
 def test_repeated_answers_do_not_become_current(space: Workspace) -> None:
     space.model.faults[1] = lambda r: "{}" if r.seed == 0 else json.dumps(gold(1))
     outcome = space.evaluate("--models producer --consistency 2")
-    assert len([one for one in space.model.requests if one.seed]) == 3  # of the second paper
+    assert len([one for one in space.model.requests if one.seed]) == 3  # repeats for paper 2
     assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
     with open_corpus(space.corpus) as db:
         rows = db.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
@@ -172,8 +172,8 @@ def test_an_invalid_answer_is_a_finding(space: Workspace) -> None:
     assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
     assert metric(outcome, "valid") == pytest.approx(5 / 6, abs=1e-4)
     assert metric(outcome, "recall") == pytest.approx(10 / 12, abs=1e-4)
-    assert space.model.asked[2, True] == 2  # one repair
-    assert space.model.asked[2, False] == 1  # and none, since the first answer is measured
+    assert space.model.asked[2, True] == 2  # an answer and its repair
+    assert space.model.asked[2, False] == 1  # no repair, since the first answer is measured
     assert outcome.result.data["worst"][0]["id"] == "2401.00002"
 
 
@@ -295,7 +295,7 @@ def test_a_picture_is_drawn(space: Workspace) -> None:
     one, two = space.folder / "one.png", space.folder / "two.PNG"
     space.evaluate("--models producer save to one.png")
     space.evaluate("save to two.PNG")
-    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs space
+    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs more space
 
 
 def test_a_matplotlibrc_changes_no_picture(space: Workspace) -> None:
@@ -427,7 +427,7 @@ def test_the_embedded_model_is_measured(
     space = Workspace(tmp_path, rows=2)
     short = {**nanda().model_dump(mode="json"), "max_chars": 60}
     short["moves"] = [move for move in short["moves"] if move["name"] in ("claim", "method")]
-    framework = tmp_path / "short.yaml"  # an untuned model fills each move completely
+    framework = tmp_path / "short.yaml"  # short, since an untuned model fills each move
     framework.write_text(json.dumps(short), encoding="utf-8")
     options = {"models": "fake-model", "framework": framework, "consistency": 1}
     result = run_skill(Evaluate(), str(space.table), model=embedded, form="tagged", options=options)

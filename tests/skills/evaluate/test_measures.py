@@ -60,8 +60,8 @@ def test_only_what_belongs_to_a_changed_gold_is_computed(counted: Counted) -> No
     counted.evaluate()
     counted.space.write([{**row(1), "novelty": "It is new."}, *(row(n) for n in range(2, 7))])
     counted.evaluate()
-    # The agreement of the first paper with the model and the three baselines, and of the paper that
-    # gets its gold as another paper's; that gold itself, with both abstracts.
+    # The changed gold of paper 1 is compared with the three annotations of this paper and, as a
+    # baseline, with the gold of another paper. It is also measured on both abstracts.
     assert Counter(counted.computed) == {"of_agreement": 4, "of_annotation": 2, "of_anchors": 2}
 
 

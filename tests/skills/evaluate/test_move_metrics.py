@@ -95,7 +95,7 @@ def test_kappa_is_undefined_where_both_always_say_the_same():
 def test_the_interval_is_that_of_the_mean():
     values = np.arange(100, dtype=float)
     found = estimate(Resamples(100).of(ratio(values, np.ones(100))))
-    error = values.std() / 10  # of the mean of 100, which is near enough to normal
+    error = values.std() / 10  # the standard error of a mean of 100 values
     assert found.value == pytest.approx(49.5)
     assert found.low == pytest.approx(49.5 - 1.96 * error, abs=0.3)
     assert found.high == pytest.approx(49.5 + 1.96 * error, abs=0.3)
@@ -105,7 +105,7 @@ def test_the_interval_is_that_of_the_mean():
 def test_a_difference_is_paired_by_paper():
     draws, values = Resamples(40), np.linspace(0, 1, 40)
     ones = np.ones(40)
-    gain = np.tile([0.09, 0.11], 20)  # every paper differs by nearly the same
+    gain = np.tile([0.09, 0.11], 20)  # nearly the same gain for every paper
     better, worse = draws.of(ratio(values + gain, ones)), draws.of(ratio(values, ones))
     found = difference(better, worse)
     assert found.value == pytest.approx(0.1)
@@ -127,7 +127,7 @@ def test_there_is_no_interval_where_all_resamples_are_alike():
     draws, values, ones = Resamples(40, 100), np.linspace(0, 1, 40), np.ones(40)
     better, worse = draws.of(ratio(values + 0.1, ones)), draws.of(ratio(values, ones))
     for found, value in (
-        (difference(better, worse), 0.1),  # but for rounding
+        (difference(better, worse), 0.1),  # equal except for rounding
         (difference(worse, worse), 0.0),
         (estimate(draws.of(ratio(ones, ones))), 1.0),
     ):
@@ -140,14 +140,16 @@ def test_there_is_no_interval_where_all_resamples_are_alike():
 def test_resamples_without_a_value_count_beyond_either_end():
     drawn = np.concatenate([np.full(10, np.nan), np.arange(990.0)])
     found = estimate(Sampled(500.0, drawn, flags("1" * 60)))
-    assert found.low == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
+    # 25 of 1,000 resamples are below the interval: 15 with a value, and 10 without a value.
+    assert found.low == pytest.approx(15, abs=0.1)
     assert found.high == pytest.approx(974, abs=0.1)
 
 
 def test_a_kappa_of_three_papers_does_not_differ_from_none():
     draws, gold = Resamples(60), flags("0" * 3 + "1" * 57)
     model = draws.of(kappa(flags("0" * 8 + "1" * 52), gold))
-    nothing = draws.of(kappa(flags("1" * 60), gold))  # undefined where none of the three is drawn
+    # The kappa is undefined in a resample without any of the three papers.
+    nothing = draws.of(kappa(flags("1" * 60), gold))
     assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
     found = difference(model, nothing)
     assert found.value == pytest.approx(0.51, abs=0.01)
@@ -158,7 +160,7 @@ def test_a_kappa_of_three_papers_does_not_differ_from_none():
 def test_a_share_of_all_papers_has_an_interval():
     found = estimate(Resamples(60).of(ratio(flags("1" * 60), flags("1" * 60))))
     assert (found.value, found.papers) == (1.0, 60)
-    assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
+    assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's bound, 60 of 60
     assert found.high == pytest.approx(1.0)
 
 
@@ -220,12 +222,12 @@ def found():
 
 
 def test_stated_or_not_against_gold(found):
-    # It states 4 moves: 3 of them the gold states too, of its 5.
+    # The annotator states 4 moves, and the gold states 5; 3 moves are stated by both.
     assert value_of(found["stated", OVERALL]) == pytest.approx(4 / 24)
     assert value_of(found["precision", OVERALL]) == pytest.approx(3 / 4)
     assert value_of(found["recall", OVERALL]) == pytest.approx(3 / 5)
     assert value_of(found["recall", "claim"]) == pytest.approx(2 / 3)
-    # Of 24 moves 21 are judged alike; 4 and 5 are stated.
+    # The annotator and the gold agree on 21 of 24 moves; they state 4 and 5 moves.
     chance = (4 * 5 + 20 * 19) / 24**2
     expected = (21 / 24 - chance) / (1 - chance)
     assert value_of(found["kappa", OVERALL]) == pytest.approx(expected)
@@ -246,7 +248,7 @@ def test_rouge_l_is_over_the_papers_where_both_state_the_move(found):
 def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
     method = 5 / 6
     whales = measures.rouge_l(GIVEN[1]["claim"], GOLD[1]["claim"])
-    first = (1 + method + 0) / 3  # the scope is stated by one alone
+    first = (1 + method + 0) / 3  # only one of them states the scope
     second = (whales + 0) / 2
     assert list(found["agreement", OVERALL].sums[:, 0]) == pytest.approx([first, second, 0.0])
 
@@ -258,11 +260,13 @@ def test_two_annotations_that_state_nothing_agree():
 
 
 def test_faithfulness(found):
-    assert value_of(found["numbers", OVERALL]) == pytest.approx(3 / 4)  # 50 is not there
+    assert value_of(found["numbers", OVERALL]) == pytest.approx(3 / 4)  # 50 is not in the abstract
     assert value_of(found["numbers", "method"]) == 0.0
-    assert value_of(found["support", "claim"]) == pytest.approx(0.5)  # all of one, none of another
+    # The abstract has all content words of one claim, and none of another.
+    assert value_of(found["support", "claim"]) == pytest.approx(0.5)
     assert value_of(found["floor", "claim"]) == 0.0
-    assert value_of(found["copied", "claim"]) == pytest.approx(0.5)  # one is a passage
+    # One of the two claims is a passage of the abstract.
+    assert value_of(found["copied", "claim"]) == pytest.approx(0.5)
     assert value_of(found["names", OVERALL]) == 1.0
 
 
@@ -273,7 +277,8 @@ def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     of_it = statistics(
         annotator_of("three", three_papers), Subject(SUBJECT.source, nanda()), Measures()
     )
-    assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
+    # The F1 of two common words: 2 of 2 words of one move, and 2 of 3 words of the other.
+    assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)
     assert value_of(of_it["overlap", "novelty"]) == 0.0
     assert value_of(of_it["overlap", OVERALL]) == pytest.approx(4 / 5)
     assert list(of_it["overlap", OVERALL].counted) == [True, False, False]
@@ -291,7 +296,7 @@ def test_consistency_is_the_mean_over_pairs_of_answers():
     one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
     both = moves(claim="Bees dance.", scope="Bees.")
     of_it = consistency_of([one, other, both], [one, one, one], None)
-    alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
+    alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # the first paper: mean of three pairs
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
     assert list(of_it["seeds", OVERALL].counted) == [True, True, False]
@@ -313,7 +318,7 @@ def test_the_floor_uses_another_paper_than_the_baseline(count):
         found = statistics(
             annotator_of("one", each), Subject(from_papers("words", papers), nanda()), Measures()
         )
-        assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
+        assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # only "study" is common
 
 
 def test_answers(found):

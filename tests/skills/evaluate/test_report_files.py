@@ -121,7 +121,7 @@ def test_the_worst_papers_are_beside_their_abstracts(whole: Whole) -> None:
     assert len(found.worst) == comparison.WORST
     assert "Plan 7 hums to them ." in shown.texts[".sentence"]
     assert "(no annotation)" in shown.shown
-    # It is the last of those that are equally good.
+    # Paper 11 is the last of the papers that are equally good.
     assert "Plan 11 hums to them ." not in shown.texts[".sentence"]
 
 

@@ -205,8 +205,8 @@ def test_a_record_has_a_confidence_only_where_there_is_one() -> None:
     assert made["confidence"] == {"claim": 0.5}
 
 
-# In the first, one labelled sentence is two for `split_sentences`, and the last begins in lower
-# case after an abbreviation, where no sentence ends by itself.
+# `split_sentences` divides the first labelled sentence of the first paper in two, and joins the
+# last two, since the last sentence begins in lower case after an abbreviation.
 SENTENCES = (
     ("Bees have danced for ages. Nobody knew why.", "We film 12 hives, e.g.", "in spring."),
     ("Old bridges creak.", "Towns fear them."),
@@ -246,12 +246,12 @@ def test_the_metrics_of_labels():
     assert value_of(found["label_prior", "method"]) == pytest.approx(1 / 5)
     assert value_of(found["label_precision", "evidence"]) == 0.0
     assert value_of(found["background", "claim"]) == 1.0
-    # The second paper has no sentence on its method, and yet one is stated.
+    # The second paper has no sentence on its method, but the annotation states the method.
     assert value_of(found["false_fill", "method"]) == 1.0
     assert value_of(found["false_fill", "evidence"]) == 0.0
     assert value_of(found["abstention", "evidence"]) == 1.0
     assert value_of(found["abstention", "method"]) == 0.0
-    # Right: the first's method, and the second's missing evidence.
+    # The method of the first paper and the missing evidence of the second paper are right.
     assert list(found["placed", OVERALL].sums[:, 0]) == [0.5, 0.5]
     of_gold = {"anchor", "nearest", "sure", "ece"}
     assert {metric for metric, _ in found} == set(source_metrics.METRICS) - {"label_lift"} - of_gold

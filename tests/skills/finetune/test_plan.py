@@ -229,7 +229,7 @@ def test_steps_and_checkpoints(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {"training.batch": 2, "training.accumulation": 2}, data)
     prepared(context, [(100, 30)] * 9)
     found = make_plan(context, LARGE, room())
-    # Nine rows are five batches, and they three steps; three epochs.
+    # Nine rows are five batches, and five batches are three steps; there are three epochs.
     assert (found.steps.per_epoch, found.steps.last) == (3, 9)
     assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in plan_text(found)
     assert checkpoints(563, Training()) == (6, 6)
@@ -418,7 +418,7 @@ def test_fsdp_divides_what_does_not_depend_on_the_batch(tmp_path: Path) -> None:
     assert divided.refusals == ()
     for name in ("base in NF4", "base in bfloat16", "adapter", "gradients", "optimizer"):
         assert divided.memory[name] == pytest.approx(whole.memory[name] / 4, abs=1)
-    # Embedding and output in 16 bits, and two of 28 layers in NF4.
+    # The embedding and the output are in 16 bits, two of the 28 layers in NF4.
     assert divided.memory["layers gathered for use"] == pytest.approx(
         2.18e9 + 2 * 3.37e9 / 28, 0.01
     )

@@ -179,7 +179,7 @@ def test_a_reader_of_a_changed_framework_falls_back(tmp_path: Path) -> None:
     room, two = Room(tmp_path), load(TWO)
     room.register("theirs", two)
     changed = two.model_copy(update={"version": "2"})
-    room.digests["nanda-reader"] = changed.digest  # only to have a model that can serve
+    room.digests["nanda-reader"] = changed.digest  # so that some model can serve
     changed = Framework.model_validate(changed.model_dump())
     room.digests["nanda-reader"] = changed.digest
     assert room.serving(changed) == "nanda-annotator"

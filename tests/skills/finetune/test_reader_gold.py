@@ -34,7 +34,7 @@ def quoted(abstract: str, text: str) -> list[str]:
         ),
         ("[Tally] needs no labels.", ["It needs no labels"]),
         ("It needs no label.", []),
-        ("Ledgers.", []),  # three places
+        ("Ledgers.", []),  # occurs three times
         ("It needs no labels ... and much else.", []),
         ("...", []),
     ],

@@ -51,9 +51,9 @@ def test_inflections_count_as_the_same_word_and_order_counts() -> None:
     ("text", "numbers"),
     [
         ("DryRun rehearses each command in a snapshot and raises the success rate to 58%", [2, 3]),
-        # Two words, which are a quarter of the content words, but fewer than three.
+        # Two common words, which are a quarter of the content words, but fewer than three.
         ("A planner that rehearses each command breaks systems", [2]),
-        # Three words, which are less than a quarter.
+        # Three common words, which are less than a quarter of the content words.
         (
             "DryRun, a planner that rehearses each command in a snapshot of the file system, takes"
             " seconds on average, which many careful people like well",

@@ -52,7 +52,7 @@ def test_reworded_moves_are_not_doubted(move: str) -> None:
         ("Docking accuracy is 17%.", ["17"]),
         ("Keel reaches a docking accuracy of 17% and a fuel saving of 93.5%.", ["17"]),
         ("In 40 voyages it is faster than pilots.", ["40"]),
-        ("Docking accuracy is 88%.", []),  # a number that the abstract lacks is another check's
+        ("Docking accuracy is 88%.", []),  # another check finds numbers that the abstract lacks
     ],
 )
 def test_a_number_beside_the_words_of_another(move: str, found: list[str]) -> None:
@@ -67,7 +67,7 @@ def test_a_number_beside_the_words_of_another(move: str, found: list[str]) -> No
         ("It saves 40% of fuel.", ["40%"]),
         ("Accuracy is up 93.5 percentage points.", ["93.5 percentage points"]),
         ("Accuracy is 93.5 percent, and 40 s are saved.", []),
-        ("It takes 1,250 hours.", []),  # the abstract's 1,250 has no unit: "5 to 10%"
+        ("It takes 1,250 hours.", []),  # the abstract's 1,250 has no unit, as the 5 of "5 to 10%"
         ("It takes 41 hours.", []),
     ],
 )

@@ -79,7 +79,7 @@ def test_without_anchors_a_sentence_is_one_segment() -> None:
         # The accent stays with its letter, at either end of a span.
         ("Cafe\u0301s fail.", [[0, 4]], ["Cafe\u0301"]),
         ("Cafe\u0301s fail.", [[4, 6]], ["s"]),
-        # Characters that reorder or hide text are not displayed, and are no passage.
+        # Characters that reorder or hide text are not displayed, and are not part of a passage.
         ("A \u202eplan\u202c\u200b fails.", [[2, 9]], ["plan"]),
         ("A \u202eplan\u202c fails.", [[2, 3]], []),
         ("A\u200b \x07 plan fails.", [[1, 10]], ["plan"]),

@@ -47,7 +47,7 @@ def test_sentences(text: str, count: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # Lists: an item is a sentence, its label is none.
+        # Lists: each item is a sentence; the label of an item is not.
         "Findings:|\n- It works|\n- It fails",
         "We find|\n  1. gains;|\n  2) losses",
         "It has: 1. The rule.| 2. The base.",

@@ -91,7 +91,7 @@ def test_the_confidence_includes_the_probability_that_the_move_is_stated() -> No
 
 
 def test_a_doubtful_passage_is_a_suggestion() -> None:
-    found = quotes({})["claim"]  # each sentence has a quarter
+    found = quotes({})["claim"]  # each sentence has a probability of 0.25
     assert found.text is None
     assert found.suggestion is not None
     assert found.suggestion.confidence == pytest.approx(0.25)
@@ -151,7 +151,7 @@ def test_the_last_word_of_a_name_may_be_labelled_without_its_full_stop() -> None
     text = text_of(SENTENCES)
     start, after = text.sentences[0]
     offsets = list(text.offsets[0])
-    low, high = offsets.pop()  # as a tokenizer does, with a token for the full stop
+    low, high = offsets.pop()  # some tokenizers have a token for the full stop
     offsets += [(low, high - 1), (high - 1, high)]
     sentences = ((start, after + 1), *((one + 1, two + 1) for one, two in text.sentences[1:]))
     split = Text((*text.ids, 7), sentences, (tuple(offsets), *text.offsets[1:]))

@@ -74,7 +74,7 @@ def test_a_short_phrase_is_not_the_beginning_of_a_long_sentence() -> None:
 
 def test_every_sentence_has_a_statement() -> None:
     for sentence in ("Halt.", "- - -", "x" * 2000, "(i) one; (ii) two", "a, " * 300, "我们" * 300):
-        for limit in (LIMIT, 29):  # the smallest limit of a framework
+        for limit in (LIMIT, 29):  # 29 is the smallest limit of a framework
             assert all(0 < len(one) <= limit for one in texts(sentence, limit)), sentence
             assert texts(sentence, limit), sentence
 

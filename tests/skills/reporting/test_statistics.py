@@ -88,7 +88,7 @@ def test_one_value_throughout_has_no_alpha() -> None:
     found = alpha([(True,) * 5] * 40)
     assert (found.value, found.units, found.why) == (None, 40, UNANIMOUS)
     assert found.reading == UNANIMOUS
-    # The only fail stands alone in its row, so no pair of values holds it.
+    # The only fail stands alone in its row, so no pair of values contains it.
     odd: tuple[bool | None, ...] = (False, None, None, None, None)
     assert alpha([*[(True,) * 5] * 40, odd]).why == UNANIMOUS
 
@@ -109,7 +109,8 @@ def test_votes_without_a_pair_have_no_alpha(rows: list[Row]) -> None:
 
 def test_resamples_without_an_alpha_leave_no_interval() -> None:
     unanimous = [(True,) * 5]
-    # Chance that a resample of 40 misses the five odd rows: (35/40)^40 = 0.5%; the one: 36%.
+    # A resample of 40 misses all five odd rows with a chance of (35/40)^40 = 0.5%, and the only
+    # odd row of 40 with a chance of 36%.
     some = alpha([*unanimous * 35, *[(True, True, False, False, True)] * 5])
     assert some.low is not None
     assert some.high is not None
@@ -185,7 +186,7 @@ def test_effective_votes_at_the_ends() -> None:
     same = [(score,) * 5 for score in (1.0, 2.0, 4.0, 3.0)]
     assert effective_votes(same) == pytest.approx(1)
     opposed = [(1.0, 5.0), (2.0, 4.0), (3.0, 3.0), (4.0, 2.0)]
-    assert effective_votes(opposed) == 2  # not more than there are
+    assert effective_votes(opposed) == 2  # at most the number of personas
 
 
 def test_a_constant_persona_does_not_count_as_a_vote() -> None:

@@ -88,7 +88,7 @@ def test_two_training_runs_are_compared_step_by_step(tmp_path: Path) -> None:
         assert elements.tables["Time of each stage"][1][:3] == ["prepare", "90 min", "90 min"]
         assert "a difference of +0.250." in elements.texts[".verdict"][0]
         assert "different dev rows" not in elements.shown
-        assert " ".join(elements.texts[".soft"]).count(", dev rows") == 2  # of the legend
+        assert " ".join(elements.texts[".soft"]).count(", dev rows") == 2  # in the legend
         manifest["stages"]["prepare"]["outputs"] = {}
         (tmp_path / "fast" / "manifest.json").write_text(json.dumps(manifest))
         assert "The runs have different dev rows." in client.get(address).text
@@ -118,7 +118,7 @@ def test_a_curation_has_its_verdicts_votes_and_probes(
         number = address.rpartition("/")[2]
         assert f'href="{address}">Verdicts' in client.get(f"/jobs/{number}").text
         [row] = Elements(client.get("/jobs").content).tables.popitem()[1][1:]
-        assert row[-3] == row[-1] > "3"  # all are done, and probes are among them
+        assert row[-3] == row[-1] > "3"  # all are done, including probes
         kept = Elements(client.get(f"{address}?show=kept").content).tables
         assert [len(rows) for rows in kept.values()] == [3]
         probes = client.get(f"{address}?show=probe").text

@@ -22,7 +22,7 @@ def test_it_has_thirty_whole_annotations(tmp_path: Path) -> None:
     with open_corpus(path) as db:
         corpus = Database(db, nanda())
         items = list(corpus.annotated(corpus.ids()))
-        assert corpus.verify() == Verified(checked=33, wrong=[])  # with three that are not current
+        assert corpus.verify() == Verified(checked=33, wrong=[])  # three are not current
     assert len(items) == 30
     for item in items:
         assert 4 <= len(sentence_spans(item.paper.abstract)) <= 7

@@ -57,7 +57,8 @@ def test_the_difference_is_paired_and_papers_are_won_or_lost(client: httpx.Clien
 
 def test_papers_are_shown_by_how_they_ended(client: httpx.Client) -> None:
     here = address(client, "good.json", "bad.json")
-    assert papers(client.get(f"{here}&show=won")) == ["2401.00002", "2401.00001"]  # by most first
+    # The paper with the largest difference comes first.
+    assert papers(client.get(f"{here}&show=won")) == ["2401.00002", "2401.00001"]
     assert papers(client.get(f"{here}&show=invalid")) == ["2401.00003"]
     assert papers(client.get(f"{here}&show=lost")) == []
     first = client.get(here)
@@ -80,7 +81,7 @@ def test_annotations_are_compared_word_by_word(client: httpx.Client) -> None:
     text = client.get(address(client, "good.json", "bad.json", "&show=won")).text
     assert '<td class="words" dir="auto">Method 1 sorts papers.</td>' in text
     assert "<ins>Heaps &lt;b&gt;are&lt;/b&gt; high.</ins>" in text
-    assert re.search('<a href="/papers/\\d+">2401.00001</a>', text)  # it has no title
+    assert re.search('<a href="/papers/\\d+">2401.00001</a>', text)  # the paper has no title
 
 
 @pytest.mark.parametrize("query", ["", "?a=1.0&b=2.0", "?a=../../etc/passwd&b=/etc/passwd"])

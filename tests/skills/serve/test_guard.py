@@ -47,7 +47,7 @@ def test_a_token_is_exchanged_for_a_cookie_once(stranger: httpx.Client, app: Ser
     assert re.search("; SameSite=strict", cookie, re.I)
     assert stranger.get(answer.headers["location"]).status_code == 200
     with httpx.Client(trust_env=False) as other:
-        assert other.get(entrance).status_code == 401  # the token is used up
+        assert other.get(entrance).status_code == 401  # the token was used before
 
 
 def test_a_browser_with_a_session_needs_no_other_token(client: httpx.Client, app: Served) -> None:
@@ -55,7 +55,7 @@ def test_a_browser_with_a_session_needs_no_other_token(client: httpx.Client, app
     assert client.get(entrance).status_code == 200
     assert "token" not in str(client.get(entrance).url)
     with httpx.Client(trust_env=False) as other:
-        assert other.get(entrance).status_code == 303  # it is left for another browser
+        assert other.get(entrance).status_code == 303  # the token is still unused
 
 
 def test_the_way_in_leads_to_no_other_host(app: Served) -> None:
@@ -93,7 +93,8 @@ def test_a_change_needs_the_origin_of_the_application(
 
 
 def test_a_change_of_its_own_page_passes(client: httpx.Client) -> None:
-    assert client.post("/papers", content=b"a=b").status_code == 405  # the route decides
+    # The guard lets the request pass, and the route refuses the method.
+    assert client.post("/papers", content=b"a=b").status_code == 405
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -108,7 +109,7 @@ def test_pages_of_other_sites_may_only_link(client: httpx.Client, site: str) -> 
 
 def test_large_bodies_are_refused(client: httpx.Client) -> None:
     assert client.post("/papers", content=b"a" * (MOST + 1)).status_code == 413
-    assert client.post("/papers", content=iter([b"a"])).status_code == 413  # of unknown length
+    assert client.post("/papers", content=iter([b"a"])).status_code == 413  # its length is unknown
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_running_job_is_reported_while_it_writes(app: Served, writable: Path) 
         with open_corpus(writable) as db:
             for number in (301, 302):
                 store.save(db, browsed_corpus.annotated(number), nanda(), run)
-            store.save(db, browsed_corpus.annotated(303), nanda())  # of no run
+            store.save(db, browsed_corpus.annotated(303), nanda())  # belongs to no run
         [second] = next(following)
         assert second["done"] == 2
         with open_corpus(writable) as db:

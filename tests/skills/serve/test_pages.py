@@ -77,7 +77,7 @@ def test_a_key_shows_the_keys_of_a_page(browser: Browser, app: Served) -> None:
     with watched(browser, {"width": 400, "height": 800}, app.origin) as page:
         page.goto(app.entrance("/papers"))
         keys = page.get_by_role("dialog", name="Keys")
-        page.locator("#q").press("?")  # is typed
+        page.locator("#q").press("?")  # in a field, the key is a character
         expect(keys).to_be_hidden()
         page.locator("#q").blur()
         page.keyboard.press("?")

@@ -78,7 +78,7 @@ def test_a_count_is_the_number_of_papers_behind_its_link(client: httpx.Client, q
         name_and_value = set(httpx.URL(address).params.multi_items())
         if len(name_and_value) > len(httpx.QueryParams(query).multi_items()):
             facets = [name for name, _ in name_and_value]
-            if len(facets) == len(set(facets)):  # else it adds to another value of the facet
+            if len(facets) == len(set(facets)):  # otherwise, a facet has two values
                 assert total(chosen) == count, address
 
 
@@ -167,7 +167,7 @@ def test_papers_are_found_by_meaning_where_it_is_installed(client: httpx.Client)
     answer = client.get("/papers", params=query)
     [first, *_] = numbers(answer)
     assert "Ferries" in client.get(f"/papers/{first}").text
-    assert numbers(client.get("/papers", params={"q": query["q"]})) == []  # by words
+    assert numbers(client.get("/papers", params={"q": query["q"]})) == []  # search by words
     [year] = [address for address in counts(answer) if "year=2024" in address]
     assert "by=meaning" in year
     assert total(client.get(year)) == counts(answer)[year]

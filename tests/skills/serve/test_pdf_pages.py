@@ -50,7 +50,7 @@ def test_the_page_has_a_highlight_for_each_passage(client: httpx.Client) -> None
     }
     assert "move.claim move.scope" in elements.values("data-moves")
     assert elements.texts["title"][1:] == ["Claim, Scope", "Implication"]
-    assert not elements.values("style")  # the policy refuses them
+    assert not elements.values("style")  # the content security policy forbids them
     assert {"#e69f00", "#f0e442", "#cc79a7"} <= {*elements.values("fill")}
 
 

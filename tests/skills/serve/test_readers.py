@@ -37,7 +37,7 @@ def test_readers_and_a_writer_do_not_disturb_each_other(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdout is not None
-            writer.stdout.readline()  # it writes
+            writer.stdout.readline()  # the writer has begun
             with served(path) as app, ThreadPoolExecutor(READERS) as pool:
                 found = list(pool.map(lambda number: read(app, number), range(READERS)))
             assert writer.poll() is None

@@ -81,7 +81,7 @@ def test_ten_papers_by_keyboard_alone(page: Page, database: Path) -> None:
     press(page, "n")
     expect(page.locator("#move-method .text")).to_have_text("Not stated.")
     press(page, "a")
-    press(page, "s")  # the fifth comes again
+    press(page, "s")  # paper 5 is skipped, and comes again
     page.keyboard.press("h")
     page.keyboard.type("1")
     press(page, "Enter")
@@ -166,7 +166,7 @@ def test_the_line_that_trains_is_copied(browser: Browser, tmp_path: Path) -> Non
 def test_the_help_lists_the_keys(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("a")  # decides nothing
+    page.keyboard.press("a")  # in the help, the key decides nothing
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -174,7 +174,7 @@ def test_the_help_lists_the_keys(page: Page) -> None:
 
 
 def test_what_cannot_be_accepted_is_reported(browser: Browser, app: Served) -> None:
-    page = browser.new_page(viewport=VIEW)  # its console has the status of the answer
+    page = browser.new_page(viewport=VIEW)  # not `watched`: the console logs the status
     enter(page, app, "Ada")
     page.keyboard.press("1")
     page.keyboard.press("Control+A")
@@ -198,7 +198,7 @@ def test_a_click_waits_for_what_was_typed(page: Page, database: Path) -> None:
 
 
 def test_a_text_that_cannot_be_stored_is_reported(browser: Browser, app: Served) -> None:
-    page = browser.new_page(viewport=VIEW)  # its console has the failed request
+    page = browser.new_page(viewport=VIEW)  # not `watched`: the console logs the failed request
     enter(page, app, "Ada")
     page.route("**/review/draft", lambda route: route.abort())
     page.keyboard.press("2")
@@ -212,7 +212,7 @@ def test_a_text_that_cannot_be_stored_is_reported(browser: Browser, app: Served)
 
 
 def test_an_unfinished_edit_is_not_left_behind(browser: Browser, app: Served) -> None:
-    page = browser.new_page(viewport=VIEW)  # its console has the status of the answer
+    page = browser.new_page(viewport=VIEW)  # not `watched`: the console logs the status
     enter(page, app, "Ada")
     page.keyboard.press("2")
     page.keyboard.type(" Twice.")
@@ -271,7 +271,7 @@ def test_double_review_and_a_disagreement(browser: Browser, tmp_path: Path) -> N
         press(bo, "Enter")
         expect(bo.locator("fieldset.differs")).to_have_count(1)
         expect(bo.locator(":checked")).to_have_count(0)
-        bo.keyboard.press("a")  # the browser refuses it, and leads to the first choice
+        bo.keyboard.press("a")  # the browser refuses the form, and goes to the first choice
         expect(bo.locator("input[type=radio]").first).to_be_focused()
         with bo.expect_response(lambda answer: "/draft" in answer.url):
             bo.keyboard.press("ArrowDown")

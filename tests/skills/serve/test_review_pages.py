@@ -127,8 +127,8 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
         assert 'name="name" value="Ada"' in one.get("/review").text
         assert act(other, "accept").status_code == 200
         assert [row["claim"] for row in gold(database)] == ["By Ada."]
-        assert "3 of 3" in post(one, "", name="Bo").text  # Ada has the second
-        assert post(other, "", name="Ada", sample="2").status_code == 200  # its own name
+        assert "3 of 3" in post(one, "", name="Bo").text  # Ada has paper 2
+        assert post(other, "", name="Ada", sample="2").status_code == 200  # the same name again
 
 
 def test_the_name_of_a_browser_that_is_gone_is_free(app: Served) -> None:
@@ -177,7 +177,7 @@ def test_confidences_and_doubts_are_shown(tmp_path: Path) -> None:
     database = corpus_papers.corpus_of(tmp_path / "corpus.db", [one, two])
     with reviewed(database) as app, app.client() as client:
         shown = post(client, "", name="Ada").text
-    assert SECOND in shown  # the least certain comes first
+    assert SECOND in shown  # the least certain paper comes first
     assert "certainty 0.47" in shown
     assert ">confidence 0.25<" in shown
     assert "numbers that are not in the abstract: 77" in shown
@@ -370,7 +370,7 @@ def test_axe_finds_nothing_serious(
         check()
         page.goto(app.origin + "/review/disputes")
         check()
-        with page.expect_navigation():  # until its style sheets are loaded
+        with page.expect_navigation():  # waits for the style sheets
             page.locator(".rows a").click()
         expect(page.locator("fieldset.differs")).to_have_count(1)
         check()

@@ -52,7 +52,7 @@ def test_it_prints_the_address_and_ends_with_ctrl_c(process: subprocess.Popen[st
     with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as client:
         assert "papers</h1>" in client.get(address).text
         events = str(httpx.URL(address).copy_with(path="/jobs/events", query=None))
-        with client.stream("GET", events) as live:  # which would last
+        with client.stream("GET", events) as live:  # a stream without an end
             assert next(live.iter_lines()).startswith("data: ")
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
@@ -78,7 +78,7 @@ def test_it_opens_the_address_in_the_browser(
     assert len(opened) == 1
     assert main.main(["serve"]) == 0  # as `nanda serve`
     assert len(opened) == 2
-    assert "?token=" in capsys.readouterr().err  # stdout has the JSON
+    assert "?token=" in capsys.readouterr().err  # with --json, stdout has only the JSON
 
 
 def test_without_a_corpus_it_refuses(

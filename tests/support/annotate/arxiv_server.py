@@ -25,7 +25,7 @@ KNOWN = {
     "cs/0112017": "cs_0112017v1.xml",
     "cs.DL/0112017": "cs_0112017v1.xml",
     "2401.77777": "error.xml",
-    "2401.00404": "2405.12345v2.xml",  # another paper than the one asked for
+    "2401.00404": "2405.12345v2.xml",  # not the requested paper
 }
 BUSY, CUT_OFF, SHORTENED, WEB_PAGE, HANGING, UNDATED, BARE = (
     f"2401.{number:05}" for number in (503, 1, 2, 3, 4, 5, 6)
@@ -153,7 +153,7 @@ class ArxivServer:
         """Return status, body and Content-Length of the response for an id."""
         page = (PAGES / KNOWN.get(arxiv_id, "empty.xml")).read_bytes()
         whole = (PAGES / KNOWN["2405.12345"]).read_bytes()
-        if "," in arxiv_id:  # those that it has, of as many as were requested
+        if "," in arxiv_id:  # the known ids among the requested ids
             ids = arxiv_id.split(",")
             pages = [(PAGES / KNOWN[one]).read_text() for one in ids if one in KNOWN]
             entries = "".join(_ENTRY.findall("".join(pages)))

@@ -46,7 +46,7 @@ class Slow(FakeModel):
         cancel: threading.Event | None = None,
     ) -> Reply:
         content = "\n".join(message.content for message in request.messages)
-        if "On 10" not in content:  # whether it continues a begun answer
+        if "On 10" not in content:  # a check whether the server continues a prefill
             return Reply("", "stop", 100, 1, 0.02)
         number = int(content.partition("On 10")[2][:2])
         time.sleep(0.02)

@@ -165,7 +165,7 @@ class Chain:
             "HARNESS_DATA": str(own.data_dir),
             "HARNESS_CONFIG": str(own.config_dir),
             "OLLAMA_HOST": NOBODY,
-            "OMP_NUM_THREADS": "1",  # as `one_thread`
+            "OMP_NUM_THREADS": "1",  # as the fixture `one_thread` does
         }
         log = self.folder / "killed.log"
         with (

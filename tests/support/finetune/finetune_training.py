@@ -133,10 +133,10 @@ def run_in(
     """Train on ten rows in `folder`, and return the run."""
     import torch
 
-    torch.set_num_threads(1)  # several wait for each other where the cores are busy
+    torch.set_num_threads(1)  # several threads would wait for each other on busy cores
     context = work_in(folder, base, changes, None, processes, sharding, resume)
     prepared_in(context, rows_of(10), rows_of(dev, seed=1))
-    context.run_dir.forget("train")  # with the same inputs, it would not be repeated
+    context.run_dir.forget("train")  # otherwise, the same inputs would not be trained again
     train(context)
     return context
 

@@ -154,7 +154,7 @@ class _OllamaHandler(ProtocolHandler):
         host = (self.headers.get("Host") or "").rpartition(":")[0]
         if host in ("127.0.0.1", "localhost"):
             super()._route(routes)
-        else:  # a server on loopback alone refuses other names, without a word
+        else:  # Ollama on loopback refuses other names, with an empty body
             self._send(403, b"", "text/plain")
 
     def _body(self) -> Iterator[bytes]:
@@ -212,7 +212,7 @@ class _OllamaHandler(ProtocolHandler):
         used = made.template or (made.gguf.chat_template if jinja else PROMPT_ALONE)
         parameters = [
             f"{key:<30} {json.dumps(value)}"
-            for key, values in reversed(made.parameters.items())  # in no order: a map of Go
+            for key, values in reversed(made.parameters.items())  # Ollama has no fixed order
             for value in (values if isinstance(values, list) else [values])
         ]
         info = {"general.architecture": "llama", "llama.context_length": 2048}
@@ -228,13 +228,13 @@ class _OllamaHandler(ProtocolHandler):
             "capabilities": ["completion"],
             "modified_at": "2026-11-24T10:00:00Z",
         }
-        # Empty fields are omitted.
+        # Ollama omits empty fields.
         self._json(200, {name: value for name, value in shown.items() if value})
 
     def _check_create(self, body: Any) -> None:
         if not isinstance(body, dict):
             raise ProtocolError(400, "missing request body")
-        for path in body.get("files") or {}:  # those of adapters are not checked
+        for path in body.get("files") or {}:  # Ollama does not check paths of adapters
             if path.startswith("/") or ".." in path.split("/"):
                 raise ProtocolError(400, "file path must be relative")
         if not NAME.fullmatch(str(body.get("model") or "")):

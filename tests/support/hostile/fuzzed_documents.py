@@ -49,7 +49,7 @@ READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
 }
 """For each kind, what reads a file of it, and the one error that it may raise."""
 
-# What readers of YAML have stumbled over, beside the documents that exceed a limit.
+# Texts that have caused errors in readers of YAML; `DOCUMENTS` has those that exceed a limit.
 ODD = [
     "", "null", "~", "yes", ".nan", ".inf", "-.inf", "-0", "1e999", "0x" + "f" * 300, "0o7", "1_0",
     "9" * 5000, "1" + ":59" * 2000, "!!float 1" + ":1" * 300 + ".5", "2001-02-30", "2001-12-14",

@@ -70,7 +70,7 @@ def _of_dependencies() -> Iterator[bytes]:
         name = canonicalize_name(left.pop())
         try:
             distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:  # for another platform
+        except metadata.PackageNotFoundError:  # a dependency of other platforms
             continue
         for line in distribution.requires or ():
             needed = Requirement(line)

@@ -44,7 +44,7 @@ class Served:
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
         """Open a client with a session, which sends its origin as a browser does."""
-        # Without the environment: a proxy there is not for this machine.
+        # A proxy in the environment variables is ignored, since the server is on this machine.
         with httpx.Client(
             base_url=self.origin, follow_redirects=True, trust_env=False, timeout=60
         ) as client:

@@ -17,7 +17,7 @@ def assert_killed(work: Callable[[], object]) -> None:
         try:
             work()
         finally:
-            os._exit(1)  # `kill` was not called; the copy must not run the other tests
+            os._exit(1)  # `kill` was not called; the fork must not run other tests
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     assert os.WTERMSIG(status) == signal.SIGKILL

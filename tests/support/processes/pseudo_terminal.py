@@ -45,7 +45,7 @@ class PseudoTerminal:
         return [line.rstrip() for line in SEQUENCE.sub("", self.raw).splitlines()]
 
     def read_from(self, descriptor: int) -> None:
-        with contextlib.suppress(OSError):  # the other end is closed
+        with contextlib.suppress(OSError):  # raised when the other end is closed
             while piece := os.read(descriptor, 65536):
                 self._written += piece
 

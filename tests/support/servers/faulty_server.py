@@ -344,7 +344,7 @@ class FaultyServer:
                 threading.Thread(target=self._handle, args=(connection, serve), daemon=True).start()
 
     def _handle(self, connection: socket.socket, serve: Callable[[socket.socket], None]) -> None:
-        with connection, contextlib.suppress(OSError, ValueError):  # closed by the client
+        with connection, contextlib.suppress(OSError, ValueError):  # the client may close it
             connection.settimeout(SECONDS)
             serve(connection)
             connection.shutdown(socket.SHUT_WR)

@@ -107,7 +107,7 @@ class _Handler(Handler):
             head = {"ETag": f'"{tag}"', "X-Repo-Commit": found[2], "Accept-Ranges": "bytes", **more}
             if self.command == "HEAD":
                 self.send(200, b"", {"Content-Length": str(len(data)), **head})
-            elif self.hub.faults.get("body"):  # cut in the middle
+            elif self.hub.faults.get("body"):  # the response is cut in the middle
                 self.hub.faults["body"].pop()
                 self.send(200, data[: len(data) // 2], {"Content-Length": str(len(data)), **head})
                 self.close_connection = True

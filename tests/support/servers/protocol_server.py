@@ -416,7 +416,8 @@ class ProtocolHandler(BaseHTTPRequestHandler):
             self._json(200, {"model": name, **rendered_only(chatml(messages, closes=closes))})
             return
         if begun and self.state.prefill == "ignored":
-            messages = messages[:-1]  # the closest of what this engine can be asked
+            # The request to FakeModel has no prefill, which is closest to a server that ignores it.
+            messages = messages[:-1]
         request = Request(
             messages=messages,
             max_tokens=options.get("num_predict", 256),

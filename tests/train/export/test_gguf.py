@@ -365,8 +365,8 @@ def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_p
     done = gguf.quantize(work)
 
     assert [*done.outputs] == ["nanda-annotator.Q4_K_M.gguf"]
-    # Rows of 64 and 128 weights are not multiples of 256: all 15 but the embedding are reported,
-    # and the embedding is stored in the fallback of Q6_K.
+    # Rows of 64 and 128 weights are not multiples of 256. The tool reports 14 of the 15 matrices;
+    # it does not report the embedding, which is stored in the fallback of Q6_K.
     assert done.facts["fallbacks"] == 14
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6

@@ -85,7 +85,7 @@ def test_merged_weights_equal_merge_and_unload_rounded_once(base: Path, tmp_path
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert tensor.dtype == torch.bfloat16, name
-        # Half a step of bfloat16, and the order in which r products are added.
+        # The weights may differ by half a step of bfloat16, and by the order of the r additions.
         torch.testing.assert_close(tensor.float(), theirs[name], atol=1e-6, rtol=2**-8, msg=name)
 
 
@@ -108,7 +108,7 @@ def test_nf4_merge_equals_the_quantized_model_that_was_trained(base: Path, tmp_p
     model = with_adapter(exact, work.run_dir.adapter, quantization_config=quantized)
     for name, layer in model.named_modules():
         if name.endswith("_proj.base_layer"):
-            layer.train()  # else bitsandbytes computes in bfloat16 where a CPU has it (AVX512-BF16)
+            layer.train()  # otherwise, bitsandbytes uses bfloat16 on CPUs with AVX512-BF16
     trained = logits(model)
     torch.testing.assert_close(logits(load(work.run_dir.merged)), trained, atol=2e-5, rtol=1e-4)
     assert not torch.allclose(trained, logits(with_adapter(exact, work.run_dir.adapter)), atol=1e-2)
@@ -201,7 +201,7 @@ def test_facts_report_the_share_of_changed_weights(base: Path, tmp_path: Path) -
     random_adapter(base, work.run_dir.adapter, strength=0.001)
     weak = merge.merge(work).facts
 
-    assert strong["layers"] == 14  # two layers of seven
+    assert strong["layers"] == 14  # seven matrices in each of two layers
     assert strong["scale"] == 2
     assert weak["weights_changed"] < strong["weights_changed"] <= 1
 

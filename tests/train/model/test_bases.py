@@ -285,7 +285,7 @@ def test_unpacked_smollm2_answers_correctly(tmp_path: Path) -> None:
     shared = settings.from_environment().cache_dir
     work.call.settings.cache_dir.parent.mkdir(parents=True, exist_ok=True)
     shared.mkdir(parents=True, exist_ok=True)
-    work.call.settings.cache_dir.symlink_to(shared)  # unpacked once on a machine
+    work.call.settings.cache_dir.symlink_to(shared)  # the base is unpacked only once
     base = open_base(work)
     tokenizer = open_tokenizer(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder)

@@ -112,7 +112,7 @@ def test_a_killed_rank_ends_all_and_the_training_resumes_exactly(
     assert len(curve(whole)) == 6
     ended = launched(*TORCHRUN, script, base, killed, "{}", "step:3")
     assert ended.returncode != 0
-    # Of the rank that is left, unless torchrun ends it before it notices.
+    # The remaining rank prints this, unless torchrun ends it before it notices the loss.
     lost = "a process of the training has ended before the others"
     assert lost in ended.stderr or "SIGKILL" in ended.stderr
     assert checkpoints.newest_valid(killed, print) == killed / "checkpoint-2"

@@ -33,7 +33,7 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
     import torch
 
-    torch.set_num_threads(1)  # several wait for each other where the cores are busy
+    torch.set_num_threads(1)  # several threads would wait for each other on busy cores
     smollm2()
     work = work_in(tmp_path / "run", tmp_path, CHANGES | {"base": SMOLLM2})
     configured = settings.from_environment()

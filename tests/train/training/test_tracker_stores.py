@@ -176,7 +176,7 @@ def test_the_stores_of_real_trackers(
         "HTTPS_PROXY": proxy,
         "PYTHONPATH": os.pathsep.join([str(CODE_ROOT), *sys.path]),
     }
-    for lines, facts in ((LINES[:3], {}), (LINES[3:], FACTS)):  # stopped, and continued
+    for lines, facts in ((LINES[:3], {}), (LINES[3:], FACTS)):  # a stopped training, continued
         done = subprocess.run(
             [sys.executable, "-c", WRITE, name, tmp_path, json.dumps(lines), json.dumps(facts)],
             env={**os.environ, **places},

@@ -457,5 +457,5 @@ def test_the_weights_are_those_of_nf4_and_not_of_the_base(base: Path, tmp_path: 
     ]
     original = load_file(base / "model.safetensors")[name].float()
     assert not torch.equal(kept, original)
-    for block in kept.reshape(-1, 64):  # sixteen values of one scale in each block
+    for block in kept.reshape(-1, 64):  # NF4: at most 16 values in each block
         assert len(block.unique()) <= 16

@@ -145,7 +145,7 @@ def test_long_prompt_can_be_interrupted(embedded: Model) -> None:
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         embedded.generate(ask("word " * 1800, deadline=0.2))
-    assert time.monotonic() - begun < 5  # reading it all takes 6 s on idle cores
+    assert time.monotonic() - begun < 5  # reading the whole prompt takes 6 s on idle cores
 
 
 @pytest.mark.usefixtures("model_files")
@@ -347,7 +347,7 @@ def test_text_is_the_same_alone_and_beside_others(embedded: Model, three: LlamaC
         ask("Where is Bern? " * 8, max_tokens=6),
     ]
     alone = [embedded.generate(request).text for request in requests]
-    with ThreadPoolExecutor(5) as pool:  # more than there are slots: two wait
+    with ThreadPoolExecutor(5) as pool:  # there are three slots: two requests wait
         beside = list(pool.map(three.generate, requests))
     assert [reply.text for reply in beside] == alone
     assert [three.generate(request).text for request in requests] == alone
@@ -484,7 +484,8 @@ def test_port_of_the_engine_is_reached_without_proxy(
 def test_context_is_that_of_the_engine(model_files: FileStore, three: LlamaCppModel) -> None:
     assert three.context == 512
     backend = LlamaCppBackend(model_files)
-    for asked, given in ((300, 512), (9000, 8192)):  # rounded up; cut at what it was trained on
+    # The context is rounded up, and is at most the context that the model was trained with.
+    for asked, given in ((300, 512), (9000, 8192)):
         model = backend.load(EMBEDDED.model_copy(update={"context": asked}))
         assert model.context == given
         model.close()
@@ -514,7 +515,7 @@ def test_closed_or_missing_engine() -> None:
     running = model._running()
     model.close()
     model.close()
-    with pytest.raises(GenerationFailed, match="closed"):  # in a thread that began before
+    with pytest.raises(GenerationFailed, match="closed"):  # a thread may still use the old engine
         running.request("GET", "/props")
     with pytest.raises(RuntimeError, match="closed"):
         model.count_tokens(ask("x"))
@@ -550,7 +551,7 @@ def test_alternatives_after_a_prefill(two: LlamaCppModel) -> None:
     assert "".join(pieces) == reply.text
     assert reply.text in "12345"
     (told,) = reply.logprobs
-    assert 90 < len(told) <= 100  # several broken characters stand as one
+    assert 90 < len(told) <= 100  # tokens of broken characters share one text
     assert 0.5 < mass(told) <= 1
     assert list(told.values()) == sorted(told.values(), reverse=True)
     assert next(iter(told)) == reply.text, "the greedy choice is the most likely one"
@@ -647,7 +648,8 @@ def test_cached_prompt_gives_the_same_logprobs(two: LlamaCppModel) -> None:
         kept = two.generate(judge(criterion))
         assert new.cached_tokens < 40
         assert kept.cached_tokens > kept.prompt_tokens - 5
-        likeliest = list(new.logprobs[0])[:50]  # the last of a hundred may change places
+        # The least likely of the hundred alternatives may change places.
+        likeliest = list(new.logprobs[0])[:50]
         told = {text: kept.logprobs[0][text] for text in likeliest}
         assert told == pytest.approx({text: new.logprobs[0][text] for text in likeliest}, abs=1e-4)
 

@@ -83,7 +83,7 @@ def test_a_large_model_that_stops_python_is_killed_by_ctrl_c(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("model_files")
 def test_ctrl_c_is_soon_and_the_model_can_be_loaded_again() -> None:
-    # From another process: the engine stops all Python code of its own while it loads.
+    # In another process, since the engine stops the Python code of its process while it loads.
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
         stdin=subprocess.PIPE,

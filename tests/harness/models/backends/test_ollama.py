@@ -191,7 +191,7 @@ def test_greedy_request_disables_sampling_limits(
     assert {name: options[name] for name in ("top_k", "top_p") if name in options} == whole
 
 
-# A begun answer
+# Prefill
 
 RATING = Reply("4", "length", 9, 1, 0.1, 0, ({"4": -0.1, "5": -2.0},), (Token("4", -0.1),))
 
@@ -292,7 +292,7 @@ def test_a_prompt_that_is_longer_than_num_ctx_is_an_input_error(refuses: bool) -
     assert "Shorten the input" in str(caught.value)
 
 
-# Identity
+# Identity of models
 
 
 def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) -> None:

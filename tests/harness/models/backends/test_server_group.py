@@ -136,7 +136,7 @@ def test_a_server_that_is_down_is_left_out_and_reported_once(servers: Servers) -
     servers.stop(0)
     model = servers.load()
     assert texts(model, 3) == ["1"] * 3
-    model.report_to(servers.notices.append)  # as the next run does
+    model.report_to(servers.notices.append)  # the next run calls this, too
     [notice] = servers.notices
     assert notice.startswith("server left out: ")
     assert servers.running[0].url in notice
@@ -175,9 +175,9 @@ def test_a_server_that_comes_back_is_taken_up_after_the_pause(
     servers.stop(0)
     assert texts(model, 1) == ["1"]
     elapse(PAUSE)
-    assert texts(model, 1) == ["1"]  # it was tried, and is still down
+    assert texts(model, 1) == ["1"]  # server 0 was tried, and is still down
     servers.start(0)
-    assert texts(model, 1) == ["1"]  # not tried within the pause
+    assert texts(model, 1) == ["1"]  # server 0 is not tried within the pause
     elapse(PAUSE)
     assert texts(model, 2) == ["0", "1"]
     address = servers.urls[0].rstrip("/")
@@ -296,7 +296,7 @@ def test_digests_must_be_equal() -> None:
         assert f"{one.url}: abababab; {other.url}: cdcdcdcd" in caught.value.message
 
 
-# What is reported
+# Reported facts
 
 
 def test_the_place_names_the_servers(servers: Servers) -> None:

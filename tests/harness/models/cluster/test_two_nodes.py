@@ -62,7 +62,8 @@ def records(path):
     for record in found:
         for name in ("created", "seconds"):
             del record["provenance"][name]
-        record["provenance"]["tokens"].pop("cached", None)  # by what the slot has generated before
+        # The number of cached tokens depends on the earlier requests of the slot.
+        record["provenance"]["tokens"].pop("cached", None)
     return found
 
 

@@ -133,7 +133,7 @@ def test_a_part_that_is_not_whole_is_passed_over(node: Any) -> None:
     found = scan(node.folder, node.identity())
     assert len(found.done) == 3
     assert found.broken == sorted([broken, "part-empty.parquet"])
-    assert node.folder.names() == [whole]  # the others have been renamed
+    assert node.folder.names() == [whole]  # the broken parts have been renamed
     assert Path(node.folder.url, f"_broken-{broken}").exists()
 
 

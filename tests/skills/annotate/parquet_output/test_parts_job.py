@@ -123,7 +123,7 @@ def test_parts_are_added_to_a_corpus(node: Any, tmp_path: Path) -> None:
         assert _counts(db) == (3, 2, 1)
         [row] = [row for row in rows(node.folder) if row["error"]]
         assert store.state(db, json.loads(row["error"])["key"]) == "failed"
-        node.annotate([1], "20261127T130000-0000")  # --retry-failed
+        node.annotate([1], "20261127T130000-0000")  # as with --retry-failed
         assert importer.add(db, Path(node.folder.url), nanda()).annotations == 1
         assert _counts(db) == (3, 3, 0)
     found = scan(node.folder, node.identity())

@@ -24,7 +24,7 @@ from skills.annotate.parquet_output.parts_folder import PartsFolder
 
 pytestmark = [
     pytest.mark.ray,
-    # Of Ray, which sets its own deprecated options.
+    # Ray itself sets options that Ray has deprecated.
     pytest.mark.filterwarnings("ignore:`use_.*` is deprecated:DeprecationWarning"),
 ]
 
@@ -125,7 +125,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(tmp_path: Path, cluster: RayN
     counts = generated(tmp_path)
     assert {*counts} == {*ALL}
     assert all(counts[one] == 1 for one in before)
-    assert max(counts.values()) <= 2  # what was in work
+    assert max(counts.values()) <= 2  # papers in work may be repeated
     assert not list(tmp_path.glob("parts/*.tmp"))
 
 
@@ -184,7 +184,7 @@ def test_refusals(workspace: Workspace, access: RayNodes, monkeypatch: pytest.Mo
     with pytest.raises(UsageError, match="belongs to another job, with sampling"):
         workspace.annotate(line(access, "--max-tokens 900"))
     assert sorted((workspace.folder / "parts").iterdir()) == names
-    # As on a node with another disk.
+    # As on a node that cannot see the folder.
     monkeypatch.setattr(PartsFolder, "marked", lambda *_: contextlib.nullcontext())
     with pytest.raises(OutputError, match=r"node .* does not share the folder"):
         workspace.annotate(line(access))

@@ -392,7 +392,7 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> None:
-    # Not UTF-8, not JSON, two records that are not whole annotations, and a schema.
+    # The damages are: not UTF-8, not JSON, two incomplete annotations, and a broken schema.
     damages = (
         (b'"checks"', b'"\xff\xfecks"'),
         (b'"checks"', b'"}"cks:"'),
@@ -452,7 +452,7 @@ def test_statistics_and_filters_use_covering_indexes(db: sqlite3.Connection) -> 
     statements = [sql for sql in statements if "annotations" in sql or "moves" in sql]
     statements = [sql for sql in statements if "failures" not in sql]
     assert len(statements) == 6
-    for sql in statements:  # r is a relation, whose query is a part of the plan
+    for sql in statements:  # r is a subquery; its own steps are in the plan
         plan = [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
         reads = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and step != "SCAN r"]
         assert reads

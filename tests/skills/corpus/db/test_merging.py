@@ -104,11 +104,11 @@ def test_preprint_and_published_version_are_linked(db: sqlite3.Connection) -> No
     store.save(db, annotated(paper("b", doi="10.1234/x", venue="Annals"), "two"), nanda())
     assert decided(db) == [(1, 2, "linked", "title, first author, year")]
     assert current(db) == {"one", "two"}
-    # A record without identifiers is one of the two, and does not join them.
+    # A record without identifiers is merged with one of the two, and does not join them.
     papers.save(db, paper("c"))
     assert merging.members(db, 1) == [1, 3]
     assert decided(db)[-1][:3] == (2, 3, "linked")
-    # One with both identifiers does.
+    # A record with both identifiers joins them.
     papers.save(db, paper("d", doi="10.1234/x", arxiv_id="2405.00001v2"))
     assert merging.members(db, 1) == [1, 2, 3, 4]
     assert len(current(db)) == 1

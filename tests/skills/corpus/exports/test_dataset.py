@@ -204,7 +204,7 @@ def test_splits_have_the_same_columns(save: Save, folder: Path) -> None:
     with pytest.raises(UsageError, match=r"the split train: has other columns.*: abstract"):
         save(split="test", abstracts=False)
     assert (folder / "README.md").read_bytes() == before
-    save(abstracts=False)  # the only split may change
+    save(abstracts=False)  # the columns of the only split may change
 
 
 def test_no_folder_server_or_account_is_named(save: Save, folder: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_dataset_is_pushed_with_the_figures_of_its_rows(
     save()
     rows = (folder / "data" / "train-00000-of-00001.parquet").read_bytes()
     save(ITEMS[0])
-    (folder / "data" / "train-00000-of-00001.parquet").write_bytes(rows)  # the card says 1 row
+    (folder / "data" / "train-00000-of-00001.parquet").write_bytes(rows)  # but the card says 1 row
     line = f"--yes /corpus push {folder} --to me/papers"
     result = app.dispatch(line).result
     repository = hub.repositories["me/papers"]

@@ -112,8 +112,8 @@ def test_terms_are_specific_pairs_and_names_with_a_capital() -> None:
     )
     assert found[("plan", "repair")] == "plan repair"
     assert found[("lora",)] == "LoRA"
-    assert ("adapt",) not in found  # one common word
-    assert ("larg", "model") not in found  # a generic word first
+    assert ("adapt",) not in found  # a single common word
+    assert ("larg", "model") not in found  # the first word is generic
     assert ("llm",) not in found
     assert not terms_of(["Extensive experiments of a large test show small gains."])
 

@@ -85,7 +85,8 @@ def test_complete_fills_what_is_unknown(app: App, server: PapersServer) -> None:
         "openalex": 2,
     }
     assert data["retracted"] == ["10.1000/plan.2"]
-    assert len(server.asked) == 2  # one for the DOIs, and one for the arXiv id of the third
+    # One request is for the two DOIs, the other for the arXiv id of the third paper.
+    assert len(server.asked) == 2
     [shown] = result(app, "/corpus show 10.1000/plan.2")["papers"]
     assert (shown["venue"], shown["cited"], shown["retracted"]) == (SHELF[1].venue, 0, True)
     assert shown["published"] == "2024-05-17"
@@ -134,7 +135,8 @@ def test_a_later_source_is_asked_only_for_what_is_left(app: App, server: PapersS
     corpus(app, of_doi(1))
     result(app, "/corpus complete --source openalex,crossref,semanticscholar")
     assert [one.path for one in server.asked] == ["/openalex/works"]
-    corpus(app, of_doi(2))  # which is retracted: OpenAlex does not state the notice
+    # The second paper is retracted, and OpenAlex does not name the notice.
+    corpus(app, of_doi(2))
     result(app, "/corpus complete --source openalex,crossref")
     assert [one.path for one in server.asked[1:]] == ["/openalex/works", "/crossref/works"]
     [shown] = result(app, "/corpus show 2")["papers"]

@@ -48,7 +48,7 @@ def test_the_pair_that_nobody_has_is_the_gap() -> None:
     assert set(matrix.rows.clusters[gap.row].terms) < set(METHODS[GAP[0]].split())
     assert set(matrix.columns.clusters[gap.column].terms) < set(SCOPES[GAP[1]].split())
     assert gap.papers == ()
-    assert gap.expected == pytest.approx(12 * 12 / 48)  # 3
+    assert gap.expected == pytest.approx(12 * 12 / 48)  # 3 papers
     others = [cell for line in matrix.cells[:3] for cell in line[:3] if not cell.is_gap]
     assert [len(cell.papers) for cell in others] == [EACH] * 8
 

@@ -283,7 +283,7 @@ def test_part_changed_after_an_interruption_is_read_once(
     for name, number in (("c", 5), ("d", 6)):
         write_part(PARTS / f"{name}.parquet", [annotated(paper(number))])
     monkeypatch.setattr(building, "GROUP_ROWS", 4)
-    checks = iter([False, False, False, True])  # the second group is not finished
+    checks = iter([False, False, False, True])  # interrupted in the second group
 
     def check() -> None:
         if next(checks, True):
@@ -324,7 +324,7 @@ def test_damaged_index_is_an_error(app: App) -> None:
 
 def test_index_at_rest_is_one_file_that_needs_no_writable_folder(app: App) -> None:
     app.dispatch("/corpus index parts")
-    names = {path.name for path in (PARTS / ".index/nanda").iterdir()}  # no log of SQLite
+    names = {path.name for path in (PARTS / ".index/nanda").iterdir()}  # no WAL file
     assert names == {"index.db", "facts-1.parquet"}
     with sqlite3.connect(PARTS / ".index/nanda/index.db") as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)

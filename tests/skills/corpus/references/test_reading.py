@@ -49,7 +49,7 @@ def stated(paper: Paper) -> dict[str, str]:
     return {k: v for k, v in paper.source.items() if k not in ("kind", "path", "row")}
 
 
-# As programs export them
+# Exports of reference managers
 
 
 def test_better_bibtex() -> None:
@@ -130,7 +130,7 @@ def test_pubmed() -> None:
 
 def test_csl_json() -> None:
     ledger, quarry = papers(EXPORTED / "zotero.csl.json")
-    assert ledger.id == "10.5555/jia.2023.0042"  # rather than an address at Zotero
+    assert ledger.id == "10.5555/jia.2023.0042"  # the DOI, not the address at Zotero
     assert stated(ledger)["citekey"] == "http://zotero.org/users/0/items/AB12CD34"
     assert stated(ledger)["pmid"] == "99900005"
     assert (ledger.authors, ledger.published) == ("Jörg Müller, Anke van der Meer", "2023-03-17")

@@ -105,7 +105,7 @@ def test_authors_of_a_table(authors: str) -> None:
     assert entry["author"] == "Müller, Anna and Li, Bo"
 
 
-# The same format: everything is kept
+# Writing in the same format keeps everything
 
 
 @pytest.mark.parametrize("path", [LIBRARY, EXPORTED / "jabref.bib"], ids=lambda path: path.name)
@@ -167,7 +167,7 @@ def test_ris_keeps_everything_and_gains_notes(name: str, tmp_path: Path) -> None
     assert [bool(r.get("abstract") or r.get("notes_abstract")) for r in records] == [
         any(HEADING in note for note in r.get("notes", ())) for r in records
     ]
-    assert records[0]["notes"][-4:] == NOTE.splitlines()  # one N1 of several lines
+    assert records[0]["notes"][-4:] == NOTE.splitlines()  # one N1 field of several lines
     copy = tmp_path / "noted.ris"
     copy.write_text(text, encoding="utf-8")
     assert saved(items(copy), ".ris", copy) == text
@@ -244,7 +244,7 @@ def test_an_abstract_that_states_nothing(tmp_path: Path) -> None:
     assert f"N1  - {HEADING}\n{NONE_STATED}\nER  - \n" in text
 
 
-# Another format: the fields that both have
+# Writing in another format keeps the fields that both formats have
 
 
 SOURCES = ("jabref.bib", "zotero.ris", "pubmed.nbib", "zotero.csl.json")

@@ -48,7 +48,7 @@ def used_by_zotero(path: Path, journal: str) -> Iterator[sqlite3.Connection]:
 @pytest.mark.parametrize("journal", ["WAL", "DELETE", "TRUNCATE"])
 def test_a_running_zotero_with_an_open_transaction(library: Path, journal: str) -> None:
     with used_by_zotero(library, journal):
-        # Nobody else can open it, and pages of the transaction are in the files already.
+        # No other process can read the database; its files have pages of the open transaction.
         locked = pytest.raises(sqlite3.OperationalError, match="locked")
         with closing(sqlite3.connect(library / "zotero.sqlite", timeout=0)) as other, locked:
             other.execute("SELECT count(*) FROM items").fetchone()

@@ -224,7 +224,7 @@ def test_ctrl_c_ends_a_pause(server: ArxivServer) -> None:
     with pytest.raises(KeyboardInterrupt):
         fetch(server, "2405.12345", wait=interrupted)
     assert len(server.asked) == 1
-    assert fetch(server, "2405.12345").id == "2405.12345"  # the lock is free
+    assert fetch(server, "2405.12345").id == "2405.12345"  # the lock has been released
 
 
 def test_two_requests_are_a_delay_apart(server: ArxivServer) -> None:

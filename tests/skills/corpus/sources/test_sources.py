@@ -97,7 +97,7 @@ def test_a_paper_by_another_id(
     value: str,
     wanted: str,
 ) -> None:
-    if kind == "arxiv" and name == "openalex":  # a preprint, whose DOI is arXiv's
+    if kind == "arxiv" and name == "openalex":  # OpenAlex lists preprints by arXiv DOI
         server.shelf = (
             Work("10.48550/arxiv.2401.00011", openalex="W4200000009", title="P", abstract="Plans."),
         )

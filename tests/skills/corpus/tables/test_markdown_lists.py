@@ -188,7 +188,7 @@ def test_date_keeps_its_day(tmp_path: Path, date: str) -> None:
 
 
 def test_line_of_joined_urls_is_read_in_linear_time(tmp_path: Path) -> None:
-    glued = "https://x.org/a" * 60  # tried in every way to part them, this takes for ever
+    glued = "https://x.org/a" * 60  # backtracking over all ways to split this would not end
     found = rows(tmp_path, f"# L\n## T\n**Abstract:** One.\n{glued} and text\n## U\nAbstract: Two.")
     assert found[0].paper.abstract == f"One.\n{glued} and text"
 

@@ -283,7 +283,7 @@ def test_parquet_is_written_in_groups_of_rows(monkeypatch: pytest.MonkeyPatch) -
     assert metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-# Cells that a spreadsheet would run
+# Cells that a spreadsheet would evaluate as formulas
 
 CELLS = {
     "=1+1": "'=1+1",

@@ -59,7 +59,7 @@ def test_a_highlight_for_each_move(pushing: Pushing, folder: Path) -> None:
     check_output(Corpus(), "zotero-push", done)
     assert pushing.questions == ["Write 1 note and 3 highlights into Zotero?"]
     found = by_move(pushing)
-    assert list(found) == ["claim", "method", "limitation"]  # in the order of the reader
+    assert list(found) == ["claim", "method", "limitation"]  # in the order of the PDF file
     claim, method, limitation = found.values()
     assert claim["parentItem"] == ATTACHMENT
     assert claim["tags"] == [{"tag": "nanda-harness"}, {"tag": "nanda:claim"}]

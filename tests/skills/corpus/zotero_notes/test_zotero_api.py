@@ -21,7 +21,7 @@ LOCAL = "users/local"
 def here(pushing: Pushing, monkeypatch: pytest.MonkeyPatch) -> Pushing:
     """A Zotero without an account, and a corpus with papers from it."""
     monkeypatch.delenv("ZOTERO_API_KEY")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # it has no way to this computer
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # a proxy that does not answer
     monkeypatch.setenv("ZOTERO_LOCAL_URL", f"{pushing.api.url}/api")
     pushing.api.local = True
     return pushing

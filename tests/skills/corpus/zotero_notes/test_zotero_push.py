@@ -74,7 +74,7 @@ def test_dry_run_shows_what_would_be_done(pushing: Pushing) -> None:
     pushing.annotations(from_zotero(1), from_zotero(2))
     pushing.annotations(from_zotero(3), at_server=False)
     pushing.annotations(annotated(paper(4)), at_server=False)
-    pushing.api.write = False  # no right to write is needed
+    pushing.api.write = False  # a dry run needs no right to write
     shown = pushing.run("zotero-push --dry-run")
     assert shown["counts"] == {"create": 2, "missing": 1}
     assert shown["elsewhere"] == 1
@@ -350,7 +350,7 @@ def test_a_forbidden_write_in_the_middle(pushing: Pushing) -> None:
 
 def test_the_server_goes_away_after_the_first_batch(pushing: Pushing) -> None:
     pushing.annotations(*map(from_zotero, range(1, 121)))
-    pushing.api.faults = [("POST", (200, {}))]  # a reply that is no result
+    pushing.api.faults = [("POST", (200, {}))]  # a reply without results
     done = pushing.run("zotero-push")
     assert done["code"] == 1
     assert "its reply cannot be read" in pushing.stderr
@@ -525,7 +525,7 @@ def test_undo_goes_on_after_the_server_was_gone(pushing: Pushing) -> None:
 
 def test_the_record_of_a_killed_program(pushed: Pushing) -> None:
     record = pushed.corpus.with_name("corpus.db.zotero.jsonl")
-    record.write_bytes(record.read_bytes() + b'{"server": "http')  # it had not sent it yet
+    record.write_bytes(record.read_bytes() + b'{"server": "http')  # killed before it sent the note
     pushed.annotations(from_zotero(4))
     assert pushed.run("zotero-push")["counts"] == {"unchanged": 3, "create": 1}
     assert len(pushed.run("zotero-undo")["deleted"]) == 4

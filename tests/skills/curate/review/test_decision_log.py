@@ -60,7 +60,7 @@ def test_an_incomplete_journal_line_is_removed(workspace: Workspace) -> None:
     whole = workspace.journal.read_bytes()
     workspace.journal.write_bytes(whole[:-30])
     first = whole[: whole.index(b"\n") + 1]
-    assert workspace.review("q")["to_do"] == 1  # the row is in the table, and nobody's else
+    assert workspace.review("q")["to_do"] == 1  # the gold table still has the row of paper 2
     assert workspace.journal.read_bytes() == first
     workspace.gold.unlink()
     assert workspace.review("aq")["accepted"] == 2
@@ -126,7 +126,7 @@ def test_existing_gold_is_kept_and_counts_as_decided(workspace: Workspace) -> No
     before = workspace.gold.read_bytes()
     workspace.annotations(row(1, authors="Bo"), row(2, authors="Cy"), row(3, authors="Di"))
     assert workspace.review("sq")["in_gold"] == 1
-    assert workspace.gold.read_bytes() == before  # no byte of it is touched before there is need
+    assert workspace.gold.read_bytes() == before  # unchanged until a row is added
     summary = workspace.review("aq")
     assert (summary["accepted"], summary["in_gold"], summary["to_do"]) == (1, 1, 1)
     assert summary["gold_rows"] == 3

@@ -66,7 +66,7 @@ def test_the_agreement_about_annotations() -> None:
     assert whole.alpha.value == pytest.approx(by_package)
     assert (whole.same.count, whole.same.of) == (35, 50)
     assert whole.kappa.low < 0.4 < whole.kappa.high
-    # Of 20 papers accepted by both; the others say nothing about a move.
+    # Only the 20 papers that both accepted say something about a move.
     assert found(given, "Claim", "kept").same.of == 20
 
 

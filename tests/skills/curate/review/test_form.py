@@ -21,7 +21,7 @@ def texts(spans: list[list[int]]) -> list[str]:
     [
         ("1", ["Plans break."]),
         (" 3, 1 ", ["Plans break.", "It finds 12 faults."]),
-        ("12", ["12"]),  # a number of the abstract, which has no twelfth sentence
+        ("12", ["12"]),  # words of the abstract, since it has no sentence 12
         ("Ledger, which rehearses", ["Ledger,  which rehearses"]),
         ("break. We", ["break.\nWe"]),
     ],
@@ -55,8 +55,8 @@ def test_a_selection_is_placed_by_what_is_before_it() -> None:
     before = visible(ABSTRACT[:start])
     assert of_selection(ABSTRACT, " Plans ", before) == [[start, start + 5]]
     [span] = of_selection(ABSTRACT, "Ledger, which", visible(ABSTRACT[: ABSTRACT.index("Ledger")]))
-    assert texts([span]) == ["Ledger,  which"]  # on a page it has one blank
-    assert texts(of_selection(ABSTRACT, "Ledger", 0)) == ["Ledger"]  # a stale page
+    assert texts([span]) == ["Ledger,  which"]  # a page shows the two blanks as one
+    assert texts(of_selection(ABSTRACT, "Ledger", 0)) == ["Ledger"]  # a page that is out of date
     with pytest.raises(UsageError, match="is selected"):
         of_selection(ABSTRACT, " ", 3)
     for before in (-5, 900):

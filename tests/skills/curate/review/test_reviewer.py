@@ -45,7 +45,7 @@ def taken(desk: Desk) -> int:
 def test_two_reviewers_get_different_papers(workspace: Workspace) -> None:
     ada, bo = workspace.desk("ada"), workspace.desk("bo")
     assert (ada.next(), bo.next()) == (0, 1)
-    assert (ada.next(), bo.next()) == (0, 1)  # their own again
+    assert (ada.next(), bo.next()) == (0, 1)  # each gets the same paper again
     ada.accept(0)
     assert (ada.next(), bo.next()) == (2, 1)
     bo.accept(1)
@@ -94,7 +94,7 @@ def test_a_refusal_and_a_skip_leave_the_right_leases(workspace: Workspace) -> No
     assert ada.next() is None
     bo.skip(1)
     assert bo.next(2) == 2
-    assert bo.next(0) == 0  # not kept by who skipped it
+    assert bo.next(0) == 0  # a skipped paper is not reserved
     assert ada.drafts(0) == {"claim": "Half a"}
 
 
@@ -192,7 +192,7 @@ def test_undo_reverts_the_own_decision_also_after_a_restart(workspace: Workspace
     assert undone is not None
     assert undone[0] == 0
     assert workspace.ids() == ["2"]
-    assert bo.next() == 2  # ada has the paper again
+    assert bo.next() == 2  # paper 0 is reserved for ada again
     assert workspace.desk("cy").undo() is None
 
 

@@ -60,7 +60,7 @@ def test_a_paper_unlike_those_before_it_comes_early(workspace: Workspace) -> Non
     db = two_subjects(workspace.folder / "c.db")
     desk = workspace.desk("ada", CORPUS, db=db)
     assert taken(desk) == 0
-    assert numbers(desk)[:2] == [0, 30]  # the least certain ferry, the least certain ledger
+    assert numbers(desk)[:2] == [0, 30]  # the least certain papers on ferries and on ledgers
     assert sorted(numbers(desk)) == list(range(60))
     uncertain = workspace.desk("bo", CORPUS, db=db, order="uncertain")
     uncertain.next()
@@ -104,7 +104,7 @@ def test_the_order_changes_after_each_round_and_is_the_same_for_all(workspace: W
     before = numbers(ada)
     ada.skip(taken(ada))
     bo = workspace.desk("bo", CORPUS, db=db)
-    bo.accept(taken(bo))  # the 20th paper, which was skipped
+    bo.accept(taken(bo))  # the 20th paper, which ada skipped
     assert numbers(bo) == before
     assert taken(ada) == ROUND
     assert taken(bo) == ROUND + 1
@@ -180,7 +180,7 @@ def test_what_was_right_so_far(workspace: Workspace) -> None:
     assert f"{found}" == "Right so far: 141 of 160 moves (88%, 82% to 92%) of 20 papers"
     assert found.by_move["Claim"].count == 15
     assert found.by_move["Evidence"].count == 18
-    assert found.retraining == ""  # gold.csv has 18 papers
+    assert found.retraining == ""  # gold.csv has only 18 papers
     accept(desk, ROUND - 1)
     assert desk.right_so_far() == replace(found, retraining=desk.retraining)
     accept(desk, 1)
@@ -193,7 +193,7 @@ def test_a_disputed_paper_and_a_changed_annotation_do_not_count(workspace: Works
     workspace.annotations(*map(row, range(1, 21)))
     ada, bo = workspace.desk("ada", double=1.0), workspace.desk("bo")
     accept(ada, ROUND)
-    assert ada.right_so_far() is None  # each waits for a second reviewer
+    assert ada.right_so_far() is None  # each paper waits for a second reviewer
     accept(bo, ROUND - 1)
     bo.reject(taken(bo))
     assert bo.right_so_far() is None

@@ -66,7 +66,7 @@ def test_the_source_sentence_of_each_move_is_marked() -> None:
     assert (
         "On PlanBench it finds 12 faults. [2:Evidence] It needs no oracle. [7:Implication]" in text
     )
-    assert "5 Limitation Not stated. 6 Comparison Not stated. 7" in text  # and no sentence
+    assert "5 Limitation Not stated. 6 Comparison Not stated. 7" in text  # no source sentence
 
 
 def test_a_weak_source_is_marked() -> None:

@@ -208,7 +208,7 @@ def test_other_keys_and_pasted_text_decide_nothing(workspace: Workspace) -> None
     assert workspace.review(f"x{ENTER}\x1b[A{pasted} {CTRL_D}a")["to_do"] == 3
     assert (
         workspace.review(f"{pasted}{CTRL_D}a")["to_do"] == 3
-    )  # Ctrl-D edits where there is a text
+    )  # in a line with a text, Ctrl-D only edits the text
     assert not workspace.journal.exists()
 
 
@@ -375,5 +375,5 @@ def test_after_each_round_what_was_right_is_shown_with_the_line_that_trains(
     assert result.summary["right"]["count"] == result.summary["right"]["of"] == 160
     assert result.summary["right_by_move"]["Claim"]["of"] == 20
     check_output(Curate(), "", result)
-    workspace.review("q")  # it has been shown
+    workspace.review("q")  # the figures are shown only once
     assert "Right so far" not in workspace.stderr

@@ -294,7 +294,7 @@ def test_what_annotate_saved_is_read(tmp_path: Path, suffix: str) -> None:
     items = [annotated(paper(n, abstract(n))) for n in range(3)]
     path = tmp_path / f"agent{suffix}"
     with path.open("wb") as file:
-        if suffix == ".jsonl":  # it has no abstracts: the corpus does
+        if suffix == ".jsonl":  # the corpus has the abstracts
             write_jsonl(file, items)
         else:
             write_parquet(file, items, nanda(), parquet_schema(nanda(), "arxiv_id"))

@@ -18,7 +18,7 @@ from harness.support.bounded_files import file_sha256
 from skills.finetune.export.ollama_model import rendered
 from skills.finetune.recipe import overridden
 
-# The test server, by the Python client
+# The test server, used by the Python client
 
 
 def test_the_python_client_makes_models_of_files_and_of_models(

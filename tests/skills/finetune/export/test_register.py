@@ -85,7 +85,8 @@ def test_default_makes_a_model_the_first(bench: Bench) -> None:
         assert bench.first == name
     assert bench.unregister("a")["asked_first"] == "b"
     bench.at_ollama()
-    facts = bench.register(as_name="c")  # it has another place now, and is no newer default
+    # A new place for the model does not make it the newest default.
+    facts = bench.register(as_name="c")
     assert (facts["default"], facts["written"], bench.first) == (True, True, "b")
 
 

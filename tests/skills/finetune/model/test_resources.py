@@ -25,7 +25,7 @@ from skills.finetune.model.resources import (
 )
 from skills.finetune.recipe import Adapter, Quantization, Recipe, Training, load_recipe, overridden
 
-# Hidden 8, 2 layers, 2 heads and 1 for keys and values of 4, MLP 16, 10 tokens, tied.
+# Hidden size 8, 2 layers, 2 query heads and 1 key-value head of size 4, MLP 16, 10 tokens, tied.
 # A layer: q 8x8, k and v 8x4, o 8x8, gate and up 8x16, down 16x8: 64+32+32+64+128+128+128 = 576.
 # All: 2 x (576 + two norms of 8) + embedding 80 + last norm 8 = 1,272.
 TINY = BaseFacts("tiny", 8, 2, 2, 1, 4, 16, 10, True, 1272, "a test")
@@ -108,7 +108,8 @@ def test_an_unknown_layer_is_refused_by_name() -> None:
 def test_optimizers_by_hand() -> None:
     assert optimizer_bytes([100, 28], "adamw_torch") == 8 * 128
     assert optimizer_bytes([5000], "paged_adamw_32bit") == 40_000
-    # Two bytes each, and 20 constants of 4 for each of two averages; what is small stays as it is.
+    # Two averages, each with 1 byte a weight and 20 constants of 4 bytes. A matrix with fewer than
+    # 4,096 weights keeps 4 bytes a weight.
     assert optimizer_bytes([5000, 4095], "adamw_8bit") == 2 * (5000 + 80) + 8 * 4095
     assert optimizer_bytes([4096], "paged_adamw_8bit") == 2 * (4096 + 64)
 

@@ -173,7 +173,7 @@ def test_checkpoint_that_cannot_be_sealed_is_not_renamed(tmp_path: Path) -> None
 
 def test_changed_setting_is_refused_with_both_values() -> None:
     checkpoints.check_guard(GUARD, dict(GUARD), "checkpoint-20")
-    earlier = {**GUARD, "training.checkpointing": False}  # which earlier versions compared
+    earlier = {**GUARD, "training.checkpointing": False}  # earlier versions compared this, too
     checkpoints.check_guard(earlier, dict(GUARD), "checkpoint-20")
     now = {**GUARD, "training.learning_rate": 1e-4, "base_digest": "b" * 64, "new": 1}
     with pytest.raises(InputError) as caught:

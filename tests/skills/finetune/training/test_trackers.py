@@ -61,7 +61,7 @@ def test_a_stopped_and_continued_training_is_one_run(fake: list[Any], log: Metri
     assert [step for step, _ in sent] == [0, 1, 2]
     assert sent[2] == (2, ["epoch", "loss", "tokens_per_second"])
     assert end == ("close", {})
-    log.cut(1)  # the last step is trained again
+    log.cut(1)  # then the last step is trained again
     fake.clear()
     tracked(log, LINES[2:], notices, FACTS)
     assert fake == [("open", run, None), (2, ["dev_loss", "epoch"]), ("close", FACTS)]
