@@ -100,9 +100,10 @@ class Guard:
         return None
 
     def _entered(self, request: Request) -> Response | None:
-        """Return a redirect for a URL with a token, a refusal without a session, or else None.
+        """Return a refusal, a redirect to the URL without its token, or None to continue.
 
-        A valid token opens a session, whose cookie the redirect sets.
+        A request with neither a session nor a valid token is refused. If the request has no
+        session, a valid token opens a session, and the redirect sets its cookie.
         """
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))

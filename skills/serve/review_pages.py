@@ -259,9 +259,9 @@ def _notice(participant: Participant) -> str:
 
 
 def _right(participant: Participant) -> dict[str, Any]:
-    """Return the template variables for the share of correct moves so far.
+    """Return the template variables for the share of correct moves in all complete rounds.
 
-    `is_new` is True if papers were decided since the share was last shown.
+    `is_new` is True if the share covers more papers than when it was last shown.
     """
     right = participant.desk.right_so_far()
     before, participant.papers = participant.papers, right.papers if right else 0

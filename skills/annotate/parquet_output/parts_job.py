@@ -219,7 +219,7 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
         raise UsageError(
             "a folder of parts is the only target, and of one model",
             where=str(call.targets[0]),
-            hint="Save other results to a file, with a separate line.",
+            hint="Save to other targets with further lines, and with --cascade to a file.",
         )
     options, folder = call.options, PartsFolder(folder_url(call.targets[0]))
     wanted = options.max_tokens, options.wording

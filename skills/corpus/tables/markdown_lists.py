@@ -243,9 +243,9 @@ def _text_of(path: Path) -> str:
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     """Return True if a Markdown text is a list of papers, False if it is a single abstract.
 
-    A list with labels has at least two sections with an abstract in its first `HEAD` characters, or
-    one section below the first level with an abstract and another field or an arXiv id. The heading
-    "Abstract" does not begin a section, so that "# Title" followed by "## Abstract" is one paper.
+    A list has two sections with an abstract in its first `HEAD` characters. One section suffices if
+    its heading is below the first level, and it has another field, or an arXiv id in its heading.
+    A heading "Abstract" begins no section: "# Title" followed by "## Abstract" is one paper.
 
     Args:
         source: the text, or the path of a file. A file that cannot be read is not a list.

@@ -465,8 +465,8 @@ class Queue:
 
         Args:
             sample, seed: see `Candidates.sample`.
-            order: the order of the papers. None keeps the order of a sample or a selection; without
-                a sample and a selection, it means "teach".
+            order: the order of the papers. By default, a sample and a selection by words or
+                conditions keep their order; other papers have the order "teach".
 
         Raises:
             InputError: the gold table cannot be used.

@@ -194,7 +194,10 @@ def _mark(view: MoveView) -> str:
 
 
 def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
-    """Return a paper with the decision of each reviewer, and the chosen moves.
+    """Return the view of a disputed paper: abstract, decisions of the reviewers, table of moves.
+
+    For each move, the table shows the chosen text, "differs" if no text is chosen yet, or the text
+    on which the reviewers agree.
 
     Args:
         head: the progress of the review.

@@ -213,8 +213,8 @@ def start_path(context: StageContext) -> Path | None:
     if path is None:
         raise InputError(
             f"there is no adapter {name!r} to continue from",
-            hint="`adapter.start_from` is an adapter as a PEFT folder or a GGUF, or a model of the "
-            "registry that has an adapter (`/models` lists them).",
+            hint="`adapter.start_from` is the path of an adapter (a PEFT folder or a GGUF file) "
+            "or the id of a model with an adapter. `/models` lists the models.",
         )
     if path.resolve().parent == context.run_dir.folder.resolve():
         raise InputError(

@@ -217,7 +217,8 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
         model: a causal model of transformers, with or without an adapter of peft.
         batch: the result of `prepared_rows.collate`, B x T.
 
-    Returns: the losses and their weights, two float32 vectors: first tokens, then decisions.
+    Returns: the losses and their weights, as two float32 vectors. In each vector, the values of the
+        completion tokens precede the values of the decisions.
     """
     import torch
 

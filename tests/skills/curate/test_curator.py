@@ -238,7 +238,7 @@ def test_a_failed_item_is_skipped_when_measuring(error: Exception) -> None:
     model = Judge()
     model.masses = {"": 0.9, "Rating:": 0.6, "Rating: ": 0.7}
     model.faults[1] = fails(error, at=2)
-    model.scores[1, ""] = None  # item 1 would change the mean of the first prefill
+    model.scores[1, ""] = None  # the failed item must not lower the first mean
     form = form_of(model, item(1), item(2))
     assert (form.prefill, dict(form.measured)) == ("", model.masses)
 
