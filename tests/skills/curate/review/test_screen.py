@@ -208,7 +208,7 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
         session.press("/curate --review agent.csv", "\r")
         session.wait_for("1 of 2")
         session.press("a")
-        session.wait_for("2 of 2")
+        session.wait_for("2 of 2", "? help")  # before the prompt, Ctrl-C may be lost
         session.press("\x03")
         session.wait_for("1 accepted, 0 rejected, 1 to do", "no model in use yet")
         session.press("\x04")
