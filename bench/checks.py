@@ -224,7 +224,7 @@ def pairs(annotations: Annotations) -> list[tuple[str, str]]:
 
 
 def share(count: int, of: int) -> str:
-    """Format the share count / of with its exact 95% interval."""
+    """Return `count / of` as text, with its exact (Clopper-Pearson) 95% interval."""
     interval = binomtest(count, of).proportion_ci(method="exact")
     return f"{count / of:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 

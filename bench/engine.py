@@ -2,12 +2,13 @@
 
     python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
 
-Each setting is measured with a new engine, which annotates the same first papers of a table with as
-many concurrent requests as the engine has slots. In each round, every setting has one run. A ratio
-compares a setting with the default settings in the same round, since the machine's speed may differ
-between rounds. The table shows the range over the rounds.
+Each setting is measured with a new engine, which annotates the first --papers rows of a table with
+as many concurrent requests as the engine has slots. In each round, every setting has one run. A
+ratio compares a setting with the default settings in the same round, since the machine's speed may
+differ between rounds. The output has a line for each setting: the median and range over the rounds
+of papers per minute and both ratios, and the median of the other figures.
 
-Answers end after --max-tokens, so that a measurement of all settings takes minutes. The column
+Answers are cut off after --max-tokens, so that all settings take only minutes. The column
 `same` counts the papers with the same annotation as with the default settings.
 """
 

@@ -32,7 +32,7 @@ _VERBS: dict[Kind, str] = {
     "instructions": "follow the instructions in",
 }
 LINES = 1000
-"""Maximum number of lines to show of `Permission.detail`."""
+"""Maximum number of lines of `Permission.detail` that are shown."""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
 """Prefix of the text that the run log stores if the user was asked and allowed an action."""

@@ -215,5 +215,7 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < MAX_SECONDS:
-        raise UsageError(f"{name}: {given!r} is not a number of seconds above 0")
+        raise UsageError(
+            f"{name}: {given!r} is not a number of seconds above 0 and below {MAX_SECONDS:,.0f}"
+        )
     return seconds

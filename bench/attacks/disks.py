@@ -105,7 +105,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _read_only(path: Path) -> Iterator[None]:
-    """Replace a folder with a file, so that root cannot use the folder either."""
+    """Replace a folder with a file during the block; root ignores permissions of folders."""
     shutil.rmtree(path, ignore_errors=True)
     path.write_text("no folder")
     yield

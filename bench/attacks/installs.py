@@ -96,7 +96,7 @@ def _damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def archives(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Unpack hostile archives; no file may be outside of the folder, no link may lead there."""
+    """Unpack hostile archives; no file and no target of a link may be outside of the folder."""
     for number in range(ARCHIVES):
         place = folder / f"{number}"
         inside = place / "inside"

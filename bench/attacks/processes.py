@@ -55,7 +55,7 @@ def campaign(run: Campaign) -> str | None:
 
 
 def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill each job of /annotate as often as `GROUPS` states, and then run the job to its end."""
+    """Run jobs of /annotate; kill each job the number of times in `GROUPS`, then complete it."""
     for kills in GROUPS:
         yield campaign(partial(crash.kills, count=kills, chance=chance))
         yield from [None] * (kills - 1)

@@ -403,7 +403,7 @@ def sandbox(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def _guarded_files(settings: Settings) -> set[tuple[str, str]]:
-    """Return path and content of each guarded file; links are left out."""
+    """Return path and content of each guarded file and secret.txt; links are left out."""
     root = settings.project_dir.parent
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return {

@@ -153,7 +153,8 @@ class EditorAgent:
     async def _open(self, cwd: str, session_id: str = "") -> Session:
         """Return a new session, or the stored session with this id.
 
-        The commands are sent after the answer, since editors ignore commands that arrive earlier.
+        The list of slash commands is sent to the editor after the response to this request, since
+        editors ignore a list that arrives earlier.
         """
         async with self._opening:
             try:

@@ -39,7 +39,7 @@ EVERY = 0.1
 LINES = 50
 """Maximum number of notices that a tool call shows; earlier notices are left out."""
 LONGEST = 20_000
-"""Maximum number of characters to show of a result."""
+"""Maximum number of characters of a message or result that the editor shows."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
 _KINDS: dict[str, schema.ToolKind] = {"read_file": "read", "write_file": "edit"}
 _numbers = itertools.count(1)

@@ -30,7 +30,7 @@ from harness.errors import UsageError
 from harness.support.bounded_files import Unsearched, read_text, walk
 
 PLUGIN = ".claude-plugin"
-"""Name of the folder that marks the root of a plugin of another client."""
+"""Name of the folder in the root of a plugin of Claude Code."""
 LEVELS = 6
 """Number of folders above a skill that are searched for a plugin."""
 _PLACEHOLDER = re.compile(
@@ -58,7 +58,7 @@ _REFERENCE = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
 _SKIPPED = {"__pycache__", "node_modules", ".git"}
 HINT = 80
-"""Maximum number of characters to show of `argument-hint`."""
+"""Maximum number of characters of `argument-hint` that are shown."""
 
 
 class PromptSkill(Skill):

@@ -182,7 +182,7 @@ class ProjectInstructions:
             return False
         if str(root) in self._refused:
             return False
-        if not call.confirm(f"{names}: instructions of this project for models. Follow them?"):
+        if not call.confirm(f"{names}: this project's instructions for models. Follow them?"):
             self._refused.add(str(root))
             return False
         try:

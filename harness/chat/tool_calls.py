@@ -26,7 +26,7 @@ items of a list; an object may have twice as many items. The second limit is the
 characters of a text.
 """
 LINE = 2_000
-"""Maximum number of characters to record of an invalid call."""
+"""Maximum number of characters of an invalid call that are recorded."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
@@ -82,13 +82,14 @@ def _less(data: Any, items: int, letters: int) -> Any:
 
 @contextlib.contextmanager
 def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Record a call of a tool in the run log; the row is always closed.
+    """Record the tool call in the block as a row of the run log, however the block ends.
 
-    The call is recorded as allowed without confirmation unless `Run.allow` is called.
+    If the block succeeds without a call of `Run.allow`, the row has the permission "allowed without
+    confirmation".
 
     Raises:
         Interrupted: Ctrl-C.
-        InternalError: the tool raised an error that is not a HarnessError.
+        InternalError: the block raised an error that is not a HarnessError.
     """
     if app.current_general is None or not app.current_general.no_log:
         app.run_log.start(door="model", line=line, skill=tool, options=options, job="", run=run)

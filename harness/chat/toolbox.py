@@ -28,7 +28,7 @@ parameters. A tool may be the same at two levels.
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
 SHOWN = 160
-"""Maximum number of characters to show of a call."""
+"""Maximum number of characters of a call that are shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,7 +354,7 @@ class App:
 
     @property
     def line_settings(self) -> Settings:
-        """The settings, with the registry file that the user named, if any, as `user_registry`."""
+        """The settings; a registry file that the user named replaces `user_registry`."""
         if self._registry_path is None:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)

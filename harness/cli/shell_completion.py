@@ -39,7 +39,7 @@ PROGRAM = {
     "acp": "serve an editor",
     "completion": "print the script with which a shell completes lines",
 }
-"""The words that may precede a line, or be used instead of a line."""
+"""The words that may precede or replace a line, with the description of each."""
 OF_SESSION = ("resume",)
 """Commands that complete the numbers of stored sessions, which a script cannot keep up to date."""
 ABOUT = 80

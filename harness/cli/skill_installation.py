@@ -310,7 +310,10 @@ def _compared(
 
 
 def _differences(before: Path, copy: installer.Staged) -> list[str]:
-    """Return the differences between an installed skill, if any, and a copy, SKILL.md first."""
+    """Return the lines that differ between an installed skill and a new copy, SKILL.md first.
+
+    Without an installed skill, the list is empty. At most `MOST_LINES` lines are returned.
+    """
     if not before.is_dir():
         return []
     old, new = _files(before), _files(copy.file.folder)

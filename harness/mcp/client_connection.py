@@ -44,7 +44,7 @@ TICK = 0.2
 PAGES = 100
 """Maximum number of pages to read from a list of tools."""
 SHOWN = 300
-"""Maximum number of characters to show of a server's message."""
+"""Maximum number of characters of a server's message that are shown."""
 NAME = 64
 """Maximum number of characters of the name of a tool."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -210,7 +210,7 @@ class Server:
 
     async def _listen(self, client: Client) -> None:
         """Read the tools again when a server of the latest protocol revision reports a change."""
-        with contextlib.suppress(Exception):  # raised if the server does not report changes
+        with contextlib.suppress(Exception):  # it cannot report changes, or ended
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:
                     self._wake.set()

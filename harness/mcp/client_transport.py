@@ -30,7 +30,7 @@ from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_t
 KEPT = 20
 """Maximum number of lines to keep from the end of a server's stderr."""
 LINE = 500
-"""Maximum number of characters to keep of a line that a server has written."""
+"""Maximum number of characters of a line from a server that are kept."""
 STRAY = 1000
 """Maximum number of successive lines that are not messages; a server with more is stopped."""
 INHERITED = (

@@ -263,9 +263,10 @@ class Unanswered(NotAllowed):
 
 
 def confirm_of(session: ServerSession, params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that asks the user, to be called in the thread of a call.
+    """Return a function that asks the user a question and returns the answer.
 
-    The function raises NotAllowed if the client cannot ask the user.
+    The function is called in the thread of a tool call. It raises NotAllowed if the client cannot
+    ask the user, and Unanswered if the client must repeat the call with the answer.
     """
     capabilities = session.client_capabilities
     forms = capabilities.elicitation if capabilities else None

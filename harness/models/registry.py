@@ -420,7 +420,7 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message for each missing reference of a model, and the YAML keys that lead to it."""
+    """Yield a message and the YAML keys for each reference to a missing model or file."""
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(model.serve):

@@ -165,7 +165,7 @@ class Catalogue:
         yield from self.remarks
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
-        """Return the formats of plugins in which records of a skill can be saved, by suffix."""
+        """Return, by suffix, the formats from plugins that can save the records of a skill."""
         return {
             suffix: found
             for suffix, found in self.formats.items()

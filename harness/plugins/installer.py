@@ -305,7 +305,7 @@ class Staged:
 
 @contextlib.contextmanager
 def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
-    """Copy a skill to a hidden folder in `root`; remove the hidden folder after the block.
+    """Yield a copy of a skill in a hidden folder in `root`, which is removed after the block.
 
     Raises:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.

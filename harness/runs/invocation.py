@@ -287,7 +287,7 @@ class _Parser:
         return Invocation(skill.name, subcommand, text, options, merged, *saved, self.help)
 
     def take_leading(self, text: str) -> str:
-        """Parse the options at the beginning; return the text after them without leading blanks."""
+        """Parse the options at the beginning; return the text after them, or after `-- `."""
         at = 0
         while match := _LEADING.match(text, at):
             name, value = match["flag"], match["value"]

@@ -1,8 +1,9 @@
 """Read untrusted files and folders without blocking and within limits.
 
-An attempt to read a pipe, a device, a folder or a file that is too large raises an OSError, whose
-`strerror` is the reason. JSON files are replaced as a whole, so that a reader never sees an
-incomplete file. If the process is killed while it appends lines, the complete lines remain.
+Reading raises an OSError if the path is not a regular file (a pipe, a device, a folder) or the file
+is too large; `strerror` is the reason. `walk` lists folders. JSON files are replaced as a whole, so
+that a reader never sees an incomplete file. If the process is killed while it appends lines, the
+complete lines remain.
 """
 
 from __future__ import annotations

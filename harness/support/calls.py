@@ -47,7 +47,7 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
 
 
 def in_thread(work: Callable[[], T], name: str) -> T:
-    """Call `work` in a thread, so that Ctrl-C does not interrupt native code.
+    """Call `work` in a thread, so that Ctrl-C does not interrupt native code; return its result.
 
     After Ctrl-C the thread completes the work and frees its result. At exit Python waits for the
     thread, since a native library must not be unloaded while its code runs.

@@ -118,7 +118,7 @@ class _Cascade:
     stopped: HarnessError | None = None
 
     def run(self, following: Sequence[Models]) -> None:
-        """Pass papers on from model to model until no paper is left or a model stops."""
+        """Pass papers on from model to model until none is left, or an error ends a job early."""
         job = self.finished.job
         self.stopped = self.finished.stopped
         done = self._count(self.finished, range(len(job.plan)))
@@ -251,7 +251,7 @@ class Sample:
             count += 1
             if item.paper.sha256 in self.moves:
                 known.append(item)
-        # The order must not depend on the values; the rows of a file may be sorted by their values.
+        # The shares must be in random order, but the rows of a file may be sorted.
         known.sort(key=lambda item: item.paper.sha256)
         shares = [
             share_right(item, self.moves[item.paper.sha256], self.framework) for item in known

@@ -64,7 +64,7 @@ def added(added: Added, refused: int) -> str:
         (
             added.renamed,
             "annotation",
-            "Stored as imported, since their provenance is wrong: {}.",
+            "Stored with the provenance of an import, since their own is wrong: {}.",
         ),
     ):
         if count:
@@ -168,7 +168,7 @@ def similar(found: Sequence[SimilarPaper]) -> str:
 
 
 def verified(found: Verified) -> str:
-    """Return the number of checked annotations, and a table of mismatches."""
+    """Return a text with the number of checked annotations and a table of the mismatches."""
     checked = f"{counted(found.checked, 'annotation')} checked"
     if not found.wrong:
         return f"{checked}: all match their keys."

@@ -237,7 +237,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if the panel alone is not shown to separate probes well from the input."""
+    """Yield a note if the panel without the gates separates probes badly, or if this is unknown."""
     probes = summary.probes
     if not probes:
         yield (

@@ -164,9 +164,10 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return the number of processes that `accelerate launch --cpu` should start, or None.
+    """Return the number of processes that `accelerate launch --cpu` was told to start.
 
-    Without MPI, accelerate starts a single process on a CPU. The environment of this process does
+    The number is None if accelerate did not start this process on a CPU. Without MPI, accelerate
+    starts a single process. The environment of this process does
     not contain the requested number, so the number is read from the command line of accelerate.
 
     Raises:

@@ -1,7 +1,7 @@
 """Check an annotation against its abstract without a model.
 
-All functions are pure. `check` returns the results as annotations store them. The functions expect
-only the moves that the abstract states.
+All functions are pure. `check` returns the results as annotations store them. The argument `moves`
+has only stated moves.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
 
     There are two reasons. Repetition: more than half of the moves, and at least three, have the
     same content. An abstract with fewer sentences than half the number of moves leaves the model
-    little choice. For such an abstract, only moves that all have the same content are a repetition,
-    if there are more than three moves and several sentences. Invention: more than half of the moves
+    little choice: its moves are a repetition only if there are more than three, all of them have
+    the same content, and the abstract has several sentences. Invention: more than half of the moves
     have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
     refused.
     """

@@ -28,7 +28,7 @@ NORM = 1.0
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 BUCKET = 8
-"""Number of batches that are drawn together and sorted by length, so that padding is short."""
+"""Number of batches whose examples are drawn together and sorted by length to shorten padding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,7 @@ def _kappas(counts: Floats) -> Floats:
     observed = divided(both + neither, total)
     first, second = divided(both + only_first, total), divided(both + only_second, total)
     chance = first * second + (1 - first) * (1 - second)
-    # Rounding errors must not count as possible disagreement.
+    # Below 1e-12 the expected disagreement is a rounding error, and kappa is undefined.
     room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
     return divided(observed - chance, room)
 

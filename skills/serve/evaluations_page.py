@@ -152,7 +152,11 @@ class Compared:
 
 
 def compared(first: Side, other: Side) -> Compared:
-    """Compare two models on the papers that occur in both files."""
+    """Compare two models.
+
+    Scores and answers are compared on the papers that occur in both files. The metrics are the
+    figures of each file, which cover all its papers.
+    """
     score = first.file.score if first.file.score == other.file.score else ""
     pairs = list(_pairs(first, other, with_scores=score != ""))
     scored, paired = [one.scores for one in pairs if one.scores is not None], None

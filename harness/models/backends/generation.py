@@ -121,7 +121,7 @@ class GenerationState:
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
         """Append a token with its alternatives, which are pairs of text and log probability.
 
-        The probabilities of alternatives with the same text are added. Without alternatives, only
+        The probabilities of alternatives with the same text are summed. Without alternatives, only
         the token is stored.
         """
         self.tokens.append(Token(well_formed(token.text), token.logprob))

@@ -25,7 +25,8 @@ from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
-"""Number of copies of a download for which a node needs space: the wheel and its content."""
+"""Space that a node needs for a file, as a multiple of its size: it may be stored twice, in the
+harness's cache and as a wheel or in the cache of the Hub."""
 CPUS = 4
 """Default number of CPUs of an actor; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0
@@ -34,10 +35,10 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The data that is sent to a node: a serve entry, and the registry's entries of its files.
+    """The data that is sent to a node: a serve entry and the entries of its files.
 
     Attributes:
-        files: the entries of the files that the serve entry names, by id.
+        files: the registry entries by id.
         code_root: the folder of the code on the driver. A file below this folder has the same
             relative path on the node.
         environment: HARNESS_ variables of the driver; variables of the node take precedence.

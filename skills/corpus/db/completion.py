@@ -170,10 +170,11 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return the facts of each row as `stated_of` does, completed from merged rows.
+    """Return the facts of each row, completed with the facts of the rows merged with it.
 
-    For merged rows, the facts include the columns `TEXTS`. Facts of the row itself take precedence.
-    Of the other rows of the paper, the row with the lowest id takes precedence.
+    The facts are those of `stated_of`; for a row that was merged with other rows, they include the
+    columns `TEXTS`. A fact of the row itself takes precedence, then a fact of the row with the
+    lowest id.
     """
     wanted = list(paper_ids)
     merged = db.execute(

@@ -374,11 +374,11 @@ class PulledHighlight:
     def moves(self, framework: Framework) -> list[str]:
         """Return the names of the moves that the tags of the highlight stand for.
 
-        Such a tag is the name or the label of a move, ignoring case. The name of the framework and
-        a colon may precede it: "nanda:claim", "claim" and "Claim" all stand for the move "claim".
+        Such a tag is the name or the label of a move, which the name of the framework and a colon
+        may precede, ignoring case: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
         """
-        prefix = f"{framework.name}:"
-        names = {str(tag).removeprefix(prefix).casefold() for tag in json.loads(self.tags)}
+        prefix = f"{framework.name}:".casefold()
+        names = {str(tag).casefold().removeprefix(prefix) for tag in json.loads(self.tags)}
         labels = framework.labels.items()
         return [name for name, label in labels if names & {name.casefold(), label.casefold()}]
 
@@ -411,7 +411,10 @@ def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight
 
 
 def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
-    """Return people's highlights in each paper, by the source ids of its rows."""
+    """Return people's highlights by the source id of the paper.
+
+    The highlights of a merged paper are listed under the source id of each of its rows.
+    """
     found: dict[str, list[PulledHighlight]] = {}
     for (paper_id,) in db.execute("SELECT DISTINCT paper_id FROM zotero_highlights").fetchall():
         highlights = highlights_of(db, paper_id)

@@ -361,7 +361,7 @@ def folded_categories(text: str) -> list[str]:
 
 
 def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Apply a function to each different value of a column, and return the column of results."""
+    """Call a function once for each distinct value of a column; return the result of each row."""
     import pyarrow as pa
 
     encoded = column.dictionary_encode()

@@ -268,14 +268,14 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
-    """Return the collection with the path `name`, or the only collection whose path ends with it.
+    """Find the collection or group whose path is `name`, or the only one whose path ends with it.
 
     Returns:
-        The id of the library, and the id of the collection; None for a group, which stands for all
-        items of its library.
+        The id of the library and the id of the collection. The second id is None if `name` is a
+        group, which has all items of its library.
 
     Raises:
-        InputError: no collection or several collections have this path.
+        InputError: no collection or group matches, or several match.
     """
     wanted = name.strip().strip("/")
     # Zotero 5 has no trash for collections, and therefore lacks this table.

@@ -33,7 +33,7 @@ _BY_PAPER = "ORDER BY paper, id"
 class Engine(MoveIndex):
     """An open corpus, with the framework whose annotations are searched and counted.
 
-    All methods use the same ids of annotations.
+    An id of an annotation that one method returns is valid in all other methods.
 
     Attributes:
         has_vectors: True if moves can be searched by meaning.

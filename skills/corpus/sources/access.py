@@ -133,7 +133,7 @@ class Source(ABC):
         """Check the content of a response with status 200; only valid responses are cached.
 
         Raises:
-            SkillFailed: the response is incomplete or has another form than the API documents.
+            SkillFailed: the response is incomplete, or not of the API's documented form.
         """
 
     def parsed_xml(self, response: requests.Response) -> Any:
@@ -346,17 +346,17 @@ class JsonSource(Source):
 
     @abstractmethod
     def is_answer(self, found: Any) -> bool:
-        """Return True if a parsed response has the form that the API documents."""
+        """Return True if a parsed response has the documented form of the API."""
 
     def check_content(self, response: requests.Response) -> None:
         self.read(response)
 
     def read(self, response: requests.Response) -> Any:
-        """Parse a JSON response.
+        """Parse a JSON response, and return its value.
 
         Raises:
-            SkillFailed: the response is not JSON, is cut off, has too many values, or has another
-                form than the API documents.
+            SkillFailed: the response is not JSON, is cut off, has too many values, or is not of the
+                API's documented form.
         """
         if has_too_many_values(response.content, MOST_VALUES):
             raise self.failed(f"the response has more than {MOST_VALUES:,} values")

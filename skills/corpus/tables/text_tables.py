@@ -266,7 +266,7 @@ def without_mark(cell: str) -> str:
 
 
 def is_saved_table(names: Sequence[str]) -> bool:
-    """Return True if a header belongs to a table that the harness saved with `inert` cells."""
+    """Return True if a header is of a table that the harness saved, whose cells are inert."""
     return tuple(names[1:2]) == ("title",) and "abstract" in names
 
 
@@ -297,7 +297,7 @@ def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = Fal
 
 
 def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
-    """Return a line of CSV with `inert` cells."""
+    """Return a line of CSV; unless `raw` is True, spreadsheets show formulas as text (`inert`)."""
     # With "\n" as line terminator, the csv module of Python 3.11 does not quote a lone "\r", which
     # readers would treat as the end of a row.
     buffer = io.StringIO(newline="")

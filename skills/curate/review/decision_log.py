@@ -91,7 +91,7 @@ class Decision(BaseModel):
 
     @property
     def digests(self) -> tuple[str, str]:
-        """The digests of abstract and moves, as `Item.digests`."""
+        """The digests of the abstract and of the moves, which `Item.digests` equals."""
         return self.abstract_sha256, self.shown_sha256
 
     def is_about(self, item: Item) -> bool:

@@ -54,7 +54,11 @@ class Row:
         return next((at for at, text in enumerate(self.texts) if text == self.chosen), None)
 
     def side(self, place: int) -> list[Piece]:
-        """Return a reviewer's text as pieces; words that the other text lacks are "added"."""
+        """Return the text of the reviewer with this index as pieces.
+
+        If there are two texts, words that the other text lacks are pieces of the kind "added".
+        Otherwise the text is one piece of the kind "same".
+        """
         text = self.texts[place]
         if len(self.texts) != 2:
             return [Piece("same", text)]

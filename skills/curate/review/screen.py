@@ -128,7 +128,7 @@ def opened(
 
 
 def drawn(sheet: Sheet, head: str) -> RenderableType:
-    """Return a paper for a screen of any width, with or without colours.
+    """Return a renderable that shows a paper at any width, also without colours.
 
     Args:
         head: the progress of the review.

@@ -224,7 +224,7 @@ class Review:
         self.terminal.show(drawn(desk.sheet(at), " · ".join(parts)))
 
     def _end(self) -> int | None:
-        """Offer the actions that remain when no paper is left."""
+        """Offer the actions that remain when no paper is left; return the next paper, or None."""
         text, again = self._left()
         offered = {"u": "u undo the last decision"} if self.desk.last() is not None else {}
         offered |= {"s": again} if again else {}
@@ -281,7 +281,7 @@ class Review:
         return STAY if move is None else act(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
-        """Read and store a new text of a move; store it as a draft while it is typed."""
+        """Store a new text of a move that the user types; return `at`, or STAY without a change."""
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)
@@ -300,7 +300,11 @@ class Review:
         return at if self.desk.not_stated(at, move.name) else STAY
 
     def _take(self, at: int) -> int | None:
-        """Use the only suggestion, or the suggestion for the move that the user names."""
+        """Use the only suggestion, or the suggestion for the move that the user names.
+
+        Returns:
+            `at`, or STAY if no suggestion is used.
+        """
         views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
         offered = [moves[view.number - 1] for view in views if view.suggestion]
         if len(offered) != 1:
@@ -311,7 +315,7 @@ class Review:
         return at if self.desk.use_suggestion(at, move.name) else STAY
 
     def _highlight(self, move: Move, at: int) -> int | None:
-        """Read and store the passages that a move comes from."""
+        """Store the passages that the user names for a move; return `at`, or STAY if none."""
         abstract = self.desk.papers[at].paper.abstract
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:

@@ -153,7 +153,7 @@ def _from_file(path: Path) -> TokenCounter:
         raise InputError(
             f"the tokenizer cannot be read ({exc})",
             where=shown(path),
-            hint="Name the tokenizer.json of a model in the Hugging Face format.",
+            hint="Give the path of the tokenizer.json of a model in the Hugging Face format.",
         ) from exc
     count = _of_texts(lambda text: len(tokenizer.tokenize_str(text)))
     return TokenCounter(shown(path), file_sha256(path), TEXTS_ALONE, count)

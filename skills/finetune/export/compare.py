@@ -97,7 +97,7 @@ def _table(context: StageContext) -> Path:
 
 
 def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
-    """Return the figures of `/evaluate`, which this function imports and runs as a command."""
+    """Run `/evaluate` with `models` on the held-out papers, and return the data of its result."""
     call, settings = context.call, context.call.settings
     known = usable_registry(settings)
     files = FileStore(known.files, settings.cache_dir, call.screen.notice)

@@ -45,7 +45,7 @@ TRAINED = 4
 BLOCK = 64
 """Number of NF4 weights that share a scaling constant (bitsandbytes.functional.quantize_4bit)."""
 NESTED_BLOCK = 256
-"""Number of quantized scaling constants that share a constant, with double quantization."""
+"""With double quantization, number of scaling constants that share a second-level constant."""
 SMALLEST_8BIT = 4096
 """Number of values below which a tensor keeps 32-bit states (`min_8bit_size` of bitsandbytes)."""
 OPTIMIZER_BLOCK = 256

@@ -69,7 +69,12 @@ class _Line(BaseModel):
 
     @model_validator(mode="after")
     def _join(self) -> Self:
-        """Set `messages` to the messages of system, prompt and completion, in this order."""
+        """Join system, prompt and completion to `messages`, unless the line has `messages`.
+
+        Raises:
+            ValueError: prompt or completion is missing, or the last two messages are not of the
+                user and the assistant.
+        """
         if self.messages is None:
             if not self.prompt or not self.completion:
                 raise ValueError("it needs prompt and completion, or messages")

@@ -59,7 +59,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self, facts: Facts) -> None:
-        """Close the run, with final facts; `facts` are empty if the training is not complete."""
+        """Record `facts`, and close the run; `facts` is empty if the training is not complete."""
 
 
 class Trackio(Tracker):

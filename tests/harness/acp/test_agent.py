@@ -278,7 +278,7 @@ def test_the_model_asks_for_permission_and_uses_the_files_of_the_editor(project:
             user.answer = "allow_once"
             await thread.say("hello")
             [(question, kinds)] = user.asked
-            assert "instructions of this project" in question
+            assert "this project's instructions" in question
             await thread.say("hello")
             assert not user.asked
 

@@ -159,7 +159,7 @@ def test_stdin_of_a_terminal_cannot_be_attached() -> None:
         fake_app(Path.cwd(), FakeModel("ok")).dispatch("/chat read @-")
 
 
-QUESTION = "instructions of this project for models. Follow them?"
+QUESTION = "this project's instructions for models. Follow them?"
 
 
 @pytest.fixture
