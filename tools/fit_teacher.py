@@ -2,7 +2,7 @@
 
     python tools/fit_teacher.py GOLD.csv ... --labels LABELS.jsonl ... --abstracts TABLE ...
         --base FOLDER [--only-scored LABELS.jsonl] [--held-out N] [--without FIELD] [--epochs N]
-        --out SCORES.npz
+        [--bfloat16] --out SCORES.npz
 
 The teacher is all-mpnet-base-v2 (110 million parameters) under the layers of the reader; its
 embeddings and lower six layers are not trained. Papers that occur only in --only-scored get scores,
@@ -115,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = MPNetModel.from_pretrained(options.base, add_pooling_layer=False)
     teacher = Teacher(base, len(nanda().names))
     settings = replace(SETTINGS, epochs=options.epochs)
-    train(teacher, papers.trained, settings, after_step=show(time.time()))
+    progress = show(time.time())
+    train(teacher, papers.trained, settings, after_step=progress, bfloat16=options.bfloat16)
     scored = [*zip(papers.digests, papers.trained, strict=True)]
     if options.only_scored:
         others = papers_of(tokenizer, options, [options.only_scored])

@@ -9,7 +9,8 @@ The passage is a statement of the sentence (`readable.statements`). Other senten
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
 move that names its content in a few words (`NAMING`) has one passage of its most probable sentence:
 from the most probable first word to the most probable last word. Two other moves may also have this
-sentence. Passages with a low confidence (`SUGGESTED`) are only a suggestion.
+sentence. If the passages of a move have a low confidence (`SUGGESTED`), the next most probable
+sentences are quoted too. If that does not suffice, the passages are only a suggestion.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from skills.reader.encoder import Fitted, Scores
 
-VERSION = 3
+VERSION = 4
 """Version of the choice, increased when the same scores lead to other passages."""
 MOST = 3
 """Maximum number of sentences that a move quotes."""
@@ -74,32 +75,40 @@ def choose(
     ]
     best = assigned(logits, wanted, moves, fitted.repeated)
     served = Counter(best.values())
-    found = {}
-    for number, move in enumerate(moves):
-        unstated = round(float(1 - stated[number]), 4)
-        if number not in best:
-            found[move] = Quote(confidence=unstated)
-            continue
+    shares = np.exp(logits)
+    found = {move: Quote(confidence=round(float(1 - stated[n]), 4)) for n, move in enumerate(moves)}
+    # A move that needs spare sentences comes last; another move may need the same sentences.
+    for number in sorted(best, key=lambda n: (not is_quotable(shares[best[n], n], fitted), n)):
+        move = moves[number]
         others = further(scores, number, move, best[number], fitted.part[move])
         places = [best[number], *(one for one in others if served[one] < SHARED)]
         placed: dict[int, Span] = {}  # the span of each passage by the index of its sentence
-        for at in places[:MOST]:
+        given = 0.0
+        likely = () if move in NAMING else (-shares[:, number]).argsort(kind="stable").tolist()
+        spare = [at for at in likely if at not in places and served[at] < SHARED]
+        for at in [*places[:MOST], *spare]:
+            if len(placed) == MOST or (at not in places and is_quotable(given, fitted)):
+                break
             passage = _passage(scores, number, move, at, sentences[at], limit)
             own = {at: span_of(passage, sentences[at], abstract)}
             joined = dict(sorted({**placed, **own}.items()))
             if not placed or len(text_of(abstract, [*joined.values()])) <= limit:
-                placed = joined
+                placed, given = joined, float(shares[list(joined), number].sum())
         served.update(placed.keys() - {best[number]})
-        given = float(np.exp(logits[list(placed), number]).sum())
         probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
         # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
-        if calibrated(given, *fitted.confidence) < SUGGESTED and move not in known:
+        if not is_quotable(given, fitted) and move not in known:
             quote = _quote(placed, abstract, (), limit, confidence)
-            found[move] = Quote(confidence=unstated, suggestion=quote)
+            found[move] = Quote(confidence=found[move].confidence, suggestion=quote)
         else:
             found[move] = _quote(placed, abstract, sentences, limit, confidence)
     return found
+
+
+def is_quotable(given: float, fitted: Fitted) -> bool:
+    """Return True if passages with this probability are quoted, and not only a suggestion."""
+    return calibrated(given, *fitted.confidence) >= SUGGESTED
 
 
 def log_shares(scores: Scores) -> NDArray[Any]:

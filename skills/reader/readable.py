@@ -53,6 +53,13 @@ _BEGINNINGS = set_of(
 """Words that begin a phrase, before which a long sentence is cut."""
 _SUBJECTS = set_of("it our there these they this we")
 """Words that begin a main clause after a comma."""
+_PREDICATE = re.compile(
+    rf" and (?:\w+ly )?(?!(?:{'|'.join(_BEGINNINGS)}|about|after|all|before|both|during|even|ha[ds]"
+    r"|have|is|near|not|of|such|was|were|within|\w+ing) )[a-z]+ (?:an?|her|his|its|our|their|the)\b"
+)
+"""Matches "and" before a verb with an object: "and analyzes the mood", not "and all the mice"."""
+_RELATIVE = re.compile(r"\b(?:that|to|when|where|which|who|whom|whose)\b")
+"""Matches the beginning of a clause or an infinitive, which may have a second verb after "and"."""
 _LATIN = frozenset(["in silico", "in situ", "in utero", "in vitro", "in vivo"])
 _OPENERS = set_of(
     """
@@ -146,13 +153,25 @@ def main_clause(sentence: Sentence, first: int, last: int) -> int:
     return last
 
 
+def _predicate(sentence: Sentence, first: int, last: int) -> int:
+    """Return the index of the "and" before a second predicate of the sentence, or else `last`.
+
+    In "the tweets of 2010 and analyzes the mood", it is the index of "and".
+    """
+    text = sentence.quoted(Passage(first, last))
+    found = _PREDICATE.search(text)
+    if found is None or _RELATIVE.search(text, 0, found.start()):
+        return last
+    return first + len(text[: found.start()].split())
+
+
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:
     """Return the passage of a name from the word at index `first` to index `last`, exclusive.
 
-    The passage ends before a main clause, and includes a bracket that closes an open one. It
-    includes the "in" before a word such as "vivo".
+    The passage ends before a main clause or a second predicate, and includes a bracket that closes
+    an open one. It includes the "in" before a word such as "vivo".
     """
-    last = main_clause(sentence, first, last)
+    last = _predicate(sentence, first, main_clause(sentence, first, last))
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:
         first -= 1
     for after in range(last, len(sentence.words) + 1):

@@ -62,6 +62,7 @@ def train(
     roles: Sequence[Example] = (),
     after_step: Callable[[int, int, float], None] = lambda *_: None,
     loss_of: Callable[[Output, Sequence[Example]], torch.Tensor] | None = None,
+    bfloat16: bool = False,
 ) -> None:
     """Train a network in place.
 
@@ -70,8 +71,14 @@ def train(
         roles: abstracts with roles of sentences.
         after_step: called with the number of the step, the number of all steps, and the loss.
         loss_of: returns the loss of a batch of `examples`; None for `moves_loss`.
+        bfloat16: True to compute the outputs of the network in bfloat16.
     """
     loss_of = loss_of or moves_loss
+
+    def computed(batch: Sequence[Example]) -> Output:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return Output(*map(torch.Tensor.float, network(Batch.of([one.text for one in batch]))))
+
     shuffled = random.Random(settings.seed)  # noqa: S311 not used for secrets
     torch.manual_seed(settings.seed)
     network.train()
@@ -82,12 +89,11 @@ def train(
     auxiliary = _batches(roles, settings.batch, shuffled) if roles else None
     for step in range(1, steps + 1):
         batch = next(batches)
-        loss = loss_of(network(Batch.of([one.text for one in batch])), batch)
+        loss = loss_of(computed(batch), batch)
         shown = loss.item()
         if auxiliary and step % settings.every == 0:
             others = next(auxiliary)
-            found = network(Batch.of([one.text for one in others]))
-            loss = loss + ROLES * roles_loss(found, others)
+            loss = loss + ROLES * roles_loss(computed(others), others)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), NORM)

@@ -51,7 +51,8 @@ def taught(example: Example, place: int) -> Scores:
     return Scores(example.text, sentence, sentence, np.zeros(moves, "f4"), np.zeros((1, 1), "f4"))
 
 
-def test_a_reader_imitates_the_scores_of_a_teacher(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_reader_imitates_the_scores_of_a_teacher(tmp_path: Path, bfloat16: bool) -> None:
     papers = examples()
     digests = [f"paper {number}" for number in range(len(papers))]
     path = tmp_path / "scores.npz"
@@ -61,7 +62,7 @@ def test_a_reader_imitates_the_scores_of_a_teacher(tmp_path: Path) -> None:
 
     network, _, _ = onnx_file.read(READER)
     settings = Settings(epochs=12, batch=4, rate=5e-4, head_rate=2e-3)
-    train(network, papers, settings, loss_of=imitating(known))
+    train(network, papers, settings, loss_of=imitating(known), bfloat16=bfloat16)
     for scores in scores_of(network, papers):
         assert set(scores.sentence.argmax(0)) == {0}
 

@@ -91,10 +91,30 @@ def test_the_confidence_includes_the_probability_that_the_move_is_stated() -> No
 
 
 def test_a_doubtful_passage_is_a_suggestion() -> None:
-    found = quotes({})["claim"]  # each sentence has a probability of 0.25
+    # Each sentence has a probability of 0.25, and no second sentence fits.
+    found = quotes({}, longest=60)["claim"]
     assert found.text is None
     assert found.suggestion is not None
     assert found.suggestion.confidence == pytest.approx(0.25)
+
+
+def test_a_doubtful_move_quotes_the_next_most_probable_sentence() -> None:
+    alone = [move for move in MOVES if move != "claim"]
+    best = {"claim": {3: 3.0, 1: 2.9, 0: 2.8, 2: 2.7}}
+    found = quotes(best, unstated=alone)["claim"]
+    assert [ABSTRACT[slice(*span)] for span in found.spans] == [
+        SENTENCES[1][:-1],
+        SENTENCES[3][:-1],
+    ]
+    assert found.confidence == pytest.approx(0.55, abs=0.01)
+
+
+def test_a_doubtful_move_takes_no_sentence_that_another_move_needs() -> None:
+    # "claim" would also quote the sentences 1 and 2, which "method" and "novelty" quote.
+    best = {"claim": {3: 1.0}, "method": {1: 9.0}, "novelty": {1: 9.0}}
+    found = quotes(best, unstated=["scope"])
+    assert found["novelty"].text == found["method"].text
+    assert SENTENCES[1][3:-1] not in (found["claim"].text or "")
 
 
 def test_a_heading_is_no_part_of_a_passage() -> None:

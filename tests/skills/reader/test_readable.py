@@ -89,6 +89,22 @@ def test_a_name_ends_before_the_main_clause_and_after_its_brackets() -> None:
     assert sentence.quoted(name_of(sentence, 1, 4)) == "ten tasks (simple"
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("We took tweets of 2010 and analyze the mood.", "tweets of 2010"),
+        ("It gathers data on care and carefully measures its cost.", "data on care"),
+        ("We treat adults who had pain and took a drug.", "adults who had pain and took a drug."),
+        ("We treat adults of 2010 and all the nurses.", "adults of 2010 and all the nurses."),
+        ("We treat adults with pain and using a drug.", "adults with pain and using a drug."),
+        ("We treat adults and nurses in the city.", "adults and nurses in the city."),
+    ],
+)
+def test_a_name_ends_before_a_second_predicate(text: str, name: str) -> None:
+    (sentence,) = numbered(text)
+    assert sentence.quoted(name_of(sentence, 2, len(sentence.words))) == name
+
+
 def found(before: str, passage: str) -> tuple[str, str] | None:
     abstract = f"{before} {passage}"
     start = len(before) + 1
