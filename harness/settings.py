@@ -174,7 +174,7 @@ def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from the environment and the platform's conventions.
+    """Return the settings from the environment and the platform's conventions.
 
     Raises:
         UsageError: the working folder was deleted, the home folder is unknown, or a number of
@@ -215,7 +215,5 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < MAX_SECONDS:
-        raise UsageError(
-            f"{name}: {given!r} is not a number of seconds above 0 and below {MAX_SECONDS:,.0f}"
-        )
+        raise UsageError(f"{name}: {given!r} is not between 0 and {MAX_SECONDS:,.0f} seconds")
     return seconds

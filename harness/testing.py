@@ -281,7 +281,7 @@ def run_skill(
 
 
 def folder_skill(folder: Path) -> Skill:
-    """Load and check the skill of a folder with a plugin.py, as the harness does.
+    """Load, check and return the skill of a folder with a plugin.py, as the harness does.
 
     Use this function in tests that are in the folder. Compiled files of Python would change the
     content of the folder, and so end the user's trust. Therefore compiled files of the tests are

@@ -279,7 +279,7 @@ def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
 
 
 def line_of(prompt: Iterable[Any], project: Path) -> str:
-    """Join the blocks of a prompt into a line; a link to a file becomes the path of the file.
+    """Return a prompt as one line, in which the path of a file replaces a link to the file.
 
     Raises:
         RequestError: a block is neither text nor a link.
@@ -300,7 +300,7 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 
 
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
-    """Convert a link to a file to the form of a typed path: PATH in a command, @PATH in text.
+    """Return a link to a file as a typed path: PATH in a command, @PATH in text.
 
     Other links are not changed.
     """
@@ -329,7 +329,11 @@ def _replayed(messages: Iterable[Message]) -> Iterator[Any]:
 
 
 def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
-    """Run a prompt and show its outcome; called in the thread of the prompts."""
+    """Run a prompt and show its outcome or error; called in the thread of the prompts.
+
+    Returns:
+        "cancelled" after a cancellation or an interruption, otherwise "end_turn".
+    """
     app, model = session.app, session.model
     if editor.cancel.is_set():
         return "cancelled"

@@ -92,7 +92,7 @@ class FrontMatter:
 
 
 def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
-    """Parse the text between the two lines of `---`.
+    """Parse the text between the two lines of `---`, and return its fields and problems.
 
     Args:
         lenient: True to tolerate values that lack the required quotes.
@@ -185,7 +185,7 @@ def body_of(content: bytes, path: Path) -> str:
 
 
 def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
-    """Read the front matter of a SKILL.md.
+    """Return the name, description, fields and problems in the front matter of a SKILL.md.
 
     Args:
         instructs: True if the skill has no code, so that instructions are required. The default

@@ -121,10 +121,11 @@ def before_tool(call: ToolStarted) -> str | None:
 
 @hookspec
 def after_tool(call: ToolFinished) -> str | None:
-    """Check the result of a call before the model receives it, by the rules of `before_tool`.
+    """Check the result of a call before the model receives it.
 
-    A refusal withholds the result, but does not undo the call. The hook is not called if the call
-    raised an error, since there is no result.
+    The rules of `before_tool` apply: raise `NotAllowed(reason)` to refuse the result, or return a
+    text to add it as a note. A refusal withholds the result, but does not undo the call. The hook
+    is not called if the call raised an error, since there is no result.
     """
 
 

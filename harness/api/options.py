@@ -297,7 +297,7 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """Convert the text of a choice to the allowed value, such as a number.
+    """Return the allowed value, such as a number, for the text of a choice.
 
     Pydantic does not convert text to the values of a `Literal`.
     """

@@ -56,7 +56,10 @@ class SkillOptions(BaseModel):
     @field_validator("*")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
-        """Expand `~`, which a shell does not expand within a quoted line."""
+        """Return a path, or a collection of paths, with `~` expanded.
+
+        A shell does not expand `~` within a quoted line.
+        """
         try:
             if isinstance(value, Path):
                 return value.expanduser()

@@ -116,7 +116,7 @@ class Chat(Skill):
     def _answer(
         self, call: Call, text: str, conversation: Conversation, steps: int = STEPS
     ) -> Turn:
-        """Add a message of the user to a conversation, and the model's calls and answer."""
+        """Answer a message of the user, add the turn to the conversation, and return the turn."""
         turns: list[Turn] = []
         explain = partial(self._explain, call)
         files = self._instructions.read(call, explain)

@@ -172,7 +172,9 @@ class Conversation:
         self.session = self.resumed = None
 
     def resume(self, number: int | None = None) -> Session:
-        """Resume a stored session, by default the project's last session except the current one.
+        """Resume and return a stored session.
+
+        The default is the project's last session except the current session.
 
         Raises:
             NothingFound: there is no such session.
@@ -254,7 +256,7 @@ def is_summary(turn: Sequence[Message]) -> bool:
 
 
 def _turns(messages: Iterable[Message]) -> list[list[Message]]:
-    """Split messages into turns. A turn begins with a message of the user."""
+    """Return the messages of each turn. A message of the user begins a new turn."""
     turns: list[list[Message]] = []
     for message in messages:
         if message.role == "user" or not turns:
@@ -285,7 +287,11 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
 
 
 def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
-    """Replace the oldest tool results by `LEFT_OUT` until the messages fit into `room` bytes."""
+    """Return the messages with the oldest tool results replaced by `LEFT_OUT`.
+
+    Results are replaced until the messages fit into `room` bytes. If other messages are too large,
+    the messages do not fit even if all results are replaced.
+    """
     kept, excess = list(messages), _size(messages) - room
     for place, message in enumerate(kept):
         if excess > 0 and message.role == "tool":
@@ -295,7 +301,7 @@ def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
 
 
 def _shortened(turn: list[Message], room: int) -> list[Message]:
-    """Replace and cut tool results, so that the turn fits into `room` bytes if possible."""
+    """Return the turn with tool results replaced or cut, to fit into `room` bytes if possible."""
     results = [i for i, message in enumerate(turn) if message.role == "tool"]
     if not results:
         return turn

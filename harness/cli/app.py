@@ -125,7 +125,7 @@ class App:
             return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run the invocation that a script makes from its arguments; see `dispatch` for errors."""
+        """Run the invocation of a script and return its outcome; see `dispatch` for errors."""
 
         def work() -> Outcome:
             from harness.runs.invocation import render_line
@@ -143,10 +143,11 @@ class App:
         caller: Caller | None = None,
         run: Run | None = None,
     ) -> Outcome:
-        """Run an invocation that a model requests, with the general options of the user's line.
+        """Run an invocation that a model requests, and return its outcome.
 
-        The run cannot read stdin or write to stdout. Changes, and reading outside of the project,
-        need the user's consent.
+        The general options of the user's line, if any, replace the general options of the
+        invocation. The run cannot read stdin or write to stdout. Changes, and reading outside of
+        the project, need the user's consent.
 
         Args:
             run: the row of the run in the run log.
@@ -182,7 +183,7 @@ class App:
         return self._run(skill, parse(skill, rest, general), line, Run())
 
     def _run_text(self, line: str, general: Mapping[str, object]) -> Outcome:
-        """Run the skill that plain text requests, or else a turn of chat."""
+        """Return the outcome of the skill that plain text requests, or else of a turn of chat."""
         from harness.cli import intent
         from harness.runs.invocation import parse, trusts
 

@@ -188,7 +188,7 @@ def key_bindings() -> KeyBindings:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """Open the history file, which only its owner can read.
+    """Open the history file, which only its owner can read, and return the history.
 
     The history is kept in memory if the file cannot be used, is too large, or is not a regular
     file.
@@ -212,7 +212,7 @@ def _confirm(question: str) -> bool:
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Ask the user to choose an answer by its number or beginning."""
+    """Return the answer that the user chooses by its number or beginning, or "" after Ctrl-D."""
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
     listed = "\n".join(f"  {number} {choice}" for number, choice in numbered.items())
     _print(f"{question}\n{listed}")

@@ -48,7 +48,10 @@ GRACE = 2.0
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
-    """Run `main`, reserve stdout for results, and guarantee that the process exits."""
+    """Run `main` and return its exit code.
+
+    Stdout is reserved for results. The process exits even if other threads still run.
+    """
     stdout_guard.set_apart()
     with ctrl_c.taking_effect("end"):
         try:
@@ -156,7 +159,7 @@ def _other_than_line(
 
 
 def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
-    """Serve the skills to an MCP client until it closes stdin."""
+    """Serve the skills to an MCP client until it closes stdin; return the exit code."""
     from harness.support.process import require
 
     match [*"".join(options[:1]).split("=", 1), *options[1:]]:
@@ -185,7 +188,10 @@ def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Seque
 
 
 def _serve_acp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
-    """Serve an editor until it closes stdin; each project folder has its own application."""
+    """Serve an editor until it closes stdin; return the exit code.
+
+    Each project folder has its own application.
+    """
     from harness.support.process import require
 
     if options:
@@ -210,7 +216,7 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
 def _print_completion(
     settings: Settings, general: Mapping[str, object], words: Sequence[str]
 ) -> int:
-    """Print the script with which a shell completes lines."""
+    """Print the script with which a shell completes lines; return the exit code."""
     from harness.cli.shell_completion import script
 
     app = App(settings, Frontend("one-shot"), general=general)

@@ -57,7 +57,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Rewrap a text that is formatted for `WIDTH` columns, if `width` is smaller.
+    """Return a text that is formatted for `WIDTH` columns, rewrapped if `width` is smaller.
 
     An indented line, such as an example, is wrapped separately.
     """

@@ -105,7 +105,7 @@ class Server:
         cancel: StopToken,
         on_progress: Callable[[str], None],
     ) -> types.CallToolResult:
-        """Call a tool of the server; `name` is the tool's name at the server.
+        """Call a tool of the server and return its result; `name` is the server's name of the tool.
 
         Args:
             on_progress: called with messages about the progress, in the thread of the caller.

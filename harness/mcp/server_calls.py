@@ -389,7 +389,7 @@ class Calls:
     async def _run(
         self, session: ServerSession, tool: SkillTool, invocation: Invocation, confirm: Confirm
     ) -> Outcome:
-        """Run a call in a thread, and report its progress to the client.
+        """Run a call in a thread, report its progress to the client, and return its outcome.
 
         Raises:
             HarnessError: the error that the skill raised.

@@ -244,7 +244,7 @@ class Documents:
 
 
 async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
-    """Run `read` in a thread, and translate its errors to errors of the protocol."""
+    """Run `read` in a thread and return its result; its errors become protocol errors."""
     try:
         return await anyio.to_thread.run_sync(read, *arguments)
     except HarnessError as error:

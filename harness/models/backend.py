@@ -241,7 +241,7 @@ class Model(Protocol):
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate a completion, passing each piece of text to `on_text` as it arrives.
+        """Generate and return a reply, passing each piece of text to `on_text` as it arrives.
 
         Raises:
             ModelUnavailable: the server cannot be reached or has no such model.
@@ -266,10 +266,13 @@ class Backend(Protocol):
     name: str
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Check in about a second, without loading the model, whether `entry` could serve."""
+        """Return whether `entry` could serve.
+
+        The check takes about a second and does not load the model.
+        """
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        """Load the model of `entry`.
+        """Load and return the model of `entry`.
 
         Args:
             slots: number of concurrent generations, 1 or more; None for the best number.

@@ -107,7 +107,7 @@ class GgufFile:
 
 
 def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
-    """Open a GGUF.
+    """Open a GGUF, and return its metadata and tensors.
 
     Args:
         error: the class of the error to raise.

@@ -22,7 +22,7 @@ MOST = 1 << 16
 
 
 def read_checked(path: Path) -> CheckedReader:
-    """Read the metadata of a GGUF, and map its tensors.
+    """Return a reader of a GGUF, with the metadata in memory and the tensors mapped.
 
     Raises:
         ValueError, IndexError, KeyError, ArithmeticError: the file is not a GGUF, or is truncated,

@@ -151,6 +151,9 @@ def push(
         public: True to create a public repository, or to push to an existing public repository.
         allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
 
+    Returns:
+        The repository, the commit, and the size of each file.
+
     Raises:
         UsageError: the name is invalid, a token is missing, or the repository is public and
             `public` is False.

@@ -37,14 +37,14 @@ class Executor(Protocol):
     """
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Check whether `candidate` could serve now.
+        """Return whether `candidate` could serve now.
 
         Raises:
             ClusterUnavailable: the cluster cannot be used for any candidate.
         """
 
     def load(self, candidate: Candidate, slots: int | None) -> Model:
-        """Load `candidate`; see `Backend.load`.
+        """Load `candidate` and return its model; see `Backend.load`.
 
         Raises:
             ClusterUnavailable: the cluster cannot be used for any candidate.
@@ -67,7 +67,7 @@ class LocalExecutor:
             return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
 
     def load(self, candidate: Candidate, slots: int | None) -> Model:
-        """Load `candidate` with its backend.
+        """Load `candidate` with its backend, and return the model.
 
         Raises:
             ModelUnavailable: the candidate cannot be loaded, for any reason.
@@ -209,7 +209,7 @@ class ModelPool:
         return self._registry() if callable(self._registry) else self._registry
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Check whether `candidate` could serve now; a loaded model is not probed."""
+        """Return whether `candidate` could serve now; a loaded model is not probed."""
         if candidate in self._loaded:
             return Availability(True, "loaded")
         return self._executor.probe(candidate)
@@ -320,7 +320,7 @@ class Models:
         return self._served(resolution, self.pool.load(resolution.chosen))
 
     def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
-        """Choose the first candidate for `task` that is fit for it and available.
+        """Return the first fit and available candidate for `task`, and the skipped candidates.
 
         A model that the user chose is used even if it is unfit.
 

@@ -322,7 +322,7 @@ def load(
     without: Path | None = None,
     left_out: Callable[[RegistryError], None] = _raise,
 ) -> Registry:
-    """Read the shipped registry, and overlay the user's registry and the files of registry.d.
+    """Return the shipped registry, overlaid by the user's registry and the files of registry.d.
 
     Args:
         user: the user's registry file; the file and the folder registry.d beside it need not exist.

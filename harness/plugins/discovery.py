@@ -101,7 +101,7 @@ class Discovery:
         return self._host.catalogue
 
     def run(self, *, bare: bool = False) -> Catalogue:
-        """Find and load all plugins.
+        """Find and load all plugins, and return the catalogue.
 
         Args:
             bare: True to load only the harness's own commands and backends.
@@ -340,7 +340,10 @@ class _FolderFinder:
 
 
 def import_folder(folder: Path) -> ModuleType:
-    """Import the plugin.py of a folder as a package; each call imports it again."""
+    """Import the plugin.py of a folder as a package, and return the package.
+
+    Each call imports the plugin.py again.
+    """
     if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FolderFinder())
     tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
@@ -352,7 +355,7 @@ def import_folder(folder: Path) -> ModuleType:
 
 
 def import_file(name: str, path: Path, folder: Path, loader: Loader | None = None) -> ModuleType:
-    """Import `path` as the package `name`, whose modules are in `folder`."""
+    """Import `path` as the package `name`, whose modules are in `folder`; return the package."""
     spec = importlib.util.spec_from_file_location(
         name, path, loader=loader, submodule_search_locations=[str(folder)]
     )
@@ -380,7 +383,7 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
 
 
 def import_shipped(root: Path, name: str) -> ModuleType:
-    """Import a shipped plugin, even if `sys.path` contains another package named `skills`."""
+    """Return the module of a shipped plugin, even if `sys.path` has another package `skills`."""
     if "skills" not in sys.modules:
         import_file("skills", root / "__init__.py", root)
     return importlib.import_module(f"skills.{name}.plugin")

@@ -155,7 +155,7 @@ class PluginHost:
     def _collect(
         self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
     ) -> Contributions:
-        """Call the `register_` hooks of this plugin and check the registered objects."""
+        """Return the objects that the `register_` hooks of this plugin register, after checks."""
         skills: list[Skill] = []
         backends: list[Backend] = []
         frameworks: dict[str, Path] = {}

@@ -205,7 +205,7 @@ def _in_tar(content: bytes, folder: Path, files: int, size: int) -> Iterator[Mem
 
 
 def _downloaded(address: str, most: int) -> bytes:
-    """Download the content of an address; redirects to other hosts are refused.
+    """Download and return the content of an address; redirects to other hosts are refused.
 
     Raises:
         InputError: the address cannot be read, or redirects to another host.

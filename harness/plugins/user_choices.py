@@ -130,7 +130,7 @@ def private_copy(folder: Path) -> tuple[Path, str]:
 
 
 def with_originals(command: str) -> str:
-    """Replace the paths of private copies in a command with the paths of the original folders.
+    """Return a command with the original folders in place of their private copies.
 
     The original paths are the same in every session, so that a stored answer remains valid.
     """

@@ -118,7 +118,9 @@ def in_shell(line: str) -> str:
 
 
 def guarded(line: str, work: Callable[[], T]) -> T:
-    """Do the work of a line; an error that is not a HarnessError becomes an InternalError.
+    """Do the work of a line and return its result.
+
+    An error that is not a HarnessError becomes an InternalError.
 
     Raises:
         InputError: the line is not UTF-8 text.

@@ -179,7 +179,7 @@ def split_options(line: str) -> tuple[dict[str, object], str]:
 
 
 def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
-    """Parse the part of a line after the name of `skill`.
+    """Parse the part of a line after the name of `skill`, and return the invocation.
 
     Args:
         general: general options before the line, by key; general options of the line override them.
@@ -201,7 +201,7 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
 
 
 def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
-    """Parse the arguments of a script that runs `skill`: options and at most one text.
+    """Parse a script's arguments, options and at most one text, as an invocation of `skill`.
 
     Raises:
         UsageError: as for `parse`; also if there is more than one text.
@@ -256,7 +256,10 @@ def _is_option(word: str) -> bool:
 
 
 def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] | None:
-    """Search for a pattern that ends at `end`, in the last `LONGEST` characters before it."""
+    """Return the match of a pattern that ends at `end`, or None.
+
+    The match has at most `LONGEST` characters without the blanks before `end`.
+    """
     last = end
     while last and text[last - 1].isspace():
         last -= 1

@@ -86,7 +86,7 @@ class Job(Generic[T, R]):
     _running: dict[Future[R], T] = field(default_factory=dict)
 
     def run(self, tasks: Iterable[T]) -> Tally:
-        """Run all tasks; they are started in order.
+        """Run all tasks, which are started in order, and return their counts.
 
         A requested stop, an unavailable model and an unusable database end the job: running tasks
         are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.

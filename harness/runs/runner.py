@@ -76,7 +76,7 @@ class Runner:
         return self.caller.screen
 
     def run_skill(self) -> Outcome:
-        """Run the skill and save its result.
+        """Run the skill, save its result, and return the outcome.
 
         Raises:
             HarnessError: the run has failed; its row in the log is closed.

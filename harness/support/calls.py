@@ -25,7 +25,7 @@ class Raised(Exception):
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
-    """Call `work` in a daemon thread and wait at most `seconds` for its result.
+    """Call `work` in a daemon thread, wait at most `seconds`, and return its result.
 
     `work` cannot install signal handlers, since it does not run in the main thread.
 

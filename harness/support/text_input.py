@@ -334,7 +334,10 @@ def well_formed(text: str) -> str:
 
 
 def well_formed_json(text: str) -> str:
-    """Apply `well_formed` to the values of a JSON text, or to the whole text if it is not JSON."""
+    """Return a JSON text with `well_formed` applied to its strings.
+
+    If the text is not JSON, `well_formed` is applied to the whole text.
+    """
     try:
         values = json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):

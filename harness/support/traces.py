@@ -240,7 +240,7 @@ def _span(name: str, *, client: bool = False, **attributes: Any) -> Iterator[Tra
 def run(
     name: str, subcommand: str, door: str, run_id: int | None
 ) -> contextlib.AbstractContextManager[Traced]:
-    """Record a run of a skill."""
+    """Return a context manager that records its block as a run of a skill."""
     workflow = f"{name} {subcommand}".rstrip()
     return _span(
         f"invoke_workflow {workflow}",
@@ -252,7 +252,10 @@ def run(
 
 
 def turn(session: int | None) -> contextlib.AbstractContextManager[Traced]:
-    """Record a turn of a conversation, in which a model may call tools."""
+    """Return a context manager that records its block as a turn of a conversation.
+
+    The model may call tools during the turn.
+    """
     return _span(
         "invoke_agent chat",
         gen_ai__operation__name="invoke_agent",
@@ -262,7 +265,7 @@ def turn(session: int | None) -> contextlib.AbstractContextManager[Traced]:
 
 
 def tool(call: ToolCall) -> contextlib.AbstractContextManager[Traced]:
-    """Record a call of a tool by a model."""
+    """Return a context manager that records its block as a call of a tool by a model."""
     return _span(
         f"execute_tool {call.name}",
         gen_ai__operation__name="execute_tool",
@@ -274,7 +277,10 @@ def tool(call: ToolCall) -> contextlib.AbstractContextManager[Traced]:
 
 
 def generation(served: ServedModel, request: Request) -> contextlib.AbstractContextManager[Traced]:
-    """Record a request to a model; `Traced.replied` records its reply."""
+    """Return a context manager that records its block as a request to a model.
+
+    `Traced.replied` records the reply.
+    """
     if _tracing.tracer is None:
         return contextlib.nullcontext(Traced())
     serve, model = served.resolution.chosen.serve, served.resolution.resolved

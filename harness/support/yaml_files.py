@@ -164,7 +164,7 @@ def _excess(problem: str, event: yaml.Event) -> Excess:
 
 
 def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> M:
-    """Read `path` and validate it as `model`.
+    """Return the content of `path`, validated as `model`.
 
     Raises:
         error: the file cannot be read, is not YAML, has a duplicate key, exceeds a limit, or does

@@ -64,7 +64,7 @@ def size(stream: IO[str]) -> os.terminal_size:
 
 
 def wrapped(text: str, stream: IO[str]) -> str:
-    """Wrap text between words to the width of `stream` if it is a terminal."""
+    """Return text wrapped between words to the width of `stream`, if `stream` is a terminal."""
     width = columns(stream) if stream.isatty() else 0
     if not width or len(text) <= width:
         return text

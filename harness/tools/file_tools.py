@@ -65,7 +65,7 @@ class TextFile(NamedTuple):
 
 
 def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
-    """Read a text file of at most `limit` bytes.
+    """Return the content and encoding of a text file of at most `limit` bytes.
 
     Args:
         shown: the path for messages.

@@ -83,7 +83,7 @@ def annotate_tasks(
     stop: StopToken,
     on_text: Callable[[Task], OnText | None] = lambda _: None,
 ) -> Tally:
-    """Annotate papers in parallel, in the slots of the model.
+    """Annotate papers in parallel, in the slots of the model, and return the counts.
 
     Args:
         keep: called with each task that is done, and its annotation.
@@ -129,7 +129,7 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate the remaining papers; with `--retry-failed`, the papers that failed before."""
+        """Annotate remaining papers or, with `--retry-failed`, failed papers; return counts."""
         self._plan()
         due, weight = self._due()
         self._announce(due)

@@ -84,7 +84,7 @@ def for_terminal(
 
 
 def warning(record: Record) -> str:
-    """Return one line about unsupported, doubtful and repeated moves of a record, or ""."""
+    """Return a line about unsupported, doubtful and repeated moves, or "" without such moves."""
     checks = record["checks"]
     found = [
         counted(count, what)

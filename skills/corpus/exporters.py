@@ -30,7 +30,7 @@ def writers(
     sections: bool = False,
     raw: bool = False,
 ) -> dict[str, Write]:
-    """Map each suffix of a file to a function that writes annotations in its format.
+    """Return the functions that write annotations to a file, by the suffix of the file.
 
     Args:
         framework: the framework of the annotations.
@@ -109,7 +109,7 @@ def folders(
     sections: bool = False,
     of_pdfs: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Map each suffix of a folder to a function that saves annotations in the folder.
+    """Return the functions that save annotations in a folder, by the suffix of the folder.
 
     The parameters `framework`, `id_column`, `items` and `sections` are as for `writers`.
 

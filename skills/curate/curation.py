@@ -53,7 +53,7 @@ SEED = 0
 
 
 def curate(call: Call, framework: Framework) -> Result:
-    """Judge the annotations of a table or of the corpus, and keep the good ones."""
+    """Judge the annotations of a table or of the corpus, and keep the good annotations."""
     options = call.options
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
@@ -368,7 +368,7 @@ class CurateJob:
         return ProgressEstimate(len(self.due), weight, unit="annotations")
 
     def run(self) -> Tally:
-        """Judge the items in `due`."""
+        """Judge the items in `due`, and return the counts."""
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
         for slot in range(self.judge.model.slots):
             self._slots.put(slot)
@@ -377,7 +377,7 @@ class CurateJob:
         return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Ask the judge for a reason for each rejected annotation.
+        """Request a reason for each rejected annotation, and return the counts.
 
         The reason is requested from the persona whose score is furthest below its threshold.
         """

@@ -198,7 +198,7 @@ def records(
 
 
 def _left_out(entry: TableRow, moves: Mapping[str, str], before: Item | None) -> str:
-    """Return the reason why a row is left out, or "".
+    """Return the reason why a row is left out, or "" if the row is used.
 
     Args:
         moves: the moves of the row in canonical form.

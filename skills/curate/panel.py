@@ -228,9 +228,9 @@ def choose_form(
     """Return the vote form that suits a model best, by measuring it.
 
     Each item is judged by one persona, once with every prefill. A model that cannot continue a
-    prefill is measured without one. Of equally good prefills, the first in the panel is selected.
-    Items that are too long, or on which the judge fails, are skipped; the job will report them. The
-    form is "json" for a server without token probabilities.
+    prefill is measured without a prefill. Of equally good prefills, the first in the panel is
+    selected. Items that are too long, or on which the judge fails, are skipped; the job will report
+    them. The form is "json" for a server without token probabilities.
 
     Args:
         tick: called with the progress before each item.

@@ -283,7 +283,7 @@ def rank(*parts: object) -> str:
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     """Return a number near `shown`, in the same format, that the abstract does not have.
 
-    The difference is at most a third of `shown` or, if that is more, 3 units of its last decimal.
+    The difference is at most a third of `shown` or 3 units of its last decimal, whichever is more.
     The result is "" if no such number is found.
     """
     places = len(shown.partition(".")[2])

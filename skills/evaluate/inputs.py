@@ -192,8 +192,8 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
             file has only figures.
 
     Raises:
-        InputError: the file is not an evaluation; its moves, papers or gold differ from those of
-            `subject`; or it has several models, but none of this name.
+        InputError: the file is not an evaluation; its moves, papers or gold differ from `subject`;
+            or it has several models, but no model of this name.
     """
     where = shown(path)
     file = load_evaluation(path)

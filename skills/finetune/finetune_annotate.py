@@ -59,7 +59,7 @@ def invocation(words: list[str]) -> Invocation:
 
 
 def _with_checkpoint(words: list[str]) -> list[str]:
-    """Replace `--resume CHECKPOINT` by `--checkpoint=CHECKPOINT`."""
+    """Return the words with `--resume CHECKPOINT` replaced by `--checkpoint=CHECKPOINT`."""
     left, expanded = deque(words), []
     while left:
         word = left.popleft()

@@ -113,7 +113,7 @@ def check(context: StageContext) -> None:
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
-    """Perform all stages in order; skip the stage `ollama` if no server can be used."""
+    """Perform all stages in order, and return the entries of the performed stages by name."""
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:

@@ -432,7 +432,7 @@ class _Training:
         return path
 
     def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
-        """Copy the reader into the data directory, and make it the default of its framework."""
+        """Register a copy of the reader in the data directory as default; return the facts."""
         settings, name = self.call.settings, str(self.call.options.as_name)
         digest, content = file_sha256(made), made.read_bytes()
         kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"

@@ -253,7 +253,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Parse a setting such as `--set training.warmup=0.1`; its value is YAML."""
+    """Return the name and the parsed YAML value of a setting such as `training.warmup=0.1`."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(

@@ -161,7 +161,7 @@ class RunDir:
         return all(kept.is_unchanged(self.folder / path) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names of the inputs that differ from the stage's entry, or ()."""
+        """Return the names of inputs that differ from the stage's entry; () without an entry."""
         entry = self.entry(stage)
         if entry is None:
             return ()
@@ -287,7 +287,7 @@ def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def package_versions(*names: str) -> dict[str, str]:
-    """Return the versions of those packages that are installed, by the name of the package."""
+    """Return the version of each installed package in `names`, by name."""
     found = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
@@ -396,7 +396,7 @@ class StageContext:
         return FileStore(call.models.registry.files, call.settings.cache_dir, call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
-        """Announce a stage and return its `Stage`, which tells whether the stage must run.
+        """Announce a stage, and return its `Stage`; `unchanged` is None if the stage must run.
 
         Args:
             inputs: all values that the result depends on: digests of files, and settings.

@@ -140,7 +140,7 @@ class Compared:
 
     Attributes:
         score: the name of the score that decides the outcome of a paper.
-        paired: the paired difference of the mean scores, or None.
+        paired: the paired difference of the mean scores; None if no pair has scores.
         metrics: for each metric: its name, both values, and their unpaired difference.
         pairs: the papers in both files, in the order of the first file.
     """

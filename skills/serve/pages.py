@@ -66,11 +66,11 @@ class State:
 
     @property
     def reviews_corpus(self) -> bool:
-        """True if the annotations under review are those of the corpus, and not of a table."""
+        """True if the annotations under review come from the corpus, and not from a table."""
         return self.table == CORPUS
 
     def corpus(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Open the corpus for one request; a connection belongs to one thread."""
+        """Open the corpus for one request, and yield a connection, which belongs to one thread."""
         return open_corpus(self.database, must_exist=True)
 
 

@@ -202,7 +202,7 @@ class RayExecutor:
         return node.probe_nodes(sent, room.nodes, where, self._check, self._leave_out)
 
     def load(self, candidate: Candidate, slots: int | None) -> ClusterModel:
-        """Load `candidate` on all actors.
+        """Load `candidate` on all actors, and return a model that generates on the actors.
 
         Args:
             slots: number of concurrent generations of all actors together; None for the slots in

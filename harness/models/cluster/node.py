@@ -84,7 +84,7 @@ class Report:
 
 
 def available(assignment: Assignment) -> Availability:
-    """Check whether this node could serve: the backend, the files, and space in the cache."""
+    """Return whether this node could serve: the backend, the files, and space in the cache."""
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
@@ -103,7 +103,11 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load an assignment's model in this process; raise the errors of `LocalExecutor.load`."""
+    """Load an assignment's model in this process, and return the model.
+
+    Raises:
+        Errors of `LocalExecutor.load`.
+    """
     process.limit_cores(assignment.threads)
     backends = assignment.make_backends(_store(assignment))
     return LocalExecutor(backends).load(assignment.candidate, assignment.slots)
@@ -247,7 +251,10 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None],
 ) -> Availability:
-    """Check whether all these nodes can serve; `reason` names the nodes that cannot serve.
+    """Return whether all these nodes can serve; `reason` names the nodes that cannot serve.
+
+    If all nodes give the same answer, the answer is returned without the names of the nodes. If all
+    nodes can serve, `reason` has the remarks of the nodes.
 
     Args:
         where: the address of the cluster, for messages.

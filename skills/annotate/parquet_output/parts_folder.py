@@ -111,7 +111,7 @@ class PartsFolder:
             return [name for name in self._names() if is_part(name)]
 
     def open(self, name: str) -> Any:
-        """Open a file for reading."""
+        """Open a file for reading, and return the file object of fsspec."""
         fs, root = self._place()
         return fs.open(f"{root}/{name}", "rb")
 
@@ -153,7 +153,7 @@ class PartsFolder:
                 fs.rm_file(f"{root}/_{run}{TEMPORARY}")
 
     def problem(self, run: str) -> str:
-        """Return the reason why this node cannot write parts of `run` to the folder, or ""."""
+        """Return why this node cannot write parts of `run` to the folder; "" if the node can."""
         try:
             fs, root = self._place()
             if not fs.exists(f"{root}/_{run}{TEMPORARY}"):

@@ -162,7 +162,7 @@ class BatchAnnotator:
         """Annotate papers, and append each result to `rows`.
 
         Returns:
-            The error that stopped the work, or None.
+            The error that stopped the work, or None if all papers were processed.
         """
 
         def keep(task: Task, record: dict[str, Any]) -> None:

@@ -182,9 +182,10 @@ def write_batches(
     size: int,
     tick: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Read a table once, before any work, and write the papers that are due to a file.
+    """Write the due papers of a table to a file, and return the counts of the rows.
 
-    Each line of the file is the JSON of a batch: a list of at most `size` papers.
+    The table is read once, before any work. Each line of the file is the JSON of a batch: a list of
+    at most `size` papers.
 
     Args:
         tick: called with the progress.
@@ -260,7 +261,7 @@ class PartsRun:
         return self._result(stopped, time.monotonic() - started)
 
     def _annotate(self, pipeline: Pipeline) -> HarnessError | None:
-        """Run the pipeline; return the error that left papers without annotation, or None."""
+        """Run the pipeline; return the error that ended the run, or None without an error."""
         counts, call = self.counts, self.call
         pace = ProgressEstimate(counts.due, counts.chars, counts.filtered.total(), unit="papers")
         with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():

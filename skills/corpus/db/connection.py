@@ -51,7 +51,7 @@ def locks(path: Path) -> Path:
 
 @contextlib.contextmanager
 def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the corpus at `path`, and close it after the block.
+    """Open the corpus at `path`, yield its connection, and close the connection after the block.
 
     The file is created if it does not exist, and migrated if its schema is old.
 

@@ -189,7 +189,7 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Replace each row by the rows of the same paper that have current annotations.
+    """Return row ids, each replaced by the paper's rows that have current annotations.
 
     Of a paper without a current annotation, only the first row in `paper_ids` is kept. A given row
     is also kept if a replacing row has the same source id, as versions of an arXiv paper have.
@@ -208,7 +208,7 @@ def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[
 def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
     """Return the id of the row that represents the paper to which a row belongs.
 
-    This is the row with the latest current annotation. If there is none, it is the first row.
+    This is the row with the latest current annotation, or else the first row of the paper.
     """
     group = members(db, paper_id)
     annotated = current_annotations(db, group)
@@ -374,8 +374,8 @@ class PulledHighlight:
     def moves(self, framework: Framework) -> list[str]:
         """Return the names of the moves that the tags of the highlight stand for.
 
-        Such a tag is the name or the label of a move, which the name of the framework and a colon
-        may precede, ignoring case: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
+        The tag of a move is its name or its label, also after the name of the framework and a
+        colon. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
         """
         prefix = f"{framework.name}:".casefold()
         names = {str(tag).casefold().removeprefix(prefix) for tag in json.loads(self.tags)}

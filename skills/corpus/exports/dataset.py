@@ -291,7 +291,7 @@ def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
 
 
 def _update_card(folder: Path, framework: Framework, figures: Figures, *, force: bool) -> State:
-    """Write a new card, or update the harness's part of an existing card."""
+    """Write a new card, or update the harness's part of an existing card; return the state."""
     ours = _card(framework, figures)
     name = folder.resolve().name.removesuffix(".dataset") or "dataset"
     once = "".join(as_yaml(key, value) for key, value in _FOR_A_PERSON.items())

@@ -244,7 +244,7 @@ def as_yaml(name: str, value: Value) -> str:
 
 
 def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
-    """Replace, add or remove properties in YAML text, and leave all other lines unchanged.
+    """Return a YAML text with properties replaced, added or removed, and other lines unchanged.
 
     Args:
         properties: the new values by name; None removes a property.

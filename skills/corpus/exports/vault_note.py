@@ -181,7 +181,7 @@ def escaped(text: str) -> str:
 
 
 def at_start(text: str) -> str:
-    """Escape characters at the beginning that would start a Markdown list or quotation."""
+    """Return a text, escaped if its beginning would start a Markdown list or quotation."""
     found = _AT_START.match(text)
     if found is None or text.startswith("=="):  # "==" begins a highlighted passage
         return text

@@ -203,7 +203,7 @@ def _abbreviates(one: str, other: str) -> bool:
 
 
 def _separated(text: str) -> list[str]:
-    """Split a list of names at commas, and join the pairs of "Family, Given, Family, Given"."""
+    """Split a text at commas into names; pairs of "Family, Given, Family, Given" are joined."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     initials = [all(len(word) == 1 for word in _TOKEN.findall(part)) for part in parts]
     lengths = [len(part.split()) for part in parts]

@@ -49,8 +49,8 @@ class Answers:
     """The result of looking up papers at one source.
 
     Attributes:
-        found: number of papers that the source knows.
-        unknown: number of papers that the source does not know.
+        found: number of papers that the source has.
+        unknown: number of papers that the source does not have.
         left: number of papers whose request failed or was not sent. These papers are looked up if
             the command is repeated.
         requests: number of requests that were sent to the source. Cached responses are not counted.
@@ -133,7 +133,7 @@ def look_up(
         wanted: the papers to look up.
         total: number of these papers, for the progress.
         keep: stores the facts that were found about a paper; called with None for a paper that the
-            source does not know.
+            source does not have.
         most: maximum number of requests; None for no limit.
     """
     made, sent = Answers(), source.sent

@@ -100,7 +100,7 @@ def fetch(call: Call) -> Result:
 
 
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Combine the records of each paper, in the order of the first records.
+    """Return a combined record for each paper, in the order of the first records.
 
     The first record takes precedence; facts that it lacks are taken from the later records. A
     preprint and its published version are one paper.

@@ -169,7 +169,7 @@ def _rendered(picture: str, **options: Any) -> bytes:
 
 
 def _cut(text: str, cells: float) -> str:
-    """Cut a text to a width.
+    """Return a text, shortened with an ellipsis if the text is too wide.
 
     Args:
         cells: the maximum width, in widths of a Latin letter.

@@ -332,7 +332,7 @@ def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Add the facts that Python computes, with the same functions as for the database."""
+    """Return a batch with the facts that Python computes; the database uses the same functions."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)

@@ -147,7 +147,7 @@ def place_of(folder: Path, framework: Framework) -> Path:
 
 @contextlib.contextmanager
 def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
-    """Open the index of a folder of parts for reading.
+    """Yield the index of a folder of parts, open for reading during the block.
 
     Raises:
         InputError: the folder has no readable part; or the index does not exist, is damaged, or was
@@ -205,7 +205,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
 
 @contextlib.contextmanager
 def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connection]:
-    """Open the database of an index for writing, and create it if it does not exist."""
+    """Yield a connection for writing to the database of an index, which is created if missing."""
     place = place_of(folder, framework)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_connect(place, mode="rwc")) as db:

@@ -120,7 +120,7 @@ def _write(
 
 
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
-    """Complete the last cross-reference stream of a file that pypdf has written.
+    """Return a file that pypdf has written, with a complete last cross-reference stream.
 
     pypdf 7.1 writes the stream without an entry for the stream itself. qpdf reports this as an
     error, and other programs may overwrite the stream. If the stream lacks the reference to the

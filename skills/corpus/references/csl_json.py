@@ -217,7 +217,7 @@ def joined_names(names: Iterable[str]) -> str:
 
 
 def separate_names(authors: str) -> list[str]:
-    """Split the text of authors at ";", or else at ",".
+    """Return the names in a text of authors, separated by ";" or else by ",".
 
     A single comma is part of a name if there is one word on one side of the comma, and at most two
     words on the other: "Müller, Jörg" is one name.
@@ -229,10 +229,10 @@ def separate_names(authors: str) -> list[str]:
 
 
 def name_of(written: str) -> Item:
-    """Parse a name: "Family, Given", "Family, Suffix, Given" or "Given Family".
+    """Return a name in CSL-JSON from "Family, Given", "Family, Suffix, Given" or "Given Family".
 
-    In the last form, words in lower case before the family name are its particle. A name of a
-    single word is not divided, since it may belong to a group.
+    In the last form, words in lower case before the family name are its particle. A single word
+    becomes a "literal", since it may be the name of a group.
     """
     parts = [flatten(part) for part in written.split(",")]
     if len(parts) > 1:
@@ -255,7 +255,7 @@ def issued(date: str) -> Item:
 
 
 def month_number(name: str) -> int:
-    """Return the number of a month from the beginning of its English name, or 0."""
+    """Return the number of a month from the beginning of its English name; 0 for other texts."""
     return MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in MONTHS else 0
 
 
@@ -403,7 +403,7 @@ def note_of(item: Annotated, framework: Framework) -> str:
 
 
 def with_note(text: str, note: str) -> str:
-    """Replace the annotation's note in `text` by `note`, or append the note."""
+    """Return `text` without an earlier note of an annotation, and with `note` at the end."""
     kept = without_note(text)
     return f"{kept}\n\n{note}" if kept else note
 

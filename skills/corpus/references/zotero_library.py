@@ -219,7 +219,7 @@ def _name(creator: Creator) -> csl.Item:
 
 
 def _issued(written: str) -> csl.Item:
-    """Parse a date of Zotero, such as "2024-05-00 May 2024", where 00 means unknown.
+    """Return a date of Zotero, such as "2024-05-00 May 2024", in CSL-JSON; 00 means unknown.
 
     A date such as "0000-00-00 in press" remains the text "in press".
     """
@@ -268,7 +268,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
-    """Find the collection or group whose path is `name`, or the only one whose path ends with it.
+    """Find the collection or group with the path `name`, or with the only path ending in `name`.
 
     Returns:
         The id of the library and the id of the collection. The second id is None if `name` is a

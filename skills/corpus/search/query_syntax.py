@@ -19,7 +19,7 @@ _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def tokens(text: str) -> list[str]:
-    """Split a query into words and phrases; a phrase is in double quotes.
+    """Return the words and phrases of a query; the double quotes around a phrase are removed.
 
     Words and phrases without a letter or digit are omitted.
 

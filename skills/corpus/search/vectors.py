@@ -84,7 +84,7 @@ class Embedder:
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Scale each row to length 1; rows of zeros are not changed."""
+    """Return vectors with each row scaled to length 1; rows of zeros are not changed."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     made: Vectors = vectors / lengths

@@ -389,7 +389,7 @@ class LocalLibrary(Library):
         return ""
 
     def _authorize(self) -> bool:
-        """Ask Zotero for a key, and return True.
+        """Request a key from Zotero, and return True.
 
         Raises:
             NotAllowed: the user refuses in Zotero.

@@ -138,7 +138,7 @@ def read(
     conditions: str = "",
     words: str = "",
 ) -> Candidates:
-    """Read a table, and look up missing abstracts.
+    """Read the annotations to review, and look up missing abstracts.
 
     Args:
         columns: the names of the columns of the table or of `abstracts`.
@@ -268,7 +268,7 @@ def _open(
 
 
 def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: Path) -> Places:
-    """Find the papers with these keys in a table and in the corpus."""
+    """Return the papers with these keys in a table and the corpus, by place and key."""
     places: dict[str, Mapping[str, list[Paper]]] = {}
     if abstracts is not None:
         given = defaultdict(list)

@@ -166,11 +166,11 @@ class Desk:
         return is_new
 
     def not_stated(self, at: int, move: str) -> bool:
-        """Store that the abstract does not state a move; return False if that was stored before."""
+        """Store that the abstract does not state a move; return False if nothing changes."""
         return self.edit(at, move, self.framework.not_stated)
 
     def use_suggestion(self, at: int, move: str) -> bool:
-        """Store the suggestion for a move as its text; return False if there is no suggestion.
+        """Store the suggestion for a move, if any, as its text; return False if nothing changes.
 
         Raises:
             Taken: as for `take`.
@@ -315,7 +315,7 @@ class Desk:
         return [places[one.key] for one in self._known() if self.log.status(one) == "disputed"]
 
     def counts(self) -> dict[str, int]:
-        """Count the papers by `ReviewLog.status`; "accepted" includes edited papers."""
+        """Return the number of papers by `ReviewLog.status`; "accepted" includes edited papers."""
         known = self._known()
         found = Counter(map(self.log.status, known))
         found["to_do"] += len(self.papers) - len(known)
@@ -353,7 +353,7 @@ class Desk:
         return True
 
     def _held(self) -> int:
-        """Return the index of the paper that the reviewer still holds after a restart, or 0."""
+        """Return the index of the paper that the reviewer still holds, or 0 without a paper."""
         places, holders = self.papers.places, self.leases.holders()
         held = (key for key, names in holders.items() if self.reviewer in names)
         return next((places[key] for key in held if key in places), 0)
@@ -423,7 +423,7 @@ def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:
 
 
 def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:
-    """Lock a reviewer's name for a gold table: only one process may use it at a time.
+    """Lock a reviewer's name for a gold table in a `with` block; no other process may use it.
 
     Raises:
         UsageError: another process holds the lock.

@@ -94,7 +94,8 @@ class Review:
     def _next(self, start: int = 0) -> int | None:
         """Return the index of the next paper to show, from `start` on, or else from the beginning.
 
-        After a complete round, the share of right moves is shown first.
+        The result is None if no paper is left. After a complete round, the share of right moves is
+        shown first.
         """
         found = self.desk.right_so_far()
         if found and found.papers > self._papers:
@@ -114,7 +115,7 @@ class Review:
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
-        """Show a paper, handle keys, and return the index of the next paper to show."""
+        """Show a paper and handle keys; return the index of the next paper, or None at the end."""
         self._show(at)
         acts: dict[str, Act] = {
             "a": self._accept,
@@ -133,7 +134,7 @@ class Review:
         return self._handled(at, KEYS, acts)
 
     def _dispute(self, found: Dispute, at: int) -> int | None:
-        """Show a disagreement, handle keys, and return the index of the next paper to show."""
+        """Show a disagreement and handle keys; return the next paper's index, None at the end."""
         desk = self.desk
         dispute: Dispute | None = found
         following: int | None = at
@@ -176,7 +177,7 @@ class Review:
         return at
 
     def _write(self, row: Row, at: int) -> int:
-        """Read a text that replaces the reviewers' texts; store it as a draft while it is typed."""
+        """Store a draft that the user types in place of the reviewers' texts, and return `at`."""
         name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
         text = row.texts[0] if row.chosen is None else row.chosen
         typed = self._typed(row.move, at, text)
@@ -199,7 +200,7 @@ class Review:
         return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until a paper is to be shown, and return its index."""
+        """Handle keys until a paper is to be shown; return its index, or None at the end."""
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
@@ -224,7 +225,7 @@ class Review:
         self.terminal.show(drawn(desk.sheet(at), " · ".join(parts)))
 
     def _end(self) -> int | None:
-        """Offer the actions that remain when no paper is left; return the next paper, or None."""
+        """Offer actions when no paper is left; return the next index, or None at the end."""
         text, again = self._left()
         offered = {"u": "u undo the last decision"} if self.desk.last() is not None else {}
         offered |= {"s": again} if again else {}
@@ -291,7 +292,7 @@ class Review:
         return at if typed is not None and desk.edit(at, move.name, typed) else STAY
 
     def _typed(self, move: Move, at: int, text: str) -> str | None:
-        """Let the user edit the text of a move, which is stored as a draft while it is typed."""
+        """Return the edited text of a move, or None after Ctrl-C; changes are stored as drafts."""
         return self.terminal.line(
             f"{move.label}:", text, lambda typing: self.desk.draft(at, move.name, typing)
         )
@@ -315,7 +316,7 @@ class Review:
         return at if self.desk.use_suggestion(at, move.name) else STAY
 
     def _highlight(self, move: Move, at: int) -> int | None:
-        """Store the passages that the user names for a move; return `at`, or STAY if none."""
+        """Store the passages that the user names for a move; return `at`, or STAY if unchanged."""
         abstract = self.desk.papers[at].paper.abstract
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:

@@ -133,7 +133,7 @@ Step = tuple[list[AnnotationRow], list[LeftOut]]
 def valid_rows(
     source: Source, entries: Iterable[TableRow | InputError], framework: Framework
 ) -> Step:
-    """Separate the rows that have an abstract and all moves from the rows that are rejected.
+    """Return the rows that have an abstract and all moves, and a record of each other row.
 
     If a paper occurs several times, its first valid row is kept.
 

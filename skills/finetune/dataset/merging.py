@@ -261,7 +261,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
 def _without_held_out(
     rows: list[AnnotationRow], sets: Iterable[HeldOutSet], index: AbstractIndex[HeldOutPaper]
 ) -> Step:
-    """Separate the rows that may be trained on from the rows of held-out papers.
+    """Return the rows that may be trained on, and a record of each row of a held-out paper.
 
     Each held-out row identifies copies by its id and abstract, so the search is repeated until it
     finds no more rows.

@@ -189,7 +189,7 @@ def _last_lines(log: Path, count: int) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Call `llama_model_quantize` of llama.h with the arguments SOURCE TARGET FTYPE THREADS.
 
-    FTYPE is a number of enum llama_ftype.
+    FTYPE is a number of enum llama_ftype. The result is the exit code: 0 on success.
     """
     from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 

@@ -162,7 +162,7 @@ def _write_card(
     ggufs: Mapping[Path, str],
     scores: Sequence[Score],
 ) -> Path:
-    """Write the generated part of the card: metadata, training, use, files and figures.
+    """Write metadata, training, use, files and figures to the card, and return the card's path.
 
     Raises:
         UsageError: a person has changed the figures.

@@ -150,7 +150,7 @@ class OllamaPlan:
         quantize: the type to which the server must quantize a 16-bit file; None to use the file
             as it is.
         gguf: the GGUF with which template and tokens on the server are compared.
-        file_type: the final type of the weights, or None if only the server knows it.
+        file_type: the final type of the weights; None if only the server states the type.
     """
 
     model: str

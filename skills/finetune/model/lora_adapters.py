@@ -226,7 +226,7 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Make the path of `start_from` absolute, so that a run can be resumed from any folder."""
+    """Return the recipe with the path of `start_from` made absolute, to resume from any folder."""
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe

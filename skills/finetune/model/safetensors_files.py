@@ -85,7 +85,7 @@ def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """Read the header of a .safetensors file.
+    """Return the type and the shape of each tensor in a .safetensors file, by tensor name.
 
     Raises:
         ValueError: the file is damaged or truncated.

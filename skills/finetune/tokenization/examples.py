@@ -244,7 +244,7 @@ def check_answers(rows: Sequence[Example]) -> None:
 
 
 def refusal_of(completion: str, form: Form) -> str:
-    """Return the reason why `/annotate` would not accept a completion, or ""."""
+    """Return why `/annotate` would reject a completion, or "" for an accepted completion."""
     try:
         form.framework.valid_moves(form.parse(completion))
     except UnusableReply as exc:
