@@ -137,7 +137,7 @@ def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
 def calls_of(
     db: sqlite3.Connection, shares: list[tuple[str, float]]
 ) -> dict[str, Callable[[], object]]:
-    """Return the measured calls by their label."""
+    """Return the functions to measure, by label."""
     framework = nanda()
 
     def near(share: float) -> str:
@@ -185,7 +185,7 @@ def run(line: str) -> Callable[[], object]:
 
 
 def commands(path: Path, word: str) -> dict[str, Callable[[], object]]:
-    """Return the measured commands by their label."""
+    """Return the commands to measure, by label."""
     return {
         line.replace(word, "common"): run(f"{line} --db {path}")
         for line in (

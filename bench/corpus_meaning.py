@@ -38,7 +38,7 @@ def index(db: sqlite3.Connection) -> None:
 def calls_of(
     db: sqlite3.Connection, common: str, rare: str, sentence: str
 ) -> dict[str, Callable[[], object]]:
-    """Return the measured calls by their label."""
+    """Return the functions to measure, by label."""
     framework = nanda()
     query = " ".join(sentence.split()[:QUERY_WORDS])
     wanted = str(db.execute("SELECT max(id) FROM papers").fetchone()[0])

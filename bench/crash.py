@@ -191,7 +191,7 @@ def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 
 
 def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
-    """Kill a finished job `count` times while it writes its target again.
+    """Repeat a finished job, kill it `count` times while it writes its target; return the faults.
 
     A temporary file beside the target exists while the target is written. The target itself must
     always be complete, and the last run must remove the temporary files of the killed runs.

@@ -6,7 +6,7 @@ Each setting is measured with a new engine, which annotates the first --papers r
 as many concurrent requests as the engine has slots. In each round, every setting has one run. A
 ratio compares a setting with the default settings in the same round, since the machine's speed may
 differ between rounds. The output has a line for each setting: the median and range over the rounds
-of papers per minute and both ratios, and the median of the other figures.
+of papers per minute and both ratios, the medians of tokens and CPU seconds, and the lowest `same`.
 
 Answers are cut off after --max-tokens, so that all settings take only minutes. The column
 `same` counts the papers with the same annotation as with the default settings.

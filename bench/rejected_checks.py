@@ -46,7 +46,7 @@ def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
 
 
 def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
-    """Return each word of a move at which runs of words from two different sentences meet.
+    """Return the words of a move at which a run of words from another sentence begins.
 
     Args:
         text: the move, which is compared with the abstract.

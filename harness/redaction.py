@@ -24,7 +24,7 @@ def redact(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without the keys and passwords that this process knows."""
+    """Return `text` without the keys and passwords of this process."""
     for secret in sorted(_remembered | _of_environment(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text

@@ -242,8 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trained", type=Path, metavar="READER", help="start with this reader")
     parser.add_argument("--scores", type=Path, help="imitate these scores of a larger network")
     options = parser.parse_args(argv)
-    if options.trained and not options.scores and (options.roles or options.without):
-        parser.error("--trained takes --roles and --without only with --scores")
+    of_scores = options.roles or options.without or options.bfloat16
+    if options.trained and not options.scores and of_scores:
+        parser.error("--trained takes --roles, --without and --bfloat16 only with --scores")
     torch.manual_seed(SETTINGS.seed)
     found = settings.from_environment()
     files = FileStore(registry.load(found.shipped_registry).files, found.cache_dir, print)

@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class ToolCall:
-    """A command of the user or a call of the model, which the editor shows as a tool call.
+    """A command of the user or a tool call of the model, which the editor shows as a tool call.
 
     Attributes:
         lines: the notices during the call.
@@ -179,7 +179,7 @@ class Editor:
             self._refresh()
 
     def begin(self, title: str, kind: schema.ToolKind = "execute") -> None:
-        """Show that a command, a call of the model, or a question begins."""
+        """Show that a command, a tool call or a question begins."""
         call = ToolCall(f"call_{next(_numbers)}", title)
         self._calls.append(call)
         self.send(helpers.start_tool_call(call.id, title, kind=kind, status="in_progress"))

@@ -110,7 +110,7 @@ def run_finished(run: RunFinished) -> None:
 
 @hookspec
 def before_tool(call: ToolStarted) -> str | None:
-    """Check a call of the model before the user is asked and the tool runs.
+    """Check a tool call of the model before the user is asked and the tool runs.
 
     Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
     plugin. Return a text to add it as a note to the result. Any other exception, and a hook that

@@ -56,10 +56,7 @@ class SkillOptions(BaseModel):
     @field_validator("*")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
-        """Return a path, or a collection of paths, with `~` expanded.
-
-        A shell does not expand `~` within a quoted line.
-        """
+        """Return a value with `~` expanded in paths, since a shell does not expand quoted paths."""
         try:
             if isinstance(value, Path):
                 return value.expanduser()

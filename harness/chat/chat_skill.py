@@ -70,10 +70,11 @@ class Chat(Skill):
         return self._result(self._answer(call, _with_files(call), conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
-        """Use a prompt skill, for a line of the user or a call of the model.
+        """Use a prompt skill for a line of the user or a tool call; return the model's answer.
 
-        The skill's instructions become part of the conversation. A separate skill has its own
-        conversation; only its answer becomes part of this conversation.
+        The skill's instructions become part of the conversation; after a tool call, the result only
+        reports this. A separate skill has its own conversation; only its answer becomes part of
+        this conversation.
         """
         turn = CURRENT.get()
         if turn is None:

@@ -1,4 +1,4 @@
-"""Run a turn of a chat: request replies and run the calls of the model until it answers."""
+"""Run a turn of a chat: request replies and run their tool calls until the model answers."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ class Turn:
         return "".join(self._answer.pieces)
 
     def run(self) -> None:
-        """Run calls of the model until it answers.
+        """Generate replies and run their tool calls, until the model answers or a limit is reached.
 
         Raises:
-            Errors of `ServedModel.generate`. After a call, GenerationFailed is raised in place of
-                ModelUnavailable, since another model could not continue the turn.
+            Errors of `ServedModel.generate`. After a tool call, GenerationFailed is raised in place
+                of ModelUnavailable, since another model could not continue the turn.
             Interrupted: a skill was interrupted.
         """
         with traces.turn(self.skills.conversation.session):
@@ -235,7 +235,7 @@ class Turn:
             return self._send(request)
         except ModelUnavailable as exc:
             raise GenerationFailed(
-                f"the model became unavailable after a call: {exc.message}", hint=exc.hint
+                f"the model became unavailable after a tool call: {exc.message}", hint=exc.hint
             ) from exc
 
     def _sent(self, tools: tuple[Tool, ...], *, calls: bool) -> tuple[Message, ...]:

@@ -310,9 +310,10 @@ def _compared(
 
 
 def _differences(before: Path, copy: installer.Staged) -> list[str]:
-    """Return the lines that differ between an installed skill and a new copy, SKILL.md first.
+    """Describe the differences between an installed skill and a new copy in lines, SKILL.md first.
 
-    Without an installed skill, the list is empty. At most `MOST_LINES` lines are returned.
+    Without an installed skill, the list is empty. After `MOST_LINES` lines, a last line counts the
+    other lines.
     """
     if not before.is_dir():
         return []

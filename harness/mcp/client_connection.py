@@ -105,7 +105,7 @@ class Server:
         cancel: StopToken,
         on_progress: Callable[[str], None],
     ) -> types.CallToolResult:
-        """Call a tool of the server and return its result; `name` is the server's name of the tool.
+        """Call a tool of the server and return its result; `name` is the tool's name at the server.
 
         Args:
             on_progress: called with messages about the progress, in the thread of the caller.
@@ -210,7 +210,7 @@ class Server:
 
     async def _listen(self, client: Client) -> None:
         """Read the tools again when a server of the latest protocol revision reports a change."""
-        with contextlib.suppress(Exception):  # it cannot report changes, or ended
+        with contextlib.suppress(Exception):  # the server cannot report changes
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:
                     self._wake.set()

@@ -16,7 +16,7 @@ import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
 LONGEST = 64 << 20
-"""Maximum size in bytes of the data before the tensors; a list of 262,144 tokens has 15 MB."""
+"""Maximum size in bytes of the metadata; a vocabulary of 262,144 tokens takes 15 MB."""
 MOST = 1 << 16
 """Maximum number of keys, and maximum number of tensors."""
 

@@ -129,7 +129,10 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate remaining papers or, with `--retry-failed`, failed papers; return counts."""
+        """Annotate the papers that are due, and return the counts.
+
+        With `--retry-failed`, only papers that failed before are due.
+        """
         self._plan()
         due, weight = self._due()
         self._announce(due)

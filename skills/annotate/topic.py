@@ -298,7 +298,7 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index after an opening such as "a recent survey of", or 0 without an opening.
+    """Return the index of the word after an opening such as "a survey of"; 0 without an opening.
 
     Args:
         folded: the words of the topic, with their case folded.

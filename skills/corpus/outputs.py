@@ -226,7 +226,7 @@ class LookedUp(Output):
     retracted: bool | None = None
     retraction: str = Field("", description='the DOI of the retraction notice; "" if there is none')
     looked_up: dict[str, str] = Field(
-        {}, description="for each source that knows the paper, the day of the lookup"
+        {}, description="for each source that has the paper, the day of the lookup"
     )
 
 

@@ -36,7 +36,7 @@ class Annotated:
 
 
 class AnnotationOutput(Output):
-    """An annotation of a paper as JSON, with the id and a text for each move of the framework."""
+    """An annotation as JSON; further fields are the id of the paper and the text of each move."""
 
     title: str
     anchors: dict[str, Any] = Field(

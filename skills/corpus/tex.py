@@ -51,7 +51,7 @@ _UNKNOWN = {
     "textbar": "|",
     "textunderscore": "_",
 }
-"""Commands that pylatexenc does not know or converts in another way."""
+"""Commands that pylatexenc lacks or converts in another way."""
 _BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
 _NEEDS_TEX = re.compile(r"[\\{}~`]|--|``|''|\$")
 _ESCAPES = str.maketrans(

@@ -134,7 +134,7 @@ class Ballot:
 
     Attributes:
         id: the id of the ballot's row in the corpus.
-        explanations: the reasons that were requested, by persona.
+        explanations: the requested reasons, by the name of the persona.
     """
 
     id: int

@@ -355,7 +355,7 @@ class ComparedJob(AnnotateJob):
         self.update()
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Yield a function that does nothing: one progress bar shows the whole comparison."""
+        """Return a context manager without effect: one progress bar shows the whole comparison."""
         return contextlib.nullcontext(lambda status: None)
 
     @contextlib.contextmanager

@@ -164,11 +164,11 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return the number of processes that `accelerate launch --cpu` was told to start.
+    """Return the number of processes that `accelerate launch --cpu` should start.
 
-    The number is None if accelerate did not start this process on a CPU. Without MPI, accelerate
-    starts a single process. The environment of this process does
-    not contain the requested number, so the number is read from the command line of accelerate.
+    The number is None if accelerate did not start this process on a CPU, or if it should start only
+    one. Without MPI, accelerate starts a single process. The environment of this process does not
+    contain the requested number, so the number is read from the command line of accelerate.
 
     Raises:
         UsageError: the command line does not contain the number.

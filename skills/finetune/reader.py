@@ -57,7 +57,7 @@ TRAINING: Mapping[str, Any] = {
 }
 """Settings for training an existing reader further: two of its six layers are trained.
 
-On 80 papers of a field that the starting reader knows, 62.0% of its decisions were right. After
+On 80 papers of a field of the starting reader, 62.0% of its decisions were right. After
 training on 80 other papers of the field, 62.2% were right; with `rate` 5e-5 and `head_rate` 1e-4,
 60.8%.
 """
@@ -432,7 +432,7 @@ class _Training:
         return path
 
     def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
-        """Register a copy of the reader in the data directory as default; return the facts."""
+        """Register a copy of the reader as default of its framework; return the report's facts."""
         settings, name = self.call.settings, str(self.call.options.as_name)
         digest, content = file_sha256(made), made.read_bytes()
         kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"

@@ -2,8 +2,8 @@
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 
-An annotator that selects passages does not state a move if the passage is probably wrong
-(`SUGGESTED`). The text of that move is "Not stated.", and its passage is stored under
+An annotator that selects passages does not state a move if its passages are probably wrong
+(`SUGGESTED`). The text of that move is "Not stated.", and the passages are stored under
 "suggestions": {move: {"text", "confidence", "sentences", "spans"}}.
 
 A section of the paper may state a move that the abstract does not state. These moves are stored
@@ -24,13 +24,13 @@ from skills.nanda.text import flatten
 UNCERTAIN = 0.5
 """Confidence below which a stated move is marked as uncertain.
 
-In a sample of moves stated by the reader (bench/readings), 32% of the moves with a lower confidence
-and 81% of the other moves are right.
+In a sample of moves stated by the reader (bench/readings), 58% of the moves with a lower confidence
+and 75% of the other moves are right.
 """
 SUGGESTED = 0.3
-"""Minimum confidence of a passage that becomes the text of its move.
+"""Minimum confidence of the passages of a move, taken together, that become its text.
 
-This confidence assumes that the abstract states the move. A passage with a lower confidence is only
+This confidence assumes that the abstract states the move. Passages with a lower confidence are only
 a suggestion, since most such passages are wrong.
 """
 

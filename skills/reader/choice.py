@@ -9,8 +9,8 @@ The passage is a statement of the sentence (`readable.statements`). Other senten
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
 move that names its content in a few words (`NAMING`) has one passage of its most probable sentence:
 from the most probable first word to the most probable last word. Two other moves may also have this
-sentence. If the passages of a move have a low confidence (`SUGGESTED`), the next most probable
-sentences are quoted too. If that does not suffice, the passages are only a suggestion.
+sentence. If the passages of another move have a low confidence (`SUGGESTED`), the next most
+probable sentences are quoted too. If they do not suffice, the passages are only a suggestion.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MOST = 3
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 SINGLE = NAMING | {"novelty"}
-"""Moves that quote only one sentence, since nearly all of their labels have only one."""
+"""Moves with only one sentence in nearly all labels; only a doubtful move quotes another one."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a passage for a move in `NAMING`."""
 MARKS = ".,:;!?)]"
@@ -76,38 +76,46 @@ def choose(
     best = assigned(logits, wanted, moves, fitted.repeated)
     served = Counter(best.values())
     shares = np.exp(logits)
+    headings = {at for at, one in enumerate(sentences) if 0 < one.heading == len(one.words)}
     found = {move: Quote(confidence=round(float(1 - stated[n]), 4)) for n, move in enumerate(moves)}
-    # A move that needs spare sentences comes last; another move may need the same sentences.
+    # Moves whose best sentence is doubtful come last; they may take sentences that others need.
     for number in sorted(best, key=lambda n: (not is_quotable(shares[best[n], n], fitted), n)):
         move = moves[number]
         others = further(scores, number, move, best[number], fitted.part[move])
-        places = [best[number], *(one for one in others if served[one] < SHARED)]
+        places = [best[number], *(one for one in others if served[one] < SHARED)][:MOST]
         placed: dict[int, Span] = {}  # the span of each passage by the index of its sentence
         given = 0.0
         likely = () if move in NAMING else (-shares[:, number]).argsort(kind="stable").tolist()
-        spare = [at for at in likely if at not in places and served[at] < SHARED]
-        for at in [*places[:MOST], *spare]:
-            if len(placed) == MOST or (at not in places and is_quotable(given, fitted)):
+        spare = [at for at in likely if served[at] < SHARED and at not in {*places, *headings}]
+        for at in [*places, *spare]:
+            if at not in places and (len(placed) == MOST or is_quotable(given, fitted)):
                 break
             passage = _passage(scores, number, move, at, sentences[at], limit)
             own = {at: span_of(passage, sentences[at], abstract)}
             joined = dict(sorted({**placed, **own}.items()))
             if not placed or len(text_of(abstract, [*joined.values()])) <= limit:
                 placed, given = joined, float(shares[list(joined), number].sum())
-        served.update(placed.keys() - {best[number]})
+        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
+        quoted = is_quotable(given, fitted) or move in known
+        if not quoted:
+            placed = {at: span for at, span in placed.items() if at in places}
+            given = float(shares[list(placed), number].sum())
         probability = given if move in known else given * float(stated[number])
         confidence = round(calibrated(probability, *fitted.confidence), 4)
-        # `Fitted.stated` decides whether a move is stated, `SUGGESTED` whether a quote states it.
-        if not is_quotable(given, fitted) and move not in known:
-            quote = _quote(placed, abstract, (), limit, confidence)
-            found[move] = Quote(confidence=found[move].confidence, suggestion=quote)
-        else:
-            found[move] = _quote(placed, abstract, sentences, limit, confidence)
+        quote = _quote(placed, abstract, sentences if quoted else (), limit, confidence)
+        if quoted:
+            served.update(placed.keys() - {best[number]})
+        unstated = Quote(confidence=found[move].confidence, suggestion=quote)
+        found[move] = quote if quoted else unstated
     return found
 
 
 def is_quotable(given: float, fitted: Fitted) -> bool:
-    """Return True if passages with this probability are quoted, and not only a suggestion."""
+    """Return True if the confidence of passages is high enough for a quote (`SUGGESTED`).
+
+    Args:
+        given: the summed probability of their sentences, given that the move is stated.
+    """
     return calibrated(given, *fitted.confidence) >= SUGGESTED
 
 
@@ -220,7 +228,7 @@ def _likeliest(
     Args:
         number: the index of the move in the scores.
         place: the index of the sentence.
-        named: True to prefer passages of `SHORTEST` to `LONGEST` words.
+        named: True to prefer passages with at least `SHORTEST` and at most `LONGEST` words.
     """
     import numpy as np
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ less than a point; 0.5 is best.
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds for "stated" that are tried. A rare move needs a low threshold."""
 NEAR = 0.05
-"""Difference from the highest kappa that is not significant on some hundred papers."""
+"""Difference from the highest kappa that is not significant on a few hundred papers."""
 PARTS = np.arange(0.2, 0.81, 0.02)
 """Thresholds that are tried for quoting a second or third sentence.
 
@@ -41,11 +41,12 @@ Read = Sequence[tuple[Example, Scores]]
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
-    The threshold of "stated" is the middle one of the thresholds whose kappa with the labels is at
-    most `NEAR` below the highest kappa. The threshold for a second sentence maximizes F1 with the
-    labelled sentences. Without labels, the thresholds are 0.5 and 1. The confidence is a logistic
-    regression on whether a quoted sentence is right (Platt 1999). A sentence that is quoted for a
-    move that is not stated counts as wrong.
+    The threshold of "stated" is the median of the thresholds whose kappa with the labels is at most
+    `NEAR` below the highest kappa, and above 0 if possible. The threshold for a second sentence
+    maximizes F1 with the labelled sentences. Without labels, the thresholds are 0.5 and 1. The
+    confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). A
+    sentence that is quoted for a move that is not stated counts as wrong. Spare sentences
+    (`choice`) are not included.
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
     part = {move: _part(read, number, move) for number, move in enumerate(moves)}
@@ -53,15 +54,13 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
 
 
 def _stated(read: Read, move: int) -> float:
-    shares, labels = [], []
-    for example, scores in read:
-        if move in example.stated:
-            shares.append(float(stated_shares(scores)[move]))
-            labels.append(bool(example.stated[move]))
-    if len(set(labels)) < 2:
+    labelled = [(example, scores) for example, scores in read if move in example.stated]
+    shares = np.array([stated_shares(scores)[move] for _, scores in labelled])
+    labels = np.array([bool(example.stated[move]) for example, _ in labelled])
+    if len(set(labels.tolist())) < 2:
         return 0.5
-    kappas = np.array([kappa_of(np.array(shares) >= least, np.array(labels)) for least in GRID])
-    near = GRID[kappas >= np.nanmax(kappas) - NEAR]
+    kappas = np.array([kappa_of(shares >= least, labels) for least in GRID])
+    near = GRID[kappas >= max(kappas.max() - NEAR, min(kappas.max(), SMALLEST))]
     return round(float(near[len(near) // 2]), 2)
 
 
@@ -80,19 +79,10 @@ def _part(read: Read, number: int, move: str) -> float:
     if not any(labels):
         return 1.0
     found, right = np.array(shares), np.array(labels)
-    return _best(
-        (2 * (right & (found >= least)).sum() / (right.sum() + (found >= least).sum()), least)
-        for least in PARTS
-    )
-
-
-def _best(scored: Iterable[tuple[Any, Any]]) -> float:
-    """Return the threshold with the highest score; of equal scores, the threshold nearest to 0.5.
-
-    Args:
-        scored: pairs of score and threshold.
-    """
-    return round(float(max(scored, key=lambda pair: (pair[0], -abs(pair[1] - 0.5)))[1]), 2)
+    quoted = found >= PARTS[:, None]
+    f1 = 2 * (right & quoted).sum(1) / (right.sum() + quoted.sum(1))
+    # Of equally good thresholds, the threshold nearest to 0.5 is used.
+    return round(float(PARTS[np.lexsort((-abs(PARTS - 0.5), f1))[-1]]), 2)
 
 
 def _confidence(

@@ -54,10 +54,11 @@ _BEGINNINGS = set_of(
 _SUBJECTS = set_of("it our there these they this we")
 """Words that begin a main clause after a comma."""
 _PREDICATE = re.compile(
-    rf" and (?:\w+ly )?(?!(?:{'|'.join(_BEGINNINGS)}|about|after|all|before|both|during|even|ha[ds]"
-    r"|have|is|near|not|of|such|was|were|within|\w+ing) )[a-z]+ (?:an?|her|his|its|our|their|the)\b"
+    rf" and (?:\w+ly )?(?!(?:{'|'.join(_BEGINNINGS)}|about|after|against|all|among|around|before"
+    r"|also|beyond|both|despite|even|ha[ds]|have|how|is|near|not|of|often|only|such|then|those|until|was"
+    r"|were|what|why|within|\w+ing|\w+ly) )[a-z]+ (?:an?|her|his|its|our|their|the)\b"
 )
-"""Matches "and" before a verb with an object: "and analyzes the mood", not "and all the mice"."""
+"""Matches "and" before a word that is probably a verb with an object: "and analyzes the mood"."""
 _RELATIVE = re.compile(r"\b(?:that|to|when|where|which|who|whom|whose)\b")
 """Matches the beginning of a clause or an infinitive, which may have a second verb after "and"."""
 _LATIN = frozenset(["in silico", "in situ", "in utero", "in vitro", "in vivo"])
@@ -162,7 +163,8 @@ def _predicate(sentence: Sentence, first: int, last: int) -> int:
     found = _PREDICATE.search(text)
     if found is None or _RELATIVE.search(text, 0, found.start()):
         return last
-    return first + len(text[: found.start()].split())
+    start = sentence.words[first][0] + found.start() + 1
+    return next(at for at in range(first, last) if sentence.words[at][0] >= start)
 
 
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:

@@ -71,11 +71,11 @@ def train(
         roles: abstracts with roles of sentences.
         after_step: called with the number of the step, the number of all steps, and the loss.
         loss_of: returns the loss of a batch of `examples`; None for `moves_loss`.
-        bfloat16: True to compute the outputs of the network in bfloat16.
+        bfloat16: True to run the network in bfloat16; outputs and losses are float32.
     """
     loss_of = loss_of or moves_loss
 
-    def computed(batch: Sequence[Example]) -> Output:
+    def output_for(batch: Sequence[Example]) -> Output:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             return Output(*map(torch.Tensor.float, network(Batch.of([one.text for one in batch]))))
 
@@ -89,11 +89,11 @@ def train(
     auxiliary = _batches(roles, settings.batch, shuffled) if roles else None
     for step in range(1, steps + 1):
         batch = next(batches)
-        loss = loss_of(computed(batch), batch)
+        loss = loss_of(output_for(batch), batch)
         shown = loss.item()
         if auxiliary and step % settings.every == 0:
             others = next(auxiliary)
-            loss = loss + ROLES * roles_loss(computed(others), others)
+            loss = loss + ROLES * roles_loss(output_for(others), others)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), NORM)

@@ -70,7 +70,7 @@ class State:
         return self.table == CORPUS
 
     def corpus(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Open the corpus for one request, and yield a connection, which belongs to one thread."""
+        """Return a context manager that opens the corpus for one request in one thread."""
         return open_corpus(self.database, must_exist=True)
 
 

@@ -147,9 +147,8 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return the time and the wording, which distinguish annotations by the same model."""
-    decoding = version.record["provenance"].get("decoding") or {}
-    wording = decoding.get("wording")
+    """Return the time of an annotation, and the wording, such as "extractive wording"."""
+    wording = (version.record["provenance"].get("decoding") or {}).get("wording")
     time = version.created_at[:16].replace("T", " ")
     return [time, f"{wording} wording"] if wording else [time]
 

@@ -299,7 +299,7 @@ class OllamaModel:
     def _refuse_cut(self, request: Request, evaluated: int) -> None:
         """Raise InputError for a prompt that the server has cut to about half of its context.
 
-        Servers that do not know `truncate` cut the prompt silently. In this case the number of
+        Servers without the option `truncate` cut the prompt silently. In this case the number of
         evaluated tokens is too small for the text.
         """
         size = sum(len(message.content.encode()) for message in request.conversation)

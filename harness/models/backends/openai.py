@@ -356,7 +356,7 @@ class OpenAIModel:
             raise remote.stream_error(self._server.shown, "a line of it is not valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
-        """Return the chunks of an answer, without tools if the server refuses them.
+        """Request an answer, again without tools if the server refuses tools; return its chunks.
 
         Servers refuse tools with different statuses and messages. So a refusal counts as caused by
         the tools if the same request succeeds without tools.
@@ -378,7 +378,7 @@ class OpenAIModel:
             return chunks
 
     def _create(self, client: openai.OpenAI, request: Request) -> Any:
-        """Return the chunks of an answer, without logprobs if the server refuses them."""
+        """Request an answer, without logprobs if the server refuses them; return its chunks."""
         import openai
 
         body = self._body(request)

@@ -25,8 +25,10 @@ from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
-"""Space that a node needs for a file, as a multiple of its size: it may be stored twice, in the
-harness's cache and as a wheel or in the cache of the Hub."""
+"""Space that a node needs for a file, as a multiple of the file's size.
+
+A file may be stored twice: in the harness's cache, and in a wheel or in the cache of the Hub.
+"""
 CPUS = 4
 """Default number of CPUs of an actor; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0

@@ -68,7 +68,7 @@ def remember(db: sqlite3.Connection, of: Of, row_id: int, source: str, *, found:
 
     Args:
         of: the table that contains the row.
-        found: True if the source knows the paper.
+        found: True if the source has the paper.
     """
     with transaction(db):
         db.execute(
@@ -116,7 +116,7 @@ def due(
 
 
 def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
-    """Return facts about a paper, and the day of its lookup at each source that knows it."""
+    """Return facts about a paper, and the day of its lookup at each source that has it."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"

@@ -374,8 +374,8 @@ class PulledHighlight:
     def moves(self, framework: Framework) -> list[str]:
         """Return the names of the moves that the tags of the highlight stand for.
 
-        The tag of a move is its name or its label, also after the name of the framework and a
-        colon. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
+        The tag of a move is its name or its label; the name of the framework and a colon may
+        precede it. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
         """
         prefix = f"{framework.name}:".casefold()
         names = {str(tag).casefold().removeprefix(prefix) for tag in json.loads(self.tags)}

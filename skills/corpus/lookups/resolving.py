@@ -125,7 +125,7 @@ def _look_up(
         left: the ids that the corpus lacks, by their index in the list.
     """
     tried: defaultdict[int, list[str]] = defaultdict(list)
-    """The titles of the sources that do not know an id, by the index of the id."""
+    """The titles of the sources that do not have an id, by the index of the id."""
 
     def due(source: Source) -> list[batches.Wanted]:
         """Return the ids that have no paper yet and that the source can look up."""

@@ -283,7 +283,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
-    """Return the query for facts that SQL can compute; `_completed` computes the other facts."""
+    """Return the query for the columns that SQL computes; `_completed` computes the others."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -332,7 +332,7 @@ def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return a batch with the facts that Python computes; the database uses the same functions."""
+    """Return a batch as a table, with the columns that Python computes."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)

@@ -389,7 +389,8 @@ def _is_item(found: Any) -> bool:
 def note_of(item: Annotated, framework: Framework) -> str:
     """Return the note of an annotation, which contains no empty line.
 
-    The note has a heading, and one line for each stated move and each suggestion.
+    The note has a heading, one line for each move that the abstract or a section states, and one
+    line for each suggestion.
     """
     stated = framework.stated(item.record)
     found, labels = {**from_sections(item.record), **stated}, framework.labels

@@ -108,7 +108,7 @@ class Source(ABC):
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
         """Return the papers with these identifiers, by identifier.
 
-        Papers that the source does not know are missing from the result.
+        Papers that the source does not have are missing from the result.
 
         Args:
             kind: the kind of the identifiers; one of `kinds`.
@@ -170,7 +170,7 @@ class Source(ABC):
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Send a request or read it from the cache, and return the response.
+        """Return the response to a request, from the cache if it is stored there.
 
         Args:
             path: the path after the base URL.

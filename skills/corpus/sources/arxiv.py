@@ -151,7 +151,7 @@ class Arxiv(Source):
         self._feed(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True if the page has entries and no error; an empty page may be a mistake."""
+        """Return True if the page may be cached: it has entries and no error."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
     def _stated(self, entry: Any) -> Found:

@@ -266,7 +266,7 @@ def without_mark(cell: str) -> str:
 
 
 def is_saved_table(names: Sequence[str]) -> bool:
-    """Return True if a header is of a table that the harness saved, whose cells are inert."""
+    """Return True if this is the header of a table that the harness saved (`inert`)."""
     return tuple(names[1:2]) == ("title",) and "abstract" in names
 
 

@@ -91,7 +91,7 @@ class Decision(BaseModel):
 
     @property
     def digests(self) -> tuple[str, str]:
-        """The digests of the abstract and of the moves, which `Item.digests` equals."""
+        """The digests of the abstract and of the moves, in the form of `Item.digests`."""
         return self.abstract_sha256, self.shown_sha256
 
     def is_about(self, item: Item) -> bool:
@@ -209,7 +209,7 @@ class ReviewLog:
         wrote: called with the SHA-256 of a new table before it replaces the old table.
         own: the keys of rows that were not written by a review.
         restored: number of accepted rows that were missing from the table.
-        taken: the reviewer and the name of each highlight that was taken over.
+        taken: the reviewer and the name of each Zotero highlight that was stored as an edit.
     """
 
     gold: GoldTable

@@ -423,7 +423,7 @@ def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:
 
 
 def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:
-    """Lock a reviewer's name for a gold table in a `with` block; no other process may use it.
+    """Return a context manager that locks a reviewer's name for a gold table.
 
     Raises:
         UsageError: another process holds the lock.

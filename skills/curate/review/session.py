@@ -282,7 +282,7 @@ class Review:
         return STAY if move is None else act(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
-        """Store a new text of a move that the user types; return `at`, or STAY without a change."""
+        """Store the text that the user types for a move; return `at`, or STAY without a change."""
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)

@@ -69,7 +69,7 @@ class _Line(BaseModel):
 
     @model_validator(mode="after")
     def _join(self) -> Self:
-        """Join system, prompt and completion to `messages`, unless the line has `messages`.
+        """Join system, prompt and completion into `messages`, unless the line has `messages`.
 
         Raises:
             ValueError: prompt or completion is missing, or the last two messages are not of the

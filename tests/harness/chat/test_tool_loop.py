@@ -548,7 +548,7 @@ def test_a_server_that_stops_during_a_turn(make: Make) -> None:
     add(agent, Free(lambda call: Result("ok")))
     agent.server.drop_at = 1
     assert agent.run("count") == 1
-    assert "became unavailable after a call" in agent.stderr
+    assert "became unavailable after a tool call" in agent.stderr
     assert consistent(agent.conversation)
     agent.server.drop_at = None
     assert agent.run("and now?") == 0

@@ -110,11 +110,16 @@ def test_a_doubtful_move_quotes_the_next_most_probable_sentence() -> None:
 
 
 def test_a_doubtful_move_takes_no_sentence_that_another_move_needs() -> None:
-    # "claim" would also quote the sentences 1 and 2, which "method" and "novelty" quote.
-    best = {"claim": {3: 1.0}, "method": {1: 9.0}, "novelty": {1: 9.0}}
-    found = quotes(best, unstated=["scope"])
-    assert found["novelty"].text == found["method"].text
-    assert SENTENCES[1][3:-1] not in (found["claim"].text or "")
+    # "claim" is doubtful; its next sentence is 0, which "method" also needs.
+    best = {"claim": {3: 0.3, 0: 0.2}, "method": {1: 9.0}, "novelty": {0: 9.0}}
+    found = quotes(best, unstated=["scope"], part={"method": [0]})
+    assert len(found["method"].spans) == 2
+    assert found["claim"].spans[0][0] == ABSTRACT.index(SENTENCES[1])
+
+
+def test_a_doubtful_scope_quotes_no_second_sentence() -> None:
+    alone = [move for move in MOVES if move != "scope"]
+    assert quotes({}, unstated=alone)["scope"].text is None
 
 
 def test_a_heading_is_no_part_of_a_passage() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,26 @@ def test_further_sentences_are_quoted_if_that_raises_f1(right: int, quoted: bool
     probable = [paper([0, 1], further=0.7) for _ in range(5)]
     improbable = [paper([0, 1] if number < right else [0], further=0.3) for number in range(10)]
     assert (fit([*probable, *improbable], MOVES).part["method"] <= 0.3) is quoted
+
+
+def stated(shares: Sequence[float], labels: Sequence[bool]) -> float:
+    """Return the threshold that is fitted on papers with these probabilities and labels."""
+    papers = []
+    for share, label in zip(shares, labels, strict=True):
+        example, scores = paper([0] if label else [], further=0.1, best=0.0)
+        odds = math.log(3.0) - math.log(share / (1 - share))  # each sentence has the score 0
+        papers.append((example, replace(scores, unstated=np.full(1, odds))))
+    return fit(papers, MOVES).stated["method"]
+
+
+def test_the_threshold_of_stated_is_the_median_of_the_good_thresholds() -> None:
+    assert stated([0.2, 0.2, 0.8, 0.8], [False, False, True, True]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_threshold_that_decides_always_alike_is_not_chosen() -> None:
+    shares = [0.3] * 50 + [0.02] * 50
+    labels = [number % 50 < 8 - number // 50 for number in range(100)]  # kappa is at most 0.02
+    assert 0.02 < stated(shares, labels) <= 0.3
 
 
 def test_the_other_sentences_are_ordered_by_probability() -> None:

@@ -98,6 +98,11 @@ def test_a_name_ends_before_the_main_clause_and_after_its_brackets() -> None:
         ("We treat adults of 2010 and all the nurses.", "adults of 2010 and all the nurses."),
         ("We treat adults with pain and using a drug.", "adults with pain and using a drug."),
         ("We treat adults and nurses in the city.", "adults and nurses in the city."),
+        ("We treat adults and especially the old.", "adults and especially the old."),
+        (
+            "We see anthropocentrically-minded men and measure the error.",
+            "anthropocentrically-minded men",
+        ),
     ],
 )
 def test_a_name_ends_before_a_second_predicate(text: str, name: str) -> None:

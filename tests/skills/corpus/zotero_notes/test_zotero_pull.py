@@ -109,7 +109,7 @@ def test_our_highlights_count_if_a_person_has_changed_them(pushed: Pushing) -> N
 
 def test_a_highlight_with_the_tag_of_a_move_is_an_edit_of_the_review(pushed: Pushing) -> None:
     highlight(pushed, "MINE2345", SECOND.replace(" ", "\n"), "", "claim")
-    highlight(pushed, "MINE2344", SECOND[:20], "", "Claim")  # a part of the same passage
+    highlight(pushed, "MINE2344", SECOND[:20], "", "Nanda:Claim")  # a part of the same passage
     highlight(pushed, "MINE2346", "Words that the abstract does not have", "", "evidence")
     pushed.api.add(LIBRARY, of_move(pushed, "scope")["key"], deleted=1)
     pushed.api.add(LIBRARY, of_move(pushed, "claim")["key"], annotationComment="Not this.")
