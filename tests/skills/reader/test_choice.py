@@ -117,6 +117,25 @@ def test_a_doubtful_move_takes_no_sentence_that_another_move_needs() -> None:
     assert found["claim"].spans[0][0] == ABSTRACT.index(SENTENCES[1])
 
 
+def claim(sentences: Sequence[str], shares: Sequence[float]) -> Quote:
+    """Return the claim of an abstract whose sentences have these probabilities."""
+    abstract, text = " ".join(sentences), text_of(sentences)
+    score, unlikely = np.log(np.array(shares))[:, None], np.full((len(shares), 1), -9.0)
+    scores = Scores(text, score, unlikely, np.full(1, -9.0), np.zeros((len(text.ids), 2)))
+    return choose(scores, FITTED, ("claim",), abstract, numbered(abstract), 480)["claim"]
+
+
+def test_a_doubtful_move_quotes_no_heading() -> None:
+    given = "We plan.", "It halts.", "RESULTS:", "It ran.", "It works."
+    assert claim(given, [0.28, 0.1, 0.27, 0.2, 0.15]).text == "We plan ... It ran."
+
+
+def test_spare_sentences_that_do_not_suffice_are_not_suggested() -> None:
+    found = claim([f"Plan {number} halts." for number in range(13)], [1 / 13] * 13)
+    assert found.suggestion is not None
+    assert found.suggestion.text == "Plan 0 halts."
+
+
 def test_a_doubtful_scope_quotes_no_second_sentence() -> None:
     alone = [move for move in MOVES if move != "scope"]
     assert quotes({}, unstated=alone)["scope"].text is None
