@@ -126,7 +126,7 @@ def claim(sentences: Sequence[str], shares: Sequence[float]) -> Quote:
 
 
 def test_a_doubtful_move_quotes_no_heading() -> None:
-    given = "We plan.", "It halts.", "RESULTS:", "It ran.", "It works."
+    given = "We plan.", "It halts.", "RESULTS.", "It ran.", "It works."
     assert claim(given, [0.28, 0.1, 0.27, 0.2, 0.15]).text == "We plan ... It ran."
 
 
