@@ -54,7 +54,7 @@ class Judge:
     """A model that votes as each persona of a panel.
 
     Attributes:
-        form: the form of its votes, as measured by `panel.choose_form`.
+        form: the form of its votes, as selected by `panel.choose_form`.
     """
 
     panel: Panel
@@ -150,7 +150,8 @@ class Criteria:
         thresholds: the minimum score of a vote that passes, for each persona.
         min_votes: minimum number of votes that must pass.
         calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
-            "annotations", "why", "created_at"}; None for the defaults of the panel.
+            "annotations", "why"}, and "created_at" if the corpus has stored them; None for the
+            defaults of the panel.
     """
 
     thresholds: tuple[float, ...]

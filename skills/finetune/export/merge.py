@@ -120,7 +120,7 @@ def _merged(
     """Return the merged weight of a layer, and the number of values that the adapter changed.
 
     The sum W + scale * B A (Hu et al. 2021, arXiv 2106.09685) is computed in float32 and rounded
-    once to the type of the base, to the nearest value, and ties to even.
+    once, to the nearest value of the base's data type, with ties to even.
 
     Args:
         round_trip: quantizes and dequantizes the weight of the base before the sum; None to use
