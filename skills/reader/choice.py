@@ -38,7 +38,7 @@ MOST = 3
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 SINGLE = NAMING | {"novelty"}
-"""Moves with only one sentence in nearly all labels; only a doubtful move quotes another one."""
+"""Moves that have one sentence in nearly all labels; only if doubtful, they quote more."""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a passage for a move in `NAMING`."""
 MARKS = ".,:;!?)]"

@@ -60,6 +60,7 @@ def _stated(read: Read, move: int) -> float:
     if len(set(labels.tolist())) < 2:
         return 0.5
     kappas = np.array([kappa_of(shares >= least, labels) for least in GRID])
+    # Kappa is 0 at a threshold that decides always alike; it is chosen only if none is better.
     near = GRID[kappas >= max(kappas.max() - NEAR, min(kappas.max(), SMALLEST))]
     return round(float(near[len(near) // 2]), 2)
 
