@@ -22,6 +22,7 @@ import csv
 import json
 import os
 import random
+import re
 import secrets
 import shlex
 import shutil
@@ -217,8 +218,8 @@ class Bench:
             else:
                 outcome = _one_shot(terminal, delay, own_code)
             shown = terminal.shown
-            if "Traceback" in shown or "most recent call" in shown or "Fatal" in shown:
-                outcome.faults.append(f"traceback: {shown[-2000:]}")
+            if found := re.search("Traceback|most recent call|Fatal", shown):
+                outcome.faults.append(f"traceback: {shown[found.start() :][:2000]}")
             if shown.count("Interrupted") > 1:
                 outcome.faults.append(f"message printed more than once: {shown[-300:]!r}")
             if _is_start_of_python(shown):
