@@ -56,10 +56,11 @@ def build_dataset(
     reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
-    """Merge tables of annotations: gold rows replace curated rows, and both replace agent rows.
+    """Return the training set from tables of annotations, with one row for each paper.
 
-    A paper is identified by its arxiv_id, or else its paper_id, or else its id. By default, an
-    agent row is kept even if its paper has no curated row.
+    Gold rows replace curated rows, and both replace agent rows. A paper is identified by its
+    arxiv_id, or else its paper_id, or else its id. By default, an agent row is kept even if its
+    paper has no curated row.
 
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.

@@ -24,11 +24,11 @@ from skills.nanda.framework import Framework, selected_framework
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5
-"""Maximum number of rows named on stderr; the manifest lists all rows."""
+"""Maximum number of rows that stderr names for each reason; the manifest lists all rows."""
 
 
 def make_dataset(call: Call) -> Result:
-    """Run `/finetune dataset`.
+    """Run `/finetune dataset`, and return its result.
 
     Raises:
         UsageError: the line has text besides options, or an input table would be overwritten.
@@ -74,7 +74,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the choices that the options state: which rows to include, and the weights."""
+    """Return the choices of the options: limits for including rows, and the weights of rows."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,
@@ -167,7 +167,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def manifest_text(made: Mapping[str, Any]) -> str:
-    """Return the text of a manifest for display: counts and lengths."""
+    """Return the counts and lengths of a manifest as tables and sentences for display."""
     counts, tokens = made["counts"], made["tokens"]
     names = [why for why in WHYS if any(counts[source][why] for source in SOURCES)]
     headers = ["source", "read", *(name.replace("_", " ") for name in names), "written", "weight"]
@@ -198,7 +198,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about rows that are left out, and about held-out ids that no row has."""
+    """Yield messages about rows that are left out, and about held-out ids without a row."""
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

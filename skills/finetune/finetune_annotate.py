@@ -27,7 +27,7 @@ DEFAULT_DATA = "train.jsonl"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune` with the arguments; return its exit code.
+    """Run `/finetune` with the arguments, and return its exit code.
 
     Under torchrun, only rank 0 runs the command; the other ranks only take part in the training.
     """
@@ -59,7 +59,7 @@ def invocation(words: list[str]) -> Invocation:
 
 
 def _with_checkpoint(words: list[str]) -> list[str]:
-    """Return the words with `--resume CHECKPOINT` replaced by `--checkpoint=CHECKPOINT`."""
+    """Return the words, with `--checkpoint=CHECKPOINT` in place of `--resume CHECKPOINT`."""
     left, expanded = deque(words), []
     while left:
         word = left.popleft()

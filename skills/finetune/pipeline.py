@@ -47,9 +47,9 @@ EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
 
 
-@low_spin_openmp()  # this function is the first to import torch
+@low_spin_openmp()  # torch is imported for the first time during this function
 def run(call: Call) -> Result:
-    """Perform the stage that the subcommand names; without a subcommand, perform all stages.
+    """Perform the stage of the subcommand, or all stages; return the result of the command.
 
     Raises:
         HarnessError: a stage failed; the files of earlier stages are kept.
@@ -78,7 +78,7 @@ def _tracked_facts(done: Mapping[str, Entry]) -> dict[str, str | float]:
 
 
 def show_plan(call: Call) -> Result:
-    """Return the plan of a run: the resources it needs, and whether this machine has them."""
+    """Return the result of `/finetune plan`; `stopped` is the first refusal of the plan."""
     found = plan.make_plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
     text = plan.plan_text(found, details=call.options.details)
@@ -88,8 +88,8 @@ def show_plan(call: Call) -> Result:
 def check(context: StageContext) -> None:
     """Check the requirements of all stages before the first stage starts.
 
-    Without --host no server is contacted: the run skips the stage `ollama` if no server answers, or
-    if the user does not consent to sending the model.
+    An Ollama server is contacted only if --host names one. Without --host, the run skips the stage
+    `ollama` if no server answers, or if the user does not consent to sending the model.
 
     Raises:
         UsageError: a package is missing, the model's name cannot be used, or the server is too
@@ -155,6 +155,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
 
 
 def _perform_one(context: StageContext, name: str) -> Entry:
+    """Perform the stage `name`, and return its entry in the manifest."""
     if name == "train":
         checkpoints.check_earlier(context)
         is_trained = context.run_dir.is_current("train", train_inputs(context))
@@ -171,7 +172,12 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
 
 def _context(call: Call) -> StageContext:
-    """Return the context of a command, from its options and the settings stored in the folder."""
+    """Return the context of a command, from its options and the settings stored in the folder.
+
+    Raises:
+        UsageError: options contradict each other, or the text is neither a file nor a folder.
+        InputError: the folder has no run, or a recipe, a framework or a data set cannot be read.
+    """
     options, text = call.options, call.text.strip()
     data, folder = (as_path(text) if text else None), options.run_folder
     if data is not None and (data.is_dir() or not data.suffix):
@@ -245,7 +251,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
 
 
 def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
-    """Yield sentences on the outcome of the training, and on settings adapted to the machine."""
+    """Yield sentences on the training and its adapted settings, if `done` has a training."""
     if "train" not in done:
         return
     facts = done["train"].facts
@@ -256,7 +262,10 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
-    """Return sentences on the comparison and the use of the new model, and a line that uses it."""
+    """Return sentences on the comparison and use of the new model, and a line that uses it.
+
+    The results are [] and "" if the command neither registered nor compared a model.
+    """
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""

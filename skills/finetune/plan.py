@@ -92,7 +92,7 @@ class Plan:
         batch: the size of the largest batch.
         memory: the peak memory of one process in bytes; the keys are the uses, such as "gradients".
         notes: warnings and hints, as clauses.
-        refusals: the reasons why the run cannot start; () if it can.
+        refusals: the reasons why the run cannot start; empty if the run can start.
     """
 
     given: Recipe
@@ -171,7 +171,7 @@ def make_plan(
 
     Args:
         machine: the resources to plan for; None for this machine.
-        disk: returns the file system of a folder.
+        disk: a function that returns the `Disk` of a folder.
 
     Raises:
         InputError: the data, the base or the adapter to start from is invalid, or the base is
@@ -241,6 +241,11 @@ def checkpoints(steps: int, training: Training) -> tuple[int, int]:
 
 
 def _shapes(context: StageContext) -> BaseFacts:
+    """Return the shapes of the base, from its files or from the published list.
+
+    Raises:
+        InputError: the base is not on this machine and not in the list.
+    """
     base = context.recipe.base
     facts = describe(context) or published(base)
     if facts is None:
@@ -253,7 +258,7 @@ def _shapes(context: StageContext) -> BaseFacts:
 
 
 def refusals(plan: Plan) -> Iterator[HarnessError]:
-    """Yield the reasons why a run cannot start."""
+    """Yield an error for each reason why a run cannot start."""
     need, gpu, recipe = plan.need, plan.machine.gpu, plan.recipe
     if not plan.rows.count:
         longer = f": all have more than {recipe.training.max_length:,} tokens"
@@ -317,7 +322,9 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return a sentence that names the two settings that save the most memory.
+    """Return a hint with the two settings that save the most memory, and with a smaller base.
+
+    If no setting saves memory, the hint is only to use a smaller base.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -352,10 +359,13 @@ def memory_knobs(plan: Plan) -> str:
 
 
 def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
-    """Return the measurements of the run in `folder`, if its recipe and machine are comparable.
+    """Return the measurements of the run in `folder`, or an empty `Measured`.
+
+    The result is empty if there are no measurements, or if the recipe, the device or the number of
+    processes of that run is different.
 
     Args:
-        recipe: the recipe to compare with the recipe of that run, by the settings in `RELEVANT`.
+        recipe: the planned recipe; only the settings in `RELEVANT` must be equal.
         tokens: number of tokens of all planned steps.
     """
     try:
@@ -387,7 +397,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return the reasons why the run cannot start, or the resources that it needs."""
+    """Return the refusals, or else the resources that are needed; then the adapted settings."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)
@@ -408,7 +418,7 @@ def _verdict(plan: Plan) -> str:
 
 
 def _place(plan: Plan) -> str:
-    """Return a clause which states that the run fits; on a CPU, also how long it takes."""
+    """Return a clause which states that the run fits; on a CPU, it includes the time needed."""
     if plan.machine.gpu is not None:
         return "fits"
     cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds
@@ -483,7 +493,7 @@ def _disk(plan: Plan) -> str:
 def _sample(plan: Plan) -> str:
     which = "" if plan.rows.decoded else AS_GIVEN
     lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
-    # A piece that begins in the middle of a line is shown on a new line.
+    # Each piece begins on a new line, even if it continues a line of the row.
     for text, in_loss in plan.rows.sample:
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]

@@ -76,7 +76,7 @@ class PlannedRows:
 
 
 def planned_rows(context: StageContext) -> PlannedRows:
-    """Count the tokens of the prepared rows if they are current, or else of the data set.
+    """Return the token counts of the prepared rows if current, or else of the data set.
 
     Raises:
         InputError: the data set or one of its rows is invalid.
@@ -128,7 +128,7 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 
 
 def _counted(context: StageContext, data: Path) -> PlannedRows:
-    """Count the tokens of the rows of the data set, without downloading a file.
+    """Return the token counts of the rows of a data set; no file is downloaded.
 
     The sample is rendered as in training if the tokenizer of the base is on this machine. If the
     base is a GGUF of the registry or not on this machine, `open_counter` chooses the tokenizer.

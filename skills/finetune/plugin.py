@@ -52,7 +52,7 @@ class ProcessOptions(SkillOptions):
 
 
 class PlanOptions(HeldOutOptions, ProcessOptions, ReportOptions):
-    """The options of a plan."""
+    """The options of `/finetune plan`."""
 
 
 class TrainOptions(HeldOutOptions, ProcessOptions):
@@ -100,7 +100,7 @@ class OllamaOptions(NameOptions):
 
 
 class RunOptions(TrainOptions, GgufOptions, OllamaOptions, RegisterOptions):
-    """The options of a whole run, which has no subcommand."""
+    """The options of `/finetune` without a subcommand, which performs all stages."""
 
 
 class ReaderOptions(NameOptions, ColumnOptions):
@@ -126,7 +126,7 @@ class ModelPushOptions(HubOptions):
 
 
 class Stages(Output):
-    """The results of the stages."""
+    """The result of one stage, or of all stages of a run."""
 
     out: str = Field(description="the folder of the run")
     stages: dict[str, dict[str, Any]] = Field(
@@ -135,7 +135,7 @@ class Stages(Output):
 
 
 class Plan(Output):
-    """The resources that a run needs; sizes in bytes, times in seconds."""
+    """The result of `/finetune plan`; sizes are in bytes, times in seconds."""
 
     recipe: dict[str, Any]
     adapted: list[str] = Field(description="the settings that were changed for this machine")
@@ -150,6 +150,8 @@ class Plan(Output):
 
 
 class Unregistered(Output):
+    """The result of `/finetune unregister`."""
+
     registry: str
     name: str
     files: list[str]
@@ -160,7 +162,7 @@ class Unregistered(Output):
 
 
 class Manifest(Output):
-    """A training set: its rows, their sources, and the rows that are left out."""
+    """The manifest of a training set: counts of rows by source, and the rows that are left out."""
 
     manifest: int
     rows: int

@@ -103,7 +103,10 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Run the block in rank 0; other ranks wait until a training starts or the block ends.
+    """Connect the ranks of a launcher, and run the block in rank 0.
+
+    The other ranks wait in `follow_rank_0`. If the block ends without a training, `broadcast("")`
+    ends their wait.
 
     Raises:
         UsageError: this process has another rank.
@@ -164,11 +167,11 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return the number of processes that `accelerate launch --cpu` should start.
+    """Return the number of processes that `accelerate launch --cpu` was told to start, or None.
 
-    The number is None if accelerate did not start this process on a CPU, or if it should start only
-    one. Without MPI, accelerate starts a single process. The environment of this process does not
-    contain the requested number, so the number is read from the command line of accelerate.
+    The result is None if accelerate did not start this process on a CPU, or was told to start one
+    process. Without MPI, accelerate starts one process even if it was told to start several. The
+    requested number is not in the environment, so it is read from the command line of accelerate.
 
     Raises:
         UsageError: the command line does not contain the number.

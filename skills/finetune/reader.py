@@ -1,10 +1,11 @@
 """/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
-Training starts from the reader that the registry offers for the framework. In a cross-validation
-with `FOLDS` folds, a reader is trained for each fold on the other papers, and predicts the moves of
-the papers in the fold. If these predictions are better than the predictions of the starting reader,
-a reader trained on all papers is registered. The predictions of each fold and the final reader are
-stored in OUT/reader-KEY, so that repeating the line continues the work.
+Training starts from the first reader in the registry that serves the framework and was not trained
+on papers of the table. In a cross-validation with `FOLDS` folds, a reader is trained for each fold
+on the other papers, and predicts the moves of the papers in the fold. If these predictions are
+better than the predictions of the starting reader, a reader trained on all papers is registered.
+The predictions of each fold and the final reader are stored in OUT/reader-KEY, so that repeating
+the line continues the work.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ TRAINING: Mapping[str, Any] = {
 }
 """Settings for training an existing reader further: two of its six layers are trained.
 
-On 80 papers of a field of the starting reader, 62.0% of its decisions were right. After
-training on 80 other papers of the field, 62.2% were right; with `rate` 5e-5 and `head_rate` 1e-4,
-60.8%.
+On 80 papers of a field that the starting reader was trained on, 62.0% of its decisions were right.
+After training on 80 other papers of the field, 62.2% were right; with `rate` 5e-5 and `head_rate`
+1e-4, 60.8%.
 """
 FRESH: Mapping[str, Any] = {
     "epochs": 8.0,
@@ -78,7 +79,7 @@ TAKEN = frozenset(
 )
 """Options of /finetune that can be used with --reader."""
 SEEN = 12
-"""Number of hex digits of a digest in a reader file's list of training abstracts."""
+"""Number of hex digits of the digests that a reader's file and the names of files contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class Start:
         about: the metadata in the reader's file.
         figures: the thresholds and scales of the reader; the threshold of a move that the reader
             does not have is 0.5.
-        comparable: True if the reader was trained on the framework of the new reader, so that the
-            decisions of both readers can be compared.
+        comparable: True if the reader was trained on the same framework as the new reader. Only
+            then can the decisions of both readers be compared.
         passed: the readers that are not used because they were trained on papers of the table, with
             the number of these papers.
     """
@@ -108,7 +109,7 @@ class Start:
 
 
 def run(call: Call) -> Result:
-    """Train, compare and register a reader.
+    """Train a reader, compare it and register it; return the result of the command.
 
     Raises:
         UsageError: an option, the name or the table cannot be used, or a package is missing.
@@ -199,7 +200,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
 
 
 class _Training:
-    """Trains a reader, and stores the folds and the reader in a folder."""
+    """Trains a reader, and stores the predictions of the folds and the reader in a folder."""
 
     def __init__(
         self, call: Call, path: Path, framework: Framework, gold: Gold, start: Start
@@ -230,7 +231,7 @@ class _Training:
         """Cross-validate the new reader, and register it if it is better or cannot be compared.
 
         Readers of different frameworks cannot be compared. With --force, the new reader is always
-        registered.
+        registered. The result contains the comparison, and the error if the reader is refused.
         """
         RunDir(self.folder, "").make()
         folds = self._folds()
@@ -330,9 +331,10 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Fit thresholds and scales on all folds, and again for each fold on the other folds.
+        """Return thresholds and scales fitted on all folds, and for each fold on the other folds.
 
-        With fewer than `ENOUGH` papers, return the values of the starting reader instead.
+        With fewer than `ENOUGH` papers, or without a stated move, the results are the thresholds
+        and scales of the starting reader.
 
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
@@ -350,6 +352,10 @@ class _Training:
 
         If the starting reader has another framework, the comparison is with the baseline
         `reader_folds.by_place`.
+
+        Args:
+            held: each paper with the predictions of the reader that was not trained on it.
+            figures: thresholds and scales for the papers of each fold.
         """
         from skills.reader.fitting import right_decisions, stated_kappa
         from skills.reader.training import scores_of
@@ -369,7 +375,7 @@ class _Training:
         return gain_of(before, after, kappas, self.settings.seed)
 
     def _compared(self, gain: Gain) -> tuple[str, bool]:
-        """Return the comparison in words, and True if the new reader is shown to be better."""
+        """Return the comparison in words, and whether the new reader is shown to be better."""
         other = (
             self.start.name
             if self.start.comparable
@@ -400,7 +406,7 @@ class _Training:
         return self.folder / "reader.onnx"
 
     def _final(self, figures: Fitted, gain: Gain) -> Path:
-        """Train the reader on all papers, and return its file."""
+        """Train the reader on all papers, unless its file exists; return the path of the file."""
         from skills.reader import onnx_file
 
         path, start = self._reader, self.start
@@ -432,7 +438,7 @@ class _Training:
         return path
 
     def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
-        """Register a copy of the reader as default of its framework; return the report's facts."""
+        """Register a copy of the reader as default of its framework; return the facts of `add`."""
         settings, name = self.call.settings, str(self.call.options.as_name)
         digest, content = file_sha256(made), made.read_bytes()
         kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"
@@ -461,6 +467,7 @@ def registration_of(
     """Return the registry entries of a reader, which serves the task of its framework.
 
     Args:
+        file: the reader, in the folder where it remains.
         origin: facts about the training: data, number of papers, framework and starting reader.
     """
     file_id = f"{name}-reader"

@@ -39,6 +39,7 @@ class Gain:
     """The gain in accuracy on held-out papers: the difference of the shares of right decisions.
 
     Attributes:
+        papers, decisions: number of held-out papers, and number of all decisions in them.
         before, after: share of right decisions of the old reader (or baseline) and the new reader.
         value: the gain, `after` - `before`.
         low, high: 95% interval of the gain, by a bootstrap over papers.
@@ -87,11 +88,14 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Count right decisions of a baseline that gives a move one place in all papers of a fold.
+    """Return the right decisions of a baseline that always predicts a move at the same place.
 
-    The result is an array (papers, 2) for `gain_of`. The place of a move is the number of a
-    sentence, counted from the beginning or from the end, or "not stated". Each fold uses the place
-    that is right most often in the other folds.
+    A place is the number of a sentence, counted from the beginning or from the end, or "not
+    stated". In each fold, the baseline predicts the place that is most often right in the other
+    folds.
+
+    Returns: an array (papers, 2) for `gain_of`: for each paper, the number of right decisions and
+        the number of all decisions.
     """
     places: list[int | None] = [None, *range(ENDS), *range(-ENDS, 0)]
 
@@ -133,7 +137,7 @@ def store(path: Path, found: Sequence[Scores]) -> None:
 
 
 def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:
-    """Return the stored predictions for `examples`; None if the file is missing or damaged."""
+    """Return the stored predictions in the order of `examples`; None if the file is unusable."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = []

@@ -87,7 +87,7 @@ def read_gold(
     columns: Columns | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Gold:
-    """Return the papers of an annotated table.
+    """Return the usable papers of an annotated table, and the reasons for unusable rows.
 
     Args:
         notice: called with each assumption about the table, as in `open_table`.
@@ -140,7 +140,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
             exact += 1
         else:  # the wording differs from the abstract: only the sentences are known
             anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
-    # An anchor without spans has no place that could be learned.
+    # The reader cannot learn a stated move without a place.
     known = {move: one for move, one in anchors.items() if one is None or one["spans"]}
     if not known:
         raise InputError("no move shares words with the abstract", where=row.where)

@@ -87,8 +87,8 @@ class Training(_Strict):
             steps.
         max_length: maximum number of tokens of a row, prompt and completion together; a longer row
             is an error.
-        max_steps: stop after this many steps, regardless of `epochs`.
-        checkpointing: compute activations again in the backward pass instead of keeping them.
+        max_steps: maximum number of steps; None to train all epochs.
+        checkpointing: save memory: compute activations again in the backward pass.
         save_steps, log_steps, eval_steps: number of steps between savings, log lines, and
             measurements of the dev loss.
         keep: number of checkpoints to keep, in addition to the best checkpoint; None for all.
@@ -139,8 +139,8 @@ class Export(_Strict):
     Attributes:
         name: the name of the model in Ollama and in the registry. For a recipe without a name,
             `chosen_recipe` sets the name of the run's folder.
-        merge_base: merge the adapter into the 16-bit weights of the base, or into these weights
-            after rounding to NF4.
+        merge_base: the weights into which the adapter is merged: the 16-bit weights of the base, or
+            these weights after quantization to NF4 and dequantization.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.
     """
@@ -184,7 +184,7 @@ def presets() -> dict[str, Path]:
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """Read a preset by its name, or a recipe by its path.
+    """Return the preset with this name, or the recipe in the file with this path.
 
     Raises:
         UsageError: neither the preset nor the file exists.
@@ -221,10 +221,15 @@ def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """Return the recipe that --preset or --recipe names, or else the stored recipe of the run.
+    """Return the recipe of --preset or --recipe, or else the stored or the default recipe.
 
     The other options then change settings of the recipe. If the recipe does not name the model,
     the model gets the name of the folder.
+
+    Args:
+        options: the options of the command.
+        remembered: the settings that are stored in `folder`; empty to ignore stored settings.
+        folder: the folder of the run.
 
     Raises:
         UsageError: a setting is invalid or unknown.
@@ -253,7 +258,11 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Return the name and the parsed YAML value of a setting such as `training.warmup=0.1`."""
+    """Return the name and the parsed YAML value of a setting such as `training.warmup=0.1`.
+
+    Raises:
+        UsageError: the text is not NAME=VALUE, the setting is unknown, or the value is not YAML.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(

@@ -74,7 +74,7 @@ class Output:
     def is_unchanged(self, path: Path) -> bool:
         """Return True if the file at `path` has the recorded content.
 
-        The file is not read if size and modification time are as recorded.
+        The file is read only if its size is as recorded and its modification time is not.
         """
         if not path.exists() or path.stat().st_size != self.size:
             return False
@@ -83,13 +83,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The record of a performed stage.
+    """The entry of the manifest for a performed stage.
 
     Attributes:
         inputs: all values that the result depends on: digests and settings, as JSON values.
         outputs: the files that the stage wrote, by their path in the folder.
         facts: results other than files, for display and for later stages.
+        seconds: the duration of the stage.
         versions: the versions of the packages that were used.
+        created: the date and the time at which the stage ended, in UTC.
     """
 
     inputs: Mapping[str, Any]
@@ -146,7 +148,7 @@ class RunDir:
         return found
 
     def entry(self, stage: str) -> Entry | None:
-        """Return the record of a stage, or None if the stage has no record.
+        """Return the entry of a stage, or None if the manifest has no entry of the stage.
 
         Raises:
             InputError: the manifest cannot be read.
@@ -161,7 +163,7 @@ class RunDir:
         return all(kept.is_unchanged(self.folder / path) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names of inputs that differ from the stage's entry; () without an entry."""
+        """Return the sorted names of changed inputs; () if the stage has no entry."""
         entry = self.entry(stage)
         if entry is None:
             return ()
@@ -176,10 +178,11 @@ class RunDir:
         facts: Mapping[str, Any] | None = None,
         seconds: float = 0.0,
     ) -> Entry:
-        """Add a stage's entry to the manifest.
+        """Add a stage's entry to the manifest, and return the entry.
 
         Args:
             outputs: the files and folders that the stage wrote.
+            inputs, facts, seconds: as in `Entry`.
 
         Raises:
             OutputError: the manifest cannot be written.
@@ -205,7 +208,7 @@ class RunDir:
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """The settings that `remember` stored; {} if nothing is stored."""
+        """The settings that `remember` stored; {} before settings are stored."""
         return self._manifest().run
 
     def remember(self, run: Mapping[str, Any]) -> None:
@@ -307,7 +310,7 @@ def need_disk(folder: Path, needed: int, files: str) -> None:
     """Raise OutputError if the disk of `folder` has no room for `needed` bytes.
 
     Args:
-        files: the files to write, as the error names them.
+        files: the files to write, in words for the error, such as "the merged model".
     """
     free = shutil.disk_usage(folder).free
     if free < needed * SPARE:
@@ -339,9 +342,10 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
 
 
 def file_digest(run_dir: RunDir, path: Path) -> str:
-    """Return the SHA-256 of a file, from the manifest if size and modification time match.
+    """Return the SHA-256 of a file; it is read from the manifest if the file is unchanged.
 
-    This saves time: hashing a merged model of 15 GB takes a minute.
+    A file counts as unchanged if its size and modification time are as recorded. Hashing a merged
+    model of 15 GB would take a minute.
     """
     stat = path.stat()
     name = str(path.relative_to(run_dir.folder)) if path.is_relative_to(run_dir.folder) else ""
@@ -428,7 +432,7 @@ class Stage:
     def record(
         self, outputs: Sequence[Path] = (), facts: Mapping[str, Any] | None = None, **changed: Any
     ) -> Entry:
-        """Add the entry to the manifest.
+        """Add the entry of the stage to the manifest, and return the entry.
 
         Args:
             outputs: the files and folders that were written.

@@ -116,7 +116,7 @@ class AnnotationRow:
         instead: AnnotationRow | HeldOutPaper | None = None,
         **more: Any,
     ) -> LeftOut:
-        """Return the record which states that this row is left out.
+        """Return the record of this row for a manifest that leaves the row out.
 
         Args:
             instead: the row that is used instead, or the held-out paper.
@@ -191,7 +191,11 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
 def _rows(
     path: Path, reading: Reading, *, annotated: bool
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, with abstracts from the corpus if the table has none."""
+    """Yield the rows of a table; if the table has no abstracts, they come from the corpus.
+
+    Args:
+        annotated: True to require a column for each move.
+    """
     table = open_table(
         path,
         reading.columns,
@@ -241,7 +245,7 @@ def format_annotation_output(moves: Mapping[str, Any], framework: Framework | No
 
 
 def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
-    """Return the completion of moves that were validated before.
+    """Return the completion for moves that the framework has validated.
 
     Raises:
         InputError: a move cannot be written on one line.

@@ -84,5 +84,5 @@ class DatasetOptions(SkillOptions):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The values that may be input files; values of --dev and --test may also be ids."""
+        """The paths of the input files; a path from --dev or --test may be an id instead."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

@@ -186,7 +186,7 @@ class AbstractIndex(Generic[T]):
         self._kept.append((value, found))
 
     def find(self, text: str) -> Match[T] | None:
-        """Return the match with the most similar abstract, or None if no abstract is similar."""
+        """Return the most similar abstract as a match, or None if no abstract is similar enough."""
         digest = abstract_digest(text)
         if digest in self._exact:
             return Match(self._exact[digest], 1.0, exact=True)
@@ -261,7 +261,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
 def _without_held_out(
     rows: list[AnnotationRow], sets: Iterable[HeldOutSet], index: AbstractIndex[HeldOutPaper]
 ) -> Step:
-    """Return the rows that may be trained on, and a record of each row of a held-out paper.
+    """Return the rows for training, and a record of each row of a held-out paper.
 
     Each held-out row identifies copies by its id and abstract, so the search is repeated until it
     finds no more rows.
@@ -299,7 +299,7 @@ def merge(
     reading: Reading,
     tick: Callable[[str], None],
 ) -> Dataset:
-    """Merge the rows of all sources: gold replaces curated rows, and both replace agent rows.
+    """Return the training set: gold rows replace curated rows, and both replace agent rows.
 
     The steps are: remove held-out papers; keep one row for each paper; with `curated_only`, remove
     agent rows; keep the first of several rows with nearly the same abstract.
@@ -354,6 +354,7 @@ def merge(
 
 
 def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
+    """Return the first row of each paper, and a record of each other row."""
     kept: dict[str, AnnotationRow] = {}
     out = []
     for row in rows:
@@ -365,6 +366,7 @@ def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
 
 
 def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
+    """Return the first of all rows with similar abstracts, and a record of each other row."""
     kept, out = [], []
     for row in rows:
         if (match := index.find(row.paper.abstract)) is None:

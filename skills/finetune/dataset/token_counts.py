@@ -94,7 +94,7 @@ def open_counter(
 
 
 def with_progress(rows: Sequence[T], tick: Callable[[str], None]) -> Iterator[T]:
-    """Yield the rows, and report the number of finished rows to `tick` after every hundred."""
+    """Yield the rows; after every hundred rows, call `tick` with the number of finished rows."""
     for number, row in enumerate(rows, start=1):
         yield row
         if number % 100 == 0:

@@ -41,7 +41,7 @@ DATABASE = "held_out.db"
 
 
 def compare(context: StageContext) -> Entry:
-    """Compare the models, and register the new model as the default if it is better.
+    """Compare the models, and make the new model the default if it is better. Return the entry.
 
     Raises:
         InputError: the GGUF is missing, or it is older than the training.

@@ -60,7 +60,7 @@ KEYS = (
 
 
 def convert(context: StageContext) -> Entry:
-    """Convert the merged model and the adapter to GGUF files, and check both files.
+    """Convert the merged model and the adapter to GGUF, and check both. Return the entry.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -114,7 +114,7 @@ def convert(context: StageContext) -> Entry:
 
 
 def quantize(context: StageContext) -> Entry:
-    """Quantize the 16-bit GGUF with llama.cpp's library, and check the result.
+    """Quantize the 16-bit GGUF with llama.cpp's library, and check it. Return the entry.
 
     The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
     if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, most tensors
@@ -196,6 +196,7 @@ def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None
 
 
 def _check_type(gguf: GgufFile, kind: str) -> None:
+    """Raise SkillFailed if a quantized file does not have the requested type."""
     if gguf.file_type != kind:
         raise SkillFailed(f"its type is {gguf.file_type}, not {kind}", where=str(gguf.path))
 

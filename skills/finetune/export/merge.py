@@ -38,7 +38,7 @@ NOT_COPIED = frozenset({"adapter_config.json", "pytorch_model.bin.index.json"})
 
 
 def merge(context: StageContext) -> Entry:
-    """Merge the adapter of the run into its base.
+    """Merge the adapter of the run into its base. Return the stage's entry.
 
     Raises:
         UsageError: the finetune extra is missing, or `merge_base` does not fit the recipe.
@@ -209,7 +209,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base, with the configurations in the form that converters read."""
+    """Copy the text files of a base, and change two JSON files for the converters."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)

@@ -55,7 +55,7 @@ class Score(NamedTuple):
 
 
 def push(call: Call) -> Result:
-    """Push the adapter, GGUF files, Modelfile and card of a registered model.
+    """Push the adapter, GGUF files, Modelfile and card of a model; return the command's result.
 
     Raises:
         UsageError: the model, the repository or the token is missing, or a person has changed the

@@ -111,7 +111,7 @@ def parse_modelfile(text: str) -> Modelfile:
 
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
-    """Add a parameter; a text that is a number or a boolean is converted."""
+    """Add a parameter: convert numbers and booleans; collect the values of `stop` in a list."""
     if name == "stop":
         before = parameters.get(name)
         parameters[name] = [*before, value] if isinstance(before, list) else [value]
@@ -124,6 +124,7 @@ def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
 
 
 def _error(text: str, position: int) -> InputError:
+    """Return the error for the line at `position`, which cannot be parsed."""
     line = text[position:].partition("\n")[0].strip()
     return InputError(
         f"{line[:40]!r} is not a Modelfile instruction that can be sent to a server",
@@ -134,7 +135,7 @@ def _error(text: str, position: int) -> InputError:
 
 
 def served_gguf(context: StageContext) -> Path:
-    """Return the GGUF for Ollama: the quantized file if it exists, or else the 16-bit file.
+    """Return the GGUF of the merged model: the quantized file if it exists, or the 16-bit file.
 
     Raises:
         InputError: neither file exists.
@@ -149,7 +150,7 @@ def served_gguf(context: StageContext) -> Path:
 def adapter_base(context: StageContext) -> str | None:
     """Return the base of the adapter for FROM: a local GGUF or a model of Ollama's library.
 
-    The result is None if neither is known for the base.
+    The result is None if the base has no local GGUF, and its name in the library is unknown.
     """
     registry = context.call.models.registry
     path = at_home(context.recipe.base)
@@ -163,7 +164,9 @@ def adapter_base(context: StageContext) -> str | None:
 
 
 def write_modelfiles(context: StageContext) -> Entry:
-    """Write a Modelfile for the merged model, and another for the adapter if its base is known.
+    """Write the Modelfiles of the merged model and the adapter. Return the stage's entry.
+
+    The Modelfile of the adapter is written only if `adapter_base` finds its base.
 
     Raises:
         InputError: the GGUF is missing, or it has no chat template or end-of-turn token.

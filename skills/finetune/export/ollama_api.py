@@ -95,7 +95,7 @@ class Ollama:
         )
 
     def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
-        """Create a model; pass each status line, such as "quantizing ... 40%", to `on_status`.
+        """Create a model, and pass each status, such as "quantizing ... 40%", to `on_status`.
 
         Args:
             request: the body of /api/create, without `stream`.
@@ -133,7 +133,7 @@ class Ollama:
         return self._json("/api/show", json={"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
-        """Return the prompt that the server builds, or None for servers before 0.11.5."""
+        """Return the prompt that the server builds; None if its version is older than 0.11.5."""
         body = {"model": model, "messages": list(messages), "stream": False, "think": False}
         body |= {"_debug_render_only": True, "options": {"num_predict": 1}}
         return (self._json("/api/chat", json=body).get("_debug_info") or {}).get(

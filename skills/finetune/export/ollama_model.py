@@ -43,7 +43,7 @@ SHOWN = 300
 
 
 def create_in_ollama(context: StageContext) -> Entry:
-    """Create the model of the Modelfile on a server, and verify it.
+    """Create the model of the Modelfile on a server, and verify it. Return the stage's entry.
 
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
@@ -82,7 +82,7 @@ def create_in_ollama(context: StageContext) -> Entry:
 
 
 def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
-    """Ask the user for consent before a model is sent to a server that the user has not named.
+    """Request the user's consent to send a model to a server that the user has not named.
 
     A server counts as named if it is the server of --host, of an entry of the registry, or of an
     earlier consent for this run. OLLAMA_HOST and the default port only locate a server, and do not
@@ -125,6 +125,7 @@ def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
 
 
 def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
+    """Create a model, and show each step of the server once."""
     last = ""
 
     def on_status(status: str) -> None:
@@ -331,6 +332,7 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
 def _prompt(
     ollama: Ollama, plan: OllamaPlan, version: str, messages: list[dict[str, str]]
 ) -> Iterator[str]:
+    """Yield a problem if the server does not build the prompt of the training, or hides it."""
     gguf = plan.gguf
     found = ollama.render(plan.model, messages)
     if found is None:

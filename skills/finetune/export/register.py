@@ -45,7 +45,7 @@ _RELOAD = "In a running session, use /reload."
 
 
 def register(context: StageContext) -> Entry:
-    """Perform the stage: write the registry entries of the model to registry.d.
+    """Perform the stage: write the model's entries to registry.d. Return the stage's entry.
 
     Raises:
         InputError: the GGUF is missing, or older than the training.
@@ -108,7 +108,9 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
 
 
 def unregister(call: Call, name: str) -> Result:
-    """Remove a model from the registry, and from Ollama if the user agrees; keep its weights.
+    """Remove a model from the registry, and return the result of the command.
+
+    The model is also removed from Ollama if the user agrees. Its weights are kept.
 
     Raises:
         UsageError: the model does not exist, or `/finetune register` did not write it.
@@ -178,7 +180,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
     """Return the entry of a model in the user's registry.yaml or registry.d, or None.
 
-    Unreadable files in registry.d are ignored.
+    Files in registry.d that cannot be read are ignored.
     """
     models: dict[str, Any] = read_entries(user)["models"]
     for path in registry.registered_files(user):
@@ -198,7 +200,7 @@ def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
 
 
 def refuse_to_replace(call: Call, name: str) -> None:
-    """Raise UsageError if the user wrote or changed an entry of this name."""
+    """Without --force, raise UsageError if the user wrote or changed an entry of this name."""
     user = call.settings.user_registry
     if call.force:
         return
@@ -224,7 +226,7 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
 
 
 def first_model(settings: Settings, task: str = TASK) -> str | None:
-    """Return the default model of a task, or None."""
+    """Return the name of the default model of a task; None if no model serves the task."""
     models = usable_registry(settings).models
     return next((name for name, entry in models.items() if task in entry.tasks), None)
 

@@ -197,7 +197,7 @@ def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:
 
 
 def check_family(found: object, where: Path) -> None:
-    """Raise InputError if a model type is not one of `FAMILIES`."""
+    """Raise InputError if the model type `found` is not one of `FAMILIES`."""
     if found not in FAMILIES:
         raise InputError(
             f"is a model of the type {found!r}, which cannot be a base",
@@ -207,7 +207,7 @@ def check_family(found: object, where: Path) -> None:
 
 
 def published(base: str) -> BaseFacts | None:
-    """Return the shapes of a base that this module lists, or None.
+    """Return the shapes of a base, or None if this module does not list the base.
 
     `base` is "Owner/Name", or only the name; a model and its "-Instruct" version have the same
     shapes.

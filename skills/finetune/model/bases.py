@@ -128,16 +128,16 @@ def describe(context: StageContext) -> BaseFacts | None:
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
-    """Return the folder with the tokenizer of the recipe's base, or None if it is missing.
+    """Return the folder with the tokenizer of the base; None if it is not on this machine.
 
-    Nothing is fetched or unpacked.
+    The base is neither fetched nor unpacked.
     """
     folder = _folder_of(context)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
 def open_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer of a base with transformers; torch is not needed.
+    """Return the tokenizer of a base as an object of transformers; torch is not needed.
 
     Raises:
         UsageError: transformers is not installed.
@@ -175,6 +175,11 @@ def _folder_of(context: StageContext) -> Path | None:
 
 
 def _open_gguf_base(context: StageContext, file_id: str) -> Base:
+    """Return a base of the registry; fetch and unpack its GGUF if necessary.
+
+    Raises:
+        InputError, ModelError, UsageError: as for `open_base`.
+    """
     from filelock import FileLock
 
     files, screen = context.files, context.call.screen
@@ -257,7 +262,7 @@ def end_tokens(folder: Path) -> frozenset[int]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read the config.json of a base.
+    """Return the contents of the config.json of a base.
 
     Raises:
         InputError: the file is missing, or the model cannot be a base.
@@ -282,7 +287,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Return True if an unpacked folder exists with all its weights."""
+    """Return True if an unpacked folder contains config.json and all its weights."""
     try:
         return bool(read_weights(folder).files) and (folder / "config.json").is_file()
     except InputError:
@@ -290,6 +295,11 @@ def is_whole(folder: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; {} if the file is missing or contains another type.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
         found = read_json(path)
     except FileNotFoundError:

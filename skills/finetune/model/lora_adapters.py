@@ -82,7 +82,7 @@ class LoraAdapter:
 
 
 def read_adapter(folder: Path) -> LoraAdapter:
-    """Read an adapter from a folder of peft.
+    """Return the adapter in a folder of peft.
 
     Raises:
         InputError: the adapter is missing, damaged, or not plain LoRA.
@@ -118,6 +118,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
 
 
 def _check(config: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError if the config of peft describes more than plain LoRA."""
     found = [f"{name} ({meaning})" for name, meaning in UNSUPPORTED.items() if config.get(name)]
     if config.get("peft_type") != "LORA":
         found.append(f"peft_type {config.get('peft_type')}")
@@ -134,6 +135,12 @@ def _check(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
+    """Return the shape (outputs, inputs) of each layer with matrices in a .safetensors file.
+
+    Raises:
+        ValueError: the file is damaged, or contains other tensors than matrices of rank `r`.
+        KeyError: a layer lacks a matrix.
+    """
     found = {name: tensor.shape for name, tensor in read_header(path).items()}
     layers = {name.removeprefix(PREFIX).removesuffix(A) for name in found if name.endswith(A)}
     if not layers:
@@ -150,7 +157,7 @@ def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
 
 
 def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read an adapter from a GGUF; `facts` describe the base of the adapter.
+    """Return the adapter in a GGUF; `facts` describe the base of the adapter.
 
     Raises:
         InputError: the adapter is damaged, or its layers differ in r.
@@ -226,7 +233,7 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return the recipe with the path of `start_from` made absolute, to resume from any folder."""
+    """Return the recipe with an absolute path in `start_from`, to resume from any folder."""
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe
@@ -289,7 +296,7 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
 
 
 def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Read an adapter from a folder or a GGUF; `facts` describe the base of the adapter.
+    """Return the adapter in a folder or a GGUF; `facts` describe the base of the adapter.
 
     Raises:
         InputError: the adapter is damaged, or not plain LoRA.

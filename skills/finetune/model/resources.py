@@ -205,7 +205,7 @@ def optimizer_bytes(matrices: Iterable[int], optimizer: str) -> int:
 
 
 def compute_bytes(quantization: Quantization) -> int:
-    """Return the bytes of a value of the compute type."""
+    """Return the number of bytes of one value in the compute type."""
     return 4 if quantization.compute == "float32" else 2
 
 
@@ -277,7 +277,7 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
 
 
 def _present(path: Path) -> int:
-    """Return the bytes of a file, of the files in a folder, or of files that match a pattern."""
+    """Return the total bytes of all files and folders that match a path or a glob pattern."""
     found = (file for match in path.parent.glob(path.name) for file in (match, *match.rglob("*")))
     return sum(file.stat().st_size for file in found if file.is_file())
 
@@ -313,7 +313,7 @@ class Machine:
 
     Attributes:
         memory: number of bytes available without swapping.
-        gpus: the GPUs that training would use: one for each process, or none.
+        gpus: the GPUs that training would use, one for each process; empty without a GPU.
         gpu_unused: the reason why the installed torch cannot use a GPU, or "".
         fast: the compute types that the device supports natively, without slow emulation.
         processes: number of training processes, which share the memory if there is no GPU.
@@ -467,7 +467,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Replace a slow compute type; return the recipe, and the reason for the change or ""."""
+    """Return the recipe with a fast compute type, and the reason for a change or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""

@@ -110,7 +110,7 @@ class Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """Read all rows of a data set.
+    """Return all rows of a data set, in the order of the file.
 
     Raises:
         InputError: a line does not have one of the forms, or the file has no rows.
@@ -167,7 +167,7 @@ class Split:
 
 
 def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
-    """Read and split the rows of a run.
+    """Return the rows of a run, split into training rows and dev rows.
 
     Raises:
         InputError: a file or a row is invalid; also as for `split`.
@@ -177,7 +177,7 @@ def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
 
 
 def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:
-    """Split rows into training rows and dev rows.
+    """Return rows split into training rows and dev rows.
 
     Args:
         dev: rows of a separate file; None to use `share` of the gold rows.

@@ -54,7 +54,7 @@ COUNTS = "the rendered row as in training; the completion includes the end token
 
 
 def prepare(context: StageContext) -> Entry:
-    """Perform the stage: write the tokenized rows and prepared.json.
+    """Perform the stage: write tokenized rows and prepared.json. Return the stage's entry.
 
     Without a data set, the stage keeps rows that are prepared already, so that stages can be
     performed with the folder alone.
@@ -124,7 +124,7 @@ def prepare(context: StageContext) -> Entry:
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
-    """Raise InputError if training would have to truncate a row."""
+    """Raise InputError if a row has more than `limit` tokens."""
     long = [
         (example.where, f"{row.id} ({len(row.input_ids):,})")
         for example, row in zip(examples, rows, strict=True)
@@ -147,6 +147,7 @@ def _facts_of_rows(
     train: Sequence[Row],
     dev: Sequence[Row],
 ) -> dict[str, Any]:
+    """Return the contents of prepared.json."""
     tokenizer, training = file_sha256(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
     sources = {
@@ -182,6 +183,7 @@ def _facts_of_rows(
 
 
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:
+    """Yield warnings about rows kept out of training, missing dev rows, and completions."""
     if examples.kept_out:
         names = _some([example.id for example in examples.kept_out])
         number = len(examples.kept_out)
@@ -201,6 +203,7 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
 
 
 def _some(names: Sequence[str]) -> str:
+    """Return the first `NAMED` names, and the number of further names."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
@@ -351,6 +354,15 @@ class Renderer:
         return ids[0]
 
     def _rendered(self, example: Example, messages: Messages, *, to_answer: bool) -> str:
+        """Return messages rendered with the chat template of the base.
+
+        Args:
+            example: the row that an error names.
+            to_answer: True to add the beginning of an answer.
+
+        Raises:
+            InputError: the template rejects the messages.
+        """
         from jinja2 import TemplateError
 
         try:

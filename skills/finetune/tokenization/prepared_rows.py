@@ -79,7 +79,7 @@ class Prepared:
 
 
 def prepared_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of the prepared data.
+    """Return the SHA-256 of each file of the prepared data, by file name.
 
     Raises:
         InputError: no data is prepared.
@@ -96,7 +96,7 @@ def prepared_digests(folder: Path) -> dict[str, str]:
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Read the prepared data.
+    """Return the prepared rows and facts in a folder.
 
     Raises:
         InputError: no data is prepared.

@@ -66,7 +66,7 @@ class Schedule:
 
 
 def schedule(rows: int, training: Training) -> Schedule:
-    """Return the number of steps for `rows` training rows, counting an incomplete last step."""
+    """Return the numbers of steps for `rows` training rows; an incomplete step counts as one."""
     batches = math.ceil(rows / training.batch)
     per_epoch = math.ceil(batches / training.accumulation)
     total = math.ceil(training.epochs * per_epoch)
@@ -98,7 +98,7 @@ class TrainingRun(BaseModel, frozen=True):
     is_sharded: bool = False
 
     def progress(self) -> TrainingProgress:
-        """Return the initial progress of the training, with `start_step` steps done."""
+        """Return the progress before the training starts, with `start_step` steps done."""
         last, begin = self.steps.last, self.start_step
         return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
 
@@ -197,7 +197,7 @@ class TrainingCallbacks:
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
     ) -> None:
-        """Let the trainer save a checkpoint if the dev loss is the lowest so far.
+        """Request a checkpoint if the dev loss is the lowest so far, or if the run must stop.
 
         Raises:
             SkillFailed: the dev loss is not finite.
@@ -236,7 +236,7 @@ class Metrics:
     path: Path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all lines as objects, without an incomplete line that a killed process left."""
+        """Return the measurements of all lines in order; damaged lines are left out."""
         lines = []
         for line in complete_lines(self.path):
             try:

@@ -234,12 +234,14 @@ def _path(folder: Path, step: int) -> Path:
 
 
 def _valid(folder: Path) -> str:
+    """Return a hint that lists the valid checkpoints in a folder."""
     paths = [_path(folder, step) for step in steps(folder)]
     names = [path.name for path in paths if damage_of(path) is None]
     return f"Valid are {', '.join(names)}." if names else "There is no valid checkpoint."
 
 
 def _update(path: Path, changes: Mapping[str, Any]) -> None:
+    """Replace or add fields of the object in a JSON file."""
     content = {**read_json(path), **changes}
     targets.write_text(path, json.dumps(content, indent=2))
 
@@ -290,6 +292,7 @@ def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
+    """Return a setting for a message: a shortened digest, "unknown", or the value."""
     value = values.get(name)
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
@@ -319,7 +322,7 @@ def make_room(context: StageContext, *, done: bool) -> None:
     """Move an earlier training to another folder before a new training; this requires --force.
 
     Args:
-        done: True if no new training starts, since the inputs and outputs are unchanged.
+        done: True if no new training starts because inputs and outputs are unchanged.
 
     Raises:
         UsageError: there is an earlier training, but neither --resume nor --force is given.
@@ -338,11 +341,7 @@ def make_room(context: StageContext, *, done: bool) -> None:
 
 
 def _refuse(context: StageContext) -> None:
-    """Refuse to start if there is an earlier training that the options do not continue.
-
-    Raises:
-        UsageError: there is such a training; the message names its latest checkpoint.
-    """
+    """Raise UsageError if there is an earlier training that the options do not continue."""
     trained = _trained(context.run_dir)
     if not trained or resumes(context):
         return
@@ -360,13 +359,13 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of all checkpoints in order, or else the name of an adapter folder."""
+    """Return the names of all checkpoints in order, or else of the adapter folder if it exists."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the run's folder; return the new folder.
+    """Move all files of a training into a new folder in the run's folder; return its path.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

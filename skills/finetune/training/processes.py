@@ -62,7 +62,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, as one rank; return the last saved step, or 0.
+    """Train in this process, as one rank; return the last saved step, or 0 if none was saved.
 
     Args:
         pace: the progress, which each step updates.
@@ -162,6 +162,7 @@ def translated_errors(watch: TrainingCallbacks) -> Iterator[None]:
 
 
 def _too_little_memory(watch: TrainingCallbacks) -> SkillFailed:
+    """Return the error for a lack of memory; its hint is a change that needs less memory."""
     training, longest = watch.run.recipe.training, max(watch.order.lengths)
     batch, accumulation = training.batch, training.accumulation
     if batch > 1:
@@ -184,7 +185,7 @@ def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken
     """Train in new processes; return the last saved step, or 0.
 
     Raises:
-        HarnessError: as for `optimize`; the error of the rank that failed first.
+        HarnessError: the error of the rank that failed first; the errors are as for `optimize`.
     """
     log, saved = run.folder / LOG, 0
     failures: list[HarnessError] = []
@@ -338,6 +339,7 @@ def _lead(out: IO[str]) -> None:
 
 
 def _report(out: IO[str], **message: Any) -> None:
+    """Write a message as a JSON line."""
     with suppress(OSError):  # if the command was killed, the closed stdin ends the training
         out.write(json.dumps(message) + "\n")
         out.flush()

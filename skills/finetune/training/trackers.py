@@ -52,14 +52,16 @@ class Tracker(ABC):
         self.open()
 
     @abstractmethod
-    def open(self) -> None: ...
+    def open(self) -> None:
+        """Create the run, or continue an existing run."""
 
     @abstractmethod
-    def log(self, step: int, figures: dict[str, float]) -> None: ...
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        """Record the figures of a step by name."""
 
     @abstractmethod
     def close(self, facts: Facts) -> None:
-        """Record `facts`, and close the run; `facts` is empty if the training is not complete."""
+        """Record `facts`, and close the run; `facts` are empty if the training is not complete."""
 
 
 class Trackio(Tracker):
@@ -228,6 +230,7 @@ class Tracking:
         self._guarded(lambda: self._close(facts))
 
     def _guarded(self, act: Callable[[], None]) -> None:
+        """Call `act` unless tracking has ended; an exception of `act` ends tracking."""
         try:
             if not self._failed:
                 act()
@@ -257,6 +260,7 @@ class Tracking:
         self._tracker = None
 
     def _opened(self, state: dict[str, Any]) -> Tracker:
+        """Return the tracker; on the first call, open its run and store the id in `state`."""
         if self._tracker is None:
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", self._folder.name)
             run = state["run"] = state["run"] or f"{name}-{uuid.uuid4().hex[:6]}"
@@ -265,6 +269,7 @@ class Tracking:
         return self._tracker
 
     def _state(self) -> dict[str, Any]:
+        """Return the stored state of this tracker: the id of its run, sent lines, and facts."""
         known = load_json(self._folder / TRACKING) or {}
         return {"run": "", "lines": 0, "facts": {}, **known.get(self._name, {})}
 

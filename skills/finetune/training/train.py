@@ -57,7 +57,7 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
 
 
 def train(context: StageContext) -> Entry:
-    """Perform the stage: train, or resume training.
+    """Perform the stage: train, or resume training. Return the stage's entry.
 
     Raises:
         UsageError: a package is missing, or this machine cannot train with the recipe.
@@ -182,7 +182,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the figures of a training; show a message if the dev loss did not improve."""
+    """Return the figures of a training; print a notice if the dev loss did not improve."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)

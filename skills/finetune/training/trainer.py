@@ -106,7 +106,7 @@ class _Completions:
         return [self.share(batch) for batch in batches], total
 
     def share(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows of a batch that this rank has to compute."""
+        """Return the rows of a batch that this rank computes."""
         return dict(share(batch, ranks.rank(), ranks.world()))
 
     def compute_loss(
@@ -116,6 +116,7 @@ class _Completions:
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Tensor:
+        """Return the loss that a batch contributes to the step, and record it for the display."""
         losses, weights = self.losses(model, inputs)
         loss = weighted_loss(losses, weights, num_items_in_batch)
         self.watch.count(loss)
@@ -408,6 +409,11 @@ def _unpack(model: Any, compute: Any) -> None:
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:
+    """Return the model of peft with a new adapter.
+
+    Raises:
+        InputError: the base does not have a layer that the recipe names.
+    """
     from peft import LoraConfig, get_peft_model
 
     adapter = recipe.adapter
