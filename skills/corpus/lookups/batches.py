@@ -37,7 +37,8 @@ class Wanted:
 
     Attributes:
         key: a number by which the caller recognizes the paper.
-        identifiers: the identifiers by kind; the title under `TITLE` if there are no identifiers.
+        identifiers: the identifiers by kind, such as "doi". For a paper without identifiers, the
+            title under the key `TITLE`.
     """
 
     key: int
@@ -54,7 +55,7 @@ class Answers:
         left: number of papers whose request failed or was not sent. These papers are looked up if
             the command is repeated.
         requests: number of requests that were sent to the source. Cached responses are not counted.
-        errors: the different messages of failed requests.
+        errors: the messages of failed requests; equal messages are listed once.
         stopped: the error that ended the lookup early, or None.
     """
 
@@ -86,18 +87,19 @@ class Cost:
 
 
 Batch = tuple[str, list[Wanted]]
-"""The kind of identifier by which the papers of a request are looked up, and the papers."""
+"""The kind of identifier by which papers are looked up together, and the papers."""
 
 
 def can_look_up(source: Source, identifiers: Mapping[str, str]) -> bool:
-    """Return True if the source can find a paper by one of these identifiers."""
+    """Return True if a source can look up one of these identifiers, or a title under `TITLE`."""
     return not {*source.kinds, TITLE}.isdisjoint(identifiers)
 
 
 def _batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
-    """Group the papers into requests, by the first kind of identifier that the source accepts.
+    """Yield batches of papers with the same kind of identifier.
 
-    Papers that the source cannot find by any identifier are omitted.
+    The kind is the first kind in `source.kinds` for which the paper has an identifier, or else
+    `TITLE`. Papers without such an identifier and without a title in `identifiers` are omitted.
     """
     kinds = (*source.kinds, TITLE)
     waiting: dict[str, list[Wanted]] = {kind: [] for kind in kinds}
@@ -124,17 +126,17 @@ def look_up(
     keep: Callable[[Wanted, Found | None], None],
     most: int | None = None,
 ) -> Answers:
-    """Look up papers at a source in a job, and store the result of each request immediately.
+    """Look up papers at a source, store each result immediately, and return the counts.
 
-    After a failed request, the job continues with the next request. If the source is unavailable,
-    no further request is sent.
+    After a failed request, the next request is sent. If the source is unavailable, no further
+    request is sent.
 
     Args:
         wanted: the papers to look up.
         total: number of these papers, for the progress.
-        keep: stores the facts that were found about a paper; called with None for a paper that the
-            source does not have.
-        most: maximum number of requests; None for no limit.
+        keep: called with each paper and the facts that the source has about it, or with None if
+            the source does not have the paper; stores the result.
+        most: maximum number of requests, including cached requests; None for no limit.
     """
     made, sent = Answers(), source.sent
     gone: SourceUnavailable | None = None
@@ -181,9 +183,9 @@ def look_up(
 
 
 def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
-    """Return, by title, the first search result with the same title.
+    """Return the first search result with the same title for each title that the source has.
 
-    Authors and years are compared later, when the result is stored.
+    The keys are the titles. Authors and years are compared later, when the result is stored.
     """
     found: dict[str, Found] = {}
     for value in values:
@@ -198,6 +200,7 @@ def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = Non
     """Return the maximum cost of looking up papers by their identifiers or titles.
 
     Args:
+        wanted: the papers to look up.
         most: maximum number of requests; None for no limit.
     """
     count = requests = 0
@@ -257,5 +260,8 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
 
 
 def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if `paper` and `found` are different papers with a common identifier."""
+    """Return True if two records with a common identifier describe different papers.
+
+    If one of the records has no title, the result is False.
+    """
     return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

@@ -65,6 +65,8 @@ def id_in(text: str) -> Id | None:
 def read(path: Path, *, limit: int | None = None) -> IdList | None:
     """Return the ids in a text file, or None if the file is not a list of ids.
 
+    A path without the suffix .txt and a file of more than `MOST_BYTES` are not lists of ids.
+
     Args:
         limit: maximum number of ids; None for all.
 

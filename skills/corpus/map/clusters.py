@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_PAPERS = 10
-"""Minimum number of papers that must state a move to cluster papers by the move."""
+"""Minimum number of papers that state a move; with fewer papers, the move cannot be mapped."""
 MOST = 12
 """Maximum number of clusters if --clusters is not given: the map has no space for more."""
 AVERAGE = 8
@@ -64,9 +64,9 @@ TERMS = 4
 TYPICAL = 0.1
 """Minimum share of the texts of a cluster that must contain a term of its label."""
 MOSTLY = 0.5
-"""Minimum share of the occurrences of a word that are in a pair of words.
+"""Minimum share of the occurrences of a word that are in the same pair of words.
 
-A label contains the pair in place of the word if this share is reached.
+If the share is reached, a label contains the pair of words instead of the single word.
 """
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
@@ -132,7 +132,7 @@ def grouped(
     number: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Grouping | None:
-    """Cluster papers by the texts of a move, or return None if no cluster can be formed.
+    """Return the clusters of papers by one move, or None if no cluster can be formed.
 
     Args:
         name: the name of the move.

@@ -1,6 +1,6 @@
 """Compute a map of papers: clusters by move, counts by year, and a matrix of two moves.
 
-A gap is a cell of the matrix with fewer papers than expected by chance.
+A gap is a cell of the matrix with significantly fewer papers than expected by chance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skills.nanda.text import counted, flatten
 RARE = 0.05
 """The significance level of gaps.
 
-A cell is a gap if the probability of its number of papers or fewer is below this value.
+A cell is a gap if the probability of at most its number of papers is below this value.
 """
 MOST = 20
 """Maximum number of years in a timeline; the first column includes all earlier years."""
@@ -36,7 +36,8 @@ class Cell:
         papers: the indices of the papers.
         expected: the expected number of papers if both moves were independent; None in a row or
             column for papers without a cluster.
-        chance: the probability of at most this number of papers if both moves were independent.
+        chance: the probability of at most this number of papers if both moves were independent; 1
+            if `expected` is None.
     """
 
     row: int
@@ -80,8 +81,8 @@ class Matrix:
 def crossed(rows: Grouping, columns: Grouping) -> Matrix:
     """Return the matrix of two groupings of the same papers.
 
-    The number of papers in a cell, given the sums of rows and columns, has a hypergeometric
-    distribution.
+    If both moves are independent, the number of papers in a cell, given the sums of its row and its
+    column, has a hypergeometric distribution.
     """
     from scipy.stats import hypergeom
 
@@ -143,6 +144,10 @@ class MappedPaper:
     """A paper of a map.
 
     Attributes:
+        id: the id of the paper at its source.
+        title: the title on one line.
+        year: the year of publication, or None if it is unknown.
+        is_arxiv: True if `id` is an arXiv id.
         texts: the texts of the mapped moves by name; None for a move that is not stated.
     """
 
@@ -218,9 +223,10 @@ def map_of(
     check: Callable[[], None] = lambda: None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> FieldMap:
-    """Compute the map of papers.
+    """Return the map of papers.
 
     Args:
+        papers: the papers, in the order of the map.
         moves: the moves by which the papers are clustered.
         title: the heading of the map.
         crossing: True to make a matrix of the first two moves.

@@ -76,7 +76,11 @@ def draw_map(call: Call) -> Result:
 def _selected(
     call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
-    """Return the ids of the annotations to map: the current annotations that meet `conditions`."""
+    """Return the ids of the current annotations that meet `conditions`; None means all.
+
+    Raises:
+        NothingFound: no annotation meets the conditions.
+    """
     if conditions is None:
         ids, meets = corpus.ids(), ""
     else:

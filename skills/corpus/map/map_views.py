@@ -64,7 +64,11 @@ def gap_sentence(matrix: Matrix) -> str:
 
 
 def cluster_key(place: int, *, column: bool = False) -> str:
-    """Return the key of a cluster: 1, 2, ... in rows, and A, B, ..., Z, AA, ... in columns."""
+    """Return the key of a cluster: 1, 2, ... in rows, and A, B, ..., Z, AA, ... in columns.
+
+    Args:
+        place: the index of the cluster.
+    """
     if not column:
         return str(place + 1)
     letters = chr(ord("A") + place % 26)
@@ -142,7 +146,7 @@ def svg(found: FieldMap) -> str:
 
 
 def png(found: FieldMap) -> bytes:
-    """Return the SVG rendered as PNG, with fonts of this machine."""
+    """Return the map as a PNG picture, which is rendered from the SVG with installed fonts."""
     return _rendered(svg(found), zoom=ZOOM, background="#ffffff")
 
 

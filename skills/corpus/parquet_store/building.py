@@ -72,8 +72,12 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
     After an interruption, the next call continues with the parts that are not yet indexed.
 
     Args:
-        tick: called with the progress.
+        tick: called with the progress, as text.
         check: called before each step; may raise an error to stop.
+
+    Returns:
+        The numbers of parts and rows in the index, the number of parts that this call has added,
+        and the reason for each part that cannot be read.
 
     Raises:
         InputError: the folder has no parts.
@@ -138,7 +142,10 @@ class _Builder:
         return built
 
     def _groups(self, due: Sequence[File]) -> Iterator[list[Part]]:
-        """Group parts with the same layout, and refuse parts that are not valid."""
+        """Yield groups of parts with the same layout, without parts that cannot be read.
+
+        The reason why a part cannot be read is recorded in the index.
+        """
         group: list[Part] = []
         rows = 0
         for file in due:
@@ -160,8 +167,8 @@ class _Builder:
     def _add(self, group: Sequence[Part]) -> None:
         """Index parts in one transaction.
 
-        If a part cannot be read, the parts are indexed one by one, and the unreadable part is
-        refused.
+        If a part cannot be read, the parts are indexed one by one, and the reason is recorded for
+        the unreadable part.
         """
         import duckdb
 
@@ -264,6 +271,8 @@ def write_facts(
 ) -> list[int | None]:
     """Write the facts about parts with the same layout, and return the years of their papers.
 
+    Each year is returned once; None stands for papers without a year.
+
     Raises:
         duckdb.Error: a part cannot be read, or contains invalid JSON.
     """
@@ -283,7 +292,7 @@ def write_facts(
 
 
 def _of_rows(parts: Sequence[Part], framework: Framework) -> str:
-    """Return the query for the columns that SQL computes; `_completed` computes the others."""
+    """Return the SQL query for the facts about rows; `_completed` adds facts computed in Python."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -332,7 +341,7 @@ def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return a batch as a table, with the columns that Python computes."""
+    """Return the facts of a batch from the query of `_of_rows`, with facts computed in Python."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
@@ -356,7 +365,7 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 
 
 def folded_categories(text: str) -> list[str]:
-    """Return the categories of a paper in lower case, as filters compare them."""
+    """Return the categories in a text in lower case, since filters ignore case."""
     return [category.casefold() for category in split_categories(text)]
 
 

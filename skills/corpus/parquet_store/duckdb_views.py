@@ -75,17 +75,17 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def sql_text(value: str) -> str:
-    """Quote a string as an SQL literal."""
+    """Return a string as an SQL literal in quotation marks."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def sql_name(column: str) -> str:
-    """Quote a column name as an SQL identifier."""
+    """Return a column name as an SQL identifier in quotation marks."""
     return '"' + column.replace('"', '""') + '"'
 
 
 def sql_files(paths: Iterable[Path]) -> str:
-    """Return a list of paths as an SQL literal, with pattern characters escaped.
+    """Return paths as an SQL literal of a list, with escaped pattern characters such as `*`.
 
     Paths should be absolute: DuckDB's column `filename` then contains the same paths.
     """
@@ -93,7 +93,7 @@ def sql_files(paths: Iterable[Path]) -> str:
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the views `facts`, `annotations`, `moves` and `failures`.
+    """Create the views `facts`, `annotations`, `moves` and `failures`, for queries of an index.
 
     `facts` has a row for each row of the parts, with the stored facts, `paper` (the number of the
     paper) and `current`, which is false if another row of the paper replaces the row. The other

@@ -47,7 +47,7 @@ VERSION = "1"
 BUSY_SECONDS = 30.0
 UNKNOWN_YEAR = -1
 MOST_ROW = 100_000
-"""Maximum bytes of the texts in a row of a part, since DuckDB unpacks 2,048 rows together."""
+"""Maximum size in bytes of the texts in a row, since DuckDB unpacks 2,048 rows together."""
 
 # The table `about` contains, among others, "given" (the last id that was given to a part), "last"
 # (the id of the last part that readers see) and "past" (the id for the next row).
@@ -134,7 +134,7 @@ class Index:
     gone: tuple[str, ...]
 
     def part_of(self, row_id: int) -> Part | None:
-        """Return the part that contains the row with this id, or None."""
+        """Return the part that contains the row with this id, or None if no readable part does."""
         at = bisect.bisect_right(self.parts, row_id, key=lambda part: part.first) - 1
         part = self.parts[at] if at >= 0 else None
         return part if part and row_id < part.first + part.rows else None
@@ -293,7 +293,7 @@ def find_files(folder: Path) -> dict[str, File]:
 
 
 def new_part(file: File, framework: Framework) -> Part:
-    """Read the metadata of a part with annotations by `framework`.
+    """Return a part to be indexed, described by the metadata of its file.
 
     Raises:
         InputError: the part is incomplete, lacks a column, has annotations by another framework, or

@@ -1,4 +1,4 @@
-"""Read single rows of parts, although Parquet can only read whole row groups."""
+"""Read single rows of parts; a Parquet file itself can only be read by row groups."""
 
 from __future__ import annotations
 
@@ -54,12 +54,20 @@ class Rows:
             yield from ((one, found[one]) for one in chunk if one in found)
 
     def annotated(self, ids: Iterable[int]) -> Iterator[tuple[int, Annotated]]:
-        """Yield the id and the annotation of each row, in the order of `ids`."""
+        """Yield the id and the annotation of each row, in the order of `ids`.
+
+        Raises:
+            InputError: a part cannot be read, or a row contains an invalid annotation.
+        """
         for row_id, row in self.read(ids):
             yield row_id, self.annotation(row_id, row)
 
     def annotation(self, row_id: int, row: Row) -> Annotated:
-        """Return the annotation in a row."""
+        """Return the annotation in a row that was read with all columns.
+
+        Raises:
+            InputError: the annotation is incomplete, or contains invalid JSON.
+        """
         framework = self._index.framework
         moves = {name: row[name] for name in framework.names}
         anchors, checks, provenance = (self._object(row_id, row, name) for name in OBJECTS)
@@ -83,7 +91,11 @@ class Rows:
         return Annotated(paper, record)
 
     def confidence(self, row_id: int, row: Row) -> dict[str, float]:
-        """Return the stored confidences of a row, by move."""
+        """Return the stored confidences of a row, by move; moves without a confidence are omitted.
+
+        Raises:
+            InputError: the column with the confidences contains invalid JSON.
+        """
         return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
     def failure(self, row_id: int, row: Row) -> Failure | None:
@@ -184,7 +196,11 @@ class _Group:
         self.begin = 0
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Yield the rows at these positions, which ascend and do not precede `begin`."""
+        """Yield the rows at positions in the row group; the positions ascend from `begin` or later.
+
+        Raises:
+            ValueError: the row group ends before one of the positions.
+        """
         while positions:
             rows = self._batch.num_rows if self._batch else 0
             here = positions[: bisect.bisect_left(positions, self.begin + rows)]

@@ -58,7 +58,7 @@ _LAST = re.compile(
     r"abouttheauthors?|orcid|consentforpublication|additional(?:information|files?)|futurework\w*|"
     r"checklist|received\w*)"
 )
-"""Matches the headings after the main text of a paper, which end a section of any level."""
+"""Matches the names of headings after the main text; these headings end every section."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
@@ -105,7 +105,11 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
-    """Return the lines of the first pages, and the abstract among them."""
+    """Return the lines of the first pages, and the abstract of the paper.
+
+    Raises:
+        Unreadable: the pages have no abstract, or too little text that can be read.
+    """
     for count in FIRST_PAGES:
         lines = pages.lines(count)
         _check_text(lines)
@@ -129,7 +133,7 @@ def _check_text(lines: Sequence[Line]) -> None:
 
 
 def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[Found]:
-    """Return the sections of these kinds after the abstract."""
+    """Return the longest section of each of `kinds` after the abstract, in the order of `kinds`."""
     lines = pages.lines(MOST_PAGES)
     last = abstract.lines[-1]
     below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
@@ -164,7 +168,9 @@ class Found:
 
 
 def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
-    """Return the longest section of each kind.
+    """Return the longest section of each of `kinds`, in the order of `kinds`.
+
+    A kind without a section of at least `FEWEST_WORDS` words is omitted.
 
     Args:
         lines: the lines after the abstract.

@@ -69,14 +69,18 @@ def read(
     copy: str = "",
     out: str = "",
 ) -> Iterator[dict[str, list[Place]]]:
-    """Find passages, write a copy with highlights, and yield the places of the passages by move.
+    """Write a copy of a file with highlights, and yield the places of the passages by move.
 
-    This function is called by `ReaderProcess.read`.
+    A single mapping of all moves is yielded. `ReaderProcess.read` calls this function.
 
     Args:
+        passages: the passages to find and highlight.
         marks: the appearance of the highlights by move; None to write no copy.
         copy: the path of an earlier copy, or "".
         out: the path of the new copy.
+
+    Raises:
+        Unreadable: the file or the earlier copy cannot be read, or highlights would damage it.
     """
     found = places_of(Path(path), passages)
     if marks is not None and found:
@@ -158,7 +162,7 @@ def _check(reader: PdfReader) -> None:
 
 
 def entry(of: Any, name: str) -> Any:
-    """Return a value of a PDF dictionary, or "" if the key is missing."""
+    """Return a value of a PDF dictionary, or "" if `of` is no dictionary or lacks the key."""
     return of[name] if isinstance(of, DictionaryObject) and name in of else ""
 
 
@@ -202,7 +206,11 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Copy the PDF annotations of people from an earlier copy to the new file.
+    """Add the PDF annotations of people in an earlier copy to the new file.
+
+    Args:
+        copy: the path of the earlier copy.
+        data: the content of the original.
 
     Returns:
         The page and the label of each highlight that a person has edited.
@@ -242,7 +250,7 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
 
 
 def _key(annotation: Any) -> tuple[str, ...]:
-    """Return a key that is equal for an annotation and its copy."""
+    """Return a key by which a PDF annotation is recognized in a copy of the file."""
     place = " ".join(f"{float(one):.1f}" for one in entry(annotation, "/Rect"))
     return place, *(str(entry(annotation, name)) for name in ("/Subtype", "/Contents", "/NM"))
 
@@ -250,7 +258,10 @@ def _key(annotation: Any) -> tuple[str, ...]:
 def _add_legend(
     writer: PdfWriter, found: Mapping[str, Sequence[Place]], marks: Mapping[str, Mark]
 ) -> None:
-    """Add an outline entry for each move, with a link to the page of the first highlight."""
+    """Add an outline entry for each move, with a link to the page of the move's first highlight.
+
+    The entries replace the entries of an earlier copy.
+    """
     root = writer.get_outline_root()
     for child in list(root.children()) if "/First" in root else []:
         if entry(child.get_object(), "/Title") == LEGEND:

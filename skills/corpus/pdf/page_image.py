@@ -69,7 +69,10 @@ def read(path: str, page: int | None = None, passages: Passages | None = None) -
 
 
 def _image(document: PdfDocument, number: int) -> bytes:
-    """Render a page as a PNG file, without annotations.
+    """Return the image of a page as a PNG file, without PDF annotations.
+
+    Args:
+        number: the page, from 0.
 
     Raises:
         Unreadable: the page does not exist or has no size, or its image is too large.
@@ -97,7 +100,7 @@ def _image(document: PdfDocument, number: int) -> bytes:
 
 
 def _png(bitmap: PdfBitmap) -> bytes:
-    """Encode an RGB bitmap as PNG; a bitmap without colours is encoded as greyscale."""
+    """Return an RGB bitmap as a PNG file, in greyscale if the bitmap has no colours."""
     pixels = memoryview(bitmap.buffer).cast("B")
     channels, kind = 3, 2
     if (red := pixels[0::3].tobytes()) == pixels[1::3] and red == pixels[2::3]:

@@ -26,15 +26,15 @@ from skills.corpus.pdf.page_text import Line
 from skills.corpus.tables.reader_process import Unreadable
 
 CROSSING = 0.35
-"""Maximum share of lines that may cross a gutter, as a title or a wide abstract does."""
+"""Maximum share of the lines of a page that cross a gutter, such as lines of a title."""
 BESIDE = 0.15
-"""Minimum share of lines on each side of a gutter, if any line crosses the gutter."""
+"""Minimum share of a page's lines on each side of a gutter, if a line crosses the gutter."""
 FEWEST = 6
 """Minimum number of lines on each side of a gutter."""
 ALIKE = 0.08
-"""Maximum difference between a gutter's share of crossing lines and the lowest such share."""
+"""Maximum difference between the shares of lines that cross two gutters of the same page."""
 FEW = 0.03
-"""Maximum share of lines that may cross each of two gutters if the columns differ in width."""
+"""Maximum share of lines that cross each of two gutters if the columns differ in width."""
 MOST_PLACES = 500
 """Maximum number of positions that are tested as gutters on a page."""
 MOST_PIECES = 5000
@@ -66,7 +66,10 @@ _ERRORS = {
 
 
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
-    """Join the pieces of a page into lines, and return the lines in reading order."""
+    """Join the pieces of a page into lines, and return the lines in reading order.
+
+    More than `MOST_PIECES` pieces are returned as they are.
+    """
     shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
     if not shown or len(shown) > MOST_PIECES:
         return shown
@@ -126,7 +129,11 @@ def _down(lines: Iterable[Line]) -> list[Line]:
 
 
 def _blocks(across: Sequence[Line]) -> list[list[Line]]:
-    """Group lines with little vertical space between them into blocks."""
+    """Return blocks of lines, from top to bottom, with little vertical space within a block.
+
+    Args:
+        across: the lines that cross a gutter.
+    """
     blocks: list[list[Line]] = []
     for line in _down(across):
         if blocks and blocks[-1][-1].y - line.y <= 2.2 * max(line.size, blocks[-1][-1].size):
@@ -137,7 +144,7 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    """Join pieces on a baseline into lines, unless a gutter or a wide space divides them."""
+    """Return lines, each joined from the pieces on a baseline up to a gutter or a wide space."""
     rows: list[list[Line]] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
@@ -173,7 +180,7 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the positions of at most two gutters.
+    """Return the horizontal positions of at most two gutters, in points from the left.
 
     Two gutters are returned only if the three columns have similar widths, or if hardly any line
     crosses a gutter, as on a page with a column of margin notes.
@@ -209,11 +216,12 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return the number of lines that cross a position, or None if `place` is not a gutter.
+    """Return the number of lines that cross `place`, or None if there cannot be a gutter.
 
     Args:
         lefts: the left ends of all lines, sorted.
         rights: the right ends of all lines, sorted.
+        place: a horizontal position in points.
     """
     before = bisect.bisect_right(rights, place + STEP)
     after = len(lefts) - bisect.bisect_left(lefts, place - STEP)
@@ -257,7 +265,10 @@ class Pages:
         self._document.close()
 
     def lines(self, count: int) -> list[Line]:
-        """Return the lines of the first `count` pages in reading order, without running heads."""
+        """Return the lines of the first `count` pages in reading order, without running heads.
+
+        Pages after `MOST_PAGES` are omitted, and pages that are not read within `SECONDS`.
+        """
         wanted = min(count, len(self._document), MOST_PAGES)
         while len(self._read) < wanted and time.process_time() < self._until:
             self._read.append(self._page(len(self._read)))
@@ -322,8 +333,8 @@ class Pages:
 
 
 def _key(line: Line) -> tuple[str, int]:
-    """Return a key of a line, which is equal for the running heads of different pages.
+    """Return a key that is equal for the same running head on different pages.
 
-    The key consists of the text without digits, and the position.
+    The key consists of the text without digits, and the rounded position of the baseline.
     """
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)

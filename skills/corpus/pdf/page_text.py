@@ -31,7 +31,7 @@ MARK = "\ue000"
 """A private character that replaces a footnote mark in the text of a line."""
 _MARKS = frozenset("0123456789,*†‡§¶\u2217")
 _LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
-"""Matches the end of a long word; a superscript number after it is a footnote mark."""
+"""Matches the end of a long word; a superscript number after the word is a footnote mark."""
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
 _REPLACED = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
@@ -238,14 +238,14 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 
 
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
-    """Join lines into a text, and restore words that are hyphenated at the end of a line.
+    """Return the text of lines, with words restored that are hyphenated at the end of a line.
 
-    A hyphen is removed if the paper contains the word without it. Otherwise it is kept if the paper
-    contains the word with this hyphen, if a capital follows, or if the word has another hyphen
-    ("state-of-the-art").
+    The hyphen at a line end is kept if the paper contains the word only with this hyphen, if a
+    capital follows, or if the word has another hyphen ("state-of-the-art"). Otherwise the hyphen
+    is removed. It is always removed if the paper contains the word without this hyphen.
 
     Args:
-        known: the words of the paper, from `words_of`.
+        known: the words of the paper, as `words_of` returns them.
     """
     text = ""
     for line in lines:
@@ -264,7 +264,10 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text with ligatures replaced, accents combined with letters, and no footnote marks."""
+    """Return a text without ligatures, separate accents and footnote marks.
+
+    Letters replace the ligatures, and accented letters replace the separate accents.
+    """
     text = text.translate(_REPLACED)
     return _ACCENTED.sub(_accented, text) if any(map(text.__contains__, _ACCENTS)) else text
 

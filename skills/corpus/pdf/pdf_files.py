@@ -95,7 +95,10 @@ def check_pdf(path: Path) -> Path:
 
 
 def is_of_pdfs(path: Path) -> bool:
-    """Return True for a PDF file, and for a folder with PDF files and without Parquet files."""
+    """Return True for a path with the suffix .pdf, and for a folder of PDF files.
+
+    A folder of PDF files has a PDF file in it or in a subfolder, and no Parquet file in it.
+    """
     place = at_home(path)
     if not place.is_dir():
         return path.suffix.lower() == SUFFIX

@@ -44,7 +44,7 @@ _RUN_IN_END = re.compile(
     r"\*? ?Corresponding [Aa]uthor|Copyright\b|©|(?:doi|DOI|E-?mail|Citation|Editors?) ?:|"
     r"\d?\.? ?Introduction\b|Author [Ss]ummary\b"
 )
-"""Matches the beginning of a line that follows an abstract, and that is rare within abstracts."""
+"""Matches the beginning of a line after an abstract; such lines are rare within abstracts."""
 _PARTS = (
     "background", "objective", "aim", "purpose", "method", "material", "result", "finding",
     "conclusion", "interpretation", "significance", "design", "setting", "participant", "patient",
@@ -58,7 +58,7 @@ FEWEST_WORDS = 20
 MOST_WORDS = 700
 """Maximum number of words of an abstract."""
 UNHEADED_WORDS = range(40, 401)
-"""The numbers of words that an abstract without a heading may have."""
+"""The allowed numbers of words of an abstract without a heading."""
 UNHEADED_PAGES = 2
 """Number of pages, from the first, that are searched for an abstract without a heading."""
 PARAGRAPH = 1.5
@@ -179,7 +179,10 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text after the heading `wanted` on a line, or None without this heading."""
+    """Return the text after the heading `wanted` in a line, which may be "".
+
+    None is returned if the line does not begin with this heading.
+    """
     text = line.text.strip()
     name = name_of(text)
     if not name.startswith(wanted):
@@ -201,7 +204,7 @@ def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
 
     Args:
         lines: the lines below the heading.
-        own: the text after the heading on the same line, if any.
+        own: the rest of the line with the heading, as a list of one line; [] if there is no rest.
     """
     if not lines:
         return []
@@ -229,7 +232,10 @@ def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
 
 
 def _unheaded(lines: Sequence[Line]) -> Abstract | None:
-    """Return the last paragraph above the introduction that has the length of an abstract."""
+    """Return the last paragraph above the introduction that has the length of an abstract.
+
+    None is returned if there is no introduction or no such paragraph.
+    """
     introductions = (
         i
         for i, line in enumerate(lines)
@@ -298,7 +304,7 @@ def _largest(lines: Sequence[Line]) -> list[int]:
 
 
 def authors_of(lines: Sequence[Line], stated: str) -> str:
-    """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are uncertain.
+    """Return the authors as "Ada Lovelace, Alan Turing", or "" if the names are uncertain.
 
     The authors are the names in the first lines. The authors in the document information are
     returned instead if the lines contain all their family names, and do not contain more names.
@@ -316,7 +322,7 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
 
 
 def _printed(lines: Sequence[Line]) -> list[str]:
-    """Return the names in the first lines, up to a line with other text or in another font."""
+    """Return the names in the first lines, before the first line of other text or another font."""
     found: list[str] = []
     first: Line | None = None
     for line in lines:
@@ -329,7 +335,7 @@ def _printed(lines: Sequence[Line]) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Split a list of names; return [] if an item is not a name."""
+    """Return the names in a text that lists them, or [] if an item of the list is not a name."""
     split = (part.strip(" .") for part in re.split(r"[,;&]|\band\b", text))
     parts = [" ".join(part.split()) for part in split if part]
     fits = all(
@@ -341,7 +347,8 @@ def _names(text: str) -> list[str]:
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
     """Return the DOI and arXiv id on the first pages, with category and date of the arXiv stamp.
 
-    The DOI is omitted if the pages contain several DOIs.
+    The keys are "doi", "arxiv_id", "published" and "categories", without unknown values. The DOI is
+    omitted if the pages contain several DOIs.
 
     Args:
         lines: the lines of the first page and of the page with the abstract.

@@ -31,7 +31,7 @@ PIECE = 200
 PIECE_CHARS = 500_000
 """Number of characters after which a piece ends before the next block."""
 NOTE_FIELDS = ("annote", "annotation")
-"""The names of the field that reference managers show as a note, and that styles do not print."""
+"""The possible names of the field for private notes, which bibliography styles do not print."""
 
 _BLOCK = re.compile(r"\s*@\w*[ \t]*[{(]")
 _ENCODING = re.compile(r"\A(%[ %]*Encoding: *)[\w-]+", re.IGNORECASE)
@@ -83,7 +83,7 @@ _PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
 _KEY = re.compile(r"[A-Za-z][\w:.+-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
-"""Matches words with a capital after the first letter; styles would change them to lower case."""
+"""Matches words with a capital after the first letter, which styles would change."""
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 
@@ -182,7 +182,8 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
 
     Args:
         strings: the values of @string blocks, by name.
-        check: called with the size of the entry so far; raises an InputError if it is too large.
+        check: called with the number of characters read so far; raises an InputError if the entry
+            is too large.
     """
     fields: dict[str, str] = {}
     size = 0
@@ -219,7 +220,10 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
 def _value(
     written: str, strings: Mapping[str, str], check: Callable[[int], None] = lambda _: None
 ) -> str:
-    """Resolve a field value: remove braces and quotes, insert @strings, and join parts at #."""
+    """Return a field value without outer braces and quotes, with @strings inserted.
+
+    Parts that are concatenated with # are joined.
+    """
     text = ""
     for part in map(str.strip, _concatenated(written)):
         enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
@@ -377,7 +381,10 @@ def _name(name: csl.Item) -> str:
 
 
 def _key(item: csl.Item) -> str:
-    """Return the key of an item; a DOI or arXiv id is replaced by a key like "mueller2024"."""
+    """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
+
+    The id is not used if it is the digest of an abstract, or is not a valid key, as a DOI.
+    """
     key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):
         return key

@@ -35,7 +35,7 @@ Item = dict[str, Any]
 Record = tuple[int, Item | InputError]
 """A reference in a file: the number of its first line, and the item of CSL-JSON or an error.
 
-In CSL-JSON, the number is the position in the list.
+In CSL-JSON, the number is the position in the list, from 1.
 """
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
@@ -121,7 +121,7 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
 
 
 def text(found: Any, *names: str) -> str:
-    """Return the string or number at a path of nested keys, on one line, or "" if absent."""
+    """Return the string or integer at a path of nested keys as text on one line, or ""."""
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = isinstance(found, (str, int)) and not isinstance(found, bool)
@@ -211,7 +211,7 @@ def inverted_name(name: Item) -> tuple[str, str, str]:
 
 
 def joined_names(names: Iterable[str]) -> str:
-    """Join names to one text, with "; " if a name contains a comma, or else with ", "."""
+    """Return names joined with "; " if a name contains a comma, or else with ", "."""
     known = list(filter(None, names))
     return ("; " if any("," in name for name in known) else ", ").join(known)
 
@@ -248,7 +248,10 @@ def name_of(written: str) -> Item:
 
 
 def issued(date: str) -> Item:
-    """Return a date in the form of CSL-JSON, as text if it does not begin with a year."""
+    """Return a date in the form of CSL-JSON, or {} for "".
+
+    A date that does not begin with a year is returned as text under the key "literal".
+    """
     if known := iso_date(date):
         return {"date-parts": [[int(part) for part in known.split("-")]]}
     return {"literal": date} if date else {}
@@ -270,7 +273,10 @@ def date_from(year: str, month: str, day: str) -> str:
 
 
 def date_of(item: Item) -> str:
-    """Return the date of publication as "2024-05-17", "2024-05" or "2024", or as written."""
+    """Return the date of publication as "2024-05-17", "2024-05" or "2024", or "".
+
+    A date in another form is returned as written.
+    """
     found = item.get("issued")
     if not isinstance(found, dict):
         return ""
@@ -284,7 +290,7 @@ def date_of(item: Item) -> str:
 
 
 def joined(values: Iterable[str], separator: str = ", ") -> str:
-    """Join the values that are not empty, after replacing their line breaks by blanks."""
+    """Return the non-empty values, each on one line, joined with `separator`."""
     return separator.join(filter(None, map(flatten, values)))
 
 
@@ -341,7 +347,7 @@ def _with_note(item: Item, note: str) -> Item:
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Yield the values of the list in a file; only a part of the file is kept in memory.
+    """Yield the values of the list in a JSON file, of which only a part is in memory at a time.
 
     Raises:
         InputError: the file is not JSON, or a value is too large.

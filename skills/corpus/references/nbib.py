@@ -26,7 +26,7 @@ _VARIABLES = {
     "PMID": "pubmed_id",
 }
 _FAULTS = (ValueError, IndexError, OverflowError)
-"""Errors that the package nbib raises for an invalid number or date, or a line without a tag."""
+"""Errors of the package nbib for an invalid number or date, or for a line without a tag."""
 _DATE = re.compile(
     r"(?P<year>\d{4})(?: (?P<month>[A-Za-z]{3})(?:-[A-Za-z]{3})?(?: (?P<day>\d{1,2}))?)?"
 )

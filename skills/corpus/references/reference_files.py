@@ -49,7 +49,7 @@ class ReferenceReader(Reader):
 
 
 def records(path: Path) -> Iterator[csl.Record]:
-    """Yield the references of a file as items of CSL-JSON, and an error for each invalid reference.
+    """Yield an item of CSL-JSON, or an error, for each reference in a file.
 
     Raises:
         InputError: the file cannot be read.
@@ -75,7 +75,7 @@ def write(
 
     Args:
         suffix: the suffix of the target; one of `SAVED_REFERENCES`.
-        items: the annotations, in the order of the library.
+        items: the annotations, in the order in which `library` contains their papers.
         library: the file from which the papers were read, or None.
     """
     if library is not None and library.suffix.lower() not in FORMATS:
@@ -88,7 +88,10 @@ def write(
         following = next(notes, None)
 
         def take(row: int) -> str:
-            """Return the first note of a row, or ""; the row numbers of the calls must increase."""
+            """Return the first note of a row, or "" if the row has no annotation.
+
+            Each call must have a higher row number than the call before.
+            """
             nonlocal following
             while following and following[0] < row:
                 following = next(notes, None)

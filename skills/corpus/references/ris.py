@@ -58,7 +58,10 @@ TEXTS = {
     "ISSN": ("issn",),
     "language": ("language",),
 }
-"""For each CSL variable, the rispy names of the tags that may contain its value."""
+"""For each CSL variable, the rispy names of the tags that may contain its value.
+
+The first name is the preferred name: records are written with it.
+"""
 
 _DATES = ("date", "year", "publication_year")
 """The rispy names of the tags with dates; in files of EndNote, "date" is only a month."""
@@ -101,7 +104,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the first line, and the lines, of each record.
+    """Yield the number of the first line of each record, from 1, and the lines of the record.
 
     Lines between two records are yielded with the number 0.
     """
@@ -173,7 +176,7 @@ def _item(fields: Mapping[str, Any]) -> csl.Item:
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:
-    """Return the lines of a record with a note before the end tag; an older note is removed."""
+    """Return the lines of a record with a note before the end tag, and without an older note."""
     kept: list[str] = []
     ours = False
     for line in lines:

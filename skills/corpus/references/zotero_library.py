@@ -1,8 +1,8 @@
 """Read a Zotero library, a collection or the items with given tags as a table of papers.
 
 The path of a collection consists of the names of its parent collections and its own name, separated
-by "/". In a group, the path begins with the name of the group. The name of a group alone stands for
-all its items.
+by "/". In a group, the path begins with the name of the group. The name of a group alone selects
+all items of the group.
 """
 
 from __future__ import annotations
@@ -116,7 +116,11 @@ _NO_PAPERS = """
 
 
 def database_in(path: Path) -> Path | None:
-    """Return the path of the database: `path` itself, or the file in the folder `path`, or None."""
+    """Return the path of Zotero's database, or None if `path` names neither folder nor database.
+
+    The database is the file zotero.sqlite in the folder `path`, or `path` itself if `path` is not a
+    folder and has the suffix .sqlite.
+    """
     place = at_home(path)
     try:
         if (place / zotero_database.FILE).is_file():
@@ -127,7 +131,7 @@ def database_in(path: Path) -> Path | None:
 
 
 class ZoteroReader(Reader):
-    """Reads the rows of a library.
+    """Reads the selected items of a library as rows.
 
     The library is read only once, and kept in a temporary database: Zotero could change the library
     between two passes.
@@ -165,7 +169,7 @@ class ZoteroReader(Reader):
 
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
-    """Yield the rows of the items in the table `chosen`."""
+    """Yield a row with the columns of `csl.row_of` for each item in the table `chosen`."""
     account = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
     known = db.execute(account).fetchone()
     user = known[0] if known and known[0] else "local"
@@ -299,9 +303,12 @@ def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | No
 
 
 def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:
-    """Return the name of a tag in the library's spelling.
+    """Return the tag that equals `name` when case is ignored, in the library's spelling.
 
     A tag with the same case as `name` takes precedence.
+
+    Raises:
+        InputError: the library has no such tag.
     """
     used = "SELECT DISTINCT name FROM tags JOIN itemTags USING (tagID) ORDER BY name"
     known = [tag for (tag,) in db.execute(used)]

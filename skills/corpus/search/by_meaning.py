@@ -50,15 +50,15 @@ DEPTH = 100
 LEAST = 0.38
 """Minimum cosine similarity of a result.
 
-In the gold data, 98% of the titles have a higher similarity than this to a move of their paper.
-Words about other subjects have a lower similarity.
+In the gold data, 98% of the titles have a higher similarity to a move of their paper. Words about
+other subjects have a lower similarity.
 """
 
 T = TypeVar("T", bound=Hashable)
 
 
 def search(moves: MoveIndex, query: Query) -> Hits:
-    """Find moves by meaning, or by both words and meaning.
+    """Return the moves that match a query by meaning, or by words and meaning.
 
     With `query.by` "both", the ranking by words and the ranking by meaning are fused. If few moves
     contain all words of the query, moves that contain a rare word are added. Every result contains
@@ -91,7 +91,7 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 
 
 def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Fuse rankings, and return the members with their reciprocal rank scores, best first."""
+    """Return the members of all rankings with their reciprocal rank scores, the best first."""
     scores: defaultdict[T, float] = defaultdict(float)
     for ranking in rankings:
         for rank, member in enumerate(ranking, start=1):
@@ -188,7 +188,10 @@ def nearest(
 
 
 def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> Iterator[Scored]:
-    """Yield the moves with these ids and at least this similarity, the most similar first."""
+    """Yield the moves with these ids and their similarities to `vector`, the most similar first.
+
+    Moves with a similarity below `least` are omitted.
+    """
     rows = db.execute(
         "SELECT move_id, vector FROM vectors WHERE move_id IN (SELECT value FROM json_each(?))",
         [json.dumps(ids.tolist())],
@@ -203,7 +206,11 @@ def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> 
 
 
 def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:
-    """Return the stated moves of a paper's current annotation, with their vectors, by name."""
+    """Return the stated moves of a paper's current annotation, with their vectors, by name.
+
+    Raises:
+        InputError: the paper is not in the corpus, or has no annotation.
+    """
     members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
     if not members:
         raise InputError(
@@ -225,7 +232,7 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
 
 
 def _similar_paper(db: sqlite3.Connection, near: dict[str, tuple[float, int]]) -> SimilarPaper:
-    """Return the result for a paper.
+    """Return a similar paper with its facts, and its similar moves, the most similar first.
 
     Args:
         near: for each similar move of the paper, its similarity and its id.

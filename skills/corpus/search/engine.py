@@ -111,7 +111,7 @@ class Engine(MoveIndex):
         """
 
     def search(self, query: Query) -> Hits:
-        """Find the moves that match a query.
+        """Return the moves that match a query, the best first.
 
         A search by meaning requires a database and a call of `complete_vectors`.
         """
@@ -131,7 +131,7 @@ class Engine(MoveIndex):
         return list(itertools.islice(quotes.passages(self.texts(wanted), wanted), limit))
 
     def select(self, conditions: Sequence[Condition]) -> Selected:
-        """Select the current annotations that meet all conditions.
+        """Return the current annotations that meet all conditions.
 
         Raises:
             InputError: the engine lacks a column that a condition uses.
@@ -164,7 +164,7 @@ class Engine(MoveIndex):
         return tally.stats(Counter(dict(failed)), self.count_papers())
 
     def verify(self) -> Verified:
-        """Compare the content key of every annotation, current or not, with its record."""
+        """Return the annotations, current or not, whose content key does not match the record."""
         checked, wrong = 0, []
         for number, paper, abstract, record, key in self.stored_records():
             checked += 1

@@ -98,7 +98,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
 
 
 def facet(name: str, value: str, framework: Framework) -> Condition:
-    """Return the condition for a facet value.
+    """Return the condition that selects the annotations with a facet value.
 
     Args:
         name: "year", "category", "model", "state", or "move." and the name of a move.
@@ -122,7 +122,10 @@ def facet(name: str, value: str, framework: Framework) -> Condition:
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    """Return the disjunction of conditions, none of which may use `match`."""
+    """Return a condition that is met if one of `conditions` is met.
+
+    None of `conditions` may use `match`.
+    """
     either = " OR ".join(one.sql for one in conditions)
     return Condition(either, tuple(value for one in conditions for value in one.parameters))
 

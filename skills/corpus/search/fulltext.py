@@ -25,14 +25,14 @@ from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Maximum number of ranked matches, since bm25 is slow; only the latest are ranked."""
+"""Maximum number of ranked matches, since bm25 is slow: only the latest matches are ranked."""
 COMMON = 100_000
-"""A word that more than this number of moves contain does not enter the ranking.
+"""Maximum number of moves that contain a word; more frequent words do not affect the ranking.
 
-bm25 would count all moves with the word in each search, and then give the word a small weight.
+bm25 would count all moves with such a word in each search, and then give the word a small weight.
 """
 RARE = 5_000
-"""Maximum number of moves that contain a rare word, since bm25 ranks all of them."""
+"""Maximum number of moves that contain a rare word; bm25 ranks all moves with the word."""
 COMMON_IN_PAPERS = 20_000
 """Maximum number of matching papers that are ranked: bm25 takes microseconds for each paper.
 
@@ -121,7 +121,11 @@ class Narrowing:
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
 
     def first(self, moves: MoveIndex, scored: Iterable[Scored], limit: int) -> Iterator[Scored]:
-        """Yield the first `limit` moves of current annotations that meet the conditions."""
+        """Yield the first `limit` moves of current annotations that meet the conditions.
+
+        Args:
+            scored: the ids of moves with their scores, the best first.
+        """
         facets_of = "SELECT facets FROM moves WHERE id = ? AND framework = ? AND current = 1"
         matches = "SELECT 1 FROM moves_fts WHERE rowid = ? AND moves_fts MATCH ?"
         phrases = in_text(self.phrases)
@@ -138,7 +142,7 @@ class Narrowing:
 
 
 def search(moves: MoveIndex, query: Query) -> Hits:
-    """Find the moves that contain all words and phrases of a query (see `best_moves`)."""
+    """Return the moves that contain all words and phrases of a query, ranked by `best_moves`."""
     best, without_year = best_moves(moves, query)
     hits = moves.hits(best, in_text(tokens(query.text)))
     return Hits(hits=list(hits), without_year=without_year)
@@ -147,11 +151,13 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     """Find the moves that contain all words and phrases of a query, ranked by bm25.
 
-    If there are more than `RANKED` matches, only the latest are ranked. If every word occurs in
-    more than `COMMON` moves, the matches are not ranked: the latest come first, with a score of 0.
+    If there are more than `RANKED` matches, only the latest matches are ranked. If every word
+    occurs in more than `COMMON` moves, the matches are not ranked: the latest matches come first,
+    with a score of 0.
 
     Returns:
-        The best moves; and, for a query with years, the number of matching papers without a year.
+        The best moves; and, for a query with years, the number of matching papers without a year,
+        or else 0.
 
     Raises:
         InputError: the query has no words.
@@ -220,7 +226,7 @@ def in_text(words: Sequence[str], joined: str = "AND") -> str:
 
 
 def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True for a word that more than `moves` moves contain, or that has only symbols."""
+    """Return True if more than `moves` moves contain a word, or if the word has only symbols."""
     if not any(map(str.isalnum, word)):
         return True
     sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
@@ -274,14 +280,15 @@ def papers_about(
     *,
     fewest: int | None = None,
 ) -> list[Paper]:
-    """Find papers with all of `words` in title and abstract, or with at least `fewest` of them.
+    """Return papers with all of `words`, or at least `fewest` of them, in title and abstract.
 
     Papers with all words come first. Both the papers with all words and the other papers are ranked
-    by bm25. Of several versions of an arXiv paper, only the last added version is returned. Of
-    papers with the same abstract, only the best is returned.
+    by bm25. If the corpus has several versions of an arXiv paper, only the version that was added
+    last is returned. If several papers have the same abstract, only the best paper is returned.
 
     Args:
         words: words or phrases, without stop words.
+        limit: maximum number of papers.
         since: the first day, or None. If only the year of a paper is known, the years are compared.
             A paper without a date is omitted if `since` or `until` is given.
         until: the last day, or None.
@@ -331,7 +338,7 @@ def _is_between(published: str, since: date | None, until: date | None) -> bool:
 
 
 def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:
-    """Return the keys of the texts that contain all words and phrases in title and content.
+    """Return the keys of the texts whose title and content together contain all of `words`.
 
     Args:
         texts: the key, the title and the content of each text; keys may repeat.

@@ -13,7 +13,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]
-"""How moves are searched."""
+"""The kinds of searches for moves: by words, by meaning, or by words and meaning."""
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -38,7 +38,7 @@ def tokens(text: str) -> list[str]:
 
 
 def phrases(text: str) -> list[str]:
-    """Return the phrases in double quotes in a query."""
+    """Return the phrases of a query that are in double quotes, without the quotes."""
     return [match[1] for match in _TOKEN.finditer(flatten(text)) if _has_word(match[1] or "")]
 
 
@@ -61,6 +61,7 @@ def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
 
     Args:
         noun: the noun before the name in the message, such as "move".
+        known: the known names.
     """
     hint = did_you_mean(name.casefold(), known) or f"Names: {', '.join(known)}."
     return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
@@ -75,14 +76,14 @@ def check_moves(names: Iterable[str], framework: Framework) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """A range of years with both ends included; None for an open end."""
+    """A range of years that includes its ends; an end that is None does not limit the range."""
 
     first: int | None = None
     last: int | None = None
 
     @property
     def days(self) -> tuple[date | None, date | None]:
-        """The first and the last day of the range."""
+        """The first and the last day of the range; None for an open end."""
         first = None if self.first is None else date(max(1, self.first), 1, 1)
         last = None if self.last is None else date(max(1, self.last), 12, 31)
         return first, last

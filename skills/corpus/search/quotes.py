@@ -44,7 +44,7 @@ def passages(texts: Iterable[QuotableText], wanted: str) -> Iterator[Passage]:
 
 
 def folded_wording(wording: str) -> str:
-    """Return the folded form of a wording, without enclosing quotation marks.
+    """Return a wording in folded form and without enclosing quotation marks.
 
     Raises:
         InputError: the wording has neither letters nor digits.

@@ -50,7 +50,7 @@ class Embedder:
     Attributes:
         weights: the vector of each token; shape (vocabulary, `DIMENSIONS`).
         digest: SHA-256 of the weights and the tokenizer.
-        megabytes: the size of the weights and the tokenizer.
+        megabytes: the size of the weights and the tokenizer in megabytes.
     """
 
     weights: NDArray[np.float16]
@@ -170,15 +170,15 @@ def signs(vectors: Vectors) -> Signs:
 
 
 def unpacked(stored: Iterable[bytes]) -> Vectors:
-    """Decode stored vectors, and scale them to length 1."""
+    """Return stored vectors as an array with one row of length 1 for each vector."""
     whole = np.frombuffer(b"".join(stored), dtype=np.int8).reshape(-1, DIMENSIONS)
     return normalized(whole.astype(np.float32))
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id of the move up to which all vectors of this model are stored, or 0.
+    """Return the id of the last move up to which all vectors are stored, or 0.
 
-    The vectors of another model are deleted.
+    If the stored vectors belong to another model than `embedder`, they are deleted first.
     """
     row = one(db, "SELECT digest, last_move FROM embedding", [])
     if row is not None and row["digest"] == embedder.digest:

@@ -137,7 +137,7 @@ class Source(ABC):
         """
 
     def parsed_xml(self, response: requests.Response) -> Any:
-        """Parse an XML response without expanding entities, and return the root element.
+        """Return the root element of an XML response; entities are not expanded.
 
         Raises:
             SkillFailed: the response is not well-formed XML.
@@ -170,9 +170,10 @@ class Source(ABC):
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Return the response to a request, from the cache if it is stored there.
+        """Return the response to a request, which comes from the cache if the cache contains it.
 
         Args:
+            method: the HTTP method.
             path: the path after the base URL.
             content: keyword arguments of `requests.Session.request`.
 
@@ -318,7 +319,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _retries(source: Source) -> Retry:
-    """Return a retry policy for urllib3: limited retries and pauses, with a message before each."""
+    """Return a retry policy for urllib3 with limited pauses, and a message before each pause."""
 
     class Announced(Retry):
         def sleep(self, response: BaseHTTPResponse | None = None) -> None:
@@ -352,7 +353,7 @@ class JsonSource(Source):
         self.read(response)
 
     def read(self, response: requests.Response) -> Any:
-        """Parse a JSON response, and return its value.
+        """Return the value of a JSON response.
 
         Raises:
             SkillFailed: the response is not JSON, is cut off, has too many values, or is not of the
@@ -369,7 +370,7 @@ class JsonSource(Source):
         return found
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
-        """Send a GET request, and return the parsed response.
+        """Send a GET request, and return the value of the JSON response.
 
         Raises:
             SkillFailed, SourceUnavailable, OutputError: as for `request` and `read`.
@@ -427,7 +428,7 @@ class CursorSource(JsonSource):
 
 
 def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:
-    """Return the found papers by identifier, without papers that were not requested.
+    """Return a mapping of the requested identifiers to the papers that were found.
 
     Args:
         kind: the kind of the identifiers.
@@ -440,6 +441,6 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
 
 
 def count(found: Any) -> int | None:
-    """Return a value as a number of citations; None unless it is an integer of at least 0."""
+    """Return `found` if it is a valid number of citations, or None."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

@@ -72,10 +72,11 @@ class Arxiv(Source):
         since: date | None = None,
         until: date | None = None,
     ) -> list[Paper]:
-        """Return the papers with all words, the most relevant first.
+        """Return the papers that contain `words`, the most relevant first.
 
         Args:
-            limit: maximum number of results of arXiv; results without an abstract are then removed.
+            limit: maximum number of results to request; results without an abstract are removed
+                afterwards.
             operator: "AND", or "OR" to find papers with any of the words.
             since: the first day of submission, or None.
             until: the last day of submission, or None.

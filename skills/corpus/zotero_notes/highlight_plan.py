@@ -158,7 +158,7 @@ def _highlights(
 
 
 def key_of(framework: Framework, library: str, attachment: str, move: str) -> str:
-    """Compute the key of the highlight of a move."""
+    """Return the key of the highlight of a move, which is the same on all computers."""
     named = f"{framework.name}\n{library}\n{attachment}\n{move}"
     digest = hashlib.sha256(named.encode()).digest()
     return "".join(KEY_LETTERS[byte % len(KEY_LETTERS)] for byte in digest[:8])
@@ -170,10 +170,10 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and a deletion for each obsolete highlight.
+    """Return a step for each highlight, and a step that deletes each obsolete highlight.
 
-    A recorded highlight of the same papers is obsolete if it is not in `highlights`. It is kept if
-    a person has edited it.
+    A recorded highlight of the same papers is obsolete if it is not in `highlights`. Obsolete
+    highlights that a person has edited are not deleted.
 
     Args:
         highlights: the highlights that the library should have.
@@ -216,9 +216,13 @@ def _step(one: Highlight, entry: Entry | None, data: Data | None, framework: Fra
 
 
 def digest_of(data: Data, framework: str) -> str:
-    """Return the digest of a highlight's content in two parts.
+    """Return two digests of a highlight's content, joined by "-".
 
-    The first part is the digest of passage and move, and the second part of comment and colour.
+    The first digest covers the passage and the move, and the second the comment and the colour.
+
+    Args:
+        data: the fields of the highlight in Zotero.
+        framework: the name of the framework of the move.
     """
     position = str(data.get("annotationPosition"))
     try:

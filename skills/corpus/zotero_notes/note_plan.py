@@ -142,15 +142,18 @@ class Entry:
 class Record:
     """The records of the notes and highlights that were written from a corpus.
 
-    They are stored in a file next to the corpus. A line is appended before a note is sent, and
-    another when the result is known, so that no note is lost if the program ends in between.
+    The records are stored in a file next to the corpus. A line is appended before a note is sent,
+    and another line when the result is known, so that no note is lost if the program ends in
+    between.
     """
 
     def __init__(self, corpus: Path) -> None:
         self.path = corpus.with_name(f"{corpus.name}.zotero.jsonl")
 
     def entries(self) -> list[Entry]:
-        """Return the last record of each note and highlight that is not "gone".
+        """Return the last record of each note and highlight, unless its state is "gone".
+
+        Each record of a highlight contains the digests of all earlier records of the highlight.
 
         Raises:
             InputError: a line is damaged. An incomplete last line is ignored: its note was not
@@ -229,7 +232,7 @@ def notes_of(
     None is yielded.
 
     Args:
-        found: the ids of annotations, and the annotations.
+        found: pairs of the id of an annotation and the annotation.
     """
     for annotation, item in found:
         row = one_row(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
@@ -245,9 +248,10 @@ def notes_of(
 def plan(
     library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
 ) -> list[Step]:
-    """Return the step for each note, after a comparison with the notes in a library.
+    """Compare notes with the notes in a library, and return the step for each note.
 
     Args:
+        notes: the notes that the library should have.
         recorded: the records of notes that were written to this library.
     """
     by_this = {entry.note: entry for entry in recorded if entry.framework == framework.name}
@@ -333,7 +337,10 @@ def _new(note: Note, *, exists: bool) -> Step:
 
 
 def digest_in(html: str) -> str:
-    """Return the digest in the mark at the end of a note, or "" if it does not match the text."""
+    """Return the digest in the mark at the end of a note, or "" if a person changed the note.
+
+    A note was changed if it does not end with a mark, or if the digest does not match the text.
+    """
     text = _text(html)
     mark = _last_mark(text)
     if mark is None or mark.end() != len(text):

@@ -44,7 +44,7 @@ LONGEST = 300.0
 LONGEST_ANSWER = 16_000_000
 """Maximum size of a response in bytes."""
 SILENT, CONFLICT = "the server does not state whether it was written", "412"
-"""Reasons why an item was not written; the reason for a conflict begins with `CONFLICT`."""
+"""Reasons why `write` may not have written an item; a conflict's reason begins with "412"."""
 _SERVER = "Zotero-Server-ID"
 
 T = TypeVar("T")
@@ -245,7 +245,11 @@ class Library:
             raise self._failed("its reply cannot be read") from exc
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Send a request, and repeat it while the server is busy."""
+        """Return the response to a request, which is repeated while the server is busy.
+
+        Raises:
+            SkillFailed: the server cannot be reached, or is busy after `TRIES` requests.
+        """
         for attempt in range(TRIES):
             self._stop.check()
             self._wait()

@@ -1,4 +1,4 @@
-"""Implement /corpus zotero-pull: read the highlights and comments that people made in PDF files.
+"""Implement /corpus zotero-pull, which reads people's highlights and comments in PDF files.
 
 Highlights of the harness, which are recognized by their keys (see `highlight_plan.key_of`), are
 omitted unless a person has edited them. A highlight that the harness wrote counts as deleted if it
@@ -29,7 +29,7 @@ _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 
 
 def pull(call: Call) -> Result:
-    """Read people's highlights and comments; they replace the highlights of the last pull."""
+    """Store people's highlights and comments in place of the highlights of the last pull."""
     framework = selected_framework(call.options.framework, call.frameworks)
     every: dict[str, list[PulledHighlight]] = {}
     with locked(call) as path, open_corpus(path, must_exist=True) as db:

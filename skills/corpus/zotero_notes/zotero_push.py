@@ -1,4 +1,4 @@
-"""Implement /corpus zotero-push and zotero-undo: write notes and highlights, and delete them."""
+"""Implement /corpus zotero-push and zotero-undo, which write and delete notes and highlights."""
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ def push(call: Call) -> Result:
 def _planned(
     library: Library, wanted: Sequence[Note | Highlight], record: Record, framework: Framework
 ) -> list[Step]:
-    """Return the steps for the notes and highlights in a library."""
+    """Return the steps that write the notes and highlights `wanted` to a library.
+
+    The steps also delete the highlights in the library that are obsolete.
+    """
     at = library.server, library.name
     recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
     earlier = {kind: [one for one in recorded if one.kind == kind] for kind in get_args(Kind)}
@@ -125,14 +128,14 @@ def _is_due(step: Step) -> bool:
 
 
 def _things(kinds: Iterable[Kind]) -> str:
-    """Return the numbers of notes and highlights as text."""
+    """Return the numbers of notes and highlights as text, such as "2 notes and 1 highlight"."""
     counts = Counter(kinds)
     found = [counted(counts[kind], kind) for kind in get_args(Kind) if counts[kind]]
     return " and ".join(found) or counted(0, "note")
 
 
 def undo(call: Call) -> Result:
-    """Delete the notes and highlights that were written and that nobody has changed since."""
+    """Delete the notes and highlights that the harness wrote and that nobody has changed since."""
     deleted: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     with locked(call) as path:
@@ -169,7 +172,7 @@ def undo(call: Call) -> Result:
 
 @contextlib.contextmanager
 def locked(call: Call) -> Iterator[Path]:
-    """Yield the path of the corpus; meanwhile, other processes cannot change its Zotero notes.
+    """Yield the path of the corpus, and lock its Zotero notes against other processes.
 
     Raises:
         InputError: the corpus does not exist, or is a folder of parts.
@@ -233,7 +236,7 @@ def _ask(call: Call, preview: str, action: str) -> None:
 def _selected(
     call: Call, path: Path, framework: Framework
 ) -> tuple[list[tuple[Note, Annotated]], int]:
-    """Return the notes of the selected annotations, and the number of annotations without a note.
+    """Return the notes of selected annotations, and the number of annotations without a note.
 
     Each note is returned with its annotation. An annotation has no note if its paper does not come
     from Zotero.
@@ -373,7 +376,11 @@ def _delete(
 
 
 def _is_unchanged(entry: Entry, data: Data) -> bool:
-    """Return True if the harness wrote the data of a note or highlight, and nobody changed it."""
+    """Return True if nobody has changed a note or highlight since the harness wrote it.
+
+    Args:
+        data: the fields of the note or highlight in Zotero.
+    """
     if entry.digests:
         return digest_of(data, entry.framework) in entry.digests
     return bool(digest_in(str(data.get("note", ""))))
