@@ -6,8 +6,8 @@ this file.
 
 from __future__ import annotations
 
-# Import nothing else here: until `forget_current_folder` has run, a module may come from the
-# current folder.
+# Import nothing else here: until `forget_current_folder` has run, an import may find a module of
+# the current folder.
 import os
 import sys
 
@@ -28,7 +28,10 @@ def main() -> int:
 
 
 def end_on_ctrl_c() -> None:
-    """Let Ctrl-C end the process during start-up, instead of raising an error in an import."""
+    """Make Ctrl-C end the process with exit code 130 during start-up.
+
+    Otherwise Ctrl-C would print the traceback of an import. An ignored signal stays ignored.
+    """
     import signal
 
     def end(*_: object) -> None:
@@ -40,10 +43,10 @@ def end_on_ctrl_c() -> None:
 
 
 def forget_current_folder() -> None:
-    """Let Python import from this folder and installed packages, not from the current folder.
+    """Prevent imports from the current folder, unless it is this folder or has installed packages.
 
-    Removes relative entries and the current folder from `sys.path`, and from the PYTHONPATH of
-    child processes.
+    The function removes relative paths and the current folder from `sys.path`, and from the
+    PYTHONPATH of child processes.
     """
     import site
 
@@ -66,11 +69,13 @@ def forget_current_folder() -> None:
 
 
 def hand_over(script: str) -> int | None:
-    """If this Python lacks dependencies, run `script` with the `.venv` beside this file.
+    """Continue with the Python of the `.venv` beside this file if this Python lacks dependencies.
+
+    In this case, the Python of the `.venv` runs `script` in place of this process.
 
     Returns:
-        None if all dependencies are installed. 2 if the `.venv` is missing, or if its Python
-            already runs this file; a message then explains the installation.
+        None if all dependencies are installed. The exit code 2 if dependencies are missing, and
+            the `.venv` is missing or already in use; a message then explains the installation.
     """
     import importlib.util
     from pathlib import Path

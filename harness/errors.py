@@ -101,7 +101,7 @@ class SkillFailed(HarnessError):
 
 
 class InvalidReply(SkillFailed):
-    """Raised if the model's answer is invalid. `raw` is the last answer, for the log."""
+    """Raised if the model's answer is invalid. `raw` is the model's last answer."""
 
     def __init__(
         self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
@@ -119,7 +119,7 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if the model's answer ended early. `partial` is the text that was received before."""
+    """Raised if the model's answer ended early. `partial` is the received part of the answer."""
 
     retryable = True
 
@@ -151,7 +151,7 @@ class ModelChanged(ModelError):
 
 
 class ModelBusy(ModelError):
-    """Raised if a server is busy. `wait` is the server's Retry-After in seconds, or 0."""
+    """Raised if a server is busy. `wait` is the server's Retry-After in seconds; 0 if unknown."""
 
     retryable = True
 
@@ -194,11 +194,11 @@ class Interrupted(HarnessError):
 
 
 def first_error(exc: ValidationError, *within: object) -> str:
-    """Return the first error of a validation, such as "training.epochs: Input should be ...".
+    """Return the first message of a validation, such as "training.epochs: Input should be ...".
 
     Args:
-        within: the path of the validated object in its file, which precedes the field in the
-            message.
+        within: keys that lead to the validated object in its file; the message states them before
+            the field.
     """
     error = exc.errors()[0]
     field = ".".join(map(str, (*within, *error["loc"])))[:LONGEST_FIELD]
@@ -214,10 +214,10 @@ def did_you_mean(
     most: int = 3,
     cutoff: float = 0.6,
 ) -> str:
-    """Return a question that suggests similar known names, or "" if there are none.
+    """Return a question such as "Did you mean a or b?", or "" if no known name is similar.
 
     Args:
-        shown: formats a known name.
+        shown: returns the form in which the question states a known name.
         most: maximum number of suggestions.
         cutoff: minimum similarity, from 0 to 1.
     """

@@ -1,8 +1,8 @@
 """Ask the user to allow actions of a model, and store the answers.
 
-A model may follow instructions in a text that it reads, such as an abstract. So before a model
-writes a file, runs a command or trains, the user must allow the action, or must have answered
-"always" in this project.
+A model may follow instructions in a text that it reads, such as an abstract. Therefore the user
+must allow each action before a model writes a file, runs a command or trains. The answer "always"
+also allows the same action later in this project.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Permission:
     Attributes:
         subject: the absolute path, the whole command, or the name of the tool or skill.
         detail: information for the user's decision, such as a diff.
-        skill: the skill whose instructions the model follows, or "".
-        folder: the folder of that skill; a command may name files in this folder.
+        skill: the skill whose instructions the model follows; "" without a skill.
+        folder: the folder of `skill`; a command may name files in this folder.
         confined: True if the command runs in a sandbox.
     """
 
@@ -68,7 +68,7 @@ class Permission:
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield up to `LINES` lines of the detail; another line counts the omitted lines."""
+        """Yield up to `LINES` lines of `detail`, then a line with the number of omitted lines."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -114,7 +114,7 @@ class Always(BaseModel):
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, here: Always | None, settings: Settings) -> bool:
-        """Return True if this answer allows an action.
+        """Return True if this answer allows the action `wanted`.
 
         Args:
             here: the "always in this project" answer for the action, from `in_project`.
@@ -130,7 +130,7 @@ class Always(BaseModel):
 
 
 def in_project(wanted: Permission, settings: Settings) -> Always | None:
-    """Return the "always in this project" answer that is offered for an action, if any."""
+    """Return the "always in this project" answer to offer for an action, or None to offer none."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         from harness.programs import HARMLESS, lasting
@@ -153,7 +153,7 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
 
 
 def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
-    """Return the "always for this skill" answer that is offered for an action, if any.
+    """Return the "always for this skill" answer to offer for an action, or None to offer none.
 
     Args:
         here: the "always in this project" answer for the action, from `in_project`.
@@ -171,10 +171,11 @@ def _is_place(kind: Kind) -> bool:
 
 
 class Answers(ChoicesFile):
-    """The stored answers of a project.
+    """The stored "always" answers of a project.
 
     Args:
-        path: JSON file with the answers of all projects, by folder.
+        path: the JSON file with the answers of all projects, by folder.
+        project: the folder of the project.
     """
 
     content = "the permission"
@@ -223,10 +224,10 @@ class Permissions:
     """Allows or refuses the actions of a model in a project.
 
     Args:
-        choose: asks the user to choose an answer, or None.
-        confirm: asks the user for yes or no, if `choose` is None. If both are None, the session is
-            not interactive.
-        yes: True if `--yes` allows every action, except for changes of protected files.
+        choose: asks the user to choose an answer; None if the user can only say yes or no.
+        confirm: asks the user for yes or no; used if `choose` is None. If both are None, the
+            session is not interactive.
+        yes: True if `--yes` was given, which allows every action except writing protected files.
     """
 
     def __init__(
@@ -242,11 +243,13 @@ class Permissions:
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
     def check(self, wanted: Permission) -> str:
-        """Return how the user allows an action, as a text for the run log.
+        """Check that an action is allowed, and return a text for the run log that states why.
+
+        The user is asked unless `--yes` or a stored "always" answer allows the action.
 
         Raises:
-            NotAllowed: the user refuses, the session is not interactive, or the action would write
-                a file that controls the harness, which no answer allows.
+            NotAllowed: the user refuses, nobody can be asked, or the action would write a file that
+                controls the harness; no answer allows this.
             OutputError: an "always" answer cannot be stored.
         """
         settings = self.settings
@@ -292,12 +295,12 @@ def consent(
 
     Args:
         action: a sentence without its full stop, such as "/corpus writes corpus.html".
-        confirm: asks the user for yes or no, if `choose` is None. If both are None, the session is
-            not interactive.
+        confirm: asks the user for yes or no; used if `choose` is None. If both are None, the
+            session is not interactive.
         yes: True if `--yes` allows the action without a question.
         detail: lines that the user sees before the question.
-        choose: asks the user to choose an answer, or None.
-        always: answers that allow the action, in addition to "yes".
+        choose: asks the user to choose an answer; None if the user can only say yes or no.
+        always: further answers that allow the action, besides "yes".
 
     Raises:
         NotAllowed: the user refuses, or nobody can be asked.
@@ -320,10 +323,15 @@ def consent(
 
 
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
-    """Refuse paths to files and folders that control the harness, even with `--yes`.
+    """Raise an error if a model passes a command a protected path, even with `--yes`.
 
     Otherwise the text of a paper could make a model change trust decisions or a skill's
     instructions.
+
+    Args:
+        name: the command.
+        given: the paths that the model passes to the command.
+        protected: files and folders that control the harness.
 
     Raises:
         NotAllowed: a path is protected.
@@ -339,9 +347,9 @@ def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]
 
 
 def in_one_line(text: str, most: int | None = None) -> str:
-    """Return text of a model as one line, shortened in the middle to about `most` characters.
+    """Return `text` as one printable line, shortened in the middle to about `most` characters.
 
-    The end of a line is shown, since it may name the files to write.
+    The end of the text is kept, since it may name the files to write. None means no maximum.
     """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if most is None or len(shown) <= most:

@@ -20,7 +20,7 @@ MOST_LINKS = 20_000
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:
-    """Yield the paths that an argument such as "../x", "--out=/x" or "file:///x" may name."""
+    """Yield the resolved paths that an argument such as "../x" or "--out=/x" may name."""
     parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
@@ -28,7 +28,7 @@ def named_places(word: str, settings: Settings) -> Iterator[Path]:
 
 
 def _place(name: str | Path, settings: Settings) -> Path:
-    """Resolve a path relative to the project; return "/" if it cannot be resolved."""
+    """Return the resolved path of a name in the project, or "/" if it cannot be resolved."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
     except (OSError, RuntimeError, ValueError):  # raised for a loop of symbolic links
@@ -36,10 +36,10 @@ def _place(name: str | Path, settings: Settings) -> Path:
 
 
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
-    """Yield the paths that a command of the harness may read, given its text and option values.
+    """Yield the resolved paths that a command may read, given its text and option values.
 
-    These are: each short text as a whole, each word that exists as a path, the files that
-    match a glob pattern, and the targets of symbolic links in a named folder.
+    The paths are each text of fewer than `TEXT_WORDS` words as a whole, each word that exists as a
+    path, the files that match a glob pattern, and the targets of symbolic links in a named folder.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]
@@ -87,7 +87,7 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it; names may differ in case."""
+    """Return True if `path` is `place` or below it, even if the case of the names differs."""
     if not place.exists():  # `samefile` cannot be used, and the file system may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):

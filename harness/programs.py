@@ -16,8 +16,8 @@ from harness.places import is_free, is_guarded, named_places
 from harness.settings import Settings
 
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Matches characters that have a meaning in a shell, even inside quotes. So some harmless commands
-must be confirmed each time, but no dangerous command is overlooked.
+"""Matches characters that have a meaning in a shell. Quotes are not considered: a harmless command
+with such a character in quotes must be confirmed each time, but no dangerous command is overlooked.
 """
 HARMLESS: Mapping[str, tuple[str, str]] = {
     "cat": (r"-[AbEnsTv]+", "prints files"),
@@ -60,8 +60,8 @@ _RUNNERS = frozenset(  # in alphabetical order
 def command_words(command: str) -> tuple[str, ...] | None:
     """Return the words of a command that runs one program, or None if it needs a shell.
 
-    The result is also None if the command sets variables, since these may change the behaviour of
-    the program.
+    The result is also None if the command sets variables, since variables may change the behaviour
+    of the program.
     """
     if not command.isprintable() or _NEEDS_SHELL.search(command):
         return None

@@ -17,14 +17,14 @@ _remembered: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Return text without known secrets, and without user names and keys in URLs."""
+    """Return `text` with secrets and keys in URLs redacted, and user names in URLs removed."""
     if "://" in text or "?" in text or "&" in text:
         text = re.sub(_PARAMETER, rf"\1{REDACTED}", re.sub(_USER_INFO, "", text))
     return without_secrets(text)
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without the keys and passwords of this process."""
+    """Return `text` with the known keys and passwords of this process replaced by `REDACTED`."""
     for secret in sorted(_remembered | _of_environment(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
@@ -41,7 +41,8 @@ def remember(value: str, name: str = "key") -> str:
     """Register a key, or the secrets in a URL, for redaction, and return `value`.
 
     Args:
-        name: the name of the setting, which shows whether the value is a key.
+        name: the name of the setting. A value that is not a URL is a key only if the name
+            contains a word such as "key" or "token".
     """
     _remembered.update(_secrets_of(name, value))
     return value

@@ -4,10 +4,10 @@ A summary replaces turns in the conversation, and is stored in a row like a turn
 `covers` of a summary is the id of the last replaced turn. The replaced turns stay in the file, and
 can be read and searched.
 
-A turn is stored with all its messages in one transaction, after its end. So a killed process loses
-at most its current turn, and two processes may add turns to the same session. Sessions contain
-texts of the user and of files, so the file can be read only by its owner (mode 0600). If the file
-cannot be used, a notice is printed, and conversations are not stored.
+A turn is stored with all its messages in one transaction, after its end. Therefore a killed process
+loses at most its current turn, and two processes may add turns to the same session. Sessions
+contain texts of the user and of files, so only the owner can read the file (mode 0600). If the
+file cannot be used, a notice is printed, and conversations are not stored.
 """
 
 from __future__ import annotations
@@ -141,6 +141,9 @@ class SessionStore:
         `session` is returned.
 
         Args:
+            skills: for each active skill, the text with which it was activated.
+            asked: True if the turn ran without `--yes`, so that changes had to be confirmed.
+            served: the model that answered, and the place that served it.
             covers: for a summary, the number of earlier turns that it replaces; 0 for a turn.
         """
         if self.broken:  # an earlier turn may be missing, and this turn makes no sense without it
@@ -174,9 +177,9 @@ class SessionStore:
         raise NothingFound(f"there is no session {session}", hint="`/sessions` lists the sessions.")
 
     def messages(self, session: int) -> list[Message]:
-        """Return the messages with which a session continues.
+        """Return the messages with which a session continues; [] if there are none.
 
-        These are the last summary, if any, and the turns that it does not replace.
+        The messages are the last summary, if any, and the turns that this summary does not replace.
         """
         rows = self.transcript(session)
         covered = max((covers for _, covers, _ in rows), default=0)
@@ -188,8 +191,8 @@ class SessionStore:
         """Return the turns and summaries of a session in the order in which they were stored.
 
         Returns:
-            The id of each row, the id of the last turn that a summary replaces (0 for a turn), and
-            the messages.
+            A tuple for each turn or summary: its id, the id of the last turn that a summary
+            replaces (0 for a turn), and the messages. [] if the file cannot be used.
         """
 
         def work(db: sqlite3.Connection) -> list[tuple[int, int, list[Message]]]:
@@ -281,7 +284,7 @@ def _add_turn(
 
 
 def _title(messages: Iterable[Message]) -> str:
-    """Return the beginning of the first line of a turn; attached files are in later lines."""
+    """Return the first line of the user's message, cut to `TITLE` characters."""
     content = next((message.content for message in messages), "").strip()
     words = " ".join(content.partition("\n")[0].split())
     return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."

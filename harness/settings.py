@@ -46,7 +46,7 @@ class Settings:
         project_dir: the working folder. Skills are read from its skills/ folder, and from the
             .agents/skills/ folders in the working folder and its parents, up to the root of the
             git repository.
-        shared_skills: ~/.agents/skills, which several clients use, or None.
+        shared_skills: the folder ~/.agents/skills, which other clients also use; None to ignore it.
         plugin_deadline: time limit in seconds for loading a plugin that is not shipped.
         folder_deadline: time limit in seconds for searching one folder of skills.
         mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for its next
@@ -133,12 +133,12 @@ class Settings:
 
     @property
     def user_folders(self) -> tuple[Path, ...]:
-        """The folders of the user's skills, which all projects share."""
+        """The folders of the user's skills, which are available in all projects."""
         return (self.own_skills, *([self.shared_skills] if self.shared_skills else []))
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """The folders of skills in order of precedence: the first skill of a name is used."""
+        """The folders of skills, except shipped skills; for each name, the first skill is used."""
         shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 

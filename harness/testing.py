@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import FILE
 from harness.api import options as skill_options
 from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill
@@ -89,6 +90,7 @@ class FakeModel:
     of arrival, even from several threads. A word counts as a token.
 
     Args:
+        takes_grammar: True if requests may contain a grammar for the answer.
         takes_tools: True if requests may contain tools.
         slots: number of parallel generations.
         context: maximum number of tokens of a prompt and its answer, or None if unknown.
@@ -156,7 +158,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """The backend "fake", which serves `model` unless `unavailable` states a reason."""
+    """A backend that serves `model`, unless `unavailable` states why it cannot serve."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -224,6 +226,7 @@ def fake_app(
     """Return an application whose `model` serves every task, with all files in `folder`.
 
     Args:
+        model: the model; by default, a `FakeModel` with empty replies.
         skills: additional skills.
         unavailable: a reason why the model cannot serve, for tests of this case.
         plugins: additional plugins, by name.
@@ -283,9 +286,9 @@ def run_skill(
 def folder_skill(folder: Path) -> Skill:
     """Load, check and return the skill of a folder with a plugin.py, as the harness does.
 
-    Use this function in tests that are in the folder. Compiled files of Python would change the
-    content of the folder, and so end the user's trust. Therefore compiled files of the tests are
-    deleted, and Python writes no new compiled files.
+    The function is meant for tests that are in this folder. Compiled files of Python would change
+    the content of the folder, and so end the user's trust. Therefore the function deletes compiled
+    files of the tests, and Python writes no new compiled files.
 
     Raises:
         UsageError: the plugin cannot be used, or has no skill with the name in SKILL.md.
@@ -296,7 +299,7 @@ def folder_skill(folder: Path) -> Skill:
         compiled.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # raised if it does not exist, or is not empty
         (folder / "__pycache__").rmdir()
-    file = skill_md.read(folder / skill_md.FILE)
+    file = skill_md.read(folder / FILE)
     name = file.name
     host = PluginHost(FileStore({}, folder, print), deadline=PLUGIN_DEADLINE, strict=True)
     host.load(name, str(folder), partial(import_folder, folder), file)
@@ -307,7 +310,7 @@ def folder_skill(folder: Path) -> Skill:
 
 @contextlib.contextmanager
 def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path]:
-    """Create a temporary registry file for `--registry FILE` or `fake_app(registry=FILE)`.
+    """Yield a temporary registry file, for `--registry FILE` or `fake_app(registry=FILE)`.
 
     Args:
         models: registry entries by model id; by default, the entries of `FAKE_REGISTRY`.

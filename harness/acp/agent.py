@@ -108,7 +108,10 @@ class EditorAgent:
         self._can = schema.ClientCapabilities()
 
     async def serve(self, out: TextIO) -> None:
-        """Answer requests until the editor disconnects; then stop all prompts, and free models."""
+        """Answer requests until the editor disconnects, then stop all prompts and free the models.
+
+        The models are not freed if a prompt is still running after `GRACE` seconds.
+        """
         self._frames = Frames(out.buffer)
         try:
             await acp.run_agent(cast("acp.Agent", self), self._frames)
@@ -151,7 +154,7 @@ class EditorAgent:
         return schema.LoadSessionResponse(config_options=_options(session))
 
     async def _open(self, cwd: str, session_id: str = "") -> Session:
-        """Return a new session, or the stored session with this id.
+        """Open and return a new session, or the stored session with the given id.
 
         The list of slash commands is sent to the editor after the response to this request, since
         editors ignore a list that arrives earlier.
@@ -242,7 +245,7 @@ class EditorAgent:
 
 
 def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
-    """Return the commands that the user may call, with descriptions of their input."""
+    """Return the commands to offer in an editor, with descriptions of their input."""
     commands = []
     for name, found in sorted(catalogue.skills.items()):
         if name in UNLISTED or not found.for_users:
@@ -259,9 +262,9 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 
 
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
-    """Return a list with the option that selects the model; [] if the registry is unusable.
+    """Return a list with the option that selects the model; [] if the registry cannot be used.
 
-    The next prompt reports the error in the registry.
+    In this case, the next prompt reports the error in the registry.
     """
     try:
         models = session.app.registry.models
@@ -300,9 +303,9 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 
 
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
-    """Return a link to a file as a typed path: PATH in a command, @PATH in text.
+    """Return the path in a link to a file, as a user types it: PATH in a command, @PATH in text.
 
-    Other links are not changed.
+    A link that is not to a file is returned unchanged.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":
@@ -360,7 +363,7 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
 
 
 def _is_job(app: App, line: str) -> bool:
-    """Return True for a logged command that a model may also call, such as /annotate."""
+    """Return True if a line calls a command that is logged and that a model may call, too."""
     typed = split_command(split_options(line)[1])
     found = app.catalogue.skills.get(typed[0]) if typed else None
     return found is not None and found.skill.tool and found.skill.logged
@@ -391,7 +394,9 @@ def _text_of(error: HarnessError) -> str:
 
 
 def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> None:
-    """Send the editor the changes of a prompt: model, commands, and the title of a new session.
+    """Send the editor the changes that a prompt made to the model, the commands and the title.
+
+    The title of a session is sent after its first turn.
 
     Args:
         chosen: the name of the chat model that is chosen after the prompt; "" for the default.

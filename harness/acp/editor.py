@@ -62,18 +62,22 @@ class ToolCall:
     changes: list[Any] = field(default_factory=list)
 
     def content(self, result: str = "") -> list[Any]:
-        """Return the changes of files; without changes, the notices and the result or progress."""
+        """Return the changes of files; if there are none, the notices and the result or progress.
+
+        Args:
+            result: the result of the call; "" to return the progress instead.
+        """
         lines = [*self.lines[-LINES:], result or self.progress]
         return [*self.changes] or as_content(shown("\n".join(filter(None, lines))))
 
 
 def as_content(text: str) -> list[Any]:
-    """Return a Markdown text as the content of a tool call."""
+    """Return a Markdown text as the content of a tool call; [] for an empty text."""
     return [helpers.tool_content(helpers.text_block(text))] if text else []
 
 
 def shown(text: str) -> str:
-    """Return text as Markdown, cut off after `LONGEST` characters."""
+    """Return text as Markdown, cut off after `LONGEST` characters; several lines become a block."""
     more = len(text) - LONGEST
     text = well_formed(text[:LONGEST]) + f"\n... ({more:,} more characters)" * (more > 0)
     return fenced(text) if "\n" in text else text
@@ -86,10 +90,10 @@ class Editor:
         client: the editor's side of the connection.
         capabilities: the requests that the editor supports.
         session: the id of the session.
-        title: the line, as the title of a command or a job.
+        title: the line of the prompt, which is also the title of its tool call.
 
     Attributes:
-        cancel: stops the run, as Ctrl-C does.
+        cancel: an event that stops the run when it is set.
     """
 
     def __init__(
@@ -121,9 +125,12 @@ class Editor:
     ) -> T:
         """Send a request to the editor, and return its answer.
 
+        Args:
+            problem: the beginning of the message if the editor refuses the request.
+            refused: the class of the error in this case.
+
         Raises:
-            HarnessError: the editor refuses the request, or sends an invalid answer. The class of
-                the error is `refused`.
+            HarnessError: the editor refuses the request, or sends an invalid answer.
             Interrupted: the prompt was cancelled, or the editor has disconnected.
         """
         self._waiting = future = asyncio.run_coroutine_threadsafe(request, self._loop)
@@ -142,7 +149,7 @@ class Editor:
             self._waiting = None
 
     def send(self, update: Any) -> None:
-        """Send an update; it is dropped if the editor has disconnected."""
+        """Send an update, unless the editor has disconnected."""
         sent = self._client.session_update(session_id=self._session, update=update)
         with contextlib.suppress(CancelledError, ConnectionError):
             asyncio.run_coroutine_threadsafe(sent, self._loop).result()
@@ -157,7 +164,7 @@ class Editor:
         self.append(f"\n\n{text}" if self._has_text else text)
 
     def note(self, text: str) -> None:
-        """Show a notice in the current tool call, or else as a thought of the agent."""
+        """Show a notice in the current tool call; if there is none, as a thought of the agent."""
         text = well_formed(text)
         with self._turn:
             if self._calls:
@@ -167,7 +174,10 @@ class Editor:
                 self.send(helpers.update_agent_thought_text(f"{text}\n\n"))
 
     def report(self, event: Progress) -> None:
-        """Show the progress of a job in a tool call; skills may call this method in any thread."""
+        """Show the progress of a job in a tool call, at most every `EVERY` seconds.
+
+        Skills may call this method in any thread.
+        """
         with self._turn:
             if not self._calls and event.total is not None:
                 self.begin(self.title)
@@ -222,7 +232,7 @@ class Editor:
         return self._permitted(question, (YES, NO)) == YES
 
     def choose(self, question: str, choices: Sequence[str]) -> str:
-        """Ask the user to choose an answer; return "" if the user gives none."""
+        """Ask the user to choose an answer; return the chosen answer, or "" without an answer."""
         consents = tuple(choices[:2]) == (YES, NO)
         answer = (self._permitted if consents else self.ask)(question, choices)
         return answer if answer in choices else ""
@@ -255,7 +265,11 @@ class Editor:
         return given
 
     def ask(self, question: str, choices: Sequence[str] = ()) -> str:
-        """Ask the user for a text, or for one of `choices`; return "" without an answer."""
+        """Ask the user for a text, or for one of `choices`; return the answer, or "" without one.
+
+        Raises:
+            NotAllowed: the editor does not support questions, or refuses the question.
+        """
         if self._can.elicitation is None or self._can.elicitation.form is None:
             raise NotAllowed(
                 "this editor cannot ask the user: it does not support elicitation",

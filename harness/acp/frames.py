@@ -1,7 +1,7 @@
 """The messages of the Agent Client Protocol on stdin and stdout, one JSON object per line.
 
-The transport of the package `acp` is not used: it reads lines of any length, and ends at the first
-line that is JSON but not a message.
+This module replaces the transport of the package `acp`, which reads lines of any length, and ends
+at the first line that is JSON but not a message.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harness.support.bounded_http import ERROR
 from harness.support.stdin_messages import StdinMessages
 
 CANCEL = acp.AGENT_METHODS["session_cancel"]
-"""The only notification that is passed on. The package `acp` would log a traceback for any other
-notification.
+"""The method of the only notification that `receive` returns. The package `acp` would log a
+traceback for any other notification.
 """
 Message = dict[str, Any]
 Then = Callable[[], Awaitable[None]]
@@ -64,7 +64,7 @@ class Frames:
         return None
 
     async def send(self, message: Message) -> None:
-        """Send a message; after an answer, call the function that `then` has registered."""
+        """Send a message. After an answer, call the function that `then` registered, if any."""
         text = json.dumps(message, default=str)
         if "error" in message and len(text) > ERROR:  # the error quotes the request
             text = json.dumps({**message, "error": {**message["error"], "data": None}})

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.agent_skills import skill_md
-from harness.agent_skills.skill_md import SkillFile, is_inside
+from harness.agent_skills.skill_file import SkillFile
+from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.support.bounded_files import Unsearched, read_text, walk
@@ -32,7 +33,7 @@ from harness.support.bounded_files import Unsearched, read_text, walk
 PLUGIN = ".claude-plugin"
 """Name of the folder in the root of a plugin of Claude Code."""
 LEVELS = 6
-"""Number of folders above a skill that are searched for a plugin."""
+"""Maximum number of parent folders of a skill that are searched for a plugin."""
 _PLACEHOLDER = re.compile(
     r"(?P<all>\$ARGUMENTS\b)|\$(?P<number>[1-9]\d?)(?!\d|[.,]\d)"
     r"|(?P<own>\{baseDir\}|\$\{CLAUDE_SKILL_DIR\})|(?P<plugin>\$\{CLAUDE_PLUGIN_ROOT\})"
@@ -74,7 +75,7 @@ class PromptSkill(Skill):
         hint: a description of the expected text, from `argument-hint`, or "".
         separate: True if the skill runs in a separate conversation (`context: fork`).
         allowed_tools: the tools that the skill wants to use, on one line.
-        copy: the private copy of the folder that the user allowed, or None.
+        copy: the private copy that the user allowed a model to use; None to use the folder itself.
     """
 
     flags_are_text = True
@@ -108,7 +109,10 @@ class PromptSkill(Skill):
         return self._use(self, call)
 
     def body(self, arguments: str) -> str:
-        """Return the current instructions with the placeholders replaced.
+        """Return the current instructions, with placeholders replaced.
+
+        Args:
+            arguments: the text that the user wrote after the name of the skill.
 
         Raises:
             UsageError: the instructions are missing, or cannot be read.
@@ -134,7 +138,8 @@ class PromptSkill(Skill):
         """Return the text for a model: the skill's folder, the body, files, and file names.
 
         Args:
-            files: the texts of files to which the instructions refer, by name.
+            listed: the names of the files in the skill's folder.
+            files: the texts of files to which the body refers, by name.
         """
         texts = files or {}
         parts = [f"The folder of this skill is {self.folder}", body]
@@ -145,7 +150,7 @@ class PromptSkill(Skill):
         return f'<skill_content name="{self.name}">\n{content}\n</skill_content>'
 
     def _line(self, field: str) -> str:
-        """Return a field as one line of printable text; a list is written as in YAML."""
+        """Return a field as one line of printable text; a list as in YAML, and a mapping as ""."""
         value = self.file.fields.get(field, "")
         if isinstance(value, list):
             value = f"[{', '.join(map(str, value))}]"
@@ -158,8 +163,10 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
     """Return a body with its placeholders replaced; placeholders in inserted text remain.
 
     Args:
-        origin: the folder of which `folder` is a copy, if any. The plugin is looked for in the
-            original folder and its parents.
+        arguments: the text that the user wrote after the name of the skill.
+        folder: the folder of the skill.
+        origin: the original folder if `folder` is a copy. The plugin is searched in the original
+            folder and its parents.
     """
     origin = origin or folder
     try:
@@ -180,7 +187,10 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
 
 
 def resource_names(folder: Path) -> list[str]:
-    """Return the printable names of the files of a folder, sorted, up to `MAX_LISTED`."""
+    """Return the names of at most `MAX_LISTED` files below a folder, sorted, without SKILL.md.
+
+    Files with unprintable names, and links out of the folder, are left out.
+    """
     found: list[str] = []
     with contextlib.suppress(Unsearched):
         for place, children, files in walk(folder, MAX_ENTRIES):
@@ -194,7 +204,7 @@ def resource_names(folder: Path) -> list[str]:
 def referred_resources(folder: Path, body: str) -> tuple[dict[str, str], list[str]]:
     """Return the texts of the files that the instructions refer to, by name.
 
-    The second result states why other files were not read.
+    The second result is a list of messages, which state why other files were not read.
     """
     files: dict[str, str] = {}
     refused: list[str] = []
@@ -248,7 +258,7 @@ def _references(folder: Path, body: str) -> Iterator[str]:
 
 
 def _named_file(match: re.Match[str]) -> str:
-    """Return the file name that a link or word contains ("x.md" for "./x.md"), or ""."""
+    """Return the file name in a match of `_REFERENCE`, such as "x.md" for "./x.md", or ""."""
     if (target := match["target"]) is not None:
         name = "" if match["image"] or _URL.match(target) else target.partition("#")[0]
     else:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from harness._version import __version__
 from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import NAME
 from harness.errors import OutputError, UsageError
 
 Kind = Literal["plugin", "prompt", "package"]
@@ -20,12 +21,12 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that the Agent Skills specification does not allow.
+    """Raise an error for a name that the Agent Skills specification does not allow.
 
     Raises:
         UsageError: the name is not allowed; the hint suggests a similar name.
     """
-    if not skill_md.NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
     elif len(name) > (limit := skill_md.LIMITS["name"]):
         what = f"the name has {len(name)} characters, {limit} are allowed"
@@ -35,7 +36,7 @@ def check_name(name: str) -> None:
 
 
 def files(name: str, kind: Kind) -> dict[str, str]:
-    """Return the text of each file of a new skill, by path; the example skill summarizes texts."""
+    """Return the text of each file of a new skill, by path. The new skill summarizes texts."""
     module = name.replace("-", "_")
     package = f"harness_{module}"
     words = {
@@ -73,7 +74,8 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
     """Create a folder with these files; after an error, remove the folder again.
 
     Args:
-        finish: called after the folder is in place.
+        contents: the text of each file, by its path in the folder.
+        finish: called with the folder after its creation.
 
     Raises:
         OutputError: the folder exists, or cannot be written.

@@ -1,9 +1,9 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
 The files of users are read leniently, as the specification requires: a file is refused only if its
-front matter cannot be read or has no description; all other faults are shown as problems. A name
-that cannot be a command is replaced by a similar name (`slug`). Shipped files are read strictly:
-every fault is an error.
+front matter cannot be read or has no description. All other faults are shown as problems. A name
+that cannot be a command is replaced by a similar name (`slug`). In shipped files, every fault is an
+error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
 and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.agent_skills.skill_file import FILE, NAME, SkillFile
 from harness.errors import UsageError
 from harness.support.bounded_files import read_bytes
 
@@ -35,12 +36,10 @@ _UNQUOTED = re.compile(
 )
 
 
-FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
 OTHERS = ("argument-hint", "context", "disable-model-invocation", "user-invocable")
 """Fields of other clients that also have an effect in the harness."""
 LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
-NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 HEAD = 64 * 1024
 """Maximum size of the front matter, in bytes."""
 SIZE = 256 * 1024
@@ -49,8 +48,6 @@ MAX_PROBLEMS = 20
 """Maximum number of problems that are shown."""
 MAX_SHOWN = 80
 """Maximum number of characters of a name or a key in a message."""
-_ON = ("true", "yes", "on", "1")
-_OFF = ("false", "no", "off", "0")
 _FRONT_MATTER = re.compile(
     # Only a line of exactly three hyphens ends the front matter; "---" may be part of a value.
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
@@ -63,8 +60,10 @@ class FrontMatter:
     """The front matter: the parsed text between the two lines of `---`.
 
     Attributes:
+        path: the path of the file.
+        fields: the values of the fields, by name.
         lines: the line number of each field.
-        problems: the faults that are tolerated.
+        problems: messages about the faults that were tolerated.
     """
 
     path: Path
@@ -73,12 +72,12 @@ class FrontMatter:
     problems: list[str]
 
     def text(self, key: str) -> str:
-        """Return the stripped text of a field, or ""."""
+        """Return the stripped text of a field; "" if the field is missing or not text."""
         value = self.fields.get(key)
         return value.strip() if isinstance(value, str) else ""
 
     def kind(self, key: str) -> str | None:
-        """Return "list" or "mapping" for a field that is not text, or None."""
+        """Return "list" or "mapping" if a field is not text; None if it is text or missing."""
         value = self.fields.get(key, "")
         if isinstance(value, str):
             return None
@@ -120,7 +119,7 @@ def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
 
 
 def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
-    """Return the root node of the YAML text, or None if it is empty; and the fields."""
+    """Return the root node of a YAML mapping, and its fields; None and {} for an empty text."""
     import yaml
 
     from harness.support import yaml_files
@@ -143,43 +142,12 @@ def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
     return root, fields
 
 
-@dataclass(frozen=True, slots=True)
-class SkillFile:
-    """A usable SKILL.md.
-
-    Attributes:
-        name: the slash command, from the front matter or else the folder.
-        description: what the skill does and when to use it, in one line.
-        fields: the fields of the front matter; all scalars are text.
-        problems: deviations from the specification.
-    """
-
-    path: Path
-    name: str
-    description: str
-    fields: Mapping[str, Any]
-    problems: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        return self.path.parent
-
-    @property
-    def for_users(self) -> bool:
-        """True if the user may call the skill: `user-invocable` is not false."""
-        return self._switch("user-invocable") not in _OFF
-
-    @property
-    def for_models(self) -> bool:
-        """True if a model may use the skill: `disable-model-invocation` is not true."""
-        return self._switch("disable-model-invocation") not in _ON
-
-    def _switch(self, key: str) -> str:
-        return str(self.fields.get(key, "")).strip().lower()
-
-
 def body_of(content: bytes, path: Path) -> str:
-    """Return the instructions in a SKILL.md; raise UsageError if it is not text."""
+    """Return the instructions in the content of a SKILL.md, without the front matter.
+
+    Raises:
+        UsageError: the content is not text.
+    """
     match = _FRONT_MATTER.match(content)
     return _decode(content[match.end() if match else 0 :], path).strip()
 
@@ -188,8 +156,9 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     """Return the name, description, fields and problems in the front matter of a SKILL.md.
 
     Args:
-        instructs: True if the skill has no code, so that instructions are required. The default
-            is True if there is no plugin.py beside the file.
+        strict: True to raise an error for any deviation from the specification.
+        instructs: True if the skill has no code, so that instructions are required; None to
+            require instructions if there is no plugin.py beside the file.
 
     Raises:
         UsageError: the file cannot be read, or has no front matter or description; with `strict`,
@@ -218,14 +187,14 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
 
 
 def slug(name: str) -> str:
-    """Return a command name for a text: a similar name, or else "skill-" and a hash."""
+    """Return a command name for a text: a similar name, or "skill-" and a hash of the text."""
     return similar(name) or f"skill-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def similar(name: str) -> str:
-    """Return a command name made of the Latin letters and digits of a text, or "".
+    """Return a command name made of the Latin letters and digits of a text; "" without any.
 
-    For example, "code-review" for "_Code_Review", and "cafe" for "Café".
+    Examples are "code-review" for "_Code_Review", and "cafe" for "Café".
     """
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: LIMITS["name"]].strip("-")
@@ -240,7 +209,11 @@ def is_inside(folder: Path, path: Path) -> bool:
 
 
 def read_content(path: Path) -> bytes:
-    """Return the content of a SKILL.md; raise UsageError if it cannot be read or is too large."""
+    """Return the content of a SKILL.md.
+
+    Raises:
+        UsageError: the file cannot be read, or is larger than `SIZE`.
+    """
     try:
         return read_bytes(path, SIZE)
     except OSError as exc:
@@ -258,7 +231,7 @@ def _decode(content: bytes, path: Path) -> str:
 
 
 def _name(front: FrontMatter) -> str:
-    """Return the name of the skill, and add problems with the name to `front`."""
+    """Return the name of the skill, and add problems with the name to `front.problems`."""
     given, folder = front.text("name"), front.path.parent
     linked = folder.name  # the name of a link to the folder is also accepted
     if NAME.fullmatch(given):
@@ -277,7 +250,11 @@ def _name(front: FrontMatter) -> str:
 
 
 def _description(front: FrontMatter) -> str:
-    """Return the description as one printable line, and add problems with it to `front`."""
+    """Return the description as one printable line, and add its problems to `front.problems`.
+
+    Raises:
+        UsageError: there is no description, or it is not text.
+    """
     given = front.text("description")
     printable = "".join(c for c in given if c.isprintable() or c.isspace())
     line = " ".join(printable.split())
@@ -294,7 +271,7 @@ def _description(front: FrontMatter) -> str:
 
 
 def _check_fields(front: FrontMatter) -> None:
-    """Add problems with the names and values of fields, and with the file name, to `front`."""
+    """Add problems with field names, field values and the file name to `front.problems`."""
     known = (*FIELDS, *OTHERS)
     problems = front.problems
     problems += [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]

@@ -76,7 +76,7 @@ def register_skills(register: RegisterSkill) -> None:
 
 @hookspec
 def register_backends(register: RegisterBackend, files: FileStore) -> None:
-    """Call `register(backend)` for each backend; `files` locates and verifies files of weights."""
+    """Call `register(backend)` for each backend; `files` locates and verifies model files."""
 
 
 @hookspec
@@ -97,9 +97,9 @@ def register_formats(register: RegisterFormat) -> None:
 def run_started(run: RunStarted) -> None:
     """Receive the start of a run, after its line, input and targets were accepted.
 
-    Runs that are not logged are not reported. An exception raised by a hook is shown as a notice
-    and never affects the run; the plugin then receives no more events of runs before `/reload`. A
-    hook should return immediately.
+    The hook is not called for runs that are not logged. An exception raised by the hook is shown as
+    a notice and never affects the run; the plugin then receives no more events of runs until
+    `/reload`. A hook should return immediately.
     """
 
 
@@ -113,9 +113,9 @@ def before_tool(call: ToolStarted) -> str | None:
     """Check a tool call of the model before the user is asked and the tool runs.
 
     Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
-    plugin. Return a text to add it as a note to the result. Any other exception, and a hook that
-    takes too long, also refuses the call. The hooks of all plugins are called, then the commands
-    of hooks.json, until a hook or a command refuses the call.
+    plugin. Return a text to add this text as a note to the result. The call is also refused if a
+    hook raises any other exception, or takes too long. The hooks of all plugins are called, then
+    the commands of hooks.json, until a hook or a command refuses the call.
     """
 
 

@@ -84,6 +84,28 @@ class ClusterOptions(SkillOptions):
         None, ge=0, description="with --on, the number of GPUs for each loaded model"
     )
 
+    @property
+    def ray_data(self) -> str | None:
+        """The address in `--on ray-data://ADDRESS`; "" for `--on ray-data`, else None.
+
+        Raises:
+            UsageError: the text after "ray-data" is not an address.
+        """
+        if not self.on:
+            return None
+        from harness.models.cluster.address import ray_data
+
+        return ray_data(self.on)
+
+    @property
+    def is_remote(self) -> bool:
+        """True if `--on` names a cluster, including a cluster on this machine."""
+        if not self.on:
+            return False
+        from harness.models.cluster.address import LOCAL
+
+        return self.on != LOCAL
+
 
 class GeneralOptions(SkillOptions):
     """Options that every line may contain; on the command line, they may also precede the line."""
@@ -197,7 +219,7 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
 
 
 def _types(annotation: Any) -> tuple[list[Any], bool]:
-    """Return the types that a value may have except None, and True for a repeatable option."""
+    """Return the types of a value, without None, and True if the option is repeatable."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types(parts[0])
@@ -210,14 +232,14 @@ def _types(annotation: Any) -> tuple[list[Any], bool]:
 
 
 def _values(kind: Any) -> tuple[Any, ...]:
-    """Return the values of a Literal or an Enum."""
+    """Return the values of a Literal or an Enum; () for any other type."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else ()
 
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
-    """Return the flags of a skill by their variants; the key `()` means all variants."""
+    """Return the flags of a skill by the variants that have them; `()` stands for all variants."""
     limited: dict[tuple[str, str], tuple[Flag, list[str]]] = {}
     for case, model in skill.variants.items():
         for flag in flags(model).values():
@@ -231,7 +253,7 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
 
 
 def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
-    """Return the flags of a subcommand, or all flags of the skill for any other word."""
+    """Return the flags of a subcommand by name; for any other word, all flags of the skill."""
     known = flags(skill.Options)
     if subcommand not in skill.subcommands:
         return known
@@ -243,7 +265,7 @@ def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
 
 
 def case_names(skill: Skill, cases: Iterable[str]) -> str:
-    """Return the names of variants for a message: "a, b and c"."""
+    """Return the names of variants for a message, such as "a, b and c"."""
     *before, last = (case or f"/{skill.name} without a subcommand" for case in cases)
     return f"{', '.join(before)} and {last}" if before else last
 
@@ -297,9 +319,9 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """Return the allowed value, such as a number, for the text of a choice.
+    """Return `value` with the text of a choice replaced by the allowed value, such as a number.
 
-    Pydantic does not convert text to the values of a `Literal`.
+    The conversion is needed since Pydantic does not convert text to the values of a `Literal`.
     """
     if flag is None or not flag.choices:
         return value
@@ -310,7 +332,7 @@ def _choice(flag: Flag | None, value: Any) -> Any:
 
 
 def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[str, str | None]:
-    """Return the message for validation errors, and a hint or None.
+    """Return one message for all validation errors, and a hint or None.
 
     Args:
         known: flags by the key of the field.
@@ -335,9 +357,9 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
-    """Return the option with an error, and the index of the value if the option is repeatable.
+    """Return the key of the option with an error, and the index of the value in a list or None.
 
-    Errors for the members of a union have the same option and index, and become one message.
+    Errors for the members of a union have the same key and index, and become one message.
     """
     path = error["loc"]
     return str(path[0]) if path else "", next((p for p in path[1:] if isinstance(p, int)), None)

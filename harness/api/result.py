@@ -39,7 +39,7 @@ class Result:
             not written.
         summary: figures about the work. `--json` prints this summary instead of `data`, with the
             paths of the saved files.
-        exit_code: the exit code; not 0 if a part of the work failed, although there is a result.
+        exit_code: the exit code; not 0 if a part of the work failed.
         stopped: the error that ended the work early, or None. Finished work is saved and printed
             before the error.
         leave: True to end the interactive session.
@@ -79,7 +79,10 @@ class Result:
         return self.records is not None or self.data is not None or bool(self.text)
 
     def each(self) -> Iterator[Any]:
-        """Yield the records of the result."""
+        """Yield the records of the result.
+
+        If `records` is None, these are the items of a list in `data`, or one record with `data`.
+        """
         if self.records is not None:
             yield from self.records()
         elif isinstance(self.data, list):

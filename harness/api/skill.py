@@ -154,9 +154,9 @@ class Skill(ABC):
             changes data nor uses a model, so that it can run beside another run; "adds" if it only
             adds data; "changes", the default, if it may have any effect. The key "" stands for runs
             without subcommand, and for subcommands that are not listed.
-        output: the Pydantic model of `Result.data`, for programs, or such models by subcommand,
-            with keys as for `impact`; None if the data have no fixed form.
-        output_summary: the Pydantic model of `Result.summary`, or such models by subcommand.
+        output: the Pydantic model of `Result.data`, or a mapping of subcommands to models, with
+            keys as for `impact`; None if the data have no fixed form.
+        output_summary: the Pydantic model of `Result.summary`, or a mapping as for `output`.
         Options: the Pydantic model of all options of the command.
         variants: Pydantic models of options by subcommand, or by another case that `variant`
             returns. An option that only some variants have is an error in all other cases; a field
@@ -203,17 +203,17 @@ class Skill(ABC):
         return ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        """Return the suffix of a file for piped text, such as ".csv", or "" for plain text.
+        """Return the suffix of the file to which piped text is written, or "" to write no file.
 
-        If there is a suffix, the text of the call is the path of a temporary file with the piped
-        text.
+        With a suffix such as ".csv", the text of the call is the path of a temporary file, which
+        contains the piped text.
         """
         return ""
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        """Return the files that are written beside `target`, by their names in `Result.companions`.
+        """Return the paths of the files to write beside `target`, by key of `Result.companions`.
 
         Before the work begins, these files are checked like the target.
         """
@@ -224,7 +224,7 @@ class Skill(ABC):
         return False
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
-        """Return values for completion in a session, each with a few words of help or "".
+        """Return the values that a session completes, each with a few words of help, or with "".
 
         Args:
             option: the option that precedes the value, such as "--preset"; "" for a word of the
@@ -246,7 +246,11 @@ class Skill(ABC):
         return self.impact.get(subcommand) or self.impact.get("", "changes")
 
     def output_of(self, subcommand: str, *, summary: bool = False) -> type[BaseModel] | None:
-        """Return the Pydantic model in `output`, or `output_summary`, for a subcommand."""
+        """Return the Pydantic model of a subcommand's data, or None if the data have no fixed form.
+
+        Args:
+            summary: True for the model of `Result.summary` instead of `Result.data`.
+        """
         models = self.output_summary if summary else self.output
         if isinstance(models, Mapping):
             return models.get(subcommand) or models.get("")
@@ -285,7 +289,7 @@ class DocumentSource(ABC):
 
     @abstractmethod
     def documents(self, settings: Settings, after: str, most: int) -> Sequence[Document]:
-        """Return at most `most` documents, always in the same order.
+        """Return at most `most` documents, in an order that does not change between calls.
 
         Args:
             after: the key of the last document that was returned before; "" to begin.

@@ -47,7 +47,7 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_LIST = 4096
-"""Size in bytes that the list of skills may have even if the context is small."""
+"""Minimum of the maximum size of the list of skills, in bytes, for models with a small context."""
 LIST_SHARE = 50
 """Divisor of the context size: in a large context, the list of skills may use 2% of it."""
 CUT = "..."
@@ -71,6 +71,7 @@ class ActiveSkills:
     """The active skills of a conversation during one turn.
 
     Args:
+        conversation: the conversation, which stores the names of the active skills.
         skills: the available prompt skills, by name.
         notify: shows a line to the user.
     """
@@ -136,7 +137,7 @@ class ActiveSkills:
         return "\n\n".join([RULE, *kept]) if kept else ""
 
     def _active(self) -> Iterator[tuple[PromptSkill, str]]:
-        """Yield the active skills with their bodies, except skills that are not usable any more."""
+        """Yield the active skills with their bodies, after removing skills that cannot be used."""
         for name, text in [*self.conversation.skills.items()]:
             try:
                 if name not in self.skills:
@@ -151,7 +152,10 @@ class ActiveSkills:
             yield skill, self._bodies[name]
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
-        """Return the instructions with the files to which they refer, within `room` bytes."""
+        """Return the text of `PromptSkill.instructions`, with referenced files up to `room` bytes.
+
+        The user is notified of each file that is left out.
+        """
         files, refused = prompt_skill.referred_resources(skill.folder, body)
         while files and len(skill.instructions(body, listed, files).encode()) > room:
             refused.append(f"{files.popitem()[0]}: no room in the model's context")
@@ -179,7 +183,7 @@ def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[Acti
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:
-    """Return the names of the skills that a model can activate with these tools."""
+    """Return the names of the skills that a model with these tools can activate."""
     for tool in tools:
         if tool.name == ACTIVATE:
             properties: Any = tool.parameters["properties"]
@@ -189,10 +193,11 @@ def activatable(tools: Iterable[Tool]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActivateSkill:
-    """The tool that activates one of `skills`.
+    """The tool with which a model activates one of `skills`.
 
     Attributes:
-        room: maximum size in bytes of the list of skills at the highest level of detail.
+        room: maximum size in bytes of the list of skills at the highest level of detail. Each lower
+            level halves this size.
     """
 
     app: App
@@ -201,7 +206,7 @@ class ActivateSkill:
     name: str = ACTIVATE
 
     def described(self, level: int) -> Tool:
-        """Return the tool with the names of skills, from level `DETAILS` on with descriptions."""
+        """Return the tool with the names of the skills, and at level `DETAILS` their summaries."""
         rows = skill_list(self.skills, self.room >> (ALL - level))
         text = {"type": "string"}
         about = _BRIEFLY
@@ -258,10 +263,10 @@ class ActivateSkill:
 
 
 def skill_list(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
-    """Return the names and descriptions of skills that fit into `room` bytes.
+    """Return the summaries of skills by name, cut to fit into `room` bytes together.
 
-    The longest descriptions are cut first. If all names do not fit, the last skills are
-    left out.
+    The longest summaries are cut first. If the names alone do not fit, the last skills are left
+    out.
     """
     kept: list[PromptSkill] = []
     for skill in skills:

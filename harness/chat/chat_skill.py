@@ -70,11 +70,11 @@ class Chat(Skill):
         return self._result(self._answer(call, _with_files(call), conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
-        """Use a prompt skill for a line of the user or a tool call; return the model's answer.
+        """Use a prompt skill for a line of the user or a tool call, and return the result.
 
-        The skill's instructions become part of the conversation; after a tool call, the result only
-        reports this. A separate skill has its own conversation; only its answer becomes part of
-        this conversation.
+        The skill's instructions become part of the conversation. The result is the model's answer
+        to a line; for a tool call, it only confirms the activation. A separate skill has its own
+        conversation; its result is always an answer, which becomes part of this conversation.
         """
         turn = CURRENT.get()
         if turn is None:
@@ -88,7 +88,10 @@ class Chat(Skill):
         return self._result(self._answer_separately(skill, call, call.text))
 
     def _use(self, skill: PromptSkill, call: Call) -> Result:
-        """Use a prompt skill for a line of the user; the text of the line may name files."""
+        """Use a prompt skill for a line of the user, and return the model's answer.
+
+        The text of the line may name files, which are attached.
+        """
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
         path = text_input.lone_file(call.text) if call.source == "line" else None
@@ -173,7 +176,7 @@ class Chat(Skill):
             call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
-        """Print which skills and tools this model cannot call, and why, but only once."""
+        """Print a notice about the skills and tools that this model cannot call, if any."""
         if not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
@@ -203,7 +206,10 @@ class Chat(Skill):
 
 
 def _with_files(call: Call) -> str:
-    """Return the text of a call with the files that it names; stdin never names files."""
+    """Return the text of a call, followed by the files that it attaches.
+
+    If the whole text comes from stdin, it attaches no files.
+    """
     if call.source == "stdin":
         return call.text
     joins = call.source == "both"

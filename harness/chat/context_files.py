@@ -3,7 +3,7 @@
 A line attaches a file with @PATH, and stdin with @- or with a - at the end of the line.
 
 AGENTS.md is a text of the project, and not of the user. The file is read only if the user has
-allowed this for the project. `/permissions` lists and revokes this permission.
+given permission for the project. `/permissions` lists and revokes this permission.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def with_files(
     @angular/core.
 
     Args:
-        read_stdin: reads stdin, as in `Call`.
+        read_stdin: returns the content of stdin; None if stdin is not available.
         joins_stdin: True to append stdin, unless it is empty.
 
     Raises:
-        InputError: a file is missing, not text, or too large.
+        InputError: a file is missing or not text, the files together are too large, or the line
+            attaches stdin, which is empty or not available.
     """
     dash = _LAST.search(text) if read_stdin else None
     names = [*_names(text), *([STDIN] if dash else [])]
@@ -115,9 +116,9 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads AGENTS.md files for each turn, but asks for permission once.
+    """Reads the AGENTS.md files for each turn, and asks for permission only once.
 
-    The argument `report` of the methods shows a notice to the user.
+    The argument `report` of the methods is a function that shows a notice to the user.
     """
 
     _refused: set[str] = field(default_factory=set)
@@ -125,8 +126,8 @@ class ProjectInstructions:
     def read(self, call: Call, report: Callable[[str], None]) -> Sequence[tuple[Path, str]]:
         """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
-        The files are in the folders from the project up to the root of the git repository. Without
-        the user's permission, the result is empty.
+        The files are searched in the project's folder and its parents, up to the root of the git
+        repository. Without the user's permission to read them, the result is empty.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]
@@ -150,7 +151,10 @@ class ProjectInstructions:
     def for_model(
         self, files: Sequence[tuple[Path, str]], room: int, report: Callable[[str], None]
     ) -> str:
-        """Return the texts for the system message within `room` bytes, the first file last."""
+        """Return the text of the files for the system message, or "" without files.
+
+        The first file is the last in the text. Files that exceed `room` bytes are cut.
+        """
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

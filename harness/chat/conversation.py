@@ -45,7 +45,8 @@ class Conversation:
         skills: for each active skill, the text with which it was activated, in the order of
             activation. The instructions of active skills are part of the conversation.
         session: id of the stored session; None if the conversation is not stored.
-        resumed: the stored session as it was when this process resumed it, or None.
+        resumed: the stored session at the time when this process resumed it; None if this process
+            began the conversation.
         store: the store of sessions, or None.
         keeps: True if turns are stored.
         project: the folder that sessions belong to.
@@ -61,7 +62,7 @@ class Conversation:
 
     @classmethod
     def of(cls, settings: Settings, notice: Callable[[str], None]) -> Conversation:
-        """Return a new conversation; it is stored unless the settings forbid it.
+        """Return a new conversation, which is stored unless the settings forbid this.
 
         Args:
             notice: called once with a message if the conversation cannot be stored.
@@ -92,7 +93,7 @@ class Conversation:
 
     @property
     def summary(self) -> str:
-        """The summary with which the messages begin, or ""."""
+        """The summary at the beginning of the messages, or "" without a summary."""
         return self.messages[1].content if is_summary(self.messages[:2]) else ""
 
     def compact(
@@ -204,9 +205,9 @@ class Conversation:
         return found
 
     def check_rights(self, *, yes: bool) -> None:
-        """Refuse a turn with wider rights than the session had before it was resumed.
+        """Raise an error for a turn with wider rights than the session had before it was resumed.
 
-        Text that the model read before may try to abuse the wider rights.
+        Texts that the model has read in the session may try to abuse wider rights.
 
         Raises:
             NotAllowed: `--yes` is given, although the session asked before changes.
@@ -225,11 +226,11 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
-    """Return the summary and the latest turns that fit into about `tokens` tokens.
+    """Return the messages of the summary and of the latest turns, in about `tokens` tokens.
 
-    Each turn begins with a message of the user. The last turn is always kept. If this turn alone is
-    too long, its oldest tool results are replaced first, and then the latest result is cut. The
-    oldest tool results of earlier turns are replaced before the oldest turns are left out.
+    The last turn is always kept. If this turn alone is too long, its oldest tool results are
+    replaced by `LEFT_OUT`, and then its latest result is cut. The oldest tool results of earlier
+    turns are replaced before the oldest turns are left out.
     """
     room = tokens * BYTES_PER_TOKEN
     *earlier, last = _turns(messages)
@@ -301,7 +302,10 @@ def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
 
 
 def _shortened(turn: list[Message], room: int) -> list[Message]:
-    """Return the turn with tool results replaced or cut, to fit into `room` bytes if possible."""
+    """Return the turn with tool results replaced or cut, so that it fits into `room` bytes.
+
+    A turn whose other messages are too large still exceeds `room`.
+    """
     results = [i for i, message in enumerate(turn) if message.role == "tool"]
     if not results:
         return turn

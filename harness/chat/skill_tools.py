@@ -1,8 +1,9 @@
 """Skills as tools that a model may call.
 
 A tool has the skill's name. Its parameters are the options of the skill, and `subcommand`, `text`
-and `save_to` if the skill has them. A call is converted to an `Invocation` without parsing a line,
-so that the text of a model never becomes an option or a file to write.
+and `save_to` if the skill has subcommands, a text and results to save. A call is converted to an
+`Invocation` without parsing a line, so that the text of a model never becomes an option or a file
+to write.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
-"""Parameters that are not options; a model cannot set an option with such a name."""
+"""Parameters that are not options. An option with one of these names is not offered to models."""
 FOR_USERS = frozenset(opts.ClusterOptions.model_fields)
-"""Options that are not offered to models: the place where models run is irrelevant for a task."""
+"""Options that are not offered to models, since the user decides where models run."""
 SUMMARY = 300
 """Maximum number of characters of a summary; a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -116,9 +117,9 @@ def _parameters(
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema without references, null choices and formats.
+    """Return a JSON Schema without references, null choices and formats.
 
-    All model servers support the result.
+    Some model servers do not support these keywords.
     """
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
@@ -168,7 +169,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values of a call in the form of a parsed line: texts and booleans.
+    """Return the option values of a call by key, as texts and booleans like those of a line.
 
     Raises:
         UsageError: an argument is not an option of the skill.

@@ -30,7 +30,7 @@ LINE = 2_000
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
-    """Return `content` with the exit code, the saved files and the error of an outcome."""
+    """Return `content` with the exit code, the saved files and the error of an outcome added."""
     content = {"exit_code": outcome.result.code, **content}
     if outcome.saved:
         content["saved"] = [str(path) for path in outcome.saved]
@@ -49,7 +49,8 @@ def error_content(error: HarnessError) -> str:
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
     """Return `data` with lists, objects and texts cut, if its JSON exceeds `characters`.
 
-    Each cut states the number of omitted items or characters.
+    Each cut states the number of omitted items or characters. If the result is still too long, it
+    is the beginning of the JSON as a text.
     """
     if len(compact(data)) <= characters:
         return data
@@ -82,10 +83,10 @@ def _less(data: Any, items: int, letters: int) -> Any:
 
 @contextlib.contextmanager
 def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Record the tool call in the block as a row of the run log, however the block ends.
+    """Record a tool call as a row of the run log; the block of the `with` statement is the call.
 
-    If the block succeeds without a call of `Run.allow`, the row has the permission "allowed without
-    confirmation".
+    The row is also recorded if the block raises an error. If the block succeeds without a call of
+    `Run.allow`, the row has the permission "allowed without confirmation".
 
     Raises:
         Interrupted: Ctrl-C.
@@ -112,7 +113,7 @@ def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any])
 
 
 def log_failure(app: App, run: Run, tool: str, line: str, error: HarnessError) -> None:
-    """Record a call that is invalid or not allowed, and so has no row in the run log yet."""
+    """Record a call that has no row in the run log yet, since it is invalid or not allowed."""
     with contextlib.suppress(HarnessError), logged(app, run, tool, line[:LINE], {}):
         raise error
 

@@ -56,8 +56,11 @@ NO_ANSWER = "(no answer)"
 class RepeatedCalls:
     """Counts repeated calls: calls of a turn with the same arguments and the same result.
 
-    A call that differs from all earlier calls resets the counts, so that a model that changes a
-    file and runs the same failing test again is not stuck.
+    A call that differs from all earlier calls resets the counts. Therefore a model is not stuck if
+    it changes a file and runs the same failing test again.
+
+    Attributes:
+        stuck: the name of a tool that was called `MOST` times with the same result, or "".
     """
 
     def __init__(self) -> None:
@@ -65,7 +68,7 @@ class RepeatedCalls:
         self.stuck = ""
 
     def add(self, call: ToolCall, result: str) -> None:
-        """Count a call; `stuck` becomes the name of the tool if it is called too often."""
+        """Count a call and its result, and set `stuck` if the call is repeated too often."""
         given = call.sendable  # the parsed arguments, so that their order and blanks do not matter
         arguments = json.dumps(given, sort_keys=True) if given else call.arguments
         same = call.name, arguments, result
@@ -77,7 +80,7 @@ class RepeatedCalls:
 
 
 def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
-    """Return the tools that fit into the context of the model."""
+    """Return the tools that fit into the context of the model; () if it cannot call tools."""
     return toolbox.tools(model.context * BYTES_PER_TOKEN // SHARE) if model.takes_tools else ()
 
 
@@ -85,8 +88,11 @@ class AnswerText:
     """The text that the model writes, printed as it arrives.
 
     Args:
-        kept: True to print the text only once it is known to be the answer. A text before a call is
-            a remark, which does not belong on a stdout that a program may read.
+        kept: True to print the text only when it is complete and known to be the answer. A text
+            before a tool call is a remark, which is not printed to a stdout that a program reads.
+
+    Attributes:
+        pieces: the pieces of the text since the last tool calls.
     """
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:
@@ -100,7 +106,7 @@ class AnswerText:
             self._writer.write(piece)
 
     def start_calls(self) -> None:
-        """End a text that is followed by tool calls: it is a remark, and not the answer."""
+        """End a text that precedes tool calls, and is therefore a remark and not the answer."""
         text, self.pieces = "".join(self.pieces), []
         self._writer.close()
         if self._kept and text.strip():
@@ -110,7 +116,7 @@ class AnswerText:
         self._writer = self._screen.markdown_writer()
 
     def end(self) -> None:
-        """End the answer, which is the text since the last calls; print a text that was kept."""
+        """End the answer, which is the text since the last calls; print it if it was kept back."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
         self._writer.close()
@@ -154,7 +160,7 @@ class Turn:
 
     @property
     def code(self) -> int:
-        """The exit code of the last skill that failed and did not succeed in a later call."""
+        """The exit code of the last tool that failed without a later success, or 0."""
         failed = [code for code in self._codes.values() if code]
         return failed[-1] if failed else 0
 
@@ -171,9 +177,9 @@ class Turn:
         """Generate replies and run their tool calls, until the model answers or a limit is reached.
 
         Raises:
-            Errors of `ServedModel.generate`. After a tool call, GenerationFailed is raised in place
-                of ModelUnavailable, since another model could not continue the turn.
-            Interrupted: a skill was interrupted.
+            Errors of `ServedModel.generate`. After a tool call, GenerationFailed replaces
+                ModelUnavailable, since another model could not continue the turn.
+            Interrupted: a tool call was interrupted.
         """
         with traces.turn(self.skills.conversation.session):
             self._run_turn()
@@ -212,7 +218,7 @@ class Turn:
             self.stopped = self.stopped or exc
 
     def conversation(self) -> list[Message]:
-        """Return the messages of this turn for later turns; [] if the model sent nothing."""
+        """Return the messages of this turn for later turns; [] if the model has sent no text."""
         if len(self.messages) == 1 and not self.answer:
             return []
         return [*self.messages, Message("assistant", self.answer or NO_ANSWER)]
@@ -239,7 +245,7 @@ class Turn:
             ) from exc
 
     def _sent(self, tools: tuple[Tool, ...], *, calls: bool) -> tuple[Message, ...]:
-        """Return the messages of a request with these tools.
+        """Return the system message and the conversation for a request with these tools.
 
         Args:
             calls: True if the model can call tools; False to leave out earlier calls.
@@ -252,7 +258,7 @@ class Turn:
         return known if calls else without_tools(known)
 
     def _room(self, tools: tuple[Tool, ...], system: str) -> int:
-        """Return the number of tokens that the conversation may have."""
+        """Return the maximum number of tokens of the conversation in a request."""
         used = sum(map(size, tools)) + len(system.encode())
         return self.model.context - served.ANSWER_TOKENS - -(-used // BYTES_PER_TOKEN)
 
@@ -290,7 +296,7 @@ class Turn:
         return self.model.generate(request, self._answer.add)
 
     def _run_all(self, reply: Reply) -> None:
-        """Run the calls of a reply, and add a result message for each of them."""
+        """Run the calls of a reply, and add the message of the reply and of each result."""
         number = len(self.skills.conversation.messages) + len(self.messages)
         calls = [
             call if call.id else replace(call, id=f"call_{number}_{place}")

@@ -37,9 +37,9 @@ class Answer:
 
     Attributes:
         content: the message for the model, a JSON object.
-        tool: the name of the tool that was called; "" if it does not exist.
+        tool: the name of the called tool; "" if there is no tool with this name.
         line: the line that is shown for the call; "" if the call is invalid.
-        code: exit code.
+        code: the exit code of the call.
     """
 
     content: str
@@ -90,8 +90,8 @@ class ChatTool(Described, Protocol):
 def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return at most `MOST` tools that together fit into `room` bytes of a request.
 
-    First, the tools are added in order at the lowest level of detail; then the level of one tool
-    after the other is raised while the size permits. Tools that do not fit are left out.
+    First, the tools are added in order at the lowest level of detail. A tool that does not fit is
+    left out. Then the level of one tool after the other is raised, as far as the size permits.
     """
     candidates = [*tools][:MOST]
     chosen: dict[str, Tool] = {}
@@ -118,9 +118,9 @@ class Toolbox:
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first is used.
-        servers: returns the MCP servers. All of their tools are offered if they fit into half of
-            the available size. Otherwise the model is offered a tool that searches them, and the
-            tools that were found, within half of the size.
+        servers: returns the MCP servers. If their tools fit into half of the available size, all of
+            these tools are offered. Otherwise the model is offered a tool that searches the tools
+            of the servers, and the tools that it has found, within half of the size.
         log_failure: records a failed call that has no row in the run log; called with the run, the
             tool, the line and the error.
         hooks: calls the hooks before or after a call, and returns their notes for the model.
@@ -154,7 +154,7 @@ class Toolbox:
         return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of tools that are not among `tools`, except tools of MCP servers."""
+        """Return the names of the tools that `tools` lacks, sorted; MCP servers do not count."""
         return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:

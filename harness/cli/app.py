@@ -1,8 +1,8 @@
 """The application, which holds settings, models, skills and the run log, and runs lines.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
-In both cases, the run is closed in the run log. Modules that only a run needs are imported when a
-line runs, so that the first prompt appears quickly.
+In both cases, the run log records the end of the run. Modules that only a run needs are imported
+when a line runs, so that the first prompt of a session appears quickly.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OFFERED = 100
 
 
 def _remove_left_over(settings: Settings) -> None:
-    """Remove temporary files and folders of processes that were killed."""
+    """Remove the temporary files and folders of killed processes."""
     import tempfile
 
     own = settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills
@@ -61,6 +61,8 @@ class App:
     """An application, which runs lines for all frontends.
 
     Args:
+        frontend: the frontend of lines that are dispatched without another frontend.
+        screen: the output of these lines; by default, stdout and stderr.
         general: general options given before the line, by key.
         plugins: additional plugin objects to load, by name.
         bare: True to load only the harness's own commands, for lines that must work even if a
@@ -115,7 +117,7 @@ class App:
                 `console`.
 
         Raises:
-            HarnessError: the line failed; the run is closed in the log.
+            HarnessError: the line failed.
         """
         screen = console or self.screen
         if progress is not None:
@@ -125,7 +127,11 @@ class App:
             return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run the invocation of a script and return its outcome; see `dispatch` for errors."""
+        """Run an invocation that a script has made, and return its outcome.
+
+        Raises:
+            HarnessError: the run failed.
+        """
 
         def work() -> Outcome:
             from harness.runs.invocation import render_line
@@ -150,11 +156,13 @@ class App:
         the project, need the user's consent.
 
         Args:
-            run: the row of the run in the run log.
+            line: the line that the run log records.
+            caller: the frontend and the output; by default, those of the current line.
+            run: the row of the run in the run log; by default, a new row.
 
         Raises:
             NotAllowed: the user refuses.
-            HarnessError: as for `dispatch`.
+            HarnessError: the run failed.
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)
@@ -183,7 +191,7 @@ class App:
         return self._run(skill, parse(skill, rest, general), line, Run())
 
     def _run_text(self, line: str, general: Mapping[str, object]) -> Outcome:
-        """Return the outcome of the skill that plain text requests, or else of a turn of chat."""
+        """Run the skill that plain text requests, or a turn of chat; return the outcome."""
         from harness.cli import intent
         from harness.runs.invocation import parse, trusts
 
@@ -355,7 +363,7 @@ class App:
 
     @property
     def line_settings(self) -> Settings:
-        """The settings; a registry file that the user named replaces `user_registry`."""
+        """The settings, with the registry file of the current line as `user_registry`, if any."""
         if self._registry_path is None:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)
@@ -393,7 +401,7 @@ class App:
 
     @property
     def last_resolution(self) -> Resolution | None:
-        """The resolution of the model in use, or None."""
+        """The resolution of the model that was used last; None if no model was used."""
         return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
@@ -410,6 +418,9 @@ class App:
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of a line, if it differs from the registry of the last line.
+
+        Args:
+            path: the registry file; None for the registry of the settings.
 
         Raises:
             RegistryError: the registry cannot be used; the application is unchanged.

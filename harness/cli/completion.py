@@ -1,6 +1,6 @@
-"""Completion in the session: slash commands, then subcommands, options, values and files.
+"""Complete lines in a session: names of commands, subcommands, options, values and files.
 
-In plain text, and after /chat, only files after @ are completed.
+In plain text, and after /chat, only names of files after @ are completed.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class LineCompleter(Completer):
             yield from self._arguments(found.skill, rest, requested)
 
     def _arguments(self, skill: Skill, rest: str, requested: bool) -> Iterator[Completion]:
-        """Complete options anywhere, values after their options, and words of the text.
+        """Yield completions of the last word: an option, the value of an option, or other text.
 
         Args:
-            rest: the text before the cursor, after the name of the command.
-            requested: True if the user pressed Tab; otherwise files are offered only if a file is
-                likely.
+            rest: the text between the name of the command and the cursor.
+            requested: True if the user pressed Tab. Otherwise files are offered only if the word
+                is probably the name of a file.
         """
         match = _LAST.search(rest)
         word = match[0] if match else ""
@@ -117,7 +117,10 @@ class LineCompleter(Completer):
                 yield from self._files(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
-        """Return the names that /help, /skills and /model accept after these words."""
+        """Return the names that /help, /skills and /model accept after these words, with help.
+
+        The result is empty for other words.
+        """
         waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
         theirs = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
         match words:
@@ -141,7 +144,7 @@ class LineCompleter(Completer):
 
 
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
-    """Return the skills with their summaries. The hint of a prompt skill precedes its summary.
+    """Return the names and summaries of skills. The hint of a prompt skill precedes its summary.
 
     Args:
         typed: True to return only skills that the user may call.
@@ -175,7 +178,7 @@ def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
 def _matching(word: str, rows: Rows) -> Iterator[Completion]:
     """Yield a completion for each row whose text contains the word.
 
-    The text that equals the word comes first, then texts that begin with the word.
+    The first completion is the text that equals the word; texts that begin with the word follow.
     """
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:
@@ -187,7 +190,7 @@ def _matching(word: str, rows: Rows) -> Iterator[Completion]:
 
 
 def paths(word: str) -> Iterator[Completion]:
-    """Complete the path that is being typed. Hidden files are offered only after a dot.
+    """Yield completions of a path. Hidden files are offered only if the name begins with a dot.
 
     Args:
         word: the beginning of the path, which may have an opening quote.

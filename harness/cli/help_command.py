@@ -1,4 +1,4 @@
-"""/help: show help that is generated from declarations of skills, like docs/commands.md."""
+"""/help: show help, which is generated from the declarations of skills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def skill_help(
 
     Args:
         formats: suffixes of the formats of plugins in which the result can be saved.
-        brief: True to list only the names of options that `/help NAME SUBCOMMAND` describes.
+        width: maximum width of the text in columns.
+        brief: True to list the options of subcommands without their descriptions, which
+            `/help NAME SUBCOMMAND` shows.
     """
     parts = [reflowed(f"Usage: {usage(skill)}", width), textwrap.fill(skill.summary, width)]
     if skill.details:

@@ -73,7 +73,8 @@ COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
 def command_for(app: App, line: str) -> tuple[str, str]:
     """Return the name of the skill that plain text requests, and the text for the skill.
 
-    If no skill is clearly requested, the skill is /chat.
+    If the line does not clearly request a skill, the result is the name and the text of /chat. A
+    recognized skill is reported on stderr.
     """
     skills = app.catalogue.skills
     first, *others = line.split()
@@ -117,7 +118,10 @@ def converses(app: App, skill: Skill) -> bool:
 
 
 def _activatable(app: App) -> frozenset[str]:
-    """Load the chat model, and return the names of the skills that it can activate."""
+    """Load the chat model, and return the names of the skills that this model can activate.
+
+    The result is empty if no model can serve.
+    """
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)
     models = Models(app.pool, Choice(general.model, fallback=not general.no_fallback))
@@ -129,7 +133,10 @@ def _activatable(app: App) -> frozenset[str]:
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
-    """Return the name of the first skill with a matching trigger, and the text for it, or None."""
+    """Return the name of the first skill with a matching trigger, and the text for this skill.
+
+    The result is None if no trigger matches.
+    """
     for name, found in skills.items():
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
@@ -189,7 +196,7 @@ def _terms(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    """Return the stem of a word, which "writes", "writing" and "write" have in common."""
+    """Return the stem of a word; "writes", "writing" and "write" have the same stem."""
     word = word.lower().removesuffix("'s").strip("'")
     for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):

@@ -188,7 +188,7 @@ def key_bindings() -> KeyBindings:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """Open the history file, which only its owner can read, and return the history.
+    """Return the input history, which is stored in a file that only its owner can read.
 
     The history is kept in memory if the file cannot be used, is too large, or is not a regular
     file.
@@ -206,13 +206,13 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _confirm(question: str) -> bool:
-    """Ask a yes-or-no question on the terminal."""
+    """Ask a yes-or-no question on the terminal; return True for yes, and False after Ctrl-D."""
     sys.stderr.flush()
     return _answer(partial(confirm, question), False)
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Return the answer that the user chooses by its number or beginning, or "" after Ctrl-D."""
+    """Let the user choose an answer by its number or beginning; return it, or "" after Ctrl-D."""
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
     listed = "\n".join(f"  {number} {choice}" for number, choice in numbered.items())
     _print(f"{question}\n{listed}")
@@ -232,7 +232,10 @@ def _ask(question: str) -> str:
 
 
 def _answer(ask: Callable[[], T], otherwise: T) -> T:
-    """Return the answer to a question, or `otherwise` after Ctrl-D; Ctrl-C interrupts the work."""
+    """Call `ask` and return the answer, or return `otherwise` if the user presses Ctrl-D.
+
+    Ctrl-C raises KeyboardInterrupt.
+    """
     try:
         with ctrl_c.taking_effect("none"):
             return ask()

@@ -48,9 +48,10 @@ GRACE = 2.0
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
-    """Run `main` and return its exit code.
+    """Run `main` as the command of this process, and return its exit code.
 
-    Stdout is reserved for results. The process exits even if other threads still run.
+    The function reserves stdout for results, handles Ctrl-C, and guarantees that the process exits
+    even if other threads are still running.
     """
     stdout_guard.set_apart()
     with ctrl_c.taking_effect("end"):
@@ -70,17 +71,19 @@ def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
     """Run the invocation that a script makes from its arguments; return the exit code.
 
     Args:
-        argv: the arguments; None for the arguments of this process. With None, the process ends
-            after the script.
+        make: parses the arguments, and returns the invocation.
+        argv: the arguments; None for the arguments of this process. With None, the process exits
+            after the run.
     """
     return command(None, make) if argv is None else main(argv, make)
 
 
 def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
-    """Run one line, or a session if no line is given; return the exit code.
+    """Run a line, piped lines, or a session on a terminal; return the exit code.
 
     Args:
-        make: parses the arguments of a script, which runs one command instead of a line.
+        argv: the arguments; None for the arguments of this process.
+        make: returns the invocation to run instead of a line, given the arguments.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -225,7 +228,10 @@ def _print_completion(
 
 
 def _closed(app: App, code: int) -> int:
-    """Stop the MCP servers, and free the models unless Ctrl-C was pressed; return `code`."""
+    """Stop the MCP servers and free the models, and return `code`, the exit code of the run.
+
+    After Ctrl-C, the models are not freed, since this would delay the exit.
+    """
     if code == Interrupted.exit_code:
         _unfreed.append(app)
         app.stop_servers(SOON)
@@ -237,7 +243,7 @@ def _closed(app: App, code: int) -> int:
 
 
 def run_lines(app: App, lines: Iterable[str]) -> int:
-    """Run lines one after the other; return the exit code of the last failed line."""
+    """Run lines one after the other; return the exit code of the last failed line, or 0."""
     dispatched = (line.removesuffix("\n") for line in lines if line.strip())
     return _run_each(app, (partial(app.dispatch, line) for line in dispatched))
 

@@ -38,7 +38,14 @@ class ServerState(CommandData):
 
 
 class ServerList(CommandData):
-    """The result of /mcp; `disabled` servers and servers in `untrusted` files are not started."""
+    """The result of /mcp.
+
+    Attributes:
+        servers: the servers that /mcp starts.
+        disabled: the names of the servers that their file disables.
+        untrusted: the paths of files that the user has not trusted; their servers are not started.
+        problems: messages about invalid files and entries.
+    """
 
     servers: list[ServerState]
     disabled: list[str]

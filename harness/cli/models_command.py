@@ -35,7 +35,7 @@ class Place(CommandData):
 
     @property
     def use(self) -> str:
-        """Whether the place can serve, and the tasks for which it is unfit, in words."""
+        """The text "yes" or "no" for `available`, with the tasks for which the place is unfit."""
         if self.available and self.unfit_for:
             return f"yes, but unfit for {', '.join(self.unfit_for)}"
         return "yes" if self.available else "no"
@@ -144,7 +144,7 @@ class ModelsCommand(AppCommand):
         )
 
     def _offered(self) -> Result:
-        """Return the list of downloads, and the place that serves the chat."""
+        """Return the list of downloads, with a line about the model that serves the chat."""
         found = [*self._downloads().values()]
         rows = [
             (
@@ -183,7 +183,7 @@ class ModelsCommand(AppCommand):
         return found
 
     def _get(self, name: str, call: Call) -> Result:
-        """Download a model after asking for consent, and return how to use it."""
+        """Download a model after asking for consent, and return a text about its use."""
         name, known = name.removeprefix("ollama/"), self._downloads()
         if name not in known and ":" not in name:
             hint = did_you_mean(name, known) or f"Downloads: {', '.join(known)}, or NAME:TAG."
@@ -242,7 +242,9 @@ class ModelsCommand(AppCommand):
         return Downloads(downloads=[one]).as_result(text)
 
     def _entry(self, name: str, found: hub.Found) -> Registry:
-        """Return the registry entries for a GGUF of the Hub; an adapter is served with its base.
+        """Return a registry with the model and the file of a GGUF of the Hub.
+
+        An adapter is served together with a file of its base.
 
         Raises:
             UsageError: no file of the registry is the base of the adapter.
@@ -292,7 +294,7 @@ def _download(
 
 
 class ChatModel(CommandData):
-    """The chat model, and the place that serves it; None without a model."""
+    """The chat model, and the place that serves this model; both are None without a model."""
 
     model: str | None
     where: str | None

@@ -100,7 +100,7 @@ class NewSkill(AppCommand):
         return Result("\n".join(lines), data)
 
     def _check_free(self, name: str, kind: Kind) -> None:
-        """Raise UsageError for a disabled or taken name.
+        """Raise UsageError if a name is disabled, or is the name of an existing skill.
 
         A package may have the name of a skill that exists as a folder.
         """
@@ -123,7 +123,7 @@ class NewSkill(AppCommand):
 
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
-    """Return the next steps with their commands, in the form that the user can type."""
+    """Return the next steps for the user: what to do, and the command to type."""
     found = shutil.which("python")
     python = shlex.quote(_shown(Path(sys.executable), settings))
     if found and Path(found) == Path(sys.executable):
@@ -143,7 +143,7 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
 
 
 def _shown(path: Path, settings: Settings) -> str:
-    """Return a path in the form that the user can type."""
+    """Return a path as text, relative to the project if the path is in the project."""
     if path.is_relative_to(settings.project_dir):
         return str(path.relative_to(settings.project_dir))
     return str(path)

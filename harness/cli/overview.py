@@ -1,7 +1,7 @@
 """The list of commands for `agent.py --help` and `/help`, and the layout of help texts.
 
-The module does not import option models, and so avoids the import of Pydantic, which would double
-the start-up time.
+The module does not import option models, since the import of Pydantic would double the start-up
+time.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 
 
 def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
-    """Return a title and a list below it, with two aligned columns; the second is wrapped.
+    """Return a title and a list with two aligned columns, of which the second is wrapped.
 
-    On a narrow terminal, the second column is below the first.
+    If the first column needs more than half of the width, each text of the second column is below
+    the text of the first column.
     """
     left = max(len(name) for name, _ in rows) + 4
     lines = [textwrap.fill(f"{title}:", width)]
@@ -103,7 +104,11 @@ def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
 
 
 def _named(title: str, skills: list[Found], width: int) -> str:
-    """Return the skills with short summaries, or only names for more than `MOST_LINES` skills."""
+    """Return a section about skills, or "" without skills.
+
+    The section has a line with a short summary for each skill. For more than `MOST_LINES` skills,
+    it has only names, in at most `MOST_LINES` lines.
+    """
     if not skills:
         return ""
     names = sorted(f"/{skill.name}" for skill in skills)

@@ -34,7 +34,7 @@ class SessionList(CommandData):
     sessions: list[Session]
 
     def as_table(self, *, with_folder: bool) -> str:
-        """Return the sessions as a table, with excerpts if words were searched."""
+        """Return a table of the sessions, of which there is at least one, with any excerpts."""
         found = self.sessions
         columns = {
             "session": [str(one.id) for one in found],
@@ -132,10 +132,10 @@ class Resume(AppCommand):
 
 
 def go_on(app: App) -> None:
-    """Continue the last session of the folder, and show its last message.
+    """Continue the last session of the folder, for `agent.py --continue`.
 
-    This implements `agent.py --continue`. If the stored sessions cannot be read, a new session
-    begins; the error has already been reported.
+    An interactive session also shows the last message. If the stored sessions cannot be read, a new
+    session begins; this error has already been reported.
 
     Raises:
         NothingFound: there is no session.
@@ -152,7 +152,7 @@ def go_on(app: App) -> None:
 
 
 def _end(conversation: Conversation) -> str:
-    """Return the summary, if any, and the last message of the user or the model."""
+    """Return the summary and the last message of a conversation; "" if it has no messages."""
     messages = [message.content for message in conversation.messages if message.role != "tool"]
     summary = conversation.summary
     last = messages[-1:] if messages[2:] or not summary else []
@@ -209,7 +209,14 @@ class Compact(AppCommand):
 
 
 class Reloaded(CommandData):
-    """The names of the skills after /reload; `new` and `gone` list the differences."""
+    """The names of the skills after /reload.
+
+    Attributes:
+        skills: the loaded skills.
+        new, gone: the skills that /reload has added and removed.
+        untrusted: the plugins that the user has not trusted.
+        failed: the plugins that could not be loaded.
+    """
 
     skills: list[str]
     new: list[str]

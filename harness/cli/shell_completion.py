@@ -41,7 +41,7 @@ PROGRAM = {
 }
 """The words that may precede or replace a line, with the description of each."""
 OF_SESSION = ("resume",)
-"""Commands that complete the numbers of stored sessions, which a script cannot keep up to date."""
+"""Commands whose completions are numbers of stored sessions, which a script cannot contain."""
 ABOUT = 80
 """Maximum number of characters of a description."""
 _Row = tuple[str, str, str]
@@ -67,7 +67,7 @@ def script(shell: str, catalogue: Catalogue, models: Rows) -> str:
 
 
 def _clean(rows: Iterator[_Row]) -> Iterator[_Row]:
-    """Yield each row once, in a form that can stand within single quotes of each shell."""
+    """Yield each row once, without characters that single quotes of a shell cannot contain."""
     for context, word, about in dict.fromkeys(rows):
         if not re.search(r"[\s'\"\\`$]", word):
             shown = re.sub(r"[\s\\]+", " ", about.replace("'", "\N{MODIFIER LETTER APOSTROPHE}"))

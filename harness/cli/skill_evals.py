@@ -1,8 +1,8 @@
 """`/skills test NAME`: check that requests activate a skill.
 
 The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
-chat: it activates a skill by the triggers of plugins, by the tools that the model calls first, or,
-if the model cannot call tools, by the descriptions (`harness.cli.intent`). Skills are not run.
+chat: a skill is activated if a trigger of a plugin matches, or if the model calls it first. If the
+model cannot call tools, the descriptions decide (`harness.cli.intent`). No skill is run.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def read(folder: Path) -> Sequence[Case]:
 
 
 def _activated(app: App, model: ServedModel, query: str) -> list[str]:
-    """Return the skills that a request activates."""
+    """Return the names of the skills that a request activates, in order and without duplicates."""
     skills = app.catalogue.skills
     if match := intent.triggered(skills, query):
         return [match[0]]

@@ -12,8 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.agent_skills import skill_md
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError, SkillFailed, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line, visible
@@ -38,7 +37,10 @@ CHANGED = "has been changed since its installation; --force replaces it"
 
 
 def add(app: App, source: str, call: Call) -> Result:
-    """Show the skills of a source, and copy them into the user's folder if the user allows it.
+    """Show the skills of a source, and copy them into the user's folder if the user agrees.
+
+    Args:
+        source: a folder, the URL of a git repository, or a host.
 
     Raises:
         UsageError: the source is missing.
@@ -79,14 +81,14 @@ def _install(
     *,
     asks: bool = True,
 ) -> list[str]:
-    """Show staged skills, and move them into the user's folder if the user allows it.
+    """Show staged skills, move them into the user's folder if the user agrees, and load them.
 
     Args:
-        changes: the differences from the installed skills by name, which the user sees.
-        asks: False if the line itself permits the installation when there is no user to ask.
+        changes: lines with the differences from the installed skills, by name of the skill.
+        asks: False if no consent is needed when there is no user to ask.
 
     Returns:
-        Lines about the installed skills.
+        Lines about the installed skills, for the user.
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
@@ -162,7 +164,7 @@ def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None
 
 
 def _preview(copy: installer.Staged) -> list[str]:
-    """Return the lines that the user sees before the question."""
+    """Return lines about a skill, which the user sees before deciding on the installation."""
     file = copy.file
     lines = [f"/{file.name}: {file.description}", f"from {copy.origin}"]
     sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]
@@ -246,10 +248,16 @@ def _compared(
     records: Mapping[str, Installed],
     problem: Callable[[installer.Staged], str],
 ) -> Result:
-    """Fetch the recorded skills, and install each copy for which `problem` returns "".
+    """Fetch the recorded skills, and install each skill for which `problem` returns "".
 
-    `check` only lists these copies. `sync` fetches the recorded commit of a repository; other
-    subcommands fetch the latest commit. Each repository and folder is opened once.
+    `/skills check` only lists these skills. `/skills sync` fetches the recorded commit of a
+    repository, and other subcommands fetch the latest commit. Each source is opened only once.
+
+    Args:
+        problem: states why a fetched copy is not installed, or returns "".
+
+    Returns:
+        The installed, current and refused skills; the exit code is 1 if a skill was refused.
     """
     own = call.settings.own_skills
     checks, pinned = call.subcommand == "check", call.subcommand == "sync"
@@ -310,16 +318,16 @@ def _compared(
 
 
 def _differences(before: Path, copy: installer.Staged) -> list[str]:
-    """Describe the differences between an installed skill and a new copy in lines, SKILL.md first.
+    """Return the differences between an installed skill and a new copy as lines, SKILL.md first.
 
-    Without an installed skill, the list is empty. After `MOST_LINES` lines, a last line counts the
-    other lines.
+    If no skill is installed, the list is empty. After `MOST_LINES` lines, the last line states the
+    number of omitted lines.
     """
     if not before.is_dir():
         return []
     old, new = _files(before), _files(copy.file.folder)
     lines: list[str] = []
-    for name in sorted({*old, *new}, key=lambda name: (name != skill_md.FILE, name)):
+    for name in sorted({*old, *new}, key=lambda name: (name != FILE, name)):
         if old.get(name) == new.get(name):
             continue
         lines.append(name + " (new)" * (name not in old) + " (deleted)" * (name not in new))
@@ -337,7 +345,10 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """Return the contents of the files of a skill."""
+    """Return the contents of the files of a skill, by path in its folder.
+
+    Unreadable files, and files that are too large to install, are left out.
+    """
     found: dict[str, bytes] = {}
     with contextlib.suppress(Unsearched):
         for place, children, names in walk(folder, installer.MAX_FILES):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import NAME
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
@@ -53,7 +53,7 @@ class SkillEntry(CommandData):
 
 
 class SkillCatalogue(CommandData):
-    """The result of /skills. With a name or a text, only the searched lists are set."""
+    """The result of /skills. For a name or a text, it has only the matching skills and failures."""
 
     name: str | None = None
     skills: list[SkillEntry]
@@ -185,7 +185,11 @@ class Skills(AppCommand):
         )
 
     def _found(self, text: str, catalogue: SkillCatalogue) -> Result:
-        """Return the skill with this name, or else all skills with the words of the text."""
+        """Return all facts about the skill with this name, or all skills that match the text.
+
+        Raises:
+            NothingFound: no skill matches.
+        """
         named = _selected(catalogue, lambda entry: entry.name == text)
         failures = [one for one in catalogue.failures or () if one["name"] == text]
         if failures or any(getattr(named, key) for key in LISTED):
@@ -226,7 +230,7 @@ class Skills(AppCommand):
         return Result(f"/{name} is trusted in its current state.", {"trusted": name})
 
     def _disable(self, name: str, call: Call) -> Result:
-        if not skill_md.NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise UsageError(f"{name!r} is not a valid name", hint="`/skills` lists all skills.")
         if name in self._app.catalogue.framework:
             raise UsageError(f"/{name} is part of the harness and cannot be disabled")
@@ -243,7 +247,7 @@ def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -
 
 
 def _overview(found: SkillCatalogue) -> str:
-    """Return the table of skills, and lines about frameworks, formats and plugins left out."""
+    """Return a table of the skills, and lines about problems, frameworks, formats and listeners."""
     lines = [_skill_table(found.skills)]
     for skill in (*found.skills, *found.untrusted):
         lines += [f"/{skill.name}: {problem}" for problem in skill.problems or ()]
@@ -300,7 +304,7 @@ def _untrusted(waiting: SkillEntry) -> str:
 
 
 def _left_out(found: SkillCatalogue) -> Iterator[str]:
-    """Yield a line about each disabled name, each skill whose name is taken, and each failure."""
+    """Yield lines about disabled and shadowed skills, remarks, and plugins that failed."""
     for off in found.disabled:
         yield f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`"
     for one in found.shadowed:
