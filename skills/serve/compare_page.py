@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -82,8 +81,7 @@ def _curation(state: State, request: Request) -> Response:
             [json.dumps([one["source_id"] for one in verdicts])],
         ).fetchall()
     if row is None:
-        text = f"The corpus has no curation {number}."
-        return message(request, HTTPStatus.NOT_FOUND, "No such curation", text)
+        return message(request, "No such curation", f"The corpus has no curation {number}.")
     here = f"{PATH}/curations/{number}"
     following = urlencode({"show": shown, "after": verdicts[-1]["id"]}) if more else ""
     return page(
@@ -94,7 +92,7 @@ def _curation(state: State, request: Request) -> Response:
         shown=shown,
         counts={name: (count, f"{here}?{urlencode({'show': name})}") for name, count in counts},
         here=here,
-        verdict=_verdict(row),
+        verdict=stored_json(row["summary"] or "{}").get("verdict", []),
         papers=dict(map(tuple, papers)),
         personas=list(dict.fromkeys(name for of in votes.values() for name in of)),
         verdicts=verdicts,
@@ -112,10 +110,3 @@ def votes_on(db: sqlite3.Connection, ballots: Sequence[int]) -> dict[int, dict[s
     ):
         votes.setdefault(row["ballot_id"], {})[row["persona"]] = row
     return votes
-
-
-def _verdict(row: Row) -> list[str]:
-    """Return the first sentences of the report on a curation, or [] until the curation ends."""
-    summary = stored_json(row["summary"] or "{}")
-    sentences = summary.get("verdict") if isinstance(summary, dict) else None
-    return [str(one) for one in sentences] if isinstance(sentences, list) else []

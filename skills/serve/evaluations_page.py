@@ -5,12 +5,10 @@ A URL contains the key of a model, not a path, so that only listed files are ope
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
@@ -34,7 +32,7 @@ from skills.reporting.statistics import (
     ratio,
     unpaired_difference,
 )
-from skills.serve.pages import State, message, page
+from skills.serve.pages import State, key_of, message, page
 
 Outcome = Literal["won", "lost", "tied", "invalid", ""]
 PATH = "/compare/evaluations"
@@ -83,9 +81,8 @@ def sides(state: State) -> list[Side]:
             file = _loaded(path, stat.st_mtime_ns, stat.st_size)
         except (OSError, InputError):  # the file was deleted, or is not an evaluation
             continue
-        digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
         found += [
-            Side(f"{digest}.{number}", path, file, model)
+            Side(f"{key_of(path)}.{number}", path, file, model)
             for number, model in enumerate(file.annotators)
             if model.kind != "baseline"
         ]
@@ -210,9 +207,7 @@ def _evaluations(state: State, request: Request) -> Response:
     query = request.query_params
     first, other = (by_key.get(query.get(name, "")) for name in ("a", "b"))
     if first is None or other is None:
-        return message(
-            request, HTTPStatus.NOT_FOUND, "No such evaluation", "Choose two on the page Compare."
-        )
+        return message(request, "No such evaluation", "Choose two on the page Compare.")
     has_names = first.model.name != other.model.name
     names = [side.model.name if has_names else side.path.stem for side in (first, other)]
     found, shown = compared(first, other), query.get("show", "")

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from functools import partial
-from http import HTTPStatus
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -61,8 +60,7 @@ def _job(state: State, request: Request) -> Response:
     with state.corpus() as db:
         row = one(db, "SELECT * FROM runs WHERE id = ?", [min(number, 2**63 - 1)])
     if row is None:
-        text = f"The corpus has no job {number}."
-        return message(request, HTTPStatus.NOT_FOUND, "No such job", text)
+        return message(request, "No such job", f"The corpus has no job {number}.")
     return page(
         request,
         "jobs/job.html",

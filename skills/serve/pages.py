@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -126,17 +127,25 @@ def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
 
 
 def _is_outdated(response: Response) -> bool:
+    """Return True if a file given to `with_files` has changed since."""
     files = getattr(response, "files", {})
     return any(stamp(path) != known for path, known in files.items())
 
 
-def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
-    """Return a page with a short text, such as an error."""
+def key_of(path: Path) -> str:
+    """Return the key of a file in URLs, which does not reveal its path."""
+    return hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
+
+
+def message(
+    request: Request, title: str, text: str, status: HTTPStatus = HTTPStatus.NOT_FOUND
+) -> HTMLResponse:
+    """Return a page with a short text, by default for an address at which there is nothing."""
     return page(request, "message.html", status, title=title, text=text)
 
 
 def fields_of(request: Request) -> dict[str, str]:
-    """Return the text fields of a form; of a repeated field, the last value."""
+    """Return the text fields of a submitted form; a repeated field has its last value."""
     form = anyio.from_thread.run(_form, request)
     return {name: value for name, value in form.items() if isinstance(value, str)}
 

@@ -60,9 +60,7 @@ def _paper(state: State, request: Request) -> Response:
         rows = rows_with_annotations(db, [number]) if found else []
         highlights = [one for one in highlights_of(db, number) if one.kind != REVIEWED]
     if found is None:
-        return message(
-            request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."
-        )
+        return message(request, "No such paper", f"The corpus has no paper {number}.")
     shown = _chosen(made, query.get("version")) or next(iter(made), None)
     against = _chosen(made, query.get("against"))
     item = Annotated(found.paper, dict(shown.record)) if shown else None
@@ -130,7 +128,7 @@ def _image(state: State, request: Request) -> Response:
             raise InputError("has no annotation", where=f"paper {number}")
         image = state.pdfs.image(Annotated(found.paper, dict(shown.record)), page)
     except InputError as error:
-        return message(request, HTTPStatus.NOT_FOUND, "No such page", f"{error}")
+        return message(request, "No such page", f"{error}")
     return Response(image, media_type="image/png")
 
 
@@ -168,8 +166,7 @@ def _similar(state: State, request: Request) -> Response:
     with state.corpus() as db:
         found = numbered(db, number)
         if found is None:
-            text = f"The corpus has no paper {number}."
-            return message(request, HTTPStatus.NOT_FOUND, "No such paper", text)
+            return message(request, "No such paper", f"The corpus has no paper {number}.")
         corpus, error = Database(db, framework), ""
         try:
             complete_soon(corpus)

@@ -90,7 +90,7 @@ def _not_joined(participants: Participants, request: Request) -> Response:
     title = f"{lost} continues in another browser" if lost else "This browser has no name yet"
     text = "Your last action was not stored. " * is_act
     text += "Join the review in the tab Review, under any name."
-    return message(request, HTTPStatus.CONFLICT, title, text)
+    return message(request, title, text, HTTPStatus.CONFLICT)
 
 
 def _queue(
@@ -270,7 +270,7 @@ def _right(participant: Participant) -> dict[str, Any]:
 
 def _no_paper(request: Request) -> Response:
     text = "The queue does not contain this paper. The tab Review shows the queue."
-    return message(request, HTTPStatus.NOT_FOUND, "No such paper", text)
+    return message(request, "No such paper", text)
 
 
 def _passed_on(request: Request, why: str) -> Response:
@@ -375,4 +375,4 @@ def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, str]:
 
 def _settled(request: Request) -> Response:
     text = "The reviewers do not disagree on this paper, or the disagreement is settled."
-    return message(request, HTTPStatus.NOT_FOUND, "No disagreement", text)
+    return message(request, "No disagreement", text)

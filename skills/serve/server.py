@@ -287,7 +287,7 @@ def _http_error(request: Request, error: Exception) -> Response:
         what = f"{path} does not answer {request.method}."
     else:
         what = f"{path}: {error.detail}."
-    answer = message(request, status, status.phrase.capitalize(), f"{what} {BACK}")
+    answer = message(request, status.phrase.capitalize(), f"{what} {BACK}", status)
     answer.headers.update(error.headers or {})
     return answer
 
@@ -295,13 +295,13 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _harness_error(request: Request, error: Exception) -> Response:
     is_input = isinstance(error, UsageError)
     status = HTTPStatus.BAD_REQUEST if is_input else HTTPStatus.INTERNAL_SERVER_ERROR
-    return message(request, status, "This page cannot be shown", f"{error}")
+    return message(request, "This page cannot be shown", f"{error}", status)
 
 
 def _defect(request: Request, error: Exception) -> Response:
     """Return the page for an unexpected exception; the server logs the traceback."""
     what = f"{request.url.path} failed with {type(error).__name__}, which is a bug in /serve. "
     where = "The terminal in which /serve runs shows the details. Other pages still work."
-    answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A bug", what + where)
+    answer = message(request, "A bug", what + where, HTTPStatus.INTERNAL_SERVER_ERROR)
     answer.headers.update(HEADERS)
     return answer

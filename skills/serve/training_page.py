@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ from skills.corpus.html_page import facts
 from skills.finetune.run_folder import MANIFEST
 from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.checkpoints import METRICS
-from skills.serve.pages import State, message, page
+from skills.serve.pages import State, key_of, message, page
 
 MOST_BYTES = 10_000_000
 Point = tuple[float, float]
@@ -42,12 +40,8 @@ def _run(state: State, request: Request) -> Response:
     runs = {run.key: run for run in run_folders(state)}
     found = runs.get(request.path_params["key"])
     if found is None:
-        return message(
-            request,
-            HTTPStatus.NOT_FOUND,
-            "No such run",
-            "Its folder does not exist any more. The tab Compare lists the existing runs.",
-        )
+        text = "Its folder does not exist any more. The tab Compare lists the existing runs."
+        return message(request, "No such run", text)
     other = runs.get(request.query_params.get("against", ""))
     shown = [found] if other is None else [found, other]
     names = _names(shown)
@@ -206,8 +200,7 @@ def run_folders(state: State) -> list[RunFolder]:
             run = RunFolder.model_validate_json(read_text(path, MOST_BYTES))
         except (OSError, ValueError):  # no manifest, or another file of this name
             continue
-        key = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
-        found.append(run.model_copy(update={"key": key, "folder": path.parent}))
+        found.append(run.model_copy(update={"key": key_of(path), "folder": path.parent}))
     return found
 
 
