@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from harness.errors import SkillFailed
 from harness.terminal.rendering import table
-from skills.corpus.map.clusters import FEWEST_PAPERS, NEAR, SMALLEST, Grouping
+from skills.corpus.map.clusters import NEAR, SMALLEST, Grouping
 from skills.corpus.map.field_map import RARE, Cell, FieldMap, Matrix
 from skills.nanda.text import counted
 from skills.reporting.page import environment, write_page
@@ -203,5 +203,5 @@ def write_html(file: IO[bytes], found: FieldMap) -> None:
         listed=LISTED,
         shade=lambda count: round(SHADES * shade(count, most)),
         **_SENTENCES,
-        about={"fewest": FEWEST_PAPERS, "near": NEAR, "smallest": SMALLEST, "rare": RARE},
+        about={"near": NEAR, "smallest": SMALLEST, "rare": RARE},
     )

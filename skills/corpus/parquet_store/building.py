@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, OutputError
 from harness.support.process import job_lock, require
 from harness.support.sqlite import is_interrupted
+from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import categories as split_categories
 from skills.corpus.db.facets import first_category, paper_words, word
 from skills.corpus.outputs import Indexed
@@ -182,8 +183,7 @@ class _Builder:
                 self._refuse(group[0].file, f"cannot be read ({first_line(exc)})")
 
     def _write(self, group: Sequence[Part]) -> None:
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self.db):
             parts = self._numbered(group)
             name = f"facts-{parts[0].id}.parquet"
             target = place_of(self.folder, self.framework) / name
@@ -197,10 +197,6 @@ class _Builder:
             )
             for part in parts:
                 self._insert(replace(part, facts=name))
-        except BaseException:
-            self.db.rollback()
-            raise
-        self.db.commit()
 
     def _numbered(self, parts: Sequence[Part]) -> list[Part]:
         """Return the parts with new ids for the parts and their rows. Ids are never reused."""
@@ -236,20 +232,18 @@ class _Builder:
         if parts:
             ids = [part.id for part in parts]
             found = find_repeats(self.duckdb, [place / name for name in names], ids)
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.execute("DELETE FROM repeats")
-        self.db.executemany("INSERT INTO repeats VALUES (?, ?, ?)", found)
-        self._set("last", self._get("given"))
-        self.db.commit()
+        with transaction(self.db):
+            self.db.execute("DELETE FROM repeats")
+            self.db.executemany("INSERT INTO repeats VALUES (?, ?, ?)", found)
+            self._set("last", self._get("given"))
         for path in place.glob("facts-*.parquet"):
             if path.name not in names:
                 path.unlink()
 
     def _refuse(self, file: File, reason: str) -> None:
-        self.db.execute("BEGIN IMMEDIATE")
-        [part] = self._numbered([Part(file, refused=reason)])
-        self._insert(part)
-        self.db.commit()
+        with transaction(self.db):
+            [part] = self._numbered([Part(file, refused=reason)])
+            self._insert(part)
 
     def _insert(self, part: Part) -> None:
         file = (part.path.name, part.file.size, part.file.mtime_ns)
@@ -348,6 +342,7 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
     given = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
     digests = (sha256 or abstract_digest(abstract or "") for sha256, abstract in given)
     categories = batch["categories"]
+    stored = dict(zip(batch.schema.names, batch.columns, strict=True))
     computed = {
         "digest": pa.array((int(one[:16], 16) for one in digests), pa.uint64()),
         "year": _each_once(year_of, batch["published"], pa.int32()),
@@ -355,13 +350,7 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
         "categories": _each_once(folded_categories, categories, pa.list_(pa.utf8())),
         "support": pa.array(map(_mean, supports), pa.float64()),
     }
-    table = pa.Table.from_batches([batch]).drop_columns(["abstract", "published"])
-    for column, values in computed.items():
-        if column in table.schema.names:
-            table = table.set_column(table.schema.get_field_index(column), column, values)
-        else:
-            table = table.append_column(column, values)
-    return table
+    return pa.table({**stored, **computed}).drop_columns(["abstract", "published"])
 
 
 def folded_categories(text: str) -> list[str]:

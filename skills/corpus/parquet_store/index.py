@@ -22,7 +22,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -272,24 +271,19 @@ def find_files(folder: Path) -> dict[str, File]:
     Raises:
         InputError: the folder contains no part, or cannot be read.
     """
-    found = []
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_part(entry.name) and entry.is_file():
-                    known = entry.stat()
-                    path = folder / entry.name
-                    found.append(File(path, known.st_size, known.st_mtime_ns))
+        paths = sorted(one for one in folder.iterdir() if is_part(one.name) and one.is_file())
+        statuses = [(path, path.stat()) for path in paths]
     except OSError as exc:
         raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(folder)) from exc
-    if not found:
+    if not statuses:
         raise InputError(
             f"is a folder without parts ({SUFFIX} files)",
             where=str(folder),
             hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes a part; "
             "`/corpus export NAME.parquet` writes a whole corpus.",
         )
-    return {file.path.name: file for file in sorted(found, key=lambda file: file.path.name)}
+    return {path.name: File(path, one.st_size, one.st_mtime_ns) for path, one in statuses}
 
 
 def new_part(file: File, framework: Framework) -> Part:

@@ -47,14 +47,6 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Maximum number of parts that a message lists."""
-_FTS_MOVES = """
-    moves_fts WHERE (SELECT past FROM live WHERE first <= moves_fts.rowid / {moves}
-            ORDER BY first DESC LIMIT 1) > moves_fts.rowid / {moves}
-        AND NOT EXISTS (SELECT 1 FROM repeats
-            WHERE repeats.id = moves_fts.rowid / {moves} AND repeats.current = 0)"""
-_FTS_PAPER = """
-    coalesce((SELECT paper FROM repeats WHERE repeats.id = moves_fts.rowid / {moves}),
-        moves_fts.rowid / {moves})"""
 
 
 @contextlib.contextmanager
@@ -93,12 +85,23 @@ class Parts(Engine):
         return self.index.db
 
     @property
+    def _fts_row(self) -> str:
+        """The SQL expression for the id of a move's row."""
+        return f"moves_fts.rowid / {len(self.framework.names)}"
+
+    @property
     def fts_moves(self) -> str:
-        return _FTS_MOVES.format(moves=len(self.framework.names))
+        row = self._fts_row
+        return f"""
+            moves_fts WHERE (SELECT past FROM live WHERE first <= {row}
+                    ORDER BY first DESC LIMIT 1) > {row}
+                AND NOT EXISTS (SELECT 1 FROM repeats
+                    WHERE repeats.id = {row} AND repeats.current = 0)"""
 
     @property
     def fts_paper(self) -> str:
-        return _FTS_PAPER.format(moves=len(self.framework.names))
+        row = self._fts_row
+        return f"coalesce((SELECT paper FROM repeats WHERE repeats.id = {row}), {row})"
 
     def left_out(self) -> Iterator[str]:
         """Yield sentences about new, unreadable and removed parts, whose rows are not read."""

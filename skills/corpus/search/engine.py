@@ -27,8 +27,6 @@ from skills.corpus.search.query_syntax import Query
 from skills.corpus.search.quotes import QuotableText
 from skills.corpus.stats import SUMS, Tally
 
-_BY_PAPER = "ORDER BY paper, id"
-
 
 class Engine(MoveIndex):
     """An open corpus, with the framework whose annotations are searched and counted.
@@ -194,7 +192,8 @@ class Engine(MoveIndex):
 
     def ids(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> list[int]:
         """Return the ids of the current annotations that meet an SQL condition, sorted by paper."""
-        return [row[0] for row in self.query("id", "annotations", where, parameters, _BY_PAPER)]
+        rows = self.query("id", "annotations", where, parameters, more="ORDER BY paper, id")
+        return [row_id for (row_id,) in rows]
 
     def all_of(self, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
         """Return the conjunction of conditions as SQL, and its parameters."""

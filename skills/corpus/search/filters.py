@@ -28,7 +28,6 @@ in the moves that the abstract lacks.
 """
 LOOKED_UP = ("cited", "retracted")
 """Columns of papers that `/corpus complete` fills; they exist only in a database."""
-FIELDS = ("year", "category", "model", *NUMBERS, *LOOKED_UP)
 EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
 
 MATCHED = "(matched)"
@@ -88,7 +87,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
         if name in framework.names:
             conditions.append(_move(name, op, value, framework))
         elif name in FIELDS:
-            conditions.append(_FIELDS[name](name, op, _unquoted(value)))
+            conditions.append(FIELDS[name](name, op, _unquoted(value)))
         else:
             raise unknown("move or field", name, (*framework.names, *FIELDS))
         at = match.end()
@@ -190,13 +189,14 @@ def _retracted(name: str, op: str, value: str) -> Condition:
     return Condition(f"retracted {op} ?", (states[value.casefold()],), name)
 
 
-_FIELDS: Mapping[str, Callable[[str, str, str], Condition]] = {
+FIELDS: Mapping[str, Callable[[str, str, str], Condition]] = {
     "year": _year,
     "category": _exact,
     "model": _exact,
     **dict.fromkeys((*NUMBERS, "cited"), _number),
     "retracted": _retracted,
 }
+"""For each field, the function that returns a condition for a field, an operator and a value."""
 
 
 def _invalid(condition: str, example: str) -> InputError:

@@ -27,7 +27,7 @@ from skills.nanda.text import STOP_WORDS
 RANKED = 2_000
 """Maximum number of ranked matches, since bm25 is slow: only the latest matches are ranked."""
 COMMON = 100_000
-"""Maximum number of moves that contain a word; more frequent words do not affect the ranking.
+"""Maximum number of moves that contain a ranked word; other words do not affect the ranking.
 
 bm25 would count all moves with such a word in each search, and then give the word a small weight.
 """
