@@ -1,4 +1,4 @@
-"""Implement /corpus zotero-push and zotero-undo, which write and delete notes and highlights."""
+"""Implement /corpus zotero-push and zotero-undo: write and delete notes and highlights."""
 
 from __future__ import annotations
 
