@@ -54,6 +54,7 @@ JOB = b"job"
 THREADS = 16
 """Number of parts that are read at the same time; most of the time is spent on waiting."""
 KEY_BYTES = 16
+"""Number of bytes of a paper's key."""
 
 
 def folder_url(target: Path) -> str:
@@ -97,14 +98,6 @@ class PartsFolder:
                     with contextlib.suppress(FileNotFoundError):
                         fs.rm_file(f"{root}/{name}")
 
-    def belongs_to(self, run: str) -> bool:
-        """Return True if `run` is the latest run that took the folder over."""
-        fs, root = self._place()
-        try:
-            return bool(fs.cat_file(f"{root}/{RUN}") == run.encode())
-        except FileNotFoundError:
-            return False
-
     def names(self) -> list[str]:
         """Return the names of the parts, sorted."""
         with self._reported("cannot be read"):
@@ -125,7 +118,7 @@ class PartsFolder:
             fs, root = self._place()
             temporary = f"{root}/_{name}.{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(temporary, content)
-            if not self.belongs_to(run):
+            if fs.cat_file(f"{root}/{RUN}") != run.encode():
                 fs.rm_file(temporary)
                 raise OutputError(
                     "another run writes into this folder now",
@@ -209,7 +202,7 @@ class Failed:
 def paper_key(paper: Paper) -> bytes:
     """Return the key of a paper in a job: 16 bytes of the digest of its id and abstract."""
     text = f"{paper.id_field}\n{paper.id}\n{paper.sha256}"
-    return hashlib.sha256(text.encode()).digest()[:16]
+    return hashlib.sha256(text.encode()).digest()[:KEY_BYTES]
 
 
 def part_name(run: str, papers: Iterable[Paper]) -> str:
