@@ -6,18 +6,18 @@ it is stored with the paper. The oldest annotations have no anchors.
 
 Lexical alignment selects one or two sentences. The first is the sentence with the highest ROUGE-L
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
-longest common subsequence of stemmed words, divided by the number of words of the move. A sentence
-must share a content word with the move, so that a move may have no anchor. A second sentence is
-selected if it adds content words of the move that the first sentence lacks: at least `FEWEST` words
-in the order of the move, and at least the share `SHARE` of the content words of the move. Of
-several such sentences, the sentence that adds most words is selected. Ties go to the earlier
-sentence.
+longest common subsequence of stemmed words, divided by the number of words of the move. Only
+sentences that share a content word with the move are considered, so that a move may have no anchor.
+The second sentence adds most content words that the move has and the first sentence lacks, in the
+order of the move. It is selected only if it adds at least `FEWEST` words and at least the share
+`SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
+selected.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
 one sentence. ROUGE-L recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%,
 recall of content words only for 85.5%, and coverage of content words weighted by rarity for 83.2%.
-28% of the moves have a second sentence. `SHARE` is 0.25 because, in a sample of 30 moves, sentences
-that added less were often background.
+28% of the moves have a second sentence. `SHARE` is 0.25 since, in a sample of 30 moves, second
+sentences that added a smaller share were often only background.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Anchor(TypedDict):
             unknown.
         spans: the start and the end of each span in the abstract, in characters.
         by: the origin of the anchor: "model", "reviewer", or "lexical" for lexical alignment.
-        referent: the name that replaces the first words of the move, if a name does.
+        referent: the name that replaces the first words of the move; missing without such a name.
     """
 
     sentences: list[int]
@@ -110,7 +110,10 @@ def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
 
 
 def recall(text: str, sentence: Sentence) -> float:
-    """Return the ROUGE-L recall of the words of `text` in a sentence, rounded to three decimals."""
+    """Return the ROUGE-L recall of the words of `text` in a sentence, 0 to 1, with three decimals.
+
+    The recall is 0.0 if `text` has no words.
+    """
     found = stems(text)
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
@@ -125,7 +128,10 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the one or two sentences that `text` comes from, or []."""
+    """Return the numbers of the one or two sentences that lexical alignment selects for `text`.
+
+    The result is [] if no sentence shares a content word with `text`.
+    """
     given, content = sentences_of(abstract), content_words(text)
     known = set(content)
     first = _best([recall(text, one) * (not known.isdisjoint(one.content)) for one in given])
@@ -140,7 +146,7 @@ def _aligned(abstract: str, text: str) -> list[int]:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """Return the index of the highest score (of ties, the first), or None if none is positive."""
+    """Return the first index of the highest score, or None if no score is positive."""
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
     return best if best is not None and scores[best] > 0 else None
 
@@ -197,7 +203,8 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     """Return a copy of a record with its anchors moved to a new layout of its abstract.
 
     Args:
-        before, after: the old and the new abstract, which differ only in line breaks and blanks.
+        before, after: the old and the new abstract. If they differ in more than line breaks and
+            blanks, the anchors stay as they are.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):

@@ -32,8 +32,9 @@ The most similar pair of moves of a paper in gold_train.csv and gold_dev.csv (53
 similarity of 0.82.
 """
 LOW_SUPPORT = 0.6
-"""Support of a move (see `support`) below which a doubt is reported. Of the 3,581 stated moves of
-gold_train.csv and gold_dev.csv, 12 are below it.
+"""Support of a move (see `support`) below which a doubt is reported.
+
+Of the 3,581 stated moves of gold_train.csv and gold_dev.csv, 12 have a lower support.
 """
 FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
@@ -68,8 +69,9 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    A quote is only searched for a lost negation, since its words are in the abstract. If the
-    sentences of its anchor contain the quote and no other negation, the quote is not searched.
+    A move that quotes the abstract is only searched for a lost negation, since all its words are in
+    the abstract. Even this search is left out if the sentences of its anchor contain the quote and
+    have no further negation.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
@@ -111,7 +113,11 @@ def check(
 
 
 def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
-    """Return True if the sentences lack the quote `text`, or have more negations than it."""
+    """Return True if some sentences lack the quote `text`, or have more negations than `text`.
+
+    Args:
+        numbers: the numbers of the sentences, from 1.
+    """
     sentences = sentences_of(abstract)
     spans = [sentences[number - 1].span for number in numbers]
     given = " ".join(abstract[start:end] for start, end in spans)
@@ -172,7 +178,11 @@ def findings_by_kind(
 def doubts_about(
     move: str, checks: Mapping[str, Any], among: Mapping[str, tuple[str, str]] = DOUBTS
 ) -> Iterator[tuple[str, str]]:
-    """Yield the group and the clause of each doubt about a move in the checks of an annotation."""
+    """Yield the group and the clause of each doubt about a move in the checks of an annotation.
+
+    Args:
+        among: the checks whose findings are yielded, in the form of `DOUBTS`.
+    """
     for key, (group, clause) in among.items():
         if texts := checks.get(key, {}).get(move):
             yield group, f"{clause}: {', '.join(texts)}"
@@ -181,8 +191,8 @@ def doubts_about(
 def support(abstract: str, text: str) -> float:
     """Return the share of the content words of `text` that occur in the abstract, as stems.
 
-    The share is 1.0 for a text without content words. The mean support of the moves of the gold
-    data is 0.94; it would be 0.90 if words were compared without `text.stem`.
+    The share is 1.0 for a text without content words. The mean share of the moves of the gold data
+    is 0.94; without stemming, the mean would be 0.90.
     """
     known, found = _abstract_facts(abstract).words, content_words(text)
     return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
@@ -191,7 +201,8 @@ def support(abstract: str, text: str) -> float:
 def copied(abstract: str, text: str) -> float:
     """Return the share of the words of `text` that lie in runs of `RUN` words of the abstract.
 
-    The share is 1 if `text` is a passage of the abstract, even with fewer than `RUN` words.
+    The share is 1.0 if `text` is a passage of the abstract, even with fewer than `RUN` words, and
+    0.0 if `text` has no words.
     """
     found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):
@@ -204,24 +215,21 @@ def copied(abstract: str, text: str) -> float:
 
 
 def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the sentence with the highest ROUGE-L recall of `text` (of ties, the first).
+    """Return the first sentence with the highest ROUGE-L recall of `text`.
 
     The result has the "index" of the sentence from 0, its "score" (`anchors.recall`) and its
-    "text".
+    "text". If there is no sentence to compare, the text is "".
 
     Args:
         among: the numbers of the sentences to compare, from 1; () for all sentences.
     """
-    best: dict[str, Any] = {"index": 0, "score": 0.0, "text": ""}
-    for index, sentence in enumerate(sentences_of(abstract)):
-        if among and index + 1 not in among:
-            continue
-        score = recall(text, sentence)
-        if score > best["score"] or not best["text"]:
-            start, end = sentence.span
-            shown = " ".join(abstract[start:end].split())
-            best = {"index": index, "score": score, "text": shown}
-    return best
+    given = sentences_of(abstract)
+    scores = {i: recall(text, one) for i, one in enumerate(given) if not among or i + 1 in among}
+    if not scores:
+        return {"index": 0, "score": 0.0, "text": ""}
+    index = max(scores, key=scores.__getitem__)
+    shown = " ".join(abstract[slice(*given[index].span)].split())
+    return {"index": index, "score": scores[index], "text": shown}
 
 
 def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
@@ -240,7 +248,7 @@ def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
 
 
 class _AbstractFacts(NamedTuple):
-    """The content words, and the runs of `RUN` words of an abstract."""
+    """The stems of the content words of an abstract, and all its runs of `RUN` words."""
 
     words: frozenset[str]
     runs: frozenset[tuple[str, ...]]

@@ -2,9 +2,9 @@
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 
-An annotator that selects passages does not state a move if its passages are probably wrong
-(`SUGGESTED`). The text of that move is "Not stated.", and the passages are stored under
-"suggestions": {move: {"text", "confidence", "sentences", "spans"}}.
+If the passages that an annotator selects for a move are probably wrong (`SUGGESTED`), the text of
+the move is "Not stated.", and the passages are stored under "suggestions":
+{move: {"text", "confidence", "sentences", "spans"}}.
 
 A section of the paper may state a move that the abstract does not state. These moves are stored
 under "sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
@@ -28,10 +28,10 @@ In a sample of moves stated by the reader (bench/readings), 58% of the moves wit
 and 75% of the other moves are right.
 """
 SUGGESTED = 0.3
-"""Minimum confidence of the passages of a move, taken together, that become its text.
+"""Minimum confidence with which the passages selected for a move become the text of the move.
 
-This confidence assumes that the abstract states the move. Passages with a lower confidence are only
-a suggestion, since most such passages are wrong.
+The confidence is the estimated probability that a passage is right, given that the abstract states
+the move. Passages with a lower confidence are only a suggestion, since most of them are wrong.
 """
 
 
@@ -45,7 +45,7 @@ class Suggestion(TypedDict):
 
 
 def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
-    """Return the mean confidence of `moves`, or None if a move has no confidence.
+    """Return the mean confidence of `moves`; None without moves or if a confidence is missing.
 
     If the confidences are calibrated, the mean is the expected share of right moves.
 
@@ -74,7 +74,10 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 def doubt_of(
     abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
-    """Return the part of a new record that expresses doubt: confidence, uncertain, suggestions.
+    """Return the keys of a new record that express doubt: confidence, uncertain, suggestions.
+
+    The result lacks "suggestions" if no suggestion is valid, and the other two keys if `confidence`
+    is empty.
 
     Args:
         unstated: the moves that are not stated.
@@ -108,14 +111,14 @@ def uncertainty(record: Mapping[str, Any], move: str) -> str:
 
 
 def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
-    """Return the suggestions of a stored annotation, without moves that a section states."""
+    """Return the suggestions of a stored annotation by move, without moves that sections state."""
     stated = from_sections(record)
     stored = record.get("suggestions") or {}
     return {move: one for move, one in stored.items() if move not in stated}
 
 
 def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return a list with a clause that describes the suggestion for a move, or []."""
+    """Return a clause that describes the suggestion for a move, as a list; [] if there is none."""
     one = suggestions_of(record).get(move)
     return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
 
@@ -140,8 +143,9 @@ def read_suggestions(
     """Return the valid suggestions for the moves that are not stated, by move.
 
     Args:
-        stored: suggestions by move, or None. If a span of a suggestion is not inside the abstract,
-            lexical alignment finds its sentences.
+        stored: suggestions by move, or None. A suggestion is valid if it has a text and a
+            confidence. If one of its spans is not inside the abstract, lexical alignment finds its
+            sentences and spans.
     """
     from skills.nanda.anchors import read_anchors
 
@@ -165,7 +169,7 @@ def read_suggestions(
 
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the moves of a record that sections state, each followed by its section and page."""
+    """Return the text of each move that a section states, followed by the section and its page."""
     stored = record.get("sections")
     shown = {}
     for move, one in stored.items() if isinstance(stored, Mapping) else ():

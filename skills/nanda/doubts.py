@@ -1,9 +1,9 @@
 """Find doubtful words of a reworded move by comparing the move with the abstract.
 
-The context of a word is its neighbours: the nearest content words and numbers in its sentence. In a
-measurement (`python bench/checks.py`), each check finds at least 70% of the moves that were
-corrupted for this check, and doubts at most 5% of the moves of the gold data. The checks find few
-of the false moves that a small model writes (docs/checks.md).
+The context of a word consists of its neighbours: the nearest content words and numbers in the same
+sentence. In a measurement (`python bench/checks.py`), each check finds at least 70% of the moves
+that were corrupted for this check, and doubts at most 5% of the moves of the gold data. The checks
+find few of the false moves that a small model writes (docs/checks.md).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ UNITS = {
     for words in filter(str.strip, _UNITS.split(";"))
     for word in words.split()
 }
-"""The canonical unit by spelling. Words such as "million" count as units."""
+"""The canonical unit by each of its spellings. Words such as "million" also count as units."""
 NEGATION_MARGIN = 0.3
 """Minimum by which `fit` must be higher for negated than for affirmed occurrences of a word."""
 SCOPE = 3
@@ -99,15 +99,15 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words of a move whose opposites `turned_words` does not search.
+"""Words of a move whose opposites `turned_words` does not search in the abstract.
 
-`lost_negations` finds a move that lost "without" or "cannot".
+If the abstract has "without" or "cannot" instead, `lost_negations` reports the move.
 """
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""Stems in the abstract that confirm a word of a move, for words with several such stems."""
+"""For some words of a move, the stems of the abstract that have the same meaning."""
 REPEATED_RUN = 3
 """Length of a run of content words that a move must not repeat.
 
@@ -171,8 +171,13 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
     """Return the rank of each neighbour of a token, by the key of the neighbour.
 
-    On each side, the nearest neighbour has the rank 1, up to the rank `count`. Neighbours are in
-    the same sentence and at most `REACH` tokens away.
+    On each side of the token, the neighbours have the ranks from 1, the nearest, to `count`. A key
+    on both sides has the lower rank. Neighbours are in the same sentence and at most `REACH` tokens
+    away.
+
+    Args:
+        given: all tokens of a text.
+        index: the index of the token.
     """
     found: dict[str, int] = {}
     for side in (
@@ -194,10 +199,9 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
     """Return the similarity of the context of a word in a move to contexts in the abstract.
 
-    The token of the abstract with the most similar context counts. A neighbour in both contexts
+    The result, 0 to 1, is the similarity of the most similar context. A neighbour in both contexts
     scores the inverse of its rank in the move; the score is reduced if the neighbour is far from
-    the token in the abstract. The sum is divided by its maximum, so that the similarity ranges from
-    0 to 1.
+    the token in the abstract. The sum of the scores is divided by its maximum.
 
     Args:
         wanted: the neighbours of the word in the move.
@@ -215,7 +219,7 @@ def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> flo
 
 
 def numerals(given: Sequence[Token]) -> Iterator[int]:
-    """Yield the indices of the numbers that are written in digits."""
+    """Yield the index of each token that is a number written in digits."""
     return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
@@ -224,6 +228,7 @@ def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
     """Return the `key`, `number` and `counts` of a token.
 
     Args:
+        text: the token in lower case.
         named: True if the token is part of a name.
     """
     if text[0].isdecimal():  # False for "²", which `_TOKEN` does not match as a numeral
@@ -245,9 +250,10 @@ MOST_NUMBERS, MOST_OTHERS = 20, 200
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
-    """Return the numerals of `text` that the abstract has, but in the context of another number.
+    """Return the numerals of `text` whose context is the context of another number in the abstract.
 
     If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
+    Numerals that the abstract lacks are ignored.
     """
     if not _DIGIT.search(text):
         return []
@@ -265,9 +271,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that have a different unit in the abstract.
+    """Return the numerals of `text` that have a different unit in the abstract, with their units.
 
-    Numbers without a unit are ignored, such as the 5 of "5 to 10%".
+    A number without a unit, such as the 5 of "5 to 10%", is ignored.
     """
     if not _DIGIT.search(text):
         return []
@@ -285,9 +291,9 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
 
 def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
-    """Return the canonical unit of the number at `index`, or "", and the token of the unit.
+    """Return the canonical unit of the number at `index`, and the token of the unit.
 
-    "Percentage points" count as points.
+    The unit is "" if the next token is not a unit. "Percentage points" are the unit "point".
     """
     number, *following = given[index : index + 3]
     if following and following[0].text == "percentage":
@@ -301,7 +307,7 @@ BEFORE, AFTER = 7, 3
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return the words that the abstract negates and `text` affirms in the same context."""
+    """Return the words of the abstract that it negates and `text` affirms in the same context."""
     if not (negated := _negated(abstract)):
         return []
     given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)
@@ -324,7 +330,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
 
 @kept(ABSTRACTS)
 def _negated(abstract: str) -> frozenset[int]:
-    """Return the indices of the tokens that a negation affects. "Not only" does not negate."""
+    """Return the indices of the tokens that a negation affects; "not only" is not a negation."""
     given = tokens(abstract)
     found: set[int] = set()
     for index, token in enumerate(given):
@@ -408,7 +414,10 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 
 @kept(WORDS, LONG_WORD)
 def _content_words(word: str) -> Sequence[str]:
-    """Return the stems of the content words in `word`; case folding may divide a word."""
+    """Return the stems of the content words in `word`.
+
+    A stop word has no stem. A word that case folding divides may have several stems.
+    """
     return content_words(word)
 
 
@@ -421,7 +430,10 @@ CHECKS: Mapping[str, Callable[[str, str], list[str]]] = {
     "turned_words": turned_words,
     "repeated_words": repeated_words,
 }
-"""The check that finds doubtful words of a move, by the key of its findings in an annotation."""
+"""The checks for doubtful words of a move, by the key of their findings in an annotation.
+
+Each check has the parameters `abstract` and `text`, and returns the doubtful words.
+"""
 
 
 def find_doubts(
@@ -430,7 +442,7 @@ def find_doubts(
     """Return the findings of all checks: {key: {move: [doubtful words, ...]}}.
 
     Args:
-        quotes: names of moves that quote the abstract. They can only lack a negation.
+        quotes: names of moves that quote the abstract; only `lost_negations` checks these moves.
     """
     return {
         key: {

@@ -28,7 +28,7 @@ from skills.nanda.text import flatten, sanitize
 CHARS_PER_TOKEN = 3
 """Low estimate of the characters per token: prose has 4 or 5, names and numbers have fewer."""
 TOKENS_AROUND = 12
-"""Number of tokens of a reply for each move besides its text: key or label, quotes, line break."""
+"""Number of tokens of a reply for each move in addition to its text: key, quotes, line break."""
 QUOTED_CHARS = 1200
 """Number of characters of an unusable reply that the repair request quotes."""
 TOKENS_OF_NUMBERS = 16
@@ -37,7 +37,7 @@ _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
 
 
 class UnusableReply(ValueError):
-    """Raised if a model's reply is not an annotation. The repair request quotes the message."""
+    """Raised if a reply of a model is not an annotation; the repair request quotes the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +124,21 @@ class Form(ABC):
         return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move of a reply, if the format has sentence numbers.
+        """Return the sentence numbers in a reply by move; {} for a format without such numbers.
 
-        The numbers count from 1 and are not validated. `parse` must accept the reply.
+        Sentences are numbered from 1. The numbers are not validated. `parse` must accept the reply.
         """
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return a request that also names moves known to be stated, if the format permits this."""
+        """Return a request that also names moves that are known to be stated.
+
+        A format that cannot name moves returns the same request.
+        """
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the text that a content key hashes in place of the content of a message."""
+        """Return the text that replaces the content of a message in the hash of a content key."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
@@ -143,7 +146,7 @@ class Form(ABC):
         return None
 
     def suggestions(self, text: str) -> dict[str, Any]:
-        """Return the suggestions of a reply that `parse` accepts, by move."""
+        """Return the suggestions, by move, of a reply that `parse` accepts."""
         return {}
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
@@ -159,9 +162,13 @@ class Form(ABC):
         )
 
     def repair(self, request: Request, answer: str, problem: str) -> Request:
-        """Return a request that quotes the unusable reply, states the problem and asks again.
+        """Return the request that follows an unusable reply: it quotes the reply and the problem.
 
         The quoted reply is sanitized, since it may repeat special tokens of the abstract.
+
+        Args:
+            request: the request to which the model gave the reply.
+            answer: the text of the reply.
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
         complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
@@ -176,7 +183,7 @@ class Form(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """The number of tokens of a reply in which every move has its maximum length."""
+        """The estimated number of tokens of a reply in which every move has its maximum length."""
         per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
@@ -199,8 +206,9 @@ class JsonForm(Form):
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         """Return the system message (the same for all papers), the examples and the request.
 
-        The prompt has the instructions of the moves, but not the definitions, which a small model
-        copies: with definitions, SmolLM2-135M copied text for 7 of 15 abstracts; without, for 3.
+        The prompt has the instructions for the moves, but not their definitions, since a small
+        model copies definitions: SmolLM2-135M copied prompt text for 7 of 15 abstracts with
+        definitions, and for 3 of 15 without definitions.
         """
         framework = self.framework
         moves = (f"- {move.name}: {move.write}." for move in framework.moves)
@@ -225,7 +233,7 @@ class JsonForm(Form):
         )
 
     def _answer(self, example: Example) -> str:
-        """Return the reply to an example; its sentence numbers come from lexical alignment."""
+        """Return the reply to an example as JSON, with sentence numbers from lexical alignment."""
         names = self.framework.names
         anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
         given = {name: anchors[name]["sentences"] if name in anchors else [] for name in names}
@@ -236,12 +244,15 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves of a JSON object, which may stand in a fenced code block."""
+        """Return the moves of a JSON object, which may be in a fenced code block."""
         found = _json_object(text).items()
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move, from `NUMBERS` or the beginning of its text."""
+        """Return the sentence numbers by move: the value of `NUMBERS`, or numbers before the text.
+
+        A move is left out if one of its numbers is not an integer, or if it has no number.
+        """
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -251,7 +262,7 @@ class JsonForm(Form):
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object of a reply, which may stand in a fenced code block.
+    """Return the JSON object of a reply, which may be in a fenced code block.
 
     Raises:
         UnusableReply: the reply is not a JSON object.
@@ -271,7 +282,10 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _split(value: Any) -> tuple[list[int], Any]:
-    """Return the sentence numbers before the text of a move, and the text without them."""
+    """Return the sentence numbers before the text of a move, and the text without the numbers.
+
+    Without numbers, the result is [] and the unchanged value.
+    """
     marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
     if marked is None:
         return [], value
@@ -322,7 +336,7 @@ class TaggedForm(Form):
         return found
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decision about each move, at the beginning of its text.
+        """Yield the decision about each move of a completion, in the order of the completion.
 
         Raises:
             UnusableReply: the text does not have this format.
@@ -380,7 +394,10 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if `text` has the words at `spans`; punctuation may differ."""
+        """Return True if `text` has the words at `spans`, with a name in place of its first words.
+
+        Only the name of `referent` may replace words. Punctuation and case may differ.
+        """
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
             replaced = _letters(_part(abstract, *self.referent.at))
@@ -390,7 +407,7 @@ class Quote(BaseModel):
         return bool(words) and _letters(self.text or "") == words
 
     def anchor(self) -> dict[str, Any]:
-        """Return the anchor in the form of annotations, but without sentence numbers."""
+        """Return the anchor of the move as annotations store it, but without sentence numbers."""
         found = self.model_dump(mode="json", include={"spans", "referent"}, exclude_none=True)
         return {**found, "by": "model"}
 
@@ -401,20 +418,20 @@ _REPLY = TypeAdapter(dict[str, Quote])
 class QuotesForm(Form):
     """The format `quotes`, for an annotator that selects passages and generates no text.
 
-    The title of the paper, if there is one, is the first message and has the role "system". The
-    next message is the unchanged abstract. Each later message names a move that is known to be
-    stated. The reply is a JSON object. It has the passages of each stated move, their spans in the
-    abstract, and the probability that the passages, or "not stated", are right. A move that is not
-    stated may have a suggestion, a passage that is probably wrong:
+    If the paper has a title, the title is the first message, with the role "system". The next
+    message is the unchanged abstract. Each later message names a move that is known to be stated.
+    The reply is a JSON object. It has the passages of each stated move, the spans of the passages
+    in the abstract, and the probability that the passages, or "not stated", are right. A move that
+    is not stated may have a suggestion, a passage that is probably wrong:
 
         {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
          "limitation": {"confidence": 0.9},
          "method": {"confidence": 0.1, "suggestion":
              {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
 
-    The first words of a move may refer to a name in the abstract, as "It" does. Then the text has
-    the name in brackets instead: "[DryRun] halts.". `"referent": {"span": [3, 9], "at": [20, 22]}`
-    has the positions of the name and of the replaced words in the abstract.
+    The first words of a move may be a pronoun such as "It" that refers to a name in the abstract.
+    The name in brackets then replaces the pronoun: "[DryRun] halts.". The key "referent", such as
+    {"span": [3, 9], "at": [20, 22]}, has the spans of the name and of the pronoun in the abstract.
     """
 
     name = "quotes"
@@ -440,10 +457,11 @@ class QuotesForm(Form):
         return {move: quote.text or unstated for move, quote in _read(text).items()}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the text of each move, or "Not stated.".
+        """Return the text of each move by name; it is "Not stated." for a move without text.
 
         Raises:
-            UnusableReply: the text does not have this format, or does not agree with the abstract.
+            UnusableReply: the reply does not have this format, or a text is not in the abstract at
+                its spans.
         """
         for move, quote in _read(text).items():
             for one in filter(None, (quote, quote.suggestion)):
@@ -477,7 +495,7 @@ def _part(abstract: str, start: int, end: int) -> str:
 
 
 def written(quotes: Mapping[str, Quote]) -> str:
-    """Return a reply in the format `quotes` that has these moves."""
+    """Return the JSON text of a reply in the format `quotes`, with the quote of each move."""
     return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
 
 

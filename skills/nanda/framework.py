@@ -1,6 +1,6 @@
 """Read frameworks of moves, and derive the model, the schema and the grammar of annotations.
 
-`nanda()` returns the built-in framework; `load(path)` reads a framework from a file, and the option
+`nanda()` returns the built-in framework, and `load(path)` reads a framework from a file. The option
 `--framework` names a file or a framework of a plugin. A framework defines the pydantic model of an
 annotation, the JSON Schema of a reply, and the grammar of the tagged completion.
 """
@@ -27,7 +27,7 @@ from pydantic import (
 
 from harness.errors import InputError
 from harness.support import yaml_files
-from skills.nanda.text import flatten
+from skills.nanda.text import flatten, set_of
 
 if TYPE_CHECKING:
     from harness.models.registry import Registry
@@ -36,21 +36,9 @@ NANDA = Path(__file__).with_name("nanda.yaml")
 TASK = "annotate"
 """The task of models that annotate with the built-in framework, or with any framework."""
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
-RESERVED = frozenset(
-    {
-        "arxiv_id",
-        "paper_id",
-        "id",
-        "title",
-        "abstract",
-        "anchors",
-        "confidence",
-        "uncertain",
-        "suggestions",
-        "sections",
-        "checks",
-        "provenance",
-    }
+RESERVED = set_of(
+    "arxiv_id paper_id id title abstract anchors confidence uncertain suggestions sections checks"
+    " provenance"
 )
 """Names that a move cannot have, since records or tables of annotations use them as keys."""
 NUMBERS = "sentence-numbers"
@@ -143,10 +131,10 @@ class Framework(_Strict):
 
     @property
     def longest(self) -> int:
-        """Maximum number of characters of a move: 480 for a `max_chars` of 320.
+        """Maximum number of characters of a move in an annotation: 480 for a `max_chars` of 320.
 
-        A move that quotes may be longer than a written move. 2.5% of the sentences of abstracts
-        have more than 320 characters; 0.2% have more than 480.
+        The maximum exceeds `max_chars`, since a move may quote a long sentence: 2.5% of the
+        sentences of abstracts have more than 320 characters, and 0.2% have more than 480.
         """
         return longest_quote(self.max_chars)
 
@@ -167,7 +155,10 @@ class Framework(_Strict):
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
     def written(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Return `canonical` of each move, in the order of the framework; "" for a missing move."""
+        """Return `canonical(text)` of each move, in the order of the framework.
+
+        A missing move gets the text "".
+        """
         return {name: self.canonical(moves.get(name, "")) for name in self.names}
 
     def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
@@ -183,7 +174,7 @@ class Framework(_Strict):
         return _annotation_model(self)
 
     def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:
-        """Validate moves, and return them on one line each, in the order of the framework.
+        """Return the validated moves by name, each on one line, in the order of the framework.
 
         Args:
             moves: the moves by name; keys that are not moves are ignored.
@@ -206,8 +197,8 @@ class Framework(_Strict):
         """Return the JSON Schema that constrains a general model.
 
         The sentence numbers precede the moves, so that the model selects sentences first. The
-        schema only contains keywords that LLGuidance, llama.cpp's grammars and Ollama enforce: with
-        other keywords, some engines silently return unconstrained text.
+        schema only contains keywords that LLGuidance, llama.cpp's grammars and Ollama all enforce,
+        since some engines ignore a schema with other keywords.
         """
         number = {"type": "integer", "minimum": 1, "maximum": 99}
         numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
@@ -317,7 +308,7 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
         named: the files of the frameworks that plugins provide, by name.
 
     Raises:
-        InputError: there is no framework and no file of this name.
+        InputError: the value is a name, and there is no framework and no file of this name.
     """
     if given is None:
         return None
@@ -332,10 +323,10 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
 
 
 def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framework:
-    """Read the selected framework.
+    """Return the selected framework, by default the built-in framework.
 
     Args:
-        given: the value of `--framework`: a name or a path.
+        given: the value of `--framework`, a name or a path; None without this option.
         named: the files of the frameworks that plugins provide, by name.
 
     Raises:
@@ -346,7 +337,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
 
 
 def task_with(framework: Framework) -> str:
-    """Return the task of the models for this framework only: "annotate/NAME".
+    """Return the task of models that annotate only with this framework: "annotate/NAME".
 
     The task for the built-in framework is "annotate".
     """
@@ -354,9 +345,9 @@ def task_with(framework: Framework) -> str:
 
 
 def task_of(framework: Framework, registry: Registry) -> str:
-    """Return the task with which the registry lists models for a framework.
+    """Return the task of the models in the registry that annotate with a framework.
 
-    It is "annotate/NAME" if a model has this task, and "annotate" otherwise.
+    The task is "annotate/NAME" if a model has this task, and "annotate" otherwise.
     """
     own = task_with(framework)
     return own if any(own in entry.tasks for entry in registry.models.values()) else TASK

@@ -69,7 +69,10 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
 
 
 def _place(at: int, sentence: str, text: str) -> int:
-    """Return the position in the flattened `text` that corresponds to `at` in `sentence`."""
+    """Return the position in the flattened `text` that corresponds to `at` in `sentence`.
+
+    A position between a letter and its combining accents moves behind the accents.
+    """
     place = len(flatten(sentence[:at]))
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
         place += 1

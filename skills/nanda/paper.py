@@ -14,7 +14,7 @@ IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 """Names of the columns and keys that may have the id of a paper, in order of preference."""
 METADATA = ("title", "authors", "published", "categories")
-"""The texts of a paper in addition to its id and its abstract."""
+"""The fields of a `Paper` that are texts, without its id and its abstract."""
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
@@ -103,7 +103,7 @@ class Paper:
 
 
 def year_of(published: str) -> int | None:
-    """Return the year at the beginning of a date, or None if there is none."""
+    """Return the year at the beginning of a text, or None without four digits at the beginning."""
     digits = published[:4]
     return int(digits) if len(digits) == 4 and digits.isdecimal() else None
 
@@ -140,8 +140,9 @@ def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
     """Return the first arXiv id in `text`, without its version, or None.
 
     Args:
-        allow_bare: True to accept also a bare id, which is neither after "arXiv:" nor in a URL of
-            arxiv.org. A bare "2405.12345" may be a number, and "and/2000000" a part of a sentence.
+        allow_bare: True to also accept an id that is neither after "arXiv:" nor in a URL of
+            arxiv.org. Such an id may be wrong, since "2405.12345" may be a number, and
+            "and/2000000" a part of a sentence.
     """
     found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None

@@ -93,9 +93,9 @@ def is_quote(abstract: str, text: str) -> bool:
 
 
 def text_of(abstract: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Return the text of a move as one sentence: its passages of the abstract, joined.
+    """Return the text of a move as one sentence: the passages at `spans`, joined by `JOINT`.
 
-    The first letter becomes a capital if the first word is in lower case, unlike "mRNA".
+    The first letter becomes a capital if the whole first word is in lower case, unlike "mRNA".
     """
     joined = JOINT.join(flatten(abstract[start:end]) for start, end in spans)
     if joined.partition(" ")[0].islower():
@@ -124,7 +124,7 @@ class Sentence:
         return tuple(word.span() for word in _WORD.finditer(self.text))
 
     def word(self, place: int) -> str:
-        """Return the word at an index."""
+        """Return the word at an index of `words`."""
         return self.text[slice(*self.words[place])]
 
     def quoted(self, passage: Passage) -> str:
@@ -134,7 +134,7 @@ class Sentence:
 
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str) -> tuple[Sentence, ...]:
-    """Return the sentences of an abstract in order. Prompts number them from 1.
+    """Return the sentences of an abstract in order.
 
     A copyright notice of the publisher at the end is left out. In an abstract that consists of
     headings only, the headings are treated as text.

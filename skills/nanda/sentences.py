@@ -96,7 +96,7 @@ _BEGINNERS = set_of(
 
 
 MOST = 1_000
-"""Number of characters above which a sentence is cut. The longest in gold_train has 753."""
+"""Maximum number of characters of a sentence; the longest in gold_train.csv has 753."""
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),
@@ -136,9 +136,10 @@ def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
         - before an item of a list: a line that begins with "-", "*" or a number, "•", or LaTeX's
           "\\item".
     It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label of an
-    item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is cut at
-    line breaks. A part that is still too long is cut at semicolons, and then after every hundredth
-    word. Text without visible characters, such as a zero-width space, is not a sentence.
+    item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is
+    divided at line breaks. A part that is still too long is divided at semicolons, and then after
+    every hundredth word. Text without visible characters, such as a zero-width space, is not a
+    sentence.
     """
     spans: list[tuple[int, int]] = []
     start, counted, displayed = 0, 0, 0
@@ -158,10 +159,12 @@ def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the stripped span of a sentence, or of each of its parts if the sentence is too long.
+    """Yield the span of a sentence, or of each of its parts if the sentence is too long.
+
+    The spans do not include white space at the ends.
 
     Args:
-        level: the index in `_CUTS` of the next separator to cut at.
+        level: the index in `_CUTS` of the separator at which a long sentence is divided.
     """
     sentence = text[start:end]
     start, end = end - len(sentence.lstrip()), start + len(sentence.rstrip())
@@ -178,7 +181,7 @@ def _is_last(before: str, mark: str, text: str, position: int) -> bool:
     """Return True if a sentence ends at `position`.
 
     Args:
-        before: the text before the mark.
+        before: the text before the mark; at most `LONGEST` characters.
         mark: the mark that ends at `position`, such as a full stop.
     """
     following = _NEXT.match(text, position)

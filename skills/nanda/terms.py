@@ -64,6 +64,10 @@ def terms_in(text: str) -> Iterator[tuple[Term, str]]:
 
 
 def spelling(written: Sequence[str]) -> str:
-    """Return the most frequent spelling of a term (of ties, the first), such as "LoRA"."""
+    """Return the most frequent spelling of a term, such as "LoRA".
+
+    Of equally frequent spellings, the first is returned. Spellings are compared in lower case,
+    unless they have an inner capital.
+    """
     kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
     return Counter(kept).most_common(1)[0][0]

@@ -10,15 +10,16 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
-"""Number of abstracts, of texts and of words for which functions cache their results.
+"""Number of abstracts, of texts and of words for which a function caches its results.
 
-Checks of an abstract need the same results several times, in several threads.
+Functions cache results since the checks of an abstract use the same results several times.
 """
 LONG, LONG_WORD = 20_000, 64
 """Number of characters above which a text, or a word, counts as long."""
 LONG_KEPT = 4
-"""Number of long texts for which results are cached; few, since a cell of a table may have a
-million characters.
+"""Number of long texts for which a function caches its results.
+
+The number is small, since a cell of a table may have a million characters.
 """
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
@@ -55,8 +56,8 @@ class Kept(Generic[T]):
     """A function that caches its results for the most recent texts.
 
     Args:
-        most: the number of cached texts of at most `long` characters. For longer texts, `LONG_KEPT`
-            results are cached.
+        most: the number of texts of at most `long` characters whose results are cached. In
+            addition, the results for `LONG_KEPT` longer texts are cached.
     """
 
     def __init__(self, function: Callable[..., T], most: int, long: int) -> None:
@@ -102,7 +103,7 @@ def flatten(text: str) -> str:
     """Return `text` on one line: each run of white space and control characters becomes one blank.
 
     Characters that reorder or hide text on a screen (bidirectional controls, zero-width characters)
-    are removed. Half of a surrogate pair, which cannot be written to a file, becomes U+FFFD.
+    are removed. A lone surrogate, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
         if text.isprintable() and "  " not in text:  # true, and fast to check, for most texts
@@ -129,7 +130,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def composed(text: str) -> str:
-    """Return `text` for comparison: in NFC, without soft hyphens and other format characters."""
+    """Return `text` for comparison: in Unicode's NFC, without format characters (soft hyphens)."""
     if text.isascii():
         return text
     shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -155,9 +156,12 @@ def is_passage(abstract: str, text: str) -> bool:
 def stem(word: str) -> str:
     """Return a word without its inflection: "agent" for "agents", "evaluat" for "evaluates".
 
-    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped. A doubled final
-    consonant except l, s and z is then reduced ("planned" becomes "plan"), and a final "e" is
+    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped. Then a doubled final
+    consonant except l, s and z becomes single ("plann" becomes "plan"), or else a final "e" is
     removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct from "evaluate".
+
+    Args:
+        word: a word in lower case.
     """
     word = word.removesuffix("'s")
     if not word.isalpha() or len(word) < 4:

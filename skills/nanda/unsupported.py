@@ -44,10 +44,10 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
     """Return the distinct numerals of `text` whose value is not in the abstract.
 
     Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words below
-    one hundred in the abstract ("twenty-three") are numbers too. "80, 000" in the abstract, as
-    tokenizers write it, counts as 80, as 0 and as 80000. Digits of a name ("GPT-4") are left to
-    `unsupported_names`. Number words of `text` are ignored, since "two directions" may be a count
-    by the annotator.
+    one hundred in the abstract ("twenty-three") have values too. "80, 000" in the abstract, as in
+    tokenized text, has the values 80, 0 and 80000. Digits of a name ("GPT-4") are ignored, since
+    `unsupported_names` compares names. Number words of `text` are ignored, since "two directions"
+    may be a count by the annotator.
     """
     known = _known_numbers(abstract)
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
@@ -70,7 +70,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
 
 
 def without_names(text: str) -> str:
-    """Replace the characters of names by blanks, so that "GPT-4" does not contain a number."""
+    """Return `text` with blanks in place of names, so that "GPT-4" does not contain a number."""
     characters = list(text)
     for name, start in _names(text):
         characters[start : start + len(name)] = " " * len(name)
@@ -79,7 +79,7 @@ def without_names(text: str) -> str:
 
 @kept(TEXTS)
 def _names(text: str) -> tuple[tuple[str, int], ...]:
-    """Return each name in `text` and its start."""
+    """Return each name in `text` and the index of its first character."""
     found = list[tuple[str, int]]()
     for start, end in sentence_spans(text):
         for number, token in enumerate(_TOKEN.finditer(text[start:end])):
@@ -91,7 +91,7 @@ def _names(text: str) -> tuple[tuple[str, int], ...]:
 
 @kept(WORDS, LONG_WORD)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
-    """Return the name in a token and its start in the token; ("", 0) without a name.
+    """Return the name in a token and the index of its first character; ("", 0) without a name.
 
     Args:
         first: True if the token begins a sentence.
@@ -164,7 +164,7 @@ def _known(abstract: str) -> frozenset[str]:
 
 @kept(ABSTRACTS)
 def _initials(abstract: str) -> str:
-    """Return the initials of all words except stop words, joined."""
+    """Return the first letters of all words except stop words, in lower case and joined."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
     return "".join(word[0] for word in found)
 
@@ -183,7 +183,10 @@ def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
 
 
 def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
-    """Yield the value of each number word, and of pairs: 20, 3 and 23 for "twenty", "three"."""
+    """Yield the values of number words in a sequence of words.
+
+    A pair such as "twenty", "three" has the values 20, 3 and 23.
+    """
     previous = 0
     for word in given:
         value = _SPELLED.get(word)
