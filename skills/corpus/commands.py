@@ -34,6 +34,7 @@ from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, set_of
 
 HITS = 20
+"""Number of moves or passages that `search` and `quote` return without --limit."""
 SHOWN = 50
 """Number of papers that `filter` shows without --limit; `save to` saves all found papers."""
 NEAREST = 10
@@ -72,7 +73,7 @@ def add(call: Call) -> Result:
 
 
 def index(call: Call) -> Result:
-    """Index a folder of parts, so that `--db FOLDER` can read them."""
+    """Index a folder of parts, so that commands with `--db FOLDER` can read the parts."""
     from skills.corpus.parquet_store.building import build
 
     folder = as_path(_text(call, "/corpus index FOLDER"))
@@ -210,7 +211,7 @@ def export(call: Call) -> Result:
 
 
 def highlight(call: Call) -> Result:
-    """Save copies of the papers' PDF files, with the passages of their moves highlighted."""
+    """Return a result that saves copies of PDF files with the passages of moves highlighted."""
     if not call.targets or any(one not in call.folders for one in call.targets):
         raise UsageError(
             "/corpus highlight saves to a folder",
@@ -337,7 +338,7 @@ _WITHOUT_TEXT = set_of(
 
 
 def execute(call: Call) -> Result:
-    """Execute the subcommand of a call.
+    """Execute the subcommand of a call, and return its result.
 
     Raises:
         InputError: the subcommand takes no text, but the call has a text.
@@ -355,7 +356,7 @@ def _saved_or(
     title: str,
     failed: Sequence[Failure] = (),
 ) -> Result:
-    """Return `shown`, or a result that saves annotations if the command has targets.
+    """Return a result that saves annotations, or `shown` if the command has no targets.
 
     Args:
         shown: the result of a command without targets.
@@ -388,7 +389,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import and return `terminal_views`, which loads rich; only terminals need this module."""
+    """Return the module `terminal_views`, which is imported late because it loads rich."""
     from skills.corpus import terminal_views
 
     return terminal_views

@@ -44,9 +44,9 @@ _YEARS = """
         SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
         WHERE found.year IS NOT NULL)
     SELECT year FROM found WHERE year IS NOT NULL"""
-"""SQL for the different years of papers, which steps through an index.
+"""SQL for the distinct known years of all papers, in ascending order.
 
-DISTINCT would read all papers.
+The query steps through the index of years, whereas DISTINCT would read all papers.
 """
 _HIT = """
     SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
@@ -160,7 +160,7 @@ class Database(Engine):
     def _quotable(self, paper_id: int, annotation_id: int | None) -> tuple[Paper, object]:
         """Return a paper and the stored anchors of an annotation.
 
-        If `annotation_id` is None, the anchors are None.
+        The anchors are None if `annotation_id` is None or the annotation has no stored anchors.
         """
         anchors = None
         if annotation_id is not None:
@@ -174,9 +174,11 @@ class Database(Engine):
 def opened(
     path: Path, framework: Framework, notice: Callable[[str], None] = lambda text: None
 ) -> Iterator[Engine]:
-    """Open an existing corpus for reading: a database, or a folder of parts with an index.
+    """Open an existing corpus for reading, and yield its engine.
 
     Args:
+        path: the file of a database, or a folder of parts with an index.
+        framework: the framework of the annotations to read.
         notice: called with a sentence for each reason why parts are left out.
 
     Raises:

@@ -38,11 +38,12 @@ def writers(
         items: returns a new iterator over the annotations.
         failures: returns a new iterator over the failures.
         title: the heading of a page.
-        about: facts that a page shows below the heading.
-        library: the file from which the papers were read. If the file contains references, their
-            fields are kept in saved references.
-        sections: True if tables have a column of moves that were found in sections.
-        raw: True to write cells unchanged, even if a spreadsheet would execute them.
+        about: facts that a page shows below the heading; None for no facts.
+        library: the file from which the papers were read, or None. If the file contains references,
+            saved reference files keep the fields of these references.
+        sections: True to add a column to tables, with the moves that were found in sections.
+        raw: True to write the cells of tables unchanged, even if a spreadsheet would execute a
+            cell.
     """
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -69,12 +70,7 @@ def writers(
         from skills.corpus import html_page
 
         html_page.write_html(
-            file,
-            title=title,
-            items=items(),
-            failures=failures(),
-            framework=framework,
-            about=about,
+            file, title=title, items=items(), failures=failures(), framework=framework, about=about
         )
 
     def references(suffix: str, file: IO[bytes]) -> None:

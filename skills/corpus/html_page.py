@@ -24,13 +24,12 @@ from skills.reporting.page import ANNOTATIONS, percent, write_page
 
 FOLDER = Path(__file__).with_name("templates")
 SCRIPTS = (ANNOTATIONS, FOLDER / "corpus_page.js")
-
-
 Facts = tuple[tuple[str, str], ...]
+"""Pairs of a name and a text, as `facts` returns them."""
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
-"""The keys of a provenance whose values differ between papers."""
+"""Keys of a provenance with values that differ between the papers of a job."""
 
 
 def write_html(
@@ -42,13 +41,15 @@ def write_html(
     framework: Framework,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the HTML page, one paper at a time. The same input always gives the same bytes.
+    """Write the HTML page, one paper at a time.
+
+    The same input always gives the same bytes.
 
     Args:
         items: annotations by `framework`.
         failures: failures of papers that have no annotation.
         framework: the framework of the annotations.
-        about: facts about the run, which are shown below the heading.
+        about: facts about the run, which are shown below the heading; None for no facts.
     """
     failed, tally = list(failures), Tally(framework)
     provenances: dict[Facts, int] = {}
@@ -138,8 +139,8 @@ def paper_view(
 def facts(given: Mapping[str, Any]) -> Facts:
     """Return the items of a mapping as names and texts.
 
-    The name of an item in a nested mapping is "outer, inner". Values that are None or "" are
-    omitted.
+    The name of an item in a nested mapping is "outer, inner". Underscores in names are replaced by
+    blanks. Items with the value None or "" are omitted.
     """
     found: list[tuple[str, str]] = []
     for key, value in given.items():
@@ -155,7 +156,7 @@ def facts(given: Mapping[str, Any]) -> Facts:
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
-    """Split the text of a move; every second piece is an unsupported number or name."""
+    """Return the pieces of a text; every second piece is an unsupported number or name."""
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0

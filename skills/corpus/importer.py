@@ -44,26 +44,23 @@ def add(
     tick: Callable[[str], None] = lambda status: None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Added:
-    """Import a table of papers, with annotations if the table has a column for each move.
+    """Import a table of papers, and return the numbers of added, known and refused rows.
+
+    Annotations are imported if the table has a column for each move.
 
     Args:
         framework: the framework of the annotations.
         columns: column names from options; None to find all columns by name.
-        refusals: receives the errors of refused rows.
+        refusals: receives the errors of refused rows; None if the caller does not need the errors.
         limit: maximum number of rows; None for all.
         tick: called with the progress.
-        notice: as for `open_table`.
+        notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
         InputError: the file cannot be read, or every row is refused. The corpus is not changed.
     """
     table = open_table(
-        path,
-        columns,
-        moves=framework.names,
-        limit=limit,
-        abstract_by="provenance",
-        notice=notice,
+        path, columns, moves=framework.names, limit=limit, abstract_by="provenance", notice=notice
     )
     added, refusals = Added(), Refusals() if refusals is None else refusals
     if missing := table.missing_moves:
@@ -104,7 +101,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
 def _validate(
     db: sqlite3.Connection, table: Table, framework: Framework, tick: Callable[[str], None]
 ) -> int:
-    """Check all rows of a table, and return their number.
+    """Check all rows of a table, and return the number of rows that can be read.
 
     Raises:
         InputError: no row can be added.
@@ -165,7 +162,7 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
         error: a value of the column "error" of a part.
 
     Returns:
-        False if `error` lacks a text that a failure needs; nothing is stored then.
+        False if nothing was stored because `error` lacks a text that a failure needs.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]
@@ -242,10 +239,10 @@ def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -
 def complete_rows(
     db: sqlite3.Connection, table: Table
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table; if the table lacks abstracts, take them from the corpus.
+    """Yield the rows of a table, with abstracts from the corpus if the table has none.
 
-    An error is yielded for a row that cannot be read, and for a row whose abstract the corpus does
-    not contain.
+    For a row that cannot be read, an error is yielded instead. If the table has no column of
+    abstracts, an error is also yielded for a row whose abstract the corpus does not contain.
 
     Args:
         table: a table that was opened with `abstract_by="provenance"`.

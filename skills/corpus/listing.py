@@ -2,8 +2,8 @@
 
 Unlike `/corpus filter`, a listing includes papers without an annotation. Merged rows are listed as
 one paper. The values of a facet are counted among the papers that the other facets select, so that
-a user can change the selection. For the counts, one query groups all papers; the groups are cached
-until the database changes.
+a user can change the selection. For the counts, one query groups the papers that match the words
+and conditions; the groups are cached until the database changes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from skills.corpus.search.query_syntax import By, Query, all_of, tokens
 from skills.nanda.framework import Framework
 
 WAYS: tuple[By, ...] = ("words", "both", "meaning")
+"""The kinds of search that a user can select."""
 NEAREST = 200
 """Maximum number of moves in a search by meaning."""
 PATIENCE = 3.0
-"""Maximum seconds to compute missing vectors before a search."""
+"""Maximum number of seconds for computing missing vectors before a search."""
 ROWS = 50
+"""Default number of papers in a page."""
 BEST = "best"
 """The order by relevance, the best match first; only for a selection with words."""
 SORTS: Mapping[str, tuple[str, bool]] = {
@@ -99,7 +101,7 @@ class Listed:
         paper: the row of the table `papers`.
         record: the current annotation, or None.
         found: a snippet of title or abstract, split so that every second string is a match; empty
-            without a search.
+            if the selection has no words, or if title and abstract do not contain all words.
         key: the position of the paper in the order, from which the next or previous page continues.
     """
 
@@ -131,7 +133,9 @@ class Listing:
         """Search for the words of the selection.
 
         Raises:
-            InputError: the search text contains no word, or a condition is invalid.
+            InputError: the search text contains no word, a condition is invalid, or the vectors for
+                a search by meaning are not complete yet.
+            UsageError: a search by meaning requires an extra that is not installed.
         """
         self.selection, self._db, self._framework = selection, corpus.db, corpus.framework
         conditions = []
@@ -166,7 +170,7 @@ class Listing:
         ).fetchall()
 
     def annotation_ids(self) -> list[int]:
-        """Return the ids of the current annotations, sorted by paper."""
+        """Return the ids of the current annotations of the selected papers, sorted by paper."""
         rows = self.rows("id", self._selected, "AND id IS NOT NULL ORDER BY paper, id", [])
         return [row["id"] for row in rows]
 
@@ -229,6 +233,7 @@ def complete_soon(corpus: Engine) -> None:
 
     Raises:
         InputError: more time is needed; the computed vectors are stored.
+        UsageError: the embedding model is not installed.
     """
     try:
         corpus.complete_vectors(lambda status: None, StopToken(seconds=PATIENCE).check)
@@ -263,10 +268,13 @@ class Counts:
 
 
 class FacetCounts:
-    """Counts facets, and caches the groups of papers; thread-safe.
+    """Counts the papers with each value of a facet, and caches the groups of papers.
+
+    Several threads may use an instance at the same time.
 
     Args:
         path: the path of the database.
+        framework: the framework of the annotations.
     """
 
     def __init__(self, path: Path, framework: Framework) -> None:
@@ -275,7 +283,7 @@ class FacetCounts:
         self._lock = Lock()
 
     def of(self, listing: Listing) -> Counts:
-        """Return the counts of a listing."""
+        """Return the number of papers in a listing, and the counts of each facet."""
         facets = listing.selection.facets
         wanted = {name: frozenset(values) for name, values in facets.items() if values}
         moves = [MOVE + name for name in self._framework.names]

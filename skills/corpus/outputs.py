@@ -92,7 +92,7 @@ class Hit(OfPaper):
 
     @property
     def mark(self) -> str:
-        """The mark that a text shows after an uncertain move, or ""."""
+        """The mark that is shown after the move if the move is uncertain, or ""."""
         record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
         return uncertainty(record, self.move)
 

@@ -119,7 +119,11 @@ class Found:
 
     @property
     def paper(self) -> Paper:
-        """The paper; its id is the arXiv id, or else the DOI, PMID or OpenAlex id."""
+        """The paper that the facts describe.
+
+        Its id is the first known id of these: the arXiv id, the DOI, the PMID, the OpenAlex id, and
+        an id that is made from the abstract.
+        """
         known = self.identifiers
         kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
         own = known[kind] if kind else own_id(self.abstract)
@@ -186,7 +190,7 @@ The value of "where" is the name of the imported file.
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:
-    """Compute the content key of an annotation from its provenance.
+    """Return the content key of an annotation, which is computed from its provenance.
 
     The same work gives the same key on every machine.
 

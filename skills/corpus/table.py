@@ -66,8 +66,8 @@ class TableRow:
             3".
         paper: the paper; its abstract is "" if the row has no abstract.
         moves: the texts of the moves that have a column, as written; "" for an empty cell.
-        anchors, confidence, suggestions, sections, provenance: these values of the stored
-            annotation, or None.
+        anchors, confidence, suggestions, sections, provenance: the values of these keys in the
+            stored annotation, or None.
         error: the failure of the paper, or None. Only parts that a job has written have failures.
         repeat: True if an earlier row has the same id and abstract.
     """
@@ -133,17 +133,17 @@ class Table:
 
     @property
     def is_read_fast(self) -> bool:
-        """False if each row is read from a separate file, such as a PDF file."""
+        """True unless each row is read from a separate file, such as a PDF file."""
         return self._reader.unit != "file"
 
     @property
     def has_abstracts(self) -> bool:
-        """True if the table has a column of abstracts; otherwise they must be looked up."""
+        """True if the table has a column of abstracts, so that no abstract must be looked up."""
         return "abstract" in self._layout.columns
 
     @property
     def missing_moves(self) -> tuple[str, ...]:
-        """The moves to read that have no column."""
+        """The names of the moves in `moves` that have no column in the table."""
         return tuple(move for move in self.moves if move not in self._layout.columns)
 
     def require_moves(self) -> None:
@@ -156,11 +156,11 @@ class Table:
             )
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows; raise the first error of `rows_or_errors`.
+        """Yield the rows in the order of the file, until a row is refused.
 
         Raises:
-            InputError: a row cannot be read, or an earlier row has the same id and another
-                abstract.
+            InputError: the row is refused, or the file cannot be read to its end (see
+                `rows_or_errors`).
         """
         return accepted(self.rows_or_errors())
 
@@ -292,7 +292,7 @@ def open_table(
     abstract_by: AbstractBy = "column",
     notice: Callable[[str], None] = lambda _: None,
 ) -> Table:
-    """Read the header of a table, find the columns to read, and return the table.
+    """Return a table, after its header has been read and the columns to read have been found.
 
     A column is found by its name or by another heading in `columns.HEADINGS`; case is ignored. The
     columns of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one
@@ -332,7 +332,7 @@ def _object(value: Any) -> Mapping[str, Any] | None:
 
 
 def suffix_of(text: str) -> str:
-    """Detect the format of a table from its text, and return the suffix; "" if it is no table."""
+    """Return the suffix of the format in which a text is a table, or "" if it is no table."""
     begun = text.lstrip("\ufeff \t\r\n")
     for suffix, beginning in _BEGINNINGS.items():
         if beginning.match(begun):
@@ -445,7 +445,7 @@ def report_encoding(path: Path, screen: Screen) -> None:
 
 
 def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
-    """Import and return the reader for a suffix, or return None for an unknown suffix."""
+    """Return the class of readers for a suffix, or None for an unknown suffix."""
     if suffix in SHEETS:
         from skills.corpus.tables.spreadsheets import SheetReader
 
@@ -480,7 +480,10 @@ class SeenIds:
         self._db.close()
 
     def first(self, paper_id: str, position: int, digest: bytes) -> tuple[int, bytes]:
-        """Return the first position of an id and the digest of its abstract; add a new id."""
+        """Return the first position of an id, and the digest of the abstract at this position.
+
+        An id that was not added before is added with `position` and `digest`.
+        """
         row = paper_id, position, digest
         if self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", row).rowcount:
             return position, digest

@@ -58,7 +58,11 @@ def passages(found: Sequence[Passage], framework: Framework) -> RenderableType:
 
 
 def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableType:
-    """Return labels and texts grouped by paper, below the title of each paper."""
+    """Return labels and texts grouped by paper, below the title of each paper.
+
+    Args:
+        found: hits or passages, each with the label and the text to show.
+    """
     by_paper: defaultdict[object, list[tuple[Hit | Passage, str, Text]]] = defaultdict(list)
     for row in found:
         by_paper[row[0].paper_id].append(row)

@@ -100,12 +100,12 @@ def typographic(title: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Replace "`" and "'" around words by typographic quotation marks."""
+    """Return a text with "`" and "'" around words replaced by typographic quotation marks."""
     return _QUOTED.sub("\N{LEFT SINGLE QUOTATION MARK}\\1\N{RIGHT SINGLE QUOTATION MARK}", text)
 
 
 def escaped(text: str) -> str:
-    """Escape plain text for a BibTeX field in UTF-8."""
+    """Return plain text in which the special characters of BibTeX are escaped as TeX."""
     return text.translate(_ESCAPES)
 
 

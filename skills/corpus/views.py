@@ -48,7 +48,7 @@ moves with a number or name that is not in the abstract"""
 
 
 def added(added: Added, refused: int) -> str:
-    """Return sentences about an import, with the numbers of added, known and refused rows."""
+    """Return lines about an import, with the numbers of added, known and refused rows."""
     annotations = counted(added.annotations, "annotation")
     lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {added.file}."]
     if added.known_papers or added.known_annotations:
@@ -107,7 +107,7 @@ def passages(found: Sequence[Passage]) -> str:
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
-    """Return a table of papers."""
+    """Return a table of papers, with the number of moves that each annotation states."""
     rows = []
     for item in items:
         stated = f"{len(framework.stated(item.record))} of {len(framework.names)}"
@@ -186,7 +186,7 @@ def _totals(stats: Stats, *, with_interval: bool) -> str:
 
 
 def _percent(share: Share) -> str:
-    """Return a share in percent with its interval, such as "85 (81-88)"; "" if undefined."""
+    """Return a share in percent with its interval, such as "85 (81-88)", or "" if undefined."""
     if share.value is None:
         return ""
     low, high = share.interval
@@ -194,7 +194,7 @@ def _percent(share: Share) -> str:
 
 
 def _share(share: Share) -> str:
-    """Return a share in percent, such as "85"; "" if undefined."""
+    """Return a share in percent, such as "85", or "" if undefined."""
     return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
@@ -229,7 +229,10 @@ def _looked_up(found: PaperDetails) -> Iterator[str]:
 
 
 def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
-    """Return the anchors of all annotations of a paper, under keys such as "0.claim"."""
+    """Return the anchors of all annotations of a paper.
+
+    A key such as "0.claim" consists of the index of the annotation and the name of the move.
+    """
     read = (_anchors(found.abstract, record) for record in found.annotations)
     return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
 

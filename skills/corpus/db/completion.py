@@ -39,6 +39,8 @@ TEXTS = ("title", "authors", "published")
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
+    The year, which is a part of the date, and the DOI of a retraction notice have no name.
+
     Known facts are kept, with two exceptions: a new number of citations replaces the old number,
     and `retracted` may change from 0 to 1. A new identifier may merge the row with other rows of
     the same paper.
@@ -116,7 +118,7 @@ def due(
 
 
 def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
-    """Return facts about a paper, and the day of its lookup at each source that has it."""
+    """Return facts about a paper, and the day of the lookup at each source that has the paper."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
@@ -170,11 +172,11 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return the facts of each row, completed with the facts of the rows merged with it.
+    """Return the facts of each row, by row id, completed from the rows of the same paper.
 
-    The facts are those of `stated_of`; for a row that was merged with other rows, they include the
-    columns `TEXTS`. A fact of the row itself takes precedence, then a fact of the row with the
-    lowest id.
+    The facts are the identifiers and the venue, as `stated_of` returns them. The facts of a row
+    that was merged with other rows include the columns `TEXTS`. A fact of the row itself takes
+    precedence, then a fact of the row with the lowest id.
     """
     wanted = list(paper_ids)
     merged = db.execute(

@@ -3,7 +3,7 @@
 A facet is a property to filter by: move, year or category. The full-text index contains the text of
 each move, and words for its facets. One full-text query thus finds, for example, the methods of
 2024 that contain a given word. A join of every matching move with its paper would take twenty times
-as long. The words for facets occur in no text, and no stemmer changes them.
+as long. The words for facets occur in no text, and no stemmer changes these words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Merge rows of the same paper, and link preprints to published versions.
 
 A row of the table `papers` is one abstract as one source states it, so that a paper may have
-several rows. The rows of a paper share one current annotation for each framework: the latest.
+several rows. The rows of a paper share one current annotation for each framework, usually the
+latest annotation.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
 
 
 def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
-    """Return the keys of the Zotero items from which these rows were read."""
+    """Return the sorted keys of the Zotero items from which the rows `paper_ids` were read."""
     rows = db.execute(
         "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
         " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
@@ -119,7 +120,7 @@ def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Deci
 
 
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
-    """Return False if a merge would also join two rows that must stay separate.
+    """Return True unless a merge would also join two rows that must stay separate.
 
     Rows that the user has split stay separate. In a merge by title, linked rows and rows with
     contradicting identifiers stay separate too. Otherwise, a row without identifiers could join a
@@ -196,7 +197,7 @@ def count_merged(db: sqlite3.Connection) -> int:
 
 
 def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
-    """Return the current annotations of these rows, the latest first."""
+    """Return the current annotations of the rows `paper_ids`, the latest first."""
     return db.execute(
         "SELECT id, paper_id, framework, created_at FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND current = 1"

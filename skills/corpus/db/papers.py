@@ -65,8 +65,8 @@ def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
 def save(db: sqlite3.Connection, paper: Paper) -> int:
     """Insert a paper or update its row, and return the id of the row.
 
-    Stored values are kept if `paper` lacks them. The row may be merged with other rows or linked to
-    them (see `merging.record`).
+    A stored value is kept if `paper` lacks the value. The row may be merged with or linked to
+    other rows (see `merging.record`).
     """
     columns = {
         **{name: getattr(paper, name) for name in METADATA},
@@ -104,7 +104,7 @@ def stored(db: sqlite3.Connection, paper_id: int) -> Paper:
 
 
 def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
-    """Write the year and categories of a paper to the full-text index of its moves."""
+    """Update the facet words of a paper's moves after its year or categories have changed."""
     paper = stored(db, paper_id)
     rows = db.execute(
         "SELECT id, move FROM moves WHERE annotation_id IN"

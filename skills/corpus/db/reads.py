@@ -64,10 +64,11 @@ def annotated(
 def confidences(
     db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
 ) -> Iterator[tuple[int, str, object]]:
-    """Yield the annotation id, the source id and the stored confidences of each annotation.
+    """Yield the id, the source id and the confidences of annotations, in the order of `ids`.
 
-    The confidences are a dictionary by move, or None. SQLite extracts the confidences from the
-    records, in a tenth of the time that `annotated` takes.
+    The confidences are a dictionary by move, or None. An annotation that lacks a move of
+    `framework` is omitted. SQLite extracts the confidences from the records, in a tenth of the time
+    that `annotated` takes.
     """
     rows = db.execute(
         "SELECT annotations.id, source_id, json_extract(record, '$.confidence') AS confidence"
@@ -108,11 +109,7 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the latest annotation of `paper` with exactly the moves `moves`, or None.
-
-    Returns:
-        The id of the annotation, and the annotation.
-    """
+    """Return the id and the last stored annotation of `paper` with these moves, or None."""
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
@@ -189,10 +186,11 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return row ids, each replaced by the paper's rows that have current annotations.
+    """Return the ids of rows, each replaced by the rows of the same paper that are annotated.
 
-    Of a paper without a current annotation, only the first row in `paper_ids` is kept. A given row
-    is also kept if a replacing row has the same source id, as versions of an arXiv paper have.
+    A row is annotated if it has a current annotation. Of a paper without annotated rows, only the
+    first row in `paper_ids` is returned. A given row is also returned if a row that replaces it has
+    the same source id, as versions of an arXiv paper have.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:
@@ -368,14 +366,15 @@ class PulledHighlight:
 
     @property
     def name(self) -> str:
-        """The name of this version of the highlight."""
+        """The name of this version of the highlight, with the library, key, kind and version."""
         return f"{self.library}/items/{self.key}:{self.kind}:{self.version}"
 
     def moves(self, framework: Framework) -> list[str]:
-        """Return the names of the moves that the tags of the highlight stand for.
+        """Return the names of the moves with which the highlight is tagged.
 
-        The tag of a move is its name or its label; the name of the framework and a colon may
-        precede it. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" all stand for "claim".
+        The tag of a move is its name or its label, with or without the name of the framework and a
+        colon before it. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" are tags of the
+        move "claim".
         """
         prefix = f"{framework.name}:".casefold()
         names = {str(tag).casefold().removeprefix(prefix) for tag in json.loads(self.tags)}
@@ -401,7 +400,7 @@ def store_highlights(
 
 
 def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight]:
-    """Return people's highlights in a paper, sorted by PDF file and position."""
+    """Return the highlights of people in a paper, sorted by PDF file and position."""
     rows = db.execute(
         f"SELECT {', '.join(_HIGHLIGHTS)} FROM zotero_highlights"  # noqa: S608  names of columns
         " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY attachment, sort, id",
@@ -411,7 +410,7 @@ def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight
 
 
 def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
-    """Return people's highlights by the source id of the paper.
+    """Return the highlights of people in all papers, by the source id of the paper.
 
     The highlights of a merged paper are listed under the source id of each of its rows.
     """

@@ -65,7 +65,9 @@ def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping
 
 @contextlib.contextmanager
 def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None]:
-    """If the block raises an exception, record the job as failed or interrupted.
+    """Record the job as failed or interrupted if the block raises an exception.
+
+    The exception is not suppressed.
 
     Args:
         run_id: returns the id of the job's row, or 0 while the row does not exist.

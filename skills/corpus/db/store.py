@@ -42,8 +42,8 @@ def save(
 
     Args:
         run_id: the id of the job in `runs`, or None.
-        unless_newer: True if a current annotation with a later time remains current instead.
-        unless_any: True if any current annotation remains current instead.
+        unless_newer: True to leave a current annotation of a later time current.
+        unless_any: True to leave any current annotation current.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -141,9 +141,9 @@ def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
 
 
 def state(db: sqlite3.Connection, key: str) -> State | None:
-    """Return "done" if an annotation with this content key is stored, or else "failed" or None.
+    """Return the state of the annotation with this content key, or None if nothing is stored.
 
-    "failed" means that only a failure with this content key is stored.
+    The state is "done" if an annotation is stored, and "failed" if only a failure is stored.
     """
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"

@@ -196,7 +196,7 @@ def _has_annotations(data: Path, moves: Sequence[str] = ()) -> bool:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    """Return the file of each split of a dataset, with "train" first."""
+    """Return the file of each split of a dataset by the name of the split, with "train" first."""
     found = {path.name.removesuffix(_ENDING): path for path in (folder / DATA).glob(f"*{_ENDING}")}
     return dict(sorted(found.items(), key=lambda one: (one[0] != "train", one[0])))
 

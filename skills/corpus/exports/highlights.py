@@ -172,7 +172,7 @@ def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[
 
 
 def certainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the confidence of a move in parentheses, or "" if it is unknown."""
+    """Return a note about the confidence of a move in parentheses, or "" if it is unknown."""
     known = confidence_of(record.get("confidence"), {move} - from_sections(record).keys())
     return uncertainty(record, move) or (
         f" (confidence {known[move]:.2f})" if move in known else ""

@@ -33,7 +33,7 @@ from skills.nanda.terms import Term
 from skills.nanda.text import content_words, counted, flatten
 
 NAMED = 5
-"""Maximum number of notes that a report lists for each state."""
+"""Maximum number of notes that a report lists by name for each state."""
 TICK_NOTES = 100
 """Number of notes between two progress messages."""
 SETTINGS = ".obsidian"
@@ -66,6 +66,7 @@ LONGEST = 120
 Windows allows 260 characters for a path, and Linux 255 bytes for a name.
 """
 LONGEST_BYTES = 200
+"""Maximum number of bytes of a file name in UTF-8."""
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
 """Matches characters that Windows or Obsidian's links do not allow; "%%" begins a comment."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
@@ -260,7 +261,7 @@ class Notes:
 
 
 def _vault_of(folder: Path) -> Path | None:
-    """Return the Obsidian vault that contains a folder or is the folder, or None."""
+    """Return the Obsidian vault that contains a folder or is the folder itself, or None."""
     whole = folder.resolve()
     return next((one for one in (whole, *whole.parents) if (one / SETTINGS).is_dir()), None)
 

@@ -172,7 +172,7 @@ class Known:
 
     @property
     def is_published(self) -> bool:
-        """True if the paper has a PMID, or a DOI or venue other than that of a preprint server."""
+        """True if the paper has a PMID, or a DOI or venue that is not of a preprint server."""
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere

@@ -158,13 +158,19 @@ def names(authors: str) -> tuple[Name, ...]:
 
 
 def same_first(one: str, other: str) -> bool | None:
-    """Return whether the first authors may be the same person, or None if an author is unknown."""
+    """Return True if the first authors may be the same person, and False if they cannot be.
+
+    If the authors of a paper are unknown, None is returned.
+    """
     ours, theirs = names(one), names(other)
     return compatible(ours[0], theirs[0]) if ours and theirs else None
 
 
 def shared(one: str, other: str) -> float:
-    """Return the share of authors in the shorter list that also occur in the longer list."""
+    """Return the share of the authors in the shorter list who also occur in the longer list.
+
+    The share is 0 if a list is empty.
+    """
     shorter, longer = sorted((names(one), names(other)), key=len)
     found = sum(any(compatible(name, known) for known in longer) for name in shorter)
     return found / len(shorter) if shorter else 0.0
@@ -203,7 +209,7 @@ def _abbreviates(one: str, other: str) -> bool:
 
 
 def _separated(text: str) -> list[str]:
-    """Split a text at commas into names; pairs of "Family, Given, Family, Given" are joined."""
+    """Return the names in a text with commas; "Family, Given" is joined to "Family Given"."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     initials = [all(len(word) == 1 for word in _TOKEN.findall(part)) for part in parts]
     lengths = [len(part.split()) for part in parts]

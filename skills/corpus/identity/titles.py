@@ -141,7 +141,7 @@ def compare(one: Title, other: Title) -> Match | None:
 
 
 def overlap(one: Title, other: Title) -> float:
-    """Return the share of words of the shorter title that also occur in the other title."""
+    """Return the share of the words of the shorter title that occur in both titles."""
     shorter = min(len(set(one.words)), len(set(other.words)))
     return len(set(one.words) & set(other.words)) / shorter if shorter else 0.0
 

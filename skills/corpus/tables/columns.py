@@ -30,6 +30,7 @@ provenance column or an id column, by which the abstracts are looked up.
 IDENTITY = ("doi", "pmid", "venue")
 """Columns that are kept in `Paper.source`."""
 EXTRAS = ("authors", "published", "categories", *IDENTITY)
+"""Columns of a paper that may be missing and may contain values of every type."""
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
@@ -67,7 +68,7 @@ _NAMES = {
 HEADINGS: Mapping[str, tuple[str, ...]] = {
     role: tuple(dict.fromkeys(map(letters_of, names.split(",")))) for role, names in _NAMES.items()
 }
-"""For each role, the letters of the headings of its column, the preferred heading first."""
+"""For each role, the headings of its column as `letters_of` returns them, best heading first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return these options without the columns that are not among `names`."""
+        """Return the options for columns only, without columns that are not among `names`."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -194,7 +195,7 @@ class Layout:
         ]
 
     def unused(self, names: Iterable[str]) -> list[str]:
-        """Return the columns that are not read, except columns that the harness itself writes."""
+        """Return the names of columns that are not read and that the harness does not write."""
         used = {*self.columns.values()}
         return [name for name in names if name not in used and fold(name) not in _UNREAD]
 
@@ -206,7 +207,7 @@ def find_columns(
     where: str,
     abstract_by: AbstractBy = "column",
 ) -> Layout:
-    """Find the columns to read.
+    """Return the columns to read from a table.
 
     Args:
         names: the column names of the table.

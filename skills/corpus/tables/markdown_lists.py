@@ -68,7 +68,7 @@ _OF_ABSTRACTS = re.compile(
     r"|discussion|limitations?|implications?|significance|conclusions?)",
     re.IGNORECASE,
 )
-"""Matches bold labels that are parts of a structured abstract."""
+"""Matches labels of the parts of a structured abstract, which may be in bold."""
 _MARKED = re.compile(
     r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
     r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
@@ -98,7 +98,7 @@ _CITED = re.compile(
 """Matches a reference at the beginning of an item: "Smith, J. (2021). Title. "."""
 _BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
 MOST_BYTES, MOST_LINES = 2_000_000, 20_000
-"""Maximum number of bytes and lines of a file, which is parsed in memory."""
+"""Maximum number of bytes and of lines of a file, since the file is parsed in memory."""
 BOLD_LEVEL = 7
 """The level of a line in bold; headings have the levels 1 to 6."""
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
@@ -132,10 +132,10 @@ class _Section:
         level: the level of the heading; 0 for a list item or a row of a table.
         fields: the lines of each field.
         linked_id: the arXiv id in the first link, or None.
-        has_two_abstracts: True if two labels "Abstract" occur.
+        has_two_abstracts: True if the section has two labels "Abstract".
         current: the field to which the next line is added, or "".
-        marked: True if the label of the current field is bold or a heading. A label that ends an
-            abstract must then be bold or a heading too.
+        marked: True if the label of the current field is emphasized or a heading. A label that ends
+            this abstract must then be emphasized or a heading too.
     """
 
     line: int
@@ -243,9 +243,10 @@ def _text_of(path: Path) -> str:
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     """Return True if a Markdown text is a list of papers, False if it is a single abstract.
 
-    A list has two sections with an abstract in its first `HEAD` characters. One section suffices if
-    its heading is below the first level, and it has another field, or an arXiv id in its heading.
-    A heading "Abstract" begins no section: "# Title" followed by "## Abstract" is one paper.
+    A list has at least two sections with an abstract in its first `HEAD` characters. One section
+    suffices if its heading is below the first level, and the section has another field or its
+    heading contains an arXiv id. A heading "Abstract" begins no section: "# Title" followed by
+    "## Abstract" is one paper.
 
     Args:
         source: the text, or the path of a file. A file that cannot be read is not a list.
@@ -330,7 +331,7 @@ def _groups(text: str) -> tuple[list[list[_Section]], int]:
 
 
 def _rows(text: str, line: int) -> Iterator[_Section]:
-    """Yield the rows of a Markdown table; nothing if the text is not a table."""
+    """Yield the rows of a Markdown table; yield nothing if the text is not a table."""
     lines = [one.strip().removeprefix("|").removesuffix("|") for one in text.split("\n")]
     cells = [re.split(r"(?<!\\)\|", one) for one in lines]
     if (
@@ -348,7 +349,7 @@ def _rows(text: str, line: int) -> Iterator[_Section]:
 
 
 def _split(item: _Section) -> None:
-    """Split the text of an item that has a title into title, abstract and other fields."""
+    """Replace the text of an item by its title, abstract and other fields, if it has a title."""
     text = "\n\n".join(item.fields.get("abstract", ()))
     if cited := _CITED.match(text):
         found = {name: [value] for name, value in cited.groupdict().items()}
@@ -368,9 +369,10 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if two or more sections are papers, and the sections have most of the words.
+    """Return True if at least two sections are papers, and all sections have most of the words.
 
-    If a title is a heading of a structured abstract, such as "Methods", the result is False.
+    Most words are two thirds of `words`, the number of words outside of headings. If a title is a
+    heading of a structured abstract, such as "Methods", the result is False.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -428,10 +430,12 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label of a line, the text after it, and True for bold; None without a label.
+    """Return the label of a line, the text after the label, and whether it is emphasized.
+
+    None is returned if the line does not begin with a label.
 
     Args:
-        plain: True to accept a label that is not bold.
+        plain: True to accept a label that is not emphasized.
     """
     if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
@@ -451,7 +455,7 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """Return the title in a heading, without numbering; text in bold takes precedence."""
+    """Return the title in a heading without its number: the text in bold, or else the heading."""
     strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 

@@ -40,15 +40,15 @@ OBJECTS = ("anchors", "checks", "provenance")
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
-"""Maximum number of rows that are read together, and maximum bytes of their texts."""
+"""Maximum number of rows that are read together, and maximum number of bytes of these rows."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
-"""Maximum bytes of an uncompressed page, and of the largest pages of all columns together."""
+"""Maximum bytes of one uncompressed page, and of the sum of the largest pages of all columns."""
 ITEM_BYTES = 8
 """Assumed bytes of memory for a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
-"""Bytes that are read to parse a page header: at first, and if the header is longer."""
+"""Number of bytes that are read to parse a page header, and for a longer header."""
 BUFFER_BYTES = 1 << 16
-"""Bytes that pyarrow buffers for each column; without a buffer it reads whole columns."""
+"""Number of bytes that pyarrow buffers for each column instead of reading whole columns."""
 
 
 def is_part(name: str) -> bool:
@@ -172,7 +172,7 @@ class ParquetReader(Reader):
             ) from exc
 
     def open_file(self) -> pq.ParquetFile:
-        """Open the file, so that `BUFFER_BYTES` of each column are read at a time."""
+        """Return the open file, from which `BUFFER_BYTES` of each column are read at a time."""
         import pyarrow.parquet as pq
 
         return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)

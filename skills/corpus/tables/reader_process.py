@@ -36,7 +36,7 @@ CPU_SECONDS = 40
 SECONDS = 120.0
 """Maximum wall-clock seconds for a file, including the time in which the process waits."""
 PATIENCE = 5.0
-"""Seconds that the process gets to end by itself before it is killed."""
+"""Number of seconds after which a process that does not end by itself is killed."""
 
 
 class Unreadable(Exception):
@@ -60,7 +60,9 @@ def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
 
 
 class ReaderProcess:
-    """A context manager for a process that reads files; it starts with the first file.
+    """A context manager for a process that reads files.
+
+    The process is started when the first file is read.
 
     Args:
         module: the module that the process runs.
@@ -158,9 +160,8 @@ def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) 
     """Answer the requests of a `ReaderProcess` until stdin ends.
 
     Args:
-        read: called with the path and the options of a file. Returns the answers, or raises
+        read: called with the path and the options of a file; returns the answers, or raises
             Unreadable.
-        least_memory: the value of `least` for `memory_for`.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a warning of a parser must not become an answer

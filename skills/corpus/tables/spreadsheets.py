@@ -151,7 +151,11 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = Fa
 
 
 def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
-    """Yield the name of the sheet, the row number and the cells of each non-empty row."""
+    """Yield the name of the sheet, the row number and the cells of each non-empty row.
+
+    Raises:
+        Unreadable: the file is protected, too large, or not a spreadsheet.
+    """
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:

@@ -39,12 +39,7 @@ from harness.support.text_input import (
 )
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
-from skills.nanda.confidence import (
-    confidence_of,
-    from_sections,
-    suggestions_of,
-    uncertain_moves,
-)
+from skills.nanda.confidence import confidence_of, from_sections, suggestions_of, uncertain_moves
 from skills.nanda.framework import Framework
 
 MAX_VALUES = 50_000
@@ -54,7 +49,7 @@ _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
-"""Number of rows whose keys form the header, since a row may omit a key that has no value."""
+"""Number of rows from which the header is formed, since a row may omit a key without a value."""
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -261,17 +256,17 @@ def inert(text: str, *, raw: bool = False) -> str:
 
 
 def without_mark(cell: str) -> str:
-    """Return the text of a cell that `inert` returned."""
+    """Return the text of a cell, without the apostrophe that `inert` adds."""
     return cell[1:] if cell[:1] == "'" and _RUN.match(cell) else cell
 
 
 def is_saved_table(names: Sequence[str]) -> bool:
-    """Return True if this is the header of a table that the harness saved (`inert`)."""
+    """Return True if the column names are the header of a table that the harness saved."""
     return tuple(names[1:2]) == ("title",) and "abstract" in names
 
 
 def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON array, with one value in each line."""
+    """Write a JSON array in UTF-8, with one value in each line."""
     for piece in json_list(values):
         file.write(piece.encode())
 
@@ -291,13 +286,21 @@ def json_list(values: Iterable[Any], indent: int | None = None) -> Iterator[str]
 
 
 def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
-    """Write rows as CSV (RFC 4180) in UTF-8, but with "\\n" at the end of lines."""
+    """Write rows as CSV (RFC 4180) in UTF-8, but with "\\n" at the end of lines.
+
+    Args:
+        raw: True to write a text that a spreadsheet would execute without an apostrophe.
+    """
     for row in rows:
         file.write(csv_row(row, raw=raw))
 
 
 def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
-    """Return a line of CSV; unless `raw` is True, spreadsheets show formulas as text (`inert`)."""
+    """Return a row as a line of CSV in UTF-8, with "\\n" at its end.
+
+    Args:
+        raw: True to keep a text that a spreadsheet would execute; False to make it `inert`.
+    """
     # With "\n" as line terminator, the csv module of Python 3.11 does not quote a lone "\r", which
     # readers would treat as the end of a row.
     buffer = io.StringIO(newline="")
@@ -406,7 +409,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return the line ending of a file, as found after its first line."""
+    """Return the line ending after the first line of a text file; "\\n" if there is none."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"
