@@ -4,8 +4,8 @@
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
         labels      the labels of the moves, in the order of the prompt
-        panel       sha256 of everything in the panel that affects a vote (`Panel.digest`)
-        form        how the vote is requested: kind and prefill
+        panel       sha256 of all parts of the panel that affect a vote (`Panel.digest`)
+        form        kind and prefill of the vote form
         model       sha256 of each file of the judge's weights; if unknown, the backend and the name
                     of the model at the backend
 
@@ -62,7 +62,10 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the complete ballot on an item, the error of a failed ballot, or None."""
+        """Return the complete ballot on an item, or the error that prevented the ballot.
+
+        The result is None if no ballot is stored, or if the stored ballot is incomplete.
+        """
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -76,14 +79,14 @@ class Ballots:
         )
 
     def begun(self, item: Item) -> dict[str, Vote]:
-        """Return the votes of an incomplete or failed ballot, by persona."""
+        """Return the votes of an incomplete or failed ballot by persona; {} for other ballots."""
         row = self._row(item)
         if row is None or row["status"] == "done":
             return {}
         return {vote["persona"]: _vote(vote) for vote in self._votes(row["id"])}
 
     def save(self, item: Item, votes: Iterable[Vote]) -> None:
-        """Store a complete ballot."""
+        """Store the votes of a complete ballot on an item."""
         with transaction(self.db):
             ballot_id = self._replace(item, status="done")
             for vote in votes:
@@ -124,7 +127,11 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert or update the ballot on an item, and return the id of the ballot."""
+        """Insert or update the row of the ballot on an item, and return the id of the row.
+
+        Args:
+            ended: the columns that describe the end of the ballot, which include `status`.
+        """
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -167,7 +174,7 @@ def _vote(row: Row) -> Vote:
 
 
 def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdict]) -> None:
-    """Store the decisions of a run, and whether each vote passed."""
+    """Store the decisions of a run, and for each vote, its threshold and whether it passed."""
     with transaction(db):
         db.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
         for verdict in verdicts:
@@ -193,20 +200,23 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 
 
 def judge_id(model: ServedModel) -> str:
-    """Return the id of a judge: the SHA-256 of its digests or, if unknown, of its serve entry."""
+    """Return the id of a judge: the SHA-256 of the digests of its files.
+
+    If the digests are unknown, the id is the SHA-256 of the backend and the model's name there.
+    """
     serve = model.resolution.chosen.serve
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the judge that voted in the last run on an input, unless it was `model`.
+    """Return the judge of the last run with votes on an input, unless `model` was the judge.
 
     Args:
         source: the name of the input.
 
     Returns:
-        The name and the serve entry of the judge; None if `model` was the judge, or no run has
-        votes.
+        The name and the serve entry of the judge; None if `model` was the judge, or if no run has
+            votes on the input.
     """
     row = one(
         db,
@@ -223,7 +233,7 @@ def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str 
 
 
 def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
-    """Return the stored vote form of a judge for a panel, or None if it must be measured."""
+    """Return the stored vote form of a judge for a panel, or None if no usable form is stored."""
     row = one(
         db,
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
@@ -241,7 +251,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
     """Store the vote form of a judge for later runs.
 
     Returns:
-        The stored form, which another process may have stored first.
+        `form`, or the form that another process has stored in the meantime.
     """
     with transaction(db):
         if known := load_form(db, model, panel):
@@ -263,7 +273,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
 
 
 def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Criteria:
-    """Return the latest calibrated criteria for this judge and `min_votes`, or the defaults."""
+    """Return the latest stored criteria of a judge for `min_votes`, or the default criteria."""
     row = one(
         db,
         "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
@@ -292,10 +302,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Return the key of stored vote forms, from the digest and the prefills of the panel."""
+    """Return the key under which vote forms for a panel are stored."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the key of stored thresholds, from the digest of the panel and the vote form."""
+    """Return the key under which thresholds for a judge's panel and vote form are stored."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

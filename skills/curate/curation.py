@@ -24,9 +24,9 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support.process import job_lock
 from skills.annotate.table import add_hint
 from skills.corpus import exporters
-from skills.corpus.db import damage, runs
 from skills.corpus.db import papers as paper_rows
-from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.db import runs
+from skills.corpus.db.connection import database, locks, open_corpus, refuse_damaged
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
 from skills.curate import (
@@ -53,7 +53,7 @@ SEED = 0
 
 
 def curate(call: Call, framework: Framework) -> Result:
-    """Judge the annotations of a table or of the corpus, and keep the good annotations."""
+    """Judge the annotations of a table or of the corpus, and return the report and the files."""
     options = call.options
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
@@ -64,7 +64,7 @@ def curate(call: Call, framework: Framework) -> Result:
     if options.build is not None:
         report_files.check_build(call, framework)
     with open_corpus(path) as db:
-        damage.refuse(db, path)
+        refuse_damaged(db, path)
         with call.screen.progress("checking the annotations by the gates"):
             if table is None:
                 source = items.from_corpus(db, framework, options.limit)
@@ -148,7 +148,11 @@ class Curation:
             return self._finish(run_id, judge, criteria, found, tally.stopped, started)
 
     def _form(self, model: ServedModel) -> VoteForm:
-        """Return the stored vote form of a judge, or measure and store the form of a new judge."""
+        """Return the stored vote form of a judge, or measure the form of a new judge.
+
+        The measured form is stored, unless the judge cannot answer with it or no annotation could
+        be measured.
+        """
         if form := ballots.load_form(self.db, model, self.panel):
             return form
         sample = form_sample([item for item in self.source.items if not item.findings])
@@ -197,10 +201,10 @@ class Curation:
         return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
-        """Return the criteria calibrated by this run or an earlier run, or the defaults.
+        """Return the criteria that this run or an earlier run has calibrated, or the defaults.
 
         Args:
-            is_complete: True if all annotations are judged; otherwise this run does not calibrate.
+            is_complete: True if all annotations are judged; False prevents a calibration.
         """
         options = self.call.options
         criteria = ballots.load_criteria(self.db, job.judge, options.min_votes)
@@ -236,8 +240,8 @@ class Curation:
 
         Args:
             verdicts: the verdicts on the annotations of the input, then on the probes.
-            stopped: the error that ended the run early, or None. A hint on how to continue is added
-                to it.
+            stopped: the error that ended the run early, or None. This method adds a hint to the
+                error, which states how to continue.
             started: the time at which the run began, from `time.monotonic`.
         """
         call, db, path, raw = self.call, self.db, self.path, self.call.options.raw
@@ -350,7 +354,10 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge when the job begins; of equal annotations, only one is judged."""
+        """The annotations and probes without a ballot, or with --retry-failed, the failed ones.
+
+        Equal annotations have the same ballot, so that only the first of them is included.
+        """
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):
@@ -363,12 +370,12 @@ class CurateJob:
 
     @functools.cached_property
     def pace(self) -> ProgressEstimate:
-        """The progress of the job, and of the explanations after it."""
+        """The progress of the job, and of the requests for explanations that follow it."""
         weight = sum(len(item.paper.abstract) for item in self.due)
         return ProgressEstimate(len(self.due), weight, unit="annotations")
 
     def run(self) -> Tally:
-        """Judge the items in `due`, and return the counts."""
+        """Judge the items in `due`, and return how many were judged or failed."""
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
         for slot in range(self.judge.model.slots):
             self._slots.put(slot)
@@ -377,9 +384,10 @@ class CurateJob:
         return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request a reason for each rejected annotation, and return the counts.
+        """Request and store a reason for each annotation that the panel rejects.
 
-        The reason is requested from the persona whose score is furthest below its threshold.
+        The persona whose score is furthest below its threshold gives the reason. Returns how many
+        reasons were stored or failed.
         """
         due = [
             one
@@ -394,7 +402,7 @@ class CurateJob:
         return Job(self._request_reason, self._save_reason, self._skip_reason, slots, stop).run(due)
 
     def verdicts(self, criteria: Criteria) -> list[Verdict]:
-        """Return the decision about every annotation and probe, including items without votes."""
+        """Return the verdict on each annotation of the input, then on each probe."""
         return [
             decide(
                 item,
@@ -413,7 +421,7 @@ class CurateJob:
 
         def on_vote(vote: Vote) -> None:
             if vote.score is not None:
-                known[vote.persona] = vote  # so that a new try does not request it again
+                known[vote.persona] = vote  # a new try must not request this vote again
                 self._votes.put((item, vote))
 
         slot = self._slots.get()
@@ -423,7 +431,7 @@ class CurateJob:
             self._slots.put(slot)
 
     def _save_votes(self) -> None:
-        """Store the votes that have arrived for incomplete ballots."""
+        """Store the votes that worker threads have put into the queue."""
         while not self._votes.empty():
             self.ballots.save_vote(*self._votes.get())
 

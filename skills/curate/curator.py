@@ -1,8 +1,8 @@
 """Let a model vote on annotations as the personas of a panel, and decide by the votes.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
-probability that the model gives it as its next token. Nothing is sampled, and no prose is parsed. A
-server without token probabilities answers as JSON under a schema instead.
+probability that the model gives it as its next token. No text is sampled or parsed. If a server
+returns no token probabilities, a vote is one answer as JSON, which a schema constrains.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ from skills.nanda.framework import Framework
 
 EXPLANATION_TOKENS = 60
 Decision = Literal["kept", "rejected", "undecided", "failed", "pending"]
+"""The decision about an annotation.
+
+"undecided" depends on invalid votes, "failed" has no votes because of an error, and "pending" is
+not judged yet.
+"""
 INVALID = "invalid-votes"
-"""The reason for an annotation that is undecided because of invalid votes."""
+"""The code in `Verdict.reasons` of an annotation that is undecided because of invalid votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,13 @@ class Vote:
     """The vote of one persona on one annotation.
 
     Attributes:
-        score: a number between the lowest and the highest value of an answer; None for an invalid
-            vote, which counts neither as a pass nor as a fail.
+        score: the weighted mean of the values of the answers; None for an invalid vote, which
+            counts neither as a pass nor as a fail.
         mass: the sum of the probabilities of all answers; None for a vote as JSON.
         answers: the probability of each answer; in a vote as JSON, 1.0 for the given answer.
-        prompt_tokens, cached_tokens, seconds: as in `Reply`.
+        prompt_tokens: number of tokens of the prompt.
+        cached_tokens: number of tokens of the prompt that the server did not evaluate again.
+        seconds: the duration of the request.
     """
 
     persona: str
@@ -69,17 +76,19 @@ class Judge:
         known: Mapping[str, Vote] | None = None,
         on_vote: Callable[[Vote], None] = lambda _: None,
     ) -> tuple[Vote, ...]:
-        """Return the votes of all personas on an annotation, requested one after another.
+        """Request the votes of all personas on an annotation, and return them in panel order.
 
-        The prompts begin with the same text, which a server evaluates only once in a slot.
+        The requests are sent one after another. Their prompts begin with the same text, which a
+        server evaluates only once in a slot.
 
         Args:
-            slot: the slot of the server.
-            known: votes by persona that are not requested again.
+            slot: the slot of the server, or None for any slot.
+            known: the votes that are known already, by persona; they are not requested again.
             on_vote: called with each requested vote.
 
         Raises:
-            InvalidReply: no persona got a reply with the probability of an answer.
+            InvalidReply: the votes are by token probabilities, and in all votes all answers have
+                the probability 0.
         """
         found = dict(known or {})
         for persona in self.panel.personas:
@@ -97,7 +106,11 @@ class Judge:
         return votes
 
     def vote(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
-        """Return the vote of one persona."""
+        """Request the vote of one persona on an annotation, and return it.
+
+        Args:
+            slot: the slot of the server, or None for any slot.
+        """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona)
         reply = request_vote(self.model, messages, self.panel, self.form, slot)
         found = answers_of(reply, self.panel, self.form)
@@ -116,9 +129,9 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return a sentence with the reason of a persona for its vote.
+        """Request a persona's reason for not passing an annotation, and return it as one line.
 
-        The sentence is for people; no decision depends on it.
+        The reason is for people; no decision depends on it.
         """
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
@@ -134,7 +147,7 @@ class Ballot:
 
     Attributes:
         id: the id of the ballot's row in the corpus.
-        explanations: the requested reasons, by the name of the persona.
+        explanations: the reasons that personas gave for their votes, by the name of the persona.
     """
 
     id: int
@@ -149,9 +162,9 @@ class Criteria:
     Attributes:
         thresholds: the minimum score of a vote that passes, for each persona.
         min_votes: minimum number of votes that must pass.
-        calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
-            "annotations", "why"}, and "created_at" if the corpus has stored them; None for the
-            defaults of the panel.
+        calibrated: facts about the calibration of the thresholds, with the keys "input",
+            "reject_rate", "achieved", "annotations" and "why", and with "created_at" if an earlier
+            run calibrated them; None for the default thresholds of the panel.
     """
 
     thresholds: tuple[float, ...]
@@ -164,8 +177,9 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: codes of the gates' findings, or else the names of the personas whose vote is a
-            fail. If the annotation is undecided, `INVALID` precedes the names.
+        reasons: the codes of the gates' findings; without findings, the names of the personas
+            whose vote is a fail, after `INVALID` if the annotation is undecided. Empty if the
+            annotation is kept.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.
         thresholds: the threshold of each persona; empty without a ballot.
@@ -187,6 +201,7 @@ class Verdict:
 
     @property
     def scores(self) -> tuple[float | None, ...]:
+        """The score of each vote, None for an invalid vote; empty without a ballot."""
         return tuple(vote.score for vote in self.ballot.votes) if self.ballot else ()
 
     @property
@@ -197,7 +212,7 @@ class Verdict:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """The reasons in words why the annotation is not kept; empty if it is kept."""
+        """The reasons why the annotation is not kept, in words; empty if kept or not judged."""
         if found := self.item.findings:
             return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
         if self.error:
@@ -215,7 +230,7 @@ class Verdict:
 
     @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
-        """Each vote of the ballot with its result (see `passes`) and its threshold."""
+        """Each vote of the ballot with its result, as in `passes`, and its threshold."""
         votes = self.ballot.votes if self.ballot else ()
         return zip(votes, self.passes, self.thresholds, strict=True)
 
@@ -225,14 +240,14 @@ def decide(
 ) -> Verdict:
     """Return the verdict on an annotation.
 
-    An annotation with a finding of a gate is rejected. Any other annotation is kept if `min_votes`
-    votes pass. With fewer passes, it is undecided if its invalid votes could change the decision,
-    and rejected otherwise.
+    An annotation with a finding of a gate is rejected. Any other annotation is kept if at least
+    `min_votes` votes pass. If fewer votes pass, the annotation is undecided if its invalid votes
+    could change the decision, and rejected otherwise.
 
     Args:
-        found: the ballot, or the error that prevented it; None if the annotation is not judged.
-        panel_votes: False if the judge cannot answer; then every annotation that passes the gates
-            is kept.
+        found: the ballot, or the error that prevented the votes; None if there are no votes.
+        panel_votes: False if the judge cannot answer, so that every annotation that passes the
+            gates is kept.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):

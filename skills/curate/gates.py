@@ -51,36 +51,37 @@ characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 move
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote that may be shorter than the lower limit.
 
-The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" is not
-understood without the preceding text.
+The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" needs the
+preceding text to be understood.
 """
 LEAST_SUPPORT = 0.55
 """Minimum share of the content words of an annotation that occur in its abstract.
 
 The share in the annotations of the gold is at least 0.74, with a median of 0.95. Compared with the
-abstract of another paper, it is at most 0.38.
+abstract of another paper, the share is at most 0.38.
 """
 LEAST_MOVE_SUPPORT = 0.35
 """Minimum share of the content words of a move that occur in the abstract.
 
-It applies to moves with at least `TELLING` content words. The share in the moves of the gold is at
-least 0.43. Compared with the abstract of another paper, it is less than 0.35 in 96% of the moves.
+The minimum applies to moves with at least `TELLING` content words. The share in the moves of the
+gold is at least 0.43. Compared with the abstract of another paper, the share is less than 0.35 in
+96% of the moves.
 """
 TELLING = 5
 """Minimum number of content words of a move to which `LEAST_MOVE_SUPPORT` applies.
 
-99.8% of the gold moves have at least this number.
+99.8% of the moves of the gold have at least 5 content words.
 """
 MOST_COPIED = 0.85
 """Minimum share of copied words in an annotation that counts as a copy of the abstract.
 
-The annotations of the gold, which use the terms of the abstract, have at most 0.84, with a median
-of 0.42.
+The share in the annotations of the gold, which use the terms of their abstracts, is at most 0.84,
+with a median of 0.42.
 """
 SEVERAL = 4
 """Minimum number of stated moves of an annotation that counts as a copy of the abstract.
 
-The words of fewer moves may have the order of the abstract by chance.
+The words of fewer moves may be in the order of the abstract by chance.
 """
 LONG = 50
 """Minimum number of words of an annotation that can count as a copy of the abstract.
@@ -96,19 +97,21 @@ A foreign passage consists of consecutive content words of a move that the abstr
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
-Four annotations of the gold have 2 such moves, which is the maximum; 94% have none.
+Four annotations of the gold have 2 such moves, which is the maximum; 94% of the annotations have no
+such move.
 """
 LONG_STRANGE_RUN = 5
 """Minimum number of content words of a foreign passage that alone counts as padding.
 
-The foreign passages of the gold have at most 4.
+The foreign passages of the gold have at most 4 content words.
 """
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
 """Minimum number of content words of a repeated phrase that the abstract lacks.
 
-Three annotations of the gold have such a phrase; with a minimum of one word, 36 would have one.
+Three annotations of the gold have such a phrase. With a minimum of one word, 36 annotations would
+have such a phrase.
 """
 
 
@@ -195,7 +198,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding if the abstract lacks too many content words of the annotation or a move.
 
-    Single moves are checked only if the annotation passes.
+    Single moves are checked only if the annotation as a whole has no finding.
     """
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
@@ -211,7 +214,7 @@ def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
 def _copied(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding if the annotation is the abstract, divided into moves.
 
-    Moves may quote the abstract, unless together they repeat it in its own order.
+    Moves may quote the abstract, unless all moves together repeat the abstract in its own order.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())
@@ -261,10 +264,10 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the foreign phrases that several moves have, in order of appearance.
+    """Return the foreign phrases that occur in several moves, in order of appearance.
 
-    A phrase is foreign if the abstract lacks at least `STRANGE_IN_PHRASE` of its content words.
-    Phrases may overlap.
+    A phrase has `PHRASE` words, and is foreign if the abstract lacks at least `STRANGE_IN_PHRASE`
+    of its content words. Phrases may overlap.
 
     Args:
         known: the content words of the abstract.

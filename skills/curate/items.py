@@ -77,7 +77,7 @@ class Input:
     """The annotations in the input of a run.
 
     Attributes:
-        name: the name of the input on the line.
+        name: the path of the table, or `CORPUS`.
         id_column: the name of the id column in output tables.
         filtered: number of left-out rows by reason.
         refused: the errors of rows that cannot be used; these rows also count in `filtered`.
@@ -108,8 +108,8 @@ def from_table(
     """Read the annotations of a table.
 
     Args:
-        db: the corpus, which has the abstracts for a saved .jsonl file.
-        limit: maximum number of rows to read.
+        db: the corpus, which provides the abstracts for a .jsonl file that lacks them.
+        limit: maximum number of rows to read; None for all rows.
         notice: as in `open_table`.
 
     Raises:
@@ -153,7 +153,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def _gated(
     entries: Iterable[TableRow], framework: Framework, refused: Refusals
 ) -> tuple[tuple[Item, ...], Counter[str]]:
-    """Return the annotations with the findings of the gates, and the number of left-out rows.
+    """Return the annotations with the findings of the gates, and left-out rows by reason.
 
     Args:
         refused: receives the errors of rows that cannot be used.
@@ -184,10 +184,10 @@ def _gated(
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the record of each item whose moves fit the framework.
+    """Yield the paper and the record of each item whose moves are valid in the framework.
 
-    The record comes from the corpus if an annotation there has the same moves; otherwise it is made
-    from the row of the table.
+    If the corpus has an annotation of the paper with the same moves, the record is the stored
+    record. Otherwise the record is made from the row of the table.
     """
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)

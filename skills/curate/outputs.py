@@ -20,7 +20,10 @@ With a lower sum, the model was about to write something other than an answer.
 
 
 class Auroc(Interval):
-    """The probability that a good annotation has a higher score than a bad one; 0.5 is chance."""
+    """The probability that a good annotation has a higher score than a bad annotation.
+
+    The value 0.5 is chance.
+    """
 
     n_good: int
     n_bad: int
@@ -29,7 +32,7 @@ class Auroc(Interval):
 
 @dataclass(frozen=True, slots=True)
 class VoteForm:
-    """The form in which a judge votes; its fields are keys of the JSON (`JudgeFacts.form`).
+    """The form in which a judge votes; a JSON result has these fields under "form".
 
     Attributes:
         kind: "logprobs" for votes by the probabilities of the first token; "json" for votes as
@@ -38,7 +41,7 @@ class VoteForm:
         mass: the mean sum of the probabilities of all answers after the prefill; None for votes as
             JSON, or if it was not measured.
         measured: the `mass` of each prefill that was tried.
-        items: number of annotations that were measured; 0 if unknown.
+        items: number of annotations on which `mass` was measured; 0 if it was not measured.
     """
 
     kind: Literal["logprobs", "json"]
@@ -49,7 +52,7 @@ class VoteForm:
 
     @property
     def can_answer(self) -> bool:
-        """False if the answers have too little probability, so that the gates decide alone."""
+        """True if the answers have enough probability; False if the gates must decide alone."""
         return self.mass is None or self.mass >= FEWEST_MASS
 
 
@@ -156,10 +159,10 @@ class ProbesRejected(Output):
 
 
 class Added(Output):
-    """The shares of annotations that the gates, the panel or one of its personas reject.
+    """The shares of annotations that the gates, the panel or a persona reject.
 
     Attributes:
-        who: "gates", "panel", "together" for gates and panel, or the name of a persona.
+        who: "gates", "panel", "together" (gates and panel), or the name of a persona.
     """
 
     who: str
@@ -186,7 +189,10 @@ class ProbeFigures(Output):
 
 
 class Curation(Output):
-    """The result of a run of the gates and the panel; counts are numbers of annotations."""
+    """The result of a run of the gates and the panel.
+
+    The fields from `annotations` to `judged` are numbers of annotations of the input.
+    """
 
     input: str
     rows: int
@@ -216,7 +222,10 @@ class Curation(Output):
 
 
 class Reviewed(Output):
-    """The result of a review by a person; counts are numbers of annotations."""
+    """The result of a review by a person.
+
+    The fields from `papers` to `disputed` are numbers of annotations, one for each paper.
+    """
 
     input: str
     gold: str

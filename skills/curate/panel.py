@@ -1,8 +1,8 @@
 """Read a panel from a file: its personas, their questions, and the values of the answers.
 
 `shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each message
-begins with the abstract and the annotation, and ends with the question of a persona. A server
-therefore evaluates the beginning once for all personas.
+begins with the abstract and the annotation, and ends with the question of a persona, so that a
+server evaluates the beginning only once for all personas.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from skills.nanda.text import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
-"""The suffix of a placeholder for the sentence of the abstract that a move comes from."""
+"""The suffix of a placeholder that stands for the sentence that a move comes from."""
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FORM_ITEMS = 10
 """Maximum number of annotations on which the prefills are compared."""
 TOP = 100
 """Number of alternatives requested for the first token of a reply.
 
-Some servers return at most 20. The probability of an answer that is not among the alternatives is
-negligible.
+Some servers return at most 20 alternatives. The probability of an answer that is not among the
+alternatives is negligible.
 """
 JSON_TOKENS = 24
 """Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""
@@ -54,9 +54,9 @@ class Persona(_Strict):
     Attributes:
         name: lower-case letters and hyphens; the name of the persona's column in tables.
         criterion: the statement that the persona checks.
-        why: the reason why the persona is on the panel; it is not part of a message.
-        ask: the question, which ends the message. It may quote moves: {claim} is the claim, and
-            {claim_source} the sentence of the abstract that the claim comes from.
+        why: the reason why the persona is on the panel; messages do not contain it.
+        ask: the question at the end of the message. It may quote moves: {claim} is the claim, and
+            {claim_source} is the sentence of the abstract that the claim comes from.
         threshold: the minimum score of a vote that passes, unless thresholds were calibrated.
         reads: unused. Panel files may have it, and `Panel.digest` includes it, so that stored votes
             remain valid.
@@ -78,8 +78,8 @@ class Panel(_Strict):
         system: the system message.
         shared: the beginning of the user message, with {abstract} and {annotation}.
         answers: the value of each answer; an answer is a single token.
-        prefills: possible beginnings of the reply. The prefill after which answers are most
-            probable is used.
+        prefills: possible beginnings of the reply. `choose_form` selects the prefill after which
+            the answers are most probable.
         reading: unused (see `Persona.reads`).
         explain: the question why a persona did not pass an annotation, with the placeholder
             {criterion}.
@@ -126,7 +126,10 @@ class Panel(_Strict):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that affects a vote; thresholds and explanations do not."""
+        """SHA-256 of all parts of the panel that affect a vote.
+
+        The digest excludes thresholds and the question of `explain`, which affect no vote.
+        """
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {
             persona.name: [persona.reads.get("moves"), persona.reads.get("least")]
@@ -151,7 +154,8 @@ class Panel(_Strict):
         tokens.
 
         Args:
-            why: True to ask why the persona did not pass the annotation.
+            why: True for the question why the persona did not pass the annotation; False for the
+                question that the persona votes on.
         """
         from skills.nanda.checks import source_sentence
 
@@ -213,7 +217,7 @@ def _placeholders(template: str) -> Iterator[str]:
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
     """Return the annotations on which the vote forms of a judge are measured.
 
-    They are the first half of `items`, at most `FORM_ITEMS`.
+    These are the first half of `items`, rounded up, but at most `FORM_ITEMS` annotations.
     """
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
@@ -225,18 +229,19 @@ def choose_form(
     items: Sequence[Item],
     tick: Callable[[str], None] = lambda _: None,
 ) -> VoteForm:
-    """Return the vote form that suits a model best, by measuring it.
+    """Measure the prefills of a panel with a model, and return the best vote form.
 
-    Each item is judged by one persona, once with every prefill. A model that cannot continue a
-    prefill is measured without a prefill. Of equally good prefills, the first in the panel is
-    selected. Items that are too long, or on which the judge fails, are skipped; the job will report
-    them. The form is "json" for a server without token probabilities.
+    The best prefill is the prefill after which the answers have the highest mean probability; of
+    equal prefills, it is the first in the panel. For each item, one persona votes once with every
+    prefill. If a model cannot continue a prefill, only the empty prefill is measured. Items that
+    are too long, or on which the judge fails, are skipped here; the later job reports them.
 
     Args:
         tick: called with the progress before each item.
 
     Returns:
-        The form; its `mass` is None if no item could be measured.
+        The form. Its kind is "json" if the server returns no token probabilities; its `mass` is
+            None if no item could be measured.
 
     Raises:
         SkillFailed: the judge fails on every item that is not too long.
@@ -277,10 +282,10 @@ def request_vote(
     form: VoteForm,
     slot: int | None,
 ) -> Reply:
-    """Return the reply to the question of a persona, requested in a vote form.
+    """Send the question of a persona to a model in a vote form, and return the reply.
 
     Args:
-        slot: the slot of the server, or None for any.
+        slot: the slot of the server, or None for any slot.
     """
     how: dict[str, Any] = {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
     if form.kind == "json":
@@ -297,11 +302,17 @@ def request_vote(
 
 
 def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
-    """Return the probability of each answer; blanks around a token and its case are ignored."""
+    """Return the probability of each answer in a reply.
+
+    In a reply as JSON, the given answer has the probability 1, and every other answer 0. In any
+    other reply, an answer has the probability of the first token, without regard to case and blanks
+    around the token.
+    """
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A token that is only a part of a character has no logprobs, so that all probabilities are 0.
+    # If the first token is only a part of a character, the reply has no logprobs for the token, and
+    # the probability of each answer is 0.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

@@ -1,8 +1,8 @@
 """Compute statistics of a panel's votes: decisions, separation of probes, calibration.
 
-A panel of k personas judges n annotations. `scores` has n rows of k numbers, or None for an invalid
-vote, which counts neither as a pass nor as a fail. A vote passes if its score reaches the threshold
-of the persona. An annotation is kept if at least `min_votes` votes pass.
+A panel of k personas judges n annotations. `scores` has n rows of k scores. The score of an invalid
+vote, which is neither a pass nor a fail, is None. A vote passes if its score is at least the
+threshold of the persona. An annotation is kept if at least `min_votes` votes pass.
 """
 
 from __future__ import annotations
@@ -22,18 +22,24 @@ Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
 """One result for each persona: True for a pass, False for a fail, None for an invalid vote."""
 MARGIN = 0.15
-"""Distance of scores from their thresholds within which a decision counts as borderline.
+"""Distance of a score from its threshold below which the vote counts as uncertain.
 
-The distance is for scores from 1 to 5. A cold prompt cache changed scores by at most 0.14.
+The distance is for scores from 1 to 5. It is more than 0.14, the largest difference of the scores
+that a judge gave with a full and with an empty prompt cache.
 """
 INCOMPLETE = "with an invalid vote"
+"""The key of `splits` for annotations with an invalid vote."""
 _NOISE = 1e-9  # largest rounding error of a sum that is zero in exact arithmetic
 FEW = 20
 """Minimum number of judged annotations for thresholds that generalise."""
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
-    """Return the result of each vote: True for a pass, False for a fail, None if invalid."""
+    """Return the result of each vote: True for a pass, False for a fail, None if invalid.
+
+    Args:
+        scores: the scores of an annotation, in the order of `thresholds`.
+    """
     return tuple(
         None if score is None else score >= threshold
         for score, threshold in zip(scores, thresholds, strict=True)
@@ -41,9 +47,9 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
 
 
 def is_kept(votes: Votes, min_votes: int) -> bool | None:
-    """Return True if a row is kept, False if it is rejected, None if it is undecided.
+    """Return True if an annotation is kept, False if it is rejected, None if it is undecided.
 
-    A row is undecided if it has too few passes, but would have enough if its invalid votes passed.
+    An annotation with too few passes is undecided if it would be kept if its invalid votes passed.
     """
     if votes.count(True) >= min_votes:
         return True
@@ -61,9 +67,10 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Return the number of rows for each split into passes and fails, from "5-0" to "0-5".
+    """Return the number of annotations with each split into passes and fails, "5-0" to "0-5".
 
-    Rows with an invalid vote are counted only under `INCOMPLETE`.
+    Annotations with an invalid vote are counted only under `INCOMPLETE`. Without annotations, the
+    result is {}.
     """
     if not votes:
         return {}
@@ -76,15 +83,16 @@ def splits(votes: Sequence[Votes]) -> dict[str, int]:
 def vote_against_mean(
     scores: Scores, thresholds: Sequence[float], min_votes: int
 ) -> dict[str, int]:
-    """Count the rows on which the votes and the mean score decide differently.
+    """Return the numbers of annotations on which votes and mean score decide differently.
 
-    The mean score keeps a row if the mean of (score - threshold) over its valid votes is not
-    negative. Rows that are undecided or have no valid vote are not compared.
+    By the mean score, an annotation is kept if the mean of (score - threshold) over its valid votes
+    is not negative. An annotation that is undecided, or has no valid vote, is not compared.
 
     Returns:
-        vote_only, mean_only: number of rows that only the votes, or only the mean, keep.
+        vote_only: number of annotations that are kept by the votes, but not by the mean score.
+        mean_only: number of annotations that are kept by the mean score, but not by the votes.
         count: the sum of vote_only and mean_only.
-        of: number of compared rows.
+        of: number of compared annotations.
     """
     import numpy as np
 
@@ -102,8 +110,8 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    Without a persona, a row is kept if `min_votes` of the other votes pass. If there are fewer
-    other votes, all of them must pass. Undecided rows count as not kept.
+    If a persona is removed, an annotation is kept if `min_votes` of the other votes pass, or all
+    other votes if there are fewer. Undecided annotations count as not kept.
 
     Returns:
         For each persona, these numbers of annotations:
@@ -134,20 +142,21 @@ def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
 def borderline(
     scores: Scores, thresholds: Sequence[float], min_votes: int, margin: float = MARGIN
 ) -> list[tuple[float, int, int]]:
-    """Return the rows that a person should read, the closest decision first.
+    """Return the annotations that a person should read, the closest decision first.
 
-    A row is returned in three cases: one changed vote would change its decision; changing all
-    scores within `margin` of their thresholds would change it; or it is undecided because of
-    invalid votes.
+    An annotation is returned if it is undecided because of invalid votes, if a change of one vote
+    would change its decision, or if a change of all scores within `margin` of their thresholds
+    would change its decision.
 
-    Let a row have p passes and i invalid votes. To change its decision, p - min_votes + 1 passes of
-    a kept row must become fails, or min_votes - p - i fails of a rejected row must become passes.
-    The scores nearest to their thresholds are changed. The distance of the row is the largest
-    distance between one of these scores and its threshold.
+    Let an annotation have p passes and i invalid votes. To change its decision, p - min_votes + 1
+    passes of a kept annotation must become fails, or min_votes - p - i fails of a rejected
+    annotation must become passes. The votes whose scores are nearest to their thresholds are
+    changed. The distance of the annotation is the largest distance between one of these scores and
+    its threshold.
 
     Returns:
-        (distance, index of the row, number of passes) for each row; the distance of an undecided
-            row is 0.
+        (distance, row in `scores`, number of passes) of each annotation; the distance of an
+            undecided annotation is 0.
     """
     found = []
     for index, row in enumerate(scores):
@@ -170,14 +179,15 @@ def borderline(
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     """Return the probability that a score of `good` exceeds a score of `bad`; a tie counts half.
 
-    The value is U / (n m) of Mann and Whitney. Scores that are None are ignored.
+    The value is U / (n m), with the U of Mann and Whitney. Scores that are None are ignored.
+    Without a score on one side, the result has no value and no interval.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
     value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) / (n m)
-    and N = (n + m) / 2 - 1. It assumes independent scores. Small samples of probes often have the
-    value 0 or 1, at which DeLong's interval and a bootstrap shrink to a point; this interval does
-    not.
+    and N = (n + m) / 2 - 1. The scores are assumed to be independent. Small samples of probes often
+    have the value 0 or 1, for which DeLong's interval and a bootstrap interval have no width, but
+    this interval has.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
@@ -200,13 +210,14 @@ def added(
 ) -> list[Added]:
     """Return the shares of bad and good annotations that gates, personas and panel reject.
 
-    The shares of "gates" and "together" refer to all annotations, the other shares to the
-    annotations that pass the gates.
+    The result has an element for the gates, for each persona, for the panel, and for gates and
+    panel together. The first and the last are shares of all annotations; the other elements are
+    shares of the annotations that pass the gates.
 
     Args:
-        bad: the votes on each probe; None if a gate rejects the probe.
-        good: the votes on each annotation of the input, which counts as good; None if a gate
-            rejects it.
+        bad: the votes on each probe, or None if a gate rejects the probe.
+        good: the votes on each annotation of the input, or None if a gate rejects the annotation;
+            all annotations of the input count as good.
         personas: the names of the personas, in the order of the votes.
     """
     gates = [[votes is not None for votes in side] for side in (bad, good)]
@@ -262,15 +273,14 @@ def calibrate(
     the lower one is used. A row with too few valid votes is not kept at any quantile.
 
     Args:
-        scores: n rows of k scores, for the annotations that pass the gates; None is an invalid
-            vote.
+        scores: the scores of the annotations that pass the gates.
         gate_rejected: number of annotations that the gates reject.
         reject_rate: the share of all n + gate_rejected annotations to reject, between 0 and 1.
 
     Returns:
         The threshold of each persona.
         The share of all annotations that is not kept, including undecided annotations.
-        A note for the user, or "".
+        Notes for the user on the thresholds, or "".
 
     Raises:
         InputError: no annotation was judged, or a persona has no valid vote.

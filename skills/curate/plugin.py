@@ -165,7 +165,7 @@ class Curate(Skill):
 
 
 def _check_combinations(call: Call) -> None:
-    """Check that no option is given without the option that it depends on."""
+    """Raise UsageError if the given options of a line do not fit together."""
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")

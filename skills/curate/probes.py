@@ -3,9 +3,9 @@
     for probe in make(annotations, framework, per_kind=60):
         print(probe.probe, probe.changed, probe.findings)
 
-The gates find nearly all probes of the kinds in `KINDS`. The kinds in `SUBTLE` have changes that no
-gate looks for, and measure what the panel adds. Probes and gates use the same rule for numbers,
-`skills.nanda.unsupported.unsupported_numbers`.
+The gates find nearly all probes of the kinds in `KINDS`. Probes of the kinds in `SUBTLE` have
+changes that no gate can find; they measure the contribution of the panel. Probes and gates use the
+same rule for numbers, `skills.nanda.unsupported.unsupported_numbers`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,16 @@ def make(
 ) -> list[Item]:
     """Return up to `per_kind` probes of each kind, with the findings of the gates.
 
-    The choice of annotations and changes depends only on seed, kind and abstract. If annotations
-    are added, some probes are replaced, but no probe changes, except that an "other-paper" probe
-    may get the moves of another paper. Of several annotations of an abstract, only the first is
-    used. A probe that equals its original annotation is left out.
+    The probes are in the order of `KINDS` and `SUBTLE`. The choice of annotations and changes
+    depends only on seed, kind and abstract: if annotations are added, probes of new annotations
+    replace some probes, and the other probes stay the same. The exception is an "other-paper"
+    probe, which may get the moves of a new annotation. Of several annotations of an abstract, only
+    the first is used. A probe that equals its original annotation is left out.
 
     Args:
-        most: maximum number of probes of all kinds together; subtle and plain kinds alternate.
+        per_kind: maximum number of probes of each kind.
+        most: maximum number of probes of all kinds together, which are taken from the kinds in
+            turn; None for no limit.
     """
     papers: dict[str, Paper] = {}
     given: dict[str, dict[str, str]] = {}
@@ -82,7 +85,8 @@ class Draft:
     """An annotation that a `Maker` turns into a probe by changing `moves`.
 
     Attributes:
-        given: the annotation of each paper, by the digest of its abstract.
+        given: the annotations of all papers, by the digest of the abstract.
+        chance: the random numbers for the change, which depend on seed, kind and abstract.
     """
 
     paper: Paper
@@ -103,10 +107,10 @@ class Draft:
         return [name for name, text in self.framework.stated(self.moves).items() if text]
 
     def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
-        """Return the matches of a pattern in the stated moves, each with the name of the move.
+        """Return the matches of a pattern in the stated moves, each after the name of its move.
 
         Args:
-            names: True to search also in names such as "GPT-4".
+            names: True to search names such as "GPT-4", too; False to skip them.
         """
         texts = {move: self.moves[move] for move in self.stated}
         return [
@@ -116,6 +120,7 @@ class Draft:
         ]
 
     def replace(self, move: str, found: _Match, new: str) -> None:
+        """Replace the text of a match in a move by `new`."""
         text = self.moves[move]
         self.moves[move] = text[: found.start()] + new + text[found.end() :]
 
@@ -273,21 +278,23 @@ def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 def rank(*parts: object) -> str:
-    """Return the SHA-256 of `parts` as text.
+    """Return the SHA-256 of the texts of `parts`, in hexadecimal.
 
-    Sorting by this key gives a random order that is the same in every run.
+    Items that are sorted by this digest are in a random order, which is the same in every run.
     """
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
-    """Return a number near `shown`, in the same format, that the abstract does not have.
+    """Return a number near `shown` that the abstract lacks, or "" if none is found.
 
-    The difference is at most a third of `shown` or 3 units of its last decimal, whichever is more.
-    The result is "" if no such number is found.
+    The number has the format of `shown`. The difference of both numbers is at most a third of
+    `shown`, or at most 3 units of its last decimal place if that is more.
     """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place
+    # A number up to 1 with decimals may be a share, and a number up to 100 a percentage: neither
+    # may exceed its maximum.
     top = 10**places if places and value <= 10**places else 100 * 10**places
     steps = max(3, value // 3)  # for 4, a third is only 1, and the abstract may have both 3 and 5
     for _ in range(TRIES):

@@ -30,18 +30,22 @@ from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 
 SUFFIX = "_curated"
-"""Suffix of a target's name. The names of the files beside the target do not repeat it."""
+"""Suffix of a target's name, which is removed from the names of the files beside the target."""
 
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (ANNOTATIONS, FOLDER / "report_page.js")
 FAILED = "failed"
-"""The reason shown for annotations that could not be judged."""
+"""The reason that is shown for an annotation that could not be judged."""
 BINS = 20
+"""Number of bins of a histogram of scores."""
 
 
 def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role, such as x_rejected.csv beside x_curated.csv."""
+    """Return the files that are written beside a target, by role.
+
+    Beside x_curated.csv, these are x_rejected.csv, x_curation_log.jsonl and x_curation_report.html.
+    """
     stem = target.stem.removesuffix(SUFFIX) or target.stem
     names = {
         "rejected": f"{stem}_rejected.csv",
@@ -52,7 +56,7 @@ def beside(target: Path) -> dict[str, Path]:
 
 
 def dataset(build: Path | None) -> dict[str, Path]:
-    """Return the files of `--build` by role: the training set and its manifest."""
+    """Return the files of `--build` by role: training set and manifest; {} without `--build`."""
     if build is None:
         return {}
     from skills.finetune.dataset_command import manifest_path
@@ -64,7 +68,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
     """Check that no output is an input, and that no two outputs are the same file.
 
     Args:
-        table: the table of the input, or None.
+        table: the table of the input, or None if the input is the corpus.
         corpus: the file of the corpus.
 
     Raises:
@@ -91,10 +95,10 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
 
 
 def check_build(call: Call, framework: Framework) -> None:
-    """Check the tables and ids in the options of --build, before annotations are judged.
+    """Check the files in the options of --build, before annotations are judged.
 
     Raises:
-        InputError: a table or a list of ids in the options cannot be used.
+        InputError: a table or a list of ids cannot be used.
     """
     from skills.finetune import dataset_command
     from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
@@ -109,7 +113,7 @@ def check_build(call: Call, framework: Framework) -> None:
 
 
 def build_files(call: Call, run: Run) -> Mapping[str, Write]:
-    """Return the writers of the training set and its manifest.
+    """Build the training set of --build, and return the writers of its files by role.
 
     All annotations of the input are rows of the source `agent`, and the kept annotations are also
     rows of the source `curated`.
@@ -142,11 +146,14 @@ def build_files(call: Call, run: Run) -> Mapping[str, Write]:
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
-    """Write a table of the annotations that are not kept, which commands can read again.
+    """Write a CSV table of the rejected, undecided and failed annotations.
 
-    The columns are id, title and abstract, the moves as they were written, decision, reasons
-    (codes), details (in words), votes, mean, the score of each persona, and explanation. Undecided
-    and failed annotations are included.
+    Commands can read the table again. The columns are id, title and abstract, the moves as they
+    were written, decision, reasons (codes), details (in words), votes, mean, the score of each
+    persona, and explanation.
+
+    Args:
+        raw: True to write cells that begin like a formula without an apostrophe.
     """
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
@@ -177,7 +184,7 @@ def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write JSON lines: one for the run, then one for each annotation or probe with its votes."""
+    """Write a JSON line for the run, then one for each annotation and each probe with its votes."""
     lines = [{"kind": "run", "summary": summary}]
     for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -224,7 +231,7 @@ def _figure(value: float | None) -> str:
 
 
 def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
-    """Write the report to a binary file. Equal input gives equal bytes.
+    """Write the report as an HTML page; equal input gives equal bytes.
 
     Args:
         summary: the complete summary of `run`, with notes, tokens, seconds, database and run id.
@@ -268,7 +275,7 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
-    """Yield CSS class, count and name of each outcome.
+    """Yield CSS class, number of annotations and name of each outcome.
 
     The outcomes "undecided", "failed" and "pending" are left out if they have no annotations.
     """
@@ -310,7 +317,11 @@ def _judge(summary: Curation, panel: Panel) -> Iterator[tuple[str, str]]:
 
 
 def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
-    """Yield each persona with histograms of its scores on the input and on the probes."""
+    """Yield the figures of each persona, with two histograms of its scores, for the template.
+
+    The keys are persona, own and probes (number of scores in each bin, for the input and for the
+    probes), and threshold (from 0 for the lowest to 1 for the highest score).
+    """
     import numpy as np
 
     low, high = run.panel.scale
@@ -329,7 +340,7 @@ def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
 
 
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
-    """Return the sentences of an abstract and the moves of an annotation for the template."""
+    """Return the sentences of the abstract and the moves of an annotation for the template."""
     item = verdict.item
     given = {name: item.moves.get(name, "") for name in framework.names}
     stored = item.entry.anchors if item.entry else None

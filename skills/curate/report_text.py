@@ -1,4 +1,4 @@
-"""Write the report of a run as text: its verdict and notes, and tables for a terminal."""
+"""Write the report of a run as text for a terminal: verdict, notes and tables."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ annotation. By convention, .7 to .8 is acceptable (Hosmer and Lemeshow 2000, App
 Regression, p. 162).
 """
 MUCH_INVALID = 0.1
-"""Share of invalid votes above which the report has a note about them."""
+"""Share of invalid votes above which the report has a note about invalid votes."""
 
 
 def text(summary: Curation, *, details: bool = False, is_saved: bool = False) -> str:
-    """Return the report of a run, which begins with its verdict.
+    """Return the report of a run, which begins with the verdict of the run.
 
     Args:
         details: True to include the figures of the personas, the panel and the probes.
-        is_saved: True to leave out the advice to save the result.
+        is_saved: True if the result is saved, so that the advice to save it is left out.
     """
     outcome, panel = summary.verdict
     judge = summary.judge
@@ -67,7 +67,7 @@ def text(summary: Curation, *, details: bool = False, is_saved: bool = False) ->
 
 
 def form_text(form: VoteForm) -> str:
-    """Return the form of the votes in words, such as "votes as JSON"."""
+    """Return a clause about the form of the votes, such as "votes by one token at once"."""
     if form.kind == "json":
         return "votes as JSON"
     after = f"after {form.prefill!r}" if form.prefill else "at once"
@@ -185,8 +185,8 @@ def _verdict_on_panel(summary: Curation) -> str:
         f"of the known-bad annotations that pass them it rejected {bad.count:,} of {bad.of:,}, of "
         f"yours {good.count:,} of {good.of:,}"
     )
-    # The distance from the difference to the lower end of its interval: method 10 of Newcombe 1998,
-    # "Interval estimation for the difference", Statistics in Medicine 17.
+    # The difference of the two shares minus the lower end of its interval, by method 10 of Newcombe
+    # 1998, "Interval estimation for the difference", Statistics in Medicine 17.
     spread = math.hypot(line.caught.value - bad.low, good.high - line.cost.value)
     if line.caught.value - line.cost.value > spread:
         return f"The panel adds to the gates: {found}."
@@ -203,7 +203,7 @@ def notes_of(run: Run, summary: Curation, own: int) -> list[str]:
 
 
 def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
-    """Return the number of judged annotations that were made with the weights of the judge."""
+    """Return the number of judged annotations that the model of the judge has made."""
     if run.judge is None:
         return 0
     model = run.judge.model
@@ -237,7 +237,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if the panel without the gates separates probes badly, or if this is unknown."""
+    """Yield a note if the scores of the panel separate probes badly, or if that is not known."""
     probes = summary.probes
     if not probes:
         yield (

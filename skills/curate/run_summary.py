@@ -64,7 +64,10 @@ class Run:
 
 
 def of_run(run: Run) -> Curation:
-    """Return the summary of a run. Its verdict and notes in words are added later."""
+    """Return the summary of a run, without fields that `Curation._finish` adds.
+
+    These fields are verdict, notes, tokens, seconds, database and run.
+    """
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)
@@ -141,7 +144,7 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
     Args:
         place: the index of the persona in the panel.
-        weight: the influence of the persona, from `panel_statistics.weights`.
+        weight: the influence of the persona, as returned by `panel_statistics.weights`.
     """
     votes = [one.ballot.votes[place] for one in run.judged if one.ballot]
     passed = [one.passes[place] for one in run.judged]
@@ -164,7 +167,7 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderline:
-    """Return the number of borderline annotations, and the closest ones."""
+    """Return the number of borderline annotations, and the `SHOWN_BORDERLINE` closest of them."""
     low, high = run.panel.scale
     margin = panel_statistics.MARGIN * (high - low) / 4  # `MARGIN` is for a scale of 1 to 5
     criteria = run.criteria
@@ -184,9 +187,9 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
 
 
 def _probes(run: Run) -> ProbeFigures:
-    """Return the shares of rejected probes, and how the panel separates probes from the input.
+    """Return the shares of rejected probes, and the contributions of gates, personas and panel.
 
-    The annotations of the input count as good, without a check.
+    All annotations of the input count as good.
     """
     bad, good = (
         [

@@ -1,8 +1,8 @@
 """The compared annotators: models, the model of an earlier evaluation, and two baselines.
 
-An annotation maps the names of moves to texts, including "Not stated.". A paper without an
-annotation has None. To measure consistency, requests are repeated in variations: with other seeds
-and with reworded prompts.
+An annotation has the text of each move by name, including "Not stated."; None stands for a paper
+without an annotation. To measure consistency, papers are annotated again in variations: with other
+seeds and with reworded prompts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MODEL_ERRORS: Mapping[str, str] = {
     LoopingReply.__name__: "the answer repeated itself",
     InputError.__name__: "the prompt does not fit the model",
 }
-"""The meaning of each error class that is a failure of the model, by the name of the class.
+"""A clause for each error that the model itself causes, by the name of the error class.
 
-A retry does not help with these errors. Any other error is a fault of the run.
+A retry does not help against these errors. Any other error is a fault of the run.
 """
 LEAD, OTHER = "lead sentences", "another paper's annotation"
 PARAPHRASES = (
@@ -61,7 +61,12 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Papers to annotate, with gold annotations or labels in the same order."""
+    """Papers to annotate, with gold annotations or labels in the order of the papers.
+
+    Attributes:
+        gold: the gold annotations; None if the sentences have labels instead.
+        labelled: the sentences with their labels; None if there are gold annotations.
+    """
 
     source: Source
     framework: Framework
@@ -81,9 +86,10 @@ class Annotator:
 
     Attributes:
         answers: an answer for each paper, in the order of the papers.
-        facts: how a model is served, its failures and its speed, as in `Evaluated`; None for a
-            baseline.
-        kind: "stored" for a model whose answers come from an earlier evaluation.
+        facts: fields of `Evaluated` about the model: how it is served, its failures and its speed;
+            None for a baseline.
+        kind: "model", "baseline", or "stored" for a model with the answers of an earlier
+            evaluation.
     """
 
     name: str
@@ -97,7 +103,7 @@ class Annotator:
 
 
 def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
-    """Return an annotator with these annotations, which no registered model made."""
+    """Return an annotator of the kind "baseline" with the given annotations."""
     given = (moves and dict(moves) for moves in annotations)
     answers = [Answer(moves=moves, valid=True, tokens=None) for moves in given]
     return Annotator(name, answers, kind="baseline")
@@ -107,7 +113,7 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
     """Return the baselines, in the order of the report.
 
     Args:
-        first: the first model, whose annotations the baseline `other` uses if there is no gold.
+        first: the first model. If there is no gold, the baseline `other` uses its annotations.
     """
     found = [lead(subject.papers, subject.framework)]
     if len(subject.papers) > 1:
@@ -140,11 +146,12 @@ SEEDS, TEMPERATURE = (1, 2, 3), 0.7
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """A way in which requests are repeated.
+    """A change of the requests with which papers are annotated again.
 
     Attributes:
+        kind: "seeds" for another seed, "prompts" for a reworded prompt.
         framework: the framework, with reworded instructions for the kind "prompts".
-        sampling: the fields of a request to change.
+        sampling: new values for fields of a request, by the name of the field.
     """
 
     kind: Kind

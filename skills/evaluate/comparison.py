@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from skills.reporting.statistics import Floats
 
 TIE = 0.01
-"""Maximum difference of two scores of a paper that counts as a tie."""
+"""Maximum difference of the scores of two annotators on a paper that counts as a tie."""
 WORST = 10
-"""Number of papers with the lowest scores that a report shows with their abstracts."""
+"""Number of papers that a report shows with abstracts: the papers with the lowest scores."""
 
 
 def of_models(
@@ -50,9 +50,14 @@ def of_models(
     """Return all figures of a comparison of models, gold and two baselines.
 
     Args:
-        earlier: the model of an earlier evaluation: its annotations, or an evaluation with only its
-            figures. The result lists this model after the first model.
-        measures: computes the measures; by default, they are not stored.
+        models: the models; the first model is compared with each other annotator.
+        earlier: the model of an earlier evaluation, as an annotator or, if its annotations are
+            unknown, as an evaluation of this model alone. The result lists it after the first
+            model.
+        measures: the object that computes the measures; by default, measures are not stored.
+
+    Raises:
+        InputError: `earlier` is an evaluation with another gold.
     """
     first, measures = models[0], measures or Measures()
     rerun = [earlier] if isinstance(earlier, Annotator) else []
@@ -118,7 +123,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the figures of `first` minus those of `earlier`, whose annotations are unknown."""
+    """Return the differences of figures, `first` minus `earlier`, if annotations are unknown."""
     return Difference(
         first=first.name,
         other=earlier.name,
@@ -137,7 +142,7 @@ def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    """Return facts about the input and the computation, as fields of `Evaluation`."""
+    """Return the fields of an `Evaluation` that describe the input and the computation."""
     framework = subject.framework
     moves = {move.name: move.label for move in framework.moves}
     return {

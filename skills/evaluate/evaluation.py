@@ -55,7 +55,7 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
-    """Compare the models on the papers of a line."""
+    """Compare models on the papers of the input, and return the report and the files."""
     subject = _subject(call, framework)
     path, source = database(call), subject.source.path
     assert source is not None
@@ -124,14 +124,16 @@ def _subject(call: Call, framework: Framework) -> Subject:
 
 TASK = "annotate"
 REPEATED = 10
-"""Default number of papers to annotate again; 0 if there are fewer than `LEAST_PAPERS` papers."""
+"""Default of `--consistency` for an input with at least `LEAST_PAPERS` papers."""
 Record = dict[str, Any]
+"""A stored annotation, or the fields of an `Answer`."""
 
 
 def models_of(call: Call) -> tuple[str, ...]:
-    """Return the names of the models to compare: from --models, or the models of /annotate.
+    """Return the names of the models to compare, from the options or else from the registry.
 
-    Each model is probed, but not loaded.
+    The options are --models and --model; the registry lists the models that serve /annotate. Each
+    model is probed, but not loaded.
 
     Raises:
         UsageError: a name is unknown, or --model is given too.
@@ -157,9 +159,10 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison, and yield a `ModelRunner`; show a progress bar during the block.
+    """Announce a comparison, and show its progress during the block, which gets a `ModelRunner`.
 
     Args:
+        path: the file of the corpus `db`.
         models: number of models.
     """
     papers, options, wanted = subject.papers, call.options, call.options.consistency
@@ -189,9 +192,10 @@ def compared(
 
 @dataclass(frozen=True, slots=True)
 class ModelRunner:
-    """Runs models on the papers of `subject`, and stores their annotations in the corpus.
+    """Run models on the papers of `subject`, and store their annotations in the corpus.
 
     Attributes:
+        path: the file of the corpus `db`.
         pace: the progress of all models.
         update: redraws the progress bar.
         repeated: number of papers, from the beginning of the input, to annotate in all variations.
@@ -206,7 +210,10 @@ class ModelRunner:
     repeated: int
 
     def run(self, name: str) -> Annotator:
-        """Annotate the papers that a model has not annotated yet, and return all annotations.
+        """Annotate the papers that a model has not annotated yet, and return all its answers.
+
+        Args:
+            name: the name of the model in the registry.
 
         Raises:
             HarnessError: the work was stopped. Finished annotations are stored; the hint states how
@@ -249,15 +256,15 @@ class ModelRunner:
     def _repeat(
         self, name: str, rows: Sequence[Record], model: ServedModel, failed: Counter[str]
     ) -> None:
-        """Annotate the first papers again in every variation, and add the moves to their rows.
+        """Annotate the first papers again in every variation, and add the moves to `rows`.
 
         Papers without an annotation are left out, since a variation would become their current
-        annotation. A reader does not annotate papers again, since it has neither a prompt nor a
-        seed.
+        annotation. If the model is a reader, nothing is annotated again, since a reader has neither
+        a prompt nor a seed.
 
         Args:
-            rows: the fields of the `Answer` for each paper.
-            failed: counts failures by the class of the error.
+            rows: the fields of the `Answer` for each paper; the key "again" is added.
+            failed: the numbers of failures by class of error, to which new failures are added.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
@@ -291,19 +298,20 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                raise tally.stopped  # this makes `models.run` try a fallback
+                raise tally.stopped  # so that `models.run` tries a fallback
             finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
+        if tally.stopped is not None:  # raised only here, since `finish` stores the run's summary
             raise tally.stopped
 
     def _records(
         self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
     ) -> list[Record | None]:
-        """Return the stored annotation of each row (None after a failure), and count failures.
+        """Return the stored annotation of each row of a job, or None after a failure.
 
         Args:
-            failed: counts failures by the class of the error.
-            of_papers: True to count all failures; False to count only faults of the run.
+            failed: the numbers of failures by class of error, to which the failures of the job are
+                added.
+            of_papers: True to add all failures; False to add only faults of the run.
         """
         for entry in job.plan.entries("failed"):
             error = store.error_type(self.db, entry.key)
@@ -312,7 +320,7 @@ class ModelRunner:
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _row(self, record: Record | None) -> Record:
-        """Return the fields of the `Answer` for a stored annotation."""
+        """Return the fields of the `Answer` with a stored annotation; None stands for a failure."""
         if record is None:
             return {"moves": None, "valid": False, "tokens": None}
         made_by = record["provenance"]
@@ -347,7 +355,7 @@ class ComparedJob(AnnotateJob):
         """Print nothing: the comparison is announced and reported as a whole."""
 
     def _announce(self, due: int) -> None:
-        """Reduce the total of the progress bar by the rows that need no new annotation."""
+        """Subtract the rows that need no new annotation from the total of the progress bar."""
         every = sum(total.weight for total in self.plan.totals().values())
         _, left = self._due()
         self.pace.rows -= len(self.plan) - due
@@ -355,7 +363,7 @@ class ComparedJob(AnnotateJob):
         self.update()
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Return a context manager without effect: one progress bar shows the whole comparison."""
+        """Return a context manager that shows nothing: the comparison has one progress bar."""
         return contextlib.nullcontext(lambda status: None)
 
     @contextlib.contextmanager
@@ -368,17 +376,18 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
-        # Unlike `/annotate --retry-failed`, this job also annotates new papers; otherwise the model
-        # would have no annotation of these papers.
+        # Unlike `/annotate --retry-failed`, this job also annotates new papers with --retry-failed,
+        # since the comparison needs an annotation of each paper.
         return state is None or (state == "failed" and self.call.options.retry_failed)
 
     def _link(self) -> None:
-        """Do nothing: the current annotations of papers do not change."""
+        """Do nothing, so that the current annotations of papers stay the same."""
 
     def speed(self) -> dict[str, Any]:
-        """Return papers per minute, number of papers and memory, over all comparable runs.
+        """Return the fields of `Speed`, over all comparable runs.
 
-        A run of /annotate or /evaluate is comparable if its input, model and settings are the same.
+        A run of /annotate or /evaluate is comparable if it has the input, the model and the
+        settings of this job.
         """
         rows = self.db.execute(
             "SELECT settings, summary FROM runs WHERE skill IN ('annotate', 'evaluate')"
@@ -389,10 +398,10 @@ class ComparedJob(AnnotateJob):
         summaries = [
             stored_json(row["summary"])
             for row in rows
-            # "due", the number of papers of a run, may differ
+            # Runs with different numbers of papers ("due") are comparable.
             if {**stored_json(row["settings"]), "due": None} == {**settings, "due": None}
         ]
-        # failed papers took time too
+        # Failed papers are included, since the seconds include their time.
         papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
         memory = max((one.get("memory") or 0 for one in summaries), default=0)
@@ -402,7 +411,7 @@ class ComparedJob(AnnotateJob):
 
 @dataclass
 class RepeatedJob(ComparedJob):
-    """The job that annotates papers again, in each of `variations`."""
+    """The job that annotates each paper of `source` again in each of `variations`."""
 
     variations: Sequence[Variation] = field(kw_only=True)
 
@@ -445,7 +454,8 @@ class FreeAnnotator(annotator.Annotator):
             raise InvalidReply(
                 f"the first answer is not a valid annotation: {exc}", raw=reply.text
             ) from exc
-        # `read` returns moves in the order of the framework, not of the reply
+        # `read` returns the moves in the order of the framework, but `parse` in the order of the
+        # reply.
         in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
         return stored_form(prepared, moves, [reply], in_order=in_order)
 
@@ -465,7 +475,7 @@ class FreeJob(ComparedJob):
 def _changed(
     made: Prepared, request: Mapping[str, Any], sampling: Mapping[str, Any], **provenance: Any
 ) -> Prepared:
-    """Return a copy of a prepared request with changed fields and its own content key.
+    """Return a copy of a prepared request with changed fields and a new content key.
 
     Args:
         request: new values of fields of the request.

@@ -1,8 +1,8 @@
 """Read a table of gold, abstracts with labelled sentences, or an earlier evaluation.
 
 The .json file of an evaluation contains the digests of abstracts and gold, and the texts of the
-annotations, so that the same code measures the earlier and the new annotations. The file of a
-published model contains only figures, since annotations would quote abstracts.
+annotations, so that the earlier and the new annotations are measured by the same code. The file of
+a published model contains only figures, since annotations would quote abstracts.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def with_gold(
     A row is refused if its abstract is too long, or if a move is empty or too long.
 
     Args:
+        limit: maximum number of rows to read; None for all rows.
         notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
@@ -74,9 +75,12 @@ def with_gold(
 def _with_gold(
     table: Table, framework: Framework, gold: dict[tuple[str, str], Moves]
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table or their errors, and add the moves of each paper to `gold`.
+    """Yield each row of a table or its error, and add the moves of the row to `gold`.
 
-    The moves of repeated rows, and of rows whose abstract is too short, are not added.
+    The moves of a repeated row, or of a row whose abstract is too short, are not added.
+
+    Args:
+        gold: the moves by the id and the digest of the abstract of a paper.
     """
     for row in table.rows_or_errors():
         if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):
@@ -91,7 +95,11 @@ def _with_gold(
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     """Read a .jsonl file of abstracts whose sentences have labels, as in CSAbstruct.
 
-    A line is refused if its abstract is too short or too long.
+    A line is refused if it is not valid, if its abstract is too short or too long, or if an earlier
+    line has the same paper_id.
+
+    Args:
+        limit: maximum number of lines to read; None for all lines.
 
     Raises:
         InputError: the file cannot be read or is empty, or no line can be used.
@@ -156,7 +164,7 @@ def _line(row: dict[str, Any], where: str) -> _Line:
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:
-    """Return the id of each paper with the digests of its abstract and its gold or labels."""
+    """Return the id of each paper, with the digests of the abstract and of the gold or labels."""
     gold: Sequence[Any] = subject.gold or [asdict(one) for one in subject.labelled or ()]
     return [
         PaperDigests(id=paper.id, abstract=paper.sha256, gold=sha256_of(dict(given)))
@@ -218,10 +226,10 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
     """Check that two evaluations have the same gold, by the figures of the gold.
 
-    The digests of the gold cannot be compared, since a file with only figures has no digests.
+    The digests of the gold are not compared, since a file with only figures has no digests.
 
     Raises:
-        InputError: the figures differ, so that the gold must differ.
+        InputError: the figures differ, so that the gold must differ, too.
     """
     of_gold = [
         (one.gold or {}, one.annotators[0].metrics.get("label_prior")) for one in (stored, found)

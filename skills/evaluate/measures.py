@@ -1,7 +1,7 @@
-"""Compute the measures of an annotation by metric and move, and store them.
+"""Compute the measures of an annotation by metric and move, and store the measures.
 
-A measure depends only on the texts of abstract, moves and gold. It is therefore computed once;
-later evaluations of the same texts read it from the corpus.
+A measure depends only on the texts of abstract, moves and gold. It is therefore computed once, and
+later evaluations of the same texts read the measure from the corpus.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 
 T = TypeVar("T")
 ByMove = dict[str, float]
+"""A measure of each move, by the name of the move."""
 
 
 class Placed(TypedDict):
     """The sentences of an abstract that a move comes from, numbered from 1.
 
     Attributes:
-        sentences: the sentences of the anchor of the move; [] if the anchor is unknown.
-        nearest: the sentence of `sentences` with the highest ROUGE-L recall of the move. If
-            `sentences` is empty, all sentences of the abstract are compared.
+        sentences: the numbers of the sentences of the anchor; [] if the anchor is unknown.
+        nearest: the number of the sentence with the highest ROUGE-L recall of the move, among
+            `sentences` or, if `sentences` is empty, among all sentences of the abstract.
     """
 
     sentences: list[int]
@@ -40,14 +41,21 @@ class Placed(TypedDict):
 
 
 class Measures:
-    """Computes measures, and stores them in the corpus if there is one."""
+    """Compute measures, and store them in a corpus.
+
+    Args:
+        db: the corpus; None to store nothing.
+    """
 
     def __init__(self, db: sqlite3.Connection | None = None) -> None:
         self._db = db
         self._new: dict[str, str] = {}
 
     def get(self, compute: Callable[..., T], *given: Any) -> T:
-        """Return `compute(*given)` or its stored result. Arguments and result are JSON values."""
+        """Return `compute(*given)`, from the corpus if its result is stored.
+
+        Arguments and result are JSON values.
+        """
         key = sha256_of([compute.__name__, given])
         if (text := self._new.get(key) or self._stored(key)) is None:
             text = self._new[key] = json.dumps(compute(*given))
@@ -55,7 +63,7 @@ class Measures:
         return found
 
     def save(self) -> None:
-        """Store the new measures, and delete measures that other versions of the code computed."""
+        """Store the new measures, and delete the measures of other versions of the code."""
         if self._db is None or not self._new:
             return
         with transaction(self._db):
@@ -76,11 +84,12 @@ class Measures:
 def of_annotation(
     abstract: str, elsewhere: str | None, moves: Mapping[str, str]
 ) -> dict[str, ByMove]:
-    """Return the measures that need no gold, for the stated moves of an annotation.
+    """Return the measures of an annotation that need no gold, by metric.
 
     Args:
         elsewhere: the abstract of another paper, for the measure "floor" (support by chance); None
             to omit this measure.
+        moves: the stated moves of the annotation.
     """
     found: dict[str, ByMove] = {
         "numbers": {m: not unsupported_numbers(abstract, t) for m, t in moves.items()},
@@ -95,7 +104,11 @@ def of_annotation(
 
 
 def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str, ByMove]:
-    """Return the similarities of the moves that both annotations state, by metric."""
+    """Return the similarities of the moves that both annotations state, by metric.
+
+    Args:
+        moves, gold: the stated moves of the two annotations.
+    """
     both = [move for move in moves if move in gold]
     return {
         metric: {move: alike(moves[move], gold[move]) for move in both}
@@ -104,14 +117,26 @@ def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str,
 
 
 def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
-    """Return the similarity of each move that two answers to one paper both state."""
+    """Return the similarity of each move that two annotations of a paper both state.
+
+    Args:
+        moves, other: the stated moves of the two annotations.
+    """
     return {m: rouge_l(moves[m], other[m]) for m in moves if m in other}
 
 
 def of_anchors(
     abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
 ) -> dict[str, Placed]:
-    """Return the sentences of the stored anchor of each move, or else of its lexical anchor."""
+    """Return the sentences that each move comes from, by move.
+
+    The sentences of a move are the sentences of its stored anchor or, without a stored anchor, of
+    the anchor that lexical alignment finds.
+
+    Args:
+        moves: the stated moves of an annotation.
+        stored: the stored anchors by move, or None.
+    """
     found: dict[str, Placed] = {}
     for move, anchor in read_anchors(abstract, moves, stored).items():
         sentences = anchor["sentences"]
@@ -121,16 +146,16 @@ def of_anchors(
 
 
 def _overlap(move: str, moves: Mapping[str, str]) -> float:
-    """Return the highest similarity of a move to another move of the annotation."""
+    """Return the highest similarity of a move to any other move of the annotation."""
     others = (text for name, text in moves.items() if name != move)
     return max(rouge_l(moves[move], text) for text in others)
 
 
 @functools.cache
 def _code() -> str:
-    """Return the digest of the code that computes measures and of the versions of its packages.
+    """Return the digest of the code that computes measures, and of the packages that it uses.
 
-    Measures stored under another digest are not used.
+    Measures that are stored with another digest are not used.
     """
     digest = hashlib.sha256(repr(versions()).encode())
     here = Path(__file__).parent
@@ -142,12 +167,12 @@ def _code() -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def rouge_l(text: str, gold: str) -> float:
-    """Return the ROUGE-L F1 (Lin 2004) of rouge-score with its Porter stemmer, 0 to 1."""
+    """Return the ROUGE-L F1 (Lin 2004) of two texts, from 0 to 1, with Porter's stemmer."""
     return float(_rouge().score(gold, text)["rougeL"].fmeasure)
 
 
 def chrf(text: str, gold: str) -> float:
-    """Return the chrF2 (Popović 2015) of sacrebleu with character 6-grams and beta 2, 0 to 1."""
+    """Return the chrF2 (Popović 2015) of two texts, from 0 to 1: character 6-grams, beta 2."""
     return float(_chrf().sentence_score(text, [gold]).score) / 100
 
 

@@ -1,8 +1,8 @@
 """Compute the metrics of an annotator, as statistics by metric and move.
 
-Shares and similarities range from 0 to 1, kappa from -1 to 1. Numbers of tokens are means over
-papers. "overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves
-(macro).
+Shares and similarities range from 0 to 1, and kappa from -1 to 1. Numbers of tokens are means over
+papers. A statistic for `OVERALL` covers all moves together; for ROUGE-L and chrF, it is the mean of
+the statistics of all moves (macro).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skills.reporting.statistics import Flags, Floats, Values
 
 Key = tuple[str, str]
-"""The key of a statistic: (metric, move), or (metric, `OVERALL`) for all moves."""
+"""The key of a statistic: (metric, move), or (metric, `OVERALL`) for all moves together."""
 
 METRICS: Mapping[str, str] = {
     "valid": "share of papers whose first answer is a valid annotation, with the model's own "
@@ -60,7 +60,11 @@ METRICS: Mapping[str, str] = {
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return all metrics of an annotator."""
+    """Return the metrics of an annotator, except the metrics of anchors.
+
+    Metrics that compare with the gold are left out if `subject` has no gold, and metrics of
+    requests if the annotator is a baseline.
+    """
     import numpy as np
 
     predicted = stated(annotator.annotations, subject.framework)
@@ -75,9 +79,9 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
 
 
 def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
-    """Return an array, papers by moves, that is True where an annotation states the move.
+    """Return an array of shape (papers, moves): True if the annotation states the move.
 
-    A paper without an annotation states no move.
+    The values of a paper without an annotation are False.
     """
     import numpy as np
 
@@ -99,7 +103,7 @@ def _by_itself(
     """Return the metrics that need no gold: faithfulness to the abstract, overlap of moves.
 
     Args:
-        predicted: True for each stated move (see `stated`).
+        predicted: True for each stated move, as returned by `stated`.
     """
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
@@ -130,7 +134,7 @@ def _by_itself(
 
 
 def _table(measured: Sequence[Mapping[str, float]], framework: Framework) -> Floats:
-    """Return measures as an array, papers by moves; 0 for a missing measure."""
+    """Return measures as an array of shape (papers, moves), with 0 for a missing measure."""
     import numpy as np
 
     return np.array([[one.get(name, 0.0) for name in framework.names] for one in measured], float)
@@ -165,9 +169,14 @@ def _against_gold(
 
 
 def per_paper(values: Floats, among: Flags) -> Floats:
-    """Return the mean of each paper's values over the moves in `among`.
+    """Return the mean of each paper's values over the moves of the paper in `among`.
 
-    The mean is 1 for a paper without such moves, since two annotations that state nothing agree.
+    The mean is 1 for a paper without moves in `among`, since two annotations that state no move
+    agree.
+
+    Args:
+        values: the similarities; shape (papers, moves). Values outside `among` are 0.
+        among: True for each move that one of two annotations states; the same shape.
     """
     import numpy as np
 
@@ -202,8 +211,9 @@ def by_move(
     """Return the ratio of `over` to `under` for each move, and for all moves together.
 
     Args:
-        over, under: numerators and denominators, papers by moves.
-        empty: the value of a move whose denominator is 0.
+        over: the numerators; shape (papers, moves).
+        under: the denominators, in the same shape.
+        empty: the value for a single move whose denominators are all 0.
     """
     found = {(metric, OVERALL): ratio(over.sum(axis=1), under.sum(axis=1))}
     for j, name in enumerate(framework.names):
@@ -214,7 +224,10 @@ def by_move(
 def _consistency(
     answers: Sequence[Answer], framework: Framework, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the mean agreement of all pairs of answers to a paper, for each kind of variation."""
+    """Return the agreement of repeated annotations, for each kind of variation.
+
+    The agreement is the mean over all pairs of annotations of a paper, and then over papers.
+    """
     import numpy as np
 
     found: dict[Key, Statistic] = {}
@@ -236,15 +249,16 @@ def _consistency(
 def _alike(
     first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
 ) -> tuple[float, float]:
-    """Return the similarity of two answers, and the share of moves on which they agree.
+    """Return the similarity of two annotations, and the share of moves on which they agree.
 
-    Two answers agree on a move if both or neither state it.
+    Two annotations agree on a move if both state the move, or neither does. If an annotation is
+    missing, both figures are 0.
     """
     if not first or not second:
         return 0.0, 0.0
     stated, others = framework.stated(first), framework.stated(second)
     either, count = stated.keys() | others.keys(), len(framework.names)
     values = measures.get(of_repetition, stated, others)
-    # As in `per_paper`, two answers that state nothing agree.
+    # As in `per_paper`, two annotations that state no move agree.
     similar = sum(values.values()) / len(either) if either else 1.0
     return similar, 1 - len(stated.keys() ^ others.keys()) / count

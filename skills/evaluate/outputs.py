@@ -10,7 +10,7 @@ from skills.reporting.outputs import Output, RefusedRow
 from skills.reporting.statistics import Figure
 
 OVERALL = "overall"
-"""The name that stands for all moves together in figures by move."""
+"""The name that stands for all moves together where figures are listed by move."""
 Kind = Literal["seeds", "prompts"]
 Figures = dict[str, dict[str, Figure]]
 """Figures with their intervals, by metric, then by move or `OVERALL`."""
@@ -80,7 +80,10 @@ class Reliability(Output):
 
 
 class Evaluated(Output):
-    """A model or a baseline. A baseline has only a name, a kind and figures."""
+    """A model or a baseline, with its figures.
+
+    The fields about a model have their defaults for a baseline.
+    """
 
     name: str
     kind: str = Field(
@@ -104,7 +107,11 @@ class Evaluated(Output):
 
 
 class Outcomes(Output):
-    """Numbers of papers on which the first annotator has a higher, equal or lower score."""
+    """Numbers of papers on which the first annotator has a higher, equal or lower score.
+
+    Attributes:
+        score: the metric that is compared for each paper.
+    """
 
     score: str
     win: int

@@ -1,4 +1,4 @@
-"""Write the comparison as an HTML page with all figures, and as a picture."""
+"""Write a comparison as an HTML page with all figures, and as a picture of the figures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[Marked]:
-    """Return the sentences of an abstract, with moves of the first model and with any labels.
+    """Return the sentences of an abstract, marked with the moves of the first model.
+
+    If the sentences have labels, each label is a segment at the beginning of its sentence.
 
     Args:
         worst: the paper, with the moves of the first model.
@@ -81,20 +83,20 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
 
 
 ROW, HEAD = 0.34, 1.4
-"""Height in inches of a row of the picture, and of the picture without rows."""
+"""Height of a row of the picture, and height of the picture without rows, in inches."""
 
 
 def draw(found: Evaluation, file: IO[bytes]) -> None:
-    """Write a PNG: a row for each metric, with a mark and a 95% interval for each annotator.
+    """Write a PNG picture with a row for each metric.
 
-    Numbers of tokens are left out, since they are not shares. A metric without an overall figure
-    has a row for each move.
+    A row has a mark and a 95% interval for each annotator. Numbers of tokens are left out, since
+    they are not shares. A metric without an overall figure has a row for each move.
     """
     from matplotlib import figure as figures
     from matplotlib import rc_context, rcParamsDefault
 
-    # The default settings replace a matplotlibrc in the current folder, which could run TeX. With
-    # "text.parse_math" off, a "$" in a name does not begin a formula.
+    # The default settings replace the settings of a matplotlibrc in the current folder, which could
+    # run TeX. Without "text.parse_math", a "$" in a name does not begin a formula.
     with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))
@@ -123,7 +125,7 @@ def draw(found: Evaluation, file: IO[bytes]) -> None:
 
 
 def _rows(found: Evaluation) -> Iterator[tuple[str, Sequence[Figure | None]]]:
-    """Yield the label of each row, and the figure of each annotator."""
+    """Yield the label of each row of the picture, and the figure of each annotator for the row."""
     for metric in found.metrics:
         if metric in TOKENS:
             continue

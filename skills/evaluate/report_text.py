@@ -50,12 +50,12 @@ NAMES = {
 """Names of metrics in reports. A metric without a name is shown by its key."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
-"""Metrics at the top of the table for all moves."""
+"""Metrics in the first rows of the table for all moves."""
 MAIN = (
     *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
     "completion_tokens",
 )
-"""Metrics in a report without details."""
+"""Metrics in the table for all moves of a report without details."""
 BY_MOVE = (
     *("rouge_l", "anchor", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
@@ -64,24 +64,25 @@ BY_MOVE = (
 DIFFERENCES = ("anchor", "kappa", "label_precision", "background", "abstention", "false_fill")
 """Metrics whose differences are also shown by move."""
 LESS = ("ece", "overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
+"""Metrics for which a lower figure is better."""
 NEITHER = ("stated", "copied", "floor")
 """Descriptive metrics: neither a high nor a low figure is better."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics that are also shown for the gold, as a reference."""
-
 FEW = 20
-"""Number of papers below which the verdict also mentions uncertain differences."""
+"""Number of papers below which the verdict calls the papers too few if no difference is shown."""
 NAMED = 4
-"""Maximum number of metrics named in a sentence."""
+"""Maximum number of metrics that a sentence of the verdict names."""
 NO_REGRESSION = "No metric is worse than before"
 RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 
 
 def text(found: Evaluation, *, details: bool = True) -> str:
-    """Return the verdict of a comparison and its main figures.
+    """Return the report of a comparison for a terminal: verdict, facts and tables.
 
     Args:
-        details: True for all figures that fit a screen, not only the main figures of the models.
+        details: True for the figures of all metrics, of single moves and of differences; False for
+            the main figures only.
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found.verdict)
     models = [one for one in found.annotators if one.kind != "baseline"]
@@ -121,7 +122,7 @@ def text(found: Evaluation, *, details: bool = True) -> str:
 
 
 def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
-    """Return the name of a metric in reports, with the name of the move if one is given.
+    """Return the name of a metric in reports, followed by `move` unless it is `OVERALL`.
 
     Args:
         by_move: True to leave out endings such as "(macro)", which do not apply to single moves.
@@ -133,14 +134,14 @@ def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
 
 
 def columns_of(found: Evaluation) -> dict[str, Figures]:
-    """Return the figures of all annotators, by the name of the annotator."""
+    """Return the figures of each annotator, by the name of the annotator."""
     return {one.name: one.metrics for one in found.annotators}
 
 
 def figures_of(
     columns: Mapping[str, Figures], metric: str, move: str = OVERALL
 ) -> list[Figure | None] | None:
-    """Return the figure of each annotator in `columns`, or None if no annotator has one."""
+    """Return one figure of each annotator in `columns`, or None if no annotator has the figure."""
     figures = [metrics.get(metric, {}).get(move) for metrics in columns.values()]
     return figures if any(figures) else None
 
@@ -148,10 +149,11 @@ def figures_of(
 def difference_rows(
     found: Evaluation, pair: Difference, by_move: Sequence[str]
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield label, metric and figure of each difference.
+    """Yield label, metric and figure of each difference between two annotators.
 
     Args:
-        by_move: the metrics whose differences are also yielded by move.
+        pair: the differences.
+        by_move: the metrics whose differences are yielded for each move, too.
     """
     for metric in found.metrics:
         moves = pair.metrics.get(metric, {})
@@ -170,7 +172,7 @@ def outcome_of(pair: Difference) -> str:
 
 
 def reliability_head(one: Evaluated) -> tuple[str, str]:
-    """Return two clauses about an annotator: its calibration error, and its sure moves."""
+    """Return two clauses about an annotator with confidences: calibration error, and sure moves."""
     rated, metrics = one.reliability, one.metrics
     assert rated is not None
     return (
@@ -183,7 +185,7 @@ def reliability_head(one: Evaluated) -> tuple[str, str]:
 
 
 def reliability_rows(rated: Reliability) -> list[tuple[str, ...]]:
-    """Return the rows of a reliability table."""
+    """Return the rows of a reliability table, with the columns of `RELIABILITY`."""
     return [
         (f"{b.low:.1f} to {b.high:.1f}", f"{b.moves:,}", f"{b.confidence:.3f}", f"{b.right:.3f}")
         for b in rated.bins
@@ -191,7 +193,7 @@ def reliability_rows(rated: Reliability) -> list[tuple[str, ...]]:
 
 
 def directions(found: Evaluation) -> str:
-    """Return sentences that name the metrics for which a higher figure is not better."""
+    """Return two sentences that name the metrics in `LESS` and the metrics in `NEITHER`."""
     less, neither = (
         "; ".join(name_of(metric) for metric in metrics if metric in found.metrics)
         for metrics in (LESS, NEITHER)
@@ -200,13 +202,14 @@ def directions(found: Evaluation) -> str:
 
 
 def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str:
-    """Return "0.71 (0.60 to 0.80)", "0.71" without an interval, or "n/a" without a value.
+    """Return a figure with its interval as text, such as "0.710 (0.600 to 0.800)".
 
-    Without a figure, the result is "".
+    The result is "0.710" for a figure without an interval, "n/a" for a figure without a value, and
+    "" for None.
 
     Args:
         metric: the metric, which determines the number of decimals.
-        signed: True to write the sign of positive numbers too.
+        signed: True to write the sign of positive numbers, too.
     """
     if one is None:
         return ""
@@ -219,17 +222,17 @@ def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str
 
 
 def papers_of(one: Figure | None, found: Evaluation) -> str:
-    """Return the number of papers of a figure, such as " n=10", or "" if it covers all papers."""
+    """Return the number of papers of a figure, such as " n=10"; "" for None or all papers."""
     return "" if one is None or one.papers == found.papers else f" n={one.papers:,}"
 
 
 def excludes_zero(one: Figure) -> bool:
-    """Return True if 0 lies outside the interval."""
+    """Return True if a figure has an interval, and 0 lies outside the interval."""
     return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
 
 def faults_of(found: Evaluation) -> str:
-    """Return a warning about failures that no model caused, or ""."""
+    """Return a warning about the failures that no model caused; "" without such failures."""
     models = [one for one in found.annotators if one.kind == "model"]
     count = sum(n for one in models for kind, n in one.failed.items() if kind not in MODEL_ERRORS)
     if not count:
@@ -241,7 +244,7 @@ def faults_of(found: Evaluation) -> str:
 
 
 def unmeasured(found: Evaluation) -> str:
-    """Return a hint if consistency was not measured, or ""."""
+    """Return a hint if consistency was not measured; "" if it was measured."""
     if "seeds" in found.metrics:
         return ""
     return (
@@ -295,11 +298,11 @@ def _by_move(found: Evaluation, metric: str) -> str:
 
 
 def verdict(found: Evaluation) -> list[str]:
-    """Return sentences that compare the first model with each other model.
+    """Return a sentence for the comparison of the first model with each other model.
 
-    Without another model, the sentences compare it with the baselines. A difference counts if its
-    interval excludes 0. The comparison with an earlier evaluation comes first and names
-    regressions.
+    If there is only one model, the sentences compare it with the baselines. Only differences whose
+    interval excludes 0 count. The comparison with an earlier evaluation is the first element of the
+    result, and also names regressions.
     """
     models = {one.name for one in found.annotators if one.kind != "baseline"}
     others = [one for one in found.differences if one.other in models]
@@ -313,11 +316,11 @@ def verdict(found: Evaluation) -> list[str]:
 
 
 def regressions(found: Evaluation) -> list[tuple[str, str]]:
-    """Return the metrics and moves that are worse than in the earlier evaluation.
+    """Return (metric, move) for each figure that is worse than in the earlier evaluation.
 
-    A difference counts if its interval excludes 0. For each metric, the overall figure is tested
-    or, without an overall figure, the figure of each move. Tokens and descriptive metrics do not
-    count.
+    Only differences whose interval excludes 0 count. If a metric has an overall figure, only this
+    figure is compared, with `OVERALL` as the move; otherwise the figure of each move is compared.
+    Numbers of tokens and descriptive metrics are ignored.
     """
     worse = []
     for metric, moves in found.differences[0].metrics.items():
@@ -370,6 +373,6 @@ def _gains(metric: str, one: Figure) -> bool:
 
 
 def _named(names: Sequence[str]) -> str:
-    """Return the first `NAMED` names in words, such as "a, b, c, d and 2 more"."""
+    """Return a list of names for a sentence, such as "a, b, c, d and 2 more"."""
     shown, more = names[:NAMED], len(names) - NAMED
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -1,8 +1,8 @@
 """Compare the anchors of moves with the anchors of the gold, or with labels of sentences.
 
-Lexical alignment finds the anchor of a gold move. It also finds the anchor of an annotation's move,
-unless the annotation has a stored anchor. A move is compared if annotation and gold state it, and
-the gold move has an anchor.
+Lexical alignment finds the anchor of a gold move. It also finds the anchor of a move that has no
+stored anchor. A move is compared if annotation and gold state the move, and the gold move has an
+anchor.
 
 The confidence of a move estimates the probability that its anchor is right. The n compared moves
 are divided into bins B of equal width by confidence. The expected calibration error is
@@ -10,8 +10,8 @@ are divided into bins B of equal width by confidence. The expected calibration e
     ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
 
 (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian
-Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves, the ECE is
-above 0 even for calibrated confidences, and higher in resamples than in the sample.
+Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). If there are few moves, the
+ECE is above 0 even for calibrated confidences, and higher in resamples than in the sample.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
 labels each sentence of an abstract. The label of a move's anchor is compared with the label
@@ -44,7 +44,7 @@ SURE = 0.8
 LABELS = ("background", "objective", "method", "result", "other")
 BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
-"""The label expected for the sentences of a move, for moves that correspond to one label."""
+"""The label that the sentences of a move should have, for each move with such a label."""
 METRICS: Mapping[str, str] = {
     "anchor": "of the moves that annotator and gold both state, the share with a common sentence "
     "in both anchors",
@@ -69,7 +69,7 @@ METRICS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """A comparison of anchors with the anchors of the gold, as arrays of papers by moves.
+    """A comparison of anchors with the anchors of the gold, as arrays of shape (papers, moves).
 
     Attributes:
         right: True if the anchor shares a sentence with the gold anchor.
@@ -87,7 +87,10 @@ class _Anchored:
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return the metrics of anchors, compared with the gold or with the labels of sentences."""
+    """Return the metrics of anchors, compared with the gold or with the labels of sentences.
+
+    The keys are (metric, move) or (metric, `OVERALL`).
+    """
     found: dict[Key, Statistic] = {}
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, measures)
@@ -99,7 +102,7 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
 def _against_gold(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the metrics of anchors, and of confidence if moves have confidences."""
+    """Return the metrics of anchors, and the metrics of confidences if moves have confidences."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -115,7 +118,7 @@ def _against_gold(
 
 
 def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> Reliability | None:
-    """Return the reliability table of confidences; None if no compared move has a confidence."""
+    """Return the shares of right anchors by confidence; None without confidences to compare."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -144,13 +147,18 @@ def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> R
 
 
 def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statistic:
-    """Return the expected calibration error of the `rated` moves (see the module docstring)."""
+    """Return the expected calibration error of moves (see the module docstring).
+
+    Args:
+        right: True if the anchor of a move is right; shape (papers, moves), as for all arguments.
+        rated: True for the moves to include, which have a confidence.
+    """
     import numpy as np
 
     papers, moves = rated.nonzero()
     places = _bins(confidence[papers, moves])
-    # Each row is a paper. A column has the number of right moves in a bin minus the sum of all
-    # confidences in the bin; the last column has the number of rated moves.
+    # Each row is a paper. For each bin, a column has the number of right moves minus the sum of all
+    # confidences. The last column has the number of rated moves.
     sums = np.zeros((len(rated), BINS + 1))
     gaps = right[papers, moves] - confidence[papers, moves]
     np.add.at(sums, (papers, places), gaps)
@@ -186,9 +194,9 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
 
 
 def _bins(confidence: Floats) -> NDArray[np.intp]:
-    """Return the index of the bin of each confidence.
+    """Return the index of the bin to which each confidence belongs.
 
-    A bin includes its lower limit; the last bin also includes its upper limit, 1.
+    A bin includes its lower limit. The last bin also includes its upper limit, 1.
     """
     import numpy as np
 
@@ -198,10 +206,10 @@ def _bins(confidence: Floats) -> NDArray[np.intp]:
 def anchor_labels(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> list[dict[str, str]]:
-    """Return the label of the anchor of each stated move, for each paper.
+    """Return for each paper the label of the anchor of each stated move, by move.
 
     The abstract consists of the labelled sentences, separated by empty lines, so that
-    `split_sentences` never joins two of them.
+    `split_sentences` never joins two labelled sentences.
     """
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
@@ -225,7 +233,7 @@ def split_labels(given: Labelled) -> list[str]:
 def _against_labels(
     annotator: Annotator, subject: Subject, labelled: Sequence[Labelled], measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return all metrics that need labels."""
+    """Return the metrics that compare anchors with the labels of sentences."""
     import numpy as np
 
     anchored = anchor_labels(annotator, subject, measures)
@@ -253,7 +261,7 @@ def _against_labels(
 def confusion(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> dict[str, dict[str, int]]:
-    """Return the numbers of anchors by move, then by label."""
+    """Return the number of anchors of each move that have each label, by move, then by label."""
     counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
     for one in anchor_labels(annotator, subject, measures):
         for name, label in one.items():

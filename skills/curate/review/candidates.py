@@ -1,8 +1,8 @@
 """Read the annotations to review, each with the abstract of its paper.
 
-The abstract is in the table itself, or is looked up by id, first in a table of papers, then in the
-corpus. If the annotation stores the digest of its abstract, only an abstract with this digest is
-used.
+If the table of annotations has no abstracts, they are looked up by id, first in a table of papers,
+then in the corpus. If an annotation stores the digest of its abstract, only an abstract with this
+digest is used.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
-"""Papers by the name of the table or corpus that contains them, then by the key of the id."""
+"""Papers with abstracts, by the place where they were found, then by the key of the id.
+
+A place is a clause for messages: the path of a table, or "the corpus".
+"""
 CHUNK = 500
-"""Number of annotations that are read together."""
+"""Maximum number of annotations that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class Candidates:
     Each annotation is read when it is first used.
 
     Attributes:
-        keys: the keys of the annotations.
+        keys: the keys of the annotated papers (`Item.key`), in the order of the review.
         read: returns the annotations with the given keys, in the order of the keys.
-        id_column: the name of the table's id column.
-        lost: the rows whose abstract cannot be found, with the reason.
+        id_column: the name of the id column for a new gold table.
+        lost: a message for each row whose abstract cannot be found, with the reason.
         without_moves: number of rows without any move.
         repeats: number of rows about the paper of an earlier row.
-        certainty: the certainty of each annotation with confidences, by its key.
+        certainty: the certainty of each annotation that has confidences, by key.
         is_selected: True if words or conditions have selected the annotations.
     """
 
@@ -75,7 +78,7 @@ class Candidates:
         return self.some(self.keys)
 
     def some(self, keys: Iterable[str]) -> Iterator[Item]:
-        """Yield the annotations with these keys, in this order."""
+        """Yield the annotations with these keys, in the order of `keys`."""
         wanted = iter(keys)
         while chunk := list(itertools.islice(wanted, CHUNK)):
             if unknown := [key for key in chunk if key not in self._known]:
@@ -84,18 +87,24 @@ class Candidates:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """The index of each annotation by its key."""
+        """The index of each annotation in `keys`, by key."""
         return {key: place for place, key in enumerate(self.keys)}
 
     def known(self, keys: Iterable[str]) -> list[Item]:
-        """Return the annotations with these keys, in order; ignore unknown keys."""
+        """Return the annotations with these keys, in the order of the review.
+
+        Keys without an annotation are ignored.
+        """
         found = (key for key in keys if key in self.places)
         return list(self.some(sorted(found, key=self.places.__getitem__)))
 
     def sample(self, size: int, seed: int) -> Candidates:
-        """Return annotations drawn at random, in random order.
+        """Return annotations that are drawn at random, in random order.
 
         The draw depends only on `seed` and the ids, so that it changes little if the table grows.
+
+        Args:
+            size: number of annotations to draw; all are returned if there are fewer.
         """
 
         def drawn(key: str) -> str:
@@ -104,17 +113,17 @@ class Candidates:
         return self._ordered(sorted(self.keys, key=drawn)[:size])
 
     def by_certainty(self) -> Candidates:
-        """Return the annotations by ascending certainty; annotations without confidence last."""
+        """Return the annotations by ascending certainty, then those without confidences."""
         return self._ordered(sorted(self.keys, key=lambda key: self.certainty.get(key, math.inf)))
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
         """Return reviewed annotations first, then the annotations that would teach a model most.
 
-        Of the annotations without review, only the `WINDOW` least certain are read and ordered
-        (`teaching_order`).
+        Of the annotations without review, only the `WINDOW` least certain annotations are ordered
+        by `teaching_order`; the others follow by ascending certainty.
 
         Args:
-            reviewed: the abstracts of reviewed papers by key, in order.
+            reviewed: the abstracts of the reviewed papers by key, in the order of the result.
         """
         first = [key for key in reviewed if key in self.places]
         rest = [key for key in self.by_certainty().keys if key not in reviewed]
@@ -138,19 +147,22 @@ def read(
     conditions: str = "",
     words: str = "",
 ) -> Candidates:
-    """Read the annotations to review, and look up missing abstracts.
+    """Read the annotations to review, look up missing abstracts, and order them by certainty.
+
+    The first annotation is the least certain.
 
     Args:
+        path: the table; "corpus" stands for the current annotations of the corpus.
         columns: the names of the columns of the table or of `abstracts`.
         abstracts: a table of papers, or None.
-        path: the table; "corpus" stands for the current annotations of the corpus.
         corpus: the corpus database, which need not exist for a table.
-        conditions: conditions in the form of `/corpus filter`; for the corpus only.
-        words: words that must all occur in title and abstract or in one move; or the id of a paper.
+        conditions: conditions in the form of `/corpus filter`, or ""; allowed for the corpus only.
+        words: words that must all occur in title and abstract or in one move; or the id of a paper;
+            or "".
 
     Raises:
         UsageError: there are conditions, but the annotations come from a table.
-        InputError: a table cannot be read, or contains no selected annotation that can be reviewed.
+        InputError: a table cannot be read, or no annotation is selected or can be reviewed.
     """
     if str(path) == CORPUS:
         return _from_corpus(corpus, framework, conditions, words)
@@ -242,7 +254,7 @@ def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str
 
 
 def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:
-    """Yield the items that are in the corpus, with their stored anchors and confidences."""
+    """Yield the items whose moves are in the corpus, with the stored anchors and confidences."""
     if not items or not corpus.is_file():
         return
     with open_corpus(corpus, must_exist=True) as db:
@@ -252,7 +264,7 @@ def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterat
 
 
 def _without(words: str, conditions: str = "") -> InputError:
-    """Return the error for words or conditions that select no annotation."""
+    """Return the error to raise if words or conditions select no annotation."""
     parts = [f"has the words {words!r}"] * bool(words.strip())
     parts += [f"meets {conditions!r}"] * bool(conditions.strip())
     what = "words or conditions" if len(parts) > 1 else "words" if words.strip() else "conditions"
@@ -262,13 +274,16 @@ def _without(words: str, conditions: str = "") -> InputError:
 def _open(
     path: Path, columns: Columns, moves: Sequence[str] = (), abstract_by: AbstractBy = "column"
 ) -> Table:
-    """Open a table; options that name columns of another table are ignored."""
+    """Open a table; names of columns that the table lacks are ignored.
+
+    The options name columns of two tables: the annotations and the papers.
+    """
     present = columns.present_in(read_header(path))
     return open_table(path, present, moves=moves, abstract_by=abstract_by)
 
 
 def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: Path) -> Places:
-    """Return the papers with these keys in a table and the corpus, by place and key."""
+    """Return the papers with the keys `wanted` in a table of papers and in the corpus."""
     places: dict[str, Mapping[str, list[Paper]]] = {}
     if abstracts is not None:
         given = defaultdict(list)
@@ -286,7 +301,7 @@ def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: 
 
 
 def _find(row: TableRow, places: Places) -> Paper | str:
-    """Return the paper of a row with its abstract, or the reason why it is not found."""
+    """Return the paper of a row with its abstract, or the reason why there is no abstract."""
     named = f"paper {row.paper.id}" if row.paper.id else "a paper without an id"
     reason = f"no abstract of {named} in {' or '.join(places) or 'the table'}"
     for place, papers in places.items():
@@ -310,8 +325,8 @@ def _find(row: TableRow, places: Places) -> Paper | str:
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
     """Return the keys of the annotations that contain all words and phrases.
 
-    An annotation is found if all words occur in title and abstract, or in one stated move, or are
-    its id. Case and inflection are ignored.
+    All words must occur in title and abstract, or in one stated move. Case and inflection are
+    ignored. An annotation is also found if `words` is the id of its paper.
 
     Raises:
         InputError: `words` is empty.

@@ -1,9 +1,9 @@
 """Store the decisions of reviewers, and derive the gold table from them.
 
-The journal is the file GOLD_review.jsonl beside the table. A decision is appended to it and synced
-before the table is written: if the process is killed in between, the next process updates the
-table. Rows of the table that do not come from the journal were written by a person: they never
-change, and their papers count as decided.
+The journal is the file GOLD_review.jsonl beside the table. A decision is appended to the journal,
+which is synced before the table is written. If the process is killed in between, the next process
+updates the table. A row of the table that does not come from the journal was written by a person:
+the row never changes, and its paper counts as decided.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ What = Literal["accept", "reject", "edit", "undo"]
 Unsettled = Literal["to_do", "waiting", "disputed"]
 """The state of an annotation without a final decision.
 
-"to_do" has no decision, "waiting" needs a second decision, and "disputed" needs a decision that
-settles the disagreement of two reviewers.
+An annotation is "to_do" without a decision, "waiting" if it needs a second decision, and "disputed"
+if it needs a decision that settles the disagreement of two reviewers.
 """
 Spans = list[list[int]]
+"""Passages of an abstract: the start and the end of each passage, in characters."""
 WAIT = 30.0
 """Maximum seconds to wait for the lock of the journal."""
 STORED = "The earlier decisions are stored; repeat the line to continue."
 
 
 class Taken(HarnessError):
-    """Raised if another reviewer holds the paper, or if it is decided."""
+    """Raised if another reviewer has leased a paper, or if a decision is not needed any more."""
 
     exit_code = 2
 
@@ -54,17 +55,17 @@ class Decision(BaseModel):
     """One line of the journal.
 
     Attributes:
-        what: the action: "edit" changes the moves of a paper, or their anchors, before the
+        what: the action. "edit" changes the moves of a paper, or their anchors, before the
             decision; "undo" reverts the reviewer's last decision on the paper.
-        at: the time in UTC, with a resolution of one second.
-        abstract_sha256, shown_sha256: digests of the abstract and the moves under review.
-        moves: the moves after the decision.
+        at: the time in UTC, in ISO 8601 to the second.
+        abstract_sha256: the digest of the abstract under review.
+        shown_sha256: the digest of the moves under review, without edits.
+        moves: the moves with the reviewer's edits.
         changed: the names of the moves that differ from the annotation under review.
         reason: the reviewer's reason for a rejection, or "".
         reviewer: the name of the reviewer; "" in a review by a single person.
         reviewers: number of reviewers who are to decide on the paper.
-        anchors: the passages of the abstract that the reviewer selected for each move, as start and
-            end.
+        anchors: the passages of the abstract that the reviewer selected, by move.
         resolves: True if the decision settles the disagreement of two reviewers.
         highlights: the names of the highlights in Zotero that the edit comes from.
     """
@@ -87,6 +88,7 @@ class Decision(BaseModel):
 
     @property
     def key(self) -> str:
+        """The key of the paper, as in `Item.key`."""
         return paper_key(self.paper.id)
 
     @property
@@ -95,7 +97,7 @@ class Decision(BaseModel):
         return self.abstract_sha256, self.shown_sha256
 
     def is_about(self, item: Item) -> bool:
-        """Return True if the decision is about exactly this annotation."""
+        """Return True if the decision is about the abstract and the moves of an annotation."""
         return self.digests == item.digests
 
     def is_like(self, other: Decision) -> bool:
@@ -104,15 +106,21 @@ class Decision(BaseModel):
 
 
 def by_reviewer(decisions: Sequence[Decision]) -> dict[str, Decision]:
-    """Return the last decision of each reviewer, without decisions that settle disagreements."""
+    """Return the last decision of each reviewer, by the name of the reviewer.
+
+    Decisions that settle disagreements are left out.
+    """
     return {one.reviewer: one for one in decisions if not one.resolves}
 
 
 def outcome(decisions: Sequence[Decision]) -> Decision | Unsettled:
     """Return the final decision on an annotation, or its state without a final decision.
 
-    A decision that settles a disagreement has priority. If one reviewer is to decide on the paper,
-    the last decision counts. If two reviewers are to decide, their decisions must agree.
+    The last decision that settles a disagreement has priority. If one reviewer is to decide on the
+    paper, the last decision is final. If two reviewers are to decide, their decisions must agree.
+
+    Args:
+        decisions: the decisions on the annotation that were not undone, in order.
     """
     if not decisions:
         return "to_do"
@@ -141,7 +149,7 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the journal within the block, so that no other process or thread changes it.
+        """Lock the journal in a block, so that no other process or thread changes the journal.
 
         Blocks can be nested.
 
@@ -158,7 +166,12 @@ class Journal:
             raise OutputError(what, where=shown(self.path), hint=STORED) from exc
 
     def read_new(self) -> Iterator[Decision]:
-        """Yield the decisions that were appended after the last call."""
+        """Yield the decisions that other processes have appended since the last call.
+
+        Raises:
+            InputError: the journal cannot be read, or a line is not a decision on a paper with the
+                moves of the framework.
+        """
         with reading(self.path):
             lines = complete_lines(self.path, self._read)
         for line in lines:
@@ -173,7 +186,9 @@ class Journal:
             yield decision
 
     def append(self, decision: Decision) -> None:
-        """Append a decision and sync it to the disk, within `locked` and after `read_new`.
+        """Append a decision to the journal, and sync the journal to the disk.
+
+        The caller has locked the journal, and has read all new decisions.
 
         Raises:
             OutputError: the decision cannot be written; the file is unchanged.
@@ -188,7 +203,7 @@ class Journal:
         self._lines += 1
 
     def repair(self) -> None:
-        """Remove an incomplete last line, within `locked`."""
+        """Remove an incomplete last line of the journal, which the caller has locked."""
         with reading(self.path):
             if self.path.exists():
                 append_lines(self.path, b"")
@@ -207,9 +222,10 @@ class ReviewLog:
 
     Attributes:
         wrote: called with the SHA-256 of a new table before it replaces the old table.
-        own: the keys of rows that were not written by a review.
+        own: the keys of the papers whose rows were not written by a review.
         restored: number of accepted rows that were missing from the table.
-        taken: the reviewer and the name of each Zotero highlight that was stored as an edit.
+        taken: (reviewer, name of the highlight) for each Zotero highlight that a reviewer's edit
+            comes from.
     """
 
     gold: GoldTable
@@ -227,15 +243,18 @@ class ReviewLog:
         return self.file.path
 
     def decisions(self, item: Item) -> list[Decision]:
-        """Return the decisions on exactly this annotation that were not undone."""
+        """Return the decisions on an annotation that were not undone, in the order of the journal.
+
+        Decisions on another annotation of the paper are left out.
+        """
         return [one for one in self._decided.get(item.key, ()) if one.is_about(item)]
 
     def status(self, item: Item) -> str:
-        """Return the status of an annotation in a word.
+        """Return the status of an annotation as a word.
 
-        "accepted", "edited" (accepted after edits) and "rejected" are decisions. "in_gold" is a
-        paper whose row in the gold table was not written by the review. The other words are the
-        values of `Unsettled`.
+        The words "accepted", "edited" (accepted after edits) and "rejected" are final decisions,
+        and the words of `Unsettled` are states without a final decision. "in_gold" stands for a
+        paper whose row in the gold table was not written by the review.
         """
         if item.key in self.own:
             return "in_gold"
@@ -247,41 +266,48 @@ class ReviewLog:
         return "edited" if found.changed else "accepted"
 
     def wants(self, item: Item, reviewer: str) -> bool:
-        """Return True if this reviewer still has to decide on an annotation."""
+        """Return True if the reviewer still has to decide on an annotation."""
         status = self.status(item)
         if status == "waiting":
             return reviewer not in by_reviewer(self.decisions(item))
         return status == "to_do"
 
     def was_decided(self, item: Item) -> bool:
-        """Return True if the paper was decided on with another annotation or abstract."""
+        """Return True if the last decision on the paper has another annotation or abstract."""
         decided = self._decided.get(item.key, [])
         return bool(decided) and not decided[-1].is_about(item)
 
     def draft(self, item: Item, reviewer: str = "") -> Decision | None:
-        """Return the reviewer's edits of an annotation so far, or None."""
+        """Return the entry of the journal with the reviewer's edits of an annotation, or None."""
         draft = self._drafts.get((item.key, reviewer))
         return draft if draft is not None and draft.is_about(item) else None
 
     def edited(self, item: Item, reviewer: str = "") -> tuple[dict[str, str], dict[str, Spans]]:
-        """Return the moves of a paper and the selected passages, with the reviewer's edits."""
+        """Return the moves of an annotation with the reviewer's edits, and the selected passages.
+
+        The selected passages are returned by move. Without edits, the result is the moves of the
+        annotation, and no passages.
+        """
         draft = self.draft(item, reviewer)
         return (dict(item.moves), {}) if draft is None else (dict(draft.moves), dict(draft.anchors))
 
     def latest(self, reviewer: str = "") -> Iterator[Decision]:
-        """Yield the decisions of a reviewer that were not undone, the latest first."""
+        """Yield the decisions of a reviewer that were not undone, starting with the latest.
+
+        Decisions on papers in `own` are left out.
+        """
         for decision in reversed(self._order):
             if decision.reviewer == reviewer and decision.key not in self.own:
                 yield decision
 
     def reviewed(self) -> dict[str, str]:
-        """Return the abstracts of decided papers by key, in the order of the journal."""
+        """Return the abstracts of decided papers by key, in the order of the first decisions."""
         return {one.key: one.paper.abstract for one in self._order}
 
     def settled(self, items: Iterable[Item]) -> list[Decision]:
-        """Return the final decisions on exactly these annotations, in the order of the journal.
+        """Return the final decisions on annotations, in the order of the journal.
 
-        Papers whose row was not written by a review are left out.
+        Annotations of papers in `own`, and annotations without a final decision, are left out.
         """
         wanted = {item.key: item for item in items if item.key not in self.own}
         decided = ((one, wanted.get(one.key)) for one in self._order)
@@ -292,7 +318,7 @@ class ReviewLog:
         return {key for key, decided in self._decided.items() if decided} | self.own
 
     def refuse_decided(self, item: Item, reviewer: str) -> None:
-        """Raise Taken if this reviewer need not decide on an annotation."""
+        """Raise Taken if the reviewer does not have to decide on an annotation any more."""
         if not self.wants(item, reviewer):
             by = " and ".join(sorted({one.reviewer for one in self.decisions(item)} - {""}))
             raise Taken(f"paper {item.paper.id} is decided on already{f' by {by}' if by else ''}")
@@ -301,7 +327,7 @@ class ReviewLog:
         """Append a decision on an annotation to the journal, and update the gold table.
 
         Raises:
-            Taken: another reviewer has decided in the meantime.
+            Taken: the decision is not needed any more, since another process has stored a decision.
             OutputError: the journal or the table cannot be written.
         """
         with self.locked():
@@ -313,13 +339,13 @@ class ReviewLog:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Read the decisions of other processes, and lock the journal within the block."""
+        """Lock the journal in a block, after reading the new decisions of other processes."""
         with self.file.locked():
             self.refresh()
             yield
 
     def refresh(self) -> None:
-        """Read the new decisions of other processes."""
+        """Read the new decisions of other processes, and update the rows in memory."""
         for decision in self.file.read_new():
             self._apply(decision)
             self._update_row(decision.key)
@@ -370,14 +396,14 @@ class ReviewLog:
             if own:
                 reverted = decided.pop(own[-1])
                 self._order.remove(reverted)
-                self._drafts[draft] = reverted  # keep the edits of the decision that was undone
+                self._drafts[draft] = reverted  # this keeps the edits of the undone decision
         else:
             decided.append(decision)
             self._order.append(decision)
             self._drafts.pop(draft, None)
 
     def _update_row(self, key: str) -> bool:
-        """Set the row of a paper from its decisions; return True if the table changes."""
+        """Set or remove the row of a paper by its decisions; return True if the table changes."""
         if key in self.own:
             return False
         rows, decided = self.gold.rows, self._decided[key]
@@ -400,12 +426,15 @@ def open_log(
     locks: Path,
     wrote: Callable[[str], None],
 ) -> ReviewLog:
-    """Open the log of decisions on a gold table, or create an empty log.
+    """Open the log of decisions on a gold table, and update the table from the log.
+
+    Without a journal, the log is empty.
 
     Args:
-        id_column: the id column of a new table.
+        target: the gold table.
+        id_column: the name of the id column of a new table.
         locks: the folder for the lock of the journal.
-        wrote: as in `ReviewLog`.
+        wrote: called with the SHA-256 of a new table before it replaces the old table.
 
     Raises:
         UsageError, InputError: the target is not a gold table, or its journal is damaged.

@@ -23,9 +23,9 @@ from skills.reporting.outputs import Share
 from skills.reporting.statistics import alpha, paired_kappa, rounded
 
 By = Mapping[str, Decision]
-"""The decision of each reviewer on a paper."""
+"""The decision of each reviewer on a paper, by the name of the reviewer."""
 Unit = Sequence[int]
-"""The start and the end of a passage."""
+"""The start and the end of a passage of a text, in characters."""
 _WORD = re.compile(r"\w+")
 
 
@@ -35,8 +35,8 @@ class Row:
 
     Attributes:
         number: the number of the move, from 1.
-        texts: the text of each reviewer, in the order of their names.
-        chosen: the text that was chosen for the move, or None.
+        texts: the text of each reviewer, in the order of the names of the reviewers.
+        chosen: the text that was chosen for the move; None if no text is chosen yet.
     """
 
     number: int
@@ -54,10 +54,13 @@ class Row:
         return next((at for at, text in enumerate(self.texts) if text == self.chosen), None)
 
     def side(self, place: int) -> list[Piece]:
-        """Return the text of the reviewer with this index as pieces.
+        """Return the text of a reviewer, divided into pieces, to show the differences.
 
         If there are two texts, words that the other text lacks are pieces of the kind "added".
         Otherwise the text is one piece of the kind "same".
+
+        Args:
+            place: the index of the reviewer.
         """
         text = self.texts[place]
         if len(self.texts) != 2:
@@ -70,8 +73,8 @@ class Dispute:
     """A paper on which reviewers disagree.
 
     Attributes:
-        decisions: the decision of each reviewer, in the order of their names.
-        rows: the texts of each move.
+        decisions: the decision of each reviewer, in the order of the names of the reviewers.
+        rows: a row for each move, in the order of the framework.
     """
 
     decisions: tuple[Decision, ...]
@@ -79,7 +82,7 @@ class Dispute:
 
     @property
     def to_choose(self) -> Row | None:
-        """The first move that differs and for which no text is chosen."""
+        """The first move that differs and for which no text is chosen; None without such a move."""
         return next((row for row in self.rows if row.differs and row.chosen is None), None)
 
     @property
@@ -88,13 +91,16 @@ class Dispute:
         return {row.move.name: row.chosen for row in self.rows if row.chosen is not None}
 
     def settled(self, choices: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Spans]]:
-        """Return the chosen texts of the moves, and the passages that a reviewer selected for them.
+        """Return the final text of each move, and the passages that reviewers selected for it.
+
+        A move without a choice has the text on which the reviewers agree. The passages come from
+        the first reviewer with the final text who selected passages for the move.
 
         Args:
-            choices: the chosen text of each move on which reviewers disagree.
+            choices: the chosen texts by move, at least for the moves on which reviewers disagree.
 
         Raises:
-            UsageError: no text is chosen for a move.
+            UsageError: reviewers disagree on a move, and no text is chosen for it.
         """
         moves, anchors = {}, {}
         for row in self.rows:
@@ -126,7 +132,10 @@ def dispute_at(desk: Desk, at: int) -> Dispute | None:
 
 
 def decided_by_each(desk: Desk, item: Item) -> tuple[Decision, ...]:
-    """Return the decision of each reviewer on a paper, in the order of their names."""
+    """Return the decision of each reviewer on a paper, in the order of the reviewers' names.
+
+    A decision that settles a disagreement is left out.
+    """
     return tuple(one for _, one in sorted(by_reviewer(desk.log.decisions(item)).items()))
 
 
@@ -140,7 +149,7 @@ def outline(decision: Decision) -> str:
 
 
 def rated(papers: Candidates, log: ReviewLog) -> list[By]:
-    """Return the decisions on each paper with decisions of at least two reviewers."""
+    """Return the decisions on each paper that at least two reviewers have decided on."""
     found = (by_reviewer(log.decisions(item)) for item in papers.known(log.known()))
     return [one for one in found if len(one) > 1]
 
@@ -148,8 +157,8 @@ def rated(papers: Candidates, log: ReviewLog) -> list[By]:
 def agreement(decided: Sequence[By], framework: Framework) -> list[Agreed]:
     """Return the agreement about whole annotations, then about each move.
 
-    A rejection does not show which moves are right, so that it counts only in the agreement about
-    whole annotations.
+    Only accepted annotations count in the agreement about a move, since a rejection does not show
+    which moves are right.
     """
 
     def kept(one: Decision, move: str) -> bool | None:
@@ -170,11 +179,11 @@ def _agreed(
 ) -> Agreed:
     """Return the agreement of reviewers in one judgement.
 
-    Kappa compares the first two reviewers of each paper, in the order of their names; with two
-    reviewers it is Cohen's kappa. Alpha compares all reviewers.
+    Kappa compares the first two reviewers of each paper, in the order of the reviewers' names. If
+    there are only two reviewers, it is Cohen's kappa. Alpha compares all reviewers.
 
     Args:
-        judge: returns the judgement that a decision contains, or None.
+        judge: returns the judgement that a decision contains, or None without a judgement.
     """
     names = sorted({name for one in decided for name in one})
     table = [[judge(one[name]) if name in one else None for name in names] for one in decided]
@@ -194,9 +203,9 @@ def passage_agreement(
 ) -> list[AgreedPassages]:
     """Return the agreement in the passages of all moves, then of each move.
 
-    For each paper, the reviewers who accepted it are sorted by name; the first two are compared. A
-    reviewer's selection gives the passages of a move. Without a selection, an unedited move has the
-    passages of the annotation. Any other move has the sentences that share words with it.
+    For each paper, the reviewers who accepted the annotation are sorted by name, and the first two
+    are compared. The passages of a move are the reviewer's selection or, without a selection, the
+    passages that `anchors_in` finds.
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
     words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -233,7 +242,7 @@ def passage_agreement(
 
 
 def _words(abstract: str, spans: Sequence[Unit]) -> set[int]:
-    """Return the start of each word that overlaps a span."""
+    """Return the start, in characters, of each word of an abstract that overlaps a span."""
     found = [word.span() for word in _WORD.finditer(abstract)] if spans else []
     return {start for start, end in found if _overlapping(start, end, spans)}
 
@@ -243,12 +252,13 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
 
     Alpha is 1 - observed / expected (Krippendorff 1995, "On the Reliability of Unitizing Continuous
     Data"). The distance of two overlapping units is the sum of the squared differences of their
-    starts and of their ends. The distance of a unit and a gap that contains it is the squared
-    length of the unit. The expected disagreement is the disagreement of the same units and gaps at
-    random places.
+    starts and of their ends. The distance between a unit and a gap that contains it is the squared
+    length of the unit. The expected disagreement is the disagreement if the same units and gaps
+    were at random places.
 
     Args:
-        observers: the units of each observer in order, which do not overlap.
+        observers: the units of each observer, in order; units of an observer do not overlap.
+        length: the length of the text in characters.
     """
     if not any(observers):
         return 0.0, 0.0

@@ -33,13 +33,15 @@ class MoveView:
 
     Attributes:
         number: the number of the move, from 1.
-        before: the text under review, which may differ from `text`.
-        findings: the doubts about the text, as clauses.
-        confidence: the confidence of the model in this text, or None.
-        suggestion: a passage of the abstract that may state the move, or "".
-        suggested: the suggestion with its confidence, or "".
-        origin: a clause that names the sentences of the move; "" if the move is not stated.
-        is_weak: True if the move shares few words with the sentences found for it.
+        text: the text with the reviewer's edits.
+        before: the text of the annotation under review.
+        findings: the doubts about `text`, as clauses.
+        confidence: the confidence of the model in the text; None if unknown or if the text was
+            edited.
+        suggestion: a passage of the abstract that may state the move; "" without a suggestion.
+        suggested: the suggestion with its confidence, for display; "" without a suggestion.
+        origin: a clause about the sentences that the move comes from; "" if the move is not stated.
+        is_weak: True if the move is hardly similar to the sentences that were found for it.
     """
 
     number: int
@@ -58,12 +60,13 @@ class MoveView:
 
     @property
     def is_changed(self) -> bool:
+        """True if the reviewer has edited the text."""
         return self.text != self.before
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The form of a paper: its moves with the reviewer's edits."""
+    """The form of a paper: its sentences, and its moves with the reviewer's edits."""
 
     paper: Paper
     sentences: Sequence[Marked]
@@ -116,8 +119,8 @@ def anchors_in(
 ) -> dict[str, Anchor]:
     """Return the anchor of each stated move.
 
-    The anchor is the reviewer's selection, or else the stored anchor if the move is unedited. Any
-    other move gets the sentences that share its words.
+    The anchor is the reviewer's selection or, without a selection, the stored anchor of an unedited
+    move. For any other move, lexical alignment finds the anchor.
 
     Args:
         moves, selected: as for `sheet_of`.
@@ -129,7 +132,7 @@ def anchors_in(
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
-    """Return the reasons why moves are not valid in a framework, by the names of the moves."""
+    """Return the fault of each move that is not valid in a framework, by the name of the move."""
     found = {}
     for name, text in moves.items():
         if not text:
@@ -140,29 +143,37 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
-    """Return the stored values of the moves that were not edited."""
+    """Return the values of the moves that were not edited, by move.
+
+    Args:
+        stored: values by move, as stored with the annotation; {} is returned for other types.
+    """
     given = stored if isinstance(stored, Mapping) else {}
     return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
 
 
 def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
-    """Return True if a move is hardly similar to the sentences that were found for it."""
+    """Return True if a move is hardly similar to the sentences that were found for it.
+
+    Sentences that a reviewer has selected are never weak.
+    """
     if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
         return False
     return float(source["score"]) < WEAK_SOURCE
 
 
 def selected(abstract: str, given: str) -> Spans:
-    """Return the spans of a selection: sentence numbers ("2,3"), or words of the abstract.
+    """Return the spans that a person has typed as sentence numbers ("2,3") or as words.
 
     Raises:
-        UsageError: the sentences or words do not exist, or the words occur more than once.
+        UsageError: the abstract lacks the sentences or words, has the words more than once, or
+            there are too many sentence numbers.
     """
     pattern = r"\s+".join(map(re.escape, given.split()))
     places = [[*found.span()] for found in re.finditer(pattern, abstract) if pattern]
     if _NUMBERS.fullmatch(given.strip()):
         numbers = [int(number) for number in re.findall(r"\d+", given)]
-        # Numbers out of range may be a quotation of the abstract.
+        # Numbers that are no sentence numbers may be words of the abstract.
         if not places or all(1 <= number <= len(sentences_of(abstract)) for number in numbers):
             return of_sentences(abstract, numbers)
     if not places:
@@ -179,7 +190,7 @@ def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
     """Return the spans of the sentences with these numbers, counted from 1.
 
     Raises:
-        UsageError: a sentence does not exist, or there are too many numbers.
+        UsageError: a sentence does not exist, or there are more than `MOST_SENTENCES` numbers.
     """
     wanted, count = sorted(set(numbers)), len(sentences_of(abstract))
     if any(not 1 <= number <= count for number in wanted):
@@ -192,8 +203,8 @@ def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
 def of_highlight(abstract: str, text: str) -> Spans:
     """Return the span of a text that was highlighted in a PDF file; [] if `abstract` lacks it.
 
-    Only letters and digits are compared, so that divided words and line breaks have no influence.
-    The span begins and ends with whole words.
+    Only letters and digits are compared, so that hyphens and line breaks do not matter. The span
+    begins and ends with whole words.
     """
     letters = [(char, at) for at, one in enumerate(abstract) for char in letters_of(one)]
     wanted = letters_of(text)
@@ -225,10 +236,10 @@ def of_selection(abstract: str, text: str, before: int) -> Spans:
     Args:
         text: the selected text.
         before: number of visible characters of the abstract before the text, which does not depend
-            on the layout. It is ignored if another text is found there.
+            on the layout. If the abstract has another text at this place, `text` is searched.
 
     Raises:
-        UsageError: the selection is empty, or as for `selected`.
+        UsageError: the selection is empty, or its text is searched and occurs never or repeatedly.
     """
     visible, count = visible_places(abstract), sum(map(is_visible, text))
     if not count:

@@ -1,7 +1,7 @@
-"""Store leases of papers to reviewers of a gold table, and texts that are being edited.
+"""Store the leases of papers to the reviewers of a gold table, and texts that are being edited.
 
-A lease reserves a paper for a reviewer until it expires, so that the paper of a reviewer who left
-is offered again. Leases and texts are in the corpus database.
+A lease reserves a paper for a reviewer until the lease expires, so that the paper of a reviewer who
+left is offered again. Leases and texts are in the corpus database.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from skills.corpus.db.rows import insert, now, one
 MINUTES = 30
 """Duration of a lease in minutes; each action of the reviewer renews it."""
 Wanted = tuple[str, int]
-"""The key of a paper, and the number of reviewers who may hold it at the same time."""
+"""The key of a paper, and the number of reviewers who may lease it at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,18 @@ class Leases:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
-        """Lease the first free paper of `wanted`, and end the other leases of the reviewer.
+        """Lease the first free paper of `wanted` to a reviewer, and return its key.
 
-        If the reviewer holds the paper already, its lease is renewed.
-
-        Returns:
-            The key of the paper, or None if no paper is free.
+        If the reviewer has leased this paper already, the lease is renewed. All other leases of the
+        reviewer end. If no paper is free, nothing changes and the result is None.
         """
         expires_at = (self.clock() + timedelta(minutes=MINUTES)).isoformat()
         with open_corpus(self.database) as db, transaction(db):
             holders = self._holders(db)
             for paper, reviewers in wanted:
                 held_by = holders.get(paper, ())
-                # A reviewer's own lease is always renewed: another reviewer may have decided on the
-                # paper, and may still hold it.
+                # A reviewer's own lease is renewed even if more reviewers than allowed have leased
+                # the paper: another reviewer may have decided on it, and may still have a lease.
                 if reviewer not in held_by and len(held_by) >= reviewers:
                     continue
                 own = {"review_id": self.review, "reviewer": reviewer}
@@ -60,17 +58,17 @@ class Leases:
         return None
 
     def release(self, reviewer: str, paper: str) -> None:
-        """End the lease of a paper."""
+        """End the reviewer's lease of a paper."""
         with open_corpus(self.database) as db:
             _delete(db, "review_leases", review_id=self.review, reviewer=reviewer, paper=paper)
 
     def forget_drafts(self, reviewer: str, paper: str) -> None:
-        """Delete the texts of a paper that the reviewer was editing or has chosen."""
+        """Delete all texts of a paper that are stored for the reviewer."""
         with open_corpus(self.database) as db:
             _delete(db, "review_drafts", review_id=self.review, reviewer=reviewer, paper=paper)
 
     def holders(self) -> dict[str, list[str]]:
-        """Return the reviewers who hold each paper now."""
+        """Return the reviewers who have leased each paper now, by the key of the paper."""
         with open_corpus(self.database) as db:
             return self._holders(db)
 
@@ -82,7 +80,7 @@ class Leases:
         return found
 
     def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
-        """Store the text of a move that is being edited; None deletes it."""
+        """Store the text of a move that the reviewer is editing; None deletes the stored text."""
         key = {"review_id": self.review, "paper": paper, "reviewer": reviewer, "move": move}
         with open_corpus(self.database) as db, transaction(db):
             _delete(db, "review_drafts", **key)
@@ -90,7 +88,7 @@ class Leases:
                 insert(db, "review_drafts", **key, text=text, created_at=now())
 
     def drafts(self, reviewer: str, paper: str) -> dict[str, str]:
-        """Return the texts that the reviewer was editing, by move."""
+        """Return the texts of a paper that are stored for the reviewer, by move."""
         with open_corpus(self.database) as db:
             rows = db.execute(
                 "SELECT move, text FROM review_drafts"
@@ -101,7 +99,7 @@ class Leases:
 
 
 def _delete(db: sqlite3.Connection, table: str, **columns: Any) -> None:
-    """Delete the rows in which all these columns have the given values."""
+    """Delete the rows of a table in which all given columns have the given values."""
     matching = " AND ".join(f"{name} = ?" for name in columns)
     db.execute(
         f"DELETE FROM {table} WHERE {matching}",  # noqa: S608  not user input
@@ -110,7 +108,7 @@ def _delete(db: sqlite3.Connection, table: str, **columns: Any) -> None:
 
 
 def open_leases(database: Path, gold: Path, double: float | None = None) -> Leases:
-    """Return the leases of a gold table.
+    """Return the leases of a gold table, and store its share of papers with two reviewers.
 
     Args:
         database: the corpus database, which is created if it does not exist.

@@ -32,7 +32,7 @@ def review(
     keys: Input | None = None,
     terminal: Output | None = None,
 ) -> Result:
-    """Review the annotations in `path` that have no decision yet, and store the decisions.
+    """Run a review of the annotations in `path` on the terminal, and return its counts.
 
     Args:
         target: the gold table. The table and its journal are written after each decision.
@@ -59,6 +59,10 @@ def review(
 def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
     """Return the desk of a reviewer for the annotations of `path`.
 
+    Args:
+        target: the gold table.
+        reviewer: the name of the reviewer, or "".
+
     Raises:
         InputError, OutputError: as for `review`.
     """
@@ -84,10 +88,13 @@ def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
 
 
 def show_agreement(call: Call, path: Path, target: Path) -> Result:
-    """Return the agreement of the reviewers of a gold table.
+    """Return the agreement of the reviewers of a gold table about the annotations of `path`.
+
+    Args:
+        target: the gold table.
 
     Raises:
-        InputError: as for `review`.
+        InputError, OutputError: as for `review`.
     """
     desk = open_desk(call, path, target, "")
     decided = rated(desk.papers, desk.log)
@@ -117,7 +124,7 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
 
 
 def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
-    """Yield remarks about the input for the user, before the first paper."""
+    """Yield remarks about rows that are not shown, and about restored rows of the gold table."""
     hidden = [*papers.lost[:SHOWN_LOST]]
     if (more := len(papers.lost) - SHOWN_LOST) > 0:
         hidden.append(f"{more} more (--json has all)")
@@ -165,7 +172,7 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
 
 
 def _shown(call: Call, desk: Desk, text: str, found: Agreement | Reviewed) -> Result:
-    """Return a result; its text is also shown if the gold table is the target of the line."""
+    """Return a result, and print its text as well if the line has a target."""
     if call.targets:  # for a line with targets, the harness reports only that the file was saved
         call.screen.notice(text)
     summary = found.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The desk of a reviewer, for terminal and browser: each action is stored immediately."""
+"""The actions of a reviewer on a terminal or in a browser, which are stored immediately."""
 
 from __future__ import annotations
 
@@ -48,25 +48,26 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 OFFERED = 500
-"""Number of papers that are searched for a free paper.
+"""Maximum number of papers that are searched for a free paper.
 
-Each reviewer holds one paper, so that one of these papers is free unless 500 people review.
+A reviewer leases only one paper at a time, so that a free paper is found unless 500 people review.
 """
 COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disputed")
 
 
 @dataclass(slots=True)
 class Desk:
-    """The papers of a gold table as offered to one reviewer, with the reviewer's actions.
+    """The papers that are offered to one reviewer of a gold table, and the reviewer's actions.
 
-    The argument `at` is the index of a paper in `papers`; only `next` changes their order.
+    The argument `at` of the methods is the index of a paper in `papers`. Only `next` changes the
+    order of the papers.
 
     Attributes:
         reviewer: the name of the reviewer; "" in a review by a single person.
         retraining: the line that trains on the gold table.
-        teaches: True if the papers that would teach a model most come first, in a new order after
-            each round.
-        skipped: keys of papers that are not offered for now.
+        teaches: True if the papers that would teach a model most come first, and are ordered anew
+            after each round.
+        skipped: the keys of the papers that the reviewer has skipped.
     """
 
     framework: Framework
@@ -81,14 +82,12 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Lease the next free paper to the reviewer, and return its index.
+        """Lease the next free paper to the reviewer, and return its index; None if none is left.
 
-        Papers from `start` on are searched first, then papers before it. Other reviewers do not get
-        the paper until it is decided on or its lease expires, unless two reviewers are to decide on
-        it.
-
-        Returns:
-            The index of the paper, or None if no paper is left.
+        Papers from the index `start` on are searched first, then the papers before `start`. If
+        `teaches` is True, `start` is ignored: the search begins at the first paper or, at the
+        beginning of a round, at the paper that the reviewer has leased. Unless two reviewers are to
+        decide on the paper, no other reviewer gets it during the lease.
         """
         with self.log.locked():
             if self.teaches:
@@ -97,10 +96,10 @@ class Desk:
             return None if key is None else self.papers.places[key]
 
     def take(self, at: int) -> None:
-        """Lease this paper, or renew its lease.
+        """Lease a paper to the reviewer, or renew the lease.
 
         Raises:
-            Taken: another reviewer holds the paper, or it is decided.
+            Taken: another reviewer has leased the paper, or the paper is decided.
         """
         item = self.papers[at]
         with self.log.locked():
@@ -123,10 +122,10 @@ class Desk:
         return self.log.edited(self.papers[at], self.reviewer)[0]
 
     def accept(self, at: int) -> None:
-        """Accept the moves with the reviewer's edits.
+        """Accept the annotation of a paper with the reviewer's edits.
 
         Raises:
-            UsageError: a move is not valid, or the edit of a text was not finished.
+            UsageError: a move is not valid, or the reviewer has not finished the edit of a text.
             Taken: as for `take`.
         """
         moves = self.moves(at)
@@ -138,7 +137,7 @@ class Desk:
         self._decide("accept", at)
 
     def reject(self, at: int, reason: str = "") -> None:
-        """Reject the annotation.
+        """Reject the annotation of a paper.
 
         Raises:
             Taken: as for `take`.
@@ -146,9 +145,9 @@ class Desk:
         self._decide("reject", at, reason=reason)
 
     def edit(self, at: int, move: str, text: str) -> bool:
-        """Store the new text of a move; return False if it is the old text.
+        """Store a new text of a move; return True if the text differs from the old text.
 
-        A text that is not valid cannot be accepted later.
+        A text that is not valid is stored, too, but the paper cannot be accepted with it.
 
         Raises:
             Taken: as for `take`.
@@ -166,11 +165,13 @@ class Desk:
         return is_new
 
     def not_stated(self, at: int, move: str) -> bool:
-        """Store that the abstract does not state a move; return False if nothing changes."""
+        """Store that the abstract does not state a move; return True if the move changes."""
         return self.edit(at, move, self.framework.not_stated)
 
     def use_suggestion(self, at: int, move: str) -> bool:
-        """Store the suggestion for a move, if any, as its text; return False if nothing changes.
+        """Store the suggestion for a move as its text; return True if the text changes.
+
+        Without a suggestion, nothing is stored, and the result is False.
 
         Raises:
             Taken: as for `take`.
@@ -179,7 +180,7 @@ class Desk:
         return bool(text) and self.edit(at, move, text)
 
     def anchor(self, at: int, move: str, spans: Spans) -> None:
-        """Store the passages that a move comes from.
+        """Store the spans of the passages that a move comes from.
 
         Raises:
             UsageError: the move is not stated.
@@ -194,18 +195,18 @@ class Desk:
         self._record(item, "edit", moves, anchors={**anchors, move: spans})
 
     def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
-        """Store the highlights with tags of moves, which people made in Zotero, as edits.
+        """Store the highlights that people made in Zotero, and tagged with moves, as edits.
 
-        The text of a move becomes the passages of the abstract with its tag, or "Not stated." if a
-        person has deleted its highlight. Each version of a highlight is taken over once. A paper is
-        accepted if its item has the tag "reviewed".
+        The text of a move becomes the highlighted passages with the tag of the move, or "Not
+        stated." if a person has deleted the highlights of the move. Each version of a highlight is
+        stored only once. A paper is accepted if its Zotero item has the tag "reviewed".
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
                 of Zotero users with other names are ignored.
 
         Returns:
-            A sentence about the moves and papers; "" if there are none.
+            A clause with the numbers of moves and papers; "" if no paper changes.
         """
         taken = accepted = changed = 0
         for paper_id, highlights in papers.items():
@@ -243,7 +244,11 @@ class Desk:
     def _highlighted(
         self, item: Item, highlights: Sequence[PulledHighlight], moves: set[str]
     ) -> dict[str, Spans]:
-        """Return the highlighted passages of each move; [] if its highlights were deleted."""
+        """Return the spans of the highlights of each move, or [] if its highlights were deleted.
+
+        Args:
+            moves: the names of the moves to return; moves without highlights are left out.
+        """
         found: dict[str, Spans] = {}
         for one in highlights:
             spans = of_highlight(item.paper.abstract, one.text)
@@ -253,16 +258,18 @@ class Desk:
         return found
 
     def skip(self, at: int) -> None:
-        """End the lease of a paper; do not offer it to this reviewer for now."""
+        """End the reviewer's lease of a paper, and add the paper to `skipped`."""
         key = self.papers.keys[at]
         self.skipped.add(key)
         self.leases.release(self.reviewer, key)
 
     def undo(self) -> tuple[int, Decision] | None:
-        """Revert the reviewer's last decision, and lease its paper.
+        """Revert the reviewer's last decision, and lease its paper to the reviewer.
+
+        After the revert of a decision that settled a disagreement, the paper is not leased.
 
         Returns:
-            The index of the paper and the decision, or None if there is no decision.
+            The index of the paper and the reverted decision, or None if there is no decision.
         """
         with self.log.locked():
             at = self.last()
@@ -284,9 +291,13 @@ class Desk:
         anchors: Mapping[str, Spans] | None = None,
         reason: str = "",
     ) -> None:
-        """Settle a disagreement: accept these moves, or reject the annotation if `moves` is None.
+        """Settle a disagreement: accept `moves`, or reject the annotation if `moves` is None.
 
-        Before this call, the chosen texts are stored as drafts of the paper.
+        The stored drafts of the paper are deleted.
+
+        Args:
+            anchors: the passages that reviewers selected for the accepted moves.
+            reason: the reason for a rejection.
 
         Raises:
             UsageError: a move is not valid.
@@ -315,7 +326,10 @@ class Desk:
         return [places[one.key] for one in self._known() if self.log.status(one) == "disputed"]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of papers by `ReviewLog.status`; "accepted" includes edited papers."""
+        """Return the number of papers with each status, by the words of `ReviewLog.status`.
+
+        The number "accepted" includes papers with the status "edited".
+        """
         known = self._known()
         found = Counter(map(self.log.status, known))
         found["to_do"] += len(self.papers) - len(known)
@@ -323,24 +337,24 @@ class Desk:
         return {name: found[name] for name in COUNTS}
 
     def right_so_far(self) -> RightSoFar | None:
-        """Return the share of moves that were right; None before 20 reviewed papers."""
+        """Return the share of right moves in all complete rounds, or None in the first round."""
         line = self.retraining if len(self.log.gold.rows) >= ROUND else ""
         return right_so_far(self.log.settled(self._known()), self.framework, line)
 
     def draft(self, at: int, move: str, text: str | None) -> None:
-        """Store the text of a move while it is being edited; None deletes it."""
+        """Store the text of a move that is being edited; None deletes the stored text."""
         self.leases.save_draft(self.reviewer, self.papers[at].key, move, text)
 
     def drafts(self, at: int) -> Mapping[str, str]:
-        """Return the texts that were being edited, by move."""
+        """Return the stored texts that the reviewer was editing in a paper, by move."""
         return self.leases.drafts(self.reviewer, self.papers[at].key)
 
     def _known(self) -> list[Item]:
-        """Return the papers that are in the log, which may be a small part of all papers."""
+        """Return the papers that were decided on, or are in the gold table."""
         return self.papers.known(self.log.known())
 
     def _begin_round(self) -> bool:
-        """Order the papers for the current round; return False if the order is unchanged.
+        """Order the papers for the current round; return True if a new round has begun.
 
         The order depends only on complete rounds, so that a restart continues at the same paper.
         """
@@ -353,12 +367,13 @@ class Desk:
         return True
 
     def _held(self) -> int:
-        """Return the index of the paper that the reviewer still holds, or 0 without a paper."""
+        """Return the index of the paper that the reviewer has leased, or 0 without a lease."""
         places, holders = self.papers.places, self.leases.holders()
         held = (key for key, names in holders.items() if self.reviewer in names)
         return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
+        """Yield the papers that the reviewer has to decide on, from `start` on, then from 0 on."""
         papers, count = self.papers, len(self.papers)
         known = {item.key for item in self._known()}
         for at in (*range(start, count), *range(min(start, count))):
@@ -381,7 +396,7 @@ class Desk:
         return max(given) if given else self._drawn(item.key)
 
     def _drawn(self, key: str) -> int:
-        """Return the number of reviewers of an undecided paper, which depends only on its id."""
+        """Return the number of reviewers for an undecided paper, which depends only on its key."""
         drawn = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
         return 2 if drawn < self.leases.double else 1
 
@@ -415,7 +430,10 @@ class Desk:
 
 
 def highlights_in(corpus: Path) -> dict[str, list[PulledHighlight]]:
-    """Return the highlights of people in Zotero by the ids of papers."""
+    """Return the highlights that people made in Zotero, by the ids of papers.
+
+    The result is {} if the corpus does not exist.
+    """
     if not corpus.is_file():
         return {}
     with open_corpus(corpus, must_exist=True) as db:
@@ -441,7 +459,7 @@ class Queue:
         locks: the folder for the lock of the journal.
         wrote: called with the SHA-256 of a new gold table before it replaces the old table.
         double: the new share of papers on which two reviewers decide; None keeps the stored share.
-        framework_option: the value of `--framework`, None for the built-in framework.
+        framework_option: the value of `--framework`; None for the built-in framework.
     """
 
     framework: Framework
@@ -464,9 +482,10 @@ class Queue:
         """Return the desk of a reviewer for these annotations, or for a sample of them.
 
         Args:
-            sample, seed: see `Candidates.sample`.
-            order: the order of the papers. By default, a sample and a selection by words or
-                conditions keep their order; other papers have the order "teach".
+            sample: the size of the sample; None for all annotations.
+            seed: the seed of the sample.
+            order: the order of the papers. If it is None, a sample and a selection by words or
+                conditions keep their order, and other papers have the order "teach".
 
         Raises:
             InputError: the gold table cannot be used.

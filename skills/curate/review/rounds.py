@@ -1,7 +1,7 @@
 """Divide a review into rounds of 20 papers: order the papers, and count the right moves.
 
-Order and counts depend only on the journal, so that all reviewers of a gold table see the same
-order and counts, also after a restart.
+Order and counts depend only on the journal, so that they are the same for all reviewers of a gold
+table, and after a restart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skills.reporting.outputs import Share
 ROUND = 20
 """Number of papers of a round, and the minimum that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of the least certain papers that are read and ordered; other papers follow them."""
+"""Number of papers that `teaching_order` orders: the least certain. Other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
 """The order of the papers in a review.
@@ -36,9 +36,10 @@ class RightSoFar:
     """The moves that the annotator got right in the reviewed papers of all complete rounds.
 
     Attributes:
-        moves: share of moves that reviewers left unchanged; all moves of a rejected annotation are
-            wrong.
-        by_move: the share of each move, by its label.
+        papers: number of reviewed papers in complete rounds.
+        moves: share of the moves that reviewers left unchanged; all moves of a rejected annotation
+            count as wrong.
+        by_move: the same share for each single move, by the label of the move.
         retraining: the line that trains on the gold table; "" while the table has too few papers.
     """
 
@@ -57,7 +58,7 @@ class RightSoFar:
 
 
 def complete_rounds(reviewed: Sequence[T]) -> Sequence[T]:
-    """Return the beginning of `reviewed` that consists of complete rounds."""
+    """Return the items of `reviewed` that belong to complete rounds."""
     return reviewed[: len(reviewed) // ROUND * ROUND]
 
 
@@ -68,7 +69,7 @@ def right_so_far(
 
     Args:
         decisions: the final decision on each paper, in the order of the journal.
-        retraining: as in `RightSoFar`.
+        retraining: the value of `RightSoFar.retraining`.
     """
     given = complete_rounds(decisions)
     if not given:
@@ -101,10 +102,10 @@ def teaching_order(
     """Return the keys of papers, starting with the paper that would teach a model most.
 
     The next paper always is the paper with the highest product of uncertainty and novelty; of equal
-    papers, the first. Uncertainty is the expected share of wrong moves. Novelty is the share of the
-    abstract's content words that are new: they occur neither in a reviewed abstract nor in the
-    abstract of an earlier paper of the order. Words that occur in only one abstract are ignored,
-    since they do not help with other papers.
+    papers, it is the first. Uncertainty is 1 minus the certainty. Novelty is the share of new words
+    among the content words of the abstract. A word is new if it occurs neither in a reviewed
+    abstract nor in the abstract of an earlier paper of the order. Words that occur in the abstract
+    of only one candidate are ignored, since they do not help with other papers.
 
     Args:
         candidates: certainty and abstract of each paper by key.

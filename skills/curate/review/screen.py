@@ -35,13 +35,15 @@ from skills.nanda.text import flatten
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
 _NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
-"""The value that an `Act` returns to leave the screen unchanged."""
+"""The result of an `Act` that leaves the screen unchanged."""
 Act = Callable[[int], int | None]
-"""A function that takes the index of the shown paper and returns the index of the next paper: the
-same index to redraw the paper, `STAY` to leave the screen unchanged, None if no paper is left.
+"""The action of a key, from the index of the shown paper to the index of the next paper.
+
+An action returns the same index to redraw the paper, `STAY` to leave the screen unchanged, and None
+if no paper is left.
 """
 DIFFERS = "bold underline yellow"
-"""The style of differences: underlined, so that they are visible without colours."""
+"""The style of words that differ: underlined, so that it is visible without colours."""
 NARROW = 70
 """Minimum width of a terminal on which the texts of reviewers are placed side by side."""
 
@@ -53,10 +55,10 @@ class Terminal:
         self._console = Console(file=screen.err, highlight=False, emoji=False, markup=False)
 
     def show(self, what: RenderableType, style: str = "", *, whole: bool = False) -> None:
-        """Print a paper or a line.
+        """Print a text or another renderable.
 
         Args:
-            whole: True to print without line breaks, so that a long line can be copied.
+            whole: True to print a long line without line breaks, so that it can be copied.
         """
         self._console.print(Plain(what), style=style, soft_wrap=whole)
 
@@ -65,15 +67,15 @@ class Terminal:
         return self._console.width
 
     def key(self, message: str, keys: str) -> str:
-        """Wait for one of `keys`, in upper or lower case, and return it.
+        """Wait until the user presses one of `keys`, and return the key as written in `keys`.
 
-        Ctrl-C and Ctrl-D return "q".
+        The keys work in upper and lower case. Ctrl-C and Ctrl-D return "q".
         """
         bindings = KeyBindings()
         for key in keys:
             for written in {key, key.upper()}:
                 bindings.add(written)(lambda event, key=key: event.app.exit(result=key))
-        # A pasted text, and any other key, would otherwise be typed into the prompt.
+        # Without these bindings, other keys and pasted texts would be typed into the prompt.
         for other in (Keys.Any, Keys.BracketedPaste):
             bindings.add(other)(lambda event: None)
         session: PromptSession[str] = PromptSession(key_bindings=bindings, erase_when_done=True)
@@ -88,10 +90,10 @@ class Terminal:
     def line(
         self, message: str, text: str = "", typing: Callable[[str], None] | None = None
     ) -> str | None:
-        """Read a line, or edit `text`, until Enter. Ctrl-C and Ctrl-D return None.
+        """Let the user edit `text` until Enter, and return the text; None after Ctrl-C or Ctrl-D.
 
         Args:
-            typing: called with the text after every change.
+            typing: called with the text after every change; None for no call.
         """
         dumb = is_dumb_terminal()  # a dumb terminal cannot show a text to be edited
         session: PromptSession[str] = PromptSession()
@@ -128,10 +130,12 @@ def opened(
 
 
 def drawn(sheet: Sheet, head: str) -> RenderableType:
-    """Return a renderable that shows a paper at any width, also without colours.
+    """Return the view of a paper under review: title, abstract, and table of moves.
+
+    The view fits any width, and needs no colours.
 
     Args:
-        head: the progress of the review.
+        head: the heading, which states the progress of the review.
     """
     paper = sheet.paper
     title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
@@ -146,7 +150,7 @@ def _abstract(sheet: Sheet) -> Text:
     def name(moves: Iterable[str]) -> None:
         for one in (views[move] for move in moves):
             text.append(" ")
-            # Blanks are replaced, so that the label is not wrapped.
+            # Blanks are replaced, so that no line break divides the label.
             label = f"[{one.number}:{one.label.replace(' ', '-')}{'?' * one.is_weak}]"
             text.append(label, _mark(one))
 
@@ -161,7 +165,7 @@ def _abstract(sheet: Sheet) -> Text:
 
 
 def _grid() -> Table:
-    """Return a table for the number, the label and the text of moves."""
+    """Return an empty table with columns for the number, the label and the text of moves."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -196,11 +200,8 @@ def _mark(view: MoveView) -> str:
 def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
     """Return the view of a disputed paper: abstract, decisions of the reviewers, table of moves.
 
-    For each move, the table shows the chosen text, "differs" if no text is chosen yet, or the text
-    on which the reviewers agree.
-
     Args:
-        head: the progress of the review.
+        head: the heading, which states the progress of the review.
     """
     title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
     verdicts = []
@@ -213,7 +214,10 @@ def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
 
 
 def drawn_choices(dispute: Dispute) -> RenderableType:
-    """Return the moves on which reviewers agree, and the chosen moves."""
+    """Return a table with the chosen text of each move.
+
+    If no text is chosen, the table shows the text on which the reviewers agree, or "differs".
+    """
     table = _grid()
     for row in dispute.rows:
         if row.chosen is not None and (row.differs or row.place is None):
@@ -229,9 +233,10 @@ def drawn_choices(dispute: Dispute) -> RenderableType:
 
 
 def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
-    """Return the texts of a move with the differences marked, in columns on a wide terminal.
+    """Return the texts of the reviewers for a move, with marked differences.
 
-    If another text was chosen for the move, it follows.
+    The texts are in columns if the terminal has at least `NARROW` columns. If the user has chosen
+    another text for the move, it follows the texts of the reviewers.
 
     Args:
         width: the width of the terminal.
@@ -256,13 +261,19 @@ def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
 
 
 def names_of(dispute: Dispute) -> list[str]:
-    """Return the key that chooses the text of each reviewer, with the name: "1 ada", "2 bob"."""
+    """Return the number and the name of each reviewer of a disagreement, such as "1 ada".
+
+    The number is the key that chooses the texts of the reviewer.
+    """
     numbered = enumerate(dispute.decisions, start=1)
     return [f"{place} {flatten(one.reviewer) or '(no name)'}" for place, one in numbered]
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
-    """Prompt for a move by its number or first letters; return it, or None."""
+    """Ask the user for a move by its number or first letters, until the move is clear.
+
+    The result is None if the user enters nothing.
+    """
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:
         given = typed.casefold()

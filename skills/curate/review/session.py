@@ -1,4 +1,4 @@
-"""The review session on a terminal: the actions of the keys, and the order of the papers.
+"""The review session on a terminal: show papers, and perform the actions of the keys.
 
 For a disagreement, the reviewer chooses a text for each differing move, and then decides. Each
 chosen text is stored immediately.
@@ -67,8 +67,9 @@ class Review:
     """A review session.
 
     Attributes:
+        stop: the session ends when a stop is requested.
         settling: True if only disagreements are shown, not the undecided papers.
-        passed: keys of the disagreements that were skipped.
+        passed: the keys of the papers whose disagreements were skipped.
     """
 
     desk: Desk
@@ -79,7 +80,7 @@ class Review:
     _papers: int = 0
 
     def run(self) -> None:
-        """Show one paper after the other until all papers are decided on or the user quits."""
+        """Show one paper after the other until the user quits or no paper is left."""
         found = self.desk.right_so_far()
         self._papers = found.papers if found else 0
         at = self._next()
@@ -92,10 +93,10 @@ class Review:
                 at = self._paper(at)
 
     def _next(self, start: int = 0) -> int | None:
-        """Return the index of the next paper to show, from `start` on, or else from the beginning.
+        """Return the index of the next paper to show, or None if no paper is left.
 
-        The result is None if no paper is left. After a complete round, the share of right moves is
-        shown first.
+        The search begins at the index `start`, and continues with the papers before `start`. After
+        a complete round, the share of right moves is shown first.
         """
         found = self.desk.right_so_far()
         if found and found.papers > self._papers:
@@ -109,13 +110,13 @@ class Review:
         return next((at for at in left if at >= start), left[0] if left else None)
 
     def _disputed(self) -> list[int]:
-        """Return the indexes of the papers with disagreements that were not skipped."""
+        """Return the indexes of the disputed papers that were not skipped."""
         self.desk.log.refresh()
         keys = self.desk.papers.keys
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
-        """Show a paper and handle keys; return the index of the next paper, or None at the end."""
+        """Show a paper and handle keys; return the index of the next paper, or None without one."""
         self._show(at)
         acts: dict[str, Act] = {
             "a": self._accept,
@@ -134,7 +135,7 @@ class Review:
         return self._handled(at, KEYS, acts)
 
     def _dispute(self, found: Dispute, at: int) -> int | None:
-        """Show a disagreement and handle keys; return the next paper's index, None at the end."""
+        """Show a disagreement and handle keys; return the index of the next paper, or None."""
         desk = self.desk
         dispute: Dispute | None = found
         following: int | None = at
@@ -165,7 +166,7 @@ class Review:
         return following
 
     def _choosing(self, row: Row) -> dict[str, Act]:
-        """Return the actions of the keys that choose a text for a move."""
+        """Return the actions that choose a text for a move, by key."""
         texts = {
             f"{place}": functools.partial(self._choose_text, row, text)
             for place, text in enumerate(row.texts, start=1)
@@ -177,7 +178,10 @@ class Review:
         return at
 
     def _write(self, row: Row, at: int) -> int:
-        """Store a draft that the user types in place of the reviewers' texts, and return `at`."""
+        """Let the user write another text for a move, store it as a draft, and return `at`.
+
+        After Ctrl-C, the draft is the same as before.
+        """
         name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
         text = row.texts[0] if row.chosen is None else row.chosen
         typed = self._typed(row.move, at, text)
@@ -200,7 +204,7 @@ class Review:
         return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until a paper is to be shown; return its index, or None at the end."""
+        """Handle keys until an action ends with a paper to show; return its index, or None."""
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
@@ -225,7 +229,7 @@ class Review:
         self.terminal.show(drawn(desk.sheet(at), " · ".join(parts)))
 
     def _end(self) -> int | None:
-        """Offer actions when no paper is left; return the next index, or None at the end."""
+        """Offer actions after the last paper; return the index of the next paper, or None."""
         text, again = self._left()
         offered = {"u": "u undo the last decision"} if self.desk.last() is not None else {}
         offered |= {"s": again} if again else {}
@@ -248,7 +252,10 @@ class Review:
         return self._quit(None)
 
     def _left(self) -> tuple[str, str]:
-        """Return the remaining papers in words, and the help of the key that shows them."""
+        """Return a sentence about the remaining papers, and the help of the key that shows them.
+
+        The help is "" if no paper can be shown.
+        """
         if self.settling:
             again = "s show the skipped ones"
             text = f"{len(self.passed)} skipped" if self.passed else "none is left"
@@ -282,7 +289,7 @@ class Review:
         return STAY if move is None else act(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
-        """Store the text that the user types for a move; return `at`, or STAY without a change."""
+        """Let the user edit a move; return `at`, or STAY if the text does not change."""
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)
@@ -292,7 +299,10 @@ class Review:
         return at if typed is not None and desk.edit(at, move.name, typed) else STAY
 
     def _typed(self, move: Move, at: int, text: str) -> str | None:
-        """Return the edited text of a move, or None after Ctrl-C; changes are stored as drafts."""
+        """Let the user edit a text for a move, and return the text; None after Ctrl-C.
+
+        Each change of the text is stored as a draft.
+        """
         return self.terminal.line(
             f"{move.label}:", text, lambda typing: self.desk.draft(at, move.name, typing)
         )
@@ -301,10 +311,10 @@ class Review:
         return at if self.desk.not_stated(at, move.name) else STAY
 
     def _take(self, at: int) -> int | None:
-        """Use the only suggestion, or the suggestion for the move that the user names.
+        """Use the only suggestion, or let the user name a move and use the suggestion for it.
 
         Returns:
-            `at`, or STAY if no suggestion is used.
+            `at`, or STAY if no text changes.
         """
         views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
         offered = [moves[view.number - 1] for view in views if view.suggestion]
@@ -316,7 +326,7 @@ class Review:
         return at if self.desk.use_suggestion(at, move.name) else STAY
 
     def _highlight(self, move: Move, at: int) -> int | None:
-        """Store the passages that the user names for a move; return `at`, or STAY if unchanged."""
+        """Let the user name the passages of a move; return `at`, or STAY if nothing changes."""
         abstract = self.desk.papers[at].paper.abstract
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:
@@ -359,5 +369,5 @@ class Review:
 
 
 def _texts_of(row: Row, dispute: Dispute) -> str:
-    """Return the help text of the keys that choose a text for a move."""
+    """Return the help for the keys that choose a text for a move."""
     return f"{row.move.label}: {'  '.join(names_of(dispute))}  e another text"
