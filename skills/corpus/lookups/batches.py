@@ -126,16 +126,16 @@ def look_up(
     keep: Callable[[Wanted, Found | None], None],
     most: int | None = None,
 ) -> Answers:
-    """Look up papers at a source, store each result immediately, and return the counts.
+    """Look up papers at a source, pass each result to `keep`, and return counts and errors.
 
-    After a failed request, the next request is sent. If the source is unavailable, no further
-    request is sent.
+    A failed request does not end the lookup, but no request is sent after the error
+    SourceUnavailable.
 
     Args:
         wanted: the papers to look up.
         total: number of these papers, for the progress.
-        keep: called with each paper and the facts that the source has about it, or with None if
-            the source does not have the paper; stores the result.
+        keep: stores a result; called with a paper and its facts, or with None instead of the facts
+            if the source does not have the paper.
         most: maximum number of requests, including cached requests; None for no limit.
     """
     made, sent = Answers(), source.sent

@@ -137,7 +137,7 @@ def grouped(
     Args:
         name: the name of the move.
         texts: the text of each paper; None if the paper does not state the move.
-        number: the number of clusters; None to choose it by the silhouette.
+        number: the number of clusters; None to choose the number by the silhouette.
         check: called between steps; may raise an error to stop.
     """
     import numpy as np
@@ -173,7 +173,7 @@ def assigned(
     """Return the index of the cluster of each vector, or -1 for a vector without a cluster.
 
     Args:
-        number: the number of clusters; None to choose it by the silhouette.
+        number: the number of clusters; None to choose the number by the silhouette.
         check: called between steps; may raise an error to stop.
     """
     import numpy as np

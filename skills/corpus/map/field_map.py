@@ -230,7 +230,7 @@ def map_of(
         moves: the moves by which the papers are clustered.
         title: the heading of the map.
         crossing: True to make a matrix of the first two moves.
-        number: number of clusters of each move; None to choose it by the silhouette.
+        number: number of clusters of each move; None to choose the number by the silhouette.
         check: called between steps; may raise an error to stop.
         tick: called with the progress.
 

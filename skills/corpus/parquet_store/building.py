@@ -210,7 +210,7 @@ class _Builder:
         return numbered
 
     def _moves(self, parts: Sequence[Part]) -> Iterator[tuple[int, str, str]]:
-        """Yield the rowid, the text and the facet words of each stated move."""
+        """Yield the row of `moves_fts` for each stated move: rowid, text and facet words."""
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
         rows = texts_of(self.duckdb, parts, self.framework)
@@ -359,7 +359,7 @@ def folded_categories(text: str) -> list[str]:
 
 
 def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Call a function once for each distinct value of a column; return the result of each row."""
+    """Return the results of `function` for a column, with one call for each distinct value."""
     import pyarrow as pa
 
     encoded = column.dictionary_encode()
@@ -391,7 +391,7 @@ def texts_of(
 def find_repeats(
     db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
 ) -> list[tuple[int, int, bool]]:
-    """Find the rows that are not the first row of their paper, or are not current.
+    """Return the rows that are not the first row of their paper, or are not current.
 
     As in the database, the latest annotation of a paper is current. If several annotations have the
     same time, the last row is current. Versions of an arXiv abstract are separate papers, but only

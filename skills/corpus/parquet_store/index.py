@@ -133,7 +133,7 @@ class Index:
     gone: tuple[str, ...]
 
     def part_of(self, row_id: int) -> Part | None:
-        """Return the part that contains the row with this id, or None if no readable part does."""
+        """Return the readable part that contains the row with this id, or None."""
         at = bisect.bisect_right(self.parts, row_id, key=lambda part: part.first) - 1
         part = self.parts[at] if at >= 0 else None
         return part if part and row_id < part.first + part.rows else None

@@ -136,7 +136,14 @@ class Rows:
         return found
 
     def _place(self, part: Part, position: int) -> tuple[int, int]:
-        """Return the row group that contains a row of a part, and the position in the group."""
+        """Return the row group that contains a row of a part, and the position in the group.
+
+        Args:
+            position: the position of the row in the part.
+
+        Raises:
+            InputError: the part has fewer rows than when it was indexed.
+        """
         footer = self._open(part).metadata
         for group in range(footer.num_row_groups):
             rows = footer.row_group(group).num_rows

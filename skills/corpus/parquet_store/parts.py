@@ -51,7 +51,7 @@ NAMED = 3
 
 @contextlib.contextmanager
 def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
-    """Open a folder of parts that has an index, and close it after the block.
+    """Yield the engine of a folder of parts, which is closed after the block.
 
     Raises:
         InputError: the folder has no parts or no index, or a part cannot be read.
@@ -297,7 +297,10 @@ class Parts(Engine):
 
 
 def _snippets() -> sqlite3.Connection:
-    """Return a database that makes snippets, since the index has no copies of the texts."""
+    """Return a database in memory in which `_snippet` makes the snippets of search results.
+
+    The index cannot make snippets, since it has no copies of the texts.
+    """
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE VIRTUAL TABLE moves_fts USING fts5 (text, facets, tokenize='{TOKENIZER}')")
     return db

@@ -68,9 +68,9 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
         kinds: the kinds of sections to read: "limitation", "conclusion".
 
     Returns:
-        The keys title, abstract and authors, with "" for an unknown value; the keys doi, arxiv_id,
-        published and categories, if their values are known; and sections, a list of objects with
-        kind, heading, page and text.
+        A dictionary with the keys title, abstract and authors, whose values are "" if unknown; the
+        keys doi, arxiv_id, published and categories, if their values are known; and the key
+        sections with a list of objects with kind, heading, page and text.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -198,7 +198,13 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
 
 
 def _kinds_of(name: str) -> list[str]:
-    """Return the kinds of sections that a heading begins: "limitation", "conclusion" or both."""
+    """Return the kinds of sections that a heading begins: "limitation", "conclusion" or both.
+
+    The result is [] for other headings.
+
+    Args:
+        name: the heading in the form of `name_of`.
+    """
     is_name = len(name) <= LONGEST_NAME
     is_limitation = is_name and _LIMITATION.search(name) and not _OF_OTHERS.search(name)
     is_conclusion = is_name and _CONCLUSION.search(name)
@@ -218,7 +224,9 @@ def _heading(line: Line, body: Line) -> str:
 
 
 def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
-    """Return the lines of a section: from its heading to the next heading of the same level.
+    """Return the lines below a heading, up to the next heading that ends the section.
+
+    Lines of footnotes, captions and tables are omitted.
 
     Args:
         place: the index of the line with the heading.

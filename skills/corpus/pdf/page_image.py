@@ -38,7 +38,7 @@ def read(path: str, page: int | None = None, passages: Passages | None = None) -
     Args:
         page: the page to render, from 0. The result is the PNG file in Base64.
         passages: the passages to locate. The result has the heights of the pages, and the places
-            of each move; each box is a list of left, top, width and height.
+            of each move; each box is a list of left, top, width and height (see `UNIT`).
 
     Raises:
         Unreadable: the file cannot be read, or the page cannot be rendered.
@@ -126,7 +126,12 @@ def _ratio(document: PdfDocument, number: int) -> float:
 
 
 def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
-    """Return the left, top, width and height of a box on the rendered page."""
+    """Return the left, top, width and height of a box on the rendered page.
+
+    Args:
+        box: the box in points.
+        height: the height of the page for a width of `UNIT`.
+    """
     grid = PdfPosConv(page, (0, 0, _FINE, _FINE, 0))
     corners = []
     for x, y in (box[:2], box[2:]):

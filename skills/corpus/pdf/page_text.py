@@ -110,7 +110,7 @@ class _Word(Line):
 
 
 def read(text_page: Any) -> tuple[list[Line], str]:
-    """Return the text of a page.
+    """Return the text of a page as pieces of lines, and its turned text.
 
     Args:
         text_page: a FPDF_TEXTPAGE of PDFium.

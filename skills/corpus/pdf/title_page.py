@@ -101,7 +101,7 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return a heading as it is compared, such as "limitations" for "7.1 Limitations"."""
+    """Return the letters of a heading in lower case: "limitations" for "7.1 Limitations"."""
     return _NOT_LETTERS.sub("", BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
@@ -127,7 +127,10 @@ def stands_out(line: Line, body: Line) -> bool:
 
 
 def is_title(text: str) -> bool:
-    """Return True if a text may be a title: half of its words are capitalized, or it is short."""
+    """Return True if a text may be a title.
+
+    The first word of a title is capitalized. Of 6 or more words, at least half are capitalized.
+    """
     words = [word for word in text.split() if word[0].isalpha()]
     capitals = sum(word[0].isupper() for word in words)
     return bool(words) and words[0][0].isupper() and (capitals * 2 >= len(words) or len(words) < 6)
@@ -165,7 +168,7 @@ class Abstract(NamedTuple):
 
 
 def find_abstract(lines: Sequence[Line]) -> Abstract | None:
-    """Return the abstract of a paper, or None if none is found."""
+    """Return the abstract of a paper, or None if the lines contain no abstract."""
     for wanted in ("abstract", "summary"):
         for place, line in enumerate(lines):
             rest = _after_heading(line, wanted)

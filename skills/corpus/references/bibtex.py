@@ -292,7 +292,7 @@ def _issued(fields: Mapping[str, str]) -> csl.Item:
 
 
 def _annotated(entry: Entry, note: str) -> str:
-    """Return the text of an entry with a note, and no other change."""
+    """Return the text of an entry with a note; an earlier note of an annotation is replaced."""
     raw = entry.raw or ""
     done = 0
     for field in entry.fields:
@@ -335,7 +335,10 @@ def write(noted: Iterable[tuple[csl.Item, str]], file: IO[bytes]) -> None:
 
 
 def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of BibTeX fields; values are in braces, or "" if empty."""
+    """Yield the names and values of BibTeX fields; the value is "" if `item` lacks the field.
+
+    Values are written as in a file: in braces, or as the name of a month.
+    """
 
     def value(variable: str) -> str:
         return _braced(escaped(csl.text(item, variable)))

@@ -170,7 +170,7 @@ def _not_zotero(path: Path) -> InputError:
 def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
     """Create the temporary table `citationKeys` with the citation keys of Better BibTeX.
 
-    The table stays empty without Better BibTeX, or if its database cannot be read.
+    The table stays empty if Better BibTeX has no database, or if its database cannot be read.
 
     Args:
         path: the path of Zotero's database; the database of the keys is in the same folder.

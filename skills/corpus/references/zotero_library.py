@@ -116,7 +116,7 @@ _NO_PAPERS = """
 
 
 def database_in(path: Path) -> Path | None:
-    """Return the path of Zotero's database, or None if `path` names neither folder nor database.
+    """Return the path of the database of Zotero that `path` names, or None.
 
     The database is the file zotero.sqlite in the folder `path`, or `path` itself if `path` is not a
     folder and has the suffix .sqlite.

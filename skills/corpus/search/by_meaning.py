@@ -102,7 +102,7 @@ def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
 def similar_papers(
     moves: MoveIndex, wanted: str, move: str | None, limit: int
 ) -> list[SimilarPaper]:
-    """Return the papers most similar to a paper, in one move or in all its moves.
+    """Return the papers most similar to a paper in one or all of its moves, best first.
 
     If all moves are compared, the rankings by each move are fused, so that papers with several
     similar moves come first. `vectors.complete` must have been called.
@@ -155,7 +155,7 @@ def nearest(
     limit: int,
     least: float,
 ) -> list[Scored]:
-    """Return the current moves nearest to `vector`, with their cosine similarities.
+    """Return the moves of current annotations nearest to `vector`, with cosine similarities.
 
     Args:
         vector: a vector of length 1.

@@ -129,7 +129,7 @@ class Engine(MoveIndex):
         return list(itertools.islice(quotes.passages(self.texts(wanted), wanted), limit))
 
     def select(self, conditions: Sequence[Condition]) -> Selected:
-        """Return the current annotations that meet all conditions.
+        """Return the current annotations that meet all conditions, and counts of unknown values.
 
         Raises:
             InputError: the engine lacks a column that a condition uses.
@@ -162,7 +162,10 @@ class Engine(MoveIndex):
         return tally.stats(Counter(dict(failed)), self.count_papers())
 
     def verify(self) -> Verified:
-        """Return the annotations, current or not, whose content key does not match the record."""
+        """Return the number of annotations, and the annotations with a wrong content key.
+
+        Annotations that are not current are included.
+        """
         checked, wrong = 0, []
         for number, paper, abstract, record, key in self.stored_records():
             checked += 1

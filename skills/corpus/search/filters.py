@@ -196,7 +196,7 @@ FIELDS: Mapping[str, Callable[[str, str, str], Condition]] = {
     **dict.fromkeys((*NUMBERS, "cited"), _number),
     "retracted": _retracted,
 }
-"""For each field, the function that returns a condition for a field, an operator and a value."""
+"""For each field, the function that returns a condition on the field."""
 
 
 def _invalid(condition: str, example: str) -> InputError:

@@ -210,7 +210,12 @@ def _add(db: sqlite3.Connection, rows: Sequence[Row], vectors: Vectors) -> None:
 def _extend_blocks(
     db: sqlite3.Connection, framework: str, move: str, ids: Ids, coarse: Signs
 ) -> None:
-    """Append moves to the last block that is not full, and to new blocks."""
+    """Append moves to the last block that is not full, and to new blocks.
+
+    Args:
+        ids: the ids of the moves.
+        coarse: the sign bits of the vectors of the moves.
+    """
     last = one(
         db,
         "SELECT * FROM vector_blocks WHERE framework = ? AND move = ? AND size < ?",

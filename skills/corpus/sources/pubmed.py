@@ -140,7 +140,7 @@ def _authors(article: Any) -> Iterator[str]:
 
 
 def _date(article: Any) -> str:
-    """Return the date of electronic publication, or else the date of the issue."""
+    """Return the date of electronic publication, or else the date of the issue, or ""."""
     for place in (".//Article/ArticleDate", ".//JournalIssue/PubDate"):
         year, month, day = (_text(article, f"{place}/{part}") for part in ("Year", "Month", "Day"))
         if found := iso_date(date_from(year, month, day)):

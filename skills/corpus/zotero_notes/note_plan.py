@@ -153,7 +153,7 @@ class Record:
     def entries(self) -> list[Entry]:
         """Return the last record of each note and highlight, unless its state is "gone".
 
-        Each record of a highlight contains the digests of all earlier records of the highlight.
+        A returned record of a highlight has the digests of all earlier records of the highlight.
 
         Raises:
             InputError: a line is damaged. An incomplete last line is ignored: its note was not

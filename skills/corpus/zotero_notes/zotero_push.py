@@ -271,8 +271,8 @@ def _written_steps(
 ) -> tuple[list[Step], dict[str, str]]:
     """Perform steps, and return the performed steps and the reason of each failure, by key.
 
-    If an item has changed since it was read, it is read again and a new step is planned: a change
-    by a person is kept, and any other change does not prevent the step.
+    If an item has changed since it was read, the item is read again, and a new step is planned. The
+    new step keeps a note or highlight that a person has changed.
     """
     failed = _write(call, steps, record, framework)
     for _ in range(TRIES):
