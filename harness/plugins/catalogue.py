@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import SkillFile
 from harness.errors import UnknownSkill, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 MAX_NOTICES = 10
-"""Maximum number of failed plugins that are reported at start-up; `/skills` shows all of them."""
+"""Maximum number of failed plugins, and of shadowed skills, that are listed at start-up. `/skills`
+lists all of them.
+"""
 BUILT_IN = "built in"
 """The origin of plugins that are part of the program."""
 MOST_NAMED = 40
-"""Maximum number of names that a message lists."""
+"""Maximum number of skills of which the message about an unknown skill lists the names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ class Found:
 
     Attributes:
         imported: the skill, or None before its first use.
-        file: the SKILL.md, or None.
-        problems: deviations of this file from the specification.
-        load: imports the skill.
-        indexed: name, summary and triggers, known before the skill is imported.
+        origin: `BUILT_IN`, the name and version of a package, or the path of a folder.
+        problems: deviations of the SKILL.md from the specification.
+        file: the SKILL.md of the skill, or None if there is no SKILL.md.
+        load: imports and returns the skill; None if `imported` is set from the beginning.
+        indexed: the skill's name, summary and triggers from the plugin table, or None.
     """
 
     imported: Skill | None
@@ -96,7 +99,7 @@ class FoundFormat:
 
 @dataclass(slots=True)
 class Contributions:
-    """The contributions of a plugin."""
+    """The skills, backends, frameworks and formats of a plugin, and the listener for its hooks."""
 
     skills: list[Found] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
@@ -107,7 +110,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class PluginFailure:
-    """A plugin that was left out, with the reason on one line and the traceback."""
+    """A plugin that was left out, with the reason on one line and the traceback, or ""."""
 
     name: str
     origin: str
@@ -117,7 +120,12 @@ class PluginFailure:
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """A skill folder that is not loaded, since an earlier source has the same name."""
+    """A skill folder that is not loaded, since another skill already has the name.
+
+    Attributes:
+        origin: the path of the folder.
+        by: the origin of the other skill.
+    """
 
     name: str
     origin: str
@@ -130,11 +138,12 @@ class Catalogue:
 
     Attributes:
         formats: the formats by suffix.
-        untrusted: the project's plugins that are not trusted and not loaded, by name.
+        untrusted: the SKILL.md of each plugin that is not loaded until the user trusts it, by name.
         disabled: the names that the user disabled, each with the origin of the skill, or "" if no
             skill has the name.
-        shadowed: the skills that are not loaded, since an earlier source has a skill of that name.
-        framework: the names of the harness's own commands.
+        shadowed: the skill folders that are not loaded, since another skill has the name.
+        framework: the names of the harness's own commands; they are not related to frameworks of
+            moves.
         remarks: a line for each deprecated feature that a loaded plugin uses, each damaged file of
             the user's choices, and each folder of skills with very many subfolders.
     """
@@ -152,7 +161,7 @@ class Catalogue:
     remarks: list[str] = field(default_factory=list)
 
     def notices(self) -> Iterator[str]:
-        """Yield the lines about found plugins that are printed at start-up."""
+        """Yield the lines to print at start-up: failed plugins, shadowed skills, and remarks."""
         for failure in self.failures[:MAX_NOTICES]:
             yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
         if (more := len(self.failures) - MAX_NOTICES) > 0:
@@ -165,7 +174,7 @@ class Catalogue:
         yield from self.remarks
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
-        """Return, by suffix, the formats from plugins that can save the records of a skill."""
+        """Return the formats of plugins that can save the records of a skill, by suffix."""
         return {
             suffix: found
             for suffix, found in self.formats.items()
@@ -203,13 +212,13 @@ class Catalogue:
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
-        """Add all contributions of a plugin, or none if there is an error.
+        """Add all contributions of a plugin; after an error, the catalogue is unchanged.
 
         Args:
-            disabled: names of skills to skip; skipped skills are recorded.
+            disabled: names of skills that are not added, but recorded in `Catalogue.disabled`.
 
         Raises:
-            UsageError: a name is already taken.
+            UsageError: a name or suffix is already taken, or the plugin registers a skill twice.
         """
         skills, off = self._new_skills(plugin.skills, disabled)
         for name in plugin.frameworks.keys() & self.frameworks.keys():
@@ -235,7 +244,11 @@ class Catalogue:
     def _new_skills(
         self, added: list[Found], disabled: frozenset[str]
     ) -> tuple[dict[str, Found], dict[str, str]]:
-        """Return the skills to add, and the names of disabled skills with their origins."""
+        """Return the skills to add, and the origins of the disabled skills, both by name.
+
+        Raises:
+            UsageError: the name of a skill is already taken, or occurs twice in `added`.
+        """
         skills: dict[str, Found] = {}
         off: dict[str, str] = {}
         for found in added:
@@ -252,4 +265,5 @@ class Catalogue:
 
 
 def duplicate(name: str, origin: str) -> UsageError:
+    """Return the error for a skill whose name is taken by the skill from `origin`."""
     return UsageError(f"the name /{name} is already taken by the skill from {origin}")

@@ -8,15 +8,15 @@ later folder with the same name is recorded as shadowed, not as a failure.
     folders       with a SKILL.md under ./skills, .agents/skills of this folder and its parents
                   up to the root of the git repository, the user's config folder, ~/.agents/skills
 
-A folder with a plugin.py is a pluggy plugin; a folder without it is a prompt skill. The SKILL.md of
-a shipped skill is read strictly, other files leniently. A project's plugins are loaded only after
-the user has trusted them. The folder of a shipped plugin is a package with an `__init__.py`; a
-user's folder is not. Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A
-plugin with a disabled name is skipped before its code is imported.
+A folder with a plugin.py is a pluggy plugin; a folder without a plugin.py is a prompt skill. If a
+SKILL.md deviates from the specification, a shipped skill is refused, and any other skill is loaded
+with a remark. A project's plugins are loaded only after the user has trusted them. The folder of a
+shipped plugin is a package with an `__init__.py`; the folder of a user's plugin is not a package.
+Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A plugin with a disabled
+name is skipped before its code is imported.
 
-A folder is always imported from source, under a unique module name. The import system of Python
-would run compiled code in `__pycache__` without comparing it to the source, and so run code that
-the user has not read.
+A user's folder is always imported from source, under a unique module name. Otherwise Python would
+import compiled code from `__pycache__`, which may differ from the source that the user has read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.errors import UsageError
 from harness.models.backend import Backend
 from harness.models.weights import FileStore
@@ -67,10 +67,13 @@ class Discovery:
     """Loads plugins into a `Catalogue`.
 
     Args:
-        files: the store of model files, which plugins that register backends receive.
+        files: the store of model files, which is passed to plugins that register backends.
         commands: a function that imports and returns the plugin of the built-in commands.
         builtins: additional plugin objects, by name.
         use: a function that runs a `PromptSkill` with a `Call`.
+
+    Attributes:
+        disabled: the file with the names that the user has disabled.
     """
 
     def __init__(
@@ -131,7 +134,10 @@ class Discovery:
         return self.catalogue
 
     def described(self) -> dict[str, Any]:
-        """Import the program's own plugins, and return their rows for the plugin table.
+        """Import the program's own plugins, and return their rows in the plugin table, by name.
+
+        A plugin with formats or with hooks of runs and tools has no row, and is therefore imported
+        at every start.
 
         Raises:
             Exception: a plugin cannot be loaded.
@@ -152,7 +158,7 @@ class Discovery:
         for root in self._settings.skill_folders:
             for path, file in skill_files(root, self._settings.folder_deadline).found:
                 found.add(path.parent.name)
-                if isinstance(file, skill_md.SkillFile):
+                if isinstance(file, SkillFile):
                     found.add(file.name)
         return frozenset(found)
 
@@ -169,7 +175,8 @@ class Discovery:
             shown: the hash of the content that the user has seen, or "".
 
         Raises:
-            UsageError: the plugin cannot be loaded.
+            UsageError: the plugin cannot be trusted or loaded.
+            OutputError: the trust cannot be stored.
         """
         file = self.catalogue.untrusted[name]
         if (taken := self.catalogue.skills.get(name)) is not None:
@@ -183,7 +190,7 @@ class Discovery:
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
     def _is_disabled(self, origin: str, *names: str) -> bool:
-        """Record which of these names are disabled, and return True if any name is disabled."""
+        """Record the disabled names among `names`, and return True if there is a disabled name."""
         off = [name for name in names if name in self._disabled_names]
         for name in off:
             self.catalogue.disabled.setdefault(name, origin)
@@ -203,19 +210,23 @@ class Discovery:
         self._host.load(name, BUILT_IN, load, file, ours=True)
 
     def _loader(self, name: str) -> Callable[[], object]:
-        """Return a function without arguments that imports a plugin of this program."""
+        """Return a function that imports and returns a plugin of this program."""
         if name == COMMANDS:
             return self._commands
         return partial(import_shipped, self._settings.shipped_skills, name)
 
-    def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
+    def _shipped_file(self, name: str) -> SkillFile | None:
         """Read the SKILL.md of a plugin of this program; return None if there is no SKILL.md.
 
         Raises:
             UsageError: the file cannot be used, or deviates from the specification.
         """
-        path = self._settings.shipped_skills / name / skill_md.FILE
-        return skill_md.read(path, strict=True) if path.exists() else None
+        path = self._settings.shipped_skills / name / FILE
+        if not path.exists():
+            return None
+        from harness.agent_skills import skill_md
+
+        return skill_md.read(path, strict=True)
 
     def _load_entry_points(self) -> None:
         for point in entry_points(ENTRY_POINTS):
@@ -225,7 +236,9 @@ class Discovery:
             found = self._host.load(point.name, origin, point.load)
             if found is None or (path := beside(point.module)) is None:
                 continue
-            file: skill_md.SkillFile | None = None
+            from harness.agent_skills import skill_md
+
+            file: SkillFile | None = None
             try:
                 file = skill_md.read(path, instructs=False)
                 problems = file.problems
@@ -248,7 +261,11 @@ class Discovery:
             )
 
     def _is_unread(self, folder: Path) -> bool:
-        """Return True for a disabled folder, and for a shipped plugin in a checkout."""
+        """Return True if the SKILL.md of a folder is not read.
+
+        The folder is disabled, or is a shipped plugin, which the skill folders contain if the
+        project is a checkout of this program.
+        """
         if folder.name in self._disabled_names:
             return True
         if not ((folder / "plugin.py").is_file() and is_package(folder)):
@@ -258,9 +275,7 @@ class Discovery:
         is_shipped = parent == self._settings.shipped_skills.resolve()
         return is_shipped or (is_other_checkout and folder.name in self._shipped)
 
-    def _load_folder(
-        self, folder: Path, file: skill_md.SkillFile | UsageError | None, root: Path
-    ) -> None:
+    def _load_folder(self, folder: Path, file: SkillFile | UsageError | None, root: Path) -> None:
         origin = str(folder)
         if self._is_disabled(origin, folder.name) or file is None:
             return
@@ -285,12 +300,17 @@ class Discovery:
         else:
             self.catalogue.untrusted[file.name] = file
 
-    def _load_plugin_folder(self, file: skill_md.SkillFile, source: Path) -> object | None:
+    def _load_plugin_folder(self, file: SkillFile, source: Path) -> object | None:
         load = partial(import_folder, source)
         return self._host.load(file.name, str(file.folder), load, file)
 
-    def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
-        """Record that a skill from `by` has the name of `file`, unless both are the same folder."""
+    def _shadow(self, file: SkillFile, by: str) -> None:
+        """Record a folder that is not loaded, unless `by` is the same folder.
+
+        Args:
+            file: the SKILL.md of the folder.
+            by: the origin of the other skill with this name.
+        """
         with contextlib.suppress(OSError):  # raised if `by` is the name of a source
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
@@ -372,7 +392,7 @@ def import_file(name: str, path: Path, folder: Path, loader: Loader | None = Non
 
 
 def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
-    """Remove the modules below these folders, and these packages, from `sys.modules`."""
+    """Remove the modules below these folders, and of these packages, from `sys.modules`."""
     importlib.invalidate_caches()  # otherwise, a newly installed package would not be found
     below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
     for name, module in list(sys.modules.items()):
@@ -383,12 +403,17 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
 
 
 def import_shipped(root: Path, name: str) -> ModuleType:
-    """Return the module of a shipped plugin, even if `sys.path` has another package `skills`."""
+    """Import and return the module `skills.NAME.plugin` of a shipped plugin.
+
+    Args:
+        root: the folder that is imported as the package `skills`, even if `sys.path` has another
+            package of this name.
+    """
     if "skills" not in sys.modules:
         import_file("skills", root / "__init__.py", root)
     return importlib.import_module(f"skills.{name}.plugin")
 
 
 def is_package(folder: Path) -> bool:
-    """Return True for a package: shipped plugins are packages, and folders of users are not."""
+    """Return True if a folder is a package, as the folder of every shipped plugin is."""
     return (folder / "__init__.py").is_file()

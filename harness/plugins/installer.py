@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.agent_skills import skill_md
-from harness.agent_skills.skill_md import SkillFile, slug
+from harness.agent_skills.skill_file import FILE, SkillFile
+from harness.agent_skills.skill_md import slug
 from harness.errors import DeadlineExceeded, InputError, OutputError, UsageError
 from harness.plugins.locations import skill_files
 from harness.plugins.user_choices import content_hash
@@ -45,9 +46,9 @@ MAX_FILES = 2_000
 MAX_BYTES = 50_000_000
 """Maximum size of a skill in bytes."""
 MOST_LISTED = 20
-"""Maximum number of files, or of skills, that are listed."""
+"""Maximum number of skills that a message lists, and of files that the user is shown."""
 NOT_COPIED = {".git", ".hg", ".svn", "__pycache__", "node_modules"}
-"""Folders and files that are left out of the copy."""
+"""Names of files and folders that are not installed."""
 _URL = re.compile(r"(?:https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
 _ORIGIN = re.compile(r"(\S+)@([0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
 _SETTINGS = (
@@ -73,7 +74,7 @@ class Source:
         address: the path, or the URL without user name and password.
         revision: the commit of a clone, or "".
         digests: the digest of each skill that an index has listed.
-        remarks: lines about entries of an index that were left out.
+        remarks: a line about each entry of an index that cannot be used.
         is_local: True for a folder of this machine, which the user can inspect before the
             installation.
     """
@@ -86,13 +87,22 @@ class Source:
     is_local: bool = False
 
     def origin(self, skill: str = "") -> str:
-        """Return the address, followed by "@" and the revision of the source or of a skill."""
+        """Return the address, followed by "@" and the digest of a skill or else the revision.
+
+        Without a digest and a revision, the result is only the address.
+
+        Args:
+            skill: the name of the skill; "" for the origin of the source itself.
+        """
         revision = self.digests.get(skill, self.revision)
         return f"{self.address}@{revision}" if revision else self.address
 
 
 def split_origin(origin: str) -> tuple[str, str]:
-    """Return the address and the revision of a recorded origin; the revision may be ""."""
+    """Return the address and the revision or digest of a recorded origin.
+
+    The second value is "" if the origin contains neither a revision nor a digest.
+    """
     match = _ORIGIN.fullmatch(origin)
     return (match[1], match[2]) if match else (origin, "")
 
@@ -107,17 +117,17 @@ def opened(
     every: bool = False,
     revision: str = "",
 ) -> Iterator[Source]:
-    """Yield a local folder, or a download in a folder that is deleted after the `with` block.
+    """Yield a source: a local folder, or a download, which is deleted after the `with` block.
 
     Args:
         given: the path of a folder, the URL of a git repository, or the address of a host.
         project: the folder to which paths are relative.
         names, every: select the skills to download from an index; see `chosen`.
-        revision: the commit of a repository; by default, the latest commit.
+        revision: the commit of a repository; "" for the latest commit.
 
     Raises:
-        InputError: the source does not exist, or cannot be fetched in time; or an index does not
-            have these skills.
+        InputError: the source does not exist, or cannot be fetched in time, or is an index without
+            the selected skills.
         UsageError: git is needed, but not installed.
         TooLong: a download exceeds its limit.
     """
@@ -151,10 +161,15 @@ def opened(
 
 
 def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list[T]:
-    """Return the skills with these names, or all skills; a single skill needs no name.
+    """Return the selected skills.
+
+    Args:
+        found: all skills by name.
+        names: the names of the skills to select. If there is a single skill, `names` may be empty.
+        every: True to select all skills if `names` is empty.
 
     Raises:
-        InputError: a skill does not exist, or there are several skills and none is named.
+        InputError: a named skill does not exist, or no skill is selected.
     """
     listed = ", ".join([*found][:MOST_LISTED]) + ", ..." * (len(found) > MOST_LISTED)
     if unknown := [name for name in names if name not in found]:
@@ -167,7 +182,15 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
 
 
 def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
-    """Clone the latest commit of a repository, or a given commit; return the commit's hash."""
+    """Clone a single commit of a repository into a new folder, and return the commit's hash.
+
+    Args:
+        revision: the hash of the commit; "" for the latest commit.
+
+    Raises:
+        InputError: the repository cannot be cloned in time.
+        UsageError: git is not installed.
+    """
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install git, or download the repository.")
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
@@ -206,7 +229,12 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
 
 
 def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str]:
-    """Wait for the end of git, and return the texts of its stdout and stderr."""
+    """Wait for the end of git, and return its stdout and stderr.
+
+    Raises:
+        InputError: the time limit has passed.
+        Interrupted: a stop was requested.
+    """
     while True:
         try:
             return process.communicate(timeout=0.2)
@@ -218,7 +246,7 @@ def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill git and its child processes, if git still runs."""
+    """Kill git and its child processes if git is still running."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
@@ -229,14 +257,15 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def skills_of(source: Source) -> list[SkillFile]:
-    """Return the usable skills of a source: the folder itself, or the skills below the folder.
+    """Return the skill in the folder of a source, or else the usable skills below this folder.
 
     Raises:
         InputError: there is no usable skill.
+        UsageError: the SKILL.md in the folder itself cannot be used.
     """
     with contextlib.suppress(OSError):
         for path in sorted(source.folder.iterdir()):
-            if path.name.upper() == skill_md.FILE.upper() and path.is_file():
+            if path.name.upper() == FILE.upper() and path.is_file():
                 return [skill_md.read(path)]
     found = skill_files(source.folder, SEARCH_SECONDS).found
     if not source.is_local:  # links in a repository may lead to any place on this machine
@@ -245,7 +274,7 @@ def skills_of(source: Source) -> list[SkillFile]:
         return usable
     faults = [str(file) for _, file in found if isinstance(file, UsageError)]
     reason = f": {faults[0]}" if faults else ""
-    raise InputError(f"there is no usable {skill_md.FILE}{reason}", where=source.origin())
+    raise InputError(f"there is no usable {FILE}{reason}", where=source.origin())
 
 
 def _is_linked(path: Path, root: Path) -> bool:
@@ -255,11 +284,12 @@ def _is_linked(path: Path, root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy of a skill in a hidden folder, before it is moved to its final folder.
+    """A copy of a skill in a hidden folder, before the copy is moved to its final folder.
 
     Attributes:
+        file: the SKILL.md of the copy.
         files: the names of the files, each with its size in bytes.
-        sha256: the hash of names and contents, as used for trust.
+        sha256: the hash of the names and contents of the files (see `content_hash`).
         origin: the address of the skill's source, with the revision.
         is_local: True if the source is a folder of this machine.
     """
@@ -276,15 +306,15 @@ class Staged:
 
     @property
     def has_code(self) -> bool:
-        """True if the skill is a plugin: its code runs in the program once the user trusts it."""
+        """True if the skill is a plugin, whose code runs in this program if the user trusts it."""
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
         """Move the content that the user approved to `target`, replacing an existing folder.
 
         Raises:
-            OutputError: the content has changed since it was copied, or cannot be moved; the
-                existing folder is kept.
+            OutputError: the content has changed since it was copied, or cannot be moved. The
+                existing folder is then kept.
         """
         approved, replaced = (self.file.folder.with_name(name) for name in (".new", ".replaced"))
         if content_hash(self.file.folder, approved) != self.sha256:
@@ -325,7 +355,11 @@ def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
 
 
 def _copied(source: Path, target: Path) -> Iterator[tuple[str, int]]:
-    """Copy the files of a skill; yield the name and the size of each file."""
+    """Copy the files of a skill into a new folder; yield each file's name and size in bytes.
+
+    Raises:
+        InputError: the skill contains a link, a special file or compiled Python, or is too large.
+    """
     left = MAX_BYTES
     try:
         for place, children, names in walk(source, MAX_FILES):

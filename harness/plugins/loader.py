@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pluggy
 
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import SkillFile
 from harness.api import hookspecs
 from harness.api.hookspecs import Hook, Listener, RunHook, RunStarted, ToolHook, ToolStarted
 from harness.errors import UsageError
@@ -49,10 +49,10 @@ _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
 class PluginHost:
-    """The plugin manager and the catalogue that it fills.
+    """A plugin manager, and the catalogue to which the contributions of plugins are added.
 
     Args:
-        files: passed to plugins that register backends.
+        files: the store of model files, which is passed to plugins that register backends.
         deadline: time limit in seconds for importing a third-party plugin, and for each call of a
             hook.
         strict: True to raise exceptions instead of recording failures.
@@ -82,9 +82,10 @@ class PluginHost:
         """Load a plugin, and return its contributions, or None after recording a failure.
 
         Args:
-            load: imports the plugin.
-            ours: True for a plugin of this program: it has no deadline, and its streams are not
-                redirected.
+            load: imports and returns the plugin.
+            file: the SKILL.md of the plugin, or None.
+            ours: True for a plugin of this program, for which there is no deadline, and stdin and
+                stdout are not redirected.
         """
         plugin: object | None = None
         limited = partial(within, self._deadline, name=f"loading {name}")
@@ -118,17 +119,18 @@ class PluginHost:
             return None
 
     def add(self, name: str, origin: str, indexed: Contributions) -> None:
-        """Add the contributions of a plugin that is not imported yet."""
+        """Add the contributions of a plugin that is not imported yet, or record a failure."""
         try:
             self.catalogue.add(indexed, self.disabled)
         except UsageError as exc:
             self.fail(name, origin, exc)
 
     def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
-        """Record the error because of which a plugin is left out.
+        """Record why a plugin is left out; with `strict`, raise the error instead.
 
         Args:
-            traced: True to keep the traceback.
+            exc: the error that occurred while the plugin was loaded.
+            traced: True to record the traceback.
         """
         if self._strict:
             raise exc
@@ -155,7 +157,12 @@ class PluginHost:
     def _collect(
         self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
     ) -> Contributions:
-        """Return the objects that the `register_` hooks of this plugin register, after checks."""
+        """Check and return the objects that the `register_` hooks of a plugin register.
+
+        Raises:
+            UsageError: a skill, framework or format is invalid.
+            Exception: raised by the plugin.
+        """
         skills: list[Skill] = []
         backends: list[Backend] = []
         frameworks: dict[str, Path] = {}
@@ -182,7 +189,7 @@ class PluginHost:
         )
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> list[Any]:
-        """Call a hook of this plugin only, and return the results that are not None."""
+        """Call a hook of a single plugin, and return its results other than None."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
         return list(self._manager.subset_hook_caller(hook, others)(**arguments) or ())
@@ -198,7 +205,7 @@ class PluginHost:
 
 @contextlib.contextmanager
 def _redirected() -> Iterator[None]:
-    """Send printed text to stderr and make stdin empty while plugin code runs."""
+    """In the block, send printed text to stderr, and make stdin empty."""
     original = sys.stdin
     with (
         Path(os.devnull).open(encoding="utf-8") as empty,
@@ -212,7 +219,7 @@ def _redirected() -> Iterator[None]:
 
 
 def _check_api(plugin: Any) -> None:
-    """Refuse a plugin whose `harness_api`, if any, is not supported.
+    """Check that this program supports the version in a plugin's `harness_api`, if it is stated.
 
     Raises:
         UsageError: the plugin needs another major version or a later minor version, or states an

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.agent_skills import skill_md
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.errors import UsageError
 from harness.plugins.catalogue import BUILT_IN
 from harness.support.bounded_files import Unsearched, walk
-from harness.support.calls import Overdue, Raised, within
+from harness.support.calls import Overdue, within
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,16 +28,16 @@ Owner = Literal["program", "project", "user"]
 
 
 DEPTH = 6
-"""Maximum depth below a skills folder at which a SKILL.md is found."""
+"""Maximum number of levels below a skills folder at which a SKILL.md is found."""
 ENTRIES = 20_000
-"""Maximum number of files and folders searched below a skills folder."""
+"""Maximum number of files and folders that are searched below a skills folder."""
 MANY_FOLDERS = 2_000
-"""Maximum number of searched folders without a remark that the search is slow."""
+"""Number of searched folders above which a remark states that the search is slow."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def owner(origin: str, settings: Settings) -> Owner:
-    """Return the owner of a skill by its origin; installed packages belong to the user."""
+    """Return the owner of a skill with this origin; installed packages belong to the user."""
     if origin == BUILT_IN:
         return "program"
     folder = Path(origin)
@@ -49,10 +48,10 @@ def owner(origin: str, settings: Settings) -> Owner:
 
 
 def entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group, sorted.
+    """Return the entry points of a group, sorted by name and value.
 
-    Importing importlib.metadata takes 30 ms, so it is done only if a distribution declares the
-    group.
+    importlib.metadata is imported only if a distribution declares the group, since the import takes
+    30 ms.
     """
     if not any(_declares(folder, f"[{group}]".encode()) for folder in sys.path):
         return []
@@ -63,7 +62,7 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 
 def _declares(folder: str, header: bytes) -> bool:
-    """Return True if an installed distribution in `folder` has this section of entry points."""
+    """Return True if a distribution in `folder` has entry points in the section `header`."""
     with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
         for entry in entries:
             if entry.name.endswith((".dist-info", ".egg-info")):
@@ -74,7 +73,11 @@ def _declares(folder: str, header: bytes) -> bool:
 
 
 def distribution(point: EntryPoint) -> str:
-    """Return the name and version of the distribution that declares an entry point."""
+    """Return the name and version of the distribution that declares an entry point.
+
+    If the distribution is unknown or its metadata is damaged, the result is the value of the entry
+    point.
+    """
     try:
         return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     except Exception:  # noqa: BLE001 damaged metadata may raise any exception
@@ -82,12 +85,15 @@ def distribution(point: EntryPoint) -> str:
 
 
 def beside(module: str) -> Path | None:
-    """Return the SKILL.md in the folder of an imported package, or None."""
+    """Return the path of the SKILL.md beside an imported module, or None if there is no such file.
+
+    The result is also None for a module that is not part of a package.
+    """
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
     if not isinstance(file, str) or not getattr(loaded, "__package__", ""):
         return None
-    path = Path(file).parent / skill_md.FILE
+    path = Path(file).parent / FILE
     return path if path.is_file() else None
 
 
@@ -96,8 +102,8 @@ class Search(NamedTuple):
 
     Attributes:
         found: the path of each SKILL.md, with the parsed file, the error, or None if the file was
-            skipped.
-        cut: the reason why the search is incomplete, or "".
+            not read.
+        cut: the reason why the search is incomplete, or "" if the search is complete.
         folders: the number of searched folders.
     """
 
@@ -109,15 +115,14 @@ class Search(NamedTuple):
 def skill_files(
     root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
 ) -> Search:
-    """Read every SKILL.md below `root`, in sorted order.
+    """Read and return every SKILL.md below `root`, in the sorted order of the paths.
 
-    A folder that has a SKILL.md is not searched further. A file whose name differs only in case,
-    such as skill.md, counts as a SKILL.md. If a file system does not answer, the search ends after
-    `seconds` with the files found before.
+    The subfolders of a folder with a SKILL.md are not searched. A file whose name differs only in
+    case, such as skill.md, counts as a SKILL.md. If a file system does not answer, the search ends
+    after `seconds`, and the result contains the files found before.
 
     Args:
-        skipped: returns True for a folder whose SKILL.md must not be read; the result has None in
-            place of its content.
+        skipped: returns True for a folder whose SKILL.md must not be read.
     """
     found: list[tuple[Path, SkillFile | UsageError | None]] = []
     searched: set[tuple[int, int]] = set()
@@ -126,6 +131,8 @@ def skill_files(
         for path in _paths(root, time.monotonic() + seconds, searched):
             file: SkillFile | UsageError | None = None
             if not skipped(path.parent):
+                from harness.agent_skills import skill_md
+
                 try:
                     file = skill_md.read(path)
                 except UsageError as exc:
@@ -137,15 +144,23 @@ def skill_files(
     except Overdue:
         cut = f"it was not searched further after {seconds:g} s"
         return Search([*found], cut, len(searched))
-    except Raised as exc:
-        if not isinstance(exc.__cause__, Unsearched):
-            raise exc.__cause__ or exc from None
-        return Search(found, f"it was not searched further: {exc.__cause__}", len(searched))
+    except Unsearched as exc:
+        return Search(found, f"it was not searched further: {exc}", len(searched))
     return Search(found, "", len(searched))
 
 
 def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the paths of SKILL.md files; search a folder only once despite links to it."""
+    """Yield the path of each SKILL.md below `root`, in sorted order.
+
+    A folder to which links lead is searched only once.
+
+    Args:
+        until: the time, from `time.monotonic`, at which the search ends.
+        searched: receives the device and inode numbers of the searched folders.
+
+    Raises:
+        Unsearched: there are too many files and folders, or the search takes too long.
+    """
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
         place = None
         with contextlib.suppress(OSError):  # raised if the folder was removed in the meantime
@@ -156,7 +171,7 @@ def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator
             continue
         searched.add(place)
         depth = len(folder.relative_to(root).parts)
-        files = [name for name in names if name.upper() == skill_md.FILE.upper()]
+        files = [name for name in names if name.upper() == FILE.upper()]
         if files and depth:
             # the names are sorted, so that SKILL.md precedes a name in lower case
             yield folder / files[0]

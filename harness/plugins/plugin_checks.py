@@ -1,4 +1,4 @@
-"""Refuse skills, frameworks and formats with properties that the harness cannot use."""
+"""Check the properties of the skills, frameworks and formats that a plugin registers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from harness.agent_skills import skill_md
-from harness.agent_skills.skill_md import NAME
+from harness.agent_skills.skill_file import NAME
 from harness.api.options import GeneralOptions, flags
 from harness.api.result import Format
 from harness.api.skill import Impact, Needs, Skill, SkillOptions
@@ -21,7 +20,7 @@ SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,16}){1,2}")
 
 
 def check_framework(name: Any, path: Any) -> None:
-    """Refuse a framework with an invalid name or a missing file.
+    """Check that a framework has a valid name and an existing file.
 
     Raises:
         UsageError: the framework is invalid.
@@ -35,7 +34,7 @@ def check_framework(name: Any, path: Any) -> None:
 
 
 def check_format(found: Any) -> None:
-    """Refuse an invalid format.
+    """Check the attributes of a format.
 
     Raises:
         UsageError: an attribute is invalid.
@@ -52,17 +51,17 @@ def check_format(found: Any) -> None:
 
 
 def check_skill(skill: Any, *, schema: bool = True) -> None:
-    """Refuse a skill that the harness could not use.
+    """Check the attributes of a skill.
 
     Args:
-        schema: True to check that the options and results have a JSON Schema.
+        schema: True to check also that the options and results have a JSON Schema.
 
     Raises:
         UsageError: an attribute is invalid.
-        Exception: the code of the skill raises an exception.
+        Exception: raised by the code of the skill.
     """
     name = getattr(skill, "name", None)
-    if not isinstance(name, str) or not skill_md.NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError(f"the skill name {name!r} must be lower-case letters, digits and hyphens")
     summary = getattr(skill, "summary", "")
     if not isinstance(summary, str) or not summary.strip():
@@ -88,7 +87,14 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
 
 
 def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
-    """Refuse a model without a JSON Schema, which /help, tools of a chat and MCP clients need."""
+    """Check that a model has a JSON Schema, which /help, the chat model and MCP clients need.
+
+    Args:
+        what: the beginning of the message after the name of the skill, such as "Options have".
+
+    Raises:
+        UsageError: pydantic cannot create the schema.
+    """
     from pydantic import PydanticInvalidForJsonSchema
     from pydantic.json_schema import PydanticJsonSchemaWarning
 
@@ -102,7 +108,7 @@ def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
 
 
 def _check_for_programs(skill: Skill) -> None:
-    """Refuse an invalid `impact`, `output` or `output_summary`."""
+    """Raise UsageError if `impact`, `output` or `output_summary` of a skill is invalid."""
     for what, model in _outputs(skill):
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise UsageError(f"/{skill.name}: {what} is not a pydantic model")

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import SkillFile
 from harness.models.backend import Availability
 from harness.plugins.catalogue import BUILT_IN, Contributions, Found, FoundFramework, SkillSummary
 from harness.settings import CODE_ROOT
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PATH = Path(__file__).with_name("plugin_table.json")
 OLLAMA = ("127.0.0.1", 11434)
-"""The address of Ollama, unless an entry or OLLAMA_HOST contains another address."""
+"""The default address of Ollama; a serve entry or OLLAMA_HOST may contain another address."""
 CONNECT_SECONDS = 1.0
 Load = Callable[[], Any]
 
@@ -47,7 +47,12 @@ def text_of(plugins: Mapping[str, Any], options: str) -> str:
 
 
 def row_of(found: Contributions, file: SkillFile | None) -> dict[str, Any]:
-    """Return the row of a plugin; paths are relative to `CODE_ROOT`."""
+    """Return the row of a plugin in the table; paths are relative to `CODE_ROOT`.
+
+    Args:
+        found: the contributions of the imported plugin.
+        file: the SKILL.md of the plugin, or None.
+    """
     return {
         "file": file and {**asdict(file), "path": _relative(file.path)},
         "skills": [asdict(SkillSummary(f.name, f.summary, f.triggers)) for f in found.skills],
@@ -57,9 +62,10 @@ def row_of(found: Contributions, file: SkillFile | None) -> dict[str, Any]:
 
 
 def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contributions:
-    """Return the contributions of a plugin, without importing it.
+    """Return the contributions of a plugin, without importing the plugin.
 
     Args:
+        row: the row of the plugin in the table.
         load: imports the plugin when one of its skills or backends is first used.
         files: the store of model files, which the plugin's backends receive.
     """
@@ -102,8 +108,8 @@ class LazyBackend:
 
     Attributes:
         make: imports and returns the backend.
-        refuse: returns the reason why an entry cannot be served, or None if only the imported
-            backend can tell.
+        refuse: returns the unavailability of an entry, or None if the imported backend must
+            determine the availability.
     """
 
     name: str
@@ -131,7 +137,11 @@ class LazyBackend:
 
 
 def own_backends(files: FileStore) -> list[Backend]:
-    """Return the backends of the harness."""
+    """Return the backends of the harness, each of which is imported on first use.
+
+    Args:
+        files: the store of model files, which two of the backends receive.
+    """
 
     def llamacpp() -> Backend:
         from harness.models.backends.llamacpp import LlamaCppBackend
@@ -156,10 +166,10 @@ def own_backends(files: FileStore) -> list[Backend]:
 
 
 def without_ollama(entry: ServeEntry) -> Availability | None:
-    """Return why Ollama is unavailable if its port is closed; None if a server may answer.
+    """Return the unavailability of Ollama if its port is closed; None if a server may answer.
 
-    Most machines have no Ollama, and importing its client takes longer than annotating six
-    abstracts with a reader.
+    The port is checked before the backend is imported, since most machines have no Ollama, and
+    importing the client takes longer than annotating six abstracts with a reader.
     """
     if entry.addresses or os.environ.get("OLLAMA_HOST"):
         return None

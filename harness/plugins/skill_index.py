@@ -1,7 +1,7 @@
-"""Read the skills that a host publishes, and download, verify and unpack them.
+"""Read the index of the skills that a host publishes; download, verify and unpack skills.
 
-The format is Agent Skills Discovery 0.2.0: the index of a host names a SKILL.md or an archive for
-each skill, with the digest of this file. An archive has the files of the skill at its root.
+The format is Agent Skills Discovery 0.2.0. For each skill, the index contains the address and the
+digest of a SKILL.md or of an archive. An archive has the files of the skill at its root.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import FILE, NAME
 from harness.errors import InputError, UsageError, first_error
 from harness.models.backends.remote import is_local
 from harness.support.bounded_http import BODY, IDENTITY, Meter, limit_response, other_host
-from harness.support.calls import Overdue, Raised, within
+from harness.support.calls import Overdue, within
 
 if TYPE_CHECKING:
     import httpx
 
 PATH = "/.well-known/agent-skills/index.json"
 SCHEMA = "https://schemas.agentskills.io/discovery/0.2.0/schema.json"
-"""The supported version of an index; this address is only a name, which is never opened."""
+"""The supported version of an index. The address is an identifier, and is never requested."""
 SECONDS = 60.0
 """Time limit of a download in seconds."""
 ARCHIVE_BYTES = 10_000_000
@@ -47,11 +48,11 @@ _UNREADABLE = (
 
 
 class Published(BaseModel):
-    """A skill of an index; unknown fields are ignored."""
+    """An entry of an index, which describes a skill; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    name: str = Field(pattern=rf"^{skill_md.NAME.pattern}$", max_length=skill_md.LIMITS["name"])
+    name: str = Field(pattern=rf"^{NAME.pattern}$", max_length=skill_md.LIMITS["name"])
     type: Literal["skill-md", "archive"]
     url: str
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
@@ -61,7 +62,7 @@ def address_of(given: str) -> str:
     """Return the address of a host's index, or "" if `given` is not the address of a host.
 
     Raises:
-        UsageError: the host is another machine, and the address is not https.
+        UsageError: the scheme is http, and the host is not this machine.
     """
     match = _ADDRESS.fullmatch(given)
     if match is None:
@@ -75,7 +76,8 @@ def read(address: str) -> tuple[dict[str, Published], list[str]]:
     """Return the skills of an index by name, and a remark for each entry that cannot be used.
 
     Raises:
-        InputError: the index cannot be downloaded, is not JSON, has another version, or is empty.
+        InputError: the index cannot be downloaded, is not JSON, has another version, or contains
+            no usable skill.
         TooLong: the index exceeds its limit.
     """
     try:
@@ -106,11 +108,12 @@ def download(skill: Published, address: str, folder: Path, files: int, size: int
     """Download a skill of the index at `address` into a new folder.
 
     Args:
-        files, size: maximum number of entries of an archive, and of bytes of all entries together.
+        files: maximum number of entries of an archive.
+        size: maximum size of all entries of an archive together, in bytes.
 
     Raises:
-        InputError: the skill cannot be downloaded, its digest or its name differs, or its archive
-            is refused.
+        InputError: the skill cannot be downloaded, differs from the index in its digest or name, or
+            has an archive that `unpack` refuses.
         UsageError: its SKILL.md cannot be used.
         TooLong: the download exceeds its limit.
     """
@@ -128,15 +131,15 @@ def download(skill: Published, address: str, folder: Path, files: int, size: int
         reason = f"{skill.name} has the digest {digest}, and the index states {skill.digest}"
         raise InputError(reason, where=str(url), hint="The skill is not installed.")
     folder.mkdir()
-    file = folder / skill_md.FILE
+    file = folder / FILE
     if skill.type == "skill-md":
         file.write_bytes(content)
     else:
         unpack(content, folder, str(url), files, size)
         if not file.is_file():
-            raise InputError(f"the archive has no {skill_md.FILE} at its root", where=str(url))
+            raise InputError(f"the archive has no {FILE} at its root", where=str(url))
     if (name := skill_md.read(file).name) != skill.name:
-        reason = f"the index names the skill {skill.name}, and its {skill_md.FILE} {name}"
+        reason = f"the index names the skill {skill.name}, and its {FILE} {name}"
         raise InputError(reason, where=str(url))
 
 
@@ -145,11 +148,12 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
 
     Args:
         shown: the name of the archive, for messages.
-        files, size: maximum number of entries, and of bytes of all entries together.
+        files: maximum number of entries.
+        size: maximum size of all entries together, in bytes.
 
     Raises:
         InputError: the archive cannot be read or exceeds a limit, or an entry leads out of the
-            folder, or is a device. The message names the entry.
+            folder, or is a link in a .zip file or a device. The message contains the entry's name.
     """
     name, left = "", size
     members = _in_zip if content.startswith(b"PK") else _in_tar
@@ -172,7 +176,8 @@ Member = tuple[str, int, Callable[[], object]]
 
 
 def _in_zip(content: bytes, folder: Path, files: int, size: int) -> Iterator[Member]:
-    # The entries are counted before they are parsed, since each needs a thousand bytes of memory.
+    # The entries are counted before they are parsed, since a parsed entry needs 1,000 bytes of
+    # memory. The limit is doubled, since the four bytes may also occur in compressed data.
     if content.count(b"PK\1\2") > 2 * files:
         raise zipfile.BadZipFile(f"it has more than {files:,} entries")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -181,9 +186,10 @@ def _in_zip(content: bytes, folder: Path, files: int, size: int) -> Iterator[Mem
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
-    """Extract a file or folder, keep a file's permission to execute, and refuse a link.
+    """Extract a file or folder, and keep a file's permission to execute.
 
-    zipfile would write a link as a text file.
+    Raises:
+        BadZipFile: the entry is a link, which zipfile would write as a text file.
     """
     mode = entry.external_attr >> 16
     if stat.S_ISLNK(mode):
@@ -205,10 +211,10 @@ def _in_tar(content: bytes, folder: Path, files: int, size: int) -> Iterator[Mem
 
 
 def _downloaded(address: str, most: int) -> bytes:
-    """Download and return the content of an address; redirects to other hosts are refused.
+    """Download and return the content of an address.
 
     Raises:
-        InputError: the address cannot be read, or redirects to another host.
+        InputError: the content cannot be downloaded, or the address redirects to another host.
         TooLong: the content has more than `most` bytes.
     """
     import httpx
@@ -234,11 +240,8 @@ def _downloaded(address: str, most: int) -> bytes:
         response = within(SECONDS, get, f"downloading {shown}")
     except Overdue as exc:
         raise InputError(f"the download was {exc}", where=str(shown)) from exc
-    except Raised as exc:
-        cause = exc.__cause__
-        if not isinstance(cause, (httpx.HTTPError, httpx.InvalidURL)):
-            raise cause or exc from None
-        raise InputError(f"cannot be downloaded: {cause}", where=str(shown)) from cause
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise InputError(f"cannot be downloaded: {exc}", where=str(shown)) from exc
     if response.is_error:
         reason = f"cannot be downloaded: the server answers {response.status_code}"
         raise InputError(reason, where=str(shown))

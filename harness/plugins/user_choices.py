@@ -15,13 +15,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
-from harness.agent_skills.skill_md import NAME
+from harness.agent_skills.skill_file import NAME
 from harness.errors import UsageError
 from harness.support import bounded_files
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 
 MAX_BYTES = 256_000_000
-"""Maximum size in bytes of a trusted folder, since its files are all read at every start."""
+"""Maximum size of a trusted folder in bytes, since all of its files are read at every start."""
 MAX_ENTRIES = 10_000
 """Maximum number of files and folders in a folder that can be trusted."""
 _copied: dict[Path, Path] = {}
@@ -74,7 +74,7 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
 
 
 def is_unchanged(folder: Path, sha256: str) -> bool:
-    """Return True if the files of a folder have the recorded hash."""
+    """Return True if the files of a folder can be read and have the hash `sha256`."""
     try:
         return content_hash(folder) == sha256
     except UsageError:
@@ -82,7 +82,11 @@ def is_unchanged(folder: Path, sha256: str) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return the sorted paths of a folder and its content, or only `folder` if it is a file."""
+    """Return the sorted paths of a folder and its content, or only the path of a file.
+
+    Raises:
+        UsageError: the folder has too many entries.
+    """
     if folder.is_file():
         return [folder]
     found = [folder]
@@ -132,7 +136,8 @@ def private_copy(folder: Path) -> tuple[Path, str]:
 def with_originals(command: str) -> str:
     """Return a command with the original folders in place of their private copies.
 
-    The original paths are the same in every session, so that a stored answer remains valid.
+    The original paths are the same in every session, so that a stored permission for the command
+    remains valid.
     """
     for copy, folder in _copied.items():
         command = command.replace(str(copy), str(folder))
@@ -147,9 +152,10 @@ class ChoicesFile(ABC):
     Attributes:
         content: the noun for the content, for messages.
         fault_of_form: the fault of JSON that does not have the required form, for messages.
-        effect: the consequence of a damaged file, and the remedy if there is one, for messages.
-        earlier: the name of an older file, which is read if the file is missing; "" for none.
-        mode: permissions of the file, before the umask.
+        effect: the consequence of a damaged file, and the remedy, for messages.
+        earlier: the name that the file had in earlier versions, or "". The file with this name is
+            read if there is no file with the present name.
+        mode: the permissions with which the file is created, before the umask is applied.
     """
 
     content: ClassVar[str]
@@ -162,16 +168,20 @@ class ChoicesFile(ABC):
         self._path = path
 
     def damage(self) -> str:
-        """Return a message if the file is damaged, with the consequence, or else ""."""
+        """Return a message with the fault of a damaged file and its consequence, or ""."""
         damage = self.fault()
         return f"{self._path} {damage}, so {self.effect}" if damage else ""
 
     def fault(self) -> str:
-        """Return what is wrong with the file, such as "is not JSON", or ""."""
+        """Return the fault of a damaged file, such as "is not JSON"; "" without a fault."""
         return self._load()[1]
 
     def _load(self) -> tuple[Any, str]:
-        """Return the content, or None if it is missing or invalid; and the fault, or ""."""
+        """Return the content of the file and its fault.
+
+        The content is None if the file is missing or damaged. The fault is "" unless the file is
+        damaged.
+        """
         try:
             stored = bounded_files.load_json(self._path)
             if stored is None and self.earlier:
@@ -205,7 +215,7 @@ class TrustStore(ChoicesFile):
     effect = "no plugin of a project is trusted; correct or delete it"
 
     def trusted(self, folder: Path) -> Path | None:
-        """Return a private copy of a folder or file if its current content is trusted, or None.
+        """Return a private copy of a folder or file, or None if its present content is not trusted.
 
         Callers must use the copy, since the folder may change after this check.
         """
@@ -222,10 +232,10 @@ class TrustStore(ChoicesFile):
         return None
 
     def trust(self, folder: Path, shown: str = "") -> None:
-        """Trust a folder with its current content.
+        """Trust a folder or file with its present content.
 
         Args:
-            shown: the hash of the content that the user has seen, or "".
+            shown: the hash of the content that the user has seen, or "" to trust any content.
 
         Raises:
             UsageError: the folder cannot be trusted (see `content_hash`), or differs from the
@@ -260,7 +270,7 @@ class DisabledNames(ChoicesFile):
         return frozenset(self._load()[0] or ())
 
     def add(self, name: str) -> None:
-        """Disable `name`.
+        """Disable a name.
 
         Raises:
             OutputError: the file cannot be written.
@@ -268,7 +278,7 @@ class DisabledNames(ChoicesFile):
         self._store(sorted(self.read() | {name}))
 
     def remove(self, name: str) -> None:
-        """Enable `name` again.
+        """Enable a disabled name.
 
         Raises:
             OutputError: the file cannot be written.
@@ -286,8 +296,8 @@ class Installed(TypedDict):
 
     Attributes:
         source: the path or address of the source. An address is followed by "@" and the commit of
-            the repository, or the digest that the index stated.
-        sha256: the hash of the files.
+            the repository, or the digest in the index.
+        sha256: the hash of the names and contents of the files (see `content_hash`).
         date: the day of the installation, YYYY-MM-DD.
     """
 
@@ -309,14 +319,15 @@ class InstalledSkills(ChoicesFile):
         return self._load()[0] or {}
 
     def needs_trust(self, name: str) -> bool:
-        """Return True if a plugin in the user's folder needs trust, since it was installed.
+        """Return True if the plugin with this name in the user's folder needs trust.
 
-        If the record of installed skills is damaged, all plugins in the user's folder need trust.
+        An installed plugin needs trust, and a plugin that the user has written does not. If the
+        record of installed skills is damaged, all plugins in the user's folder need trust.
         """
         return bool(self.fault()) or name in self.read()
 
     def add(self, name: str, installed: Installed) -> None:
-        """Record an installed skill.
+        """Record that a skill is installed, in place of an earlier record of the same name.
 
         Raises:
             OutputError: the file cannot be written.
@@ -324,7 +335,7 @@ class InstalledSkills(ChoicesFile):
         self._store(dict(sorted({**self.read(), name: installed}.items())))
 
     def remove(self, name: str) -> None:
-        """Remove the record of a skill.
+        """Remove the record of a skill, if there is one.
 
         Raises:
             OutputError: the file cannot be written.

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 from harness.api.options import ClusterOptions, applies
-from harness.api.skill import Call, Skill, SkillOptions
+from harness.api.skill import Call, Skill
 from harness.errors import UsageError
-from harness.models.cluster.address import LOCAL, Address, Placement, parse_address, ray_data
+from harness.models.cluster.address import Address, Placement, parse_address
 from harness.models.pool import ModelPool
 from harness.models.registry import ClusterEntry
 from harness.plugins.discovery import node_backends
@@ -29,7 +29,7 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
     options = call.options
     if not isinstance(options, ClusterOptions) or not applies(skill, "on", variant):
         return None
-    if ray_data(options.on) is not None:
+    if options.ray_data is not None:
         if not getattr(skill.variants.get(variant, options), "takes_ray_data", False):
             raise UsageError(
                 "--on ray-data does not apply here",
@@ -53,7 +53,7 @@ def data_placement(call: Call) -> Placement:
     Raises:
         UsageError: the address is invalid, or is an address for Ray's client.
     """
-    address = _address(call, ray_data(call.options.on)) or Address("own")
+    address = _address(call, call.options.ray_data) or Address("own")
     if address.kind == "client":
         raise UsageError(
             "Ray Data does not work through Ray's client",
@@ -74,16 +74,10 @@ def _address(call: Call, on: str | None) -> Address | None:
 
 
 def _placement(call: Call, address: Address) -> Placement:
-    """Return the placement on a cluster; the registry sets the options that the line omits."""
+    """Return the placement on a cluster; the registry has the values that the line omits."""
     default = call.models.registry.cluster or ClusterEntry()
     given = call.options.model_dump(include=_OWN, exclude_none=True)
     return Placement(address, **{**default.model_dump(include=_OWN, exclude_none=True), **given})
-
-
-def cluster_effect(options: SkillOptions) -> str:
-    """Return a phrase for the consent question if a line sends its input to a cluster, or ""."""
-    on = options.on if isinstance(options, ClusterOptions) else None
-    return f"sends its input to {on}" if on and on != LOCAL else ""
 
 
 @contextlib.contextmanager

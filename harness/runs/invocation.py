@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.agent_skills import skill_md
+from harness.agent_skills.skill_file import NAME
 from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
@@ -36,7 +36,7 @@ _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
 _HELP = ("-h", "--help")
 SHORT = {"-c": "--continue", "-p": "--prompt"}
 """Short names of options of the program."""
-_NAME = skill_md.NAME.pattern
+_NAME = NAME.pattern
 _VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
 _COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
 _WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
@@ -65,6 +65,7 @@ class Invocation:
 
     Attributes:
         folders: the targets that were written with a slash at the end.
+        help: True if the line requests help for the command.
         joins_stdin: True if stdin is appended to the text.
     """
 
@@ -129,7 +130,7 @@ def without_quotes(skill: Skill, subcommand: str, text: str) -> str:
 
 
 def as_targets(written: Iterable[str]) -> tuple[tuple[Path, ...], frozenset[Path]]:
-    """Return targets as paths, and the targets that have a slash at the end.
+    """Return the paths of targets, and the paths that were written with a slash at the end.
 
     Raises:
         UsageError: as for `as_path`.
@@ -201,7 +202,12 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
 
 
 def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
-    """Parse a script's arguments, options and at most one text, as an invocation of `skill`.
+    """Parse the arguments of a script, options and at most one text, as an invocation.
+
+    Args:
+        skill: the skill whose options are accepted.
+        words: the arguments.
+        subcommand: the subcommand of the invocation.
 
     Raises:
         UsageError: as for `parse`; also if there is more than one text.
@@ -216,9 +222,10 @@ def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invo
 
 
 def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
-    """Parse the general options, and the options of the program, before a line.
+    """Parse the general options and the options of the program that precede a line.
 
-    Returns: the options by key, and the remaining words.
+    Returns: the options by key, and the remaining words. `--help`, `-h` and `--version` are not
+        parsed, and remain with all words after them.
 
     Raises:
         UsageError: an unknown option, a missing value, or an option -o, which is part of the line.
@@ -258,7 +265,7 @@ def _is_option(word: str) -> bool:
 def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] | None:
     """Return the match of a pattern that ends at `end`, or None.
 
-    The match has at most `LONGEST` characters without the blanks before `end`.
+    The match has at most `LONGEST` characters, apart from the blanks before `end`.
     """
     last = end
     while last and text[last - 1].isspace():
@@ -268,6 +275,18 @@ def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] 
 
 @dataclass(slots=True)
 class _Parser:
+    """A parser that collects the options and targets of a command.
+
+    Attributes:
+        command: the name of the command, for messages.
+        flags: the known options by name.
+        short: the full names of short options.
+        values: the values of the parsed options by key.
+        targets: the parsed targets, as written.
+        verbatim: True if `--` was parsed, so that the rest is text.
+        help: True if `-h` or `--help` was parsed.
+    """
+
     command: str
     flags: Mapping[str, Flag]
     short: Mapping[str, str] = field(default_factory=dict)
@@ -290,7 +309,10 @@ class _Parser:
         return Invocation(skill.name, subcommand, text, options, merged, *saved, self.help)
 
     def take_leading(self, text: str) -> str:
-        """Parse the options at the beginning; return the text after them, or after `-- `."""
+        """Parse the options at the beginning of a text; return the text after the options.
+
+        `--` ends the options, and is not part of the returned text.
+        """
         at = 0
         while match := _LEADING.match(text, at):
             name, value = match["flag"], match["value"]
@@ -304,7 +326,7 @@ class _Parser:
         return text[at:].lstrip()
 
     def take_text(self, text: str) -> str:
-        """Parse the line of a skill with `flags_are_text`; return the text without the targets."""
+        """Parse the targets of a skill with `flags_are_text`; return the text before the targets."""
         if text.strip() in _HELP:
             self.help = True
             return ""
@@ -313,7 +335,7 @@ class _Parser:
         return self.take_trailing(text.lstrip(), flags=False)
 
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
-        """Parse the options and targets at the end; return the text before them.
+        """Parse the options and targets at the end of a text; return the text before them.
 
         The targets are one `save to PATH`, and any `-o PATH` after it. Another `save to` or `-o`
         before this `save to` is an error, since it could belong to the text.
@@ -363,7 +385,11 @@ class _Parser:
         return left
 
     def _option_at_end(self, text: str, end: int) -> re.Match[str] | None:
-        """Return the option at the end of the text, or None if there is only text."""
+        """Return the match of an option that ends at `end`, or None if no option ends there.
+
+        Raises:
+            UsageError: the option is unknown, or has a value but takes no value.
+        """
         match = _search_end(_FLAG_AT_END, text, end)
         if match is None:
             return None

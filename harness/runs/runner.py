@@ -24,7 +24,6 @@ from harness.api.skill import UNKNOWN_EFFECTS, Call, Result, Skill, Source, Writ
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
 from harness.models.pool import Choice, ModelPool, Models
 from harness.plugins.catalogue import Catalogue, FoundFormat
-from harness.runs import cluster_placement
 from harness.runs import targets as target_files
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_targets
@@ -39,7 +38,7 @@ from harness.terminal.console import Screen
 
 @contextlib.contextmanager
 def line_ended(screen: Screen) -> Iterator[None]:
-    """End the line of a partly printed answer if the run fails."""
+    """If the run fails in the block, end the line of a partly printed answer."""
     try:
         yield
     except HarnessError:
@@ -102,11 +101,11 @@ class Runner:
         )
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
-        place = cluster_placement.placement(call, self.skill, variant)
+        placed = self._placed(call, variant)
         with (
             line_ended(call.screen),
             recorded(call, self.run, *self._opened()) as finish,
-            cluster_placement.placed(call, place),
+            placed,
         ):
             result = self._result(call, files, filled)
             if general.as_json and (result.summary is not None or not call.targets):
@@ -150,6 +149,23 @@ class Runner:
             return replace(result, data={"text": result.text, "answered_by": self.run.answered_by})
         return result
 
+    def _placed(self, call: Call, variant: str) -> contextlib.AbstractContextManager[None]:
+        """Return a context manager that loads the models of a call on a cluster, if one is set.
+
+        Raises:
+            UsageError: an address is invalid, or an option has no effect here.
+        """
+        if not isinstance(call.options, opts.ClusterOptions):
+            return contextlib.nullcontext()
+        named = call.options.model_dump(include=set(opts.ClusterOptions.manner), exclude_none=True)
+        if not (named or call.settings.on or call.models.registry.cluster):
+            return contextlib.nullcontext()
+        from harness.runs import cluster_placement
+
+        return cluster_placement.placed(
+            call, cluster_placement.placement(call, self.skill, variant)
+        )
+
     def _call(self) -> Call:
         general = self.invocation.general
         targets = self._targets()
@@ -192,7 +208,13 @@ class Runner:
         return target_files.suffix_of(target, (*self.skill.saves, *self._formats))
 
     def _targets(self) -> tuple[Path, ...]:
-        """Return the targets; for subcommands in `target_text`, the text is the target."""
+        """Return the targets of the line.
+
+        If there are none, and the subcommand is in `Skill.target_text`, the text is the target.
+
+        Raises:
+            UsageError: the subcommand needs a target.
+        """
         given = self.invocation
         default = self.skill.target_text.get(given.subcommand)
         if given.targets or default is None:
@@ -205,7 +227,7 @@ class Runner:
         return targets
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
-        """Return the paths of files beside the targets, with their keys in `Result.companions`."""
+        """Return the keys in `Result.companions` of the files beside the targets, by path."""
         options, subcommand = self.invocation.options, self.invocation.subcommand
         with self._isolated():
             return {
@@ -215,7 +237,12 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read a text that is `-` or missing from stdin; return the source of the text."""
+        """Return the source of the text; if the text is `-` or missing, read it from stdin first.
+
+        Raises:
+            UsageError: the skill needs a text or takes no text.
+            InputError: stdin is empty, not available or not UTF-8 text.
+        """
         text = self.invocation.text
         missing = self.skill.text == "required" and not text.strip()
         if self.skill.text == "none" and text.strip():
@@ -253,9 +280,9 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """The key of the job. A later run with the same key may replace the files without asking.
+        """The key of the job. A later run with the same key may replace the files of this run.
 
-        The key does not contain the content of input files, so that results can be updated.
+        The key does not depend on the content of input files, so that results can be updated.
         """
         given = self.invocation
         options = given.options.model_dump(mode="json", exclude=set(given.options.manner))
@@ -276,7 +303,11 @@ class Runner:
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """Ask the user for consent before a model makes changes; raise NotAllowed if refused."""
+        """Ask the user for consent to the changes that a model's call makes, if there are any.
+
+        Raises:
+            NotAllowed: the user refuses, or a file is protected.
+        """
         from harness.permissions import consent, in_one_line, refuse_protected
 
         given, general = self.invocation, self.invocation.general
@@ -290,7 +321,9 @@ class Runner:
             f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}"
             for path in files
         )
-        sends = cluster_placement.cluster_effect(given.options)
+        sends = ""
+        if isinstance(given.options, opts.ClusterOptions) and given.options.is_remote:
+            sends = f"sends its input to {given.options.on}"
         parts = (f"writes {written}" if written else "", effects, sends)
         if changes := " and ".join(in_one_line(part) for part in parts if part):
             how = consent(f"/{given.name} {changes}", self.frontend.confirm, yes=general.yes)
@@ -357,7 +390,13 @@ class Runner:
             ) from exc
 
     def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
-        """Open the row of a logged run; return the start event, and the plugins that receive it."""
+        """Open the row of a logged run; return the start event, and the listeners that receive it.
+
+        A run that is not logged has no listeners.
+
+        Raises:
+            OutputError: there are targets, and the log is full or locked.
+        """
         given = self.invocation
         logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
         kept = logged and not given.general.no_log

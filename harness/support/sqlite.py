@@ -170,6 +170,18 @@ def read_schema(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("a name in its schema is damaged") from exc
 
 
+def integrity_fault(db: sqlite3.Connection) -> str:
+    """Return the first fault that SQLite finds in the structure of a database, or "".
+
+    `integrity_check` takes about 4 ms per MB. `quick_check` takes half of the time, but does not
+    find rows that are missing in an index.
+    """
+    # The message is read as a blob, since it may contain a damaged name that is not UTF-8.
+    sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check LIMIT 1"
+    (found,) = db.execute(sql).fetchone()
+    return "" if found == b"ok" else found.decode(errors="replace")
+
+
 def storable(text: str) -> str:
     """Return `text` without secrets, and with escaped lone surrogates, which SQLite refuses."""
     return redact(text).encode(errors="backslashreplace").decode()

@@ -18,8 +18,9 @@ from skills.corpus.options import (
     SourceOptions,
     Sources,
     WorkerOptions,
+    as_share,
 )
-from skills.corpus.sources.services import CORPUS, NAMES
+from skills.corpus.sources.names import CORPUS, NAMES
 from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")
@@ -53,16 +54,6 @@ def _day(value: Any, *, last: bool) -> Any:
         except ValueError:  # such as month 13, February 30 or year 0
             pass
     raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
-
-
-def _share(value: Any) -> Any:
-    """Return a percentage such as "20%" as a share, 0.2; other values are returned unchanged."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip().removesuffix("%")) / 100
-        except ValueError:
-            pass
-    return value
 
 
 def _until(value: Any) -> Any:
@@ -135,7 +126,7 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
     cascade: str | None = Field(
         None, description="models that annotate the least certain papers again: MODEL[,MODEL]"
     )
-    budget: Annotated[float | None, BeforeValidator(_share)] = Field(
+    budget: Annotated[float | None, BeforeValidator(as_share)] = Field(
         None,
         gt=0,
         le=1,

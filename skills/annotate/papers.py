@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.api.skill import Source
 from harness.errors import InputError
@@ -21,12 +21,13 @@ from harness.support.text_input import (
     unquote,
 )
 from skills.corpus import table
-from skills.corpus.lookups import id_list
-from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.table import is_pdf, is_several
 from skills.nanda.paper import WHOLE_ARXIV_ID, Paper
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten, set_of
+
+if TYPE_CHECKING:
+    from skills.corpus.lookups.id_list import Id, IdList
 
 ABSTRACT_WORDS = 12
 """Minimum number of words of an abstract on the line.
@@ -166,7 +167,7 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
     if path is None and not _is_long(given) and is_folder(unquote(given)):
         path = Path(unquote(given))
     if path is not None:
-        if (ids := id_list.read(path, limit=limit)) is not None:
+        if (ids := _ids_in(path, limit)) is not None:
             return Input("ids", text, path, ids)
         if _is_table(path):
             return Input("table", text, at_home(path))
@@ -282,7 +283,20 @@ def problem_of(text: str) -> str:
 
 def _id_in(given: str) -> Id | None:
     """Return the id if a text consists of one DOI, PMID or OpenAlex id; otherwise None."""
-    return None if _is_long(given) or is_file(given) else id_list.id_in(given)
+    if _is_long(given) or is_file(given):
+        return None
+    from skills.corpus.lookups import id_list
+
+    return id_list.id_in(given)
+
+
+def _ids_in(path: Path, limit: int | None) -> IdList | None:
+    """Return the ids in a text file, or None if the file is not a list of ids."""
+    if path.suffix.lower() != ".txt":
+        return None
+    from skills.corpus.lookups import id_list
+
+    return id_list.read(path, limit=limit)
 
 
 def _is_table(path: Path) -> bool:

@@ -11,7 +11,6 @@ from typing import ClassVar
 from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.models.cluster.address import LOCAL, ray_data
 from harness.models.weights import FileStore
 from harness.support.text_input import TEXT_WORDS
 from skills.annotate.options import (
@@ -133,9 +132,9 @@ class Annotate(Skill):
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):
             return target.suffix == ".parts"
-        if ray_data(options.on) is not None:
+        if options.ray_data is not None:
             return target.suffix == ".parquet" or target.suffix not in self.saves
-        return options.on not in (None, LOCAL) and not target.suffix
+        return options.is_remote and not target.suffix
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Return the effects of a line that need permission.
@@ -180,7 +179,7 @@ def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequen
     """Annotate a table; `parts` are the targets that are folders of parts."""
     from skills.annotate.table import annotate_source, annotate_table
 
-    if ray_data(call.options.on) is not None:
+    if call.options.ray_data is not None:
         from skills.annotate.parquet_output.ray_data import annotate_to_parts
 
         if len(parts) != 1 or len(call.targets) != 1:
@@ -211,7 +210,7 @@ def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
             hint="A date limits a search. With --cascade, --until takes a certainty such as .9.",
         )
     for name in ("sections", "strict"):
-        if getattr(options, name) and ray_data(options.on) is not None:
+        if getattr(options, name) and options.ray_data is not None:
             raise UsageError(f"--{name} does not go with --on ray-data")
     given = options.model_fields_set
     if options.cascade is None:

@@ -22,8 +22,8 @@ from skills.annotate import plan
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plan import Source
 from skills.corpus import exporters
-from skills.corpus.db import damage, runs, store
-from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.db import runs, store
+from skills.corpus.db.connection import database, locks, open_corpus, refuse_damaged
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.table import refuse_targets, report_encoding
@@ -97,7 +97,7 @@ def annotate_source(
     name = str(source.path.resolve() if source.path else source.name)
 
     with open_corpus(path) as db, job_lock(locks(path), name):
-        damage.refuse(db, path)
+        refuse_damaged(db, path)
 
         def work(model: ServedModel) -> Finished:
             check(model)

@@ -28,7 +28,8 @@ from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.lookups.resolving import Resolved, papers_of, report, resolve
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import papers_about
-from skills.corpus.sources.services import CORPUS, SERVICES, Query, open_arxiv, opened, switched_on
+from skills.corpus.sources.names import CORPUS, switched_on
+from skills.corpus.sources.services import SERVICES, Query, open_arxiv, opened
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten, set_of
@@ -38,7 +39,7 @@ _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 _BOOLEAN = ("openalex", "pubmed")
 """Sources whose queries may contain AND and OR."""
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""Keys in the summary of a job that are left out of the summary of a survey."""
+"""Keys of the summary of a job that are left out of the summary of a survey."""
 _OPENERS = set_of(
     """
     advances approaches current guide introduction literature methods overview paper papers primer
@@ -208,8 +209,9 @@ def find_papers(
 ) -> list[Paper]:
     """Return distinct papers on a topic; papers of the corpus come first.
 
-    The papers contain all words of the topic. If no paper does, the result has papers of the
-    corpus with half of the words (at least two) and papers of the sources with any of the words.
+    The papers contain all words of the topic. If no paper contains all words, the result has papers
+    of the corpus with half of the words (at least two), and papers of the sources with any of the
+    words.
 
     Args:
         limit: the maximum number of papers. Sources are searched if the corpus has fewer.
@@ -389,7 +391,10 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
 
 
 def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
-    """Annotate the papers of a list of ids. Ids without an abstract are reported and counted."""
+    """Annotate the papers of a list of ids, and return the result.
+
+    Ids without a paper that has an abstract are reported, and listed in the summary.
+    """
     made, papers = _look_up(call, ids.ids)
     report(call, ids.ids, made)
     ids.refused.report(call.screen)

@@ -11,7 +11,7 @@ from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
 from harness.errors import UsageError
 from harness.runs.targets import suffix_of
-from skills.corpus.sources.services import CORPUS, NAMES, named
+from skills.corpus.sources.names import CORPUS, NAMES, named
 
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
@@ -27,9 +27,10 @@ SAVED_SPANS = (".annotations.json", ".labelstudio.json", ".argilla.json")
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)
+"""The suffixes of files in which a map can be saved."""
 
 
-def _share(given: object) -> object:
+def as_share(given: object) -> object:
     """Convert a percentage such as "20%" to a number; return other values unchanged."""
     text = str(given).strip()
     try:
@@ -38,7 +39,7 @@ def _share(given: object) -> object:
         return given
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+Share = Annotated[float, BeforeValidator(as_share), Field(ge=0, le=1)]
 """A number from 0 to 1; "20%" is also accepted."""
 
 

@@ -23,8 +23,9 @@ class Address:
 
     Attributes:
         kind: "own" for a cluster that is started on this machine and stopped at the end; "client"
-            for the port of Ray's client server; "node" for the port of the head, which a process
-            on a node of the cluster uses.
+            for the port of Ray's client server; "node" for the port of the head, to which a process
+            on a node of the cluster connects.
+        host, port: the server; unused if `kind` is "own".
     """
 
     kind: Literal["own", "client", "node"]
@@ -41,10 +42,10 @@ class Address:
 
 
 def parse_address(text: str, given: str = "--on") -> Address | None:
-    """Parse the address of a cluster; return None for "local".
+    """Return the parsed address of a cluster, or None for "local", which is not a cluster.
 
     Args:
-        given: the option, variable or section with the text, for messages.
+        given: the name of the option, variable or section that contains the text, for messages.
 
     Raises:
         UsageError: the text is not an address.
@@ -64,15 +65,15 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
     return Address("client" if found["client"] else "node", found["host"], int(found["port"]))
 
 
-def ray_data(on: str | None) -> str | None:
-    """Return ADDRESS for `--on ray-data://ADDRESS`, and "" for `--on ray-data`.
+def ray_data(on: str) -> str | None:
+    """Return ADDRESS for the value ray-data://ADDRESS of `--on`, and "" for the value ray-data.
 
-    For any other value of `--on`, return None.
+    The result is None for any other value of `--on`.
 
     Raises:
         UsageError: the text after "ray-data" is not an address.
     """
-    name, _, place = (on or "").strip().partition("://")
+    name, _, place = on.strip().partition("://")
     if name != RAY_DATA:
         return None
     return str(parse_address(place) or "") if place else ""
@@ -80,15 +81,15 @@ def ray_data(on: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A cluster, and the part of it that a job uses.
+    """A cluster, and the resources of the cluster that a job uses.
 
     Attributes:
-        actors: number of loaded models; None for as many as fit on the nodes.
-        slots: number of concurrent generations of each model; None for the slots of the serve
+        actors: number of actors, each with a loaded model; None for as many as fit on the nodes.
+        slots: number of concurrent generations of each actor; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
             If `cpus` is None, each actor reserves `node.CPUS` CPUs, or all CPUs of the smallest
-            node if this node has fewer.
+            node if the smallest node has fewer CPUs.
     """
 
     address: Address

@@ -15,16 +15,16 @@ from harness.support.sqlite import (
     USE_WAL,
     execute_when_free,
     handle_signals,
+    integrity_fault,
     is_interrupted,
     migrate,
     read_schema,
 )
-from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
-"""Seconds to wait for a transaction of another process."""
+"""Number of seconds to wait for a transaction of another process."""
 _FIRST = "m001_papers"
 """The first migration of every corpus that was created by a version before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
@@ -91,7 +91,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
             read_schema(connection)
             _refuse_foreign(connection, path)
             execute_when_free(connection, USE_WAL, BUSY_SECONDS)
-            # A killed process loses nothing; after a power failure, the last rows may be missing.
+            # With NORMAL, a killed process loses no row; a power failure may lose the last rows.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.row_factory = sqlite3.Row
@@ -148,6 +148,20 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
+def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise an error if the structure of an open corpus is damaged.
+
+    Jobs call this function before long work, since a damaged database could not store the results.
+
+    Raises:
+        InputError: the database is damaged; it is not changed.
+    """
+    if found := integrity_fault(connection):
+        from skills.corpus.db import damage
+
+        raise damage.error(path, found)
+
+
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
     """Translate SQLite errors that concern the file or the disk to errors of the harness.
@@ -161,6 +175,8 @@ def _translated(path: Path) -> Iterator[None]:
             raise KeyboardInterrupt from exc
         code = getattr(exc, "sqlite_errorcode", None)  # not set if a text is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
+            from skills.corpus.db import damage
+
             if found := (str(exc) if code is None else damage.find(path)):
                 raise damage.error(path, found) from exc
             raise
@@ -170,6 +186,8 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as exc:
         if type(exc) is not sqlite3.DatabaseError:  # a subclass: an error in an SQL statement
             raise
+        from skills.corpus.db import damage
+
         raise damage.error(path, str(exc)) from exc
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, UsageError
-from harness.support.sqlite import read_schema
+from harness.support.sqlite import integrity_fault, read_schema
 from skills.corpus.db.rows import stored_json, stored_record
 
 STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
@@ -19,7 +19,7 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "calibrations": {"thresholds": stored_json},
     "measures": {"measured": stored_json},
 }
-"""The function that parses the JSON values of a column, by table and column."""
+"""The functions that parse the JSON values of columns, by table and column."""
 SHOWN = 200
 """Maximum number of characters of SQLite's reason, which may contain the schema of a table."""
 COMPANIONS = ("", "-wal", "-shm")
@@ -40,7 +40,7 @@ def find(path: Path) -> str:
         uri = f"{path.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
             read_schema(db)
-            if found := _check(db):
+            if found := integrity_fault(db):
                 return found
             _read_all(db)
             return ""
@@ -58,20 +58,8 @@ def find(path: Path) -> str:
         return str(exc)
 
 
-def refuse(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise an error if the structure of an open database is damaged.
-
-    Jobs call this function before long work, since a damaged database could not store the results.
-
-    Raises:
-        InputError: the database is damaged; it is not changed.
-    """
-    if found := _check(connection):
-        raise error(path, found)
-
-
 def error(path: Path, found: str) -> InputError:
-    """Return an InputError for a damaged file, with the description that `find` returned."""
+    """Return an InputError for a damaged file, with a description of the damage."""
     return InputError(
         f"is not a corpus database, or damaged: {' '.join(found.split())[:SHOWN]}",
         where=str(path),
@@ -116,20 +104,8 @@ def set_aside(path: Path) -> tuple[Path, str]:
     return _aside(path, number, ""), found
 
 
-def _check(db: sqlite3.Connection) -> str:
-    """Return the first fault that SQLite finds, or "".
-
-    `integrity_check` takes about 4 ms per MB. `quick_check` takes half of the time, but does not
-    find rows that are missing in an index.
-    """
-    # The message is read as a blob, since it may contain a damaged name that is not UTF-8.
-    sql = "SELECT CAST(integrity_check AS BLOB) FROM pragma_integrity_check LIMIT 1"
-    (found,) = db.execute(sql).fetchone()
-    return "" if found == b"ok" else found.decode(errors="replace")
-
-
 def _read_all(db: sqlite3.Connection) -> None:
-    """Raise an error if a stored text is not UTF-8, or a stored JSON value cannot be read."""
+    """Raise sqlite3.DatabaseError if a stored text is not UTF-8, or a JSON value is invalid."""
     db.row_factory = sqlite3.Row
     # Virtual tables are omitted: the full-text indexes store no copies of the texts.
     tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()

@@ -23,7 +23,8 @@ from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.outputs import Completed
 from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, opened, required
+from skills.corpus.sources.names import required
+from skills.corpus.sources.services import SERVICES, opened
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 DAYS = 30
 """Days after which a paper is looked up again, for new citations and retractions."""
 NEVER = "9999"
-"""A value of `Completion.since` after all stored times, so that no paper is omitted."""
+"""The value of `Completion.since` with --refresh.
+
+It is later than all stored times, so that no paper is omitted.
+"""
 SHOWN = 20
 
 
@@ -152,7 +156,7 @@ class Completion:
 
 
 def _left(made: Completed) -> int:
-    """Return the number of papers that were left, summed over the sources."""
+    """Return the number of lookups that failed or were not sent, summed over the sources."""
     return sum(one["left"] for one in made.sources.values())
 
 

@@ -27,7 +27,8 @@ from skills.corpus.records import Found
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
-from skills.corpus.sources.services import SERVICES, Query, named, opened
+from skills.corpus.sources.names import named
+from skills.corpus.sources.services import SERVICES, Query, opened
 from skills.corpus.tables.text_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
@@ -100,10 +101,10 @@ def fetch(call: Call) -> Result:
 
 
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Return a combined record for each paper, in the order of the first records.
+    """Return one record for each paper, in the order in which `found` first names the papers.
 
-    The first record takes precedence; facts that it lacks are taken from the later records. A
-    preprint and its published version are one paper.
+    The first record of a paper takes precedence; facts that the first record lacks are taken from
+    the later records. A preprint and its published version are one paper.
     """
     made: dict[int, Found] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):
@@ -132,7 +133,7 @@ def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
 
 
 def _with(one: Found, other: Found) -> Found:
-    """Return the record `one`, with the facts that it lacks taken from `other`."""
+    """Return a copy of `one`, in which the missing facts are filled with the facts of `other`."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
     if one.cited is None:
@@ -159,7 +160,9 @@ def _sources_and_query(call: Call) -> tuple[list[str], str]:
 def _search(
     call: Call, sources: Sequence[Source], query: Query
 ) -> tuple[list[list[Found]], list[str]]:
-    """Return the papers that each source finds, and the messages of sources that fail.
+    """Search at each source; return the results of each source, and the messages of failures.
+
+    A source that fails has no list of results.
 
     Raises:
         SkillFailed: all sources fail. The error of the first source is raised.
@@ -202,7 +205,7 @@ def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
     """Return the functions that write the papers to a file, by the suffix of the file.
 
     Args:
-        raw: True if a .csv file may contain formulas.
+        raw: True to keep formulas in a .csv file; otherwise, spreadsheets show formulas as text.
     """
     rows = list(map(_row, papers))
 

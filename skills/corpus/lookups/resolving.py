@@ -18,7 +18,8 @@ from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.outputs import Added
 from skills.corpus.records import Found
-from skills.corpus.sources.services import NAMES, VARIABLE, opened, switched_on
+from skills.corpus.sources.names import NAMES, VARIABLE, switched_on
+from skills.corpus.sources.services import opened
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
@@ -32,7 +33,7 @@ SHOWN = 20
 
 
 def add_ids(call: Call, ids: IdList) -> Result:
-    """Add the papers of a list of ids to the corpus, for /corpus add."""
+    """Add the papers of a list of ids to the corpus, and return the result of /corpus add."""
     sources = switched_on(call.options.source)
     with open_corpus(database(call)) as db, call.cancel.on_signals():
         made = resolve(call, db, ids.ids, sources)
@@ -85,11 +86,12 @@ class Resolved:
 def resolve(
     call: Call, db: sqlite3.Connection, ids: Sequence[Id], sources: Sequence[str]
 ) -> Resolved:
-    """Find the papers of ids, and add papers that the corpus lacks.
+    """Return the papers of ids; papers that the corpus lacks are looked up and added.
 
     An arXiv id is looked up at arXiv even if no source is enabled.
 
     Args:
+        ids: the ids to find.
         sources: the names of the enabled sources.
 
     Raises:

@@ -27,7 +27,7 @@ from urllib3.util import Retry
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
 from harness.support.bounded_http import Meter, has_too_many_values
-from harness.support.calls import Overdue, Raised, retry_after, within
+from harness.support.calls import Overdue, retry_after, within
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
 
@@ -244,9 +244,9 @@ class Source(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the right to send a request during the block.
+        """Let only this process send a request during the block, after a pause if necessary.
 
-        Only one process sends a request at a time, at least `delay` seconds after the last request.
+        The block begins at least `delay` seconds after the last request of any process.
 
         Raises:
             SourceUnavailable: other processes sent requests for `PATIENCE` seconds.
@@ -295,8 +295,6 @@ class _Adapter(HTTPAdapter):
                 response = within(LONGEST, lambda: self._fetch(sent, options), "request")
             except Overdue as exc:
                 raise source.unavailable(f"no complete response within {LONGEST:.0f} s") from exc
-            except Raised as exc:
-                raise exc.__cause__ or exc from None
         response.request = request  # so that the cache stores the request without the key
         source.check(response)
         return response
@@ -441,6 +439,6 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
 
 
 def count(found: Any) -> int | None:
-    """Return `found` if it is a valid number of citations, or None."""
+    """Return `found` if it is a number of citations: an integer of at least 0; or else None."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

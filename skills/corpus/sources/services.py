@@ -2,7 +2,6 @@
 
 Users configure the sources with these environment variables:
 
-    HARNESS_SOURCES           the sources that are used without --source, such as openalex,crossref
     HARNESS_EMAIL             your email address for PubMed, and for Crossref's faster service
     OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY, NCBI_API_KEY
     HARNESS_OPENALEX_URL, HARNESS_CROSSREF_URL, HARNESS_SEMANTICSCHOLAR_URL, HARNESS_PUBMED_URL,
@@ -14,23 +13,20 @@ from __future__ import annotations
 import itertools
 import os
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, cast
 
 from harness.api.skill import Call
-from harness.errors import Interrupted, UsageError
+from harness.errors import Interrupted
 
 if TYPE_CHECKING:
     from skills.corpus.records import Found
     from skills.corpus.sources.access import Source
     from skills.corpus.sources.arxiv import Arxiv
 
-VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
-CORPUS = "corpus"
-"""The value of `--source` that restricts a search to the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ SERVICES: Mapping[str, Service] = {
     ),
     "arxiv": Service("arXiv", "https://export.arxiv.org/api/query", "", 3.0, 3.0),
 }
-NAMES = tuple(SERVICES)
 _CLASSES = {
     "openalex": "openalex:OpenAlex",
     "crossref": "crossref:Crossref",
@@ -122,55 +117,6 @@ class Rates:
     before_pages: int = 0
     by_ids: float = 0.0
     by_search: float = 0.0
-
-
-def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
-    """Parse a comma-separated list of sources, and return each name once.
-
-    Args:
-        more: names that are accepted besides the sources.
-
-    Raises:
-        ValueError: a name is unknown, or the list is empty.
-    """
-    names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    for name in names:
-        if name not in NAMES and name not in more:
-            raise ValueError(
-                f"unknown source {name[:40]!r}; choose from {', '.join((*more, *NAMES))}"
-            )
-    if not names:
-        raise ValueError(f"no source is named; choose from {', '.join((*more, *NAMES))}")
-    return names
-
-
-def switched_on(option: str | None) -> list[str]:
-    """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
-
-    Raises:
-        UsageError: HARNESS_SOURCES contains an unknown name.
-    """
-    if option:
-        return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
-    given = os.environ.get(VARIABLE, "").strip()
-    try:
-        return named(given) if given else []
-    except ValueError as exc:
-        raise UsageError(f"{VARIABLE}: {exc}") from exc
-
-
-def required(option: str | None) -> list[str]:
-    """Return the names of the enabled sources; at least one source must be enabled.
-
-    Raises:
-        UsageError: no source is enabled.
-    """
-    if names := switched_on(option):
-        return names
-    raise UsageError(
-        "no source is switched on, so that nothing can be looked up",
-        hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
-    )
 
 
 def opened(name: str, call: Call) -> Source:

@@ -18,7 +18,7 @@ from protocol_server import ProtocolServer
 
 from harness import Call, InputError, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import SkillFile
 from harness.api.skill import SkillOptions
 from harness.chat.active_skills import LEAST_LIST, ActivateSkill, activatable, skill_list
 from harness.chat.tool_loop import SHARE

@@ -7,7 +7,7 @@ from plugin_folders import GOOD, plugin
 
 from harness import Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
-from harness.agent_skills.skill_md import SkillFile
+from harness.agent_skills.skill_file import SkillFile
 from harness.chat.active_skills import activatable
 from harness.cli import intent
 from harness.errors import HarnessError, ModelUnavailable

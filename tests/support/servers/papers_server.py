@@ -20,6 +20,7 @@ import pytest
 from local_http import Handler, local_server
 
 from skills.corpus.sources import services
+from skills.corpus.sources.names import VARIABLE
 
 ABSTRACT = "We present {0}, a method that plans before it acts. It needs half of the calls."
 
@@ -335,7 +336,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[PapersServer]:
     """Serve as each of the sources of this process, which has neither keys nor pauses."""
     for name in ("OPENALEX_API_KEY", "SEMANTIC_SCHOLAR_API_KEY", "NCBI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    for name in (services.EMAIL, services.VARIABLE):
+    for name in (services.EMAIL, VARIABLE):
         monkeypatch.delenv(name, raising=False)
     without_pauses = {
         name: services.Service(one.title, one.url, one.key, 0, 0)

@@ -17,9 +17,10 @@ from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavaila
 from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
 from skills.corpus.references.csl_json import separate_names
+from skills.corpus.sources import names
 from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
-from skills.corpus.sources.services import Query, opened
+from skills.corpus.sources.services import SERVICES, Query, opened
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed")
 KEYS = {
@@ -50,6 +51,10 @@ def open_source(server: PapersServer, tmp_path: Path, notices: list[str]) -> Cal
         return source
 
     return made
+
+
+def test_every_named_source_has_a_service() -> None:
+    assert tuple(SERVICES) == names.NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
