@@ -1,4 +1,4 @@
-"""Offer a model the tools of the servers in mcp.json, or a tool that searches these tools."""
+"""Offer a model the tools of the MCP servers in mcp.json, or a tool that searches these tools."""
 
 from __future__ import annotations
 
@@ -36,21 +36,24 @@ QUERY = "query"
 RESULTS = 10
 """Maximum number of tools that a search returns."""
 BLOCKS = 100
-"""Maximum number of content blocks to use from a result."""
+"""Maximum number of content blocks of a result that the model receives."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
-"""Words of a query that are ignored, since they say nothing about a tool."""
+"""Words of a query that are ignored, since most descriptions of tools contain them."""
 WAIT = 10.0
-"""Seconds that a chat waits for servers to start. The tools of slower servers are added later."""
+"""Maximum number of seconds that a chat waits for servers to start. The tools of slower servers are
+added later.
+"""
 FOUND = 20
-"""Maximum number of found tools that are offered to the model; the oldest are dropped."""
+"""Maximum number of tools found by `SearchTool` that are offered; the oldest are dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTool:
-    """A tool of a server.
+    """A tool of an MCP server, in the form in which the chat offers tools.
 
     Args:
+        name: the tool's name in the chat.
         app: the application, which checks permissions and logs calls.
     """
 
@@ -61,9 +64,10 @@ class ServerTool:
 
     @property
     def subject(self) -> str:
-        """The tool's name in permissions; a changed server or tool definition changes the name.
+        """The tool's name in permissions, with a digest of the definitions of server and tool.
 
-        The annotations of the tool do not change the name, since they are unverified claims of the
+        After a change of a definition, the user must therefore permit the tool again. The
+        annotations of the tool are not part of the digest, since they are unverified claims of the
         server.
         """
         tool = self.tool
@@ -72,7 +76,7 @@ class ServerTool:
         return f"{self.name} ({digest[:12]})"
 
     def described(self, level: int) -> Tool:
-        """Return the complete tool at every level, since a model cannot use a part of a schema."""
+        """Return the whole tool at every level, since a model cannot use a part of a schema."""
         schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
         return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
 
@@ -88,7 +92,12 @@ class ServerTool:
         return PreparedCall(line, work)
 
     def _run(self, arguments: dict[str, Any], screen: Screen, run: Run) -> Any:
-        """Call the tool, and return its shortened result."""
+        """Call the tool if the user permits the call, and return its result, shortened.
+
+        Raises:
+            SkillFailed: the tool reports an error.
+            Errors of `Server.call` and of the permission check.
+        """
         shown = json.dumps(arguments, ensure_ascii=False, indent=1)
         detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
         turn = CURRENT.get()
@@ -108,12 +117,12 @@ class ServerTool:
 
 
 class SearchTool:
-    """A tool that finds tools by words, and makes the found tools callable.
+    """A tool that finds tools of MCP servers by words; the model can then call the found tools.
 
     Args:
         app: the application, which logs calls.
-        tools: all tools.
-        found: called with the names of the found tools.
+        tools: the tools that are searched.
+        found: called with the names of the found tools, which are then offered to the model.
     """
 
     name = SEARCH
@@ -150,7 +159,11 @@ class SearchTool:
 
 
 def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
-    """Return the tools that contain words of the query, best first; rare words count more."""
+    """Return the tools whose names or descriptions contain words of the query, best first.
+
+    Rare words count more than frequent words, and words of a name count twice. At most `RESULTS`
+    tools are returned.
+    """
     texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
     weights = {
         word: math.log(1 + len(tools) / frequency)
@@ -173,7 +186,10 @@ def _words(text: str) -> set[str]:
 
 
 def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the found tools as JSON for the model; if a tool does not fit, only its name."""
+    """Return the found tools as JSON for the model.
+
+    After `tool_calls.CHARACTERS` characters, only the names of further tools are listed.
+    """
     listed: list[Any] = []
     left = tool_calls.CHARACTERS
     for tool in found:
@@ -185,7 +201,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
 
 
 def _text(block: Any) -> str:
-    """Return the text of a content block; a block without text is described in one line."""
+    """Return the text of a content block, or a description in one line if it is not a text."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource_link":
@@ -196,15 +212,15 @@ def _text(block: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return `text` without control characters, which may move the cursor of a terminal."""
+    """Return `text` without control characters and other characters that cannot be printed."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 class Servers:
-    """The servers of the user and of a trusted project, as a source of tools.
+    """The MCP servers of the user and of a trusted project, and the tools of these servers.
 
     Args:
-        app: as for `ServerTool`.
+        app: the application, which checks permissions and logs calls.
     """
 
     def __init__(self, app: App) -> None:
@@ -215,9 +231,10 @@ class Servers:
         self._found: list[str] = []
 
     def start(self, seconds: float = WAIT) -> None:
-        """Start all servers if necessary, and wait at most `seconds` until they are ready.
+        """Start all servers if necessary, and wait at most `seconds` until the servers are ready.
 
-        If `seconds` is at most `WAIT`, the method does not wait again for servers that were late.
+        Only if `seconds` is more than `WAIT`, the method also waits for servers that were not ready
+        in time in an earlier call.
         """
         if not self._is_started:
             self._is_started = True
@@ -247,7 +264,7 @@ class Servers:
         ]
 
     def searched(self) -> list[ChatTool]:
-        """Return the tool for searching, and the tools that it has found."""
+        """Return the search tool, followed by the tools that its searches have found."""
         tools = self.tools()
         by_name = {tool.name: tool for tool in tools}
         found = [by_name[name] for name in self._found if name in by_name]

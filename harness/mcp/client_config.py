@@ -1,4 +1,4 @@
-"""Read and change mcp.json, which lists the servers of the user or of a trusted project."""
+"""Read and change mcp.json, which lists the MCP servers of the user or of a trusted project."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]+|_{2,}")
 
 
 class Written(BaseModel):
-    """A server as written in mcp.json; fields of other clients are ignored."""
+    """A server as written in mcp.json; fields that only other MCP clients use are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
     type: Literal["", "stdio", "http", "streamable-http", "streamableHttp"] = ""
@@ -55,10 +55,10 @@ class Entry:
     """A server of mcp.json.
 
     Attributes:
-        name: the server's name as the prefix of tool names: it has neither two underscores in a row
-            nor an underscore at the end.
-        where: the file and the line.
-        written: the server before variables are replaced, so that it contains no secrets.
+        name: the server's name in the names of its tools, NAME__TOOL. The name has neither two
+            underscores in a row nor an underscore at the end.
+        where: the file and the line, for messages.
+        written: the server before its variables are replaced, so that secrets need not be in it.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """The command or the address, as written."""
+        """The command or the address as written in mcp.json, with secrets redacted."""
         written = self.written
         return redact(
             shlex.join([written.command, *written.args]) if written.command else written.url
@@ -75,11 +75,13 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `written`, which changes if another server gets the name."""
+        """SHA-256 of `written`; after a change of the server, its tools need new permissions."""
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
         """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
+
+        From then on, the replaced values are redacted in all output.
 
         Raises:
             UsageError: a variable is not set in the environment, or its value is not valid for the
@@ -121,8 +123,9 @@ class Configuration:
     """The contents of all mcp.json files.
 
     Attributes:
-        problems: the errors because of which servers or files are left out.
-        untrusted: files of the project whose current content is not trusted.
+        entries: the usable servers, in the order of the files.
+        problems: an error for each server or file that is left out.
+        untrusted: the project's files whose current content is not trusted.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -131,7 +134,7 @@ class Configuration:
 
 
 def read(settings: Settings) -> Configuration:
-    """Return the servers of the user's mcp.json, and of the project's mcp.json if trusted."""
+    """Return the servers of the user's mcp.json, and of each trusted mcp.json of the project."""
     found, trust = Configuration(), TrustStore(settings.trust_file)
     for path in (settings.mcp_file, *settings.project_mcp_files):
         source: Path | None = path
@@ -164,15 +167,16 @@ def read(settings: Settings) -> Configuration:
 
 
 def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False) -> Entry:
-    """Add a server to a file, and return the `Entry`.
+    """Add a server to the file `path`, and return the new entry.
 
     Args:
+        server: the server in the form of mcp.json.
         force: True to replace a server with the same name.
 
     Raises:
         UsageError: the server cannot be used, or a server with this name exists.
         InputError: the file cannot be used.
-        OutputError: the file cannot be written; it is unchanged.
+        OutputError: the file cannot be written, and is unchanged.
     """
     text, content = _load(path)
     entry = replace(_entry(name, server, lambda *keys: ""), where=str(path))
@@ -190,12 +194,15 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
 
 
 def remove(path: Path, name: str) -> None:
-    """Delete a server from a file.
+    """Delete a server from the file `path`.
+
+    Args:
+        name: the server's name as written in the file, or as in the names of its tools.
 
     Raises:
         UsageError: there is no server with this name.
         InputError: the file cannot be used.
-        OutputError: the file cannot be written; it is unchanged.
+        OutputError: the file cannot be written, and is unchanged.
     """
     _, content = _load(path)
     names = [name] if name in content[SERVERS] else _named(content, name)
@@ -208,15 +215,17 @@ def remove(path: Path, name: str) -> None:
 
 
 def _named(content: Mapping[str, Any], name: str) -> list[str]:
-    """Return the names of the servers whose tools are called `name`__TOOL."""
+    """Return the names, as written in a file, of the servers whose `Entry.name` is `name`."""
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 
 def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
-    """Return a server of mcp.json.
+    """Return the entry of a server of mcp.json.
 
     Args:
-        place: returns the file and the line of a nested key of the server, for messages, or "".
+        name: the server's name as written in the file.
+        server: the parsed JSON of the server.
+        place: returns the file and the line of a nested key of the server, or "", for messages.
 
     Raises:
         UsageError: the server or its name cannot be used.
@@ -232,10 +241,12 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the text and the parsed content of a file; a missing file counts as empty.
+    """Return the text and the parsed content of the file `path`.
+
+    A missing file counts as a file without servers, with the text "".
 
     Args:
-        source: a trusted copy to read instead of the file.
+        source: a trusted copy, which is read instead of the file.
 
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
@@ -265,12 +276,18 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
 
 
 def _prefix_of(name: str) -> str:
-    """Return a server's name as the prefix of tool names, or "" without usable characters."""
+    """Return `Entry.name` for a server's name in a file; "" if no character can be used."""
     return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
 
 
 def _place(path: Path, text: str, *keys: str) -> str:
-    """Return the file and the line of the innermost nested key that the text contains."""
+    """Return "FILE:LINE" with the line of the innermost of nested keys that `text` contains.
+
+    Args:
+        path: the file to name.
+        text: the content of the file.
+        keys: the nested keys, outermost first.
+    """
     at = 0
     for key in keys:
         written = re.escape(json.dumps(key, ensure_ascii=False))

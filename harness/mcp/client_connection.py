@@ -1,7 +1,7 @@
-"""The connection to a server of mcp.json, with the tools and the state of the server.
+"""The connection to an MCP server of mcp.json, with the tools and the state of the server.
 
-Each server has a separate thread with an event loop, so that a server that hangs, or sends too
-many or too large messages, does not delay other servers.
+Each connection has a separate thread with an event loop, so that a server that hangs, or that sends
+too many or too large messages, does not delay other servers.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ State = Literal["starting", "ready", "failed", "stopped"]
 MOST_TOOLS = 1000
 """Maximum number of tools of a server."""
 MAX_TOOL = 64_000
-"""Maximum size in bytes of a tool's description and schema; a larger tool is left out."""
+"""Maximum number of characters of a tool's definition as JSON; a larger tool is left out."""
 LONGEST = 10
 """Maximum duration of a call that reports progress, as a multiple of the time limit."""
 TICK = 0.2
-"""Seconds between two checks of a running call."""
+"""Interval in seconds at which a running call is checked for a cancellation and the time limit."""
 PAGES = 100
-"""Maximum number of pages to read from a list of tools."""
+"""Maximum number of pages of a server's list of tools that are read."""
 SHOWN = 300
 """Maximum number of characters of a server's message that are shown."""
 NAME = 64
-"""Maximum number of characters of the name of a tool."""
+"""Maximum number of characters of a tool's name in the chat."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Server:
-    """A server of mcp.json, started immediately in a separate thread.
+    """A server of mcp.json, which is started immediately in a separate thread.
 
     Args:
         folder: the working folder of the server's process.
-        seconds: time limit for the start, and between two progress reports of a call.
+        seconds: time limit in seconds for the start, and between two progress reports of a call.
 
     Attributes:
-        state: "starting", "ready", "failed" or "stopped". A failed server remains failed until the
-            next `/reload`.
-        problem: the reason why the server failed, or why tools are left out, or "".
-        tools: the tools by their names in the chat.
+        state: "starting", "ready", "failed" or "stopped". A failed server is not started again
+            before the next `/reload`.
+        problem: the reason why the server failed, or why tools are left out; "" without a problem.
+        tools: the usable tools, by their names in the chat.
         is_late: True if the user was told that the server takes long to start.
         is_reported: True if the user was told about `problem`.
     """
@@ -85,17 +85,17 @@ class Server:
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until the server is ready or has failed."""
+        """Wait at most `seconds` until the server is ready or has failed."""
         self._settled.wait(seconds)
 
     def request_stop(self) -> None:
-        """Request the end of the server; `join` waits for it."""
+        """Request that the server ends, without waiting; `join` waits for the end."""
         self.state = "stopped" if self.state != "failed" else self.state
         with contextlib.suppress(RuntimeError):  # raised if the event loop has ended
             self._loop.call_soon_threadsafe(self._end)
 
     def join(self, seconds: float) -> None:
-        """Wait at most `seconds` for the end of the server."""
+        """Wait at most `seconds` until the server has ended."""
         self._thread.join(seconds)
 
     def call(
@@ -105,14 +105,15 @@ class Server:
         cancel: StopToken,
         on_progress: Callable[[str], None],
     ) -> types.CallToolResult:
-        """Call a tool of the server and return its result; `name` is the tool's name at the server.
+        """Call a tool of the server, and return the result.
 
         Args:
+            name: the tool's name at the server, which may differ from its name in the chat.
             on_progress: called with messages about the progress, in the thread of the caller.
 
         Raises:
             DeadlineExceeded: the server has neither answered nor reported progress in time.
-            SkillFailed: the server reports an error, or has ended.
+            SkillFailed: the server is not ready, reports an error, or has ended.
             Interrupted: `cancel` was set.
         """
         if self.state != "ready":
@@ -134,7 +135,7 @@ class Server:
             future.cancel()
 
     def _run(self) -> None:
-        with self._runner:  # on exit, cancels remaining tasks and closes the loop
+        with self._runner:  # at the end, the runner cancels remaining tasks and closes the loop
             try:
                 self._loop.run_until_complete(self._task)
             except asyncio.CancelledError:
@@ -209,8 +210,11 @@ class Server:
         self.problem = "; ".join(left_out[:3])
 
     async def _listen(self, client: Client) -> None:
-        """Read the tools again when a server of the latest protocol revision reports a change."""
-        with contextlib.suppress(Exception):  # the server cannot report changes
+        """Request that the tools are read again when the server reports a change.
+
+        Servers of earlier protocol revisions do not support this; see `_received`.
+        """
+        with contextlib.suppress(Exception):  # raised if the server cannot report changes
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:
                     self._wake.set()
@@ -234,7 +238,7 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            # a server at a URL may answer again, so it does not count as failed
+            # only a process has failed if its connection ended: a server at a URL may answer again
             if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()
@@ -262,7 +266,12 @@ class Server:
 
 
 def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
-    """Return the reason why a tool cannot be used under this name, or ""."""
+    """Return the reason why a tool cannot be used, or "" if it can be used.
+
+    Args:
+        taken: the names of other tools in the chat.
+        name: the tool's name in the chat.
+    """
     if len(tool.model_dump_json()) > MAX_TOOL:
         return "is too large"
     if tool.execution is not None and tool.execution.task_support == "required":
@@ -271,7 +280,7 @@ def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
 
 
 async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
-    """Yield the tools of a server, from all pages of its list."""
+    """Yield the tools of a server, from the first `PAGES` pages of the server's list."""
     cursor = None
     for _ in range(PAGES):
         page = await client.list_tools(cursor=cursor, cache_mode="refresh")
@@ -283,7 +292,14 @@ async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
 
 
 def chat_name(server: str, tool: str) -> str:
-    """Return the name of a tool in the chat, in the form that model servers allow."""
+    """Return the name of a tool in the chat: SERVER__TOOL, or a shortened form with a hash.
+
+    Model servers allow at most `NAME` letters, digits, underscores and hyphens.
+
+    Args:
+        server: the name of the MCP server.
+        tool: the tool's name at the server.
+    """
     name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
     if len(name) <= NAME:
         return name
@@ -299,7 +315,7 @@ def silence() -> None:
 
 
 def leaf_of(exc: BaseException) -> BaseException:
-    """Return an error without the exception groups in which task groups wrap it."""
+    """Return the first error within nested exception groups, in which task groups wrap errors."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return exc
@@ -316,6 +332,9 @@ def is_closed(exc: BaseException) -> bool:
 
 
 def message_of(exc: BaseException) -> str:
-    """Return the message of an error, which a server may have written, on one line."""
+    """Return the message of an error on one line of at most `SHOWN` characters, for the user.
+
+    Secrets and control characters are replaced, since a server may have written the message.
+    """
     leaf = leaf_of(exc)
     return in_one_line(redact(str(leaf)), SHOWN) or type(leaf).__name__

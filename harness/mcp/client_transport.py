@@ -1,7 +1,7 @@
-"""Connect to servers within limits: by the pipes of a process, or by HTTP.
+"""Connect to MCP servers within limits: by the pipes of a process, or by HTTP.
 
-The function `stdio_client` of the package `mcp` is not used: it reads lines of any length, and the
-process that it starts cannot be stopped immediately when the harness ends.
+The function `stdio_client` of the package `mcp` is not used, since it reads lines of any length,
+and since the process that it starts cannot be stopped immediately when the harness ends.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from harness.support import ctrl_c
 from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
 KEPT = 20
-"""Maximum number of lines to keep from the end of a server's stderr."""
+"""Maximum number of lines that are kept of a piece of a server's stderr."""
 LINE = 500
-"""Maximum number of characters of a line from a server that are kept."""
+"""Maximum number of characters that are kept of a line in the log of a server."""
 STRAY = 1000
-"""Maximum number of successive lines that are not messages; a server with more is stopped."""
+"""Number of successive lines without a message after which a server is not read any more."""
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "TEMP", "APPDATA", "LOCALAPPDATA"),
     *("USERNAME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "PROGRAMFILES"),
 )
-"""Environment variables that every server receives, in addition to variables in mcp.json."""
+"""Environment variables that every server receives, in addition to its variables in mcp.json."""
 GRACE = 1.0
 """Seconds from closing a server's stdin to SIGTERM, and from SIGTERM to SIGKILL."""
 
@@ -49,11 +49,11 @@ UNAUTHORIZED = (
 )
 
 running: set[int] = set()
-"""The process groups of the servers that are running."""
+"""The process groups of the servers that this process has started and not stopped yet."""
 
 
 def kill_all() -> None:
-    """Kill all servers immediately, before this process ends."""
+    """Kill the processes of all servers immediately."""
     for group in tuple(running):
         _signal(group, "SIGKILL")
 
@@ -65,10 +65,13 @@ ctrl_c.kill_first.append(kill_all)
 async def over_pipes(
     command: Sequence[str], env: Mapping[str, str], folder: Path, log: deque[str]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Start a server, yield the streams of its messages, and stop it with all its children.
+    """Start a server, and yield the streams of received and sent messages.
+
+    At the end of the block, the server and all its child processes are stopped.
 
     Args:
-        env: variables in addition to `INHERITED`.
+        env: environment variables in addition to `INHERITED`.
+        folder: the working folder of the server.
         log: receives the last lines of stderr, and lines of stdout that are not messages.
 
     Raises:
@@ -102,15 +105,21 @@ async def over_pipes(
             stopping = asyncio.create_task(_stop(process))
             try:
                 await asyncio.shield(stopping)
-            except asyncio.CancelledError:  # the harness ends while it stops a failed server
+            except asyncio.CancelledError:  # the harness ends while a failed server is stopped
                 await stopping
                 raise
 
 
 def _started(command: Sequence[str], path: str | None) -> list[str]:
-    """Return the command line of a server.
+    """Return the command line that starts a server.
 
-    If `setpriv` is installed, it kills the server when this process ends.
+    If `setpriv` is installed, the system kills the server when this process ends.
+
+    Args:
+        path: the value of PATH, in which the command is searched.
+
+    Raises:
+        InputError: the command does not exist.
     """
     program = shutil.which(command[0], path=path)
     if program is None:
@@ -123,10 +132,10 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
 
 
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
-    """Pass the messages in a server's stdout to `received`.
+    """Pass the messages in a server's stdout to the stream `received`, then close this stream.
 
-    The stream ends with the output, at a line that is too long, or after `STRAY` successive lines
-    that are not messages.
+    Reading ends at the end of the output, at a line that is too long, or after `STRAY` successive
+    lines that are not messages.
     """
     stray = 0
     async with received:
@@ -163,14 +172,17 @@ async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
 
 
 async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
-    """Read stderr, since a full pipe would stop the server, and keep the last lines."""
+    """Read a server's stderr, and append the last lines of each piece to `log`.
+
+    If stderr were not read, a full pipe would block the server.
+    """
     assert process.stderr is not None
     while piece := await process.stderr.read(65536):
         log.extend(line[-LINE:] for line in piece.decode(errors="replace").splitlines()[-KEPT:])
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Close the stdin of a server, then stop its process group."""
+    """Close the stdin of a server, wait for its end, then stop its process group with signals."""
     assert process.stdin is not None
     process.stdin.close()
     for name in ("SIGTERM", "SIGKILL"):
@@ -183,7 +195,10 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
-    """Return True if the process ends in time; `Process.wait` would also wait for its pipes."""
+    """Return True if the process ends within `seconds`.
+
+    `Process.wait` is not used, since it would also wait for the end of the process's pipes.
+    """
     until = asyncio.get_running_loop().time() + seconds
     while process.returncode is None and asyncio.get_running_loop().time() < until:
         await asyncio.sleep(0.01)
@@ -202,10 +217,11 @@ def _signal(group: int, name: str) -> None:
 async def over_http(
     url: str, headers: Mapping[str, str], log: deque[str]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Connect to a server by HTTP, and yield the streams of its messages.
+    """Connect to a server by HTTP, and yield the streams of received and sent messages.
 
     Args:
-        log: receives the status of error responses.
+        headers: HTTP headers of every request, such as a token.
+        log: receives the HTTP status of each failed request.
     """
     client = httpx2.AsyncClient(
         headers={**headers, **IDENTITY},
@@ -220,7 +236,10 @@ async def over_http(
 
 
 async def _check(log: deque[str], response: httpx2.Response) -> None:
-    """Limit the size of a response that is not a stream of events.
+    """Check a response, and limit its size unless it is a stream of events.
+
+    Args:
+        log: receives the HTTP status of a failed request.
 
     Raises:
         HTTPError: the server requires a token, or compresses the response.

@@ -1,14 +1,14 @@
-"""Offer skills as tools to an MCP client, and run its calls, each in a separate thread.
+"""Offer skills as tools to an MCP client, and run each call of a tool in a separate thread.
 
-A skill becomes a tool. If some of its subcommands only read, these subcommands also form a second
-tool, NAME_read, which a client may allow without asking the user.
+Each skill is offered as a tool. If some of its subcommands only read, these subcommands also form a
+second tool, NAME_read, which a client may allow without asking the user.
 
 Calls that only read run concurrently, up to a limit. Other calls run one after the other, since
 they may use the same model. A call that waits for its turn has no thread.
 
-Before a call makes changes, the client asks the user for consent. In revisions before 2026-07-28,
-the server sends the question to the client while the call waits. Since that revision, the call ends
-with the question, and the client repeats the call with the answer.
+Before a call makes changes, the client asks the user for consent. In revisions of the protocol
+before 2026-07-28, the server sends the question to the client while the call waits. Since revision
+2026-07-28, the call ends with the question, and the client repeats the call with the answer.
 """
 
 from __future__ import annotations
@@ -58,20 +58,22 @@ if TYPE_CHECKING:
 
 Confirm = Callable[[str], bool]
 FORM: dict[str, object] = {"type": "object", "properties": {}}
-"""A form without fields; accepting it means to allow the action in the question."""
+"""A form without fields; a user who accepts the form allows the action in the question."""
 LISTED = 24_000
 """Maximum number of bytes of names, descriptions and parameters in `tools/list`, which clients pass
-on to their models. Tools have as much detail as this limit allows; tools of the first skills have
-more detail.
+on to their models. The tools are described in as much detail as the limit allows; the tools of the
+first skills are described in more detail than the tools of other skills.
 """
 GRACE = 5.0
-"""Time in seconds for a cancelled call to store complete results; then its thread is abandoned."""
+"""Seconds in which a cancelled call can store complete results; then its thread is abandoned."""
 READS = 16
-"""Maximum number of calls that read at the same time, each in a thread."""
+"""Maximum number of calls that only read and run at the same time, each in a thread."""
 STEP = 0.001
-"""Increment of the progress when a new phase begins, since the protocol requires an increase."""
+"""Increase of the progress value if a new phase restarts the progress: the protocol requires that
+the value increases with every report.
+"""
 READING = "_read"
-"""The end of the name of a tool that only reads; no skill has a name with an underscore."""
+"""The last characters of the name of a tool that only reads; names of skills have no underscore."""
 RESULT, SUMMARY = "result", "summary"
 LONGEST = 20_000
 """Maximum number of characters of a result as text, for models; the structured result is
@@ -90,13 +92,17 @@ CONTENT: dict[str, Any] = {
     },
     "required": ["exit_code"],
 }
-"""The schema of every call's result, which the instructions of the server describe."""
+"""The schema of the structured result of every call, which the server's instructions describe."""
 _KEYS = TypeAdapter(frozenset[str])
 
 
 @dataclass(frozen=True, slots=True)
 class SkillTool:
-    """The tool of a skill, or of its subcommands that only read."""
+    """The tool of a skill, or the second tool with the subcommands that only read.
+
+    Attributes:
+        reading: True for the tool with the subcommands that only read.
+    """
 
     skill: Skill
     reading: bool = False
@@ -107,12 +113,12 @@ class SkillTool:
 
     @property
     def only_reads(self) -> bool:
-        """True if calls never make changes, not even to a file."""
+        """True if no call of the tool makes changes or saves a file."""
         return self._impacts == {"reads"} and (self.reading or not self.skill.saves)
 
     @property
     def _subcommands(self) -> Sequence[str]:
-        """The subcommands that a call may have; "" stands for a call without subcommand."""
+        """The subcommands that a call may name; "" represents a call that names no subcommand."""
         if self.reading:
             return reading_subcommands(self.skill)
         return "", *self.skill.subcommands
@@ -122,12 +128,12 @@ class SkillTool:
         return {self.skill.impact_of(name) for name in self._subcommands}
 
     def described(self, level: int) -> Tool:
-        """Return the name, description and parameters at a level of detail."""
+        """Return the tool with its description and parameters at a level of detail."""
         only = self._subcommands if self.reading else ()
         return replace(tool_of(self.skill, level, only), name=self.name)
 
     def listed(self, tool: Tool) -> types.Tool:
-        """Return a described tool in the form of `tools/list`."""
+        """Return `tool`, a result of `described`, in the form of `tools/list`."""
         more = f"{HELP}{self.name} describes all options and the result."
         return self._as_mcp(replace(tool, description=f"{tool.description}\n{more}"), CONTENT)
 
@@ -151,7 +157,8 @@ class SkillTool:
         """Return the invocation that a call requests.
 
         Raises:
-            UsageError: the arguments are invalid, or the call would do more than read.
+            UsageError: the arguments are invalid, or the tool only reads and the call would make
+                changes or save a file.
         """
         call = ToolCall(self.name, json.dumps(arguments))
         invocation = invocation_of(self.skill, call)
@@ -166,7 +173,7 @@ class SkillTool:
 
 
 def tools_of(skill: Skill) -> Iterator[SkillTool]:
-    """Yield the tools of a skill."""
+    """Yield the tool of a skill, and the second tool of the subcommands that only read, if any."""
     tool = SkillTool(skill)
     yield tool
     if reading_subcommands(skill) and not tool.only_reads:
@@ -174,12 +181,12 @@ def tools_of(skill: Skill) -> Iterator[SkillTool]:
 
 
 def reading_subcommands(skill: Skill) -> list[str]:
-    """Return the subcommands that only read."""
+    """Return the names of the subcommands of a skill that only read."""
     return [name for name in skill.subcommands if skill.impact_of(name) == "reads"]
 
 
 def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
-    """Return `CONTENT` with the schemas of the result and of the summary by subcommand."""
+    """Return `CONTENT` with the schemas of the result and of the summary for the subcommands."""
     by_kind: dict[str, dict[type[BaseModel] | None, list[str]]] = {RESULT: {}, SUMMARY: {}}
     for kind, name in itertools.product(by_kind, subcommands):
         model = skill.output_of(name, summary=kind == SUMMARY)
@@ -201,7 +208,7 @@ def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
 
 
 def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolResult:
-    """Return the result of a call.
+    """Return the result of a finished call, with links to the saved files.
 
     Raises:
         SkillFailed: the result is not JSON, or does not match `Skill.output`.
@@ -230,7 +237,7 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
 
 
 def refusal(error: HarnessError) -> types.CallToolResult:
-    """Return the result of a call that raised `error`."""
+    """Return the result of a call that failed with `error`."""
     content = {"exit_code": error.exit_code or 1, "error": str(error)}
     return _result(content, is_error=True)
 
@@ -247,14 +254,18 @@ def _result(
 
 
 class Unanswered(NotAllowed):
-    """Raised if the user has to answer a question before the call is repeated."""
+    """Raised if the client must repeat the call with the user's answer to a question.
+
+    Args:
+        allowed: the keys of the questions that the user has already allowed.
+    """
 
     def __init__(self, question: str, allowed: frozenset[str]) -> None:
         super().__init__(question)
         self.question, self.allowed = question, allowed
 
     def as_result(self) -> types.InputRequiredResult:
-        """Return the result that makes the client ask the question."""
+        """Return the result of the call, with which the client asks the user the question."""
         form = types.ElicitRequestFormParams(message=self.question, requested_schema=dict(FORM))
         return types.InputRequiredResult(
             input_requests={_key(self.question): types.ElicitRequest(params=form)},
@@ -263,10 +274,10 @@ class Unanswered(NotAllowed):
 
 
 def confirm_of(session: ServerSession, params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that asks the user a question and returns the answer.
+    """Return a function that asks the user a question, and returns True if the user allows it.
 
-    The function is called in the thread of a tool call. It raises NotAllowed if the client cannot
-    ask the user, and Unanswered if the client must repeat the call with the answer.
+    The function is called in the thread of a tool call. The function raises NotAllowed if the
+    client cannot ask the user, and Unanswered if the client must repeat the call with the answer.
     """
     capabilities = session.client_capabilities
     forms = capabilities.elicitation if capabilities else None
@@ -285,10 +296,11 @@ def _refuse(question: str) -> bool:
 
 
 def _answered(params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that looks up a question in the answers that came with the call.
+    """Return a function that returns the user's answer to a question from the call's parameters.
 
-    `params.request_state`, which the client returns unchanged, contains the questions that the user
-    has already allowed.
+    The function raises Unanswered if the parameters contain no answer to the question.
+    `params.request_state`, which the client returns unchanged, contains the keys of the questions
+    that the user has already allowed.
     """
     answers = params.input_responses or {}
     allowed = frozenset(key for key, answer in answers.items() if _accepts(answer))
@@ -325,10 +337,10 @@ def _key(question: str) -> str:
 
 @dataclass(slots=True)
 class Calls:
-    """The tools of an application, and their calls.
+    """The tools of an application, and the calls of these tools.
 
     Attributes:
-        chosen: the names of the skills to serve; all skills if it is empty.
+        chosen: the names of the skills to serve; empty to serve all skills.
         saved: the files that calls have saved.
         running: the number of running calls, including cancelled calls that have not ended yet.
     """
@@ -342,7 +354,7 @@ class Calls:
 
     @property
     def skills(self) -> dict[str, Found]:
-        """The served skills: skills that models may call, and prompt skills that users may call."""
+        """The served skills by name: skills for models, and prompt skills for users."""
         return {
             name: found
             for name, found in self.app.catalogue.skills.items()
@@ -392,7 +404,7 @@ class Calls:
         """Run a call in a thread, report its progress to the client, and return its outcome.
 
         Raises:
-            HarnessError: the error that the skill raised.
+            HarnessError: raised by the skill.
         """
         reads = tool.skill.impact_of(invocation.subcommand) == "reads"
         turns = self._reads if reads else self._turn
@@ -403,7 +415,7 @@ class Calls:
         events = asyncio.Queue[Progress | None]()
 
         def report(event: Progress) -> None:
-            # raised if the loop has ended after the client has disconnected
+            # raised if the event loop has ended, after the client has disconnected
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
@@ -435,7 +447,7 @@ class Calls:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
                 cancel.request_stop()
-                # If the thread has not begun the call, the lock prevents it from running the call.
+                # If the thread has not begun the call, holding the lock prevents the call.
                 if begun.acquire(blocking=False):
                     finish()
                 with anyio.move_on_after(GRACE, shield=True):
@@ -453,7 +465,7 @@ def _is_prompt(found: Found) -> bool:
 
 
 async def _forward(events: asyncio.Queue[Progress | None], session: ServerSession) -> None:
-    """Send the progress of a call to its client, until the queue returns None."""
+    """Send the progress events of a call to the client, until `events` returns None."""
     last = -STEP
     while (event := await events.get()) is not None:
         last = max(event.done, last + STEP)

@@ -1,9 +1,9 @@
-"""The MCP server on stdin and stdout.
+"""Run the harness as an MCP server on stdin and stdout.
 
-The server offers skills as tools, prompt skills as prompts, and documents: help on the tools,
-documents of skills, and files that calls have saved. The package `mcp` implements the protocol, in
-the revisions since 2024-11-05. A client begins with the request `initialize` or, since 2026-07-28,
-with any request.
+The server offers skills as tools, prompt skills as prompts, and documents as resources: help on the
+tools, documents of skills, and files that calls have saved. The package `mcp` implements the
+revisions of the protocol since 2024-11-05. A client begins with the request `initialize` or, since
+revision 2026-07-28, with any request.
 """
 
 from __future__ import annotations
@@ -53,19 +53,22 @@ PROMPT_TEXT = "text"
 T = TypeVar("T")
 SCHEME = "harness"
 LISTED = 100
-"""Maximum number of documents in an answer."""
+"""Maximum number of documents in an answer to `resources/list`."""
 MAX_FILE = 10_000_000
 """Maximum size in bytes of a saved file that a client can read."""
 
 
 def serve(app: App, skills: Collection[str] = ()) -> bool:
-    """Answer requests until stdin ends; return True if all calls have ended as well.
+    """Answer requests until stdin ends.
 
     Args:
-        skills: the names of the skills to serve; all skills if it is empty.
+        skills: the names of the skills to serve; empty to serve all skills.
+
+    Returns:
+        True if no call is running any more; False if a cancelled call did not end in time.
 
     Raises:
-        UsageError: a name is unknown, or the skill is not for other programs.
+        UsageError: a skill is unknown, or is not offered to other programs.
         OutputError: stdout is closed.
         ReaderGone: the client has closed stdout.
     """
@@ -93,7 +96,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
 
 
 def server_of(calls: Calls) -> Server[object]:
-    """Return an MCP server that is not connected to a transport yet."""
+    """Return an MCP server for the served skills, which is not connected to a transport yet."""
     prompts, documents = Prompts(calls), Documents(calls)
     return Server(
         SERVER_NAME,
@@ -116,7 +119,7 @@ async def _serve(server: Server[object], out: IO[str]) -> None:
 
 
 class Prompts:
-    """The served prompt skills."""
+    """The served prompt skills, as prompts of the protocol."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -156,7 +159,7 @@ class Prompts:
 
 
 class Help(DocumentSource):
-    """The complete descriptions of the tools, as JSON."""
+    """The source of the help documents: the complete description of each tool, as JSON."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -173,7 +176,7 @@ class Help(DocumentSource):
 
 
 class Documents:
-    """Help on tools, the documents of skills, and the files that calls have saved."""
+    """The resources: help on tools, documents of skills, and files that calls have saved."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls, self._settings = calls, calls.app.settings
@@ -244,7 +247,11 @@ class Documents:
 
 
 async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
-    """Run `read` in a thread and return its result; its errors become protocol errors."""
+    """Run `read` in a thread, and return its result.
+
+    Raises:
+        MCPError: `read` raised a HarnessError or an OSError.
+    """
     try:
         return await anyio.to_thread.run_sync(read, *arguments)
     except HarnessError as error:
@@ -254,7 +261,13 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key of the last document that was sent, from a cursor."""
+    """Return the skill and the key of the last document of the answer that contained a cursor.
+
+    Both are "" if there is no cursor, since the list then begins with the first document.
+
+    Raises:
+        MCPError: the cursor is invalid.
+    """
     if cursor is None:
         return "", ""
     try:

@@ -31,7 +31,7 @@ class ToolCall:
 
     Attributes:
         arguments: the text that the model generated, which should be a JSON object.
-        id: the server's id of the call, which the result repeats; "" if the server sends none.
+        id: the server's id of the call, which the result repeats; "" if the server sends no id.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Request:
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """`messages`, and `prefill`, if any, as the final message of the assistant."""
+        """All messages to send: `messages`, and a final message of the assistant with `prefill`."""
         if not self.prefill:
             return self.messages
         return (*self.messages, Message("assistant", self.prefill))

@@ -1,4 +1,4 @@
-"""Read GGUF files, and merge a base with a LoRA adapter into a file with matrices as Q8_0.
+"""Read GGUF files, and merge a base with a LoRA adapter into a file of Q8_0 matrices.
 
 A single file is served faster than a base with an adapter, so the two files are merged once:
 
@@ -47,8 +47,8 @@ class GgufFile:
 
     Attributes:
         values: the metadata; an array is a list.
-        types: for each key, a list with the `GGUFValueType` of its value; for an array, the type
-            of the elements follows.
+        types: for each key of `values`, a list with the `GGUFValueType` of the value. For an array,
+            the second item of this list is the type of the elements.
         tensors: `gguf.gguf_reader.ReaderTensor` objects, whose data is mapped, but not read.
         alignment: the alignment of the tensors in bytes.
     """
@@ -61,7 +61,10 @@ class GgufFile:
 
     @property
     def file_type(self) -> str | None:
-        """The type of most weights, such as "Q4_K_M"; None if the file does not contain it."""
+        """The type of most weights, such as "Q4_K_M"; None if the file does not state the type.
+
+        A type that is unknown to the package `gguf` is returned as its number.
+        """
         from gguf import LlamaFileType
 
         kind = self.values.get("general.file_type")
@@ -71,28 +74,32 @@ class GgufFile:
 
     @property
     def is_adapter(self) -> bool:
-        """True if the file is a LoRA adapter, and not a model."""
+        """True if the file is a LoRA adapter, False if it is a model."""
         return bool(self.values.get("general.type") == "adapter")
 
     @property
     def chat_template(self) -> str | None:
-        """The chat template in Jinja, or None."""
+        """The chat template in Jinja, or None if the file has no chat template."""
         return self.values.get("tokenizer.chat_template")
 
     def token(self, role: str) -> str | None:
-        """Return the text of the special token with a role ("bos", "eos", "eot"), or None."""
+        """Return the text of a special token, or None if the file does not define the token.
+
+        Args:
+            role: "bos" for the beginning of a text, "eos" for its end, "eot" for the end of a turn.
+        """
         number = self.values.get(f"tokenizer.ggml.{role}_token_id")
         tokens = self.values.get("tokenizer.ggml.tokens", [])
         return tokens[number] if number is not None and number < len(tokens) else None
 
     @property
     def end_of_turn(self) -> str | None:
-        """The token that ends an answer: "eot" if it exists, or else "eos"."""
+        """The text of the token that ends an answer: "eot", or else "eos", or else None."""
         return self.token("eot") or self.token("eos")
 
     @property
     def tensor_types(self) -> dict[str, int]:
-        """The number of tensors of each type, such as "Q4_K", in descending order."""
+        """The number of tensors by type, such as {"Q4_K": 120}; the most frequent type is first."""
         return dict(Counter(tensor.tensor_type.name for tensor in self.tensors).most_common())
 
     @property
@@ -110,7 +117,7 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
     """Open a GGUF, and return its metadata and tensors.
 
     Args:
-        error: the class of the error to raise.
+        error: the class of the errors that this function raises.
 
     Raises:
         HarnessError: `path` is missing, not a GGUF, or truncated; the class of the error is
@@ -145,7 +152,7 @@ class Pair(NamedTuple):
 
 
 def lora_pairs(path: Path) -> dict[str, Pair]:
-    """Return the matrices of a GGUF LoRA adapter by weight name, in float32.
+    """Return the float32 matrices of a GGUF LoRA adapter, by the name of the adapted weight.
 
     Raises:
         ModelUnavailable: the file is not a complete LoRA adapter.
@@ -182,7 +189,7 @@ def merge_adapter(
     After an error, `target` may be incomplete.
 
     Args:
-        tick: called with the progress, such as "40%".
+        tick: called before each tensor with the share of written tensors, such as "40%".
 
     Raises:
         ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
@@ -220,7 +227,7 @@ def merge_adapter(
 
 
 def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
-    """Raise ModelUnavailable if the base lacks a weight of the adapter, or its shape differs."""
+    """Raise ModelUnavailable if the base lacks a weight of the adapter, or the shapes differ."""
     shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
         shape = pair.a.shape[1], pair.b.shape[0]
@@ -234,7 +241,7 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type in which a tensor is written."""
+    """Return the type in which a tensor is written: Q8_0 for a matrix (see `BLOCK`)."""
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
@@ -242,7 +249,11 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor in the written type, after adding the adapter's change."""
+    """Return the data of a tensor in the written type, with the change of the adapter added.
+
+    Args:
+        pair: the LoRA matrices for the tensor; None if the adapter does not change the tensor.
+    """
     from gguf.quants import dequantize, quantize
 
     kind = _written_type(tensor)
@@ -266,7 +277,7 @@ def _add_tensor_info(writer: Any, tensor: Any) -> None:
 
 
 def _is_array(types: Sequence[Any]) -> bool:
-    """Return True if `types`, a value of `GgufFile.types`, describes an array."""
+    """Return True if `types`, one of the lists in `GgufFile.types`, describes an array."""
     from gguf import GGUFValueType
 
     return bool(types[0] == GGUFValueType.ARRAY)

@@ -1,9 +1,9 @@
-"""A reader of GGUF files like `gguf.GGUFReader` that checks lengths, and reads lists fast.
+"""Read GGUF files faster than `gguf.GGUFReader`, and with a check of every length.
 
-The original reader takes seconds, since it creates a NumPy array for every token and every merge
-rule. It returns incomplete values at the end of a truncated file. It has no limits, so a sparse
-file may fill the memory. This module imports NumPy, and must be imported only when a file is
-read.
+`GGUFReader` takes seconds, since it creates a NumPy array for every token and every merge rule of
+the vocabulary. It returns incomplete values at the end of a truncated file. It has no limits, so
+that a sparse file may fill the memory. Import this module only to read a file, since it imports
+NumPy.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class CheckedReader(GGUFReader):
         return end - orig_offs, [inner, count, elements], [2], [GGUFValueType.ARRAY, kind]
 
     def _strings(self, at: int, count: int) -> tuple[list[str], int]:
-        """Return `count` strings that are stored from offset `at`, and the offset of their end.
+        """Return `count` strings that begin at offset `at`, and the offset after the last string.
 
         Each string is preceded by its length in 8 bytes.
         """

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 SCHEME = "hf:"
 ANNOTATOR = "nanda-annotator"
-"""The tag, on the Hub, of a model that writes annotations in the form "tagged"."""
+"""The tag on the Hub that marks a model which writes annotations in the form "tagged"."""
 PEFT = ("adapter_model.safetensors", "adapter_config.json")
-"""The files of an adapter in the format of PEFT, weights first."""
+"""The files of an adapter in the format of PEFT: the weights, and their configuration."""
 _LOADED = re.compile(r"(?!/)(?!.*\.\.)[^\\]+\.(gguf|safetensors)")
-"""Matches the path of a file that can be loaded, relative to the repository."""
+"""Matches the path, relative to the repository, of a file that can be loaded."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADVICE = {
     401: (
@@ -52,7 +52,7 @@ _ADVICE = {
     409: ("another upload changed the repository at the same time", "Run the line again."),
     429: ("too many requests were sent", "Run the line again in some minutes."),
 }
-"""Reasons and hints by HTTP status."""
+"""The reason and the hint of an error message, by HTTP status."""
 
 
 class HubPush(BaseModel):
@@ -106,7 +106,11 @@ def client(*, write: bool = False) -> Any:
 
 @contextlib.contextmanager
 def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
-    """Translate an error of huggingface_hub into `error`, with the reason and a hint."""
+    """Raise `error` with the reason and a hint if huggingface_hub fails within the block.
+
+    Args:
+        where: the address of the repository, for the message.
+    """
     from huggingface_hub.errors import HTTPError
 
     try:
@@ -126,7 +130,7 @@ def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
 
 
 def check_repository(name: str | None) -> str:
-    """Return the name of a repository, or raise UsageError if it is missing or invalid."""
+    """Return `name`, a repository as USER/REPO; raise UsageError if it is missing or invalid."""
     if name and _REPOSITORY.fullmatch(name):
         return name
     reason = f"{name[:80]!r} is not the name of a repository" if name else "no repository is named"
@@ -149,7 +153,9 @@ def push(
     Args:
         files: the files to push, as local paths or as contents, by path in the repository.
         public: True to create a public repository, or to push to an existing public repository.
-        allow: called with the action, such as "sends 5 files to URL"; raises an error to refuse.
+        notice: called with the address, and the name and size of each file.
+        allow: called with the action, such as "sends 5 files to URL"; raises an error if the user
+            does not allow the action.
 
     Returns:
         The repository, the commit, and the size of each file.
@@ -206,6 +212,7 @@ class Found(NamedTuple):
     Attributes:
         entry: the entry of the file for the registry.
         bases: the models from which this model was quantized or tuned, according to its card.
+        tags: the tags of the model on the Hub.
     """
 
     entry: FileEntry
@@ -214,15 +221,19 @@ class Found(NamedTuple):
 
 
 def find(reference: str, file: str = "") -> Found:
-    """Return the GGUF, or else the adapter in safetensors, of a model on the Hub.
+    """Find the file to load of a model on the Hub: a GGUF, or else an adapter in safetensors.
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
-        file: the path of the file, which is needed if the repository has several files.
+        file: the path of a GGUF, which must be given if the repository has several GGUF files.
+
+    Returns:
+        The entry of the file for the registry, at the latest commit of the revision.
 
     Raises:
-        UsageError: the reference is invalid, or the repository has no such file or several files.
-        ModelUnavailable: the Hub cannot be reached, or has no such repository.
+        UsageError: the reference is invalid, or not exactly one file of the repository can be
+            meant.
+        ModelUnavailable: the Hub cannot be reached, or does not have the repository.
     """
     from harness.models.registry import FileEntry
 
@@ -263,9 +274,9 @@ def is_lora(name: str) -> bool:
 
 
 def download(entry: FileEntry) -> Path:
-    """Download a file into the Hub's cache, and return its path.
+    """Download a file into the Hub's cache, and return the path of the file in the cache.
 
-    The weights of an adapter are downloaded with its configuration.
+    For the weights of an adapter, the configuration of the adapter is downloaded as well.
 
     Raises:
         ModelUnavailable: the file cannot be downloaded.

@@ -83,7 +83,7 @@ class LocalExecutor:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The user's choice of model: `--model NAME`, `--no-fallback`."""
+    """The user's choice of model: NAME of `--model`, and False for `--no-fallback`."""
 
     model: str | None = None
     fallback: bool = True
@@ -134,11 +134,13 @@ class Resolution:
 
     @property
     def reason(self) -> str:
-        """Why serve entries of the requested model were skipped; "" if its first entry serves."""
+        """The reasons why serve entries of the requested model were skipped (see `reason_of`)."""
         return self.reason_of(self.requested)
 
     def reason_of(self, model_id: str, *, absent: bool = True) -> str:
-        """Return the reasons why serve entries of a model were skipped; equal reasons are joined.
+        """Return the reasons why serve entries of a model were skipped, in the form of `by_reason`.
+
+        The text is "" if no entry was skipped.
 
         Args:
             absent: True to include entries with `Availability.absent`.
@@ -151,7 +153,7 @@ class Resolution:
 
 
 def by_reason(reasons: Iterable[tuple[str, str]]) -> str:
-    """Return "A, B: reason; C: another reason" for pairs of a name and a reason."""
+    """Return pairs of a name and a reason as a text: "A, B: reason; C: another reason"."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons:
         names.setdefault(reason, []).append(name)
@@ -163,6 +165,9 @@ def candidates(registry: Registry, task: str, *, fallback: bool = True) -> Itera
 
     Args:
         fallback: True to include the fallbacks of the task's model.
+
+    Raises:
+        ModelUnavailable: no model in the registry serves the task.
     """
     chain = registry.chain(registry.serving(task))
     for model_id in chain if fallback else chain[:1]:
@@ -184,9 +189,13 @@ class ModelPool:
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
-        preferred: the model that the user has chosen in the session for each task, named as for
-            `--model`.
+        backends: the backends of this process, by name.
+        preferred: the model that the user has chosen in the session, by task; the name may be any
+            name that `--model` accepts.
         executor: the executor that loads models; by default, `backends` load them in this process.
+
+    Attributes:
+        last: the latest resolution; None before a model was chosen.
     """
 
     def __init__(
@@ -215,10 +224,11 @@ class ModelPool:
         return self._executor.probe(candidate)
 
     def load(self, candidate: Candidate, slots: int | None = 1) -> Loaded:
-        """Load `candidate`, or return the loaded model if it has enough slots.
+        """Return the model of `candidate`, which is loaded unless it is loaded with enough slots.
 
         Args:
-            slots: number of concurrent generations, 1 or more; None for the best number.
+            slots: number of concurrent generations, 1 or more; None for the best number, which is
+                `Loaded.slots` of the result.
 
         Raises:
             ModelUnavailable: the candidate cannot be loaded, for any reason.
@@ -253,10 +263,13 @@ class Models:
     """The models of a run.
 
     Args:
-        notice: called with a line about the model that serves, and with another line if this is a
-            fallback.
-        on_served: called with each model before it is used, for the run log.
+        choice: the user's choice of model for the run.
+        notice: called with a line about the model that serves, and with another line if this model
+            is a fallback.
+        usage: receives the tokens and seconds of each generation.
+        cancel: is set when the run must end.
         announced: the lines that `notice` has received.
+        on_served: called with each model before it is used, for the run log.
     """
 
     pool: ModelPool
@@ -272,7 +285,12 @@ class Models:
         return self.pool.registry
 
     def candidates(self, task: str) -> list[Candidate]:
-        """Return the candidates for `task`, best first."""
+        """Return the candidates for `task`, best first; only the model that the user chose, if any.
+
+        Raises:
+            ModelUnavailable: no model in the registry serves the task.
+            UsageError: the chosen model is unknown.
+        """
         if (model := self._chosen(task)) is not None:
             model_id, entries = self.registry.named(model)
             return [Candidate(model_id, entry) for entry in entries]
@@ -292,7 +310,9 @@ class Models:
         Raises:
             ModelUnavailable: no candidate can serve; the message contains all candidates with
                 reasons.
-            Exception: an exception of `work`, except for ModelUnavailable while candidates remain.
+            ModelChanged: raised by `work`; the next run loads the changed model.
+            Exception: any other exception of `work`. After ModelUnavailable, `work` is called again
+                with the next candidate.
         """
         unavailable: dict[Candidate, Availability] = {}
         while True:
@@ -325,13 +345,13 @@ class Models:
         A model that the user chose is used even if it is unfit.
 
         Args:
-            unavailable: candidates that cannot serve, with the reason. Candidates are added if
-                their probe fails.
+            unavailable: candidates that cannot serve, with the reason. The method adds each
+                candidate whose probe fails.
 
         Raises:
-            ModelUnavailable: no candidate can serve. The message lists all candidates with reasons.
-                If a candidate is unfit, the message lists only the candidates that failed, except
-                absent candidates (`Availability.absent`).
+            ModelUnavailable: no candidate can serve. The message lists the candidates with reasons.
+                If a candidate is unfit for the task, the message omits unfit candidates and absent
+                candidates (`Availability.absent`).
             UsageError: the chosen model is unknown.
         """
         skipped: list[Skipped] = []
@@ -360,7 +380,7 @@ class Models:
         )
 
     def _announce(self, served: ServedModel) -> None:
-        """Report the model that serves the task; a line is reported only once in a run."""
+        """Report the model that serves the task; equal lines are reported only once in a run."""
         resolution = self.pool.last = served.resolution
         self.on_served(served)
         if resolution.fell_back:

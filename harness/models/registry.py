@@ -30,7 +30,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 Form = Literal["json", "tagged", "quotes"]
-"""The format of replies: see `ModelEntry`."""
+"""The format of a model's replies; `ModelEntry.form` describes the formats."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_FILES = 1000
 """Maximum number of files in registry.d."""
@@ -74,12 +74,15 @@ class FileEntry(Strict):
 
     @property
     def origin(self) -> str:
-        """Where the file is downloaded from, for messages; "" for a file with a `path`."""
+        """The wheel or the Hub repository with the file, for messages; "" if there is a `path`."""
         return f"the wheel {self.pypi}" if self.pypi else f"hf:{self.hub}" if self.hub else ""
 
     @property
     def local_path(self) -> Path | None:
-        """`path`, resolved against the folder of the registry; None for a downloaded file."""
+        """The location of the file; None for a file from a wheel or the Hub.
+
+        A relative `path` is relative to the folder of the registry file.
+        """
         return None if self.path is None else self._root / at_home(self.path)
 
 
@@ -98,18 +101,18 @@ class ServeEntry(Strict):
             applied to them. For `ollama`, a model with the same name but other files is not used.
         file: for the backend `reader`, the id in `Registry.files` of the reader's file.
         form: the reply format, if it differs from `ModelEntry.form`.
-        digest: the digest that Ollama reports for the model; a model with another digest is not
-            used.
+        digest: the digest that Ollama must report for the model; the entry cannot serve if Ollama
+            reports another digest.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             The file is written to the cache on first use.
         context: the context of a generation in tokens, for prompt and completion together. The
             embedded engine and Ollama allocate it. For `openai`, it states the server's context.
         slots: number of concurrent generations of a job, on each server. The default is 4 for
             the embedded engine, and 1 for a server.
-        size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
-            which are shown before the download.
-        unfit_for: tasks that this entry serves only if the user names the model, since the model's
-            answers are poor.
+        size, license: the size in bytes and the SPDX identifier of the license of a model that
+            Ollama downloads; both are shown before the download.
+        unfit_for: tasks for which the model's answers are poor. The entry serves these tasks only
+            if the user names the model.
     """
 
     backend: str
@@ -170,7 +173,7 @@ class ServeEntry(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names with which `--model` selects this entry."""
+        """The names that select this entry with `--model`, beside the id of the model."""
         return self.where, self.label, f"{self.backend}/{self.where}"
 
 
@@ -194,7 +197,7 @@ class RequestOptions(Strict):
 
 
 class ModelEntry(Strict):
-    """A model and the entries that serve it, best first.
+    """A model, with the entries that can serve the model, best entry first.
 
     Attributes:
         tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
@@ -204,7 +207,7 @@ class ModelEntry(Strict):
         examples: the path, relative to the registry, of a table of annotated papers that are added
             to each prompt (few-shot); only for the form "json".
         fallback: the id of the model to use if no entry in `serve` can serve.
-        trained_on, scores: records of the training and of the scores, which do not affect serving.
+        trained_on, scores: records of the training and the scores. They do not affect serving.
     """
 
     summary: str = ""
@@ -245,16 +248,17 @@ class Registry(Strict):
     cluster: ClusterEntry | None = None
 
     def overlaid(self, other: Registry) -> Registry:
-        """Return this registry with the models and files of `other` added or replaced.
+        """Return a copy of this registry, to which the models and files of `other` are added.
 
-        The models of `other` come first for every task.
+        A model or file of `other` replaces an entry with the same id. The models of `other` precede
+        all other models.
         """
         models = {**other.models, **{k: v for k, v in self.models.items() if k not in other.models}}
         cluster = other.cluster or self.cluster
         return Registry(models=models, files={**self.files, **other.files}, cluster=cluster)
 
     def chain(self, model_id: str) -> tuple[str, ...]:
-        """Return `model_id` and its fallbacks, in order."""
+        """Return `model_id` and its fallbacks, in the order in which the models are tried."""
         ids: list[str] = []
         current: str | None = model_id
         while current is not None and current not in ids:
@@ -278,16 +282,21 @@ class Registry(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Descriptions by name: a model's summary by its id, and a model's id by BACKEND/NAME."""
+        """Names for `--model` with descriptions, which completion shows.
+
+        The description of a model id is the model's summary; the description of a BACKEND/NAME is
+        the model id.
+        """
         ids = {model_id: entry.summary for model_id, entry in self.models.items()}
         places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
         return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
 
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
-        """Return the model id and the entries that `--model NAME` refers to.
+        """Return the id and the serve entries of the model that `--model NAME` selects.
 
         Args:
-            name: the id of a model, the name of one of its entries, or BACKEND/NAME.
+            name: the id of a model, one of `ServeEntry.names`, or BACKEND/NAME with the name of a
+                model of Ollama or an OpenAI-compatible server that is not in the registry.
 
         Raises:
             UsageError: the name is unknown.
@@ -327,11 +336,11 @@ def load(
     Args:
         user: the user's registry file; the file and the folder registry.d beside it need not exist.
         without: a file of registry.d to leave out.
-        left_out: called with the error of each unusable file of registry.d, which is then skipped;
-            by default, the error is raised.
+        left_out: called with the error of each unusable file of registry.d, and the file is then
+            skipped; by default, the error is raised.
 
     Raises:
-        RegistryError: a file is invalid; the message contains the file and the line.
+        RegistryError: a registry file is invalid; the message contains the file and the line.
     """
     layers = {shipped: _read(shipped)}
     if user is not None:
@@ -357,7 +366,7 @@ def load(
 def _read_registered(
     user: Path, without: Path | None, left_out: Callable[[RegistryError], None]
 ) -> dict[Path, Registry]:
-    """Return the content of each usable file of registry.d, by path."""
+    """Return the content of each usable file of registry.d, by path; see `load`."""
     found: dict[Path, Registry] = {}
     try:
         paths = registered_files(user)
@@ -374,10 +383,13 @@ def _read_registered(
 
 
 def registered_files(user: Path) -> list[Path]:
-    """Return the files of registry.d, sorted.
+    """Return the paths of the YAML files in registry.d, in the order of their names.
+
+    Args:
+        user: the user's registry file, which is in the same folder as registry.d.
 
     Raises:
-        RegistryError: there are too many files.
+        RegistryError: registry.d has more than `MAX_FILES` entries.
     """
     folder = registry_folder(user)
     try:
@@ -420,7 +432,7 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message and the YAML keys for each reference to a missing model or file."""
+    """Yield a message, and the YAML keys below the model, for each missing model or file."""
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(model.serve):

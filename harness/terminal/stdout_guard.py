@@ -1,8 +1,8 @@
-"""Reserve stdout for results: all other prints go to stderr.
+"""Reserve stdout for results: all other printed text goes to stderr.
 
-Replacing `sys.stdout` while plugin code runs is not enough: threads of a plugin may print
-later, its child processes write to descriptor 1, and its code may close stdout. So results have a
-separate descriptor, and descriptor 1 leads to stderr.
+Replacing `sys.stdout` while the code of a plugin runs is not enough: threads of the plugin may
+print later, its child processes write to descriptor 1, and its code may close stdout. Therefore
+results are written to a separate descriptor, and descriptor 1 refers to the same stream as stderr.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _used: deque[Prints] = deque(maxlen=16)
 
 
 class Prints(io.TextIOWrapper):
-    """A text stream that wraps another stream, ignores its errors, and cannot be closed."""
+    """A text stream that writes to another stream, ignores errors, and cannot be closed."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         super().__init__(io.BytesIO(), write_through=True)
@@ -40,10 +40,10 @@ class Prints(io.TextIOWrapper):
 
 
 def prints(stream: IO[str] | None) -> Prints:
-    """Return the `Prints` object of a stream, which is created once and kept alive.
+    """Return the `Prints` object of a stream, which is created once and kept.
 
     At the end of a `redirect_stdout` block, `sys.stdout` is replaced. CPython crashes if the
-    replaced object is freed while a thread prints.
+    replaced object is freed while a thread prints to it.
     """
     for used in _used:
         if stream is not None and used.over is stream:
@@ -58,16 +58,19 @@ def results() -> IO[str] | None:
 
 
 def terminal() -> IO[str] | None:
-    """Return the stream that determines whether results go to a terminal."""
+    """Return the stream that shows whether results go to a terminal; None if stdout is closed."""
     return _own or sys.__stdout__
 
 
 def set_apart() -> None:
-    """Create a separate descriptor for results, and let descriptor 1 lead to stderr."""
+    """Create a separate descriptor for results, and redirect descriptor 1 to stderr.
+
+    Nothing is changed if stdout is closed, or if a test or another program has replaced stdout.
+    """
     global _own
     real = sys.__stdout__
     if real is None or sys.stdout is not real or real.fileno() != STDOUT:
-        return  # stdout is closed, or replaced by a test or an embedding program
+        return
     _own = os.fdopen(os.dup(STDOUT), "w", encoding=real.encoding, errors=real.errors)
     try:
         os.dup2(STDERR, STDOUT)

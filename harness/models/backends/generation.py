@@ -44,7 +44,10 @@ class PrefillStripper:
         self._matched = 0  # number of characters of the prefill that the answer has repeated
 
     def feed(self, piece: str) -> str:
-        """Add a piece; return the text that is certainly not a part of the prefill."""
+        """Add the next piece of the answer, and return the text that is not part of the prefill.
+
+        A piece that may be part of the prefill is held back until the next piece decides.
+        """
         prefill, matched = self._prefill, self._matched
         if not prefill:
             return piece
@@ -56,7 +59,7 @@ class PrefillStripper:
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
-        """Return the text that `feed` has held back."""
+        """Return the text that `feed` has held back, at the end of the answer."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
 
@@ -65,10 +68,12 @@ class PrefillStripper:
 class GenerationState:
     """The time limit, the cancellation and the collected reply of a generation.
 
-    The text of the reply has no lone surrogates (`well_formed`).
+    The text of the reply has no lone surrogates (see `well_formed`).
 
     Args:
-        repeated: a prefill that the server may repeat, which is removed from the reply.
+        cancel: is set when the generation must end.
+        on_text: called with each piece of text.
+        repeated: a prefill that the server may repeat; the repetition is removed from the reply.
     """
 
     request: Request
@@ -102,33 +107,36 @@ class GenerationState:
         return self._stop.remaining
 
     def add(self, text: str) -> None:
-        """Append a piece of text and pass it to `on_text`."""
+        """Append a piece of text to the reply, and pass it to `on_text`."""
         self._append(self._joiner.feed(self._stripper.feed(text)))
 
     def flush(self) -> None:
-        """End the answer: append the text that was held back."""
+        """Append the text that was held back, since the answer has ended."""
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
         """Record that a piece arrived, so that `check` can recognize a server that stalls.
 
         Args:
-            progress: False for a piece without content. It counts only if it is the first piece.
+            progress: False for a piece without content, which counts as progress only if it is the
+                first piece.
         """
         if progress or self._progress is None:
             self._progress = time.monotonic()
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
-        """Append a token with its alternatives, which are pairs of text and log probability.
+        """Append a token and its alternatives to the reply.
 
-        The probabilities of alternatives with the same text are summed. Without alternatives, only
-        the token is stored.
+        Args:
+            alternatives: pairs of text and natural logarithm of the probability. The probabilities
+                of alternatives with the same text are summed. If there are no alternatives, only
+                the token is appended.
         """
         self.tokens.append(Token(well_formed(token.text), token.logprob))
         by_text: dict[str, float] = {}
         for raw, logprob in alternatives:
             text = well_formed(raw)
-            # the logarithm of the sum of both probabilities, without overflow
+            # This formula for the logarithm of a sum of probabilities does not overflow.
             if (known := by_text.get(text)) is not None:
                 logprob = max(known, logprob) + math.log1p(math.exp(-abs(known - logprob)))
             by_text[text] = logprob
@@ -136,7 +144,10 @@ class GenerationState:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Remove the tokens of `text`, a repeated prefill, from the start of the answer."""
+        """Remove the tokens of `text`, a repeated prefill, from the start of the reply.
+
+        If the reply does not begin with `text`, nothing is removed.
+        """
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)
@@ -144,7 +155,13 @@ class GenerationState:
         del self.tokens[:count], self.logprobs[:count]
 
     def check(self) -> None:
-        """Raise an error after the deadline or a cancellation, or if the server stalls."""
+        """Raise an error if the generation must end.
+
+        Raises:
+            DeadlineExceeded: the deadline has passed, or the answer has made no progress for
+                `STALLED` seconds. The error contains the text of the reply.
+            Interrupted: the generation was cancelled.
+        """
         try:
             self._stop.check()
             if self._progress is not None and time.monotonic() - self._progress > STALLED:
@@ -165,7 +182,7 @@ class GenerationState:
         cached_tokens: int = 0,
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
-        """Return the finished reply."""
+        """Return the finished reply; secrets in the arguments of tool calls are redacted."""
         self.flush()
         calls = (
             ToolCall(
@@ -188,7 +205,11 @@ class GenerationState:
         )
 
     def _append(self, text: str, *, end: bool = False) -> None:
-        """Append text with secrets redacted; hold back the possible beginning of a secret."""
+        """Redact secrets in a piece of text, append it, and pass it to `on_text`.
+
+        Args:
+            end: False to hold back the possible beginning of a secret until the next piece.
+        """
         text = without_secrets(self._held + text)
         kept = len(text) - (0 if end else held_back(text))
         text, self._held = text[:kept], text[kept:]
@@ -199,10 +220,10 @@ class GenerationState:
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:
-    """Return the text of a token, from its bytes if they are known.
+    """Return the text of a token, decoded from its bytes `raw` if the engine reports the bytes.
 
-    llama.cpp drops an incomplete character from the text of a token, so the text " " may also
-    represent a blank followed by the first byte of an emoji.
+    llama.cpp drops an incomplete character from the text of a token: the text " " may also
+    represent a blank that is followed by the first byte of an emoji.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token
 
@@ -218,13 +239,13 @@ def relay(
     Args:
         produce: calls `emit(item)` for each item, and returns soon after `emit` returned True.
         take: called with each item; an exception ends the generation.
-        interrupt: called at the end in any case; wakes up a blocked `produce`.
+        interrupt: called at the end in any case, to wake up a blocked `produce`.
 
     Raises:
         DeadlineExceeded, Interrupted: raised by `state.check`.
-        KeyboardInterrupt: Ctrl-C was pressed; a stop of the worker has been requested.
-        Exception: an exception of `produce` or `take`; a GenerationFailed contains the partial
-            text.
+        KeyboardInterrupt: Ctrl-C was pressed; a stop of the worker thread has been requested.
+        Exception: an exception of `produce` or `take`. A GenerationFailed of `produce` contains the
+            partial text.
     """
     items: SimpleQueue[Any] = SimpleQueue()
     stop = threading.Event()
@@ -242,8 +263,8 @@ def relay(
         finally:
             items.put(_END)
 
-    # The thread is not a daemon, since native code that returns after the end of Python would
-    # abort the process.
+    # The thread is not a daemon: if native code returned after Python has ended, the process would
+    # abort.
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:

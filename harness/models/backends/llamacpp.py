@@ -40,7 +40,7 @@ SLOTS = 4
 best of three runs annotated 31, 28, 36 and 31 papers a minute.
 """
 FREE_SECONDS = 5.0
-"""Maximum number of seconds to wait until an engine is freed."""
+"""Maximum number of seconds that `Engine.free` waits."""
 LARGE = 500_000_000
 """Minimum size in bytes of weights whose loading may delay Ctrl-C too long: the engine blocks other
 Python code during loading. 98 MB take 0.4 s.
@@ -48,15 +48,15 @@ Python code during loading. 98 MB take 0.4 s.
 _CHANGING = threading.Lock()
 """Held by a thread while it loads or frees a model."""
 SECONDS = 30.0
-"""Timeout of a request to the port in seconds; most answers take milliseconds."""
+"""Timeout in seconds of a request to the engine's port; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
-"""Maximum idle time of the connection in seconds; the engine closes it after 5 s."""
+"""Maximum idle time in seconds of the connection to the port, which the engine closes after 5 s."""
 GRAMMAR_HEADER = "%llguidance {}\n"
 """The header of an LLGuidance grammar; without it, the engine parses GBNF."""
 
 
 class Engine:
-    """A running engine, which generates in this process and answers other requests at its port.
+    """A running engine: it generates in this process, and answers other requests at its port.
 
     Args:
         server: the server object of xllamacpp. Its destructor blocks all Python code until the
@@ -86,7 +86,9 @@ class Engine:
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
         """Run a chat completion, and pass its chunks to `emit`.
 
-        An answer or error that the engine does not send in chunks is returned.
+        Returns:
+            An answer or an error that the engine does not send as a chunk. Any false value means
+            that everything was sent in chunks.
         """
         with self._ended:
             self._generations += 1
@@ -98,7 +100,7 @@ class Engine:
                 self._ended.notify_all()
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Send a request to the port and return the JSON of the answer.
+        """Send a request to the engine's port, and return the parsed JSON of the answer.
 
         Raises:
             SkillFailed: the engine refuses the request.
@@ -120,7 +122,7 @@ class Engine:
         return answer
 
     def free(self) -> None:
-        """Free the engine now if it is idle, or else when its generations have ended."""
+        """Free the engine when its generations have ended; wait at most `FREE_SECONDS`."""
         with self._turn:
             self._port.close()
         thread = threading.Thread(target=self._free, name="freeing")
@@ -134,20 +136,20 @@ class Engine:
 
 
 def module() -> Any:
-    """Import xllamacpp so that its idle threads yield to other processes."""
+    """Import and return xllamacpp, with settings by which its idle threads yield to others."""
     with low_spin_openmp():
         import xllamacpp
     return xllamacpp
 
 
 def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
-    """Load the files and return the running engine.
+    """Load the files of a model, and return the running engine.
 
     Args:
         paths: the GGUF files by role, "gguf" and optionally "adapter".
         context: number of tokens of each slot, for prompt and completion together.
-        slots: number of concurrent generations, each of which allocates memory for its whole
-            context, 23 KB per token for SmolLM2-135M.
+        slots: number of concurrent generations. Each slot allocates memory for its whole context,
+            23 KB per token for SmolLM2-135M.
 
     Raises:
         ModelUnavailable: the files cannot be loaded, or this build is not supported.
@@ -161,8 +163,8 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 )
     large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
-        # `_start` runs in a thread, where Ctrl-C cannot interrupt it. Otherwise, Ctrl-C could free
-        # an engine before its loop has started.
+        # `_start` runs in a thread, where Ctrl-C cannot interrupt it. In the main thread, Ctrl-C
+        # could free an engine before the engine's loop has started, which would block.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
             return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
@@ -195,16 +197,16 @@ def assign(target: Any, **values: Any) -> None:
 
 
 def cache_settings(xllamacpp: Any) -> dict[str, Any]:
-    """Return the settings of the key-value cache that make generations reproducible.
+    """Return the parameters of the key-value cache that make generations reproducible.
 
-    If keys and values are f16, the engine computes attention for 64 or more tokens together
-    differently than for a single token. A cached beginning, or other prompts at the same time,
-    change how a prompt is divided into batches; this changed the texts for 4 of 8 abstracts. If
+    If keys and values are f16, the engine computes the attention of 64 or more tokens in another
+    way than the attention of a single token. A cached beginning, or other prompts at the same time,
+    change the division of a prompt into batches, which changed the texts for 4 of 8 abstracts. If
     values are bf16, attention is always computed in the same way. A prompt of 700 tokens then takes
-    a quarter longer, and a prompt of 200 tokens takes a tenth longer. Caching the instructions,
-    with which every prompt begins, compensates for this. Texts are equally reproducible with
-    weights as Q4_1, Q8_0 and F32; with an f16 adapter, the texts for 1 of 6 abstracts still
-    differed. On a GPU, these settings do not help, and prompts are not cached.
+    a quarter longer, and a prompt of 200 tokens takes a tenth longer. Since every prompt begins
+    with the same instructions, their caching compensates for the longer time. Texts were equally
+    reproducible with weights as Q4_1, Q8_0 and F32. With an f16 adapter, the texts for 1 of 6
+    abstracts still differed. On a GPU, the settings do not help; there, prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -245,7 +247,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
 
 
 class LlamaCppBackend:
-    """The embedded backend, which runs GGUF files of the registry, with or without an adapter."""
+    """The backend for the embedded engine, which runs GGUF files of the registry."""
 
     name = "llamacpp"
 
@@ -300,7 +302,7 @@ class LlamaCppModel:
 
     @cached_property
     def context(self) -> int:
-        """The context of a slot in tokens, which the engine may have rounded or limited."""
+        """The context of one slot in tokens; the engine may have changed the registry's value."""
         return int(self._running().request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def count_tokens(self, request: Request) -> int:
@@ -366,9 +368,10 @@ def _pair(token: Mapping[str, Any]) -> tuple[str, float]:
 
 
 def _prompt(request: Request) -> dict[str, Any]:
-    """Return the part of the request body from which the chat template makes the prompt.
+    """Return the fields of the request body from which the chat template makes the prompt.
 
-    The engine continues a final message of the assistant, and does not repeat it in the answer.
+    If the last message is the assistant's, the engine continues this message, and does not repeat
+    it in the answer.
     """
     return {
         "messages": [{"role": m.role, "content": m.content} for m in request.conversation],
@@ -400,7 +403,7 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _grammar(request: Request) -> str | None:
-    """Return the LLGuidance grammar of a request.
+    """Return the LLGuidance grammar of a request, or None without a grammar or schema.
 
     The grammar is validated, since the engine silently ignores a grammar that it cannot compile.
 

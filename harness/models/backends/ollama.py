@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from harness.models.weights import FileStore
 
 BEGINNING = "The answer begins with these seven words"
-"""A prefill of more than one token in every vocabulary."""
+"""A prefill that has more than one token in every vocabulary."""
 PrefillKind = Literal["continued", "repeated", "ignored"]
 TOP_LOGPROBS = 20
 """Ollama's maximum number of alternatives for a token."""
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
 _INVALID = re.compile('option ".*" must be of |invalid format: ')
 _MOST_BYTES = 16
-"""Upper bound of the average number of bytes per token of a text."""
+"""Upper bound of the mean number of bytes per token of a text."""
 
 
 class OllamaBackend:
-    """The backend for Ollama at the entry's `url`, or else OLLAMA_HOST or the default address.
+    """The backend for Ollama at the entry's `url`, or else at OLLAMA_HOST or the default address.
 
-    An entry with a `digest` or files is not served by another model with the same name.
+    If an entry has a `digest` or files, a model with the same name but other files is refused.
 
     Args:
-        files: the files of the registry; None if entries do not name files.
+        files: the files of the registry; None if the files of entries are not compared.
     """
 
     name = "ollama"
@@ -96,15 +96,16 @@ class OllamaBackend:
 class OllamaModel:
     """A model of an Ollama server. Grammars are not supported, since `format` is only for JSON.
 
-    `context` is sent as num_ctx, which the server allocates for each generation. A request tells
-    the server not to truncate the prompt. Its stop texts replace the stop texts of the model.
-    Servers before 0.12.11 do not report logprobs.
+    `context` is sent as num_ctx; the server allocates a context of this size for each generation.
+    With the option `truncate`, a request forbids the server to truncate the prompt. The stop texts
+    of a request replace the stop texts of the model. Servers before 0.12.11 do not report logprobs.
 
-    Depending on the model's template, the server continues a prefill, continues it and also repeats
-    it in the answer, or ignores it. This is measured once for a model.
+    The server continues a prefill ("continued"), continues the prefill and also repeats it in the
+    answer ("repeated"), or ignores the prefill ("ignored"). This depends on the model's template,
+    and is measured once for a model.
 
     Args:
-        prefills: the measured treatment of prefills, by server and digest of the model.
+        prefills: the measured treatment of prefills, by the server and the digest of the model.
     """
 
     takes_grammar = False
@@ -130,12 +131,13 @@ class OllamaModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """True if `Request.prefill` is supported; the first use sends two short requests."""
+        """True if `Request.prefill` is supported; the first access sends two short requests."""
         return self._prefill_kind(None) != "ignored"
 
     @cached_property
     def takes_tools(self) -> bool:
-        """True if the server reports that the model supports tools, as servers from 0.6.4 on do."""
+        """True if the server reports that the model supports tools; servers report it since 0.6.4.
+        """
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
@@ -247,12 +249,12 @@ class OllamaModel:
             return self._prefills[self._key]
 
     def _probe_prefill(self, cancel: threading.Event | None) -> PrefillKind:
-        """Measure how the server treats a prefill.
+        """Measure and return how the server treats a prefill.
 
-        The first request limits the answer to one token. If the answer begins with the whole
-        prefill, which has several tokens, the server repeats it. The second request returns the
-        rendered prompt. If the prompt ends with the prefill, the server continues it. A server
-        that does not return the prompt counts as ignoring the prefill.
+        The first request limits the answer to one token. If the answer nevertheless begins with the
+        whole prefill, which has several tokens, the server repeats prefills. The second request
+        returns the rendered prompt. If the prompt ends with the prefill, the server continues
+        prefills. If the server does not return the prompt, the result is "ignored".
         """
         question = (Message("user", "Say one sentence."),)
         request = Request(question, max_tokens=1, prefill=BEGINNING)
@@ -267,7 +269,7 @@ class OllamaModel:
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """Return the body of /api/chat."""
+        """Return the body of a request to /api/chat."""
         options: dict[str, Any] = {
             "num_ctx": self.context,
             "num_predict": request.max_tokens,
@@ -297,10 +299,13 @@ class OllamaModel:
         return body
 
     def _refuse_cut(self, request: Request, evaluated: int) -> None:
-        """Raise InputError for a prompt that the server has cut to about half of its context.
+        """Raise InputError if the server has cut the prompt to about half of its context.
 
-        Servers without the option `truncate` cut the prompt silently. In this case the number of
-        evaluated tokens is too small for the text.
+        Servers without the option `truncate` cut a long prompt silently. The number of evaluated
+        tokens is then too small for the size of the text.
+
+        Args:
+            evaluated: the number of prompt tokens that the server evaluated.
         """
         size = sum(len(message.content.encode()) for message in request.conversation)
         if self.context // 2 <= evaluated <= self.context and size > evaluated * _MOST_BYTES:
@@ -328,7 +333,7 @@ class OllamaModel:
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
         # Ollama answers with status 500 both for an invalid option and for a model that cannot be
-        # loaded.
+        # loaded; only in the second case, another model may help.
         if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)

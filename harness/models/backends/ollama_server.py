@@ -1,4 +1,4 @@
-"""Query an Ollama server: its address, its models, their files and capabilities."""
+"""Query an Ollama server: its models, with their digests, files and capabilities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
-"""Matches the files of a model in the Modelfile that /api/show returns."""
+"""Matches the lines with the files of a model in the Modelfile that /api/show returns."""
 PULL_SECONDS = 600.0
 """Read timeout of a download in seconds, since the server is silent while it verifies files."""
 PULL_BYTES = 1_000_000_000
@@ -37,7 +37,7 @@ START = "Start Ollama with `ollama serve`, or set OLLAMA_HOST to another address
 
 
 class Absent(ModelUnavailable):
-    """Raised if no server runs at the default address, or a server does not have the model."""
+    """Raised if no server runs at the default address, or if a server does not have the model."""
 
 
 class NoModel(Absent, remote.NotServed):
@@ -45,7 +45,7 @@ class NoModel(Absent, remote.NotServed):
 
 
 def host_of(url: str | None = None) -> str:
-    """Return the address of a server: `url`, or else OLLAMA_HOST, or else the default."""
+    """Return the address of a server: `url`, or else OLLAMA_HOST, or else `DEFAULT_HOST`."""
     return url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
 
 
@@ -57,11 +57,12 @@ def full_name(name: str) -> str:
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
-    The client raises ollama.ResponseError for every error status, whatever the body contains.
+    The client raises ollama.ResponseError for every response with an error status, whatever the
+    body of the response contains.
 
     Raises:
-        ModelUnavailable: `host` or OLLAMA_HOST is not an address; the package `ollama` reads
-            OLLAMA_HOST when it is imported.
+        ModelUnavailable: `host` or OLLAMA_HOST is not an address. OLLAMA_HOST matters in any case,
+            since the package `ollama` parses the variable when it is imported.
     """
     import httpx
 
@@ -153,7 +154,7 @@ def _not_ollama(host: str) -> ModelUnavailable:
 def _answering(
     host: str, seconds: float, handle: remote.ConnectionHandle
 ) -> Iterator[ollama.Client]:
-    """Yield a client; errors within the block become ModelUnavailable."""
+    """Yield a client; errors of requests within the block are raised as ModelUnavailable."""
     import httpx
 
     with open_client(host, seconds, handle) as client, translated_errors(host):
@@ -178,14 +179,22 @@ def _answering(
 def _probing(
     host: str, allowed: str | None, seconds: float | None = None
 ) -> Iterator[ollama.Client]:
-    """Yield a client for short requests, like `_answering`, with a time limit for the block."""
+    """Yield a client for short requests; a time limit applies to the whole block.
+
+    Args:
+        seconds: the read timeout, by default `PROBE_SECONDS`. The time limit of the block is
+            `PROBE_LIMIT` times as long.
+
+    Raises:
+        ModelUnavailable: raised by `_answering`.
+    """
     seconds, handle = seconds or remote.PROBE_SECONDS, remote.ConnectionHandle(allowed=allowed)
     with handle.limited(seconds * remote.PROBE_LIMIT), _answering(host, seconds, handle) as client:
         yield client
 
 
 def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
-    """Return the digests of the models on the server, by full name.
+    """Return the digests of the models on a server, by the full name of the model.
 
     Args:
         allowed: the host to which the server may redirect.
@@ -198,7 +207,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
 
 
 def listed(client: ollama.Client) -> Mapping[str, str]:
-    """Return the digests of the models by full name; see `list_models`."""
+    """Return the digests of the models on the server of a client, by the full name of the model."""
     # The client's own method creates objects that need ten times the memory of the answer.
     models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
     named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
@@ -209,11 +218,12 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
     """Download a model to the server; an interrupted download is continued.
 
     Args:
-        tick: called with the status of the server, which contains downloaded and total megabytes.
+        tick: called with the status that the server reports, and the downloaded and total size in
+            megabytes.
 
     Raises:
         ModelUnavailable: no Ollama server answers at `host`, the server cannot download the model,
-            or the connection broke.
+            the connection broke, or the download made no progress for `PULL_SECONDS`.
     """
     import httpx
     import ollama
@@ -246,20 +256,30 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
 
 
 def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
-    """Return the prompt that the server renders from a chat, or "" if the server hides it."""
+    """Return the prompt that the server renders from a chat.
+
+    The result is "" if the server does not report the prompt.
+
+    Args:
+        body: the body of a request to /api/chat.
+        allowed: the host to which the server may redirect.
+    """
     found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
     prompt = found.get("rendered_template") if isinstance(found, dict) else None
     return prompt if isinstance(prompt, str) else ""
 
 
 def capabilities(host: str, model: str, allowed: str | None = None) -> Collection[str]:
-    """Return the capabilities of a model; empty if the server does not report them."""
+    """Return the capabilities of a model, or () if the server does not report capabilities."""
     found = _details(host, "/api/show", {"model": model}, allowed).get("capabilities")
     return found if isinstance(found, list) else ()
 
 
 def files_of(host: str, model: str, allowed: str | None = None) -> Collection[str]:
-    """Return the SHA-256 of a model's weights and adapters, if the server reports them."""
+    """Return the SHA-256 of each weights file and adapter of a model.
+
+    The result is [] if the server does not report the files.
+    """
     found = _details(host, "/api/show", {"model": model}, allowed).get("modelfile")
     return _FILE.findall(found if isinstance(found, str) else "")
 
@@ -271,7 +291,7 @@ def _details(
     allowed: str | None,
     seconds: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the JSON object in the answer to a request, or {} after an error."""
+    """Return the JSON object that answers a POST request, or {} after an error."""
     try:
         with _probing(host, allowed, seconds) as client:
             found = client._client.request("POST", path, json=body).json()

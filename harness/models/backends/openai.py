@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.openai.com/v1"
 NO_KEY = "none"
-"""The key if none is set: the client requires a key, which local servers ignore."""
+"""The key that is sent if the user has set no key, since the client requires a key."""
 NO_QUOTA = "insufficient_quota"
 START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
 
@@ -47,14 +47,14 @@ MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
 """OpenAI's limit, and vLLM's default limit, of the number of alternatives for a token."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
-"""vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
+"""Fields that vLLM requires to continue a message. OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
-"""Values of `owned_by` in the model lists of servers that accept the fields of `CONTINUE`."""
+"""Values of `owned_by` in the model list of a server that accepts the fields of `CONTINUE`."""
 
 
 class OpenAIServer:
-    """The address and the key of a server."""
+    """A server at the `url` of an entry, or else at OPENAI_BASE_URL, with the key to send."""
 
     def __init__(self, entry: ServeEntry) -> None:
         self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
@@ -81,10 +81,13 @@ class OpenAIServer:
         )
 
     def models(self) -> Mapping[str, str] | None:
-        """Return the owner of each model by id; None if the server does not list them in time.
+        """Return the owner of each model by model id; None if the server does not list its models.
+
+        A list that is not complete in time counts as missing.
 
         Raises:
-            ModelUnavailable: the server does not exist, or it refuses the key.
+            ModelUnavailable: the server does not exist, refuses the key, or does not use OpenAI's
+                protocol.
         """
         import openai
 
@@ -112,7 +115,7 @@ class OpenAIServer:
                 ) from exc
 
     def error(self, exc: openai.APIStatusError) -> HarnessError:
-        """Return the error for an HTTP status that the server sends."""
+        """Return the error to raise for a response with an HTTP status of 400 or more."""
         if exc.status_code in (401, 403):
             unset = " (not set)" if self.key == NO_KEY else ""
             return ModelUnavailable(
@@ -129,12 +132,12 @@ class OpenAIServer:
 
 
 def server_message(exc: openai.APIStatusError) -> str:
-    """Return the message of the server, without the text that the client adds."""
+    """Return the message in the server's response, without the text that the client adds."""
     return error_text(exc.message if exc.body is None else exc.body)
 
 
 def codes(exc: openai.APIStatusError) -> Set[str]:
-    """Return the code and the type of an error as texts, whatever JSON the server sends."""
+    """Return the code and the type of an error as texts, since a server may send any JSON."""
     return {str(exc.code), str(exc.type)}
 
 
@@ -156,15 +159,17 @@ def as_message(message: Message) -> dict[str, Any]:
 
 
 class AnswerReader:
-    """Reads the chunks of an answer. The client does not check the types in a chunk.
+    """Collects the tool calls, the end and the counts of an answer from its chunks.
 
-    A piece of a tool call belongs to the call with its `index`. Servers that use the same index, or
-    no index, for all calls send each call with a different id; a new id then begins a new call.
+    The client does not check the types in a chunk. A piece of a tool call belongs to the call with
+    the same `index`. Some servers send the same index, or no index, for all calls; they send each
+    call with a different id, so that a new id begins a new call.
 
     Attributes:
-        model: the model that answers, if the server names it.
+        model: the model that answers, or "" if the server does not name the model.
         finish: the finish_reason; "" before the end.
-        counts: the numbers of prompt tokens, completion tokens, and cached prompt tokens.
+        counts: the numbers of prompt tokens, completion tokens and cached prompt tokens; 0 if the
+            server does not report a number.
     """
 
     def __init__(self, state: GenerationState) -> None:
@@ -180,12 +185,12 @@ class AnswerReader:
         return tuple(ToolCall(**call) for call in self._calls)
 
     def read(self, chunk: Any) -> list[str]:
-        """Return the pieces of text in a chunk.
+        """Read a chunk, and return the pieces of text in it.
 
         Text, tool calls and reasoning count as progress (see `GenerationState.received`).
 
         Raises:
-            One of `UNREADABLE`: the chunk violates the protocol.
+            One of the errors in `UNREADABLE`: the chunk violates the protocol.
         """
         texts = []
         self.model = str(chunk.model or "") or self.model
@@ -240,7 +245,15 @@ class OpenAIBackend:
         return OpenAIModel(entry, server, slots or entry.slots or 1, owner)
 
     def _owner(self, server: OpenAIServer, model: str) -> str | None:
-        """Return the owner of the model, "" if it is unknown, or None if models are not listed."""
+        """Return the owner of the model.
+
+        The owner is "" if the server does not name the owner, and None if the server does not list
+        its models.
+
+        Raises:
+            NotServed: the server lists its models, without this model.
+            ModelUnavailable: raised by `OpenAIServer.models`.
+        """
         models = self._models.get((server.url, server.key), server.models)
         if models is None:
             return None
@@ -253,7 +266,7 @@ class OpenAIBackend:
 
 
 class OpenAIModel:
-    """A model of a server. `digests` is empty: the protocol does not report a model's files.
+    """A model of a server. `digests` is empty, since the protocol does not report files.
 
     `context` is known only if the registry entry contains it. A schema is sent as a strict
     `response_format`; the protocol has no field for `Request.grammar`.
@@ -265,7 +278,8 @@ class OpenAIModel:
     model supports them.
 
     Args:
-        owner: the owner of the model, as listed by the server; None if models are not listed.
+        owner: the owner of the model in the server's list of models; None if the server does not
+            list its models.
     """
 
     takes_grammar = False
@@ -356,10 +370,10 @@ class OpenAIModel:
             raise remote.stream_error(self._server.shown, "a line of it is not valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
-        """Request an answer, again without tools if the server refuses tools; return its chunks.
+        """Request an answer, and return its chunks; a refused request is repeated without tools.
 
-        Servers refuse tools with different statuses and messages. So a refusal counts as caused by
-        the tools if the same request succeeds without tools.
+        Servers refuse tools with different statuses and messages. Therefore a refusal counts as a
+        refusal of tools if the same request succeeds without tools.
         """
         import openai
 
@@ -378,7 +392,10 @@ class OpenAIModel:
             return chunks
 
     def _create(self, client: openai.OpenAI, request: Request) -> Any:
-        """Request an answer, without logprobs if the server refuses them; return its chunks."""
+        """Request an answer without tools, and return its chunks.
+
+        If the server refuses logprobs, the request is repeated without logprobs.
+        """
         import openai
 
         body = self._body(request)

@@ -1,4 +1,4 @@
-"""Connections with limits, and errors for HTTP statuses, for backends that use servers."""
+"""Limited connections and the errors of HTTP requests, for backends that use servers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 """Timeout in seconds for the connection of a probe, and for each read of its answer."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""The system checks a silent connection after 15 s, and ends the connection after 30 s if the
-machine is unreachable. With the default of two hours, a generation would wait for its deadline.
+"""Socket options: the system checks a silent connection after 15 s, and ends the connection after
+30 s if the other machine is unreachable. With the default of two hours, a generation would wait for
+its deadline.
 """
 PROBE_LIMIT = 5.0
 """Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits single reads."""
 TOKEN_BYTES = 4000
-"""Maximum number of bytes per token of an answer, twice as many as 20 alternatives take."""
+"""Maximum number of bytes per token of an answer, twice the size of a token with 20 alternatives.
+"""
 LONGEST_ANSWER = 16_000_000
 """Maximum number of bytes of an answer, even if `max_tokens` would allow a longer answer."""
 
@@ -43,7 +45,7 @@ class NotServed(ModelUnavailable):
 
 
 def is_local(address: str) -> bool:
-    """Return True for an address of this machine, which is reached without a proxy."""
+    """Return True if an address belongs to this machine, so that no proxy is needed."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -59,7 +61,7 @@ def is_local(address: str) -> bool:
 def shown_address(address: str) -> str:
     """Return an address without user name, password and keys, for messages and records.
 
-    The secrets of the address are redacted in all output from now on.
+    From then on, the secrets of the address are redacted in all output.
     """
     scheme, separator, rest = remember(address, "address").rpartition("://")
     host, slash, path = rest.partition("/")
@@ -79,12 +81,12 @@ class ConnectionHandle:
 
     Args:
         allowed: the host to which the server may redirect.
-        size: maximum number of bytes of a response.
-        ends: the texts that end a line or an event of the response, if it is read by lines.
+        size: maximum number of bytes of the response to a POST request.
+        ends: the texts that end a line or an event, if the response is read by lines or events.
 
     Attributes:
         server: the name of the server, for messages.
-        retry_after: the value of the header Retry-After of the last response.
+        retry_after: the value of the header Retry-After in the last response, or None.
         overdue: True if the time limit of `limited` has passed.
     """
 
@@ -113,7 +115,10 @@ class ConnectionHandle:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Close the connection after `seconds`; a read timeout would restart with each piece."""
+        """Close the connection if the block takes longer than `seconds`.
+
+        A read timeout does not limit the whole response, since it restarts with each piece.
+        """
 
         def close() -> None:
             self.overdue = True
@@ -128,7 +133,7 @@ class ConnectionHandle:
             timer.cancel()
 
     def close(self) -> None:
-        """Shut down the current connection, and all later connections."""
+        """Shut down all current connections, and each connection that is opened later."""
         import socket
 
         self._closed = True
@@ -209,10 +214,10 @@ def connection_error(
     """Return the error for a connection that failed, was closed, or timed out.
 
     Args:
-        hint: how to start the server.
+        hint: the advice to start the server, or to correct its address.
         began: True if part of the answer had arrived.
-        timed_out: True for a timeout at the deadline; an earlier timeout means that the machine is
-            unreachable.
+        timed_out: True for a timeout at the deadline. A timeout before the deadline means that the
+            machine is unreachable.
     """
     if timed_out and handle.connected:
         return DeadlineExceeded(
@@ -229,7 +234,8 @@ def stream_error(
     """Return the error for an answer that began, but did not end properly.
 
     Args:
-        message: the reason, or the message of the server, of any JSON type.
+        message: the reason, or the message of the server as any JSON value.
+        partial: the text of the answer before the error.
     """
     reason = bounded_http.error_text(message)
     return GenerationFailed(

@@ -1,4 +1,4 @@
-"""Distribute the requests to a model among the equal servers in the `urls` of its entry."""
+"""Distribute the requests for a model among the equal servers in the `urls` of its entry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAUSE = 10.0
-"""Seconds after which a server that was left out is tried again."""
+"""Seconds after which a server that is left out is tried again."""
 CONNECTIONS = 32
 """Maximum number of servers to which connections are opened at the same time."""
 SHOWN = 3
@@ -34,7 +34,7 @@ SHOWN = 3
 
 
 class BalancedBackend:
-    """A backend for entries with several `urls`, which uses a backend for single servers."""
+    """A backend for entries with `urls`; each server is used through a backend for one server."""
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
@@ -58,9 +58,9 @@ class Server:
         model: the model of the last successful connection; None before the first connection.
         running: number of running requests.
         turn: the number of the latest request to this server, counted over all servers.
-        error: the error that is the reason for leaving the server out; None while it serves.
-        again: the time at which a server that is left out is tried again.
-        reported: True if it was reported that the server is left out.
+        error: the error because of which the server is left out; None while the server serves.
+        again: the time, from `time.monotonic`, at which a server that is left out is tried again.
+        reported: True if the user was told that the server is left out.
     """
 
     url: str
@@ -77,7 +77,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, and the digest of the model or the reason why the server is left out."""
+        """The address with the digest of the model, or with the error of a server left out."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -86,12 +86,12 @@ class Server:
 
 
 class Balanced:
-    """A model on equal servers, of which at least one must be reachable at the beginning.
+    """A model on equal servers; at least one server must be reachable at the beginning.
 
     Args:
         backend: connects to each server, and loads its model.
-        slots: number of concurrent generations; None for the sum over all servers, including
-            servers that are left out, since they may return.
+        slots: number of concurrent generations; None for the slots of one server multiplied by the
+            number of servers. Servers that are left out are counted, since they may return.
 
     Raises:
         NotServed: the servers that answer do not all serve the same model.
@@ -127,7 +127,7 @@ class Balanced:
 
     @property
     def _models(self) -> list[Model]:
-        """The models of all servers that have been reached; serving servers come first."""
+        """The models of all servers that have been reached; models of serving servers first."""
         servers = sorted(self._servers, key=lambda server: server.error is not None)
         return [server.model for server in servers if server.model is not None]
 
@@ -151,7 +151,10 @@ class Balanced:
 
     @property
     def tools_refused(self) -> str:
-        """The message of a server that refused tools, or "". Equal servers refuse them too."""
+        """The message with which a server refused tools, or "" if no server refused tools.
+
+        After a refusal, tools are offered to no server, since the servers are equal.
+        """
         refused = (getattr(model, "tools_refused", "") for model in self._models)
         return next(filter(None, refused), "")
 
@@ -160,7 +163,10 @@ class Balanced:
         return self._use(lambda model: getattr(model, "continues_prefill", True))
 
     def report_to(self, notice: Callable[[str], None]) -> None:
-        """Register `notice`, which is called if a server is left out, or serves again."""
+        """Register `notice`, which is called with a line if a server is left out or serves again.
+
+        The servers that are left out now are reported immediately.
+        """
         self._notice = notice
         for server in self._servers:
             self._report(server)
@@ -176,11 +182,11 @@ class Balanced:
     ) -> Reply:
         """Generate a reply on the server with the least work (see `backend.Model.generate`).
 
-        A server that fails before its answer begins is replaced by another server. If it fails
-        after its answer began, a retryable error is raised, since `on_text` has received text.
+        If a server fails before its answer begins, another server generates the reply. If a server
+        fails later, a retryable error is raised, since `on_text` may have received text.
 
         Raises:
-            ModelUnavailable: no server is left.
+            ModelUnavailable: all servers have failed.
             ModelBusy: all remaining servers are busy.
         """
         return self._use(lambda model: model.generate(request, on_text, cancel))
@@ -193,7 +199,7 @@ class Balanced:
     # Choosing the next server
 
     def _use(self, work: Callable[[Model], T]) -> T:
-        """Return `work(model)`, trying the models of the servers until one succeeds."""
+        """Return `work(model)` with the model of the first server on which `work` succeeds."""
         failed: dict[Server, ModelError] = {}
         while (server := self._next(failed)) is not None:
             assert server.model is not None
@@ -217,9 +223,10 @@ class Balanced:
         raise min(busy, key=lambda error: error.wait) if busy else self._none_left()
 
     def _next(self, failed: Container[Server]) -> Server | None:
-        """Return the server with the least work, and count this request as running on it.
+        """Return the server with the least work, or None if every server has failed.
 
-        If no server serves, servers that are left out are tried even before their pause is over.
+        The request is counted as running on the returned server. If no server serves, servers that
+        are left out are tried even before their pause is over.
 
         Args:
             failed: the servers that have failed for this request.
@@ -240,7 +247,11 @@ class Balanced:
         return server
 
     def _least_work(self, failed: Container[Server]) -> Server | None:
-        """Return the server with the fewest running requests; equal servers take turns."""
+        """Return the server with the fewest running requests, or None if no server serves.
+
+        Among servers with equally many requests, the server that was used least recently is
+        returned. The request is counted as running on the returned server.
+        """
         with self._lock:
             serving = [s for s in self._servers if s.error is None and s not in failed]
             if not serving:
@@ -253,7 +264,7 @@ class Balanced:
     # Leaving servers out, and using them again
 
     def _connect(self, server: Server) -> bool:
-        """Load the model of a server; if this fails, leave the server out and return False."""
+        """Load the model of a server and return True; on failure, leave the server out."""
         try:
             entry = self._entry.model_copy(update={"url": server.url, "urls": ()})
             model = self._backend.load(entry, self._slots)
@@ -276,7 +287,7 @@ class Balanced:
         self._report(server)
 
     def _report(self, server: Server) -> None:
-        """Report that a server is left out or serves again, unless this has been reported."""
+        """Report that a server is left out or serves again, if the user was not told before."""
         if self._notice is None:
             return
         with self._lock:

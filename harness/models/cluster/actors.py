@@ -1,4 +1,4 @@
-"""Start and watch the actors of a job, and use lost actors again when they return.
+"""Start the actors of a job, watch them, and use a lost actor again after its restart.
 
 An actor is lost if its process or its node dies. Ray starts the actor again as soon as a node has
 resources, and the actor loads its model again. Meanwhile, the job continues with the other actors.
@@ -20,17 +20,17 @@ from harness.models.cluster.connection import TICK
 from harness.models.cluster.node import Assignment, NodeModel, Report
 
 FEWER_SECONDS = 30.0
-"""Seconds after which a job begins without the actors that still wait for a node."""
+"""Seconds after which a job begins even if some actors still wait for a node."""
 NONE_SECONDS = 60.0
 """Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
-"""Seconds without an actor after which the cluster counts as lost. Ray ends a process on a node 60
-seconds after the head is lost, and the process must store its work before that.
+"""Seconds without a ready actor after which the cluster counts as lost. If the head is lost, Ray
+ends the process of a job on a node after 60 seconds; the job must store its results before.
 """
 RETRY_SECONDS = 1.0
-"""Interval in seconds at which a lost actor is tried again."""
+"""Interval in seconds at which a lost actor is requested to load its model again."""
 MOST_SLOTS = 64
-"""Limit of concurrent calls of an actor whose slots are known only after loading."""
+"""Assumed number of slots of an actor if the number is known only after the model is loaded."""
 
 State = Literal["waiting", "loading", "ready", "gone", "left out"]
 
@@ -40,11 +40,11 @@ class Actor:
     """An actor of Ray, which loads a model on a node.
 
     Attributes:
-        handle: the handle of the actor in Ray.
-        state: "waiting" for a node, "loading", "ready", "gone" until it is started again, or "left
-            out" until the end of the job.
+        handle: Ray's handle of the actor.
+        state: "waiting" for a node, "loading" its model, "ready", "gone" if the actor is lost, or
+            "left out" until the end of the job.
         report: the report on the loaded model; None before the model is loaded.
-        free: the numbers of unused slots.
+        free: the numbers of the unused slots.
     """
 
     handle: Any
@@ -54,7 +54,7 @@ class Actor:
 
     @property
     def name(self) -> str:
-        """The address of the actor's node, for messages."""
+        """The address of the actor's node, for messages; "?" before the model is loaded."""
         return self.report.node[0] if self.report else "?"
 
     def stop(self, call: int) -> None:
@@ -67,7 +67,15 @@ class Actors:
     """All actors of a job. Several threads may call the methods.
 
     Args:
+        assignment: the data with which each actor loads its model.
+        placement: the cluster, and the GPUs that each actor reserves.
+        count: the number of actors.
         left_out: called with a line for each actor that is left out after the job has begun.
+
+    Attributes:
+        all: the actors in every state.
+        first: the report of the first loaded actor, with which other reports are compared; None
+            before a model is loaded.
     """
 
     def __init__(
@@ -108,10 +116,10 @@ class Actors:
         return [actor for actor in self.all if actor.state == "ready"]
 
     def begin(self, check: Callable[[], None]) -> Report:
-        """Wait until the job can begin, and return the report on the model.
+        """Wait until the job can begin, and return the first report on the model.
 
-        The job can begin when all actors are ready. After `FEWER_SECONDS`, the job can also begin
-        when all actors that have a node are ready.
+        The job can begin when all actors are ready. After `FEWER_SECONDS`, the job can begin when
+        at least one actor is ready and no actor is loading.
 
         Args:
             check: called while waiting; may raise an error.
@@ -148,11 +156,12 @@ class Actors:
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot within the block: a given slot, or a slot of the least busy actor.
+        """Reserve a slot for the block, and yield its actor and its number at this actor.
 
         Args:
-            number: the number of the preferred slot, counted over all actors. If this slot is not
-                free, another slot is reserved.
+            number: the number of the preferred slot, counted over all actors. If the preferred slot
+                is not free, or `number` is None, a slot of the actor with most free slots is
+                reserved.
             check: called while waiting; may raise an error.
 
         Raises:
@@ -200,7 +209,7 @@ class Actors:
             )
 
     def lose(self, actor: Actor) -> None:
-        """Mark an actor as lost; it is used again after it has loaded its model again."""
+        """Mark an actor as lost; the actor is used again after it has reloaded its model."""
         with self._changed:
             if actor.state == "ready":
                 actor.state = "gone"
@@ -218,7 +227,7 @@ class Actors:
                 ray.kill(actor.handle, no_restart=True)
 
     def _start(self, actor: Actor) -> None:
-        """Request that an actor loads its model, as soon as it has a node."""
+        """Request that an actor loads its model as soon as the actor has a node."""
         actor.state = "waiting"
         try:
             placed = actor.handle.placed.remote().future()
@@ -252,7 +261,10 @@ class Actors:
                 self._error = self._error or error
 
     def _error_of(self, report: Report | HarnessError) -> HarnessError | None:
-        """Return the error of an actor, or an error if its model differs from the first model."""
+        """Return the error of an actor, or None if its model equals the first loaded model.
+
+        If the models differ, the error is ChecksumMismatch.
+        """
         if isinstance(report, HarnessError):
             return report
         if self.first is None or report.identity == self.first.identity:
@@ -264,7 +276,7 @@ class Actors:
         )
 
     def _revive(self) -> None:
-        """Try to load the model on lost actors again, until the job ends."""
+        """Request repeatedly that lost actors load their model again, until the job ends."""
         while not self._closed.wait(RETRY_SECONDS):
             for actor in self.all:
                 if actor.state == "gone":

@@ -1,7 +1,4 @@
-"""The connection of this process to a Ray cluster.
-
-If the cluster cannot be reached, the error contains the address and the reason.
-"""
+"""The connection of this process to a Ray cluster, and waiting for the answers of the cluster."""
 
 from __future__ import annotations
 
@@ -24,16 +21,16 @@ from harness.models.cluster.address import Address
 from harness.support.process import available_cores, remove_left_over, require
 
 ANSWER_SECONDS = 10.0
-"""Time limit in seconds for an answer from the address."""
+"""Time limit in seconds for an answer from the address of a cluster."""
 OBJECT_STORE = 100_000_000
-"""Size in bytes of Ray's shared memory if Ray is started here; requests need little memory."""
+"""Size in bytes of Ray's shared memory if this process starts Ray; requests need little memory."""
 GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
 }
-"""The gRPC method that a port answers immediately, by `Address.kind`."""
+"""The gRPC method that the port of a cluster answers immediately, by `Address.kind`."""
 MAX_REASON = 400
-"""Maximum number of characters of Ray's reason why it cannot connect."""
+"""Maximum number of characters of Ray's error message that are shown."""
 ACCESS_HINT = (
     "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of the cluster "
     "(`ray get-auth-token` prints it on the head), here and on every node."
@@ -41,15 +38,16 @@ ACCESS_HINT = (
 ENVIRONMENT = {
     # Otherwise, calls after a lost connection would start Ray on this machine.
     "RAY_ENABLE_AUTO_CONNECT": "0",
-    # GPUs remain visible to tasks that reserve no GPU; without the setting, Ray prints a tip.
+    # GPUs remain visible to tasks that reserve no GPU, and Ray prints no tip about this setting.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
 """Environment variables that are set before Ray is imported, unless the user has set them."""
 PREFIX = "nanda-"
-"""Name prefix of Ray's temporary folder; short, since socket paths have at most 107 bytes."""
+"""Prefix of the name of Ray's temporary folder; short, since socket paths are limited to 107 bytes.
+"""
 _in_use = threading.Lock()
-"""Held while this process has a connection, since a process can have only one."""
+"""Held while this process has a connection, since a process can have only one connection."""
 T = TypeVar("T")
 TICK = 0.05
 """Interval in seconds at which `wait_for` calls `check`."""
@@ -58,7 +56,8 @@ MAX_SHOWN = 300
 
 
 class Connection:
-    """The connection of this process to a cluster; `ray` can be used while it is open."""
+    """The connection of this process to a cluster; the package `ray` can be used while it is open.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -69,7 +68,7 @@ class Connection:
         """Connect to the cluster, or start Ray on this machine for the address "own".
 
         Raises:
-            UsageError: Ray is not installed, or this process uses a cluster already.
+            UsageError: Ray is not installed, or this process already has a connection.
             ClusterUnavailable: the address does not answer, the token is missing or wrong, or the
                 cluster has another version of Ray or Python; the message contains the address.
         """
@@ -90,7 +89,7 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Disconnect, and stop Ray if it was started here. The method may be called twice."""
+        """Disconnect, and stop Ray if `open` started it. The method may be called twice."""
         if not self._is_open:
             return
         self._is_open = False
@@ -120,14 +119,14 @@ class Connection:
         import ray
 
         options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-        # `ray.init` installs a handler that exits; the `finally` block restores this handler.
+        # `ray.init` replaces the handler of SIGTERM; the `finally` block restores the handler.
         handler = signal.getsignal(signal.SIGTERM)
         try:
             try:
                 ray.init(**options)
             except ConnectionAbortedError:
                 # The head starts a server for each client, at a port that was free a moment before.
-                # With several heads on one machine, another head may have taken the port.
+                # If several heads run on one machine, another head may have taken the port.
                 ray.init(**options)
         except (HarnessError, KeyboardInterrupt):
             raise
@@ -146,7 +145,7 @@ class Connection:
 
 
 def own_folder() -> Path:
-    """Return a new folder for Ray in this process; remove the folders of killed processes."""
+    """Return a new temporary folder for Ray, after removing the folders of killed processes."""
     remove_left_over(Path(tempfile.gettempdir()), f"{PREFIX}*")
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
@@ -154,7 +153,7 @@ def own_folder() -> Path:
 def check_address(address: Address) -> None:
     """Check within `ANSWER_SECONDS` that Ray answers at the address, and accepts the token.
 
-    Ray itself would try for half a minute, and then raise the same error for both problems.
+    `ray.init` would try for half a minute, and then raise the same error for both problems.
 
     Raises:
         ClusterUnavailable: the address does not answer or refuses the token; the message contains
@@ -194,7 +193,11 @@ def check_address(address: Address) -> None:
 def _use_token() -> None:
     """Use the token that `ray start --head` stored for this user, unless RAY_AUTH_MODE is set.
 
-    Ray's commands do the same, but its clients do not, and a head requires a token by default.
+    A head requires a token by default. Ray's commands use the stored token, but `ray.init` does
+    not.
+
+    Raises:
+        ClusterUnavailable: the token cannot be read.
     """
     from ray._private.authentication.authentication_token_setup import (
         maybe_enable_token_auth_if_token_available,
@@ -208,11 +211,14 @@ def _use_token() -> None:
 
 
 def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math.inf) -> T:
-    """Return the result of `future`; while waiting, call `check`, which may raise an error.
+    """Wait for a future, and return its result.
+
+    Args:
+        check: called while waiting; may raise an error.
 
     Raises:
         TimeoutError: the future has no result within `seconds`.
-        Exception: the exception of the future.
+        Exception: the exception of the future, or an error of `check`.
     """
     end = time.monotonic() + seconds
     while True:
@@ -227,6 +233,9 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
 
 
 def last_line(exc: Exception) -> str:
-    """Return the last line of an error's message, which follows the traceback of a node."""
+    """Return the last line of an error's message, or the name of the error's class.
+
+    In an error of Ray, the lines before are the traceback on the node.
+    """
     lines = str(exc).strip().splitlines()
     return lines[-1][:MAX_SHOWN] if lines else type(exc).__name__

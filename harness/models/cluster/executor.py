@@ -24,22 +24,24 @@ from harness.settings import CODE_ROOT
 from harness.support.stop_token import StopToken
 
 WINDOW = 60.0
-"""Number of seconds over which the speed is measured."""
+"""Number of seconds over which `Rates` measures the speed."""
 
 
 COUNT_SECONDS = 60.0
-"""Time limit in seconds for counting the tokens of a prompt."""
+"""Time limit in seconds for a call of an actor that counts the tokens of a prompt."""
 GRACE = 10.0
 """Seconds to wait for the answer of an actor after the deadline of a request."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
-"""HARNESS_ variables that are not sent to nodes, since nodes do not need them."""
+"""The HARNESS_ variables that nodes do not need; all other HARNESS_ variables are sent to nodes."""
 
 
 class Rates:
-    """The completion tokens per second of each node over the last minute; thread-safe.
+    """The completion tokens per second of each node over the last `WINDOW` seconds.
+
+    Several threads may call the methods.
 
     Args:
-        clock: returns a time in seconds.
+        clock: returns the current time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,12 +51,12 @@ class Rates:
         self._lock = threading.Lock()
 
     def add(self, node: tuple[str, str], tokens: int) -> None:
-        """Count tokens that the node with this address and id has generated."""
+        """Count completion tokens of a node, which is named by its address and its id."""
         with self._lock:
             self._added.append((self._clock(), node, tokens))
 
     def __str__(self) -> str:
-        """Return a text such as "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)", or "" without tokens."""
+        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)", or "" if no tokens were generated."""
         now = self._clock()
         with self._lock:
             while self._added and self._added[0][0] < now - WINDOW:
@@ -69,7 +71,10 @@ class Rates:
 
 
 def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a name for each node: its address, and its id if several nodes share the address."""
+    """Return a unique name of each node, which is given as an address and an id.
+
+    The name is the address, followed by the beginning of the id if several nodes have the address.
+    """
     shared = Counter(address for address, _ in nodes)
     return {
         (address, node_id): address if shared[address] == 1 else f"{address} ({node_id[:6]})"
@@ -78,9 +83,9 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 class ClusterModel:
-    """A model with the slots of all actors; each generation is a call of an actor.
+    """A model whose slots are the slots of all actors; each generation is a call of an actor.
 
-    `on_text` receives the text of a reply as a whole.
+    The callback `on_text` of `generate` receives the text of a reply as a whole.
     """
 
     takes_tools = False
@@ -112,7 +117,7 @@ class ClusterModel:
         """Generate a reply on an actor (see `backend.Model.generate`).
 
         Raises:
-            GenerationFailed: the actor or its node is lost; another attempt uses another actor.
+            GenerationFailed: the actor or its node is lost; the next attempt uses another actor.
             ClusterUnavailable: all actors are lost, or the cluster is lost.
         """
         if request.slot is not None and request.slot >= self.slots:
@@ -135,7 +140,13 @@ class ClusterModel:
         return reply
 
     def _answer(self, actor: Actor, limit: StopToken, method: str, *arguments: Any) -> Any:
-        """Return the answer of an actor; errors of the harness are raised unchanged."""
+        """Return the answer of an actor; raise an error that the actor returns.
+
+        Raises:
+            GenerationFailed: the method failed on the node, or the actor is lost.
+            ClusterUnavailable: the connection to the cluster is lost.
+            HarnessError, ValueError: returned by the actor, or raised by `limit`.
+        """
         from ray.exceptions import RayError, RayTaskError
 
         try:
@@ -169,14 +180,14 @@ class RayExecutor:
     """An executor that loads each candidate on every actor; this process needs no weights.
 
     The executor connects to the cluster on first use. `close` ends the connection, and stops Ray if
-    it was started on this machine.
+    Ray was started on this machine.
 
     Args:
-        files: returns the entries of files in the registry.
-        make_backends: makes the backends on a node. It must be a function of a module, since it is
-            pickled by name.
-        notice: called with a line about the actors, and with a line for each actor that is left out
-            later.
+        files: returns the entries of files in the registry, by id.
+        make_backends: makes the backends on a node. The function must be defined at the top level
+            of a module, since it is pickled by name.
+        notice: called with a line about the actors, and later with a line for each actor that is
+            left out.
         check: called while waiting for the cluster; may raise an error.
     """
 
@@ -205,8 +216,8 @@ class RayExecutor:
         """Load `candidate` on all actors, and return a model that generates on the actors.
 
         Args:
-            slots: number of concurrent generations of all actors together; None for the slots in
-                the registry. `Placement.slots` takes precedence.
+            slots: number of concurrent generations of all actors together; None for the slots of
+                the serve entry on each actor. If `Placement.slots` is set, `slots` is ignored.
 
         Raises:
             Errors of `Actors.begin`.
@@ -236,7 +247,7 @@ class RayExecutor:
         self._connection.close()
 
     def _leave_out(self, node: Node) -> None:
-        """Remove a lost node from the nodes of the job; Ray itself notices the loss later."""
+        """Remove a lost node from the nodes of the job, since Ray itself notices the loss later."""
         room = self._connected()
         fewer = 0 if self._placement.actors else node.actors(room.cpus, self._placement.gpus)
         others = tuple(one for one in room.nodes if one != node)
@@ -256,7 +267,11 @@ def assignment(
     slots: int | None,
     threads: int,
 ) -> Assignment:
-    """Return the assignment that is sent to a node for a candidate."""
+    """Return the assignment with which a node loads a candidate; see `Assignment`.
+
+    Args:
+        files: the entries of all files in the registry, by id.
+    """
     return Assignment(
         candidate,
         {file_id: files[file_id] for file_id in candidate.serve.files.values()},

@@ -25,14 +25,15 @@ from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
-"""Space that a node needs for a file, as a multiple of the file's size.
+"""Space that a node needs for a downloaded file, as a multiple of the file's size.
 
-A file may be stored twice: in the harness's cache, and in a wheel or in the cache of the Hub.
+The file may be stored twice: in the harness's cache, and in a wheel or in the cache of the Hub.
 """
 CPUS = 4
 """Default number of CPUs of an actor; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0
-"""Time limit in seconds for answers of nodes; starting a process on a busy node takes seconds."""
+"""Time limit in seconds for the probe of a node: starting a process on a busy node takes seconds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,12 @@ class Assignment:
     """The data that is sent to a node: a serve entry and the entries of its files.
 
     Attributes:
-        files: the registry entries by id.
-        code_root: the folder of the code on the driver. A file below this folder has the same
-            relative path on the node.
-        environment: HARNESS_ variables of the driver; variables of the node take precedence.
-        make_backends: makes the backends on a node; pickled by name.
-        slots: number of concurrent generations; None for the slots of the entry.
+        files: the registry's entries of the files, by id.
+        code_root: the folder of the code in the process of the job. A file below this folder has
+            the same relative path on the node.
+        environment: HARNESS_ variables of the job's process; variables of the node take precedence.
+        make_backends: makes the backends on a node; the function is pickled by name.
+        slots: number of concurrent generations; None for the slots of the serve entry.
         threads: number of CPUs that the actor uses.
     """
 
@@ -60,10 +61,11 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report on a model loaded on a node; its `identity` must be equal on all nodes.
+    """The report on a model that was loaded on a node.
 
     Attributes:
         node: the address and the id of the node.
+        version: the version of the harness on the node.
     """
 
     node: tuple[str, str]
@@ -86,7 +88,10 @@ class Report:
 
 
 def available(assignment: Assignment) -> Availability:
-    """Return whether this node could serve: the backend, the files, and space in the cache."""
+    """Return whether this node could serve the candidate of an assignment.
+
+    The backend, the files, and the free space in the cache are checked.
+    """
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
@@ -105,7 +110,7 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load an assignment's model in this process, and return the model.
+    """Load the model of an assignment in this process, and return the model.
 
     Raises:
         Errors of `LocalExecutor.load`.
@@ -116,9 +121,10 @@ def load(assignment: Assignment) -> Model:
 
 
 class NodeModel:
-    """A thread-safe actor that loads the model of an assignment on first use.
+    """The code of an actor, which loads the model of an assignment on first use.
 
-    Errors of the harness are returned, since Ray would wrap a raised error.
+    Several threads may call the methods. The methods return errors of the harness, since Ray would
+    wrap a raised error.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -128,10 +134,10 @@ class NodeModel:
         self._stops: dict[int, threading.Event] = {}
 
     def placed(self) -> None:
-        """Do nothing; a call that returns shows that the actor has a node."""
+        """Do nothing; the end of the call shows that the actor has a node."""
 
     def load(self) -> Report | HarnessError:
-        """Load the model; return a report on it, or the error."""
+        """Load the model, and return a report on it, or the error."""
         import ray
 
         try:
@@ -151,10 +157,10 @@ class NodeModel:
             return exc
 
     def generate(self, call: int, request: Request) -> Reply | Exception:
-        """Generate a reply, and stop it if it loops; return an error instead of raising it.
+        """Generate and return a reply, or return the error; a looping answer is stopped.
 
         Args:
-            call: identifies the call for `stop`.
+            call: the number with which `stop` ends this call.
         """
         stop = self._stops.setdefault(call, threading.Event())
         try:
@@ -165,11 +171,11 @@ class NodeModel:
             del self._stops[call]
 
     def stop(self, call: int) -> None:
-        """End a call of `generate`, even if it has not begun."""
+        """End the call of `generate` with the number `call`, even if the call has not begun."""
         self._stops.setdefault(call, threading.Event()).set()
 
     def count_tokens(self, request: Request) -> int | HarnessError | None:
-        """Return the number of tokens of the prompt, like `Model.count_tokens`."""
+        """Return the number of tokens of the prompt (see `Model.count_tokens`), or the error."""
         try:
             return self._loaded().count_tokens(request)
         except HarnessError as exc:
@@ -183,9 +189,9 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Return the store of an assignment's files on this node.
+    """Return the store of an assignment's files on this node, after setting its environment.
 
-    The paths of files below the driver's code folder refer to the code folder of this node.
+    A file below the code folder of the job's process is read from the code folder of this node.
     """
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
@@ -206,14 +212,18 @@ class Node:
     gpus: float
 
     def actors(self, cpus: int, gpus: float) -> int:
-        """Return the number of actors with these resources that fit on the node."""
+        """Return the number of actors that fit on the node.
+
+        Args:
+            cpus, gpus: the resources that each actor reserves.
+        """
         by_gpus = math.floor(self.gpus / gpus) if gpus else self.cpus
         return min(self.cpus // cpus, by_gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The nodes that a job uses, the number of actors that fit, and the CPUs of each actor."""
+    """The nodes and the number of actors that a job uses, and the CPUs of each actor."""
 
     nodes: tuple[Node, ...]
     actors: int
@@ -221,7 +231,7 @@ class Room:
 
 
 def find_room(placement: Placement) -> Room:
-    """Return the nodes and the number of actors for a job on the connected cluster.
+    """Return the nodes, the number of actors and their CPUs for a job on the connected cluster.
 
     Raises:
         ClusterUnavailable: no node has the resources for an actor.
@@ -253,15 +263,17 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None],
 ) -> Availability:
-    """Return whether all these nodes can serve; `reason` names the nodes that cannot serve.
+    """Return whether all the given nodes can serve.
 
-    If all nodes give the same answer, the answer is returned without the names of the nodes. If all
-    nodes can serve, `reason` has the remarks of the nodes.
+    If all nodes give the same answer, this answer is returned. Otherwise `Availability.reason` has
+    the name and the reason of each node that cannot serve, or the remarks of the nodes if all nodes
+    can serve.
 
     Args:
+        on: the nodes to probe.
         where: the address of the cluster, for messages.
         check: called while waiting; may raise an error.
-        lost: called with each node that does not answer; the result ignores these nodes.
+        lost: called with each node that does not answer; the result ignores such nodes.
 
     Raises:
         ClusterUnavailable: a node does not have this version of the harness, or no node answers.
@@ -310,7 +322,15 @@ def probe_nodes(
 
 
 def _examination(pickled: bytes) -> Callable[[], str | Availability]:
-    """Return the function that probes a node; Ray sends a nested function with its code."""
+    """Return a function that probes the node on which it is called.
+
+    The function is nested, since Ray pickles a nested function with its code: the node may have no
+    harness, or another version of it. In this case the function returns a message about the
+    problem, or else the result of `available`.
+
+    Args:
+        pickled: the pickled assignment.
+    """
     version = __version__
 
     def examine() -> str | Availability:
