@@ -326,7 +326,7 @@ class _Parser:
         return text[at:].lstrip()
 
     def take_text(self, text: str) -> str:
-        """Parse the targets of a skill with `flags_are_text`; return the text before the targets."""
+        """Parse the targets after the text of a skill with `flags_are_text`; return the text."""
         if text.strip() in _HELP:
             self.help = True
             return ""
@@ -348,7 +348,7 @@ class _Parser:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",
                         hint="Give more targets with -o after the path. If the text itself ends "
-                        "with a target, write -o PATH -- TEXT.",
+                        f"with a target, write {'-o PATH ' * flags}-- TEXT.",
                     )
                 found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"

@@ -272,6 +272,15 @@ def test_files_to_save_to_are_taken_from_text_with_flags():
     assert invocation.targets == (Path("a.md"), Path("b.json"))
 
 
+def test_text_with_flags_that_ends_with_a_target_needs_two_hyphens():
+    rest = "explain save to a.md save to b.md"
+    with pytest.raises(UsageError) as caught:
+        parse_rest(Arguments(), rest)
+    assert "write -- TEXT." in (caught.value.hint or "")
+    invocation = parse_rest(Arguments(), f"-- {rest}")
+    assert (invocation.text, invocation.targets) == (rest, ())
+
+
 @pytest.mark.parametrize("rest", ["--help", " -h "])
 def test_help_alone_is_no_text(rest):
     assert parse_rest(Arguments(), rest).help
