@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from harness.api.skill import Call, Result, Write
 from harness.errors import InputError, NothingFound, SkillFailed, UsageError
+from harness.support.text_input import unquote
 from harness.terminal.rendering import table
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS, known
@@ -146,9 +147,7 @@ def _with(one: Found, other: Found) -> Found:
 
 def _sources_and_query(call: Call) -> tuple[list[str], str]:
     first, _, rest = call.text.strip().partition(" ")
-    query = rest.strip()
-    if len(query) > 1 and query[0] == query[-1] == '"' and query.count('"') == 2:
-        query = query[1:-1].strip()
+    query = unquote(rest.strip())
     if not query:
         raise InputError("/corpus fetch needs a source and a query", hint=f"Usage: {_USAGE}")
     try:

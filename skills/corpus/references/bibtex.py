@@ -314,24 +314,16 @@ def write(noted: Iterable[tuple[csl.Item, str]], file: IO[bytes]) -> None:
     Args:
         noted: each item, and its note or "".
     """
-    from bibtexparser.library import Library
-    from bibtexparser.model import Entry, Field
-    from bibtexparser.writer import BibtexFormat
-    from bibtexparser.writer import write as written
-
-    style = BibtexFormat()  # type: ignore[no-untyped-call]
-    style.indent, style.trailing_comma = "  ", True
     used: set[str] = set()
     for number, (item, note) in enumerate(noted):
         kind = _TYPES.get(csl.text(item, "type"), "misc")
-        fields = [Field(name, value) for name, value in _fields(item, kind, note) if value]
+        fields = [f"  {name} = {value},\n" for name, value in _fields(item, kind, note) if value]
         key, count = _key(item), 2
         while key.casefold() in used:
             key, count = f"{key}-{count}", count + 1
         used.add(key.casefold())
-        entry = Entry(kind, key, fields)
-        made = written(Library([entry]), style)
-        file.write(("\n" * bool(number) + made).encode())
+        entry = f"@{kind}{{{key},\n{''.join(fields)}}}\n"
+        file.write(("\n" * bool(number) + entry).encode())
 
 
 def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:

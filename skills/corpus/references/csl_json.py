@@ -289,9 +289,9 @@ def date_of(item: Item) -> str:
     return iso_date(written) or written
 
 
-def joined(values: Iterable[str], separator: str = ", ") -> str:
-    """Return the non-empty values, each on one line, joined with `separator`."""
-    return separator.join(filter(None, map(flatten, values)))
+def joined(values: Iterable[str]) -> str:
+    """Return the non-empty values, each on one line, separated by ", "."""
+    return ", ".join(filter(None, map(flatten, values)))
 
 
 def read(path: Path) -> Iterator[Record]:

@@ -217,10 +217,9 @@ def _fields(item: csl.Item, note: str) -> dict[str, Any]:
     note_lines = "\n".join(filter(None, map(flatten, own)))
 
     def names(role: str) -> list[str]:
-        found = []
-        for family, suffix, given in map(csl.inverted_name, csl.names_of(item, role)):
-            found.append(", ".join(filter(None, (family, given, suffix))))
-        return list(filter(None, found))
+        inverted = map(csl.inverted_name, csl.names_of(item, role))
+        orders = ((family, given, suffix) for family, suffix, given in inverted)
+        return [", ".join(filter(None, parts)) for parts in orders if any(parts)]
 
     fields: dict[str, Any] = {
         "type_of_reference": _TYPES.get(csl.text(item, "type"), "GEN"),

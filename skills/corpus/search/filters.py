@@ -10,6 +10,7 @@ An annotation must meet all conditions. `!=` and `!~` negate a condition.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,13 +174,10 @@ def _exact(name: str, op: str, value: str) -> Condition:
 
 
 def _number(name: str, op: str, value: str) -> Condition:
-    try:
-        number: float | None = float(value)
-    except ValueError:
-        number = None
-    if number is None or op in ("~", "!~"):
-        raise _invalid(f"{name}{op}{value}", f"{name}<0.5")
-    return Condition(f"{name} {op} ?", (number,), name)
+    with contextlib.suppress(ValueError):
+        if op not in ("~", "!~"):
+            return Condition(f"{name} {op} ?", (float(value),), name)
+    raise _invalid(f"{name}{op}{value}", f"{name}<0.5")
 
 
 def _retracted(name: str, op: str, value: str) -> Condition:
