@@ -18,7 +18,8 @@ from skills.nanda.paper import Paper, own_id
 from skills.nanda.sentences import heading_end
 
 TITLE_WORDS = 30
-"""Maximum number of words of a title on the first line; the longest in gold_train.csv has 21."""
+"""Maximum number of words of a first line that is a title; titles in gold_train.csv have up to 21.
+"""
 
 # Possessive quantifiers prevent backtracking where adjacent parts match the same characters.
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
@@ -44,6 +45,7 @@ def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
     """Return the paper that a text, a file or stdin contains.
 
     Args:
+        found: the recognized input.
         sections: for a PDF file, the kinds of sections to read in addition to the abstract.
 
     Raises:
@@ -88,13 +90,13 @@ def read(path: Path) -> str:
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
-    """Return the title of a text, or "", and its abstract.
+    """Return the title of a text, which may be "", and its abstract.
 
-    The title is a heading "# ..." at the beginning, or else a short first line that does not end
-    with a full stop, before an empty line and more text. The abstract is LaTeX's environment
-    `abstract`, or the text between a line "Abstract" and the next heading, or else the text after
-    the title and the label "Abstract:". A title or an abstract in YAML front matter takes
-    precedence.
+    The title is a heading "# ..." at the beginning of the text, or else a short first line. The
+    line must not end with a full stop, and an empty line and more text must follow. The abstract is
+    the content of LaTeX's environment `abstract`, or the text between a line "Abstract" and the
+    next heading, or else the text after the title and the label "Abstract:". A title or an abstract
+    in YAML front matter takes precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -114,9 +116,10 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the front matter, or "", and the abstract or a text that contains it.
+    """Return the title in the YAML front matter, which may be "", and a text with the abstract.
 
     The second value is the abstract in the front matter, or else the text after the front matter.
+    Without front matter, it is the whole text.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
@@ -150,7 +153,10 @@ def _clean(title: str) -> str:
 
 
 def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
-    """Return the title of a text, or "", and its abstract.
+    """Return the title and the abstract of a text, as `title_and_abstract` does.
+
+    Args:
+        where: the origin of the text, for messages.
 
     Raises:
         InputError: the text is a list of papers: in Markdown, as paragraphs below titles, or as

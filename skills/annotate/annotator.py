@@ -91,7 +91,7 @@ class Annotator:
     def _decoding(self) -> Mapping[str, Any] | None:
         """The settings for selecting passages; None for a model that writes the moves.
 
-        Content keys include the settings, since they affect the moves.
+        Content keys include the settings, since the settings affect the moves.
 
         Raises:
             ModelUnavailable: the model was trained on the moves of another framework, or cannot
@@ -145,7 +145,7 @@ class Annotator:
 
         Raises:
             InvalidReply: no reply was usable, even after a repair; `raw` is the last reply.
-            Whatever `ServedModel.generate` raises.
+            HarnessError: `ServedModel.generate` failed.
         """
         replies = list[Reply]()
         record = stored_form(prepared, self._moves(prepared, replies, on_text), replies)
@@ -158,7 +158,11 @@ class Annotator:
     def _moves(
         self, prepared: Prepared, replies: list[Reply], on_text: OnText | None
     ) -> dict[str, str]:
-        """Return the moves after at most one repair request; append each reply to `replies`."""
+        """Return the moves after at most one repair request; append each reply to `replies`.
+
+        Raises:
+            InvalidReply: no reply was usable.
+        """
         form, request = prepared.form, prepared.request
         replies.append(self.model.generate(request, on_text))
         try:
@@ -186,12 +190,12 @@ class Annotator:
 
 
 def quotes(model: ServedModel) -> bool:
-    """Return True if the model selects passages; its annotations then have confidences."""
+    """Return True if a model selects passages; the annotations then have confidences."""
     return FORMS[model.entry.form] is QuotesForm
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:
-    """Return the examples in the table that a registry entry names, or () without a table.
+    """Return the examples in the table that a registry entry names; () if it names no table.
 
     Raises:
         InputError: the table cannot be read, has no rows, or a row lacks an abstract or a move.
@@ -234,8 +238,8 @@ def stored_form(
     provenance of the request.
 
     Args:
-        replies: all replies to the request; the moves come from the last one.
-        provenance: more keys of the provenance.
+        replies: all replies to the request; the moves come from the last reply.
+        provenance: further keys of the provenance.
     """
     made = {
         **prepared.provenance,

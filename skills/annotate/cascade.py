@@ -7,8 +7,8 @@ which the next model fails, and the doubtful papers of the last model remain for
 
 With --sample, the gold of papers drawn at random gives a lower bound for the mean share of right
 anchors. The share of a paper is the share of right anchors among the moves that both its annotation
-and its gold state; without such moves, it is 0. As in /evaluate, the anchor of a move is right if
-it shares a sentence with the anchor of the gold move, which lexical alignment finds.
+and its gold state, or 0 if there is no such move. As in /evaluate, the anchor of a move is right if
+it has a sentence in common with the anchor of the gold move, which lexical alignment finds.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
@@ -45,7 +45,7 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful; /evaluate has the same limit for "sure" moves."""
+"""Default certainty below which a paper is doubtful; /evaluate uses the limit for "sure" moves."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
@@ -59,12 +59,15 @@ STEPS = 40
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
     """Annotate the papers of `source`, and pass doubtful papers on to the models of --cascade.
 
+    Returns:
+        The finished job of the first model, with the latest annotation of each paper.
+
     Raises:
         UsageError: a name of a model is unknown, or a model occurs twice.
         ModelUnavailable: a model of the cascade cannot be served now.
         ModelError: the annotations of the first model have no confidences.
         InputError: the sample cannot be used.
-        Whatever `annotate_source` raises for the first model.
+        HarnessError: `annotate_source` failed for the first model.
     """
     options = call.options
     names = [name.strip() for name in options.cascade.split(",")]
@@ -81,7 +84,7 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
 
 
 def _check_confidence(model: ServedModel) -> None:
-    """Check that the annotations of a model have confidences, by which papers are ordered.
+    """Check that the annotations of a model have confidences, by which a cascade orders papers.
 
     Raises:
         ModelError: the annotations have no confidences.
@@ -101,11 +104,12 @@ class _Cascade:
 
     Attributes:
         finished: the job of the first model. Later models replace annotations of its rows.
-        models: the numbers of papers, failures and tokens of each model, by its name.
+        models: the numbers of papers, failures and tokens of each model, by the name of the model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
         review: the papers that remain for a person's review, also as pairs of certainty and row
             index.
-        pending: number of papers that were selected for a model but not annotated by it.
+        pending: number of papers that a model should have annotated, but has not.
+        stopped: the error that ended the cascade early, or None.
     """
 
     call: Call
@@ -118,7 +122,10 @@ class _Cascade:
     stopped: HarnessError | None = None
 
     def run(self, following: Sequence[Models]) -> None:
-        """Pass papers on from model to model until none is left, or an error ends a job early."""
+        """Pass doubtful papers on to each of the following models in turn.
+
+        The cascade ends early if no paper is doubtful, or if an error ended the job of a model.
+        """
         job = self.finished.job
         self.stopped = self.finished.stopped
         done = self._count(self.finished, range(len(job.plan)))
@@ -135,7 +142,11 @@ class _Cascade:
         self.review = sorted(self.review + self.doubtful)
 
     def finish(self, sample: Sample | None) -> Finished:
-        """Print the summary of the cascade, and return the job with all annotations."""
+        """Print the summary of the cascade, and return the job with the annotations of all models.
+
+        Args:
+            sample: the gold for the lower bound; None without --sample.
+        """
         job, summary = self.finished.job, self.finished.summary
         bound = sample and sample.bound(self.finished.items())
         cascade = {
@@ -241,10 +252,13 @@ class Sample:
         """Return the share of right anchors in the sample, and a lower bound for all `items`.
 
         Returns:
-            sample, papers, of: the file, the number of its papers, and the number of all papers.
-            share: the mean share of right anchors in the sample.
-            least: the lower bound of the mean share of all papers, by `method`; it holds with the
-                probability `probability`.
+            sample: the file.
+            papers: number of annotated papers that are in the sample.
+            of: number of all annotated papers.
+            share: the mean share of right anchors in the sample; None without papers.
+            least: the lower bound of the mean share of all annotated papers.
+            probability: the probability with which the mean is not below the bound.
+            method: the name of the method.
         """
         known, count = [], 0
         for item in items:
@@ -268,7 +282,7 @@ class Sample:
 
 
 def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
-    """Read the gold of `papers` from a table; rows about other papers are left out.
+    """Return the gold of `papers` from a table; rows about other papers are left out.
 
     Raises:
         InputError: the table cannot be read, or has no gold of any of `papers`.

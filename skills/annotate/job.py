@@ -187,7 +187,7 @@ class AnnotateJob:
         """Yield the stored failures of rows, in order.
 
         Args:
-            db: the corpus.
+            db: the corpus, which also has the failures of earlier runs.
         """
         for entry in self.plan.entries("failed"):
             if failure := store.failure(db, entry.key, self.paper(entry.place)):
@@ -211,14 +211,20 @@ class AnnotateJob:
     def _in_progress(
         self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
-        """Show a progress bar in a `with` block; yield the progress and a function to redraw it."""
+        """Show a progress bar during a `with` block.
+
+        The context manager yields the progress, and a function that redraws the bar.
+        """
         left_out = self.source.filtered.total()
         pace = ProgressEstimate(due, weight, left_out, unit="papers")
         with show_progress(pace, self.call.screen, "annotating") as update:
             yield pace, update
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Show the progress of planning in a `with` block; yield a function that reports it."""
+        """Return a context manager that shows the progress of planning.
+
+        The context manager yields a function that is called with the progress as text.
+        """
         return self.call.screen.progress(f"planning {self.source.title}", reported=False)
 
     def _plan(self) -> None:
@@ -236,7 +242,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys to annotate, and the total length of the abstracts."""
+        """Return the number of content keys that are due, and the characters of their abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
@@ -313,6 +319,7 @@ def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[s
 
     Args:
         how: how or where the papers are annotated, such as "4 at a time".
+        due: number of papers to annotate.
         done, failed: numbers of papers that earlier runs annotated, or failed to annotate.
         filtered: the number of left-out rows by reason.
     """
@@ -323,7 +330,7 @@ def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[s
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:
-    """Return the failure to store for a paper and an error."""
+    """Return the failure that is stored for a paper, made from an error."""
     known = error if isinstance(error, HarnessError) else None
     return Failure(
         paper,

@@ -25,7 +25,7 @@ from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")
 LEAST_RELEVANCE = 0.6
-"""Minimum relevance of a paper in a survey, as in `topic.relevance`.
+"""Default minimum relevance of a paper in a survey (see `topic.relevance`).
 
 Papers that only mention a topic of one or two words have a lower relevance.
 """
@@ -35,10 +35,11 @@ _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
 def _day(value: Any, *, last: bool) -> Any:
-    """Return a date, or the first or last day of a month or year.
+    """Return the date in a text, or the first or last day of the month or year in a text.
 
     Args:
         value: text such as "2025-01-31", "2025-01" or "2025"; other types are returned unchanged.
+        last: True for the last day of a month or year, False for the first day.
 
     Raises:
         ValueError: the text is not a date.
@@ -57,7 +58,9 @@ def _day(value: Any, *, last: bool) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return the value of --until: a certainty if the text has a point, else the last day.
+    """Return the value of --until: a certainty for a text with a point, otherwise a date.
+
+    A month or year becomes its last day. A value that is not a text is returned unchanged.
 
     Raises:
         ValueError: the text is neither a certainty nor a date.
@@ -78,7 +81,9 @@ certainty of a paper that is not doubtful.
 
 
 def _kinds(value: Any) -> Any:
-    """Return the kinds of sections in "limitation,conclusion", or in a list of such texts.
+    """Return the distinct kinds of sections in a text such as "limitation,conclusion".
+
+    A list of such texts is also accepted. Values of other types are returned unchanged.
 
     Raises:
         ValueError: a kind is unknown.

@@ -60,7 +60,10 @@ FUNCTION_WORDS = set_of(
 )
 """English words that do not occur in Danish, Dutch, French, German or Portuguese."""
 LEAST_ENGLISH = 0.05
-"""Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
+"""Share of `FUNCTION_WORDS` among the words of a text below which the text is not English.
+
+The share in English abstracts is at least 0.078.
+"""
 FEWEST = 20
 """Minimum number of words or letters of a text for which the language is checked."""
 HEAD = 10_000
@@ -195,7 +198,7 @@ def are_ids(text: str) -> bool:
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id, with its version, if `text` consists of one; otherwise None.
+    """Return the arXiv id, with its version, if `text` is only an arXiv id; otherwise None.
 
     New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted: alone, after "arXiv:", as
     stamped on a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and in URLs of abstract, PDF and
@@ -256,9 +259,10 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
 
 
 def problem_of(text: str) -> str:
-    """Return why a text is probably not an English abstract, such as "looks like a letter".
+    """Return the reason why a text is probably not an English abstract.
 
-    The result is "" for a text that may be an English abstract.
+    A reason is a predicate such as "looks like a letter". The result is "" for a text that may be
+    an English abstract.
     """
     kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
     text, lines = "\n".join(kept), len(kept)

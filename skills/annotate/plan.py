@@ -39,8 +39,8 @@ class Entry(NamedTuple):
 
     Attributes:
         place: the index of the row.
-        key: the content key of its request.
-        state: the state of the work for this key, "done" or "failed"; None if it is still to do.
+        key: the content key of the request for the paper of this row.
+        state: the state of the work for this key, "done" or "failed"; None before the work is done.
         first: the index of the first row with this key. Only that row is annotated.
         made: True if this run made the annotation.
     """
@@ -90,16 +90,16 @@ class Plan:
         weakref.finalize(self, self._db.close)
         self._rows = 0
         self._forms = list[Form]()
-        self._shared = b""  # zlib's dictionary: the first request, which the others resemble
+        self._shared = b""  # zlib's dictionary: the first request, which later requests resemble
 
     def __len__(self) -> int:
         return self._rows
 
     def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> Entry | None:
-        """Add the next row. Return it if it is the first row with its key, else None.
+        """Add the next row; return its entry if no earlier row has this key, otherwise None.
 
         Args:
-            weight: the length of the abstract, for estimates of the remaining time.
+            weight: the number of characters of the abstract, for estimates of the remaining time.
             find_state: returns the stored state of the work with a key; called once for each key.
         """
         place, self._rows = self._rows, self._rows + 1
@@ -114,7 +114,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace the content key and annotation of a row by those of another model."""
+        """Replace the content key and the annotation of a row, which another model has made."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -139,7 +139,7 @@ class Plan:
         self._db.execute(sql, [packed, prepared.key])
 
     def request(self, key: str, paper: Paper) -> Prepared | None:
-        """Return the stored request for a paper by its content key, or None."""
+        """Return the stored request with a content key, or None if no request was stored."""
         sql = "SELECT request FROM work WHERE key = ?"
         [packed] = self._db.execute(sql, [key]).fetchone()
         if packed is None:
@@ -255,14 +255,14 @@ def from_table(
     *,
     strict: bool = False,
 ) -> Source:
-    """Return the papers of a table, which are kept in a temporary file.
+    """Return a source with the papers of a table, which are kept in a temporary file.
 
     Rows that cannot be used, rows without an abstract of `FEWEST_WORDS` words, and rows that repeat
     an earlier row are left out.
 
     Args:
-        limit: the maximum number of rows.
-        tick: called with the progress.
+        limit: the maximum number of rows; None for all rows.
+        tick: called with the progress as text.
         notice: called with assumptions about the file, and with the columns that are not read.
         strict: also leave out rows that are probably not English abstracts.
 
@@ -284,7 +284,7 @@ def from_table(
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return the usable papers among given rows of a table, like `from_table`, but in memory."""
+    """Return a source with the usable papers of some rows of a table, which are kept in memory."""
     source = _source(table, papers := list[Paper]())
     papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
     return source

@@ -137,7 +137,7 @@ class Annotate(Skill):
         return options.is_remote and not target.suffix
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return the effects of a line that need permission.
+        """Return the effects of a line that need permission, or "" if permission is not needed.
 
         Writing to the default corpus does not need permission.
         """
@@ -176,7 +176,11 @@ class Annotate(Skill):
 
 
 def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequence[Path]) -> Result:
-    """Annotate a table; `parts` are the targets that are folders of parts."""
+    """Annotate a table, and return the result.
+
+    Args:
+        parts: the targets that are folders of parts.
+    """
     from skills.annotate.table import annotate_source, annotate_table
 
     if call.options.ray_data is not None:

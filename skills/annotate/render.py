@@ -29,7 +29,10 @@ def as_json(record: Record) -> str:
 
 
 def moves_as_json(record: Record, framework: Framework) -> str:
-    """Return the moves of a record as a JSON object, with its doubts and the moves of sections."""
+    """Return the moves, the moves of sections, and the doubts of a record as indented JSON.
+
+    The doubts are the values of "uncertain" and "suggestions" that are not empty.
+    """
     doubts = {name: record[name] for name in ("uncertain", "suggestions") if record.get(name)}
     moves = {name: record[name] for name in (*framework.names, "sections") if name in record}
     moves |= doubts
@@ -37,7 +40,7 @@ def moves_as_json(record: Record, framework: Framework) -> str:
 
 
 def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
-    """Return a page with the moves, the abstract and its anchors, the checks and the provenance."""
+    """Return a Markdown page: moves, abstract with anchors, checks and provenance of a record."""
     checks = record["checks"]
     labels = framework.labels
     anchors = read_anchors(abstract, framework.stated(record), record.get("anchors"))
@@ -101,7 +104,7 @@ def warning(record: Record) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a Markdown template of this package; all values are escaped."""
+    """Return the text of a Markdown template of this package with these values, all escaped."""
     return _environment().get_template(template).render(values)
 
 

@@ -25,10 +25,13 @@ MOST_WORDS = 350
 def with_sections(
     annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
 ) -> dict[str, Any]:
-    """Return a record with additional moves, which only the sections of the paper state.
+    """Return a record with the added key "sections": moves that only sections of the paper state.
 
-    A section is annotated like an abstract if it may state a move that is still missing. The moves
-    found are stored under "sections"; the moves, anchors and checks of the abstract do not change.
+    A section is annotated like an abstract if it may state a move that the abstract and earlier
+    sections do not state. The moves, anchors and checks of the abstract do not change.
+
+    Args:
+        record: the annotation of the abstract.
     """
     framework = prepared.form.framework
     found: dict[str, Any] = {}

@@ -28,11 +28,11 @@ from skills.nanda.text import flatten
 
 _AS_TABLE = (*SAVED_TABLES, ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 SHORT = 80
-"""Maximum length of an input that the suggested next line repeats."""
+"""Maximum number of characters of an input that the suggested next line repeats."""
 
 
 def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
-    """Annotate the paper that the line contains or names.
+    """Annotate the paper that the line contains or names, and return the result.
 
     The annotation is stored in the corpus under its content key. If the corpus already has an
     annotation with this key, this annotation is the result.
@@ -87,7 +87,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-    """Open the corpus; print a notice and return None if the default corpus cannot be used.
+    """Return the opened corpus; if the default corpus cannot be used, print a notice, return None.
 
     Raises:
         InputError, OutputError: the corpus of `--db` cannot be used.
@@ -139,7 +139,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
 
 
 def _next(call: Call) -> str:
-    """Return a line that saves the result; "" if it is saved already, or the input is not short."""
+    """Return a line that saves the result; "" if the result is saved or the input is not short."""
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""

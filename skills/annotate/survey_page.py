@@ -3,7 +3,8 @@
 A survey depends only on the annotations; no model is used. A paper is cited as [n]; a link
 definition at the end of the page links [n] to arXiv. TeX in titles, names and moves becomes plain
 text. Papers are grouped by the terms in title, claim and abstract: the tf-idf vectors of the papers
-are clustered with Ward's method. Each cluster is named after the terms that distinguish it.
+are clustered with Ward's method. The name of a group consists of the terms that distinguish the
+group from other papers.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return authors and year, such as "Zhou et al., 2025"; an unknown year becomes "n.d."."""
+    """Return authors and year, such as "Zhou et al., 2025"; the text for no year is "n.d."."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -380,10 +381,7 @@ def write_html(file: IO[bytes], survey: Survey) -> None:
 
 
 def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
-    """Yield the heading and the HTML of each section.
-
-    The text before the first section is yielded with the heading "".
-    """
+    """Yield the heading and the HTML body of each section with a heading of level 1 or 2."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")

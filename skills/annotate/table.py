@@ -66,10 +66,10 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job, and print its annotations if they are not saved or shown.
+    """Return the result of a job.
 
-    If the line has no target, and stdout is not a terminal, each annotation is printed as JSON on
-    one line.
+    If the line has no target, and stdout is not a terminal, each annotation is also printed as JSON
+    on one line.
     """
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
@@ -83,7 +83,9 @@ def annotate_source(
     framework: Framework,
     check: Callable[[ServedModel], None] = lambda _: None,
 ) -> Finished:
-    """Annotate the papers of `source`, which only one process may annotate at a time.
+    """Annotate the papers of `source`, and return the finished job.
+
+    Only one process may annotate these papers at a time.
 
     Args:
         check: called with the loaded model before it is used.
@@ -144,7 +146,7 @@ class Finished:
 
     Attributes:
         path: the corpus, from which annotations and failures are read when they are needed.
-        summary: the value of `--json` (see `summary_of`).
+        summary: the figures that `--json` prints (see `summary_of`).
         stopped: the error that ended the job early, or None.
         failed: number of papers on which the model failed.
         next: a line to suggest to the user; "" for the usual line.
@@ -162,7 +164,7 @@ class Finished:
         return (item for _, item in self.by_row())
 
     def by_row(self) -> Iterator[tuple[int, Annotated]]:
-        """Yield the row index of each annotation, and the annotation."""
+        """Yield the row index of each annotation, and the annotation, in the order of the rows."""
         with open_corpus(self.path) as db:
             yield from self.job.annotations(db)
 

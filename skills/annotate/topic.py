@@ -393,7 +393,7 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
 def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
     """Annotate the papers of a list of ids, and return the result.
 
-    Ids without a paper that has an abstract are reported, and listed in the summary.
+    Ids for which no abstract is found are reported, and listed in the summary.
     """
     made, papers = _look_up(call, ids.ids)
     report(call, ids.ids, made)

@@ -4,7 +4,8 @@
     _run                                        the name of the only run that may write parts
     _broken-part-...                            an incomplete part that was set aside
 
-A part is written under another name and renamed, so that the folder never contains an incomplete
+A part is written under a temporary name and then renamed, so that an interrupted run leaves no
+incomplete part. If a failure of the storage leaves an incomplete part, the next run renames the
 part. Readers of Parquet ignore names that begin with "_". The rows have the columns of `save to
 FILE.parquet`, and two more columns:
 
@@ -52,20 +53,23 @@ ADDED = (PAPER_KEY, ERROR)
 JOB = b"job"
 """The name of the job's identity in the metadata of a part."""
 THREADS = 16
-"""Number of parts that are read at the same time; most of the time is spent on waiting."""
+"""Number of parts that are read at the same time. Threads mostly wait for the file system."""
 KEY_BYTES = 16
 """Number of bytes of a paper's key."""
 
 
 def folder_url(target: Path) -> str:
-    """Return the path or URL of a target; restore the "//" of a URL, which `Path` shortens."""
+    """Return the absolute path or the URL of a target.
+
+    `Path` has shortened the "//" of a URL to "/"; the result has "//" again.
+    """
     scheme, colon, rest = str(target).partition(":/")
     is_url = colon and len(scheme) > 1 and scheme.isalnum()
     return f"{scheme}://{rest.lstrip('/')}" if is_url else str(target.expanduser().resolve())
 
 
 def new_run() -> str:
-    """Return the name of a new run, which is sorted after the names of earlier runs."""
+    """Return the name of a new run; in alphabetical order, it follows the names of earlier runs."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
@@ -104,7 +108,7 @@ class PartsFolder:
             return [name for name in self._names() if is_part(name)]
 
     def open(self, name: str) -> Any:
-        """Open a file for reading, and return the file object of fsspec."""
+        """Return an open file of the folder, as the file object of fsspec for reading bytes."""
         fs, root = self._place()
         return fs.open(f"{root}/{name}", "rb")
 
@@ -135,7 +139,10 @@ class PartsFolder:
 
     @contextlib.contextmanager
     def marked(self, run: str) -> Iterator[None]:
-        """Keep a file in the folder within the block; nodes recognize the folder by this file."""
+        """Keep a file in the folder during a `with` block.
+
+        A node that shares the folder finds the file (see `problem`).
+        """
         with self._reported("cannot be written"):
             fs, root = self._place()
             fs.pipe_file(f"{root}/_{run}{TEMPORARY}", b"")
@@ -230,7 +237,7 @@ def part_schema(framework: Framework, id_column: str, job: Mapping[str, Any]) ->
 
 
 def encode(rows: Iterable[Annotated | Failed], framework: Framework, schema: pa.Schema) -> bytes:
-    """Return the content of a part."""
+    """Return the content of a part with these rows, which is a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -287,7 +294,7 @@ class Scan:
 
 
 def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
-    """Read the keys of all parts, and set incomplete parts aside.
+    """Return the keys in all complete parts, and set incomplete parts aside.
 
     Raises:
         UsageError: a part belongs to another job, or a .parquet file is not a part.
@@ -318,7 +325,9 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
 
 
 def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
-    """Return the keys of annotated and failed papers, or None for a broken or missing part.
+    """Return the keys of annotated and of failed papers, or None for an incomplete or missing part.
+
+    The keys have `KEY_BYTES` bytes each, and follow each other without separators.
 
     Raises:
         UsageError: the part belongs to another job, or the file is not a part.

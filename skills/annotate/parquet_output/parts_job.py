@@ -78,9 +78,9 @@ class PartsJob:
     def identity(self, model: ServedModel) -> dict[str, Any]:
         """Return the identity of the job, which two runs must share to write into one folder.
 
-        Only `key` is decisive: it is the content key of a fixed abstract, so that it changes with
-        every setting that determines annotations. Error messages use the other keys to state the
-        difference between two jobs.
+        Only the value `key` is compared. It is the content key of a fixed abstract, which changes
+        with every setting that determines annotations. Error messages use the other values to state
+        the difference between two jobs.
         """
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
@@ -88,10 +88,10 @@ class PartsJob:
 
 
 def load_resolved(resolution: Resolution, entry: ModelEntry, assignment: Assignment) -> ServedModel:
-    """Load a resolved model in this process, as each node does.
+    """Return a resolved model that was loaded in this process, as on each node.
 
     Raises:
-        Whatever `node.load` raises.
+        HarnessError: `node.load` failed.
     """
     model = node.load(assignment)
     return ServedModel(resolution, entry, model, Usage(), slots=model.slots)
@@ -101,8 +101,8 @@ class BatchAnnotator:
     """An actor of Ray Data that loads a model, and annotates one batch after the other.
 
     Ray passes on only the text of an exception. An error of the harness that ends the job is
-    therefore pickled, and returned in the figures as `error`. Without such an error, `error` is
-    b"".
+    therefore pickled, and returned in the figures under "error". Without such an error, the value
+    is b"".
 
     Args:
         load: loads the model on this node.
@@ -141,7 +141,7 @@ class BatchAnnotator:
             return _figures([], error=error)
 
     def _written(self, model: ServedModel, papers: Sequence[Paper]) -> dict[str, Any]:
-        """Annotate papers, write the annotated papers as a part, and return its figures.
+        """Annotate papers, write annotations and failures as a part, and return the figures.
 
         Raises:
             OutputError: the part cannot be written, or another run has taken the folder over.
@@ -159,7 +159,7 @@ class BatchAnnotator:
     def _annotate(
         self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
     ) -> HarnessError | None:
-        """Annotate papers, and append each result to `rows`.
+        """Annotate papers, and append each annotation or failure to `rows`.
 
         Returns:
             The error that stopped the work, or None if all papers were processed.
@@ -209,7 +209,10 @@ def _figures(
 
 
 def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finished:
-    """Annotate papers like `annotate_source`, and also save them to a folder of parts.
+    """Annotate papers like `annotate_source`, and also save the annotations to a folder of parts.
+
+    Returns:
+        The finished job, as from `annotate_source`.
 
     Raises:
         UsageError: the folder contains parts of another job; no paper is annotated.

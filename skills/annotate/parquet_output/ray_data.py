@@ -4,7 +4,7 @@ The driver (the process of the command) reads the table, and writes the papers t
 temporary file, in batches. A task on the driver's node runs the pipeline: another task yields each
 batch as a row of a data set; an actor from a pool annotates the batch, writes it as a part, and
 returns its figures, such as numbers of papers and tokens. Only the figures reach the driver. The
-parts are the only state: after a process was killed, the next run continues from the parts in the
+parts are the only state: if a process is killed, the next run continues from the parts in the
 folder.
 
 The driver does not run the pipeline itself: Ray Data executes it in threads that cannot be stopped
@@ -87,8 +87,12 @@ class Counts:
 
     Attributes:
         rows: number of rows of the table, including rows that are left out.
+        done: number of papers that earlier runs annotated.
+        failed: number of papers that earlier runs failed to annotate.
         due: number of papers that the run has to annotate.
-        chars: total length of the abstracts that are due.
+        chars: total number of characters of the abstracts that are due.
+        filtered: number of left-out rows by reason.
+        refused: the errors of left-out rows that cannot be used.
     """
 
     rows: int = 0
@@ -145,7 +149,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
                 counts = write_batches(batches, table, before, is_due, size, tick)
             for name in before.broken:
                 call.screen.notice(
-                    f"{name} is not whole and is passed over; it is now {BROKEN}{name}"
+                    f"{name} is incomplete and is not used; its name is now {BROKEN}{name}"
                 )
             files, resolution = call.models.registry.files, model.resolution
             sent = assignment(resolution.chosen, files, node_backends, model.slots, room.cpus)
@@ -188,10 +192,10 @@ def write_batches(
     at most `size` papers.
 
     Args:
-        tick: called with the progress.
+        tick: called with the progress as text.
 
     Raises:
-        InputError: the table cannot be read, or has no paper to annotate.
+        InputError: the table cannot be read, or no row can be annotated.
     """
     counts = Counts()
     with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as lines:
@@ -217,7 +221,7 @@ def write_batches(
 
 
 def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
-    """Yield the batches of a file."""
+    """Yield each batch of a file from `write_batches`, with the JSON of its papers as `papers`."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
             yield {"papers": line}
@@ -242,7 +246,7 @@ class PartsRun:
     tokens: Counter[str] = field(default_factory=Counter)
 
     def run(self, pipeline: Pipeline) -> Result:
-        """Annotate the papers that are due.
+        """Annotate the papers that are due, and return the result of the line.
 
         Raises:
             ModelUnavailable: the model became unavailable before any paper was annotated. A
@@ -285,7 +289,12 @@ class PartsRun:
             rates.add((part["node"], ""), part["completion_tokens"])
 
     def _result(self, stopped: HarnessError | None, seconds: float) -> Result:
-        """Return the result of the line."""
+        """Return the result of the line, and print its summary.
+
+        Args:
+            stopped: the error that ended the run, or None.
+            seconds: the duration of the run.
+        """
         counts, folder = self.counts, self.job.folder.url
         before = 0 if self.call.options.retry_failed else counts.failed
         self.errors["before"] += self.failed + before - self.errors.total()
@@ -323,10 +332,11 @@ class Pipeline:
     Attributes:
         feed: yields the batches, on the node of the driver. If batches are lost, Ray may call
             `feed` again, which then yields the same batches.
-        annotator: the arguments of `worker`.
-        actors: maximum number of actors; at least one is started, and more if resources are free.
-        cpus, gpus: the resources that each actor reserves.
-        worker: the class of the actors, called with a batch.
+        annotator: the arguments for creating an actor.
+        actors: maximum number of actors. One actor is always started, and more actors only if
+            resources are free.
+        cpus, gpus: the numbers of CPUs and GPUs that each actor reserves.
+        worker: the class of the actors. An actor is called with a batch.
     """
 
     feed: Callable[[], Iterator[Mapping[str, str]]]
@@ -366,7 +376,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
     finally:
-        # Canceling the task also ends its pool. It fails if the cluster has disappeared.
+        # Canceling the task also ends its pool. If the cluster has disappeared, this fails.
         with contextlib.suppress(Exception):
             ray.cancel(rows, force=True)
 
@@ -422,10 +432,10 @@ def check_nodes(
     """Run a task on each node to check that the folder is shared and writable, and has space.
 
     Args:
-        check: called while waiting; may raise.
+        check: called repeatedly while waiting; an error that it raises ends the waiting.
 
     Raises:
-        OutputError: a node cannot write parts; the message contains each such node with its reason.
+        OutputError: a node cannot write parts. The message names each such node with the reason.
     """
     import ray
 
