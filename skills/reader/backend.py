@@ -32,13 +32,17 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Check whether the file of the reader exists or can be downloaded."""
+        """Return whether the file of a reader exists or can be downloaded, and why not."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        """Load a reader from its file.
+        """Return a reader that was loaded from its file.
+
+        Args:
+            slots: number of abstracts that are read at the same time; None for the number in the
+                serve entry, or `SLOTS`.
 
         Raises:
             ModelUnavailable: the file cannot be downloaded or read.

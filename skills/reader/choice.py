@@ -9,8 +9,9 @@ The passage is a statement of the sentence (`readable.statements`). Other senten
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
 move that names its content in a few words (`NAMING`) has one passage of its most probable sentence:
 from the most probable first word to the most probable last word. Two other moves may also have this
-sentence. If the passages of another move have a low confidence (`SUGGESTED`), the next most
-probable sentences are quoted too. If they do not suffice, the passages are only a suggestion.
+sentence. If the passages of a move outside `NAMING` have a low confidence (`SUGGESTED`), the next
+most probable sentences are quoted too. If the confidence is still low, the passages are only a
+suggestion.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def choose(
     longest: int,
     known: Collection[str] = (),
 ) -> dict[str, Quote]:
-    """Return the quote of each move, by name.
+    """Return the quote of each move, by the name of the move.
 
     Args:
         moves: names of the moves, in the order of the scores.
@@ -114,13 +115,14 @@ def is_quotable(given: float, fitted: Fitted) -> bool:
     """Return True if the confidence of passages is high enough for a quote (`SUGGESTED`).
 
     Args:
-        given: the summed probability of their sentences, given that the move is stated.
+        given: the sum of the probabilities of the sentences with the passages, given that the move
+            is stated.
     """
     return calibrated(given, *fitted.confidence) >= SUGGESTED
 
 
 def log_shares(scores: Scores) -> NDArray[Any]:
-    """Return the log probability of each sentence, given that the move is stated.
+    """Return the log probability that a sentence states a move, given that the move is stated.
 
     The shape is (sentences, moves).
     """
@@ -137,12 +139,15 @@ def stated_shares(scores: Scores) -> NDArray[Any]:
 
 
 def further(scores: Scores, number: int, move: str, best: int, least: float) -> list[int]:
-    """Return the indices of the other sentences that state a move, the most probable first.
+    """Return the indices of further sentences that state a move, the most probable first.
+
+    The result is [] for a move in `SINGLE`.
 
     Args:
         number: the index of the move in the scores.
-        best: the index of the sentence that the move quotes first.
-        least: the threshold for the probability of a sentence (`Fitted.part`).
+        move: the name of the move.
+        best: the index of the sentence that the move quotes first, which is left out.
+        least: the minimum probability of a sentence (`Fitted.part`).
     """
     if move in SINGLE:
         return []
@@ -154,13 +159,13 @@ def further(scores: Scores, number: int, move: str, best: int, least: float) -> 
 def assigned(
     logits: NDArray[Any], wanted: Sequence[int], moves: Sequence[str], repeated: float
 ) -> dict[int, int]:
-    """Return the sentence that each wanted move gets: indices of sentences by indices of moves.
+    """Return the index of the sentence that each wanted move gets, by the index of the move.
 
     A move is left out if each sentence already belongs to `SHARED` other moves. A move in `NAMING`
-    gets its most probable sentence. It does not count for `SHARED`, since it quotes a few words.
+    gets its most probable sentence, and does not count for `SHARED`, since it quotes a few words.
 
     Args:
-        logits: log probability of each sentence, (sentences, moves).
+        logits: log probability of each sentence, of shape (sentences, moves).
         wanted: indices of the stated moves.
         moves: names of all moves.
         repeated: reduction of the log probability of a sentence for a second move.
@@ -192,7 +197,11 @@ def assigned(
 
 
 def calibrated(probability: float, slope: float, intercept: float) -> float:
-    """Return the probability that a decision is right, given the probability of the network."""
+    """Return the probability that a decision is right, given the probability by the network.
+
+    Args:
+        slope, intercept: `Fitted.confidence`.
+    """
     bounded = min(max(probability, 1e-4), 1 - 1e-4)
     return float(_sigmoid(slope * math.log(bounded / (1 - bounded)) + intercept))
 
@@ -202,12 +211,14 @@ def _passage(
 ) -> Passage:
     """Return the passage of a sentence that states a move.
 
-    A move in `NAMING` gets the most probable passage. Other moves get the longest statement of the
-    sentence, or the most probable passage if that is a statement too.
+    A move in `NAMING` gets the most probable passage, if the length of this passage is allowed. For
+    other moves, the passage is a statement of the sentence: the most probable passage, or else the
+    longest statement.
 
     Args:
         number: the index of the move in the scores.
         place: the index of the sentence.
+        limit: maximum number of characters of the passage.
     """
     first, last = _likeliest(scores, number, place, sentence, named=move in NAMING)
     if move in NAMING:
@@ -223,7 +234,7 @@ def _passage(
 def _likeliest(
     scores: Scores, number: int, place: int, sentence: Sentence, *, named: bool
 ) -> tuple[int, int]:
-    """Return the most probable passage of a sentence, as `first` and `last` of `Passage`.
+    """Return the most probable passage of a sentence: the values `first` and `last` of `Passage`.
 
     Args:
         number: the index of the move in the scores.
@@ -263,12 +274,13 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote of passages, in which a known name replaces a pronoun at the beginning.
+    """Return the quote with these passages; a known name replaces a pronoun at its beginning.
 
     Args:
         placed: the span of each passage by the index of its sentence, in order.
         sentences: the sentences of the abstract, in which the name is searched; () to keep the
             pronoun.
+        limit: maximum number of characters of the quote, without a final full stop.
     """
     spans = tuple(placed.values())
     text = text_of(abstract, spans)

@@ -69,7 +69,7 @@ class Text:
 
 
 def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:
-    """Return the tokens of a title and of sentences; the title may be ""."""
+    """Return the tokens of a title, which may be "", and of the sentences of an abstract."""
     begin, separator = (tokenizer.token_to_id(token) or 0 for token in ("[CLS]", "[SEP]"))
     ids = [begin]
     if title:
@@ -110,14 +110,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Figures that were fitted on papers that the network was not trained on.
+    """Figures that were fitted on papers on which the network was not trained.
 
     Attributes:
         confidence: slope and intercept that turn log odds of the network into log odds that a
             decision is right.
         stated: for each move, the minimum probability at which the move counts as stated.
         part: for each move, the minimum probability at which a second or third sentence is quoted.
-        repeated: reduction of the log probability of a sentence for a second move.
+        repeated: the reduction of the log probability of a sentence for a second move.
     """
 
     confidence: tuple[float, float]
@@ -151,7 +151,11 @@ class Encoder:
         self.digest = digest
 
     def read(self, sentences: Sequence[str], title: str = "") -> Scores:
-        """Return the scores of an abstract, which has at least one sentence."""
+        """Return the scores of an abstract.
+
+        Args:
+            sentences: the sentences of the abstract, at least one sentence.
+        """
         text = text_of(self._tokenizer, title, sentences)
         feed = dict(zip(INPUTS, inputs_of(text), strict=True))
         return Scores(text, *(one[0] for one in self._session.run(OUTPUTS, feed)))
@@ -177,7 +181,7 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def load(path: Path) -> Encoder:
-    """Load a reader from its file. One pass uses one thread.
+    """Return a reader that was loaded from its file. Each pass over an abstract uses one thread.
 
     Raises:
         ModelUnavailable: the file cannot be read, or is not a reader.

@@ -72,10 +72,13 @@ def example_of(
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (sentence, first token, last token) for each sentence that a span overlaps.
+    """Yield the indices (sentence, first token, last token) for each sentence that a span overlaps.
 
-    A heading at the beginning of a sentence is left out, and so are sentences that do not fit into
-    `encoder.MOST` tokens.
+    The tokens of a heading at the beginning of a sentence are left out. Sentences that do not fit
+    into `encoder.MOST` tokens are also left out.
+
+    Args:
+        start, end: the span in the abstract.
     """
     for place, own in enumerate(sentences[: len(text.sentences)]):
         common = abstract[max(start, own.start) : min(end, own.end)]

@@ -1,4 +1,4 @@
-"""Fit the figures of `encoder.Fitted` on papers that the network was not trained on."""
+"""Fit the figures of `encoder.Fitted` on papers on which the network was not trained."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 REPEATED = 0.5
 """Reduction of the log probability of a sentence for a second move.
 
-From 0 to 1, it changes the share of right sentences on the held-out papers of the shipped reader by
-less than a point; 0.5 is best.
+Values from 0 to 1 change the share of right sentences on the held-out papers of the shipped reader
+by less than a percentage point; 0.5 is best.
 """
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds for "stated" that are tried. A rare move needs a low threshold."""
 NEAR = 0.05
-"""Difference from the highest kappa that is not significant on a few hundred papers."""
+"""Difference of two values of kappa that is not significant on a few hundred papers."""
 PARTS = np.arange(0.2, 0.81, 0.02)
 """Thresholds that are tried for quoting a second or third sentence.
 
@@ -44,9 +44,13 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
     The threshold of "stated" is the median of the thresholds whose kappa with the labels is at most
     `NEAR` below the highest kappa, and above 0 if possible. The threshold for a second sentence
     maximizes F1 with the labelled sentences. Without labels, the thresholds are 0.5 and 1. The
-    confidence is a logistic regression on whether a quoted sentence is right (Platt 1999). A
-    sentence that is quoted for a move that is not stated counts as wrong. Spare sentences
-    (`choice`) are not included.
+    confidence comes from a logistic regression on whether a quoted sentence is right (Platt 1999).
+    A sentence that is quoted for a move that is not stated counts as wrong. The sentences that
+    `choice` adds to passages with a low confidence are not included.
+
+    Args:
+        read: examples with labels, and their scores.
+        moves: names of all moves.
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
     part = {move: _part(read, number, move) for number, move in enumerate(moves)}
@@ -60,7 +64,8 @@ def _stated(read: Read, move: int) -> float:
     if len(set(labels.tolist())) < 2:
         return 0.5
     kappas = np.array([kappa_of(shares >= least, labels) for least in GRID])
-    # Kappa is 0 at a threshold that decides always alike; it is chosen only if none is better.
+    # At a threshold that gives all papers the same decision, kappa is 0. Such a threshold is chosen
+    # only if kappa is not above 0 at any threshold.
     near = GRID[kappas >= max(kappas.max() - NEAR, min(kappas.max(), SMALLEST))]
     return round(float(near[len(near) // 2]), 2)
 
@@ -89,7 +94,7 @@ def _part(read: Read, number: int, move: str) -> float:
 def _confidence(
     read: Read, stated: Mapping[str, float], part: Mapping[str, float], moves: Sequence[str]
 ) -> tuple[float, float]:
-    """Return slope and intercept of the logistic regression on whether a quoted sentence is right.
+    """Return slope and intercept of a logistic regression on whether a quoted sentence is right.
 
     Args:
         stated, part: `Fitted.stated` and `Fitted.part`.
@@ -123,7 +128,7 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return the numbers of right decisions and of all decisions, of shape (papers, 2).
+    """Return the numbers of right decisions and of all decisions, as an array (papers, 2).
 
     The decision about a move is its sentence (`choices`), or "not stated"; `is_right` compares it
     with the label. Moves without a label do not count.
@@ -151,9 +156,10 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
 def stated_kappa(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> float | None:
-    """Return the mean kappa of "stated" over the moves.
+    """Return the mean over the moves of kappa between predicted and labelled "stated".
 
-    A move is left out if all papers state it, or if no paper states it.
+    A move is left out if all papers state it, or if no paper states it. The result is None if all
+    moves are left out.
 
     Args:
         stated: `Fitted.stated` for each paper.

@@ -26,7 +26,7 @@ EPSILON = 1e-12
 
 
 class Output(NamedTuple):
-    """The scores in `encoder.Scores` and the scores of roles, with the batch as first dimension."""
+    """The scores of a batch: `encoder.Scores` and roles, with the abstracts as first dimension."""
 
     sentence: torch.Tensor
     part: torch.Tensor
@@ -125,9 +125,10 @@ def output_of(network: Any, tokens: torch.Tensor, batch: Batch) -> Output:
 
 
 class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
-    """The network of a reader for a number of moves.
+    """The network of a reader.
 
     Args:
+        moves: number of moves.
         dropout: share of the values after the encoder that training sets to zero.
     """
 
@@ -154,7 +155,7 @@ class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
         return output_of(self, tokens, batch)
 
     def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
-        """Return a copy of this network for other moves. Moves in both networks keep their weights.
+        """Return a copy of this network for other moves, with the weights of the common moves.
 
         Args:
             before: names of the moves of this network.
@@ -170,13 +171,17 @@ class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
                 continue
             for old, new in kept:
                 own[name][new] = value[old]
-                if head == "token":  # its second half scores the last tokens of passages
+                if head == "token":  # the second half of this layer scores last tokens of passages
                     own[name][len(after) + new] = value[len(before) + old]
         made.load_state_dict(own)
         return made
 
     def load_base(self, weights: Mapping[str, Any]) -> None:
-        """Load the weights of the encoder from a BERT model of the package `transformers`."""
+        """Replace the weights of the encoder by the weights of a BERT model.
+
+        Args:
+            weights: the weights by their names in the package `transformers`.
+        """
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
             # All tokens have the same token type, so its vector is added to the positions.

@@ -30,7 +30,11 @@ LIMIT = 127
 
 
 class _Graph:
-    """The nodes and the weights of a graph, in order."""
+    """The nodes and the weights of an ONNX graph that is being built.
+
+    Each method adds weights or nodes, and returns the names of the weights or the name of the
+    output.
+    """
 
     def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
         self.weights = weights
@@ -47,7 +51,7 @@ class _Graph:
         return name
 
     def integers(self, name: str, rows: NDArray[Any]) -> tuple[str, str]:
-        """Store a matrix as 8-bit integers with a scale for each row; return the names of both."""
+        """Store a matrix as 8-bit integers and a scale for each row; return the names of both."""
         scale = np.maximum(np.abs(rows).max(1, keepdims=True), 1e-9) / LIMIT
         integers = np.round(rows / scale).astype(np.int8)
         return (
@@ -71,7 +75,8 @@ class _Graph:
         """Add a `network.Block` to the graph, and return the name of its output.
 
         Args:
-            x: the name of its input.
+            x: the name of the input of the block.
+            name: the name of the block in `network.Network`.
         """
         parts = [self.linear(x, f"{name}.{part}") for part in ("query", "key", "value")]
         found = self.node("MultiHeadAttention", *parts, domain=CONTRIB, num_heads=HEADS)
@@ -138,7 +143,8 @@ def graph_of(network: Network) -> ModelProto:
 def read(path: Path) -> tuple[Network, str, dict[str, Any]]:
     """Read a file for further training; return the network, the tokenizer and the metadata.
 
-    The file lacks the weights for the roles of sentences, which are initialized randomly.
+    The file lacks the weights for the roles of sentences, which are initialized randomly. The
+    tokenizer is JSON of the package `tokenizers`.
     """
     model = load(str(path))
     stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}

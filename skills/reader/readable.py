@@ -1,8 +1,8 @@
 """Select statements that can be read alone, and find the name to which a pronoun refers.
 
-A statement is a whole sentence, the part of it after an announcement ("We show that"), or the main
-clause after an introduction ("Unlike X, we wait"). Another cut may lose a condition, a negation or
-the subject. If a statement is longer than a move may be, only its beginning is quoted.
+A statement is a whole sentence, its part after an announcement ("We show that"), or its main clause
+after an introduction ("Unlike X, we wait"). Other parts of a sentence may lack a condition, a
+negation or the subject. If a statement is longer than a move may be, only its beginning is quoted.
 
 A name may replace a pronoun: in "It needs no model", "It" may refer to the system DryRun. The
 pronoun must be "It", or a phrase about something that authors make, such as "this system" or "the
@@ -127,7 +127,7 @@ def _within(limit: int, sentence: Sentence, first: int) -> Passage:
     """Return the passage of at most `limit` characters that begins with the word at `first`.
 
     A longer sentence is cut before the last phrase that begins in the second half of the `limit`
-    characters. Without such a phrase, it is cut after the last word that fits.
+    characters. If no phrase begins there, it is cut after the last word that fits.
     """
     words, after = sentence.words, len(sentence.words)
     sizes = {end: words[end - 1][1] - words[first][0] for end in range(first + 1, after + 1)}
@@ -146,7 +146,8 @@ def _begins_phrase(sentence: Sentence, place: int) -> bool:
 def main_clause(sentence: Sentence, first: int, last: int) -> int:
     """Return the index of the word that begins a main clause after a comma, or else `last`.
 
-    In "Using ten tasks, we halt", it is the index of "we".
+    In "Using ten tasks, we halt", the word is "we". The clause is searched in the words from index
+    `first` to index `last`, exclusive.
     """
     for place in range(first + 1, last):
         if sentence.word(place - 1).endswith(",") and sentence.word(place) in _SUBJECTS:
@@ -157,7 +158,8 @@ def main_clause(sentence: Sentence, first: int, last: int) -> int:
 def _predicate(sentence: Sentence, first: int, last: int) -> int:
     """Return the index of the "and" before a second predicate of the sentence, or else `last`.
 
-    In "the tweets of 2010 and analyzes the mood", it is the index of "and".
+    In "the tweets of 2010 and analyzes the mood", the predicate is "analyzes the mood". It is
+    searched in the words from index `first` to index `last`, exclusive.
     """
     text = sentence.quoted(Passage(first, last))
     found = _PREDICATE.search(text)
@@ -168,10 +170,10 @@ def _predicate(sentence: Sentence, first: int, last: int) -> int:
 
 
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:
-    """Return the passage of a name from the word at index `first` to index `last`, exclusive.
+    """Return the passage from the word at index `first` to index `last`, exclusive, as a name.
 
-    The passage ends before a main clause or a second predicate, and includes a bracket that closes
-    an open one. It includes the "in" before a word such as "vivo".
+    The passage is cut before a main clause or a second predicate. It is extended to the end of an
+    open bracket, and by the "in" before a word such as "vivo".
     """
     last = _predicate(sentence, first, main_clause(sentence, first, last))
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:

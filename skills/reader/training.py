@@ -155,7 +155,7 @@ def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 def _batches(
     examples: Sequence[Example], size: int, shuffled: random.Random
 ) -> Iterator[list[Example]]:
-    """Yield batches of examples of similar length, pass after pass without end."""
+    """Yield batches of examples of similar length, without end; each pass has all examples."""
     while True:
         order = shuffled.sample(examples, len(examples))
         found = []
@@ -166,12 +166,15 @@ def _batches(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Return the factor of the learning rate at a step: it rises at first, then falls to 0."""
+    """Return the factor of the learning rate at a step, which first rises and then falls to 0."""
     return min((step + 1) / (WARMUP * steps + 1), 1.0) * max(0.0, 1 - step / steps)
 
 
 def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
-    """Return groups of parameters with their learning rates and weight decays."""
+    """Return a group with learning rate and weight decay for each parameter that is trained.
+
+    Parameters that are not trained no longer require a gradient.
+    """
     groups: list[dict[str, object]] = []
     layers = len(network.layers)
     for name, parameter in network.named_parameters():
