@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UsageError
-from harness.support.bounded_files import file_sha256
-from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import chat_template, end_tokens, open_tokenizer, tokenizer_folder
 from skills.finetune.run_folder import StageContext
 from skills.finetune.tokenization.examples import read_split
-from skills.finetune.tokenization.prepare import Renderer
+from skills.finetune.tokenization.prepare import Renderer, row_inputs
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
 TEMPLATE_TOKENS = 16
@@ -101,15 +98,7 @@ def _prepared(context: StageContext) -> PlannedRows | None:
     entry = context.run_dir.entry("prepare")
     if entry is None or not context.run_dir.is_current("prepare", entry.inputs):
         return None
-    wanted: dict[str, Any] = {"max_length": context.recipe.training.max_length}
-    if context.data is not None:
-        wanted["data"] = file_sha256(regular_file(context.data))
-    if context.dev is not None:
-        wanted["dev"] = file_sha256(regular_file(context.dev))
-    elif entry.inputs.get("dev") is None:
-        wanted |= {"dev_share": context.recipe.dev_share, "seed": context.recipe.training.seed}
-    elif context.data is not None:
-        return None
+    wanted = row_inputs(context, entry)
     if any(entry.inputs.get(name) != value for name, value in wanted.items()):
         return None
     prepared = read_prepared(context.run_dir.prepared)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
-from harness.errors import Interrupted, ModelUnavailable, OutputError, SkillFailed, UsageError
+from harness.errors import Interrupted, ModelUnavailable, SkillFailed, UsageError
 from harness.models import registry
 from harness.models.pool import candidates
 from harness.models.weights import FileStore
@@ -429,11 +429,9 @@ class _Training:
             "seen": sorted(seen),
         }
         partial = path.with_suffix(".partial")
-        try:
+        with targets.reported(path):
             onnx_file.write(network, start.tokenizer, about, partial)
             partial.replace(path)
-        except OSError as exc:
-            raise OutputError(f"not written: {exc.strerror or exc}", where=str(path)) from exc
         self._report(f"all {len(self.examples)} papers", len(self.examples))
         return path
 

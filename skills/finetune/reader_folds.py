@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -131,9 +130,7 @@ def store(path: Path, found: Sequence[Scores]) -> None:
     arrays = {
         f"{number}.{name}": getattr(one, name) for number, one in enumerate(found) for name in KEPT
     }
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    targets.write(path, lambda file: file.write(content.getvalue()))
+    targets.write(path, lambda file: np.savez(file, **arrays))
 
 
 def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:

@@ -332,11 +332,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
     """
     files = [*_files([path])]
     if not files or not path.exists():
-        raise InputError(
-            "does not exist",
-            where=str(path),
-            hint=f"`/finetune {stage} {run_dir.folder}` writes it.",
-        )
+        raise run_dir.needs(stage, f"there is no {path.relative_to(run_dir.folder)}")
     digests = {str(file.relative_to(run_dir.folder)): file_digest(run_dir, file) for file in files}
     return digests.popitem()[1] if path.is_file() else sha256_of(digests)
 

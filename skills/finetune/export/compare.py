@@ -71,8 +71,8 @@ def compare(context: StageContext) -> Entry:
     train = context.run_dir.entry("train")
     cut = train is not None and is_cut(train)
     if cut or papers < FEWEST:
-        reason = f"{papers} gold papers were held out, and a comparison needs {FEWEST}"
-        reason = "its training was cut short" if cut else reason
+        few = f"{papers} gold papers were held out, and a comparison needs {FEWEST}"
+        reason = "its training was cut short" if cut else few
         outcome = f"{name} is not compared with {default}: {reason}"
         return stage.record(facts={**facts, "outcome": outcome})
     found = _evaluated(context, (name, default))

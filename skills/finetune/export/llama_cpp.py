@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.errors import InputError, OutputError, SkillFailed, UsageError
+from harness.errors import InputError, SkillFailed, UsageError
+from harness.runs import targets
 from harness.settings import CODE_ROOT
 from harness.support.process import available_cores, install_command
 from harness.support.stop_token import StopToken
@@ -150,28 +151,26 @@ def run_program(
         OutputError: the log cannot be written.
         Interrupted: `cancel` was set; the program was killed.
     """
-    try:
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            ) as process,
-        ):
-            try:
-                while process.poll() is None:
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(TICK)
-                    cancel.check()
-                    tick(" ".join(_last_lines(log, 1))[-60:])
-            except BaseException:
-                process.kill()
-                raise
-    except OSError as exc:
-        raise OutputError(f"not written: {exc.strerror or exc}", where=str(log)) from exc
+    with (
+        targets.reported(log),
+        log.open("wb") as file,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        ) as process,
+    ):
+        try:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(TICK)
+                cancel.check()
+                tick(" ".join(_last_lines(log, 1))[-60:])
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode:
         last = " / ".join(_last_lines(log, 2)) or f"it ended with {process.returncode}"
         raise SkillFailed(f"{doing} failed: {last}", hint=f"The full output is in {log}.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
 from harness.support.process import require
-from skills.finetune.model.bases import Base, chat_template, open_base
+from skills.finetune.model.bases import Base, chat_template, describe, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.resources import BLOCK
 from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
@@ -77,7 +77,7 @@ def merge(context: StageContext) -> Entry:
     if stage.unchanged is not None:
         return stage.unchanged
     need_disk(out.folder, weights.size, "the merged model")
-    rounded = _round_trips(context, base, weights)
+    rounded = _round_trips(context, weights)
     names = {*rounded, *(f"{layer}.weight" for layer in adapter.shapes)}
     changed = 0
     with context.call.screen.progress("merging") as tick, partial(out.merged) as folder:
@@ -135,7 +135,7 @@ def _merged(
     return merged, int((merged != unchanged).sum())
 
 
-def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
+def _round_trips(context: StageContext, weights: Weights) -> dict[str, RoundTrip]:
     """Return functions that quantize weights to NF4 and dequantize them, by tensor name.
 
     There is a function for each tensor that training quantized: the weights of all linear layers
@@ -145,8 +145,6 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
         return {}
     import torch
     from bitsandbytes import functional
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.quantizers.base import get_keys_to_not_convert
 
     quantization = context.recipe.quantization
 
@@ -159,15 +157,9 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
         unpacked: Tensor = functional.dequantize_4bit(packed, state)
         return unpacked
 
-    config = AutoConfig.from_pretrained(base.folder, local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    kept = set(get_keys_to_not_convert(model))
-    linear = {
-        f"{name}.weight"
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name not in kept
-    }
+    shapes = describe(context)
+    assert shapes is not None  # `merge` has opened the base
+    linear = {f"{layer}.weight" for layer in shapes.layer_shapes}
     return dict.fromkeys(linear & weights.tensors.keys(), round_trip)
 
 

@@ -189,14 +189,9 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     """
     of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
-    try:
-        modelfile = parse_modelfile(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise InputError(
-            f"cannot be read: {exc.strerror or exc}",
-            where=str(path),
-            hint=f"`/finetune modelfile {path.parent}` writes it.",
-        ) from exc
+    if not path.is_file():
+        raise run_dir.needs("modelfile", f"there is no {path.name}")
+    modelfile = parse_modelfile(path.read_text(encoding="utf-8"))
     file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
     gguf = open_gguf(file or served_gguf(context))
     file_type = gguf.file_type if file else None

@@ -151,19 +151,8 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
         layer += 2 * head_dim
     tied = bool(config.get("tie_word_embeddings", False))  # False is the default in all `FAMILIES`
     parameters = layers * layer + hidden + vocab * hidden * (1 if tied else 2)
-    return BaseFacts(
-        name,
-        hidden,
-        layers,
-        heads,
-        kv_heads,
-        head_dim,
-        intermediate,
-        vocab,
-        tied,
-        parameters,
-        source,
-    )
+    sizes = (hidden, layers, heads, kv_heads, head_dim, intermediate, vocab)
+    return BaseFacts(name, *sizes, tied, parameters, source)
 
 
 def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:

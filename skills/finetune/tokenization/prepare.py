@@ -66,20 +66,14 @@ def prepare(context: StageContext) -> Entry:
         OutputError: the files cannot be written.
     """
     require("transformers", "jinja2")
-    out, recipe, before = context.run_dir, context.recipe, context.run_dir.entry("prepare")
-    kept = before.inputs if before is not None and context.data is None else {}
-    base, training = open_base(context), recipe.training
-    dev = file_sha256(regular_file(context.dev)) if context.dev else kept.get("dev")
+    out, recipe, base = context.run_dir, context.recipe, open_base(context)
     inputs = {
-        "data": file_sha256(regular_file(context.data)) if context.data else kept.get("data"),
-        "dev": dev,
-        "dev_share": None if dev else recipe.dev_share,
+        **row_inputs(context, out.entry("prepare")),
         "base": base.digest,
         "template": template_sha256(base.folder),
         "tokenizer": file_sha256(base.folder / "tokenizer.json"),
-        "max_length": training.max_length,
-        "batch": training.batch,  # unused, but without this key, older folders would be outdated
-        "seed": training.seed,
+        # "batch" is not used, but without this key, older folders would be outdated.
+        "batch": recipe.training.batch,
         "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,
     }
@@ -106,7 +100,7 @@ def prepare(context: StageContext) -> Entry:
     renderer = Renderer(tokenizer, ends, framework, recipe.decisions)
     with context.call.screen.progress("preparing") as tick:
         rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
-    _check_lengths(all_examples, rows, training.max_length)
+    _check_lengths(all_examples, rows, recipe.training.max_length)
     train, dev_rows = rows[: len(examples.train)], rows[len(examples.train) :]
     facts = _facts_of_rows(context, base, renderer, examples, train, dev_rows)
     for notice in _notices(context, examples):
@@ -121,6 +115,24 @@ def prepare(context: StageContext) -> Entry:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
     return stage.record([out.prepared], {"rows": facts["rows"]})
+
+
+def row_inputs(context: StageContext, before: Entry | None) -> dict[str, Any]:
+    """Return the inputs of the stage that determine the choice of rows, without the base.
+
+    Args:
+        before: the stage's entry. If the run names no data set, its digests of the files are kept.
+    """
+    recipe = context.recipe
+    kept = before.inputs if before is not None and context.data is None else {}
+    dev = file_sha256(regular_file(context.dev)) if context.dev else kept.get("dev")
+    return {
+        "data": file_sha256(regular_file(context.data)) if context.data else kept.get("data"),
+        "dev": dev,
+        "dev_share": None if dev else recipe.dev_share,
+        "max_length": recipe.training.max_length,
+        "seed": recipe.training.seed,
+    }
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
