@@ -1,6 +1,7 @@
 """Limit the time of calls, cache recent results, and parse Retry-After.
 
-Python cannot stop a thread, but a caller need not wait for it.
+Python cannot stop a thread. If a call exceeds its time limit, its thread continues, and the caller
+does not wait for the thread any longer.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ T = TypeVar("T")
 
 
 class Overdue(Exception):
-    """Raised if a deadline passed; the call continues in a daemon thread."""
+    """Raised if a call exceeds its time limit; the call continues in a daemon thread."""
 
 
 class Raised(Exception):
-    """Raised if a call raised an exception, which is `__cause__` and may be SystemExit."""
+    """Raised if a call raised an exception that is not an `Exception`, such as SystemExit.
+
+    The exception is the `__cause__`. It is not raised itself, so that a KeyboardInterrupt always
+    comes from Ctrl-C.
+    """
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
@@ -34,27 +39,33 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
 
     Raises:
         Overdue: the call has not finished in time.
-        Raised: the call raised an exception.
+        Exception: raised by `work`.
+        Raised: `work` raised another exception, such as SystemExit.
         KeyboardInterrupt: Ctrl-C was pressed while waiting.
     """
     thread = _Call(work, name, daemon=True)
     thread.join(seconds)
     if thread.is_alive():
         raise Overdue(f"not finished within {seconds:g} s")
+    if isinstance(thread.error, Exception):
+        raise thread.error
     if thread.error is not None:
         raise Raised from thread.error
     return thread.result
 
 
 def in_thread(work: Callable[[], T], name: str) -> T:
-    """Call `work` in a thread, so that Ctrl-C does not interrupt native code; return its result.
+    """Call `work` in a thread, so that Ctrl-C does not interrupt native code; return the result.
 
-    After Ctrl-C the thread completes the work and frees its result. At exit Python waits for the
-    thread, since a native library must not be unloaded while its code runs.
+    After Ctrl-C the thread completes the work, and the result is dropped. At exit Python waits for
+    the thread, since a native library must not be unloaded while its code runs.
+
+    Args:
+        name: the name of the thread.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed while waiting.
-        BaseException: whatever `work` raises.
+        BaseException: raised by `work`.
     """
     thread = _Call(work, name, daemon=False)
     thread.join()
@@ -64,7 +75,14 @@ def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 class _Call(threading.Thread, Generic[T]):
-    """A started thread that stores the result of `work`, or its error."""
+    """A thread that calls `work`, and stores the result or the raised exception.
+
+    The thread is started when the object is created.
+
+    Attributes:
+        result: the result; it is set only if `work` has returned.
+        error: the raised exception, or None.
+    """
 
     result: T
 
@@ -84,7 +102,11 @@ class _Call(threading.Thread, Generic[T]):
 class TTLCache(Generic[T]):
     """A cache of the results of recent calls, including ModelUnavailable errors.
 
-    Probing ten models of a server sends one request; probes of several servers run concurrently.
+    For example, ten models of a server are probed with one request. Calls for different keys run
+    concurrently.
+
+    Args:
+        seconds: how long a result is kept.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
@@ -93,10 +115,10 @@ class TTLCache(Generic[T]):
         self._locks: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, call: Callable[[], T]) -> T:
-        """Return the recent result for `key`, or else call `call` and cache its result.
+        """Return the cached result for `key`; if there is no recent result, call `call` first.
 
         Raises:
-            ModelUnavailable: `call` raised it, now or recently.
+            ModelUnavailable: raised by this call or by the cached call.
         """
         with self._locks.setdefault(key, threading.Lock()):
             known = self._results.get(key)
