@@ -22,7 +22,7 @@ import httpx
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
 from harness.support.bounded_http import IDENTITY, Meter, limit_response, other_host
-from harness.support.calls import Overdue, Raised, retry_after, within
+from harness.support.calls import Overdue, retry_after, within
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 
@@ -258,11 +258,9 @@ class Library:
                 response = within(LONGEST, send, "request")
             except Overdue as exc:
                 raise self._failed(f"no complete reply within {LONGEST:.0f} s") from exc
-            except Raised as exc:
-                if not isinstance(exc.__cause__, httpx.HTTPError):
-                    raise exc.__cause__ or exc from None
-                reason = type(exc.__cause__).__name__
-                raise self._failed(f"it cannot be reached ({reason})") from exc.__cause__
+            except httpx.HTTPError as exc:
+                reason = type(exc).__name__
+                raise self._failed(f"it cannot be reached ({reason})") from exc
             busy = response.status_code in (429, 503)
             stated = response.headers.get("backoff") or response.headers.get("retry-after")
             seconds = retry_after(stated)
@@ -408,7 +406,7 @@ class LocalLibrary(Library):
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Split items into batches of at most `BATCH`."""
+    """Yield the items in batches of at most `BATCH` items."""
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
 
