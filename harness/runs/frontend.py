@@ -31,7 +31,7 @@ class TextFiles(Protocol):
         """Return the editor's text of an existing file; None if the caller must read the file.
 
         Raises:
-            InputError: the editor refuses.
+            InputError: the editor returns an error.
         """
 
     def write(self, path: Path, text: str, before: str | None) -> bool:
@@ -41,7 +41,7 @@ class TextFiles(Protocol):
             before: the present text, or None for a new file.
 
         Raises:
-            OutputError: the editor refuses.
+            OutputError: the editor returns an error.
         """
 
 
@@ -77,7 +77,7 @@ class Outcome:
     """The outcome of a line, which the frontend shows.
 
     Attributes:
-        saved: the files that were written.
+        saved: the files and folders that were written.
         emitted: True if the text of the result has already been printed piece by piece.
         line_ended: True if no line feed is needed after the printed text.
     """
@@ -185,7 +185,10 @@ def show_saved(outcome: Outcome, screen: Screen) -> None:
 
 
 def print_error(error: HarnessError, screen: Screen) -> None:
-    """Print an error to stderr; print the traceback of an internal error as well."""
+    """Print an error to stderr, with the traceback of an internal error.
+
+    If the reader of stdout has closed the pipe (ReaderGone), nothing is printed.
+    """
     if isinstance(error, ReaderGone):
         return
     if isinstance(error, InternalError) and error.__cause__ is not None:

@@ -34,8 +34,8 @@ R = TypeVar("R")
 ATTEMPTS = 5
 """The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the second attempt, and maximum seconds before any attempt. The wait is doubled
-for each attempt.
+"""Seconds to wait before the second attempt, and maximum seconds before each later attempt. The
+wait is doubled for each attempt.
 """
 LONGEST_REQUESTED = 120.0
 """Maximum wait in seconds that a server may request; with a longer wait, the task fails."""
@@ -47,11 +47,13 @@ AHEAD = 2
 
 @dataclass(slots=True)
 class Tally:
-    """The counts of a job.
+    """The counts of a job, and its errors.
 
     Attributes:
+        done: number of tasks whose results are stored.
+        failed: number of tasks that failed.
         stopped: the reason why the job ended early, or None.
-        unstored: errors of failed tasks that could not be stored; a continued job repeats these
+        unstored: errors of failed tasks that could not be stored. A continued job repeats these
             tasks.
     """
 
@@ -86,14 +88,14 @@ class Job(Generic[T, R]):
     _running: dict[Future[R], T] = field(default_factory=dict)
 
     def run(self, tasks: Iterable[T]) -> Tally:
-        """Run all tasks, which are started in order, and return their counts.
+        """Run all tasks, which are started in order, and return the tally.
 
         A requested stop, an unavailable model and an unusable database end the job: running tasks
         are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
 
         Raises:
-            Exception: raised by `tasks` or `tick`, or by an unusable database in `keep` or
-                `refuse`. A HarnessError is not raised, but stored in `Tally.stopped`.
+            Exception: raised by `tasks` or `tick`, or by `keep` or `refuse` for an unusable
+                database. A HarnessError is not raised, but stored in `Tally.stopped`.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
         with self.stop.on_signals():
@@ -119,7 +121,11 @@ class Job(Generic[T, R]):
             self._collect()
 
     def _collect(self) -> None:
-        """Wait until a task has ended, and store the available results."""
+        """Wait until at least one task has ended, and store the results of the ended tasks.
+
+        Raises:
+            HarnessError: the job must end.
+        """
         ended: set[Future[R]] = set()
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
@@ -150,7 +156,13 @@ class Job(Generic[T, R]):
 
     @staticmethod
     def _store(store: Callable[[T, Any], None], task: T, ended: object) -> Exception | None:
-        """Store a task's result or error; return an exception that affects only this task."""
+        """Call `keep` or `refuse` for a task; return an exception that affects only this task.
+
+        The result is None if no exception was raised.
+
+        Raises:
+            Exception: an error that affects all tasks, such as a full disk.
+        """
         try:
             store(task, ended)
         except Exception as error:
@@ -194,7 +206,7 @@ class Job(Generic[T, R]):
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the wait in seconds: exponential, or as the server requests if that is longer."""
+    """Return the seconds before the next attempt: at least the wait that a server requests."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
     return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)
@@ -206,7 +218,7 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 def _affects_all_tasks(error: HarnessError) -> bool:
-    """Return True if other tasks cannot succeed either, such as after a requested stop."""
+    """Return True if the other tasks of the job would fail for the same reason."""
     if isinstance(error, ModelBusy):
         return False
     return isinstance(error, ModelError | OutputError | Interrupted | ReaderGone)

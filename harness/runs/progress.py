@@ -1,7 +1,8 @@
 """The progress of a job: finished and failed rows, tokens per second, and remaining time.
 
-A terminal shows a bar; other streams receive a line when the remaining time is known, and then at
-intervals, for logs of unattended jobs. A command has a single bar for all its phases.
+A terminal shows a bar, and a command has a single bar for all its phases. Any other stream, such as
+the log of an unattended job, receives a line when the remaining time is known, and then a line at
+intervals.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ LINE_EVERY = 30.0
 LONG = 10.0
 """Minimum remaining time in seconds for which the first estimate is printed as a line."""
 WINDOW = 60.0
-"""Minimum number of seconds over which the speed is measured, once a job has run for this long."""
+"""Seconds over which the speed is measured. A job that has run for a shorter time is measured from
+its first token.
+"""
 LEAST_LEFT = 0.2
-"""At least this fraction of the work of unfinished rows counts as remaining, since work may follow
-the last token of a row.
+"""Minimum fraction of the work of all unfinished rows that counts as remaining, since work may
+follow the last token of a row.
 """
 
 
@@ -38,7 +41,7 @@ class ProgressEstimate:
     weight per second.
 
     Attributes:
-        rows, weight: the totals of the job over all phases.
+        rows, weight: the number of rows and their total weight, over all phases of the job.
         filtered: the number of rows that were left out before the job.
         unit: the noun for rows, in the plural.
         phase: the name of the current phase.
@@ -67,7 +70,7 @@ class ProgressEstimate:
         self._measured.append((self._start, 0))
 
     def token_counter(self, row: str) -> Callable[[str], None]:
-        """Return a callback that counts each piece of a row's text as a token."""
+        """Return a function that counts each received piece of a row's answer as a token."""
 
         def count(_: str) -> None:
             with self._lock:
@@ -80,7 +83,12 @@ class ProgressEstimate:
         return count
 
     def finish_row(self, row: str, weight: int, tokens: int | None) -> None:
-        """Count an ended row; `tokens` is its number of completion tokens, or None if it failed."""
+        """Count an ended row.
+
+        Args:
+            row: the key of the row, as for `token_counter`.
+            tokens: the number of tokens in the answer, or None if the row has failed.
+        """
         self.done += tokens is not None
         self.failed += tokens is None
         self.add_work(weight, tokens, row)
@@ -106,7 +114,7 @@ class ProgressEstimate:
 
     @property
     def rate(self) -> float:
-        """Tokens per second since the first token, or in about the last minute."""
+        """Tokens per second in about the last minute; 0 before the first measurement."""
         with self._lock:
             now = self.clock()
             if now - self._measured[-1][0] >= 1:

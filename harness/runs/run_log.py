@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted"]
 WITHOUT_ASKING = "without asking"
-"""The text in the log for a model's call that changes nothing, and so needs no permission."""
+"""The permission in the log for a model's call that changes nothing, and needs no permission."""
 
 
 def m004_allowed(db: sqlite3.Connection) -> None:
     """Create all tables.
 
-    A file from before 0.1.0 that has all tables also stores the name of this function, so that the
-    tables are not created again.
+    The function must not be renamed: files from before version 0.1.0 contain its name as the name
+    of their last migration, so that their tables are not created again.
     """
     db.execute(
         """
@@ -72,7 +72,10 @@ class Run:
     """A run, and its row in the log. Without a log, only the attributes are set.
 
     Attributes:
+        started: the time of the start, from `time.monotonic`.
+        resolution: the choice of the model that served last, or None.
         answered_by: `ServedModel.about` of the model that served last, or None.
+        written: the files and folders that were written.
         allowed: how the user allowed a call of a model; "" for a line of the user.
     """
 
@@ -85,12 +88,12 @@ class Run:
     allowed: str = ""
 
     def allow(self, how: str) -> None:
-        """Record how the user allowed a call of a model, or a part of it."""
+        """Record how the user allowed a call of a model or a part of the call."""
         self.allowed = "; ".join(filter(None, (self.allowed, how)))
         self._update(allowed=self.allowed)
 
     def served_by(self, served: ServedModel) -> None:
-        """Record the model that serves; called again if another model takes over."""
+        """Record the model that serves the run, in place of an earlier model."""
         resolution = self.resolution = served.resolution
         self.answered_by = served.about
         self._update(
@@ -103,7 +106,7 @@ class Run:
         )
 
     def wrote(self, path: Path, sha256: str) -> None:
-        """Record a target before it is written, so that the same job may replace it later.
+        """Record a target before it is written, so that the same job may replace the file later.
 
         Raises:
             OutputError: as for `RunLog.check_usable`.
@@ -117,7 +120,11 @@ class Run:
             self.log.check_usable()
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
-        """Close the row; `error` may set error_type, error, raw_reply and traceback."""
+        """Close the row.
+
+        Args:
+            error: values of the columns error_type, error, raw_reply and traceback.
+        """
         self._update(
             status=status,
             exit_code=exit_code,
@@ -143,7 +150,7 @@ class RunLog:
     Args:
         path: the file, which is created with its folder if it does not exist.
         notice: called once with a message if the log cannot be written.
-        died: called if the process of an earlier run ended before the run was closed.
+        died: called if an earlier run is still open, but its process has ended.
     """
 
     def __init__(
@@ -205,7 +212,7 @@ class RunLog:
         return self.query("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])
 
     def get(self, run_id: int) -> dict[str, Any] | None:
-        """Return a run with its outputs, or None."""
+        """Return the columns of a run, and its "outputs"; None if there is no such run."""
         rows = self.query("SELECT * FROM runs WHERE id = ?", [run_id])
         if not rows:
             return None
@@ -256,12 +263,15 @@ def _close_dead_runs(db: sqlite3.Connection, died: Callable[[], None]) -> None:
 def recorded(
     call: Call, run: Run, started: RunStarted, listeners: Sequence[Listener]
 ) -> Iterator[Callable[[Result], None]]:
-    """Report the start and the end of a run to the log and to listening plugins.
+    """Report the start and the end of a run to listening plugins, and close its row in the log.
+
+    The run is also recorded as a trace.
 
     Yields: a function that closes the run with its result.
 
     Raises:
         Interrupted: Ctrl-C was pressed. The call's `cancel` is set before the error is raised.
+        Exception: raised in the block.
     """
 
     def close(status: End, exit_code: int, **error: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Check target files before any work, and write them atomically.
+"""Check target files before any work, and write files atomically.
 
 A file is written beside its target, synced, and renamed to the target, so that readers see either
 the old or the new file, and a crash leaves the old file.
@@ -71,7 +71,7 @@ def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], dict[Path, str | 
 
 
 def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
-    """Return the suffix among `Skill.folders` that a target has, which may be "".
+    """Return the suffix of a target folder, which is one of `Skill.folders` and may be "".
 
     The result is None for a file, and for a folder that the skill fills itself
     (`Skill.saves_folder`).
@@ -88,7 +88,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
     """Refuse to overwrite a file that the command reads.
 
     Args:
-        sources: the files that the command reads; each keyword is a file's name in messages.
+        sources: the files that the command reads, each with a noun for messages as the keyword.
 
     Raises:
         UsageError: an output is one of `sources`.
@@ -154,14 +154,15 @@ def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
 
 
 def folder_names(skill: Skill) -> list[str]:
-    """Return the folders to which a skill can save, in the form for help."""
+    """Return the forms of the target folders of a skill, such as "FOLDER/", for help."""
     return [f"NAME{suffix}/" if suffix else "FOLDER/" for suffix in skill.folders]
 
 
 def suffix_of(target: Path, suffixes: Iterable[str]) -> str:
     """Return the longest suffix in `suffixes` with which the name of `target` ends, or "".
 
-    The suffix of "refs.csl.json" is ".csl.json" if that is in `suffixes`, and otherwise ".json".
+    For example, the suffix of "refs.csl.json" is ".csl.json", or ".json" if `suffixes` contains
+    only ".json".
     """
     name = target.name.lower()
     found = (one for one in suffixes if name.endswith(one) and len(name) > len(one))
@@ -179,13 +180,13 @@ def write(
     Args:
         before_replacing: called with the SHA-256 of the content just before the file is replaced,
             so that the job that wrote the file is known even if the process is killed.
-        may_replace: called with the SHA-256 of a file that exists when the content is ready, since
-            the file may have been written after `check`. Without this function, every file is
-            replaced.
+        may_replace: returns True if the existing file with this SHA-256 may be replaced. It is
+            called when the content is ready, since the file may have been written after `check`.
+            If the argument is None, every file may be replaced.
 
     Raises:
         OutputError: an existing file may not be replaced, or the file cannot be written.
-        Any error of `produce`.
+        Exception: raised by `produce`.
     """
     real = target.resolve()  # a symbolic link stays, and the file to which it leads is replaced
     # The temporary name is short, since the name of the target may have the maximum length.
@@ -224,7 +225,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming of a file durable, on systems that can open folders."""
+    """Sync a folder, so that a renamed file is on the disk; do nothing if this is not supported."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

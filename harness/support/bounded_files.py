@@ -1,9 +1,9 @@
 """Read untrusted files and folders without blocking and within limits.
 
-Reading raises an OSError if the path is not a regular file (a pipe, a device, a folder) or the file
-is too large; `strerror` is the reason. `walk` lists folders. JSON files are replaced as a whole, so
-that a reader never sees an incomplete file. If the process is killed while it appends lines, the
-complete lines remain.
+Functions that read a file raise an OSError if the path is not a regular file (but a pipe, a device
+or a folder), or if the file is too large; `strerror` is the reason. `walk` lists folders. JSON
+files are replaced as a whole, so that a reader never sees an incomplete file. If the process is
+killed while it appends lines, the complete lines remain.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from harness.errors import OutputError
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 MAX_JSON_BYTES = 32_000_000
-"""Maximum size of a JSON file. The index of a model with 685 billion parameters has 9 MB."""
+"""Maximum size of a JSON file in bytes. The index of the weights of a model with 685 billion
+parameters has 9 MB.
+"""
 MAX_STATE_BYTES = 4_000_000
-"""Maximum size of a JSON file of the harness itself."""
+"""Maximum size in bytes of a JSON file in which the harness stores its own state."""
 BLOCK = 64_000
 
 
@@ -51,7 +53,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Return the text of a regular file, which is UTF-8 with or without a byte order mark.
+    """Return the text of a regular UTF-8 file, without the byte order mark if there is one.
 
     Raises:
         OSError: as for `read_bytes`.
@@ -61,7 +63,7 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file of any size.
+    """Return the SHA-256 of a file of any size, as a hexadecimal string.
 
     Raises:
         OSError: the file cannot be read.
@@ -77,14 +79,15 @@ class Unsearched(Exception):
 def walk(
     root: Path, limit: int, *, until: float = math.inf, follow_links: bool = False
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Walk a folder like `os.walk`: yield each folder with its subfolders and other entries.
+    """Yield each folder below `root` with the names of its subfolders and of its other entries.
 
-    The names are sorted. Subfolders that the caller removes from the list are not entered. Links to
-    folders are entered only if `follow_links` is True. A folder that cannot be read has no entries.
+    As in `os.walk`, `root` comes first, and subfolders that the caller removes from the list are
+    not entered. The names are sorted. A folder that cannot be read has no entries.
 
     Args:
         limit: maximum number of entries of all folders together.
-        until: the time, from `time.monotonic`, at which the search ends.
+        until: the time, from `time.monotonic`, at which the walk ends.
+        follow_links: True to enter links to folders.
 
     Raises:
         Unsearched: a limit was reached; the entries up to the limit have been yielded.
@@ -121,7 +124,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class Damaged(Exception):
-    """Raised if a file exists but has no usable content; the text is the reason."""
+    """Raised if a file exists, but cannot be used; the text is the reason."""
 
 
 def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
@@ -161,11 +164,11 @@ def set_aside(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
-    """Replace a JSON file as a whole.
+    """Replace a JSON file as a whole; create its folder if it is missing.
 
     Args:
         what: a noun for the content, such as "the trust", for the error message.
-        mode: permissions of the file, before the umask.
+        mode: the permissions with which the file is created, before the umask is applied.
 
     Raises:
         OutputError: the content cannot be written; the file is unchanged.
@@ -204,11 +207,11 @@ def complete_lines(path: Path, start: int = 0) -> list[bytes]:
 
 
 def append_lines(path: Path, text: bytes, *, sync: bool = True) -> None:
-    """Append complete lines; first remove an incomplete last line, which a killed process left.
+    """Append complete lines, after removing an incomplete last line of a killed process.
 
     Args:
         text: the lines with their line endings; b"" only removes an incomplete line.
-        sync: True to return after the lines are on the disk.
+        sync: True to return only after the lines are on the disk.
 
     Raises:
         OSError: the lines cannot be written. The complete lines of the file are unchanged.

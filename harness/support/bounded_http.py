@@ -1,8 +1,8 @@
 """Limit HTTP responses: the size of lines and bodies, compression, and redirects.
 
-A server may be faulty or hostile. `limit_response` is a response hook for clients of httpx and
-httpx2, which then read no more bytes than a `Meter` allows. Clients request uncompressed responses
-("identity"), and compressed responses are refused.
+A server may be faulty or hostile. A response hook of a client of httpx or httpx2 calls
+`limit_response`; the client then reads no more bytes than a `Meter` allows. Clients request
+uncompressed responses ("identity"), and compressed responses are refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ BODY = 2_000_000
 LINE = 200_000
 """Maximum number of bytes of a line or an event of a streamed response."""
 OBJECTS = 10_000
-"""Maximum number of JSON objects in a line: a client needs up to 100 microseconds for each."""
+"""Maximum number of JSON objects in a line: parsing an object takes up to 100 microseconds."""
 MESSAGE = 3_000_000
-"""Maximum number of bytes of a message of the Model Context Protocol."""
+"""Maximum number of bytes of a message of the Model Context Protocol (MCP)."""
 VALUES = 60_000
 """Maximum number of JSON values in an MCP message. Each value needs up to 800 bytes of memory."""
 ERROR = 64_000
@@ -32,7 +32,7 @@ ERROR = 64_000
 SHOWN = 500
 """Maximum number of characters that a message quotes from a server's error."""
 REASONS = ("error", "message", "detail", "reason")
-"""Keys of a JSON error object that may contain the reason."""
+"""Keys of a JSON error object that may contain the reason; the first key with a value is used."""
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """Exceptions that parsing a malformed message may raise."""
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -49,9 +49,9 @@ class Meter:
     Attributes:
         name: the name of the server, for messages.
         size: maximum number of bytes of the stream.
-        ends: the separators of lines or events. If given, a line may have at most `LINE` bytes and
-            `OBJECTS` objects.
-        cuts: True to cut the stream off at its limit instead of raising an error.
+        ends: the separators of lines or events. With separators, a line may have at most `LINE`
+            bytes and `OBJECTS` objects.
+        cuts: True to cut the stream off after `size` bytes instead of raising an error.
     """
 
     name: str
@@ -64,7 +64,9 @@ class Meter:
     _objects: int = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """Count the next piece of the stream, and return the piece or, if `cuts`, its allowed part.
+        """Count the next piece of the stream, and return the piece.
+
+        With `cuts`, only the beginning of the piece within the limit is returned.
 
         Raises:
             TooLong: the stream or a line exceeds its limit.
@@ -77,8 +79,8 @@ class Meter:
             text = self._tail + piece
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
-            self._tail = text[-3:]  # the longest line ending has four bytes
-            # If lines end in this piece, all objects of the piece count for its last line.
+            self._tail = text[-3:]  # the longest separator has four bytes
+            # If a line ends in this piece, all objects of the piece are counted for its last line.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
             if self._line > LINE or self._objects > OBJECTS:
                 most = f"{LINE:,} bytes or {OBJECTS:,} objects"
@@ -87,12 +89,21 @@ class Meter:
 
 
 def has_too_many_values(message: bytes, most: int = VALUES) -> bool:
-    """Return True for JSON that would need much more memory when parsed than as text."""
+    """Return True if a JSON text has more than about `most` values.
+
+    The parsed values would need much more memory than the text.
+    """
     return sum(map(message.count, (b"[", b"{", b","))) > most
 
 
 def limit_response(response: Any, meter: Meter) -> None:
-    """Limit an unread response of httpx or httpx2 (not of an asynchronous client).
+    """Limit the bytes that will be read from a response of a synchronous client.
+
+    Reading more bytes than `meter` allows raises TooLong. The body of an error response is cut off
+    after `ERROR` bytes instead.
+
+    Args:
+        response: the response of httpx or httpx2, whose body has not been read yet.
 
     Raises:
         TooLong: the response is compressed.
@@ -114,7 +125,10 @@ def limit_response(response: Any, meter: Meter) -> None:
 
 
 def other_host(response: Any, allowed: str | None = None) -> str:
-    """Return the address of a redirect to another host or to an unencrypted address, or "".
+    """Return the address to which a response redirects, or "" if the redirect may be followed.
+
+    A redirect may be followed to the same scheme, host and port, and from http to https on the
+    same host with the default ports. The result is also "" if the response does not redirect.
 
     Args:
         allowed: another host, with or without port, to which the response may redirect.
@@ -131,7 +145,7 @@ def other_host(response: Any, allowed: str | None = None) -> str:
 
 
 def error_text(body: Any) -> str:
-    """Return the reason that an error response states.
+    """Return the reason that the body of an error response contains.
 
     Secrets are redacted, and the reason is cut off after `SHOWN` characters.
 
@@ -143,7 +157,11 @@ def error_text(body: Any) -> str:
 
 
 def _reason(body: Any, depth: int) -> str:
-    """Return the reason, which may be nested in the JSON of another server's error."""
+    """Return the reason in the body of an error, which may contain the JSON of another error.
+
+    Args:
+        depth: maximum number of nested JSON values that are parsed or entered.
+    """
     if isinstance(body, str):
         for start in (0, body.find("{")):
             with contextlib.suppress(ValueError, RecursionError):

@@ -2,7 +2,8 @@
 
 Python runs a signal handler in the main thread, between two bytecodes. So native code delays the
 handler. A callback may swallow the handler's KeyboardInterrupt, and a wait in a `finally` block may
-delay it. Therefore another thread, which the signal wakes up directly, repeats the interruption.
+delay the exception. Therefore another thread, which the signal wakes up directly, repeats the
+interruption.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ _started: list[_Watch] = []
 def taking_effect(last: Last) -> Iterator[None]:
     """Guarantee that Ctrl-C ends the block in time.
 
-    This does nothing on Windows, and in threads other than the main thread.
+    The function has no effect on Windows, and in threads other than the main thread.
+
+    Args:
+        last: the last resort if Ctrl-C has no effect.
     """
     if threading.current_thread() is not threading.main_thread() or os.name == "nt":
         yield
@@ -67,7 +71,7 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unlimited() -> Iterator[None]:
-    """Leave the first Ctrl-C in the block to the signal handler, which may take any time."""
+    """In the block, do not repeat the first Ctrl-C, whose signal handler may take any time."""
     watch = _watch()
     before, watch.is_unlimited = watch.is_unlimited, True
     try:

@@ -1,4 +1,4 @@
-"""Cores and threads of this process, optional packages, and locks of jobs."""
+"""Cores of this process, locks of jobs, files of killed processes, and optional packages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from harness.errors import UsageError
 SPINS = "1000"
 """Number of times that an idle thread looks for work before it sleeps. On idle cores, llama.cpp is
 as fast as with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep
-immediately). If other processes use the cores, the default costs more than nine tenths of the
-speed: a training step of torch that takes 9 s had not ended after a minute.
+immediately). With the default, a training step of torch that takes 9 s on idle cores had not ended
+after a minute while other processes used the cores.
 """
 _limit: int | None = None
 
 
 @contextmanager
 def low_spin_openmp() -> Iterator[None]:
-    """Make libraries that are first imported in this block yield to other processes.
+    """Let the idle threads of libraries that are first imported in the block sleep soon.
 
     OpenMP reads its settings once, at the first import. The user's own settings are kept.
     """
@@ -110,7 +110,10 @@ def remove_left_over(folder: Path, pattern: str) -> None:
 
 
 def require(*modules: str, extra: str = "finetune") -> None:
-    """Check that these modules are installed.
+    """Check that modules are installed.
+
+    Args:
+        extra: the extra of this package that installs the modules.
 
     Raises:
         UsageError: a module is missing; the message contains the command that installs it.

@@ -16,11 +16,11 @@ from harness.redaction import redact
 T = TypeVar("T")
 Migration = Callable[[sqlite3.Connection], None]
 INSTRUCTIONS = 100_000
-"""Number of virtual machine instructions between two calls of the progress handler: some
-milliseconds.
+"""Number of instructions of SQLite's virtual machine between two calls of the progress handler.
+Executing this number of instructions takes some milliseconds.
 """
 PATIENCE = 10.0
-"""Seconds to wait for the lock of a user's database."""
+"""Maximum seconds to wait for the lock of a user's database."""
 USE_WAL = "PRAGMA journal_mode = WAL"
 PAUSE = 0.01
 """Seconds between two attempts to acquire a lock."""
@@ -62,12 +62,13 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """A private SQLite file of the user (mode 0600, WAL).
+    """A private SQLite file of the user, with mode 0600 and a write-ahead log (WAL).
 
-    The program also works if the file cannot be used.
+    If the file cannot be used, the user is informed, and the program continues.
 
     Args:
         path: the file, which is created with its folder if it does not exist.
+        migrations: functions that create or change tables (see `migrate`).
         problem: the clause with which the message about an error begins.
         notice: called once with a message if the file cannot be used.
         prepare: called once with the first connection, after the migrations.
@@ -203,7 +204,7 @@ def is_interrupted(error: sqlite3.Error) -> bool:
 
 
 def is_full_or_locked(error: Exception | None) -> bool:
-    """Return True if the disk is full or fails, or another process holds the lock."""
+    """Return True for the error of a full or failing disk, or of a locked database."""
     codes = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in codes or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EFBIG)

@@ -1,7 +1,7 @@
 """Read messages from stdin, one per line, within limits.
 
-`agent.py mcp` and `agent.py acp` communicate over stdin and stdout. A client may be faulty: a line
-of any length, or with any number of values, uses no more memory than an allowed message.
+`agent.py mcp` and `agent.py acp` communicate over stdin and stdout. A client may be faulty: reading
+a line of any length, or with any number of values, needs no more memory than an allowed message.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _METHOD = re.compile(rb'"method"\s*:')
 
 
 class StdinMessages:
-    """The lines of stdin.
+    """An asynchronous iterator over the lines of stdin.
 
     A request that is too long is replaced by a request of an unknown method, so that the client
     receives an error. An answer that is too long is replaced by an error, so that no caller waits
-    for it. Skills and their child processes read the null device instead of stdin.
+    for the answer. Skills and their child processes read the null device instead of stdin.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,7 @@ class StdinMessages:
             yield line.decode(errors="replace")
 
     def _next(self) -> bytes:
+        """Return the next line or its replacement, or b"" at the end of stdin."""
         line = self._file.readline(MESSAGE)
         if len(line) < MESSAGE and not has_too_many_values(line):
             return line

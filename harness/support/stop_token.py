@@ -1,4 +1,4 @@
-"""A token that is passed to all layers of a run, and tells them to stop."""
+"""The token that requests a run to stop; it is passed to all layers of the run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TICK = 0.1
 class StopToken(threading.Event):
     """An event that is set when work must end; `Call.cancel` is the token of a run.
 
-    `App.dispatch` creates the token; jobs, models, backends and generations receive it. Code calls
-    `check` between steps of the work, or passes the token on.
+    The runner creates the token, and passes it to jobs, models, backends and generations. Code
+    calls `check` between steps of the work, or passes the token on.
 
     Args:
-        parent: an event that stops this token as well.
+        parent: an event which, if it is set, also stops this token.
         seconds: the time limit, counted from now.
     """
 
@@ -39,7 +39,7 @@ class StopToken(threading.Event):
 
     @property
     def remaining(self) -> float:
-        """Seconds until the time limit; not negative."""
+        """Seconds until the time limit, or 0 if the limit has passed."""
         return max(0.0, self._limit - self.elapsed)
 
     def is_set(self) -> bool:
@@ -47,7 +47,7 @@ class StopToken(threading.Event):
         return super().is_set() or (self._parent is not None and self._parent.is_set())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a request to stop this token or its parent; return True if there was one."""
+        """Wait for a stop of this token or its parent; return True if a stop was requested."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         if self._parent is None:
             return super().wait(timeout)
@@ -75,10 +75,10 @@ class StopToken(threading.Event):
     def on_signals(
         self, *signals: int, notify: Callable[[], None] = lambda: None, unlimited: bool = False
     ) -> Iterator[None]:
-        """On Ctrl-C, request a stop, so that the current step is completed, not interrupted.
+        """In the block, let Ctrl-C request a stop, so that the current step is completed.
 
-        A second Ctrl-C raises KeyboardInterrupt. This does nothing within another such block, and
-        in threads other than the main thread.
+        A second Ctrl-C raises KeyboardInterrupt. The method has no effect within a block of another
+        token, and in threads other than the main thread.
 
         Args:
             signals: other signals that request a stop.

@@ -47,7 +47,7 @@ _ENCODING = "utf-16-le"
 
 
 def given(text: str) -> str:
-    """Return `text`, or the content of the text file that it names.
+    """Return `text`, or the content of the text file that `text` names.
 
     Raises:
         InputError: `text` names a file that cannot be read as text.
@@ -100,24 +100,24 @@ def path_in(text: str) -> Path | None:
 
 
 def is_file(name: str | Path) -> bool:
-    """Return True for an existing file, and False also for a name that is too long for a file."""
+    """Return True for an existing file; a name that is too long for a file raises no error."""
     return os.path.isfile(name)  # noqa: PTH113  Path.is_file raises OSError
 
 
 def is_folder(name: str | Path) -> bool:
-    """Return True for an existing folder, after expanding "~"; a long name raises no error."""
+    """Return True for an existing folder; "~" is expanded, and a long name raises no error."""
     return os.path.isdir(os.path.expanduser(name))  # noqa: PTH111, PTH112
 
 
 def at_home(name: str | Path) -> Path:
-    """Return a path with "~" expanded, or an unchanged path if the user is unknown."""
+    """Return a path with "~" expanded, or the unchanged path if the user is unknown."""
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 
 def read_text(
     path: Path, *, what: str = "a text", shorten: str = "Give a part of the text."
 ) -> str:
-    """Return the text of a file.
+    """Return the text of a UTF-8 file.
 
     Args:
         what: a noun for the expected content, for messages.
@@ -151,7 +151,7 @@ def regular_file(
         instead: the hint for a pipe or device.
 
     Raises:
-        InputError: the file is missing, empty, unreadable, a folder or a pipe.
+        InputError: the file is missing, empty, unreadable, a folder, a pipe or a device.
     """
     where = shown(path)
     with reading(path):
@@ -179,7 +179,7 @@ def text_lines(
     """Yield the lines of a text file with their line endings.
 
     Args:
-        encoding: the encoding of the file, if it is known not to be UTF-8.
+        encoding: the encoding of the file; by default, UTF-8 with or without a byte order mark.
         newline: "" to keep line endings (LF, CRLF or CR); None to replace them with LF.
         with_nul: True to yield lines with NUL characters; otherwise they raise an InputError.
         begins_row, cut: see `bounded_lines`.
@@ -220,9 +220,10 @@ def bounded_lines(
     """Yield the lines of an open file, and limit the size of each row.
 
     Args:
+        path: the path of the file, for messages.
         begins_row: returns True for a line that begins a row; by default, each line begins a row.
         cut: True to cut off a line after `MAX_ROW` + 1 characters instead of raising an error. The
-            caller must refuse such a line.
+            caller must refuse a line of this length.
 
     Raises:
         InputError: a row has more than `MAX_ROW` characters; the remaining characters are not read.
@@ -255,7 +256,7 @@ def place(path: Path, unit: str, position: int) -> str:
 
 
 def _not_utf8(path: Path) -> InputError:
-    """Return the error with the position of the first byte that is not UTF-8."""
+    """Return the error for a file that is not UTF-8, with the position of the first wrong byte."""
     number, offset = 1, 0
     with path.open("rb") as file:
         for line in iter(partial(file.readline, MAX_ROW), b""):
@@ -278,7 +279,7 @@ def _line_ends(data: bytes) -> int:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Translate an OSError for `path` into an InputError."""
+    """In the block, translate errors of opening and reading `path` into an InputError."""
     try:
         yield
     except FileNotFoundError as exc:
@@ -294,7 +295,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def unreadable(path: Path, exc: Exception) -> InputError:
-    """Return the error for a file that cannot be read."""
+    """Return the error for a file that cannot be read, with the reason in `exc`."""
     reason = getattr(exc, "strerror", None) or exc
     return InputError(f"cannot be read ({reason})", where=shown(path))
 
@@ -310,7 +311,7 @@ def shown(path: Path) -> str:
 
 
 class SurrogateJoiner:
-    """Joins surrogate pairs that are divided between two pieces of a text."""
+    """Joins the surrogates of pairs that are divided between two pieces of a text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")

@@ -100,7 +100,10 @@ class Traced:
             self._span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        """Mark the span as failed; record only the kind of error: messages may contain texts."""
+        """Mark the span as failed with a kind of error.
+
+        The message of the error is not recorded, since it may contain texts.
+        """
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
@@ -122,7 +125,10 @@ class Traced:
             self.set(gen_ai__output__messages=_json([answer]))
 
     def answered(self, content: str, code: int) -> None:
-        """Record the result of a tool, with its exit code."""
+        """Mark a call of a tool with an exit code other than 0 as failed.
+
+        The result of the tool is recorded only if texts are recorded.
+        """
         if code:
             self.failed(f"exit_{code}")
         if _tracing.content:
@@ -150,7 +156,7 @@ def start(notice: Callable[[str], None]) -> None:
 
 
 def use(provider: TracerProvider) -> None:
-    """Record traces with a provider."""
+    """Record all later traces with this provider, independently of the environment variables."""
     setting = os.environ.get(_CONTENT, "").strip().lower()
     _tracing.content = setting in ("true", "span_only", "span_and_event")
     _tracing.provider = provider
@@ -159,7 +165,11 @@ def use(provider: TracerProvider) -> None:
 
 
 def _provider(exporters: set[str]) -> TracerProvider:
-    """Return a provider that exports to `exporters`, or over OTLP if the set is empty."""
+    """Return a provider that exports spans with the named exporters.
+
+    Args:
+        exporters: a set with "otlp", "console" or both; an empty set means "otlp".
+    """
     import logging
 
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -216,7 +226,12 @@ def end(notice: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def _span(name: str, *, client: bool = False, **attributes: Any) -> Iterator[Traced]:
-    """Record a span, if traces are on; `__` in the name of an attribute stands for a dot."""
+    """Record the block as a span if traces are on.
+
+    Args:
+        client: True for a request to a server.
+        attributes: the attributes of the span; `__` in a name stands for a dot.
+    """
     if _tracing.tracer is None:
         yield Traced()
         return

@@ -1,8 +1,8 @@
 """Parse untrusted YAML within limits, and validate it as pydantic models.
 
-Time and memory are proportional to the length of the text. For this, the parser's events are
-checked for nesting, the number of nodes, and repetition by aliases, before any node is created.
-libyaml is used if PyYAML includes it. Errors contain the file and, if it is known, the line.
+Before any node is created, the parser's events are checked for nesting, the number of nodes, and
+repetition by aliases, so that time and memory are proportional to the length of the text. libyaml
+is used if PyYAML was built with it. Errors contain the file and, if it is known, the line.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ DEPTH = 50
 NODES = 20_000
 """Maximum number of values, keys, lists and mappings."""
 REPEATED = 100_000
-"""Maximum number of characters and nodes that all aliases together repeat."""
+"""Maximum total of the characters and nodes that all aliases of a document repeat."""
 DIRECTIVES = 10
-"""Maximum number of lines that begin with "%". The time for %TAG lines is quadratic in libyaml.
+"""Maximum number of lines that begin with "%", since the time that libyaml needs for %TAG lines
+grows with the square of their number.
 """
 DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
 """Maximum number of characters of a number, by YAML tag. Integers are limited to about 64 bits,
@@ -50,7 +51,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000
 """Maximum size of a file in bytes."""
 MAX_SHOWN = 200
-"""Maximum number of characters from the file in a message."""
+"""Maximum number of characters that a message quotes from the file."""
 
 
 class Excess(yaml.MarkedYAMLError):
@@ -80,6 +81,9 @@ class TextLoader(BaseLoader):
 
 def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tuple[Any, Any]:
     """Parse a text with at most one document.
+
+    Args:
+        loader: `DataLoader` for values of standard types, or `TextLoader` for strings.
 
     Returns:
         The root node and the data; both are None if the text is empty.

@@ -81,7 +81,14 @@ class Workplace:
         return path
 
     def path_to_read(self, given: str) -> Path:
-        """Return the resolved path of a file in the project, or else in a skill's folder."""
+        """Return the resolved path that a model has given to read a file or folder.
+
+        A relative path that does not exist in the project is searched in the folders of the
+        skills, of which the last activated skill comes first.
+
+        Raises:
+            InputError: the text cannot be the path of a file.
+        """
         path = self.path(given)
         if path.exists() or Path(given).is_absolute():
             return path
@@ -92,7 +99,7 @@ class Workplace:
         return path
 
     def shown(self, path: Path) -> str:
-        """Return a path for models and users: relative if it is below the project."""
+        """Return a path as text for models and users; a path below the project is relative."""
         inside = path.is_relative_to(self.project)
         return str(path.relative_to(self.project) if inside else path)
 
@@ -101,7 +108,7 @@ class Workplace:
         return is_free(path, self.settings, self.skills.values())
 
     def allow_reading(self, path: Path) -> None:
-        """Ask for permission to read a resolved path, unless the model may read it anyway.
+        """Ask for permission to read a resolved path, if a permission is needed.
 
         The errors of `allow` are raised.
         """
@@ -109,9 +116,15 @@ class Workplace:
             self.allow("read", str(path))
 
     def allow(self, kind: Kind, subject: str, detail: str = "", *, confined: bool = False) -> None:
-        """Check that the user allows an action, for the skill that was activated last, if any.
+        """Check that the user allows an action, and record the permission in the run log.
 
-        The permission is recorded in the run log, and the errors of `Permissions.check` are raised.
+        If skills are activated, the permission is requested for the last activated skill. The
+        errors of `Permissions.check` are raised.
+
+        Args:
+            subject: the path or the command.
+            detail: the text that the user sees before the question.
+            confined: True if the action is confined to the sandbox.
         """
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
         wanted = Permission(kind, subject, detail, name, folder, confined)
@@ -119,9 +132,13 @@ class Workplace:
 
 
 def allow_reading(app: App, skill: Skill, given: Invocation, run: Run) -> None:
-    """Ask for permission if a command of the model reads files outside of the project.
+    """Ask for permission if a slash command of the model reads files outside of the project.
 
     The errors of `Workplace.allow` are raised.
+
+    Args:
+        given: the parsed command.
+        run: the row of the command in the run log.
     """
     if not skill.tool:  # prompt skills do not read files that their text names
         return
@@ -169,7 +186,11 @@ class BuiltinTool(ABC):
         """
 
     def described(self, level: int) -> Tool:
-        """Return the tool as the model sees it, at a level of detail of `harness.chat.toolbox`."""
+        """Return the description of the tool for the model.
+
+        Args:
+            level: the level of detail, a constant of `harness.chat.toolbox`.
+        """
         schema = schema_of(self.Arguments)
         required = schema.get("required", [])
         properties = {
@@ -182,7 +203,11 @@ class BuiltinTool(ABC):
         return Tool(self.name, summary, parameters)
 
     def prepared(self, call: ToolCall) -> PreparedCall:
-        """Return a call after checking its arguments; raise UsageError if they are invalid."""
+        """Check the arguments of a call, and return the call with the line that the user sees.
+
+        Raises:
+            UsageError: the arguments are invalid.
+        """
         try:
             given = self.Arguments.model_validate(arguments_of(call))
         except ValidationError as exc:
@@ -208,7 +233,7 @@ class BuiltinTool(ABC):
 
 
 def _explained(exc: ValidationError) -> str:
-    """Return a description of invalid arguments, in terms of the parameters."""
+    """Return a message that names each invalid parameter and the reason."""
     messages = []
     for error in exc.errors(include_url=False):
         name = ".".join(map(str, error["loc"]))

@@ -43,8 +43,8 @@ PATTERN = 1_000
 MAX_WRITTEN = 1_000_000
 """Maximum size in bytes of a file that is written or changed."""
 COMPARED = 2_000
-"""Maximum number of lines for which a diff is computed. In longer texts, all lines from the first
-to the last difference are shown as removed and added.
+"""Maximum number of lines of both texts together for which a diff is computed. In longer texts, all
+lines from the first to the last difference are shown as removed and added.
 """
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -54,7 +54,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 LEGACY = "cp1252"
-"""The assumed encoding of text that is not valid Unicode."""
+"""The assumed encoding of text that cannot be decoded as UTF-8, UTF-16 or UTF-32."""
 
 
 class TextFile(NamedTuple):
@@ -90,7 +90,7 @@ def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
 
 
 def decoded(content: bytes) -> TextFile | None:
-    """Return the text of a file with its encoding, or None for a binary file."""
+    """Return the text and the encoding of a file's content, or None if the content is binary."""
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -103,7 +103,8 @@ def decoded(content: bytes) -> TextFile | None:
 def in_editor(path: Path, place: Workplace) -> str | None:
     """Return the text of an existing file of the project, as the user's editor shows it.
 
-    Returns: None without an editor, and for a file outside of the project or over the size limit.
+    The result is None if there is no editor, or if the file is outside of the project or larger
+    than `MAX_WRITTEN`. The caller must then read the file.
     """
     editor = place.frontend.files
     if editor is None or not path.is_relative_to(place.project):
@@ -189,7 +190,7 @@ class ListFiles(BuiltinTool):
 
 
 def folder_to_read(given: str, place: Workplace) -> Path:
-    """Return the folder at a path, after asking for permission if needed.
+    """Return the resolved path of a folder, after asking for permission if it is needed.
 
     Raises:
         InputError: the path is missing, or not a folder.
@@ -209,7 +210,7 @@ def matches_pattern(name: str, pattern: str) -> bool:
 
 
 def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
-    """Yield the paths in a folder except .git, each with True if the path is a folder.
+    """Yield each path in a folder except .git, and True if the path is a folder.
 
     Args:
         recursive: True to enter subfolders; links to folders are not followed.
@@ -390,7 +391,11 @@ class WriteFile(BuiltinTool):
         return found.text
 
     def _write(self, path: Path, content: bytes, before: bytes | None, place: Workplace) -> None:
-        """Write the file, unless it has changed since the user allowed the call."""
+        """Write the file.
+
+        Raises:
+            OutputError: the file cannot be written, or has changed since the user allowed the call.
+        """
         known = None if before is None else hashlib.sha256(before).hexdigest()
 
         try:

@@ -125,7 +125,11 @@ class Run(BuiltinTool):
         return {"exit_code": ended.code, "output": ended.output}
 
     def _of_skill(self, command: str, place: Workplace) -> str:
-        """Return the command with the name of a skill's script replaced by the full path."""
+        """Return the command with the absolute path of a skill's script in place of its name.
+
+        A command without the name of a script in the folder of an activated skill is returned
+        unchanged.
+        """
         words = command_words(command) or ()
         for number, word in enumerate(words[:2]):
             if "/" not in word or is_file(str(place.project / word)):
@@ -147,7 +151,7 @@ def environment_of(named: Sequence[str]) -> dict[str, str]:
     """Return the environment variables for a command.
 
     Args:
-        named: names of additional variables, as given by the user.
+        named: names of additional variables that the user allows.
     """
     passed = {
         name: value
@@ -186,6 +190,11 @@ def run_program(
     """Run a program, and return its output, which includes stderr by default.
 
     At the end, at a limit and on Ctrl-C, all processes of the program's group are killed.
+
+    Args:
+        folder: the working directory.
+        seconds: the time limit.
+        stdin, stderr: as for `subprocess.Popen`.
 
     Raises:
         Interrupted: `cancel` was set.
@@ -228,8 +237,14 @@ def run_program(
 def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
     """Read the output until it ends or is too large, or until the program has ended.
 
-    The output may remain open after the program has ended, since a background process may keep the
-    pipe open.
+    A background process may keep the pipe open after the program has ended.
+
+    Args:
+        output: receives the output.
+
+    Raises:
+        DeadlineExceeded: the time limit has passed.
+        Interrupted: a stop was requested.
     """
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:

@@ -85,6 +85,8 @@ class HooksFile(BaseModel):
 def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Path, Commands]]:
     """Return the user's commands, and the project's commands if the project's file is trusted.
 
+    The commands of each file follow the path of the file.
+
     Args:
         untrusted: called with the file of the project if it exists and is not trusted.
 
@@ -118,7 +120,7 @@ class ToolHooks:
     """The hooks of an application.
 
     Args:
-        listeners: returns the plugins with hooks.
+        listeners: returns the listeners of the loaded plugins.
         caller: returns the caller of the current line; its cancellation also stops a command.
     """
 
@@ -162,7 +164,13 @@ class ToolHooks:
     def _hooks(
         self, hook: ToolHook, call: ToolStarted, screen: Screen
     ) -> Iterator[tuple[str, Callable[[], list[object]]]]:
-        """Yield the name of each hook, and the function that calls it: plugins before commands."""
+        """Yield the name of each hook and the function that calls the hook.
+
+        The hooks of plugins precede the commands of the hooks files.
+
+        Raises:
+            InputError: a file of hooks cannot be used.
+        """
         for listener in self.listeners():
             yield f"{listener.name} ({listener.origin})", partial(listener.call, hook, call)
 
@@ -180,7 +188,7 @@ class ToolHooks:
                         yield name, partial(self._run_command, hook, command, call)
 
     def _run_command(self, hook: ToolHook, command: Command, call: ToolStarted) -> list[object]:
-        """Run a command with the call on stdin, and return its stdout as a note.
+        """Run a command with the call as JSON on stdin, and return a list with its stdout.
 
         Raises:
             NotAllowed: the exit code is not 0, the command does not end in time, or the system has

@@ -25,9 +25,13 @@ Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 """Matches a word or sign with the blanks after it, which `word_diff` does not compare."""
 MOST = 4_000
-"""Maximum number of words of a text for `word_diff`, which takes quadratic time."""
+"""Maximum number of words for which `word_diff` compares words, since this takes quadratic time.
+Longer texts are shown as replaced as a whole.
+"""
 ALIKE = 0.35
-"""Minimum similarity of two texts; less similar texts are shown as replaced as a whole."""
+"""Minimum similarity of two texts, from 0 to 1, for which `word_diff` shows the changed words.
+Less similar texts are shown as replaced as a whole.
+"""
 
 
 def annotation(
@@ -38,7 +42,7 @@ def annotation(
     made: bool = True,
     place: bool = True,
 ) -> RenderableType:
-    """Return the moves of an annotation, and below them a dim line with its model and date.
+    """Return the moves of an annotation with their doubts, and a dim line with model and date.
 
     Args:
         record: the stored annotation.
@@ -113,14 +117,17 @@ def _made(provenance: Mapping[str, Any], *, place: bool) -> str:
 
 
 class Piece(NamedTuple):
+    """Consecutive words of a comparison, all of the same kind."""
+
     kind: Kind
     text: str
 
 
 def word_diff(old: str, new: str) -> Iterator[Piece]:
-    """Yield the equal, removed and added words of two texts, in order.
+    """Compare two texts, and yield the equal, removed and added words in order.
 
-    In a replacement, the removed words precede the added words.
+    In a replacement, the removed words precede the added words. Equal words have the blanks of the
+    new text.
     """
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if max(len(before), len(after)) > MOST:

@@ -67,10 +67,10 @@ def environment(folder: Path = TEMPLATES) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Convert a value to the text that a template prints.
+    """Return the text that a template prints for a value.
 
     Integers get thousands separators, and None becomes "". Markup is not changed. Texts are
-    flattened, but keep a blank at the beginning or end.
+    flattened (see `flatten`), but keep a blank at the beginning or end.
     """
     if value is None or isinstance(value, Markup):
         return "" if value is None else value
@@ -83,12 +83,15 @@ def _coordinate(value: float) -> str:
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """Return a share as a percentage, or a dash for None."""
+    """Return a share as a percentage with `digits` decimals, or a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}%}"
 
 
 def _prose(text: str) -> Markup:
-    """Return a text as HTML, in which `grave accents` mark code."""
+    """Return a text as HTML; passages between grave accents become code elements.
+
+    If the number of grave accents is odd, they are not changed.
+    """
     pieces = [escape(piece) for piece in flatten(text).split("`")]
     if len(pieces) % 2 == 0:
         return Markup("`").join(pieces)

@@ -40,7 +40,7 @@ RELIABLE, TENTATIVE = 0.8, 0.667
 
 
 def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """Draw bootstrap resamples, and return how often each unit occurs in each resample.
+    """Draw bootstrap resamples, and return the count of each unit in each resample.
 
     The product of this matrix with the summands of a statistic is the statistic's sums in all
     resamples. This is a hundred times as fast as `scipy.stats.bootstrap`, which copies the units of
@@ -143,11 +143,11 @@ class Resamples:
         self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """Compute a statistic over all papers and in each resample."""
+        """Return the value of a statistic over all papers and in each resample."""
         return self.of_all({"": statistic})[""]
 
     def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
-        """Compute several statistics over all papers and in each resample, by key."""
+        """Return the values of several statistics over all papers and in each resample, by key."""
         import numpy as np
 
         # All statistics share one product, since numpy converts the weights to floats each time.
@@ -197,7 +197,7 @@ def difference(first: Sampled, other: Sampled) -> Figure:
 
 
 def unpaired_difference(first: Figure, other: Figure) -> Figure:
-    """Return the difference first - other of two values whose resamples are not known.
+    """Return the difference first - other of two values without their resamples.
 
     The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
     limits about effect measures"). If both values are over the same papers, this interval
@@ -218,7 +218,7 @@ def unpaired_difference(first: Figure, other: Figure) -> Figure:
 def _figure(
     value: float | None, low: float | None, high: float | None, papers: int, why: str
 ) -> Figure:
-    """Return a `Figure` with rounded numbers, so that rounding errors are not differences."""
+    """Return a `Figure` with rounded numbers, so that equal values have a difference of 0."""
     value, low, high = map(rounded, (value, low, high))
     return Figure(value=value, low=low, high=high, papers=papers, why=why)
 
@@ -250,7 +250,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
 def kappa(first: Flags, second: Flags) -> Statistic:
     """Return Cohen's kappa of two judges as a statistic: (p_o - p_e) / (1 - p_e).
 
-    Kappa (Cohen 1960) is undefined if both judges give one and the same answer to all cases.
+    Kappa (Cohen 1960) is undefined if all answers of both judges are equal. p_o is the share of
+    cases with equal answers, and p_e the share that is expected by chance.
 
     Args:
         first: the answers of the first judge, one for each paper, or of shape (papers, m). Several
