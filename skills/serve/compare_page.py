@@ -1,4 +1,4 @@
-"""The pages that list evaluations, training runs and curations, and show a curation."""
+"""The page that lists evaluations, training runs and curations, and the page of a curation."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def _index(state: State, request: Request) -> Response:
 
 
 def _curation(state: State, request: Request) -> Response:
-    """Show the verdicts of a curation.
+    """Return a page with verdicts of a curation.
 
-    The parameter `show` selects a decision or "probe", and `after` is the id of the last verdict of
-    the previous page.
+    The URL parameter `show` selects the verdicts with a decision, or the probes with "probe". The
+    parameter `after` is the id of the last verdict on the previous page.
     """
     number, query = min(request.path_params["number"], 2**63 - 1), request.query_params
     after = int(query["after"]) if query.get("after", "").isdecimal() else 0

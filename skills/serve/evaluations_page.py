@@ -51,8 +51,8 @@ class Side:
 
     Attributes:
         key: the key of the model in URLs.
-        path: the path of the evaluation.
-        file: the evaluation.
+        path: the path of the saved evaluation.
+        file: the content of the saved evaluation.
         model: the results of the model.
     """
 
@@ -67,10 +67,10 @@ class Side:
 
 
 def sides(state: State) -> list[Side]:
-    """Return each model of all saved evaluations; baselines are left out.
+    """Return the models of all saved evaluations, without baselines.
 
-    The evaluations are .json files that the run log names, or that are in the working folder or in
-    the folders of the shipped models.
+    The evaluations are the .json files that /evaluate has written according to the run log, and
+    the .json files in the working folder and in the folders of the shipped models.
     """
     found = []
     for path in _paths(state):
@@ -107,7 +107,7 @@ def _paths(state: State) -> Iterator[Path]:
 
 @lru_cache(maxsize=3 * MOST)
 def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
-    """Read an evaluation; the other arguments make the cache miss if the file has changed."""
+    """Return the evaluation in a file, from the cache if `mtime_ns` and `size` are unchanged."""
     return load_evaluation(path)
 
 
@@ -116,12 +116,13 @@ class Pair:
     """The annotations of one paper by both models.
 
     Attributes:
+        id: the id of the paper.
         abstract: the SHA-256 of the abstract.
-        answers: the annotations.
+        answers: the annotation by the first model, and by the other model.
         scores: the scores of both annotations; None if a file has no scores, or if the gold
             differs.
         outcome: the outcome for the first model; "invalid" if an annotation is missing or invalid,
-            and "" without scores.
+            and "" if there are no scores.
     """
 
     id: str
@@ -136,7 +137,8 @@ class Compared:
     """A comparison of two models.
 
     Attributes:
-        score: the name of the score that decides the outcome of a paper.
+        score: the name of the score that decides the outcome of a paper; "" if the files have
+            different scores.
         paired: the paired difference of the mean scores; None if no pair has scores.
         metrics: for each metric: its name, both values, and their unpaired difference.
         pairs: the papers in both files, in the order of the first file.
@@ -149,10 +151,10 @@ class Compared:
 
 
 def compared(first: Side, other: Side) -> Compared:
-    """Compare two models.
+    """Return the comparison of two models.
 
-    Scores and answers are compared on the papers that occur in both files. The metrics are the
-    figures of each file, which cover all its papers.
+    Scores and annotations are compared on the papers that occur in both files. The metrics come
+    from the files, and cover all papers of each file.
     """
     score = first.file.score if first.file.score == other.file.score else ""
     pairs = list(_pairs(first, other, with_scores=score != ""))
@@ -245,7 +247,8 @@ def _evaluations(state: State, request: Request) -> Response:
 def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
     """Yield the template variables of each paper.
 
-    They include the row number and the title of a paper that the corpus has.
+    The variable `row` has the row number and the title of the paper in the corpus; it is None if
+    the corpus does not have the paper.
     """
     labels = first.file.framework.get("moves", {})
     with state.corpus() as db:

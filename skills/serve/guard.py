@@ -1,8 +1,9 @@
 """Refuse requests that do not come from a page of the application in a known browser.
 
-The Host header must name this server, since another domain may also resolve to 127.0.0.1.
-The request must not come from a page of another origin, and must have the cookie of a session. A
-token in the URL is exchanged for a cookie, and removed from the URL.
+The Host header must name this server, since another domain may also resolve to 127.0.0.1. The
+request must not come from a page of another origin, and must have the cookie of a session. A token
+in the URL opens a session: the browser gets the cookie, and is redirected to the URL without the
+token.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 STATIC = "private, no-cache"
-"""The Cache-Control header of static files: browsers store them, but ask if they have changed."""
+"""The Cache-Control header of static files: browsers store the files, and check for changes."""
 ENTRANCE = (
     "This application answers only a browser that was opened with its address. /serve prints an "
     "address with a token for one use; the link at the foot of an open page shows a new address. "
@@ -81,7 +82,10 @@ class Guard:
         await (answer or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return a refusal if a request comes from another site or is too large; otherwise None."""
+        """Return a response that refuses a request from another site or of excessive size.
+
+        The result is None for an acceptable request.
+        """
         headers = request.headers
         if headers.get("host") not in self.hosts or len(headers.getlist("host")) != 1:
             return PlainTextResponse("This host is not served.", HTTPStatus.MISDIRECTED_REQUEST)
@@ -102,8 +106,8 @@ class Guard:
     def _entered(self, request: Request) -> Response | None:
         """Return a refusal, a redirect to the URL without its token, or None to continue.
 
-        A request with neither a session nor a valid token is refused. If the request has no
-        session, a valid token opens a session, and the redirect sets its cookie.
+        A request without a session and without a valid token is refused. If a request without a
+        session has a valid token, the token opens a session, and the redirect sets the cookie.
         """
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
@@ -145,7 +149,7 @@ class Sessions:
         return token
 
     def redeem(self, token: str) -> str | None:
-        """Exchange a token for the cookie of a new session; return None for an unknown token."""
+        """Open a session with a token, and return its cookie; return None for an unknown token."""
         try:
             self._tokens.remove(_digest(token))
         except KeyError:
@@ -155,7 +159,7 @@ class Sessions:
         return cookie
 
     def find(self, cookie: str) -> Session | None:
-        """Return the session with this cookie, or None."""
+        """Return the session with a cookie, or None if there is no such session."""
         return self._open.get(_digest(cookie))
 
 

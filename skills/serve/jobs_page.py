@@ -1,4 +1,4 @@
-"""The page that lists jobs, with the progress of running jobs."""
+"""The page that lists jobs, with the progress of running jobs, and the page of a job."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100
-"""Maximum number of listed jobs; the latest jobs are listed."""
+"""Maximum number of listed jobs, which are the latest jobs."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
-"""SQL that counts the ballots of each curation; unlike the summaries, it includes probes."""
+"""SQL that counts the finished ballots of each curation, including the ballots on probes."""
 STEP = 0.25
 """Seconds between two checks whether the server is shutting down."""
 INTERVAL = 1.0
@@ -72,7 +72,10 @@ def _job(state: State, request: Request) -> Response:
 
 
 async def events(state: State, request: Request) -> Response:
-    """Send the list of running jobs as server-sent events: at once, and after each change."""
+    """Return a stream of server-sent events with the running jobs as JSON.
+
+    An event is sent at the beginning and after each change.
+    """
     return StreamingResponse(_stream(state), media_type="text/event-stream")
 
 

@@ -71,16 +71,17 @@ class State:
         return self.table == CORPUS
 
     def corpus(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Return a context manager that opens the corpus for one request in one thread."""
+        """Return a context manager that opens the corpus, for one request in one thread."""
         return open_corpus(self.database, must_exist=True)
 
 
 def page(
     request: Request, template: str, status: HTTPStatus = HTTPStatus.OK, **context: Any
 ) -> HTMLResponse:
-    """Render a template that extends `layout.html`.
+    """Return the response with a rendered template, which extends `layout.html`.
 
     Args:
+        template: the path of the template in the folder `templates`.
         context: the variables of the template; `title` is required.
     """
     tabs: Mapping[str, str] = request.app.state.tabs
@@ -92,12 +93,13 @@ def page(
 
 
 def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
-    """Return an endpoint that caches its pages until the corpus changes.
+    """Return an endpoint that caches the pages of another endpoint until the corpus changes.
 
     A page must depend only on the corpus, on the URL, and on the files given to `with_files`.
 
     Args:
-        endpoint: called with `state`, `arguments` and the request.
+        endpoint: the endpoint that renders a page, called with `state`, `arguments` and the
+            request.
     """
     pages: OrderedDict[Any, asyncio.Future[Response]] = OrderedDict()
 
@@ -117,17 +119,17 @@ def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> En
 
 
 def with_files(response: Response, files: Mapping[Path, Any]) -> Response:
-    """Return a response that `kept` caches until one of the files changes.
+    """Return the same response, which `kept` then caches only until one of the files changes.
 
     Args:
-        files: the stamp of each file before the response was rendered (see `stamp`).
+        files: the stamp of each file before the response was rendered (see `listing.stamp`).
     """
     response.files = files  # type: ignore[attr-defined]
     return response
 
 
 def _is_outdated(response: Response) -> bool:
-    """Return True if a file given to `with_files` has changed since."""
+    """Return True if a file that was given to `with_files` for a response has changed."""
     files = getattr(response, "files", {})
     return any(stamp(path) != known for path, known in files.items())
 
@@ -140,7 +142,7 @@ def key_of(path: Path) -> str:
 def message(
     request: Request, title: str, text: str, status: HTTPStatus = HTTPStatus.NOT_FOUND
 ) -> HTMLResponse:
-    """Return a page with a short text, by default for an address at which there is nothing."""
+    """Return a page with only a title and a short text, by default with the status 404."""
     return page(request, "message.html", status, title=title, text=text)
 
 

@@ -48,10 +48,10 @@ def routes(state: State) -> list[Route]:
 
 
 def _paper(state: State, request: Request) -> Response:
-    """Show the paper with the row number in the URL.
+    """Return the page of the paper with the row number in the URL.
 
-    The parameter `version` selects an annotation of the paper, `against` another annotation for a
-    comparison, and `page` a page of the PDF file.
+    The URL parameter `version` selects an annotation of the paper, `against` another annotation for
+    a comparison, and `page` a page of the PDF file.
     """
     number, query = min(request.path_params["number"], MOST), request.query_params
     with state.corpus() as db:
@@ -91,7 +91,10 @@ def _paper(state: State, request: Request) -> Response:
 
 
 def _sheet(state: State, request: Request, item: Annotated | None) -> dict[str, Any]:
-    """Return the template variables for the PDF file of a paper."""
+    """Return the template variables for the PDF file of a paper.
+
+    The variable `sheet` is None if the paper has no PDF file.
+    """
     query, wanted = request.query_params, request.query_params.get("page", "")
     number = int(wanted) if wanted.isdecimal() else None
     sheet = state.pdfs.sheet(item, state.framework, number) if item else None
@@ -116,7 +119,7 @@ def _sheet(state: State, request: Request, item: Annotated | None) -> dict[str, 
 def _image(state: State, request: Request) -> Response:
     """Return a page of a paper's PDF file as a PNG image.
 
-    The parameter `version` selects the annotation.
+    The URL parameter `version` selects the annotation, which names the PDF file.
     """
     number, page = (min(request.path_params[name], MOST) for name in ("number", "page"))
     with state.corpus() as db:
@@ -137,7 +140,7 @@ def _chosen(made: Sequence[Version], wanted: str | None) -> Version | None:
 
 
 def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
-    """Return the URL at which an annotation is reviewed, or "" if it is not under review."""
+    """Return the URL at which an annotation is reviewed; "" if it is not under review."""
     if shown is None or not (shown.is_current and state.reviews_corpus):
         return ""
     query = urlencode({"id": paper_key(found.paper.id)}, errors="replace")
@@ -145,7 +148,7 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return the time of an annotation, and the wording, such as "extractive wording"."""
+    """Return the time of an annotation, and its wording if known, such as "extractive wording"."""
     wording = (version.record["provenance"].get("decoding") or {}).get("wording")
     time = version.created_at[:16].replace("T", " ")
     return [time, f"{wording} wording"] if wording else [time]
@@ -154,13 +157,16 @@ def _details(version: Version) -> list[str]:
 def _changes(
     old: Version, new: Version, framework: Framework
 ) -> list[tuple[str, tuple[Piece, ...]]]:
-    """Return the label and the word differences of each move in which two versions differ."""
+    """Return each move in which two versions differ: its label, and its text with the changes."""
     texts = [(one.label, old.record[one.name], new.record[one.name]) for one in framework.moves]
     return [(label, tuple(word_diff(a, b))) for label, a, b in texts if a != b]
 
 
 def _similar(state: State, request: Request) -> Response:
-    """Show the papers most similar to a paper, in one move or in all moves."""
+    """Return the page with the papers that are most similar to a paper.
+
+    The URL parameter `move` limits the comparison to this move.
+    """
     number, move = min(request.path_params["number"], MOST), request.query_params.get("move")
     framework = state.framework
     with state.corpus() as db:

@@ -118,7 +118,8 @@ class View:
 def _condition(facet: str, values: Sequence[str]) -> str | None:
     """Return the selected values of a facet as a filter condition.
 
-    The result is "" if all annotated papers have the value, and None if a filter cannot express it.
+    The result is "" if all annotated papers meet the condition, and None if the syntax of filters
+    has no such condition.
     """
     value, *more = values
     if more or value == UNKNOWN or '"' in value:
@@ -142,7 +143,7 @@ def view_of(query: QueryParams, framework: Framework) -> View:
 
 
 def filtered(**facets: str) -> str:
-    """Return the URL of the papers with these values of facets."""
+    """Return the URL of the page that lists the papers with these values of facets."""
     return View(Selection(facets={name: (value,) for name, value in facets.items()})).address
 
 
@@ -198,7 +199,7 @@ def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
     """Return the values of a facet in the order in which a page shows them.
 
     Years are in descending order. The values of a move keep their order, with "stated" first.
-    Other values are ordered by their counts.
+    Other values are ordered by the number of their papers, in descending order.
     """
     if name == "year":
         return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)

@@ -36,7 +36,7 @@ MOST_BYTES = 200_000_000
 KEPT = 500
 """Maximum number of results of the process that are cached in memory."""
 Boxes = tuple[tuple[float, float, float, float], ...]
-"""The left, top, width and height of each line of a passage."""
+"""The left, top, width and height of each line of a passage, on a page with the width 1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Sheet:
         height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
         stated: for each page with passages, the labels of their moves.
-        places: for each move, the page of its passage, the first move of the highlight there (the
-            passage may state several moves), and the colour of the move.
+        places: for each move: the page of its first passage, the first of the moves that this
+            passage states, and the colour of the move.
         missing: the labels of moves whose passages were not found.
     """
 
@@ -95,7 +95,7 @@ class PdfPages:
         self._answers: OrderedDict[tuple[str, ...], Any] = OrderedDict()
 
     def close(self) -> None:
-        """End the process; if it is busy, it ends together with this program."""
+        """End the process; a busy process ends together with this program."""
         if self._lock.acquire(timeout=1):
             self._process.__exit__()
             self._lock.release()
@@ -173,8 +173,8 @@ class PdfPages:
     def _answer(self, path: Path, name: str, **request: Any) -> Any:
         """Return the result of the process for a file, from the cache if possible.
 
-        Failures are cached too, so that a slow file delays only one request. Images are not cached
-        in memory.
+        Errors of unreadable files are cached, too, so that a slow file delays only one request.
+        Images are not cached in memory.
 
         Args:
             name: the name of the result in the cache.
@@ -212,7 +212,7 @@ class PdfPages:
 
 
 def _digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file; it is cached until the file changes."""
+    """Return the SHA-256 of a file, which is cached until the file changes."""
     with reading(path):
         status = path.stat()
         return _digest(path, status.st_size, status.st_mtime_ns)
@@ -220,5 +220,5 @@ def _digest_of(path: Path) -> str:
 
 @lru_cache(KEPT)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Compute the SHA-256 of a file; the other arguments make the cache miss after a change."""
+    """Return the SHA-256 of a file, from the cache if `size` and `mtime_ns` are unchanged."""
     return file_sha256(path)

@@ -67,9 +67,10 @@ def routes(state: State) -> list[Route]:
 
 
 def _as_participant(participants: Participants, handler: Handler, request: Request) -> Response:
-    """Call a handler for a participant; show a new browser the form that asks for a name.
+    """Return the response of a handler for the participant in the browser.
 
-    The requests of one browser are handled one after another.
+    For a browser without a participant, the response is a redirect or an error (`_not_joined`). The
+    requests of one browser are handled one after another.
     """
     participant = participants.find(request)
     if participant is None:
@@ -81,7 +82,11 @@ def _as_participant(participants: Participants, handler: Handler, request: Reque
 
 
 def _not_joined(participants: Participants, request: Request) -> Response:
-    """Redirect to the form that asks for a name, or report that the browser must join first."""
+    """Return the response for a browser that does not take part in the review.
+
+    The response is a redirect to the form for joining. For an action, or for a browser whose name
+    another browser has taken over, it is a page that explains how to join.
+    """
     lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
         wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None
@@ -100,7 +105,12 @@ def _queue(
     choice: dict[str, str] | None = None,
     error: HarnessError | None = None,
 ) -> Response:
-    """Show the progress of the review, and the form to join it."""
+    """Return the page with the progress of the review, and the form for joining the review.
+
+    Args:
+        choice: the values that were entered in the form; None for default values.
+        error: the error that prevented joining, or None.
+    """
     participant, all_papers = participants.find(request), participants.overview()
     before = participant.choice if participant else {**CHOICE, "name": participants.lost(request)}
     linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
@@ -135,7 +145,10 @@ def _enter(
 
 
 def _next(participant: Participant, request: Request) -> Response:
-    """Redirect to the next paper, after the paper in the parameter `after`."""
+    """Return a redirect to the next paper to review, or a page that states that no paper is left.
+
+    The search begins after the paper in the URL parameter `after`.
+    """
     desk = participant.desk
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
     at = desk.next(after + 1)
@@ -215,7 +228,7 @@ def _undo(participant: Participant, request: Request) -> Response:
 
 
 def _again(participant: Participant, request: Request) -> Response:
-    """Put the skipped papers back into the queue."""
+    """Put the skipped papers back into the queue, and return a redirect to the next paper."""
     participant.desk.skipped.clear()
     return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
 
@@ -280,7 +293,7 @@ def _passed_on(request: Request, why: str) -> Response:
 
 
 def _disputes(participants: Participants, request: Request) -> Response:
-    """List the papers on which the reviewers disagree."""
+    """Return the page that lists the papers on which the reviewers disagree."""
     participant = participants.overview()
     with participant.lock:
         desk = participant.desk
@@ -306,7 +319,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _settle(participant: Participant, request: Request) -> Response:
-    """Store the decision that settles a disagreement."""
+    """Store the decision that settles a disagreement, and return the next page."""
     fields = fields_of(request)
     key, desk = fields.get("id", ""), participant.desk
     at, dispute = _found(participant, key)
@@ -330,10 +343,12 @@ def _shown_dispute(
     error: str = "",
     choices: Mapping[str, str] | None = None,
 ) -> Response:
-    """Show the decisions of both reviewers on a paper.
+    """Return the page with the decisions of both reviewers on a paper.
 
     Args:
-        key: the key of the paper; "" for the parameter `id` of the URL.
+        key: the key of the paper; "" for the URL parameter `id`.
+        error: the reason why the entered decision was not stored, or "".
+        choices: the entered text of each move; None for the texts on which the reviewers agree.
     """
     key = key or request.query_params.get("id", "")
     at, dispute = _found(participant, key)
@@ -356,13 +371,16 @@ def _shown_dispute(
 
 
 def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | None]:
-    """Return the index of a paper in the queue, and the disagreement on it; each may be None."""
+    """Return the index of a paper in the queue, and the disagreement on the paper.
+
+    The index is None for an unknown paper; the disagreement is None if there is none.
+    """
     at = participant.desk.papers.places.get(key)
     return at, None if at is None else dispute_at(participant.desk, at)
 
 
 def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the text that is chosen in the form for each move."""
+    """Return the text of each move that was chosen in the form; other moves are left out."""
     found: dict[str, str] = {}
     for row in dispute.rows:
         name = row.move.name

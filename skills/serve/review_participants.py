@@ -37,7 +37,7 @@ class Participant:
     Attributes:
         desk: the reviewer's queue and decisions.
         choice: the values that the reviewer entered in the form.
-        lock: makes the requests of the browser wait for each other.
+        lock: held during a request, since the requests of a browser are handled one by one.
         notice: the result of the last action, for the next page.
         papers: number of decided papers when the share of correct moves was last shown.
         used: the time of the last request, from `time.monotonic`.
@@ -114,12 +114,12 @@ class Participants:
             session.pop(LOST, None)
 
     def find(self, request: Request) -> Participant | None:
-        """Return the participant in this browser, or None."""
+        """Return the participant in the browser that sent a request, or None."""
         participant: Participant | None = request.state.session.get(PARTICIPANT)
         return participant
 
     def lost(self, request: Request) -> str:
-        """Return the name that another browser has taken over from this browser, or ""."""
+        """Return the name that another browser took over from the browser of a request, or ""."""
         return str(request.state.session.get(LOST, ""))
 
     def overview(self) -> Participant:
@@ -131,7 +131,7 @@ class Participants:
             return self._overview
 
     def papers(self) -> Candidates:
-        """Return the annotations under review, which are read again if they have changed."""
+        """Return the annotations under review, which are read again after a change."""
         with self._lock:
             version = self._current()
             if self._papers is None or version != self._version:
@@ -161,7 +161,7 @@ def _number(text: str, what: str) -> int | None:
 
 
 def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> bool:
-    """Perform the action that a paper's form submits; return True to show the next paper.
+    """Perform the action that the form of a paper submits.
 
     Every action is a POST request that also works without JavaScript.
 
@@ -169,9 +169,12 @@ def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> boo
         at: the index of the paper in the queue.
         fields: the form fields.
 
+    Returns:
+        True if the next paper is to be shown, False if the same paper is to be shown again.
+
     Raises:
         UsageError: the action or the move does not exist, or the action is refused.
-        Taken: another reviewer has the paper, or it is already decided.
+        Taken: another reviewer has the paper, or the paper is already decided.
     """
     desk, act, move = participant.desk, fields.get("act", ""), fields.get("move", "")
     paper = desk.papers[at].paper.id
@@ -195,7 +198,7 @@ def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> boo
 
 
 def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str]) -> str:
-    """Perform an action on a move, and return its result as the predicate of a sentence."""
+    """Perform an action on a move, and return the result as a predicate, such as "is stored"."""
     item = desk.papers[at]
     if act == "edit":
         is_new = desk.edit(at, move, fields.get("text", ""))
@@ -221,7 +224,7 @@ def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str])
 
 
 def save_draft(desk: Desk, at: int, fields: Mapping[str, str]) -> None:
-    """Store the edited text of a move as a draft, or delete the draft.
+    """Store the edited text of a move as a draft; with the field `forget`, delete the draft.
 
     Raises:
         UsageError: the move does not exist, or the text is too long.

@@ -1,9 +1,8 @@
 """Run /serve: build the application of all pages, print the address, and serve until Ctrl-C.
 
-The corpus of --demo consists of files that were made by commands, so that no model is needed:
-corpus.jsonl by `/annotate`, versions.jsonl by `/annotate --wording abstractive`, curation.jsonl by
-`/curate`, and, from twelve gold annotations, evaluation.json by `/evaluate` and demo-annotator/ by
-`/finetune`.
+--demo needs no model, since commands have made its files: `/annotate` made corpus.jsonl, `/annotate
+--wording abstractive` made versions.jsonl, and `/curate` made curation.jsonl. From twelve gold
+annotations, `/evaluate` made evaluation.json, and `/finetune` made demo-annotator/.
 """
 
 from __future__ import annotations
@@ -57,7 +56,10 @@ from skills.serve.pages import CORPUS, State, message, page
 
 HOST = "127.0.0.1"
 PORT = 8700
-"""The default port, which keeps bookmarks valid. If it is in use, a free port is chosen."""
+"""The default port, which is fixed to keep bookmarks valid.
+
+If the port is in use, a free port is chosen.
+"""
 GRACE = 1
 """Seconds that running requests get to end after Ctrl-C."""
 PATIENCE = 10.0
@@ -122,7 +124,7 @@ def web_server(state: State, port: int) -> uvicorn.Server:
 
 
 def serve(call: Call) -> Result:
-    """Serve the corpus until Ctrl-C, which raises KeyboardInterrupt."""
+    """Serve the corpus until Ctrl-C, which raises KeyboardInterrupt; return an empty result."""
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
         options, settings = call.options, call.settings
@@ -135,7 +137,7 @@ def serve(call: Call) -> Result:
             call.screen.notice(f"Port {PORT} is in use; using port {port}.")
         server, address = web_server(state, port), address_of(port, state.sessions)
         call.screen.emit(f"{address}\n")
-        # With --json, the address above is not printed, so that the notice must contain it.
+        # With --json, `emit` does not print the address, so that the notice must contain it.
         at = f"at {address} " if call.screen.quiet_results else ""
         call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
         if not options.no_open:
@@ -149,7 +151,12 @@ def serve(call: Call) -> Result:
 
 @contextlib.contextmanager
 def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
-    """Yield the path of the corpus to serve; the demo corpus is deleted after the block."""
+    """Yield the path of the corpus to serve; the demo corpus is deleted after the `with` block.
+
+    Raises:
+        UsageError: the corpus is a folder of parts, or --demo and --db are both given.
+        InputError, OutputError: the corpus cannot be opened.
+    """
     if not call.options.demo:
         path = database(call)
         if path.is_dir():
@@ -172,7 +179,11 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
 
 
 def _review(call: Call, corpus: Path, framework: Framework) -> tuple[Queue, Path]:
-    """Return the stores of the review, and the table with the annotations to review."""
+    """Return the stores of the review, and the table to review, which may be `CORPUS`.
+
+    Raises:
+        UsageError: --gold is not a .csv file, or the table of --review does not exist.
+    """
     options = call.options
     gold = options.gold or (corpus.with_name("gold.csv") if options.demo else Path("gold.csv"))
     if gold.suffix.lower() != ".csv":
@@ -206,7 +217,7 @@ def listener(port: int | None) -> socket.socket:
 
 
 def write_demo(path: Path, framework: Framework) -> None:
-    """Write the demo corpus to `path`; for a framework other than Nanda, without annotations."""
+    """Write the demo corpus to `path`, without annotations for a framework other than Nanda."""
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):
@@ -269,7 +280,7 @@ def _home(request: Request) -> Response:
 
 
 def _access(state: State, port: int, request: Request) -> Response:
-    """Show a new address, with which another browser can open the application."""
+    """Return a page with a new address, with which another browser can open the application."""
     address = address_of(port, state.sessions)
     return page(request, "access.html", title="Another browser", address=address)
 

@@ -36,7 +36,7 @@ def routes(state: State) -> list[Route]:
 
 
 def _run(state: State, request: Request) -> Response:
-    """Show a training run; the parameter `against` selects a second run for comparison."""
+    """Return the page of a training run; the URL parameter `against` selects a second run."""
     runs = {run.key: run for run in run_folders(state)}
     found = runs.get(request.path_params["key"])
     if found is None:
@@ -74,7 +74,7 @@ def _place(folder: Path, workspace: Path) -> str:
 
 
 def _names(runs: Sequence[RunFolder]) -> list[str]:
-    """Return the names of the folders, or their paths if two names are equal."""
+    """Return the names of the run folders, or the paths of the folders if two names are equal."""
     names = [run.folder.name for run in runs]
     same = len(set(names)) < len(names)
     return [f"{run.folder}" for run in runs] if same else names
@@ -84,7 +84,8 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
     """Return the rows of the table of dev losses.
 
     Returns:
-        For each row: the step, the loss of each run, and the difference if there are two losses.
+        For each row: the step, the loss of each run or None, and the difference of two losses or
+        None.
     """
     by_step = [dict(one.dev) for one in losses]
     rows = []
@@ -96,7 +97,10 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return the name of each stage, its duration in each run, and its end in the first run."""
+    """Return the name of each stage, its duration in each run, and when it ended in the first run.
+
+    Durations and times are texts; they are "" for a run without the stage.
+    """
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
         (
@@ -109,7 +113,7 @@ def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the name and both values of each setting in which two runs differ."""
+    """Return the name and both values, as texts, of each setting in which two runs differ."""
     first, other = dict(facts(here)), dict(facts(there))
     return [
         (name, first.get(name, ""), other.get(name, ""))
@@ -180,7 +184,7 @@ class RunFolder(_Tolerant):
         return str(outputs.get("prepared/dev.jsonl", {}).get("sha256", self.key))
 
     def losses(self) -> Losses:
-        """Return the recorded losses that are finite."""
+        """Return the recorded losses; losses that are not finite numbers are left out."""
         lines = Metrics(self.folder / METRICS).read()
         train, dev = (
             [(line["step"], line[name]) for line in lines if _is_finite(line.get(name))]
@@ -190,7 +194,7 @@ class RunFolder(_Tolerant):
 
 
 def run_folders(state: State) -> list[RunFolder]:
-    """Return the runs in the working folder, its subfolders and the folders of shipped models."""
+    """Return the training runs in the working folder, its subfolders, and shipped models' folders."""
     here, shipped = state.workspace, state.settings.shipped_registry.parent
     manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
     manifests += sorted(shipped.glob(f"*/{MANIFEST}"))
