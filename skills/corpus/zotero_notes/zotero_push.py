@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import get_args
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, InputError, NotAllowed, NothingFound
+from harness.errors import HarnessError, InputError, NothingFound
+from harness.permissions import consent
 from harness.support.process import job_lock
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
@@ -78,9 +79,9 @@ def push(call: Call) -> Result:
         failed: dict[str, str] = {}
         due = [step for step in steps if _is_due(step)]
         if due and not dry_run:
-            _ask(
-                call, _preview(steps), f"write {_things(one.note.kind for one in due)} into Zotero"
-            )
+            if call.confirm and not call.yes:
+                call.screen.notice(_preview(steps))
+            _ask(call, f"writes {_things(one.note.kind for one in due)} into Zotero")
             steps, failed = _written_steps(call, steps, record, framework)
     if elsewhere:
         count = counted(elsewhere, "annotation")
@@ -148,7 +149,7 @@ def undo(call: Call) -> Result:
             )
         if not call.options.dry_run:
             counts = _things(entry.kind for entry in entries)
-            _ask(call, "", f"delete {counts} in Zotero, except notes that a person has changed")
+            _ask(call, f"deletes {counts} in Zotero, except notes that a person has changed")
         for name in dict.fromkeys(entry.library for entry in entries):
             with library_of(call, name) as library, call.screen.progress(f"deleting in {name}"):
                 of_library = [entry for entry in entries if entry.library == name]
@@ -208,28 +209,17 @@ def library_of(call: Call, name: str) -> Library:
     return Library(name, call.cancel)
 
 
-def _ask(call: Call, preview: str, action: str) -> None:
-    """Ask the user for permission to change notes.
+def _ask(call: Call, action: str) -> None:
+    """Ask the user for permission to change notes in Zotero.
 
     Args:
-        preview: a text that is printed before the question.
-        action: the change, such as "write 3 notes into Zotero".
+        action: the change, such as "writes 3 notes into Zotero".
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
     """
-    if call.yes:
-        return
-    if call.confirm is None:
-        raise NotAllowed(
-            f"nobody is here to allow this: {action}",
-            hint="`--yes` before the line allows the changes; `--dry-run` only shows the changes.",
-        )
-    if preview:
-        call.screen.notice(preview)
-    if not call.confirm(f"{action[:1].upper()}{action[1:]}?"):
-        raise NotAllowed("you did not allow it, and nothing was changed in Zotero")
-    if call.options.local:
+    consent(f"/corpus {call.subcommand} {action}", call.confirm, yes=call.yes)
+    if call.options.local and not call.yes:
         call.screen.notice('Zotero asks for permission too; "Always Allow" there is permanent.')
 
 

@@ -57,7 +57,8 @@ def test_a_highlight_for_each_move(pushing: Pushing, folder: Path) -> None:
     in_library(pushing, of_pdf({}, claim=FIRST.rstrip("."), method=f"It reads: {SECOND}"))
     done = pushing.app.dispatch("/corpus zotero-push").result
     check_output(Corpus(), "zotero-push", done)
-    assert pushing.questions == ["Write 1 note and 3 highlights into Zotero?"]
+    [question] = pushing.questions
+    assert "writes 1 note and 3 highlights into Zotero" in question
     found = by_move(pushing)
     assert list(found) == ["claim", "method", "limitation"]  # in the order of the PDF file
     claim, method, limitation = found.values()
@@ -139,7 +140,7 @@ def test_undo(pushed: Pushing) -> None:
     pushed.api.add(LIBRARY, claim["key"], annotationComment="Mine.")
     pushed.questions.clear()
     done = pushed.run("zotero-undo")
-    assert pushed.questions[0].startswith("Delete 1 note and 3 highlights in Zotero, except")
+    assert "deletes 1 note and 3 highlights in Zotero, except" in pushed.questions[0]
     assert "Deleted 1 note and 2 highlights in Zotero." in done["text"]
     assert done["kept"] == {claim["key"]: "a person changed it"}
     assert list(by_move(pushed)) == ["claim"]

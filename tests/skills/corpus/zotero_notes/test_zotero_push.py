@@ -39,7 +39,7 @@ def test_push_creates_notes_below_the_items(pushing: Pushing) -> None:
     tags = [tag["tag"] for tag in note["tags"]]
     assert tags[:2] == ["nanda-harness", "nanda:claim"]
     assert "nanda:limitation" not in tags
-    assert pushing.questions == ["Write 1 note into Zotero?"]
+    assert pushing.questions == ["/corpus zotero-push writes 1 note into Zotero. Allow it?"]
     assert pushing.api.items[LIBRARY][item_key(1)]["version"] == 1  # the item itself is unchanged
     check_output(Corpus(), "zotero-push", pushing.app.dispatch("/corpus zotero-push").result)
 
@@ -217,7 +217,7 @@ def test_items_of_several_libraries(pushing: Pushing) -> None:
 def test_nothing_is_written_without_consent(pushing: Pushing) -> None:
     pushing.annotations(from_zotero(1))
     pushing.allowed = False
-    with pytest.raises(NotAllowed, match="you did not allow it"):
+    with pytest.raises(NotAllowed, match="the user did not allow that"):
         pushing.run("zotero-push")
     assert not pushing.api.notes()
     assert f"create   {item_key(1)}" in pushing.stderr
@@ -280,7 +280,7 @@ def test_a_key_that_may_not_write_and_one_of_another_user(pushing: Pushing) -> N
 def test_nobody_is_there_to_ask(pushing: Pushing) -> None:
     pushing.annotations(from_zotero(1))
     pushing.app.frontend = Frontend("script")
-    with pytest.raises(NotAllowed, match=r"allow this: write 1 note into Zotero\. `--yes`"):
+    with pytest.raises(NotAllowed, match=r"writes 1 note into Zotero, and nobody .*\. `--yes`"):
         pushing.run("zotero-push")
     assert not pushing.api.notes()
     assert pushing.run("zotero-push --yes")["code"] == 0
@@ -461,7 +461,8 @@ def test_undo_deletes_what_was_written(pushed: Pushing) -> None:
     written = keys(pushed)
     done = pushed.run("zotero-undo")
     assert (sorted(done["deleted"]), done["kept"]) == (sorted(written.values()), {})
-    assert pushed.questions == ["Delete 3 notes in Zotero, except notes that a person has changed?"]
+    change = "deletes 3 notes in Zotero, except notes that a person has changed"
+    assert pushed.questions == [f"/corpus zotero-undo {change}. Allow it?"]
     left = sorted(pushed.api.items[LIBRARY])
     assert left == sorted(["MYNTE234", *map(item_key, range(1, 4))])
     with pytest.raises(NothingFound, match="no note was written"):
