@@ -39,8 +39,8 @@ TIMEOUT = 20.0
 RETRIES = 3
 """Number of retries of a failed request.
 
-The pauses before the retries are 1, 2 and 4 times the delay of the source, and at least 1, 2 and 4
-seconds unless the delay is shorter than 0.1 s.
+The pause before the first retry is the delay of the source, but at least 1 s, or 10 times a delay
+below 0.1 s. Each further pause is twice as long as the pause before.
 """
 LONGEST_WAIT = 60.0
 """Maximum pause in seconds; a request fails if the source asks for a longer pause."""

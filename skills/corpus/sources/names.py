@@ -18,7 +18,7 @@ VARIABLE = "HARNESS_SOURCES"
 
 
 def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
-    """Parse a comma-separated list of sources, and return each name once.
+    """Return the names in a comma-separated list of sources, without repetitions.
 
     Args:
         more: names that are accepted besides the sources.

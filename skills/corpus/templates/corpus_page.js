@@ -12,8 +12,8 @@ const facets = [...document.querySelectorAll("fieldset")].map(({ name: key, elem
   const boxes = [...elements].filter(({ type }) => type === "checkbox");
   return { key, boxes, values: boxes.map(({ value }) => value) };
 });
-/** The columns, each with its key, its header, and the index of its move, or -1. */
 const moves = facets.map(({ key }) => key).filter((key) => key.startsWith("move."));
+/** The columns: the key, the header, and the index of the move, or -1 for another column. */
 const columns = [...grid.tHead.rows[0].cells].map((header) => {
   const { key } = header.dataset;
   return { key, header, index: moves.indexOf(key) };
@@ -96,7 +96,8 @@ function searched(paper) {
   return paper.searched;
 }
 
-/** Return the strings to search for. Each must begin at a word; a quoted string must also end at a word. */
+/** Return the strings to search for. Each string matches at the beginning of a word, and a quoted string
+    also ends at the end of a word. In scripts without blanks, a string matches anywhere. */
 function needles(query) {
   const found = [];
   for (const [, phrase, closed, word] of query.matchAll(/"([^"]*)("?)|([^\s"]+)/g)) {
