@@ -77,27 +77,27 @@ class UsageError(HarnessError):
 
 
 class UnknownSkill(UsageError):
-    pass
+    """Raised if there is no skill with the requested name."""
 
 
 class InputError(UsageError):
-    pass
+    """Raised if an input is missing, empty, unreadable or unsuitable."""
 
 
 class RegistryError(UsageError):
-    pass
+    """Raised if a registry of models cannot be used."""
 
 
 class NotTrusted(UsageError):
-    pass
+    """Raised if the user has not trusted the present content of a project's plugin."""
 
 
 class NotAllowed(UsageError):
-    pass
+    """Raised if the user has not allowed an action."""
 
 
 class SkillFailed(HarnessError):
-    exit_code = 1
+    """Raised if a skill ran and has no result."""
 
 
 class InvalidReply(SkillFailed):
@@ -111,11 +111,11 @@ class InvalidReply(SkillFailed):
 
 
 class NothingFound(SkillFailed):
-    pass
+    """Raised if a search has no results."""
 
 
 class SourceUnavailable(SkillFailed):
-    pass
+    """Raised if a service for looking up papers cannot answer."""
 
 
 class GenerationFailed(SkillFailed):
@@ -143,11 +143,11 @@ class ModelError(HarnessError):
 
 
 class ModelUnavailable(ModelError):
-    pass
+    """Raised if a model cannot be loaded or reached; its fallback may serve."""
 
 
 class ModelChanged(ModelError):
-    pass
+    """Raised if the server replaced the model by another model during the run."""
 
 
 class ModelBusy(ModelError):
@@ -163,11 +163,11 @@ class ModelBusy(ModelError):
 
 
 class ClusterUnavailable(ModelError):
-    pass
+    """Raised if the Ray cluster cannot be reached or used, so that no model can serve."""
 
 
 class ChecksumMismatch(ModelError):
-    pass
+    """Raised if the SHA-256 of a model file differs from the registry."""
 
 
 class OutputError(HarnessError):
@@ -207,21 +207,15 @@ def first_error(exc: ValidationError, *within: object) -> str:
 
 
 def did_you_mean(
-    name: str,
-    known: Iterable[str],
-    shown: Callable[[str], str] = str,
-    *,
-    most: int = 3,
-    cutoff: float = 0.6,
+    name: str, known: Iterable[str], shown: Callable[[str], str] = str, *, cutoff: float = 0.6
 ) -> str:
     """Return a question such as "Did you mean a or b?", or "" if no known name is similar.
 
     Args:
         shown: returns the form in which the question states a known name.
-        most: maximum number of suggestions.
         cutoff: minimum similarity, from 0 to 1.
     """
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    near = difflib.get_close_matches(name, list(known), cutoff=cutoff)
     return f"Did you mean {' or '.join(map(shown, near))}?" if near else ""

@@ -153,8 +153,8 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        hooks = self.project_hooks
-        return (*folders, *registries, self.sessions, *self.project_mcp_files, hooks)
+        project = *self.project_mcp_files, self.project_hooks
+        return (*folders, *registries, self.sessions, *project)
 
 
 def registry_folder(registry: Path) -> Path:

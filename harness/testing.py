@@ -118,10 +118,7 @@ class FakeModel:
         self.closed = False
 
     def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, request: Request, on_text: OnText | None = None, cancel: threading.Event | None = None
     ) -> Reply:
         with self._arriving:
             reply = self.replies[min(len(self.requests), len(self.replies) - 1)]

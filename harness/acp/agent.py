@@ -180,7 +180,7 @@ class EditorAgent:
             if not (session_id.isdecimal() and len(session_id) <= DIGITS):
                 raise errors.NothingFound(f"there is no session {session_id[:60]!r}")
             conversation.resume(int(session_id))
-        elif conversation.keeps and conversation.store is not None:
+        elif conversation.keeps:
             conversation.session = conversation.store.begin(conversation.project)
         stored = conversation.session or f"unstored-{len(self._sessions)}"
         return Session(session_id or str(stored), app, conversation)
@@ -346,7 +346,9 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
         app.preferred[CHAT] = model
     try:
         os.chdir(app.settings.project_dir)
-        if _is_job(app, line):
+        typed = split_command(split_options(line)[1])
+        found = app.catalogue.skills.get(typed[0]) if typed else None
+        if found is not None and found.skill.tool and found.skill.logged:  # such as /annotate
             editor.begin(editor.title)
         screen = EditorScreen(editor)
         outcome = app.dispatch(line, frontend=editor.frontend, console=screen, cancel=editor.cancel)
@@ -360,13 +362,6 @@ def _run(session: Session, editor: Editor, line: str) -> schema.StopReason:
     _update(session, editor, chosen=app.preferred.get(CHAT, ""), before=model)
     stopped = editor.cancel.is_set() or isinstance(error, Interrupted)
     return "cancelled" if stopped else "end_turn"
-
-
-def _is_job(app: App, line: str) -> bool:
-    """Return True if a line calls a command that is logged and that a model may call, too."""
-    typed = split_command(split_options(line)[1])
-    found = app.catalogue.skills.get(typed[0]) if typed else None
-    return found is not None and found.skill.tool and found.skill.logged
 
 
 def _show(outcome: Outcome, editor: Editor) -> HarnessError | None:
@@ -411,7 +406,7 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
         session.commands = commands
         editor.send(helpers.update_available_commands(commands))
     store, number = session.conversation.store, session.conversation.session
-    if store is None or number is None or store.broken:
+    if number is None or store.broken:
         return
     try:
         stored = store.get(number)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,10 +94,7 @@ class PromptSkill(Skill):
         self.usage = self.hint or Skill.usage  # type: ignore[misc]
         self.separate = self._line("context").lower() == "fork"
         self.allowed_tools = self._line("allowed-tools")
-        about = {
-            "Compatibility": self._line("compatibility"),
-            "Tools it uses": self.allowed_tools,
-        }
+        about = {"Compatibility": self._line("compatibility"), "Tools it uses": self.allowed_tools}
         lines = [f"{key}: {text}" for key, text in about.items() if text]
         if not file.for_models:
             lines.append("Only the user may use it; a model may not.")
@@ -228,7 +226,7 @@ def read_resource(folder: Path, name: str) -> str:
     path = folder / name
     if Path(name).is_absolute() or name.startswith("~") or ".." in PurePosixPath(name).parts:
         raise UsageError("is outside of the skill's folder", where=name)
-    if not _exists(path):
+    if not os.path.lexists(path):
         raise UsageError("does not exist", where=name)
     if not is_inside(folder, path):
         raise UsageError("is a link out of the skill's folder", where=name)
@@ -252,7 +250,7 @@ def _references(folder: Path, body: str) -> Iterator[str]:
         if match["word"] and ".." not in PurePosixPath(name).parts:
             words += 1
             path = folder / name
-            if words > MAX_WORDS or not _exists(path) or path.is_dir():
+            if words > MAX_WORDS or not os.path.lexists(path) or path.is_dir():
                 continue
         yield name
 
@@ -271,10 +269,3 @@ def _named_file(match: re.Match[str]) -> str:
         else:
             name = name.rstrip("./-")
     return name if not name or ".." in name else PurePosixPath(name).as_posix()
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists() or path.is_symlink()
-    except OSError:  # raised if the name is too long for the file system
-        return False

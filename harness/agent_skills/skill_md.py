@@ -181,8 +181,8 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
         problems.append("there are no instructions below the front matter")
     if strict and problems:
         raise UsageError("; ".join(problems), where=str(path), hint="Correct the file.")
-    if more := len(problems) - MAX_PROBLEMS:
-        problems[MAX_PROBLEMS:] = [f"{more} more problems"] * (more > 0)
+    if (more := len(problems) - MAX_PROBLEMS) > 0:
+        problems[MAX_PROBLEMS:] = [f"{more} more problems"]
     return SkillFile(path, name, description, front.fields, tuple(problems))
 
 

@@ -16,16 +16,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -86,7 +77,7 @@ class ClusterOptions(SkillOptions):
 
     @property
     def ray_data(self) -> str | None:
-        """The address in `--on ray-data://ADDRESS`; "" for `--on ray-data`, else None.
+        """The address in `--on ray-data://ADDRESS`; "" for `--on ray-data`; None without Ray Data.
 
         Raises:
             UsageError: the text after "ray-data" is not an address.
@@ -292,8 +283,7 @@ def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
 
 def paths(options: SkillOptions) -> Iterator[Path]:
     """Yield the paths among the option values."""
-    for name in type(options).model_fields:
-        value = getattr(options, name)
+    for _, value in options:
         for one in value if isinstance(value, _MANY) else (value,):
             if isinstance(one, Path):
                 yield one
@@ -350,7 +340,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
         else:
             messages.append(_of_flag(flag, together))
             if first["type"] in ("literal_error", "enum"):
-                hints.append(did_you_mean(str(first["input"]), flag.choices, most=1))
+                hints.append(did_you_mean(str(first["input"]), flag.choices))
             elif first["type"].startswith("date"):
                 hints.append("Write a date as 2025-01-31 and a time as 2025-01-31T12:30.")
     return "; ".join(messages), " ".join(filter(None, dict.fromkeys(hints))) or None

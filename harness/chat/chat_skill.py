@@ -114,7 +114,8 @@ class Chat(Skill):
 
     def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:
         skill.body(call.text)
-        conversation = Conversation(skills={skill.name: call.text})
+        store = self._app.conversation.store
+        conversation = Conversation(store, skills={skill.name: call.text}, keeps=False)
         return self._answer(call, _line(skill, text), conversation)
 
     def _answer(

@@ -40,6 +40,7 @@ class Conversation:
     """The finished turns of a conversation.
 
     Attributes:
+        store: the store of sessions.
         messages: messages of all turns, without a system message. Each turn begins with the user's
             message and is complete: each tool call has its result.
         skills: for each active skill, the text with which it was activated, in the order of
@@ -47,16 +48,15 @@ class Conversation:
         session: id of the stored session; None if the conversation is not stored.
         resumed: the stored session at the time when this process resumed it; None if this process
             began the conversation.
-        store: the store of sessions, or None.
         keeps: True if turns are stored.
         project: the folder that sessions belong to.
     """
 
+    store: SessionStore
     messages: list[Message] = field(default_factory=list)
     skills: dict[str, str] = field(default_factory=dict)
     session: int | None = None
     resumed: Session | None = None
-    store: SessionStore | None = None
     keeps: bool = True
     project: Path = field(default_factory=Path)
 
@@ -150,7 +150,7 @@ class Conversation:
 
     def _keep(self, turn: list[Message], asked: bool, served: str, covers: int = 0) -> None:
         """Store a turn, if turns are stored; the parameters are as for `SessionStore.add`."""
-        if self.store is not None and self.keeps:
+        if self.keeps:
             self.session = self.store.add(
                 self.session,
                 self.project,
@@ -181,8 +181,6 @@ class Conversation:
             NothingFound: there is no such session.
             NotAllowed: the session belongs to another project.
         """
-        if self.store is None:
-            raise NothingFound("sessions are not stored")
         if number is None:
             last = (s for s in self.store.found("", self.project, 2) if s.id != self.session)
             found = next(last, None)

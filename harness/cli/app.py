@@ -49,12 +49,10 @@ def _remove_left_over(settings: Settings) -> None:
     import tempfile
 
     own = settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills
-    for folder, pattern in (
-        *((folder, "*.tmp") for folder in own),
-        (settings.cache_dir / "models", "fetch-*"),
-        (Path(tempfile.gettempdir()), "nanda-*"),
-    ):
-        remove_left_over(folder, pattern)
+    for folder in own:
+        remove_left_over(folder, "*.tmp")
+    remove_left_over(settings.cache_dir / "models", "fetch-*")
+    remove_left_over(Path(tempfile.gettempdir()), "nanda-*")
 
 
 class App:

@@ -17,11 +17,7 @@ from typing import Any, TextIO, TypeVar, cast
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.buffer import CompletionState
-from prompt_toolkit.completion import (
-    CompleteEvent,
-    ThreadedCompleter,
-    get_common_complete_suffix,
-)
+from prompt_toolkit.completion import CompleteEvent, ThreadedCompleter, get_common_complete_suffix
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -82,10 +78,7 @@ class Repl:
     """
 
     def __init__(
-        self,
-        app: App,
-        terminal_input: Input | None = None,
-        terminal_output: Output | None = None,
+        self, app: App, terminal_input: Input | None = None, terminal_output: Output | None = None
     ) -> None:
         self.app = app
         self.session: PromptSession[str] = PromptSession(

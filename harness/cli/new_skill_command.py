@@ -124,9 +124,8 @@ class NewSkill(AppCommand):
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
     """Return the next steps for the user: what to do, and the command to type."""
-    found = shutil.which("python")
     python = shlex.quote(_shown(Path(sys.executable), settings))
-    if found and Path(found) == Path(sys.executable):
+    if shutil.which("python") == sys.executable:
         python = "python"
     started, program = Path(sys.argv[0]), "nanda"
     if started.name == "agent.py":

@@ -74,7 +74,6 @@ class Sessions(AppCommand):
             return self._shown(call.options.show)
         project = None if call.options.all else conversation.project
         words = call.text.strip()
-        assert conversation.store is not None
         found = SessionList(sessions=conversation.store.found(words, project, call.options.limit))
         if found.sessions:
             return found.as_result(found.as_table(with_folder=call.options.all))
@@ -87,7 +86,6 @@ class Sessions(AppCommand):
     def _shown(self, number: int) -> Result:
         """Return the transcript of a stored session, without the results of tools."""
         store = self._app.conversation.store
-        assert store is not None
         session = store.get(number)
         parts, turns = [f"session {number}: {session.title}"], []
         for _, covers, messages in store.transcript(number):
@@ -113,7 +111,6 @@ class Resume(AppCommand):
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
         conversation = self._app.conversation
-        assert conversation.store is not None
         found = conversation.store.found("", conversation.project, OFFERED)
         return {} if option else {str(session.id): session.title for session in found}
 
@@ -144,7 +141,7 @@ def go_on(app: App) -> None:
     try:
         app.screen.notice(_summary(conversation.resume()))
     except NothingFound:
-        if conversation.store is None or not conversation.store.broken:
+        if not conversation.store.broken:
             raise
         return
     if app.frontend.name == "repl":

@@ -22,6 +22,7 @@ from harness.errors import (
     NothingFound,
 )
 from harness.models.backend import Message, Reply, Request, ToolCall
+from harness.sessions import SessionStore
 from harness.testing import (
     FAKE_REGISTRY,
     FakeModel,
@@ -40,12 +41,13 @@ def new(folder: Path, project: str = "project") -> Conversation:
     return Conversation.of(settings, pytest.fail)
 
 
-def test_a_forgotten_conversation_is_a_new_one() -> None:
-    conversation = Conversation([TURN[0]], {"review": ""}, 7)
+def test_a_forgotten_conversation_is_a_new_one(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "sessions.db", pytest.fail)
+    conversation = Conversation(store, [TURN[0]], {"review": ""}, 7, keeps=False)
     conversation.add(TURN[1:])
     assert conversation.messages == TURN
     conversation.forget()
-    assert conversation == Conversation()
+    assert conversation == Conversation(store, keeps=False)
 
 
 def test_a_resumed_conversation_is_the_same_one(tmp_path: Path) -> None:
