@@ -24,7 +24,7 @@ lists all of them.
 BUILT_IN = "built in"
 """The origin of plugins that are part of the program."""
 MOST_NAMED = 40
-"""Maximum number of skills of which the message about an unknown skill lists the names."""
+"""Maximum number of loaded skills for which the message about an unknown skill lists all names."""
 
 
 @dataclass(frozen=True, slots=True)

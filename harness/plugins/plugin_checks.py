@@ -146,7 +146,7 @@ def _check_attributes(skill: Skill) -> None:
 
 
 def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
-    """Yield the models in `output` and `output_summary`, each with the attribute's name."""
+    """Yield each model in `output` and `output_summary`, after the name of the attribute."""
     for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
         each = models.values() if isinstance(models, Mapping) else [models]
         yield from ((what, model) for model in each if models is not None)

@@ -100,7 +100,7 @@ def _entries(folder: Path) -> list[Path]:
 
 @functools.cache
 def private_folder() -> Path:
-    """Return the folder for copies of trusted content; it is deleted when the process ends."""
+    """Return the folder for copies of trusted content, which is deleted when the process ends."""
     import atexit
     import shutil
     import tempfile

@@ -208,7 +208,7 @@ class RunLog:
         return rows == [{"job": job}]
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
-        """Return the latest runs, the latest first."""
+        """Return the columns of at most `limit` runs, the latest run first."""
         return self.query("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])
 
     def get(self, run_id: int) -> dict[str, Any] | None:
@@ -225,7 +225,10 @@ class RunLog:
         return self._database.run(lambda db: [dict(row) for row in db.execute(sql, given)], [])
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
-        """Execute a statement in a separate transaction; return the id of the new row, or None."""
+        """Execute a statement in a separate transaction, and return the id of the inserted row.
+
+        The result is None if the log cannot be written.
+        """
         if self._database.error is not None:
             return None
         given = [*map(_storable, parameters)]

@@ -125,10 +125,11 @@ class Runner:
         return Outcome(result, general, tuple(saved), screen.emitted, screen.line_ended)
 
     def _result(self, call: Call, files: Sequence[Path], filled: Mapping[Path, str]) -> Result:
-        """Call the skill, and check that its result can be saved to the targets.
+        """Run the skill, and return its result if the result can be saved to the targets.
 
         Raises:
-            HarnessError: the error of the skill, or SkillFailed.
+            HarnessError: raised by the skill.
+            SkillFailed: the skill raised another exception, or the result cannot be saved.
         """
         with self._isolated():
             result = self.skill.run(call)
@@ -210,7 +211,8 @@ class Runner:
     def _targets(self) -> tuple[Path, ...]:
         """Return the targets of the line.
 
-        If there are none, and the subcommand is in `Skill.target_text`, the text is the target.
+        If the line has no targets, and the subcommand is in `Skill.target_text`, the text is the
+        target.
 
         Raises:
             UsageError: the subcommand needs a target.
@@ -237,7 +239,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Return the source of the text; if the text is `-` or missing, read it from stdin first.
+        """Read the text from stdin if it is `-` or missing, and return the source of the text.
 
         Raises:
             UsageError: the skill needs a text or takes no text.

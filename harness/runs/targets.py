@@ -85,7 +85,7 @@ def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
-    """Refuse to overwrite a file that the command reads.
+    """Check that no output is a file that the command reads.
 
     Args:
         sources: the files that the command reads, each with a noun for messages as the keyword.
@@ -110,7 +110,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
 
 @contextlib.contextmanager
 def reported(target: Path) -> Iterator[None]:
-    """Translate an error of the file system into an OutputError that names `target`."""
+    """In the block, translate errors of the file system into an OutputError for `target`."""
     try:
         yield
     except (OSError, RuntimeError) as exc:  # raised for a name that is too long, or a loop of links

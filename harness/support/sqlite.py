@@ -189,7 +189,7 @@ def storable(text: str) -> str:
 
 
 def handle_signals(connection: sqlite3.Connection) -> None:
-    """Let Ctrl-C abort statements; `is_interrupted` recognises the error.
+    """Let Ctrl-C abort statements with an error that `is_interrupted` recognizes.
 
     Python runs signal handlers in any Python code of the main thread, even in an empty progress
     handler. SQLite then aborts the statement with an error of its own, and drops the

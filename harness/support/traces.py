@@ -326,7 +326,9 @@ def generation(served: ServedModel, request: Request) -> contextlib.AbstractCont
 
 
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
-    """Return a function that performs a task, and records the task below the current span.
+    """Return a function that calls `perform`, and records the task as a child of the current span.
+
+    If traces are off, the result is `perform` itself.
 
     The first `FIRST_ROWS` tasks are sampled, and then one in `EACH_ROW` tasks. The generations of
     the other tasks have a parent that is not sampled. Only a sampler that is not based on the

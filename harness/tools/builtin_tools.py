@@ -66,7 +66,7 @@ class Workplace:
         return self.settings.project_dir.resolve()
 
     def path(self, given: str) -> Path:
-        """Return the resolved path that a model has given; a relative path starts at the project.
+        """Return the resolved path that a model has given, which may be relative to the project.
 
         Raises:
             InputError: the text cannot be the path of a file.

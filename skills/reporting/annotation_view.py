@@ -23,7 +23,7 @@ from skills.nanda.marked_sentences import marked
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
-"""Matches a word or sign with the blanks after it, which `word_diff` does not compare."""
+"""Matches a word or sign and the blanks after it. `word_diff` does not compare the blanks."""
 MOST = 4_000
 """Maximum number of words for which `word_diff` compares words, since this takes quadratic time.
 Longer texts are shown as replaced as a whole.

@@ -93,9 +93,9 @@ class Statistic:
 
     Attributes:
         sums: the summands of each paper; shape (papers, sums).
-        value: computes the value from sums, for each row of an array of shape (rows, sums); nan
-            where it is undefined.
-        counted: for each paper, True if the statistic depends on it.
+        value: computes a value from each row of an array of sums, which has the shape (rows, sums).
+            An undefined value is nan.
+        counted: for each paper, True if the statistic depends on the paper.
         is_share: True if the value is the share of papers with a property.
     """
 
@@ -111,8 +111,8 @@ class Sampled:
 
     Attributes:
         drawn: the value in each resample.
-        counted: for each paper, True if the statistic depends on it.
-        share: the count and the total, if the statistic is a share of papers; or else None.
+        counted: for each paper, True if the statistic depends on the paper.
+        share: the count and the total if the statistic is a share of papers, or None.
     """
 
     value: float
