@@ -58,6 +58,7 @@ _SETTINGS = (
     "credential.helper=",
     "submodule.recurse=false",
 )
+_DEFAULTS = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
 _ENVIRONMENT = {
     "GIT_ASKPASS": "",
     "GIT_LFS_SKIP_SMUDGE": "1",
@@ -193,10 +194,8 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
     """
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install git, or download the repository.")
-    ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     protocols = PROTOCOLS + ":http" * url.startswith("http:")
-    environment = {**os.environ, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocols}
-    environment["GIT_SSH_COMMAND"] = ssh
+    environment = {**_DEFAULTS, **os.environ, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocols}
     limit = StopToken(cancel, CLONE_SECONDS)
 
     def run(*words: str) -> str:
@@ -212,6 +211,8 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
         )
         try:
             printed, errors = _outputs(process, limit)
+        except DeadlineExceeded as exc:
+            raise InputError(f"the clone was {exc.message}") from exc
         finally:
             _kill(process)
         if process.returncode:
@@ -232,17 +233,13 @@ def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str
     """Wait for the end of git, and return its stdout and stderr.
 
     Raises:
-        InputError: the time limit has passed.
+        DeadlineExceeded: the time limit has passed.
         Interrupted: a stop was requested.
     """
     while True:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            try:
-                limit.check()
-            except DeadlineExceeded as exc:
-                raise InputError(f"the clone was {exc.message}") from exc
+        limit.check()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

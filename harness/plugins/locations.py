@@ -139,20 +139,20 @@ def skill_files(
                     file = exc
             found.append((path, file))
 
+    cut = ""
     try:
         within(seconds, search, f"searching {root}")
     except Overdue:
         cut = f"it was not searched further after {seconds:g} s"
-        return Search([*found], cut, len(searched))
     except Unsearched as exc:
-        return Search(found, f"it was not searched further: {exc}", len(searched))
-    return Search(found, "", len(searched))
+        cut = f"it was not searched further: {exc}"
+    return Search([*found], cut, len(searched))  # a copy, since an overdue search continues
 
 
 def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
     """Yield the path of each SKILL.md below `root`, in sorted order.
 
-    A folder to which links lead is searched only once.
+    Each folder is searched only once, even if several links lead to it.
 
     Args:
         until: the time, from `time.monotonic`, at which the search ends.

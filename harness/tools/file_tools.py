@@ -144,13 +144,13 @@ class ReadFile(BuiltinTool):
                 break
             kept.append(cut)
         following = given.offset + len(kept)
-        result: dict[str, Any] = {"path": place.shown(path), "text": "\n".join(kept)}
-        result["lines"] = len(lines)
+        text = "\n".join(kept)
+        result: dict[str, Any] = {"path": place.shown(path), "text": text, "lines": len(lines)}
         if following <= len(lines):
             result["next_offset"] = following
-        return (
-            result if file.encoding.startswith("utf-8") else {**result, "encoding": file.encoding}
-        )
+        if not file.encoding.startswith("utf-8"):
+            result["encoding"] = file.encoding
+        return result
 
 
 class ListFiles(BuiltinTool):
@@ -397,11 +397,8 @@ class WriteFile(BuiltinTool):
             OutputError: the file cannot be written, or has changed since the user allowed the call.
         """
         known = None if before is None else hashlib.sha256(before).hexdigest()
-
-        try:
+        with targets.reported(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(f"not written: {exc.strerror}", where=str(path)) from exc
         editor = place.frontend.files if path.is_relative_to(place.project) else None
         present = None if before is None else before.decode(errors="replace")
         if editor is not None and editor.write(path, content.decode(), present):
