@@ -64,8 +64,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
     """Return True if a model may read a resolved path without permission.
 
-    A model may read `folders`, which are the folders of skills. It may also read the project,
-    except for private files of the harness.
+    A model may read the project, except for private files of the harness, and `folders`, which are
+    the folders of skills.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):
         return True

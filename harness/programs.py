@@ -1,7 +1,8 @@
 """Split the commands of a model into words, and determine the scope of "always" answers.
 
-Without a sandbox, only the user's answers protect the user's files. So an "always" answer covers
-exactly the command that was shown, or a program with options that are listed here as harmless.
+Without a sandbox, only the user's answers protect the user's files. Therefore an "always" answer
+covers exactly the command that was shown, or a program with options that are listed here as
+harmless.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ def lasting(
 ) -> str | None:
     """Return the scope of an "always" answer: a key of `HARMLESS`, or exactly this command.
 
-    The result is None if the user must allow the command each time: it needs a shell, or names a
-    path outside of the project. Without a sandbox, the result is also None if the command names a
-    path that controls git or the harness, or if its words do not show which programs and files it
-    uses.
+    The result is None if the user must allow the command each time, because it needs a shell or
+    names a path outside of the project. Without a sandbox, the result is also None if the command
+    names a path that controls git or the harness, or if its words do not show which programs and
+    files it uses.
 
     Args:
         folders: the folders of skills; the command may also name files in them.

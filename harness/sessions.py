@@ -146,7 +146,7 @@ class SessionStore:
             served: the model that answered, and the place that served it.
             covers: for a summary, the number of earlier turns that it replaces; 0 for a turn.
         """
-        if self.broken:  # an earlier turn may be missing, and this turn makes no sense without it
+        if self.broken:  # an earlier turn may be missing, without which this turn makes no sense
             return session
         now = _now()
 

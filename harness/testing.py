@@ -294,7 +294,7 @@ def folder_skill(folder: Path) -> Skill:
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
         compiled.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # raised if it does not exist, or is not empty
+    with contextlib.suppress(OSError):  # raised if the folder does not exist, or is not empty
         (folder / "__pycache__").rmdir()
     file = skill_md.read(folder / FILE)
     name = file.name

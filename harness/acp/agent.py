@@ -305,7 +305,7 @@ def line_of(prompt: Iterable[Any], project: Path) -> str:
 def _path_of(uri: str, project: Path, *, is_command: bool) -> str:
     """Return the path in a link to a file, as a user types it: PATH in a command, @PATH in text.
 
-    A link that is not to a file is returned unchanged.
+    Any other link is returned unchanged.
     """
     parts = urlsplit(uri)
     if parts.scheme != "file":

@@ -123,7 +123,7 @@ class PromptSkill(Skill):
 
     @property
     def folder(self) -> Path:
-        """The folder that is read: `copy`, or else the original folder."""
+        """The folder whose files are read: `copy`, or the original folder if `copy` is None."""
         return self.copy or self.file.folder.absolute()
 
     def present(self, copy: Path) -> PromptSkill:

@@ -104,7 +104,7 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
     except BaseException as exc:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in parents:
-            with contextlib.suppress(OSError):  # raised if it does not exist, or is not empty
+            with contextlib.suppress(OSError):  # raised if the folder is missing, or not empty
                 parent.rmdir()
         if isinstance(exc, OSError):
             raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc

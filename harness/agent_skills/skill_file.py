@@ -20,7 +20,8 @@ class SkillFile:
     """A usable SKILL.md.
 
     Attributes:
-        name: the slash command, from the front matter or else the folder.
+        name: the slash command: the name in the front matter, or a similar name if the name there
+            cannot be a command.
         description: what the skill does and when to use it, in one line.
         fields: the fields of the front matter; all scalars are text.
         problems: deviations from the specification.

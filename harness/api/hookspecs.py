@@ -113,9 +113,9 @@ def before_tool(call: ToolStarted) -> str | None:
     """Check a tool call of the model before the user is asked and the tool runs.
 
     Raise `NotAllowed(reason)` to refuse the call: the model receives the reason and the name of the
-    plugin. Return a text to add this text as a note to the result. The call is also refused if a
-    hook raises any other exception, or takes too long. The hooks of all plugins are called, then
-    the commands of hooks.json, until a hook or a command refuses the call.
+    plugin. A text that the hook returns is added to the result as a note. The call is also refused
+    if a hook raises any other exception, or takes too long. The hooks of all plugins are called,
+    then the commands of hooks.json, until a hook or a command refuses the call.
     """
 
 
@@ -123,9 +123,9 @@ def before_tool(call: ToolStarted) -> str | None:
 def after_tool(call: ToolFinished) -> str | None:
     """Check the result of a call before the model receives it.
 
-    The rules of `before_tool` apply: raise `NotAllowed(reason)` to refuse the result, or return a
-    text to add it as a note. A refusal withholds the result, but does not undo the call. The hook
-    is not called if the call raised an error, since there is no result.
+    The rules of `before_tool` apply: raise `NotAllowed(reason)` to refuse the result, or return the
+    text of a note. A refusal withholds the result, but does not undo the call. The hook is not
+    called if the call raised an error, since there is no result.
     """
 
 

@@ -144,7 +144,7 @@ class Flag:
 
     Attributes:
         name: the name with its two hyphens, such as "--min-votes".
-        key: the key of the field in the Pydantic model: its alias, or else its name.
+        key: the key of the field in the Pydantic model: the alias, or the name if there is none.
         sets: the value that a boolean flag sets, or None for a flag with a value.
         choices: the allowed values as typed, if the set is fixed.
         values: the allowed values as stored in the option.

@@ -193,9 +193,9 @@ class Skill(ABC):
         return call.subcommand
 
     def offer(self, wish: str) -> str:
-        """Return the text after the skill's name in a line that could fulfil a request, or "".
+        """Return the text for this skill with which a line could fulfil a request, or "".
 
-        The line is offered to the user if no model can chat.
+        If no model can chat, the user is offered a line of the skill's name and this text.
 
         Args:
             wish: the request in plain text; a trailing `-` means stdin.
@@ -224,7 +224,7 @@ class Skill(ABC):
         return False
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
-        """Return the values that a session completes, each with a few words of help, or with "".
+        """Return the values to offer for completion in a session, each with a short help or "".
 
         Args:
             option: the option that precedes the value, such as "--preset"; "" for a word of the

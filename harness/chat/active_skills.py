@@ -89,7 +89,7 @@ class ActiveSkills:
         return {name: self.skills[name].folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
-        """Add a skill's instructions to the conversation, in place of its earlier instructions.
+        """Add a skill's instructions to the conversation, or replace its earlier instructions.
 
         Args:
             text: the text of the line, which replaces placeholders in the instructions.

@@ -209,7 +209,7 @@ class Chat(Skill):
 def _with_files(call: Call) -> str:
     """Return the text of a call, followed by the files that it attaches.
 
-    If the whole text comes from stdin, it attaches no files.
+    A text from stdin attaches no files.
     """
     if call.source == "stdin":
         return call.text

@@ -153,7 +153,8 @@ class ProjectInstructions:
     ) -> str:
         """Return the text of the files for the system message, or "" without files.
 
-        The first file is the last in the text. Files that exceed `room` bytes are cut.
+        The files are in reverse order. The texts are cut so that they have at most `room` bytes
+        together.
         """
         parts: list[str] = []
         for path, text in files:

@@ -169,7 +169,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values of a call by key, as texts and booleans like those of a line.
+    """Return the option values of a call by key: texts and booleans, as a parsed line has them.
 
     Raises:
         UsageError: an argument is not an option of the skill.

@@ -49,8 +49,8 @@ def error_content(error: HarnessError) -> str:
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
     """Return `data` with lists, objects and texts cut, if its JSON exceeds `characters`.
 
-    Each cut states the number of omitted items or characters. If the result is still too long, it
-    is the beginning of the JSON as a text.
+    Each cut states the number of omitted items or characters. If the data are still too long, the
+    result is a text: the beginning of their JSON.
     """
     if len(compact(data)) <= characters:
         return data

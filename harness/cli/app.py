@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters that a question shows of a command from `intent.offer`."""
+"""Maximum number of characters of a command from `intent.offer` that a question shows."""
 
 
 def _remove_left_over(settings: Settings) -> None:
@@ -155,7 +155,7 @@ class App:
 
         Args:
             line: the line that the run log records.
-            caller: the frontend and the output; by default, those of the current line.
+            caller: the frontend and the output; by default, the caller of the current line.
             run: the row of the run in the run log; by default, a new row.
 
         Raises:

@@ -205,7 +205,7 @@ def _confirm(question: str) -> bool:
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Let the user choose an answer by its number or beginning; return it, or "" after Ctrl-D."""
+    """Return the answer that the user chooses by number or first letters, or "" after Ctrl-D."""
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
     listed = "\n".join(f"  {number} {choice}" for number, choice in numbered.items())
     _print(f"{question}\n{listed}")

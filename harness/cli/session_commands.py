@@ -34,7 +34,11 @@ class SessionList(CommandData):
     sessions: list[Session]
 
     def as_table(self, *, with_folder: bool) -> str:
-        """Return a table of the sessions, of which there is at least one, with any excerpts."""
+        """Return a table of at least one session, with excerpts if words were searched.
+
+        Args:
+            with_folder: True to add a column with the folder of each session.
+        """
         found = self.sessions
         columns = {
             "session": [str(one.id) for one in found],

@@ -67,7 +67,11 @@ def script(shell: str, catalogue: Catalogue, models: Rows) -> str:
 
 
 def _clean(rows: Iterator[_Row]) -> Iterator[_Row]:
-    """Yield each row once, without characters that single quotes of a shell cannot contain."""
+    """Yield each row once, in a form that fits into single quotes in each shell.
+
+    Words with blanks, quotes, backslashes, backticks or $ are left out. In descriptions, quotes and
+    backslashes are replaced.
+    """
     for context, word, about in dict.fromkeys(rows):
         if not re.search(r"[\s'\"\\`$]", word):
             shown = re.sub(r"[\s\\]+", " ", about.replace("'", "\N{MODIFIER LETTER APOSTROPHE}"))
