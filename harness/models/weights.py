@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from harness.support.calls import TTLCache
 if TYPE_CHECKING:
     from harness.models.registry import FileEntry
 
-ShowProgress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+ShowProgress = Callable[[str], contextlib.AbstractContextManager[Callable[[str], None]]]
 
 
 class FileStore:
@@ -165,7 +164,8 @@ class FileStore:
         found = [{sha256 for sha256 in known if sha256}]
         if adapter_id and all(here):
             merged = self._merged_path(base_id, adapter_id)
-            found += [{self.digest_of(merged)}] * self._is_as_made(merged)
+            if self._is_as_made(merged):
+                found.append({self.digest_of(merged)})
         return [files for files in found if files]
 
     def digest(self, file_id: str) -> str:

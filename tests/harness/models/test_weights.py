@@ -57,6 +57,18 @@ def test_file_is_downloaded_once(tmp_path, index, notices):
     assert left_over(tmp_path) == [path.name]
 
 
+def test_a_model_is_identified_before_its_files_are_merged(tmp_path, notices):
+    for name in ("base", "lora"):
+        (tmp_path / name).write_text(name)
+    files = store(
+        tmp_path,
+        notices,
+        base=FileEntry(path=str(tmp_path / "base")),
+        lora=FileEntry(path=str(tmp_path / "lora")),
+    )
+    assert files.identities("base", "lora") == [{files.digest("base"), files.digest("lora")}]
+
+
 def test_a_failed_download_is_not_repeated_at_once_for_the_fallback(tmp_path, index, notices):
     files = store(tmp_path, notices, weights=entry(pypi="nosuch-model==1.0"))
     for _ in range(2):
