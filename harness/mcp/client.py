@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.chat import tool_calls
-from harness.chat.tool_calls import arguments_of, logged, string
+from harness.chat.tool_calls import CHARACTERS, arguments_of, compact, logged, shortened, string
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, ChatTool, PreparedCall
 from harness.errors import NothingFound, SkillFailed, UsageError
@@ -87,7 +86,7 @@ class ServerTool:
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             with logged(self.app, run, self.name, line, arguments):
                 result = self._run(arguments, screen, run)
-            return tool_calls.compact({"exit_code": 0, "result": result}), 0
+            return compact({"exit_code": 0, "result": result}), 0
 
         return PreparedCall(line, work)
 
@@ -110,7 +109,7 @@ class ServerTool:
         data = result.structured_content
         if data is None or result.is_error:
             data = "\n".join(_text(block) for block in result.content[:BLOCKS])
-        data = tool_calls.shortened(data)
+        data = shortened(data)
         if result.is_error:
             raise SkillFailed(str(data) or f"{self.tool.name} has failed")
         return data
@@ -188,16 +187,16 @@ def _words(text: str) -> set[str]:
 def _listing(found: Sequence[ServerTool]) -> str:
     """Return the found tools as JSON for the model.
 
-    After `tool_calls.CHARACTERS` characters, only the names of further tools are listed.
+    After `CHARACTERS` characters, only the names of further tools are listed.
     """
     listed: list[Any] = []
-    left = tool_calls.CHARACTERS
+    left = CHARACTERS
     for tool in found:
         whole = tool.described(ALL)
         entry = asdict(whole)
-        left -= len(tool_calls.compact(entry))
+        left -= len(compact(entry))
         listed.append(entry if left > 0 else {"name": whole.name})
-    return tool_calls.compact({"exit_code": 0, "callable_now": listed})
+    return compact({"exit_code": 0, "callable_now": listed})
 
 
 def _text(block: Any) -> str:

@@ -19,7 +19,6 @@ from harness.plugins.user_choices import TrustStore
 from harness.redaction import redact, remember
 from harness.settings import Settings
 from harness.support import bounded_files
-from harness.support.bounded_files import read_text
 
 SERVERS = "mcpServers"
 MAX_BYTES = 1_000_000
@@ -252,7 +251,7 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
         InputError: the file cannot be read, or has no object `mcpServers`.
     """
     try:
-        text = read_text(source or path, MAX_BYTES)
+        text = bounded_files.read_text(source or path, MAX_BYTES)
         content = json.loads(text)
     except FileNotFoundError:
         return "", {SERVERS: {}}

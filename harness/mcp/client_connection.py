@@ -146,7 +146,8 @@ class Server:
                 self._settled.set()
 
     async def _serve(self) -> None:
-        silence()
+        # Python would print the messages of servers that the package `mcp` logs.
+        logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
         for mode in ("auto", "legacy"):
             try:
                 await self._connect(mode)
@@ -304,14 +305,6 @@ def chat_name(server: str, tool: str) -> str:
     if len(name) <= NAME:
         return name
     return f"{name[: NAME - 9]}_{hashlib.sha256(tool.encode()).hexdigest()[:8]}"
-
-
-def silence() -> None:
-    """Prevent the package `mcp` from logging messages of servers, which Python would print."""
-    log = logging.getLogger("mcp")
-    log.propagate = False
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
 
 
 def leaf_of(exc: BaseException) -> BaseException:

@@ -21,7 +21,6 @@ import itertools
 import json
 import mimetypes
 import threading
-from asyncio import CancelledError
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -236,12 +235,6 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
     return _result(content, is_error=outcome.result.code != 0, links=links)
 
 
-def refusal(error: HarnessError) -> types.CallToolResult:
-    """Return the result of a call that failed with `error`."""
-    content = {"exit_code": error.exit_code or 1, "error": str(error)}
-    return _result(content, is_error=True)
-
-
 def _result(
     content: dict[str, Any], *, is_error: bool, links: Sequence[types.ResourceLink] = ()
 ) -> types.CallToolResult:
@@ -321,7 +314,7 @@ def _ask_now(session: ServerSession, question: str) -> bool:
         answer = anyio.from_thread.run(session.elicit_form, question, dict(FORM))
     except MCPError as exc:
         raise NotAllowed(f"the client could not ask the user: {exc}") from exc
-    except CancelledError as exc:  # the call was cancelled, or the client has disconnected
+    except asyncio.CancelledError as exc:  # the call was cancelled, or the client has disconnected
         raise Interrupted("interrupted") from exc
     return _accepts(answer)
 
@@ -396,7 +389,8 @@ class Calls:
             return question.as_result()
         except HarnessError as error:
             print_error(error, self.app.screen)
-            return refusal(error)
+            content = {"exit_code": error.exit_code or 1, "error": str(error)}
+            return _result(content, is_error=True)
 
     async def _run(
         self, session: ServerSession, tool: SkillTool, invocation: Invocation, confirm: Confirm

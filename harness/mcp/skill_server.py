@@ -237,13 +237,12 @@ class Documents:
         if source is not None:
             key = unquote(parts.path.removeprefix("/"))
             text = await _in_thread(source.document, self._settings, key)
-            found: types.TextResourceContents | types.BlobResourceContents
             found = types.TextResourceContents(uri=uri, text=text, mime_type=source.document_type)
-        elif parts.scheme == "file" and path in self._calls.saved:
-            found = _file(uri, await _in_thread(read_bytes, path, MAX_FILE))
-        else:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {uri[:200]}")
-        return types.ReadResourceResult(contents=[found])
+            return types.ReadResourceResult(contents=[found])
+        if parts.scheme == "file" and path in self._calls.saved:
+            content = await _in_thread(read_bytes, path, MAX_FILE)
+            return types.ReadResourceResult(contents=[_file(uri, content)])
+        raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {uri[:200]}")
 
 
 async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:

@@ -196,7 +196,8 @@ def merge_adapter(
             a tensor type that cannot be converted.
         OSError: the file cannot be written.
     """
-    from gguf import GGUFWriter, LlamaFileType
+    import numpy as np
+    from gguf import GGML_QUANT_SIZES, GGUFWriter, LlamaFileType
 
     model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
     _check_fit(model, pairs, adapter)
@@ -213,7 +214,12 @@ def merge_adapter(
                 writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
         writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
         for tensor in model.tensors:
-            _add_tensor_info(writer, tensor)
+            kind = _written_type(tensor)
+            weights_per_block, bytes_per_block = GGML_QUANT_SIZES[kind]
+            size = int(tensor.n_elements) // weights_per_block * bytes_per_block
+            # The data type of NumPy has no effect, since the type of the tensor is given.
+            shape = [int(length) for length in reversed(tensor.shape)]
+            writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), size, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
@@ -261,19 +267,6 @@ def _written_data(tensor: Any, pair: Pair | None) -> Any:
         return tensor.data
     weights = dequantize(tensor.data, tensor.tensor_type)
     return quantize(weights if pair is None else weights + pair.scale * (pair.b @ pair.a), kind)
-
-
-def _add_tensor_info(writer: Any, tensor: Any) -> None:
-    import numpy as np
-    from gguf.quants import quant_shape_to_byte_shape
-
-    kind, data = _written_type(tensor), tensor.data
-    shape, dtype = data.shape, data.dtype
-    if kind != tensor.tensor_type:
-        weights = tuple(int(length) for length in reversed(tensor.shape))
-        shape, dtype = quant_shape_to_byte_shape(weights, kind), np.dtype(np.uint8)
-    size = int(np.prod(shape)) * dtype.itemsize
-    writer.add_tensor_info(tensor.name, shape, dtype, size, kind)
 
 
 def _is_array(types: Sequence[Any]) -> bool:

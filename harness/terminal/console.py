@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Self
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, ESCAPES, columns, wrapped
+from harness.terminal.rendering import CONTROLS, ESCAPES, columns, rendered, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -159,8 +159,6 @@ class Screen:
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which must be a terminal."""
-        from harness.terminal.rendering import rendered
-
         assert self.out is not None
         self.write_raw(rendered(content, self.out))
 
@@ -204,8 +202,6 @@ class Screen:
         """Print a dim line to stderr if stderr is a terminal."""
         if self.err.isatty():
             from rich.text import Text
-
-            from harness.terminal.rendering import rendered
 
             with contextlib.suppress(OSError, ValueError):
                 self.err.write(rendered(Text(text, "dim"), self.err))

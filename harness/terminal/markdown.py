@@ -7,7 +7,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import IO, ClassVar
 
 from markdown_it import MarkdownIt
@@ -111,21 +110,16 @@ class MarkdownWriter:
         # interrupts the output of the text.
         self._unwritten = io.StringIO()
         self._console = console(out, self._unwritten)
-        self._text = ""
-        self._drawn = -REFRESH
-        self._begun = False
-
-    @cached_property
-    def _live(self) -> Live:
-        live = Live(
+        self._live = Live(
             console=self._console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        live.start()
-        return live
+        self._text = ""
+        self._drawn = -REFRESH
+        self._begun = False
 
     def write(self, piece: str) -> None:
         """Add a piece: print the finished blocks, and draw the last block again."""
@@ -137,14 +131,13 @@ class MarkdownWriter:
         if finished.strip():
             self._print(finished)
             self._text = self._text[len(finished) :]
+        self._live.start()
         self._live.update(_End(self._text, self._console.height - 2), refresh=True)
         self._write()
 
     def close(self) -> None:
         """Print the last block, since the answer has ended."""
-        if "_live" in self.__dict__:
-            self._live.stop()
-            del self.__dict__["_live"]
+        self._live.stop()
         if self._text.strip():
             self._print(self._text)
         self._text = ""

@@ -114,8 +114,8 @@ class OllamaModel:
         self,
         entry: ServeEntry,
         digest: str,
-        slots: int = 1,
-        prefills: dict[tuple[str, str], PrefillKind] | None = None,
+        slots: int,
+        prefills: dict[tuple[str, str], PrefillKind],
     ) -> None:
         self._name = str(entry.model)
         self._host = ollama_server.host_of(entry.url)
@@ -124,9 +124,9 @@ class OllamaModel:
         self.context = entry.context
         self.slots = slots
         self.place = f"{entry.model} at {remote.shown_address(self._host)}"
-        self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
-        self._prefills = {} if prefills is None else prefills
-        self._key = self._host, digest or self._name
+        self.digests: Mapping[str, str] = {"ollama": digest}
+        self._prefills = prefills
+        self._key = self._host, digest
         self._probing = threading.Lock()
 
     @property
@@ -136,8 +136,7 @@ class OllamaModel:
 
     @cached_property
     def takes_tools(self) -> bool:
-        """True if the server reports that the model supports tools; servers report it since 0.6.4.
-        """
+        """True if the server reports support for tools, which servers do since version 0.6.4."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
@@ -234,12 +233,12 @@ class OllamaModel:
         import httpx
         import ollama
 
-        found, before = None, self.digests.get("ollama")
+        found, before = None, self.digests["ollama"]
         with contextlib.suppress(
             httpx.HTTPError, ollama.ResponseError, bounded_http.TooLong, *bounded_http.UNREADABLE
         ):
             found = ollama_server.listed(client).get(ollama_server.full_name(self._name))
-        if found and before and found != before:
+        if found and found != before:
             raise remote.changed_error(self._server, self._name, before[:12], found[:12])
 
     def _prefill_kind(self, cancel: threading.Event | None) -> PrefillKind:

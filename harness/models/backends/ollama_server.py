@@ -255,7 +255,7 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
         )
 
 
-def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
+def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None) -> str:
     """Return the prompt that the server renders from a chat.
 
     The result is "" if the server does not report the prompt.
@@ -269,13 +269,13 @@ def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = No
     return prompt if isinstance(prompt, str) else ""
 
 
-def capabilities(host: str, model: str, allowed: str | None = None) -> Collection[str]:
+def capabilities(host: str, model: str, allowed: str | None) -> Collection[str]:
     """Return the capabilities of a model, or () if the server does not report capabilities."""
     found = _details(host, "/api/show", {"model": model}, allowed).get("capabilities")
     return found if isinstance(found, list) else ()
 
 
-def files_of(host: str, model: str, allowed: str | None = None) -> Collection[str]:
+def files_of(host: str, model: str, allowed: str | None) -> Collection[str]:
     """Return the SHA-256 of each weights file and adapter of a model.
 
     The result is [] if the server does not report the files.

@@ -285,7 +285,7 @@ class OpenAIModel:
     takes_grammar = False
 
     def __init__(
-        self, entry: ServeEntry, server: OpenAIServer, slots: int = 1, owner: str | None = ""
+        self, entry: ServeEntry, server: OpenAIServer, slots: int, owner: str | None
     ) -> None:
         self._name = str(entry.model)
         self.context = entry.context if "context" in entry.model_fields_set else None

@@ -238,13 +238,12 @@ class Balanced:
                 due.again = now + PAUSE  # so that only one request at a time tries the server
         if due is not None:
             self._connect(due)
-        server = self._least_work(failed)
+        if (server := self._least_work(failed)) is not None:
+            return server
         for out in self._servers:
-            if server is not None:
-                break
             if out not in failed and self._connect(out):
-                server = self._least_work(failed)
-        return server
+                return self._least_work(failed)
+        return None
 
     def _least_work(self, failed: Container[Server]) -> Server | None:
         """Return the server with the fewest running requests, or None if no server serves.

@@ -56,8 +56,7 @@ MAX_SHOWN = 300
 
 
 class Connection:
-    """The connection of this process to a cluster; the package `ray` can be used while it is open.
-    """
+    """The connection of this process to a cluster; the package `ray` needs an open connection."""
 
     def __init__(self, address: Address) -> None:
         self.address = address

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import settings as settings_module
 from harness._version import __version__
 from harness.errors import ClusterUnavailable, HarnessError
 from harness.models.backend import Availability, Backend, Model, Reply, Request
@@ -20,7 +19,7 @@ from harness.models.pool import Candidate, LocalExecutor, by_reason
 from harness.models.registry import FileEntry
 from harness.models.served import LoopDetector
 from harness.models.weights import FileStore
-from harness.settings import CODE_ROOT
+from harness.settings import CODE_ROOT, from_environment
 from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
@@ -199,7 +198,7 @@ def _store(assignment: Assignment) -> FileStore:
     for file in files.values():
         if file._root.is_relative_to(assignment.code_root):
             file._root = CODE_ROOT / file._root.relative_to(assignment.code_root)
-    return FileStore(files, settings_module.from_environment().cache_dir, lambda _: None)
+    return FileStore(files, from_environment().cache_dir, lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,7 +275,7 @@ def test_errors_state_what_happened(
     "message", ['option "stop" must be of type array', 'invalid format: "x"; expected "json"']
 )
 def test_a_refused_request_does_not_make_the_model_unavailable(message: str) -> None:
-    model = OllamaModel(entry("http://127.0.0.1:9"), "")
+    model = OllamaModel(entry("http://127.0.0.1:9"), "", 1, {})
     assert type(model._error(ollama.ResponseError(message, 500))) is SkillFailed
     died = ollama.ResponseError("llama runner process has terminated", 500)
     assert type(model._error(died)) is ModelUnavailable
