@@ -350,11 +350,7 @@ def execute(call: Call) -> Result:
 
 
 def _saved_or(
-    call: Call,
-    shown: Result,
-    ids: Sequence[int],
-    title: str,
-    failed: Sequence[Failure] = (),
+    call: Call, shown: Result, ids: Sequence[int], title: str, failed: Sequence[Failure] = ()
 ) -> Result:
     """Return a result that saves annotations, or `shown` if the command has no targets.
 

@@ -332,7 +332,7 @@ def _object(value: Any) -> Mapping[str, Any] | None:
 
 
 def suffix_of(text: str) -> str:
-    """Return the suffix of the format in which a text is a table, or "" if it is no table."""
+    """Return the suffix for the table format of a text, or "" if the text is not a table."""
     begun = text.lstrip("\ufeff \t\r\n")
     for suffix, beginning in _BEGINNINGS.items():
         if beginning.match(begun):
@@ -361,7 +361,7 @@ def is_several(path: Path) -> bool:
 
 
 def refuse_targets(targets: Iterable[Path], path: Path) -> None:
-    """Refuse targets that would become input when the user repeats the line.
+    """Refuse targets that would become input if the user repeated the line.
 
     Raises:
         UsageError: a target is in the input folder, or matches the input pattern.

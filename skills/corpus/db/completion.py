@@ -39,7 +39,7 @@ TEXTS = ("title", "authors", "published")
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
-    The year, which is a part of the date, and the DOI of a retraction notice have no name.
+    The names do not include the year and the DOI of a retraction notice.
 
     Known facts are kept, with two exceptions: a new number of citations replaces the old number,
     and `retracted` may change from 0 to 1. A new identifier may merge the row with other rows of
@@ -132,7 +132,8 @@ def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
     """Return the identifiers and the venue of each paper, by row id.
 
-    The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue".
+    The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue". A
+    paper without identifiers and venue is omitted.
     """
     wanted = json.dumps(list(paper_ids))
     stated: dict[int, dict[str, str]] = {}

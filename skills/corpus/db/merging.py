@@ -32,7 +32,7 @@ JOINED = """(
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers and venue of a row, and merge the row with rows of the same paper.
+    """Store the identifiers and venue of a row, and merge or link rows of the same paper.
 
     Args:
         paper_id: the id of the row.
@@ -218,7 +218,7 @@ def settle(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
     """Make one annotation of each framework current, and all other annotations not current.
 
     The latest current annotation of a framework remains current. If no annotation of a framework is
-    current, its latest annotation becomes current.
+    current, the latest annotation of the framework becomes current.
 
     Args:
         paper_ids: the ids of all rows of a paper.

@@ -275,7 +275,7 @@ def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
 
 
 def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the `id_field` that all papers of these annotations have, or "id" if they differ."""
+    """Return the `id_field` of the papers of annotations, or "id" if the papers have several."""
     rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",

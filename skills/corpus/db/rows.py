@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 
 def insert(db: sqlite3.Connection, table: str, **columns: Any) -> int:
-    """Insert a row and return its id."""
+    """Insert a row with the values `columns`, and return its id."""
     names = ", ".join(columns)
     marks = ", ".join("?" * len(columns))
     cursor = db.execute(
@@ -38,7 +38,7 @@ def one(db: sqlite3.Connection, sql: str, parameters: list[Any]) -> Row | None:
 
 
 def stored_json(text: str) -> Any:
-    """Parse a stored JSON text.
+    """Return the value of a stored JSON text.
 
     Raises:
         sqlite3.DatabaseError: the text is not JSON.
@@ -50,7 +50,7 @@ def stored_json(text: str) -> Any:
 
 
 def stored_record(text: str) -> dict[str, Any]:
-    """Parse the stored record of an annotation.
+    """Return the stored record of an annotation, parsed from its JSON text.
 
     Raises:
         sqlite3.DatabaseError: the text is not JSON, or a required key is missing.
@@ -72,5 +72,5 @@ def stored_record(text: str) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the current UTC time in ISO 8601, to the second: the format in all tables."""
+    """Return the current UTC time in ISO 8601 with seconds, the format of times in all tables."""
     return datetime.now(UTC).isoformat(timespec="seconds")

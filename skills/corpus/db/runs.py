@@ -49,7 +49,7 @@ def start(
 
 
 def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
-    """Record the number of papers to process, for jobs that count them after the start."""
+    """Record the number of papers to process, for a job that counts its papers after the start."""
     with transaction(db):
         db.execute(
             "UPDATE runs SET settings = json_set(settings, '$.due', ?) WHERE id = ?", [due, run_id]
@@ -84,7 +84,7 @@ def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None
 
 
 def status_of(stopped: HarnessError | None, failed: int) -> Status:
-    """Return the status of a job that has ended.
+    """Return the status of a job that has ended: "done", "failed" or "interrupted".
 
     Args:
         stopped: the error that stopped the job, or None.
@@ -114,7 +114,7 @@ def running(db: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def due(row: Row) -> int | None:
-    """Return the number of papers that a job has to process, or None if it was not recorded."""
+    """Return the number of papers that a job has to process, or None if it is not recorded."""
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None

@@ -39,7 +39,7 @@ a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of th
 or empty until a lookup.
 
 A ballot names its annotation by the digests of the moves and the abstract, because probes and
-annotations from files are not in the corpus. For their ballots, `annotation_id` is null. The first
+annotations from files are not in the corpus. In these ballots, `annotation_id` is null. The first
 search by meaning fills the tables of vectors. A block stores the signs of many vectors in one
 value, because reading one row for each vector would take seconds.
 """
@@ -186,7 +186,7 @@ CREATE TABLE lookups (
 
 
 def m012_lookups(db: sqlite3.Connection) -> None:
-    """Create all tables of 0.1.0.
+    """Create all tables except `zotero_highlights`, and the full-text indexes.
 
     The function has the name of the last migration before 0.1.0, so that a corpus with that
     migration is not migrated again.

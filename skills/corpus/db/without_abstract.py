@@ -16,9 +16,10 @@ from skills.nanda.paper import METADATA, Paper
 
 
 def keep(db: sqlite3.Connection, paper: Paper) -> bool:
-    """Store a paper without an abstract, and return True if it was not stored before.
+    """Store a paper without an abstract, and return True if a row was added.
 
-    A paper without an identifier is not stored, since its abstract cannot be looked up.
+    No row is added if the paper is already stored, or if it has no identifier by which its abstract
+    could be looked up.
     """
     if not identifiers_of(paper, paper.source):
         return False

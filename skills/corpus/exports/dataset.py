@@ -54,7 +54,7 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The size categories of the Hub, by the upper limit of the number of rows."""
+"""The size categories of the Hub; a category has fewer rows than its key."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],
@@ -146,7 +146,7 @@ def save(
 
 
 def push(call: Call) -> Result:
-    """Push a dataset to the Hugging Face Hub, after updating its card.
+    """Update the card of a dataset, push the dataset to the Hub, and return the result.
 
     Raises:
         InputError: the folder is not a dataset with annotations by the framework.
@@ -183,9 +183,12 @@ def push(call: Call) -> Result:
 
 
 def _has_annotations(data: Path, moves: Sequence[str] = ()) -> bool:
-    """Return True if a folder contains only Parquet files of annotations with these moves."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    """Return True if all files in a folder are Parquet files of annotations with these moves.
+
+    The result is False if the folder is empty or does not exist.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         files = list(data.iterdir())
@@ -263,7 +266,7 @@ class Figures:
 
 
 def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
-    """Compute the figures from the files of all splits."""
+    """Return the figures of a dataset, computed from the files of all splits."""
     import pyarrow.parquet as pq
 
     found = Figures()

@@ -30,7 +30,7 @@ place of black.
 """
 WORKER = "skills.corpus.pdf.highlight_writer"
 NAMED = 20
-"""Maximum number of files that a report lists because they were skipped or lack a passage."""
+"""Maximum number of lines about skipped files and missing passages in a report."""
 
 
 def save(
@@ -107,7 +107,7 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
 
 
 def placing() -> ReaderProcess:
-    """Return a process that locates passages; it starts when the first file is read."""
+    """Return a process that locates passages, which is started when the first file is read."""
     return ReaderProcess(WORKER, "PDFium")
 
 
@@ -172,7 +172,7 @@ def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[
 
 
 def certainty(record: Mapping[str, Any], move: str) -> str:
-    """Return a note about the confidence of a move in parentheses, or "" if it is unknown."""
+    """Return the confidence of a move as a text in parentheses, or "" if it is unknown."""
     known = confidence_of(record.get("confidence"), {move} - from_sections(record).keys())
     return uncertainty(record, move) or (
         f" (confidence {known[move]:.2f})" if move in known else ""
@@ -185,7 +185,7 @@ def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
     If another copy has the same name, the name of the folder of the original is added.
 
     Args:
-        sources: the originals by the name of their copy, in lower case; this file is added.
+        sources: the original of each copy, by the name of the copy in lower case; `path` is added.
     """
     stem, number = path.stem, 1
     while sources.setdefault(unicodedata.normalize("NFC", stem).casefold(), path) != path:

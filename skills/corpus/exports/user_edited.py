@@ -1,4 +1,4 @@
-"""Update text files that people may edit, without losing their changes.
+"""Update text files without losing the changes that people have made.
 
 The harness owns some properties of the YAML front matter, and a block of lines between two
 comments. The first comment contains the names of these properties, and a digest of the properties
@@ -23,6 +23,7 @@ from harness.support import yaml_files
 from harness.support.bounded_files import read_bytes
 
 State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
+"""The result of writing a file; files with the last three states are not written."""
 
 MOST_BYTES = 4_000_000
 """Maximum size in bytes of a file that is updated."""
@@ -101,7 +102,10 @@ class Owned:
         return wanted._put(before, names), "updated"
 
     def _is_in(self, text: str) -> bool:
-        """Return True if a file contains this part unchanged; a fast check for most files."""
+        """Return True if a file contains this part unchanged.
+
+        This check is true for most files, and is faster than parsing the front matter.
+        """
         end = text.find("\n---", 3) + 1
         lines = (f"\n{as_yaml(name, value)}" for name, value in self.properties.items())
         return self.marked in text and all(line in text[:end] for line in lines)

@@ -56,7 +56,7 @@ _NAMED = {
     "unreadable": "kept, since the text or the properties cannot be read",
     "gone": "kept of papers that are not among these",
 }
-"""The text for each state of a note.
+"""`_REPORTED` and `_NAMED` have the text for each state of a note.
 
 A report counts the notes in each state, and lists the first notes in the states of `_NAMED`.
 """
@@ -183,7 +183,7 @@ def _papers(
 ) -> list[_Paper]:
     """Return the papers, each with the path of its existing or new note.
 
-    Of several papers with the same id, only the last has a note.
+    Of several papers with the same id, only the last paper has a note.
     """
     papers = []
     for item in items:
@@ -317,7 +317,10 @@ def key(name: str) -> str:
 
 
 def unused(name: str, paper_id: str, taken: set[str]) -> str:
-    """Return an unused name, if necessary with an id or a number, and add its key to `taken`."""
+    """Return an unused name for a note, and add its key to `taken`.
+
+    If `name` is in use, the id of the paper or a number is added to the name.
+    """
     made, number = name, 1
     while key(made) in taken:
         more = (_cut(_plain(paper_id), 40), str(number))[number > 1]

@@ -1,6 +1,6 @@
 """Format the note of a paper in an Obsidian vault: properties, abstract, doubts and links.
 
-Texts are escaped, so that they contain no Markdown, HTML or Obsidian syntax.
+Texts are escaped, so that Obsidian shows Markdown, HTML and Obsidian syntax as plain text.
 
 A note links to the notes of papers with common terms. A term is a pair of adjacent words in the
 title or in a stated move; the first word must not be generic. A word with a capital inside, such as
@@ -83,8 +83,8 @@ def note(
 
     Args:
         links: the names of related notes, each with the common terms.
-        pages: for each move that was found in a PDF file of the vault, the file's name and the
-            page.
+        pages: for each move that was found in a PDF file of the vault, the name of the file and
+            the page number, counted from 1.
     """
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
@@ -171,12 +171,12 @@ def _highlighted(text: str, moves: Sequence[str], labels: Mapping[str, str]) -> 
 
 
 def _inner(text: str) -> str:
-    """Escape a text, and keep the blanks at both ends, which `escaped` removes."""
+    """Return an escaped text with the blanks at both ends, which `escaped` would remove."""
     return escaped(f".{text}.")[1:-1]
 
 
 def escaped(text: str) -> str:
-    """Return a text on one line, escaped so that Obsidian shows it unchanged."""
+    """Return a text on one line, escaped so that Obsidian shows the text unchanged."""
     return _SPECIAL.sub(_replaced, flatten(text))
 
 

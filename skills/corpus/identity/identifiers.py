@@ -20,7 +20,7 @@ BLOCK = 50
 A more frequent key is ignored, since it usually comes from wording that many titles share.
 """
 KINDS = ("doi", "arxiv", "pmid", "openalex")
-"""The kinds of identifiers, in the order in which two papers are compared by them."""
+"""The kinds of identifiers, in the order in which `matching.compare` compares them."""
 ZOTERO = "zotero"
 """The kind under which the key of a paper's Zotero item is stored with the identifiers.
 
@@ -45,8 +45,7 @@ _OPENALEX = re.compile(
 )
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
 _PREPRINT_DOI = re.compile(
-    r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/",
-    re.ASCII,
+    r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/", re.ASCII
 )
 """Matches DOIs of preprint servers and archives.
 
@@ -172,7 +171,7 @@ class Known:
 
     @property
     def is_published(self) -> bool:
-        """True if the paper has a PMID, or a DOI or venue that is not of a preprint server."""
+        """True if the paper has a PMID, or a DOI or venue other than a preprint server's."""
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere

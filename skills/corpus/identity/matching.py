@@ -23,12 +23,12 @@ Relation = Literal["same", "linked"]
 YEARS = 1
 """Maximum difference of the years of two records of a paper.
 
-A paper may appear online in one year and in print in the next.
+A paper may appear online in one year and in print in the next year.
 """
 LINKED_YEARS = 2
 """Maximum difference of the years of a preprint and its published version."""
 LONG_TITLE = 5
-"""Minimum number of words of two equal titles if the authors of a record are unknown."""
+"""Minimum number of words of equal titles, if the authors of one of the records are unknown."""
 AUTHORS = 0.5
 """Minimum share of common authors if the titles are similar but not equal."""
 ALIKE = 0.5
@@ -109,7 +109,7 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 def contradict(one: Known, other: Known) -> bool:
     """Return True if two records have different identifiers of the same kind.
 
-    Different DOIs of a preprint and of its published version do not count.
+    Different DOIs of a preprint and a publication are not a contradiction.
     """
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
@@ -143,7 +143,7 @@ def _by_title(one: Known, other: Known) -> Decision | None:
 
 @functools.lru_cache(maxsize=4096)
 def names(authors: str) -> tuple[Name, ...]:
-    """Return the folded words of each author's name, in the order in which they are written.
+    """Return the folded words of each author's name, in the written order.
 
     The authors may be separated by semicolons ("Family, Given; Family, Given"), by commas ("Given
     Family, Given Family") or by "and", as in BibTeX. In a list such as "Family, Given, Family,

@@ -74,7 +74,7 @@ class Title:
         main: the words before the subtitle.
         numbers: the numbers in the title, including number words, since numbers distinguish the
             parts of a series.
-        notice: True if the title is of an erratum, comment, reply or retraction.
+        notice: True if the title belongs to a notice, such as an erratum, comment or retraction.
     """
 
     words: tuple[str, ...]

@@ -39,7 +39,7 @@ UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
 """Columns about uncertain moves, which are written for people and not read back."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
-"""Columns that the harness writes; they are not reported as unused if they are not read."""
+"""Columns that the harness writes, and which are therefore not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Maximum number of characters of the column names in a message."""
@@ -102,7 +102,7 @@ class Columns:
 
 
 class Reader(ABC):
-    """The base class of the readers of tables, one for each format.
+    """The base class of the readers of tables; each format has its own reader.
 
     Args:
         path: the file, or for some formats a folder.
@@ -242,7 +242,8 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
     """Return a value of the column `name` as text; None becomes "".
 
     For the roles in `EXTRAS`, values of every type are accepted: a list becomes "one, other", and
-    an object in a list is represented by its "name".
+    an object in a list is represented by its "name". Other values without a text, such as true or
+    an object, become "".
 
     Args:
         role: the role of the column; see `Layout.columns`.

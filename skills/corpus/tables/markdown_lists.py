@@ -371,8 +371,8 @@ def _split(item: _Section) -> None:
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
     """Return True if at least two sections are papers, and all sections have most of the words.
 
-    Most words are two thirds of `words`, the number of words outside of headings. If a title is a
-    heading of a structured abstract, such as "Methods", the result is False.
+    Here, "most" means at least two thirds of `words`, the number of words outside of headings. If a
+    title is a heading of a structured abstract, such as "Methods", the result is False.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -430,7 +430,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label of a line, the text after the label, and whether it is emphasized.
+    """Return the label of a line, the text after the label, and True if it is emphasized.
 
     None is returned if the line does not begin with a label.
 

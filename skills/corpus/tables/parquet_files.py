@@ -46,7 +46,7 @@ MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 ITEM_BYTES = 8
 """Assumed bytes of memory for a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
-"""Number of bytes that are read to parse a page header, and for a longer header."""
+"""Numbers of bytes that are read to parse a page header: first, and if it is longer."""
 BUFFER_BYTES = 1 << 16
 """Number of bytes that pyarrow buffers for each column instead of reading whole columns."""
 
@@ -60,7 +60,7 @@ def find_files(path: Path) -> list[Path]:
     """Return the files of a folder or a pattern, in the order of their names.
 
     Raises:
-        InputError: there is no such file, or a file is empty or cannot be read.
+        InputError: no file is found, or a file is empty or cannot be read.
     """
     place = at_home(path)
     with reading(path):
@@ -339,7 +339,7 @@ def write_parquet(
 
 
 def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
-    """Return the schema of annotations by a framework; it does not depend on the annotations.
+    """Return the schema of annotations by a framework, which is the same for all annotations.
 
     The id, the fields of the paper and the moves are strings. `support` and `confidence` are
     structs with one double for each move, or null. `uncertain` is a list of move names. `anchors`,

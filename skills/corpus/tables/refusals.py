@@ -67,8 +67,7 @@ def refusing(where: str) -> Iterator[Refused]:
 
 
 def accepted(
-    rows: Generator[T | InputError, None, None],
-    refuse: Callable[[InputError], None] | None = None,
+    rows: Generator[T | InputError, None, None], refuse: Callable[[InputError], None] | None = None
 ) -> Iterator[T]:
     """Yield the rows that are not errors.
 

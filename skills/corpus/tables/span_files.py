@@ -46,7 +46,7 @@ class Span(NamedTuple):
 
 
 def spans_of(item: Annotated, framework: Framework) -> list[Span]:
-    """Return the passages of the stated moves, ordered by move."""
+    """Return the passages of the stated moves, in the order of the moves."""
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
     known = confidence_of(item.record.get("confidence"), stated)
@@ -90,11 +90,7 @@ def _web_annotations(item: Annotated, framework: Framework) -> Iterator[dict[str
             "creator": {"type": "Software", "name": made["resolved"]},
             "generator": {"type": "Software", "name": f"nanda-harness {__version__}"},
             "body": [
-                {
-                    "type": "TextualBody",
-                    "purpose": "tagging",
-                    "value": framework.labels[span.move],
-                },
+                {"type": "TextualBody", "purpose": "tagging", "value": framework.labels[span.move]},
                 {
                     "type": "TextualBody",
                     "purpose": "commenting",

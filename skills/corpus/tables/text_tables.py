@@ -3,14 +3,15 @@
 The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
 A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return.
-Therefore an apostrophe, by which spreadsheets mark text, is written before such a text in .csv and
-.xlsx files, unless the text is a number. A text that already begins with apostrophes and such a
-character gets another apostrophe.
+Therefore an apostrophe, by which spreadsheets mark text, is written before a text with one of these
+characters at its beginning in .csv and .xlsx files, unless the text is a number. A text that begins
+with apostrophes and one of these characters gets another apostrophe.
 
-A reader removes one apostrophe from such a cell, so that saving and reading do not change a text.
-Readers of spreadsheets always do so; the reader of .csv files does so only if the file has the
-columns of a saved table: an id column, "title" and "abstract". In a table that was saved with
-`--raw`, a text that begins with "'=" loses its apostrophe.
+A reader removes one apostrophe from a cell that begins with apostrophes and one of these
+characters, so that saving and reading do not change a text. Readers of spreadsheets always remove
+the apostrophe; the reader of .csv files removes it only if the file has the columns of a saved
+table: an id column, "title" and "abstract". In a table that was saved with `--raw`, a text that
+begins with "'=" loses its apostrophe.
 """
 
 from __future__ import annotations
@@ -289,7 +290,7 @@ def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = Fal
     """Write rows as CSV (RFC 4180) in UTF-8, but with "\\n" at the end of lines.
 
     Args:
-        raw: True to write a text that a spreadsheet would execute without an apostrophe.
+        raw: True to write no apostrophe before a text that a spreadsheet would execute.
     """
     for row in rows:
         file.write(csv_row(row, raw=raw))
@@ -299,7 +300,7 @@ def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
     """Return a row as a line of CSV in UTF-8, with "\\n" at its end.
 
     Args:
-        raw: True to keep a text that a spreadsheet would execute; False to make it `inert`.
+        raw: True to write no apostrophe before a text that a spreadsheet would execute.
     """
     # With "\n" as line terminator, the csv module of Python 3.11 does not quote a lone "\r", which
     # readers would treat as the end of a row.
@@ -325,8 +326,8 @@ def table_rows(
     """Yield the header, then a row for each annotation: id, title, abstract and moves.
 
     Args:
-        id_column: the name of the id column in the input; "id" replaces it if another column has
-            the same name.
+        id_column: the name of the id column in the input. If another column has this name, the id
+            column is named "id".
         doubt: True to add the columns `DOUBT`.
         sections: True to add a column with the moves that were found in sections.
     """
