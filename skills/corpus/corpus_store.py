@@ -103,8 +103,7 @@ class Database(Engine):
             yield Hit(**row, snippet=snippet, score=round(score, 3))
 
     def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self.db.execute(sql, parameters).fetchall()
-        return found
+        return list(self.db.execute(sql, parameters))
 
     def matched(self, match: str) -> tuple[str, list[Any]]:
         sql = f"(SELECT annotation_id FROM {self.fts_moves} AND moves_fts MATCH ?)"  # noqa: S608

@@ -10,7 +10,7 @@ from typing import IO, Any
 from harness.api.skill import Call, Skill, Write
 from harness.errors import Interrupted, UsageError
 from harness.runs import targets
-from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, DatasetOptions, RawOptions
+from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables import text_tables
 from skills.nanda.framework import Framework
@@ -195,8 +195,7 @@ def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
             from skills.corpus.exports import vault
 
             vault.check(folder, force=call.force)
-    own = set(DatasetOptions.model_fields) - set(RawOptions.model_fields)
-    given = call.options.model_fields_set & own
+    given = call.options.model_fields_set & {"abstracts", "split"}
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"
         raise UsageError(f"{name} applies only to a dataset", hint="Add `save to NAME.dataset/`.")

@@ -24,7 +24,6 @@ from skills.corpus.records import IMPORT, Annotated, Failure, key_of, record_of,
 from skills.corpus.table import Columns, SeenIds, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors import read_anchors
-from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.reporting.outputs import RefusedRow
@@ -183,22 +182,14 @@ def _annotated(
     Anchors, confidence, suggestions and sections of the row are used only if `provenance` is the
     provenance of the row.
     """
-    own = provenance is row.provenance
-    anchors = read_anchors(
-        row.paper.abstract, framework.stated(moves), row.anchors if own else None
-    )
-    confidence = confidence_of(row.confidence if own else None, moves)
+    if provenance is not row.provenance:
+        row = replace(row, anchors=None, confidence=None, suggestions=None, sections=None)
+    paper = row.paper
+    anchors = read_anchors(paper.abstract, framework.stated(moves), row.anchors)
     record = record_of(
-        row.paper,
-        moves,
-        framework,
-        provenance,
-        anchors,
-        confidence,
-        row.sections if own else None,
-        row.suggestions if own else None,
+        paper, moves, framework, provenance, anchors, row.confidence, row.sections, row.suggestions
     )
-    return Annotated(row.paper, record)
+    return Annotated(paper, record)
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:

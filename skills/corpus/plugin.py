@@ -16,6 +16,7 @@ from harness.models.hub import HubPush
 from harness.settings import Settings
 from skills.corpus.options import (
     PICTURES,
+    SAVED_REFERENCES,
     SAVED_SPANS,
     SAVED_TABLES,
     TABLES,
@@ -31,6 +32,7 @@ from skills.corpus.options import (
 )
 from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework import FrameworkOption
+from skills.nanda.text import set_of
 from skills.reporting.outputs import Output
 
 
@@ -147,38 +149,16 @@ class Corpus(Skill, DocumentSource):
         "zotero-pull": "read people's highlights and comments in the PDF files of your papers",
     }
     phrases = ("search",)
-    saves = (
-        *SAVED_TABLES,
-        ".json",
-        ".md",
-        ".html",
-        ".bib",
-        ".ris",
-        ".csl.json",
-        *SAVED_SPANS,
-        *PICTURES,
-    )
+    saves = (*SAVED_TABLES, ".json", ".md", ".html", *SAVED_REFERENCES, *SAVED_SPANS, *PICTURES)
     folders = ("", ".vault", ".dataset")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
 
     impact: ClassVar[dict[str, Impact]] = {
         **dict.fromkeys(
-            (
-                "search",
-                "similar",
-                "quote",
-                "filter",
-                "stats",
-                "show",
-                "map",
-                "verify",
-                "duplicates",
-            ),
-            "reads",
+            set_of("search similar quote filter stats show map verify duplicates"), "reads"
         ),
         **dict.fromkeys(
-            ("add", "fetch", "complete", "index", "export", "page", "highlight", "zotero-pull"),
-            "adds",
+            set_of("add fetch complete index export page highlight zotero-pull"), "adds"
         ),
     }
     output: ClassVar[dict[str, type[BaseModel]]] = {**OUTPUTS, "push": HubPush}

@@ -465,16 +465,13 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
     return {".csv": CsvReader, ".tsv": CsvReader, ".jsonl": JsonlReader}.get(suffix)
 
 
-class SeenIds:
+class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
     """The first position of each id and the digest of its abstract, in a temporary database."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
             "CREATE TABLE ids (id TEXT PRIMARY KEY, position INTEGER, digest BLOB) WITHOUT ROWID"
         )
-
-    def __enter__(self) -> SeenIds:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()

@@ -41,7 +41,6 @@ _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
 `plain_field` converts all other braces and tildes, and then reverses this replacement.
 """
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
-_HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {
     "textless": "<",
     "textgreater": ">",
@@ -89,7 +88,7 @@ def plain_field(text: str) -> str:
     # Commands are converted first, since the next step also removes the braces of arguments.
     text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
     text = _quoted(_MARKS.sub(lambda found: _PLAIN[found.group()], text))
-    return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)
+    return text.translate(_RESTORED)
 
 
 def typographic(title: str) -> str:
@@ -116,13 +115,9 @@ def _converted(tex: str) -> str:
 
 @functools.cache
 def _converter() -> Any:
-    from pylatexenc.latex2text import (
-        LatexNodes2Text,
-        MacroTextSpec,
-        get_default_latex_context_db,
-    )
+    from pylatexenc import latex2text
 
-    commands = get_default_latex_context_db()
-    added = [MacroTextSpec(name, simplify_repl=char) for name, char in _UNKNOWN.items()]
+    commands = latex2text.get_default_latex_context_db()
+    added = [latex2text.MacroTextSpec(name, simplify_repl=char) for name, char in _UNKNOWN.items()]
     commands.add_context_category("added", macros=added, prepend=True)
-    return LatexNodes2Text(commands, math_mode="text", keep_comments=True)
+    return latex2text.LatexNodes2Text(commands, math_mode="text", keep_comments=True)

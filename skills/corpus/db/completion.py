@@ -61,8 +61,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
         stated = {name: value for name, value in found.stated.items() if name != "venue"}
         kept = replace(papers.stored(db, paper_id), source={"kind": "corpus", **stated})
         merging.record(db, paper_id, kept, changed=bool(columns))
-    named = {"year": "", "retraction": ""}
-    return [*filter(None, (named.get(name, name) for name in columns)), *new]
+    return [name for name in (*columns, *new) if name not in ("year", "retraction")]
 
 
 def remember(db: sqlite3.Connection, of: Of, row_id: int, source: str, *, found: bool) -> None:

@@ -124,6 +124,8 @@ def save(
         UsageError: the folder contains other files, or another split has other columns.
         OutputError: a file cannot be written.
     """
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
     check(folder, force=force)
     with targets.reported(folder):
         (folder / DATA).mkdir(parents=True, exist_ok=True)
@@ -131,8 +133,15 @@ def save(
     if not abstracts:
         schema = schema.remove(schema.get_field_index("abstract"))
     for other, path in _splits(folder).items():
-        if other != split:
-            _refuse_other_columns(path, other, schema.names)
+        if other == split:
+            continue
+        if differing := sorted({*pq.read_schema(path).names}.symmetric_difference(schema.names)):
+            # The library `datasets` requires that all splits have the same columns.
+            raise UsageError(
+                f"has other columns than the split to be saved: {', '.join(differing)}",
+                where=f"the split {other}",
+                hint="All splits of a dataset must have the same columns. Save to another folder.",
+            )
 
     def write(file: IO[bytes]) -> None:
         made = (_for_others(item, abstracts=abstracts) for item in items())
@@ -202,21 +211,6 @@ def _splits(folder: Path) -> dict[str, Path]:
     """Return the file of each split of a dataset by the name of the split, with "train" first."""
     found = {path.name.removesuffix(_ENDING): path for path in (folder / DATA).glob(f"*{_ENDING}")}
     return dict(sorted(found.items(), key=lambda one: (one[0] != "train", one[0])))
-
-
-def _refuse_other_columns(path: Path, split: str, names: list[str]) -> None:
-    """Raise a UsageError if a split has other columns than `names`.
-
-    The library `datasets` requires that all splits have the same columns.
-    """
-    import pyarrow.parquet as pq
-
-    if other := sorted(set(pq.read_schema(path).names).symmetric_difference(names)):
-        raise UsageError(
-            f"has other columns than the split to be saved: {', '.join(other)}",
-            where=f"the split {split}",
-            hint="All splits of a dataset must have the same columns. Save to another folder.",
-        )
 
 
 def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:

@@ -146,16 +146,14 @@ def save(
     gone = before.difference(paper.path for paper in papers if paper.path)
     within = folder.resolve()
     by_state["gone"] = sorted(path for path in gone if path.resolve().is_relative_to(within))
-    parts = [
-        f"{counted(len(by_state[state]), 'note')} {words}"
-        for state, words in _REPORTED.items()
-        if by_state[state]
-    ]
-    for state, words in _NAMED.items():
+    parts = []
+    for state, words in (_REPORTED | _NAMED).items():
         if paths := by_state[state]:
-            names = ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
-            more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-            parts.append(f"{counted(len(paths), 'note')} {words}: {names}{more}")
+            part = f"{counted(len(paths), 'note')} {words}"
+            if state in _NAMED:
+                part += ": " + ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
+                part += f" and {len(paths) - NAMED:,} more" * (len(paths) > NAMED)
+            parts.append(part)
     return f"{folder}: {'; '.join(parts) or 'no note'}"
 
 

@@ -102,11 +102,10 @@ def note(
     if doubts:
         lines += ["> [!warning] Check", *(f"> {line}" for line in doubts), ""]
     if pages:
-        moves = [one for one in framework.names if one in pages]
         shown = [
-            f"[[{name}#page={page}|{framework.labels[move]}]]"
-            for move in moves
-            for name, page in [pages[move]]
+            f"[[{pages[move][0]}#page={pages[move][1]}|{label}]]"
+            for move, label in framework.labels.items()
+            if move in pages
         ]
         lines += [f"In the PDF: {', '.join(shown)}", ""]
     if links:

@@ -177,18 +177,14 @@ class Known:
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
 
 
-def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
-    """Return the facts by which `paper` is compared.
-
-    Args:
-        source: additional facts; the facts in `paper.source` take precedence.
-    """
-    stated = {**(source or {}), **paper.source}
-    year, venue = stated.get("year"), stated.get("venue")
+def known(paper: Paper) -> Known:
+    """Return the facts by which `paper` is compared."""
+    stated = paper.source
+    year = stated.get("year", "")
     return Known(
         identifiers_of(paper, stated),
         paper.title,
         paper.authors,
-        paper.year or (int(year) if isinstance(year, str) and year.isdecimal() else None),
-        venue if isinstance(venue, str) else "",
+        paper.year or (int(year) if year.isdecimal() else None),
+        stated.get("venue", ""),
     )

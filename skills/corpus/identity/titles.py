@@ -8,7 +8,6 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,12 +17,11 @@ from skills.nanda.text import set_of
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
-_LETTER_PAIRS: dict[int | str, int | str] = {"þ": "th", "æ": "ae", "œ": "oe"}
-"""The two letters that replace a thorn or a ligature."""
-_FOLDED: Mapping[int, int | str] = {
-    **str.maketrans("øłđð\N{LATIN SMALL LETTER DOTLESS I}", "olddi"),
-    **str.maketrans(_LETTER_PAIRS),
-}
+_FOLDED = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "\N{LATIN SMALL LETTER DOTLESS I}": "i"}
+    | {"þ": "th", "æ": "ae", "œ": "oe"}
+)
+"""Letters that Unicode does not decompose, and the ASCII letters that replace them."""
 _WORD = re.compile(r"[^\W_]+")
 _SUBTITLE = re.compile(r":\s|\s[-\N{EN DASH}\N{EM DASH}]+\s|\N{EM DASH}|[?!]\s")
 _NOTICE = re.compile(

@@ -49,17 +49,12 @@ class Unreadable(Exception):
     signal: int = 0
 
 
-def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
-    """Return the bytes of memory that the process may use for a file.
-
-    Args:
-        least: the fixed number of bytes, to which `MEMORY_PER_BYTE` is added for each byte of the
-            file. The result is at most `MEMORY`.
-    """
-    return min(least + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
+def memory_for(path: str | Path) -> int:
+    """Return the number of bytes of memory that the process may use for a file."""
+    return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
-class ReaderProcess:
+class ReaderProcess(contextlib.AbstractContextManager["ReaderProcess"]):
     """A context manager for a process that reads files.
 
     The process is started when the first file is read.
@@ -73,9 +68,6 @@ class ReaderProcess:
     def __init__(self, module: str, library: str, seconds: float | None = None) -> None:
         self._module, self._library, self._seconds = module, library, seconds
         self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> ReaderProcess:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._end()
@@ -156,7 +148,7 @@ class ReaderProcess:
         return ended
 
 
-def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) -> None:
+def serve(read: Callable[..., Iterable[Any]]) -> None:
     """Answer the requests of a `ReaderProcess` until stdin ends.
 
     Args:
@@ -168,7 +160,7 @@ def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) 
     for line in sys.stdin:
         request = json.loads(line)
         limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
-        memory = memory_for(request["path"], least_memory)
+        memory = memory_for(request["path"])
         limit("RLIMIT_AS", _addresses() + memory)
         for answer in _answers(read, request, memory):
             output.write(json.dumps(answer) + "\n")

@@ -42,6 +42,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
 from skills.nanda.confidence import confidence_of, from_sections, suggestions_of, uncertain_moves
 from skills.nanda.framework import Framework
+from skills.nanda.text import counted
 
 MAX_VALUES = 50_000
 """Maximum number of values in a line of JSON; each may need 200 bytes of memory."""
@@ -105,15 +106,12 @@ class CsvReader(Reader):
             if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
                     continue  # the line is blank
-                yield (
-                    line,
-                    InputError(
-                        f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
-                        f"and the header has {len(header)}",
-                        where=place(self.path, self.unit, line),
-                        hint='Quote a field that contains a separator or a line break: "a, b".',
-                    ),
+                error = InputError(
+                    f"has {counted(len(row), 'field')}, and the header has {len(header)}",
+                    where=place(self.path, self.unit, line),
+                    hint='Quote a field that contains a separator or a line break: "a, b".',
                 )
+                yield line, error
             elif any("\0" in cell for cell in row):
                 yield line, self._has_nul(line)
             else:
@@ -175,14 +173,14 @@ class CsvReader(Reader):
     def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         begin = size = 0
 
-        def counted() -> Iterator[str]:
+        def measured() -> Iterator[str]:
             nonlocal size
             for line in lines:
                 size += len(line)
                 check_row(size, self.path, self.unit, begin)
                 yield line
 
-        rows = csv.reader(counted(), delimiter=self._separator, strict=True)
+        rows = csv.reader(measured(), delimiter=self._separator, strict=True)
         while True:
             begin, size = rows.line_num + 1, 0
             try:
