@@ -103,7 +103,9 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Run the block as a transaction. A nested block joins the outer transaction.
+    """Run the block as a transaction, which is rolled back if the block raises an error.
+
+    A nested block joins the outer transaction.
 
     The transaction acquires the write lock when it begins, since SQLite does not wait for the lock
     if a transaction begins with a read and writes later.
