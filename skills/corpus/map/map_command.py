@@ -33,7 +33,7 @@ def draw_map(call: Call) -> Result:
         map_views.check_fonts()
     framework = selected_framework(call.options.framework, call.frameworks)
     moves = _moves(call, framework)
-    conditions = filters.parse(call.text, framework) if call.text.strip() else None
+    conditions = filters.parse(call.text, framework) if call.text.strip() else []
     text = "".join(filter(str.isprintable, " ".join(call.text.split())))
     path = database(call)
     with (
@@ -73,27 +73,22 @@ def draw_map(call: Call) -> Result:
     )
 
 
-def _selected(
-    call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
-) -> Sequence[int]:
-    """Return the ids of the current annotations that meet `conditions`; None means all.
+def _selected(call: Call, corpus: Engine, conditions: Sequence[filters.Condition]) -> list[int]:
+    """Return the ids of the current annotations that meet all conditions.
 
     Raises:
         NothingFound: no annotation meets the conditions.
     """
-    if conditions is None:
-        ids, meets = corpus.ids(), ""
-    else:
-        selected = corpus.select(conditions)
-        ids, meets = selected.ids, f" that meets {call.text[:80]}"
-        for column, count in selected.unknown.items():
-            call.screen.notice(left_out(count, column))
-    if not ids:
+    selected = corpus.select(conditions)
+    for column, count in selected.unknown.items():
+        call.screen.notice(left_out(count, column))
+    if not selected.ids:
+        meets = f" that meets {call.text[:80]}" if conditions else ""
         raise NothingFound(
             f"there is no annotation to map{meets}",
             hint="`/corpus stats` shows the annotations; `/annotate TABLE` adds annotations.",
         )
-    return ids
+    return selected.ids
 
 
 def _moves(call: Call, framework: Framework) -> tuple[str, ...]:

@@ -198,9 +198,8 @@ class Parts(Engine):
         )
 
     def texts(self, wanted: str) -> Iterator[QuotableText]:
-        papers, texts = {}, []
+        texts = []
         for row_id, paper, has_moves in self._candidates(wanted):
-            papers[row_id] = paper
             texts += [(paper, 0, row_id)] * (row_id == paper) + [(paper, 1, row_id)] * has_moves
         texts.sort()
         read = self.rows.read(row_id for _, _, row_id in texts)

@@ -86,7 +86,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
             raise InputError(f"{text[at:].strip()[:40]!r} is not a condition", hint=EXAMPLE)
         name, op, value = match["name"], match["op"], match["value"]
         if name in framework.names:
-            conditions.append(_move(name, op, value, framework))
+            conditions.append(_move(name, op, value))
         elif name in FIELDS:
             conditions.append(FIELDS[name](name, op, _unquoted(value)))
         else:
@@ -130,7 +130,7 @@ def any_of(conditions: Sequence[Condition]) -> Condition:
     return Condition(either, tuple(value for one in conditions for value in one.parameters))
 
 
-def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
+def _move(name: str, op: str, value: str) -> Condition:
     """Return the condition MOVE=stated, MOVE=unstated or MOVE~words, which `op` may negate."""
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):

@@ -237,7 +237,7 @@ def _selected(
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework) if call.text.strip() else []
-        ids = sorted(corpus.select(conditions).ids if conditions else corpus.ids())
+        ids = sorted(corpus.select(conditions).ids)
         found = list(notes_of(db, zip(ids, corpus.annotated(ids), strict=True), framework))
     if not found:
         none = f"the corpus has no annotations by the framework {framework.name}"
