@@ -48,9 +48,6 @@ from skills.curate.run_summary import Run
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 
-SEED = 0
-"""Seed of the random choices, so that the same annotations give the same probes."""
-
 
 def curate(call: Call, framework: Framework) -> Result:
     """Judge the annotations of a table or of the corpus, and return the report and the files."""
@@ -60,7 +57,7 @@ def curate(call: Call, framework: Framework) -> Result:
     panel_statistics.check_min_votes(len(own_panel.personas), options.min_votes)
     path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
-    report_files.check(call, table, path)  # before the corpus is opened, which creates its file
+    report_files.check(call, table, path)  # before `open_corpus`, which may create a file
     if options.build is not None:
         report_files.check_build(call, framework)
     with open_corpus(path) as db:
@@ -74,7 +71,7 @@ def curate(call: Call, framework: Framework) -> Result:
                 source = items.from_table(db, table, columns, framework, options.limit, notice)
             source.refused.report(call.screen)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
-            known_bad = tuple(probes.make(good, framework, options.probes, SEED, most=len(good)))
+            known_bad = tuple(probes.make(good, framework, options.probes, most=len(good)))
         curation = Curation(call, framework, own_panel, source, known_bad, db, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):
@@ -101,7 +98,9 @@ class Curation:
     path: Path
 
     def decide_by_gates(self) -> Result:
-        """Return the report on an input that the gates reject completely; no model is loaded.
+        """Return the result of a run in which the gates reject every annotation.
+
+        No model is loaded.
 
         Raises:
             InputError: --calibrate is given, which needs judged annotations.
@@ -122,7 +121,7 @@ class Curation:
             return self._finish(run_id, None, criteria, found, None, started)
 
     def judge_by(self, model: ServedModel) -> Result:
-        """Judge the input with a model, and return the report.
+        """Judge the annotations with a model, and return the result of the run.
 
         Raises:
             ModelUnavailable: the model became unavailable before any annotation was judged.
@@ -130,10 +129,17 @@ class Curation:
         options, run_id = self.call.options, 0
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
             run_id, started = self._start(model), time.monotonic()
-            self._announce_input()
+            items, name = self.source.items, self.source.name
+            gated = sum(bool(item.findings) for item in items)
+            facts = [f"{counted(len(items), 'annotation')}, {gated:,} rejected by the gates"]
+            facts += [f"{n:,} left out ({why})" for why, n in self.source.filtered.items()]
+            self.call.screen.notice(f"{name}: {'; '.join(facts)}")
             judge = Judge(self.panel, model, self.framework, self._form(model))
             job = CurateJob(self.call, self.source, self.probes, Ballots(self.db, judge, run_id))
-            self._announce_work(model, job.due)
+            bad = sum(bool(item.probe) for item in job.due)
+            work = f"{len(job.due):,} to judge, {model.slots} at a time"
+            work += f", {counted(bad, 'known-bad one')} among them" * bool(bad)
+            self.call.screen.notice(f"{name}: {work}")
             runs.set_due(self.db, run_id, len(job.due))
             with show_progress(job.pace, self.call.screen, "judging") as update:
                 job.update = update
@@ -163,19 +169,6 @@ class Curation:
         if form.kind == "json" or (form.mass is not None and form.can_answer):
             form = ballots.save_form(self.db, model, self.panel, form)
         return form
-
-    def _announce_input(self) -> None:
-        source = self.source
-        gated = sum(bool(item.findings) for item in source.items)
-        parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
-        parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
-        self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
-
-    def _announce_work(self, model: ServedModel, due: Sequence[Item]) -> None:
-        probes = sum(bool(item.probe) for item in due)
-        to_judge = f"{len(due):,} to judge, {model.slots} at a time"
-        to_judge += f", {counted(probes, 'known-bad one')} among them" * bool(probes)
-        self.call.screen.notice(f"{self.source.name}: {to_judge}")
 
     def _start(self, model: ServedModel | None) -> int:
         name = ""
@@ -354,7 +347,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The annotations and probes without a ballot, or with --retry-failed, the failed ones.
+        """The items to judge: items without a ballot or, with --retry-failed, items that failed.
 
         Equal annotations have the same ballot, so that only the first of them is included.
         """
@@ -375,19 +368,19 @@ class CurateJob:
         return ProgressEstimate(len(self.due), weight, unit="annotations")
 
     def run(self) -> Tally:
-        """Judge the items in `due`, and return how many were judged or failed."""
+        """Judge the items in `due`, store their votes, and return the counts."""
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
-        for slot in range(self.judge.model.slots):
-            self._slots.put(slot)
         slots, stop = self.judge.model.slots, self.call.cancel
+        for slot in range(slots):
+            self._slots.put(slot)
         job = Job(self._perform, self._save, self._save_failure, slots, stop, self._save_votes)
         return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request and store a reason for each annotation that the panel rejects.
+        """Request a reason for each annotation that the panel rejects, and return the counts.
 
-        The persona whose score is furthest below its threshold gives the reason. Returns how many
-        reasons were stored or failed.
+        The reason is requested from the persona whose score is furthest below its threshold, unless
+        a reason is stored already.
         """
         due = [
             one

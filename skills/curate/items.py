@@ -116,12 +116,7 @@ def from_table(
         InputError: the table cannot be read, or has no annotations.
     """
     table = open_table(
-        path,
-        columns,
-        moves=framework.names,
-        limit=limit,
-        abstract_by="provenance",
-        notice=notice,
+        path, columns, moves=framework.names, limit=limit, abstract_by="provenance", notice=notice
     )
     table.require_moves()
     refused = Refusals()

@@ -122,7 +122,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """The annotations that a person should read; those closest to the thresholds come first."""
+    """The annotations that a person should read, starting with the closest decision."""
 
     of: int
     closest: list[BorderlineRow]
@@ -241,8 +241,7 @@ class Reviewed(Output):
     )
     gold_rows: int
     right: Share | None = Field(
-        None,
-        description="share of the moves that reviewers left unchanged",
+        None, description="share of the moves that reviewers left unchanged"
     )
     right_by_move: dict[str, Share] = Field(
         {}, description="for each move, by its label, the share that reviewers left unchanged"
@@ -255,7 +254,7 @@ class Reviewed(Output):
 
 
 class Agreed(Output):
-    """The agreement of the reviewers in one decision."""
+    """The agreement of the reviewers in one judgement."""
 
     what: str = Field(description='"Annotation" for the whole annotation, or the label of a move')
     judged: str = Field(

@@ -105,7 +105,7 @@ class Panel(_Strict):
             raise ValueError(f"`shared` needs {{abstract}} and {{annotation}}, and has {names}")
         low, high = self.scale
         for persona in self.personas:
-            list(_placeholders(persona.ask + self._why(persona)))  # fails for a single brace
+            list(_placeholders(persona.ask + self._why(persona)))  # fails for an unpaired brace
             if not low <= persona.threshold <= high:
                 raise ValueError(f"{persona.name}: threshold is not within {low:g} to {high:g}")
         return self
@@ -219,7 +219,7 @@ def form_sample(items: Sequence[Item]) -> Sequence[Item]:
 
     These are the first half of `items`, rounded up, but at most `FORM_ITEMS` annotations.
     """
-    return items[: min(FORM_ITEMS, -(-len(items) // 2))]
+    return items[: min(FORM_ITEMS, (len(items) + 1) // 2)]
 
 
 def choose_form(
@@ -309,7 +309,11 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     around the token.
     """
     if form.kind == "json":
-        given = _json_answer(reply)
+        try:
+            found = json.loads(reply.text)
+        except (ValueError, RecursionError):
+            found = None
+        given = found.get("answer") if isinstance(found, dict) else None
         return {answer: float(answer == given) for answer in panel.answers}
     # If the first token is only a part of a character, the reply has no logprobs for the token, and
     # the probability of each answer is 0.
@@ -322,11 +326,3 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
         )
         for answer in panel.answers
     }
-
-
-def _json_answer(reply: Reply) -> Any:
-    try:
-        found = json.loads(reply.text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get("answer") if isinstance(found, dict) else None

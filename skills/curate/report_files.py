@@ -1,4 +1,4 @@
-"""Write the files beside a curated table: rejected annotations, all votes, and an HTML page."""
+"""Write the files beside a curated table: rejected annotations, votes, and an HTML page."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
     persona, and explanation.
 
     Args:
-        raw: True to write cells that begin like a formula without an apostrophe.
+        raw: True to write all texts unchanged, although a spreadsheet may run some as formulas.
     """
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
@@ -184,9 +184,9 @@ def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write a JSON line for the run, then one for each annotation and each probe with its votes."""
-    lines = [{"kind": "run", "summary": summary}]
-    for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
+    """Write a JSON line for the run, then a line for each annotation and probe with its votes."""
+    about_run = {"kind": "run", "summary": summary}
+    for line in (about_run, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
@@ -223,6 +223,7 @@ def _entropy(probabilities: Iterable[float]) -> float | None:
     total = math.fsum(found)
     if not found:
         return None
+    # Adding 0.0 turns -0.0, the entropy of a single answer, into 0.0.
     return round(math.fsum(-p / total * math.log2(p / total) for p in found), 4) + 0.0
 
 
@@ -271,7 +272,7 @@ def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
 
 def reasons_of(verdict: Verdict) -> tuple[str, ...]:
     """Return why an annotation is not kept: codes of findings, names of personas, or `FAILED`."""
-    return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
+    return verdict.reasons or ((FAILED,) if verdict.decision == FAILED else ())
 
 
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:

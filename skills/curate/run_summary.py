@@ -170,14 +170,14 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
     """Return the number of borderline annotations, and the `SHOWN_BORDERLINE` closest of them."""
     low, high = run.panel.scale
     margin = panel_statistics.MARGIN * (high - low) / 4  # `MARGIN` is for a scale of 1 to 5
-    criteria = run.criteria
+    criteria, judged = run.criteria, run.judged
     rows = panel_statistics.borderline(scores, criteria.thresholds, criteria.min_votes, margin)
     closest = [
         BorderlineRow(
-            id=run.judged[row].item.paper.id,
-            where=run.judged[row].item.where,
-            title=run.judged[row].item.paper.title,
-            decision=run.judged[row].decision,
+            id=judged[row].item.paper.id,
+            where=judged[row].item.where,
+            title=judged[row].item.paper.title,
+            decision=judged[row].decision,
             votes=votes,
             distance=round(distance, 4),
         )

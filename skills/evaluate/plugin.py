@@ -71,8 +71,7 @@ class Evaluate(Skill):
             None, description="an earlier evaluation (.json) to compare the first model with"
         )
         fail_on_regression: bool = Field(
-            False,
-            description="exit with 1 if the first model is worse than the model of --against",
+            False, description="exit with 1 if the first model is worse than the model of --against"
         )
         unconstrained: bool = Field(
             False, description="also run each model without constrained output"

@@ -7,14 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.terminal.rendering import table
 from skills.evaluate.annotators import MODEL_ERRORS
-from skills.evaluate.outputs import (
-    OVERALL,
-    Difference,
-    Evaluated,
-    Evaluation,
-    Figures,
-    Reliability,
-)
+from skills.evaluate.outputs import OVERALL, Difference, Evaluated, Evaluation, Figures, Reliability
 from skills.evaluate.source_metrics import SURE
 from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
@@ -172,7 +165,7 @@ def outcome_of(pair: Difference) -> str:
 
 
 def reliability_head(one: Evaluated) -> tuple[str, str]:
-    """Return two clauses about an annotator with confidences: calibration error, and sure moves."""
+    """Return two clauses about an annotator: its calibration error, and its sure moves."""
     rated, metrics = one.reliability, one.metrics
     assert rated is not None
     return (
@@ -298,7 +291,7 @@ def _by_move(found: Evaluation, metric: str) -> str:
 
 
 def verdict(found: Evaluation) -> list[str]:
-    """Return a sentence for the comparison of the first model with each other model.
+    """Return a sentence for each comparison of the first model with another model.
 
     If there is only one model, the sentences compare it with the baselines. Only differences whose
     interval excludes 0 count. The comparison with an earlier evaluation is the first element of the

@@ -278,15 +278,17 @@ class ReviewLog:
         return bool(decided) and not decided[-1].is_about(item)
 
     def draft(self, item: Item, reviewer: str = "") -> Decision | None:
-        """Return the entry of the journal with the reviewer's edits of an annotation, or None."""
+        """Return the entry with the reviewer's edits of an annotation, or None without edits.
+
+        The entry is an "edit", or a decision of the reviewer that was undone.
+        """
         draft = self._drafts.get((item.key, reviewer))
         return draft if draft is not None and draft.is_about(item) else None
 
     def edited(self, item: Item, reviewer: str = "") -> tuple[dict[str, str], dict[str, Spans]]:
-        """Return the moves of an annotation with the reviewer's edits, and the selected passages.
+        """Return the moves of an annotation, and the selected passages by move.
 
-        The selected passages are returned by move. Without edits, the result is the moves of the
-        annotation, and no passages.
+        Both include the reviewer's edits that are not part of a decision yet.
         """
         draft = self.draft(item, reviewer)
         return (dict(item.moves), {}) if draft is None else (dict(draft.moves), dict(draft.anchors))
@@ -420,11 +422,7 @@ class ReviewLog:
 
 
 def open_log(
-    target: Path,
-    framework: Framework,
-    id_column: str,
-    locks: Path,
-    wrote: Callable[[str], None],
+    target: Path, framework: Framework, id_column: str, locks: Path, wrote: Callable[[str], None]
 ) -> ReviewLog:
     """Open the log of decisions on a gold table, and update the table from the log.
 

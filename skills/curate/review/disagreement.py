@@ -50,7 +50,7 @@ class Row:
 
     @property
     def place(self) -> int | None:
-        """The index of the first reviewer with the chosen text, or None."""
+        """The index of the first reviewer with the chosen text; None without such a reviewer."""
         return next((at for at, text in enumerate(self.texts) if text == self.chosen), None)
 
     def side(self, place: int) -> list[Piece]:
@@ -124,10 +124,10 @@ def dispute_at(desk: Desk, at: int) -> Dispute | None:
     if undone is not None and undone.resolves and undone.what == "accept":
         chosen |= undone.moves
     chosen |= desk.drafts(at)
-    rows = []
-    for number, move in enumerate(desk.framework.moves, start=1):
-        texts = tuple(one.moves[move.name] for one in decisions)
-        rows.append(Row(number, move, texts, chosen.get(move.name)))
+    rows = (
+        Row(number, move, tuple(one.moves[move.name] for one in decisions), chosen.get(move.name))
+        for number, move in enumerate(desk.framework.moves, start=1)
+    )
     return Dispute(decisions, tuple(rows))
 
 
@@ -209,7 +209,7 @@ def passage_agreement(
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
     words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    length = 0  # total length of the previous abstracts: all abstracts count as one text
+    length = 0  # of all previous abstracts, since all abstracts together count as one text
     for item in papers.known(log.known()):
         by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract
         accepted = [one for _, one in sorted(by.items()) if one.what == "accept"][:2]

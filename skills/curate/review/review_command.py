@@ -26,13 +26,9 @@ SHOWN_LOST = 5
 
 
 def review(
-    call: Call,
-    path: Path,
-    target: Path,
-    keys: Input | None = None,
-    terminal: Output | None = None,
+    call: Call, path: Path, target: Path, keys: Input | None = None, terminal: Output | None = None
 ) -> Result:
-    """Run a review of the annotations in `path` on the terminal, and return its counts.
+    """Let the user review the annotations of `path`, and return the result with the counts.
 
     Args:
         target: the gold table. The table and its journal are written after each decision.
@@ -173,7 +169,7 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
 
 def _shown(call: Call, desk: Desk, text: str, found: Agreement | Reviewed) -> Result:
     """Return a result, and print its text as well if the line has a target."""
-    if call.targets:  # for a line with targets, the harness reports only that the file was saved
+    if call.targets:  # otherwise, the harness would only report that the file was saved
         call.screen.notice(text)
     summary = found.model_dump(mode="json")
     return Result(text=text, writers={".csv": desk.log.write_table}, summary=summary)

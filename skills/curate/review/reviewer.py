@@ -15,12 +15,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.support.process import job_lock
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.reads import (
-    DELETED,
-    REVIEWED,
-    PulledHighlight,
-    papers_with_highlights,
-)
+from skills.corpus.db.reads import DELETED, REVIEWED, PulledHighlight, papers_with_highlights
 from skills.corpus.db.rows import now
 from skills.corpus.table import paper_key
 from skills.curate.items import Item
@@ -195,11 +190,12 @@ class Desk:
         self._record(item, "edit", moves, anchors={**anchors, move: spans})
 
     def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
-        """Store the highlights that people made in Zotero, and tagged with moves, as edits.
+        """Store highlights that people made in Zotero as edits, and accept reviewed papers.
 
-        The text of a move becomes the highlighted passages with the tag of the move, or "Not
-        stated." if a person has deleted the highlights of the move. Each version of a highlight is
-        stored only once. A paper is accepted if its Zotero item has the tag "reviewed".
+        The text of a move becomes the passages that are highlighted with the tag of the move, or
+        "Not stated." if a person has deleted the highlights of the move. Each version of a
+        highlight is stored only once. A paper is accepted if its Zotero item has the tag
+        "reviewed".
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
@@ -313,7 +309,7 @@ class Desk:
         self.leases.forget_drafts(self.reviewer, item.key)
 
     def last(self) -> int | None:
-        """Return the index of the paper that the reviewer decided on last, or None."""
+        """Return the index of the paper that the reviewer decided on last, or None without one."""
         for decision in self.log.latest(self.reviewer):
             at = self.papers.places.get(decision.key)
             if at is not None and decision.is_about(self.papers[at]):
@@ -350,7 +346,7 @@ class Desk:
         return self.leases.drafts(self.reviewer, self.papers[at].key)
 
     def _known(self) -> list[Item]:
-        """Return the papers that were decided on, or are in the gold table."""
+        """Return the annotations of the papers that were decided on, or are in the gold table."""
         return self.papers.known(self.log.known())
 
     def _begin_round(self) -> bool:
@@ -373,17 +369,15 @@ class Desk:
         return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
-        """Yield the papers that the reviewer has to decide on, from `start` on, then from 0 on."""
-        papers, count = self.papers, len(self.papers)
-        known = {item.key for item in self._known()}
-        for at in (*range(start, count), *range(min(start, count))):
-            key = papers.keys[at]
+        """Yield the papers that the reviewer has to decide on, beginning at the index `start`."""
+        keys, known = self.papers.keys, {item.key: item for item in self._known()}
+        for key in (*keys[start:], *keys[:start]):
             if key in self.skipped:
                 continue
             if key not in known:
                 yield key, self._drawn(key)
-            elif self.log.wants(papers[at], self.reviewer):
-                yield self._free(papers[at])
+            elif self.log.wants(known[key], self.reviewer):
+                yield self._free(known[key])
 
     def _free(self, item: Item) -> Wanted:
         """Return the key of a paper and the number of reviewers who still have to decide on it."""
@@ -396,7 +390,10 @@ class Desk:
         return max(given) if given else self._drawn(item.key)
 
     def _drawn(self, key: str) -> int:
-        """Return the number of reviewers for an undecided paper, which depends only on its key."""
+        """Return the number of reviewers for an undecided paper: 1, or 2 for a share of the papers.
+
+        The number depends only on the key of the paper and on that share.
+        """
         drawn = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
         return 2 if drawn < self.leases.double else 1
 

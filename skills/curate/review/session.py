@@ -197,10 +197,7 @@ class Review:
         return acts[key](at) if key in acts else STAY
 
     def _settle(self, dispute: Dispute, at: int) -> int | None:
-        try:
-            self.desk.resolve(at, *dispute.settled(dispute.choices))
-        except UsageError as exc:
-            return self._refused(exc)
+        self.desk.resolve(at, *dispute.settled(dispute.choices))
         return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
@@ -211,6 +208,10 @@ class Review:
             except Taken as exc:
                 self.terminal.show(f"{exc.message}.", "yellow")
                 return self._next(at + 1)
+            except UsageError as exc:
+                hint = f" {exc.hint}" if exc.hint else ""
+                self.terminal.show(f"{exc.message.removesuffix('.')}.{hint}", "yellow")
+                continue
             if following is not STAY:
                 return following
         return at
@@ -268,10 +269,7 @@ class Review:
         return "That was the last paper: all are decided on.", ""
 
     def _accept(self, at: int) -> int | None:
-        try:
-            self.desk.accept(at)
-        except UsageError as exc:
-            return self._refused(exc)
+        self.desk.accept(at)
         return self._next(at + 1)
 
     def _reject(self, at: int, *, resolves: bool = False) -> int | None:
@@ -331,10 +329,7 @@ class Review:
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:
             return STAY
-        try:
-            self.desk.anchor(at, move.name, selected(abstract, given))
-        except UsageError as exc:
-            return self._refused(exc)
+        self.desk.anchor(at, move.name, selected(abstract, given))
         return at
 
     def _skip(self, at: int) -> int | None:
@@ -353,11 +348,6 @@ class Review:
         at, decision = undone
         self.terminal.show(f"Undone: {decision.paper.id} is no longer {decision.what}ed.", "yellow")
         return at
-
-    def _refused(self, error: UsageError) -> int:
-        hint = f" {error.hint}" if error.hint else ""
-        self.terminal.show(f"{error.message.removesuffix('.')}.{hint}", "yellow")
-        return STAY
 
     def _quit(self, at: int | None) -> int | None:
         self.stop.request_stop()
