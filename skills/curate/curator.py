@@ -1,7 +1,7 @@
 """Let a model vote on annotations as the personas of a panel, and decide by the votes.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
-probability that the model gives it as its next token. No text is sampled or parsed. If a server
+probability of the answer as the next token of the model. No text is sampled or parsed. If a server
 returns no token probabilities, a vote is one answer as JSON, which a schema constrains.
 """
 
@@ -61,7 +61,7 @@ class Judge:
     """A model that votes as each persona of a panel.
 
     Attributes:
-        form: the form of its votes, as selected by `panel.choose_form`.
+        form: the form of the votes, as selected by `panel.choose_form`.
     """
 
     panel: Panel
@@ -180,6 +180,7 @@ class Verdict:
         reasons: the codes of the gates' findings; without findings, the names of the personas
             whose vote is a fail, after `INVALID` if the annotation is undecided. Empty if the
             annotation is kept.
+        ballot: the votes, or None if there are no votes.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.
         thresholds: the threshold of each persona; empty without a ballot.
@@ -220,12 +221,12 @@ class Verdict:
         return () if self.decision == "kept" else tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[str]:
-        """Yield the score and the threshold of each persona that did not pass the annotation."""
+        """Yield a clause with score and threshold for each persona whose vote did not pass."""
         for vote, passed, threshold in self.cast:
             if passed is None:
                 yield f"{vote.persona}: no valid vote"
             elif not passed:
-                # enough digits to distinguish a score from a threshold that it just misses
+                # Six digits distinguish a score from a threshold that is only slightly higher.
                 yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
 
     @property

@@ -49,7 +49,7 @@ characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 move
 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that may be shorter than the lower limit.
+"""Minimum number of content words of a short quote to which the lower limit does not apply.
 
 The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" needs the
 preceding text to be understood.
@@ -288,5 +288,5 @@ def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[s
 
 @functools.cache
 def phrases() -> dict[str, Any]:
-    """Return the lists of phrases in phrases.yaml, where comments describe them."""
+    """Return the lists of phrases.yaml by name; comments in the file describe the lists."""
     return dict(yaml.safe_load(Path(__file__).with_name("phrases.yaml").read_text("utf-8")))

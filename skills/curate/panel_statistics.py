@@ -177,7 +177,7 @@ def borderline(
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
-    """Return the probability that a score of `good` exceeds a score of `bad`; a tie counts half.
+    """Return the probability that a score of `good` is above a score of `bad`; ties count half.
 
     The value is U / (n m), with the U of Mann and Whitney. Scores that are None are ignored.
     Without a score on one side, the result has no value and no interval.
@@ -267,10 +267,11 @@ def calibrate(
 
     The thresholds are at one quantile q of the scores of each persona. Let F_j(x) be the share of
     the valid scores of persona j that are at most x. The threshold of j is its lowest score with
-    F_j > q, so that a vote passes if F_j(score) > q. A row is kept if c > q, where c is the
-    `min_votes`-th largest F_j(score) of the row. The decisions change only at q = 0 and at the c of
-    each row, so that only these quantiles are tried. Of two quantiles equally close to the rate,
-    the lower one is used. A row with too few valid votes is not kept at any quantile.
+    F_j > q, so that a vote passes if F_j(score) > q. An annotation is kept if c > q, where c is its
+    `min_votes`-th largest F_j(score). The decisions change only at q = 0 and at the c of each
+    annotation, so that only these quantiles are tried. The quantile is used whose share of rejected
+    annotations is closest to the given share; of two such quantiles, the lower. An annotation with
+    too few valid votes is not kept at any quantile.
 
     Args:
         scores: the scores of the annotations that pass the gates.
@@ -278,9 +279,8 @@ def calibrate(
         reject_rate: the share of all n + gate_rejected annotations to reject, between 0 and 1.
 
     Returns:
-        The threshold of each persona.
-        The share of all annotations that is not kept, including undecided annotations.
-        Notes for the user on the thresholds, or "".
+        The threshold of each persona; the share of all annotations that are not kept, including
+            undecided annotations; and notes for the user on the thresholds, or "".
 
     Raises:
         InputError: no annotation was judged, or a persona has no valid vote.
@@ -292,7 +292,7 @@ def calibrate(
     personas = values.shape[1]
     # F_j(score) of each score. Equal shares must be equal floating-point numbers.
     shares = rankdata(values, "max", axis=0, nan_policy="omit") / (~np.isnan(values)).sum(axis=0)
-    # The c of each row; -1 for a row with too few valid votes.
+    # The c of each annotation; -1 for an annotation with too few valid votes.
     turning = np.sort(np.nan_to_num(shares, nan=-1.0), axis=1)[:, -min_votes]
     # At quantile 1, no score would pass, and a persona would have no threshold.
     quantiles = sorted({0.0, *turning[(turning > 0) & (turning < 1)].tolist()})

@@ -86,7 +86,7 @@ class Draft:
 
     Attributes:
         given: the annotations of all papers, by the digest of the abstract.
-        chance: the random numbers for the change, which depend on seed, kind and abstract.
+        chance: the random number generator for the change, seeded by seed, kind and abstract.
     """
 
     paper: Paper
@@ -128,7 +128,7 @@ class Draft:
 Maker = Callable[[Draft], str]
 """A function that changes the moves of a draft and returns a description of the change.
 
-It returns "" if it cannot change the draft.
+The description is "" if the draft cannot be changed.
 """
 
 

@@ -237,7 +237,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if the scores of the panel separate probes badly, or if that is not known."""
+    """Yield a note if the panel's scores separate probes badly, or if this is not known."""
     probes = summary.probes
     if not probes:
         yield (

@@ -26,7 +26,7 @@ MODEL_ERRORS: Mapping[str, str] = {
     LoopingReply.__name__: "the answer repeated itself",
     InputError.__name__: "the prompt does not fit the model",
 }
-"""A clause for each error that the model itself causes, by the name of the error class.
+"""A clause about each error that the model itself causes, by the name of the error class.
 
 A retry does not help against these errors. Any other error is a fault of the run.
 """
@@ -134,8 +134,7 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
 def other(annotations: Sequence[Moves | None]) -> Annotator:
     """Return the baseline that gives each paper the annotation of another paper.
 
-    The other paper is half the table away, since papers close to each other often have the same
-    topic.
+    The other paper is half the table away, since neighbouring papers often have the same topic.
     """
     count = len(annotations)
     return baseline(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])

@@ -159,7 +159,7 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison, and show its progress during the block, which gets a `ModelRunner`.
+    """Announce a comparison, and yield a `ModelRunner` while a progress bar is shown.
 
     Args:
         path: the file of the corpus `db`.
@@ -300,7 +300,7 @@ class ModelRunner:
             if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
                 raise tally.stopped  # so that `models.run` tries a fallback
             finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # raised only here, since `finish` stores the run's summary
+        if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
             raise tally.stopped
 
     def _records(
@@ -320,7 +320,7 @@ class ModelRunner:
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _row(self, record: Record | None) -> Record:
-        """Return the fields of the `Answer` with a stored annotation; None stands for a failure."""
+        """Return the fields of the `Answer` for a stored annotation; None is a failure."""
         if record is None:
             return {"moves": None, "valid": False, "tokens": None}
         made_by = record["provenance"]

@@ -200,8 +200,8 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
             file has only figures.
 
     Raises:
-        InputError: the file is not an evaluation; its moves, papers or gold differ from `subject`;
-            or it has several models, but no model of this name.
+        InputError: the file is not an evaluation, or its moves, papers or gold differ from
+            `subject`, or it has several models and none of this name.
     """
     where = shown(path)
     file = load_evaluation(path)

@@ -52,7 +52,7 @@ class Measures:
         self._new: dict[str, str] = {}
 
     def get(self, compute: Callable[..., T], *given: Any) -> T:
-        """Return `compute(*given)`, from the corpus if its result is stored.
+        """Return the result of `compute(*given)`, which is read from the corpus if stored there.
 
         Arguments and result are JSON values.
         """

@@ -150,8 +150,9 @@ def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statist
     """Return the expected calibration error of moves (see the module docstring).
 
     Args:
-        right: True if the anchor of a move is right; shape (papers, moves), as for all arguments.
-        rated: True for the moves to include, which have a confidence.
+        right: True if the anchor of the move is right; an array of shape (papers, moves).
+        confidence: the confidence of the move, or nan; an array of the same shape.
+        rated: True for the moves to include; an array of the same shape.
     """
     import numpy as np
 

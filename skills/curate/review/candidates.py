@@ -113,14 +113,14 @@ class Candidates:
         return self._ordered(sorted(self.keys, key=drawn)[:size])
 
     def by_certainty(self) -> Candidates:
-        """Return the annotations by ascending certainty, then those without confidences."""
+        """Return the annotations by ascending certainty; annotations without certainty are last."""
         return self._ordered(sorted(self.keys, key=lambda key: self.certainty.get(key, math.inf)))
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
         """Return reviewed annotations first, then the annotations that would teach a model most.
 
-        Of the annotations without review, only the `WINDOW` least certain annotations are ordered
-        by `teaching_order`; the others follow by ascending certainty.
+        Of the annotations that are not reviewed, only the `WINDOW` least certain annotations are
+        ordered by `teaching_order`. The others follow by ascending certainty.
 
         Args:
             reviewed: the abstracts of the reviewed papers by key, in the order of the result.

@@ -1,4 +1,4 @@
-"""Store the leases of papers to the reviewers of a gold table, and texts that are being edited.
+"""Store leases of papers to reviewers of a gold table, and texts that are being edited.
 
 A lease reserves a paper for a reviewer until the lease expires, so that the paper of a reviewer who
 left is offered again. Leases and texts are in the corpus database.
@@ -17,7 +17,7 @@ from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.rows import insert, now, one
 
 MINUTES = 30
-"""Duration of a lease in minutes; each action of the reviewer renews it."""
+"""Duration of a lease in minutes; each action of the reviewer renews the lease."""
 Wanted = tuple[str, int]
 """The key of a paper, and the number of reviewers who may lease it at the same time."""
 

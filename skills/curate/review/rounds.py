@@ -21,12 +21,13 @@ from skills.reporting.outputs import Share
 ROUND = 20
 """Number of papers of a round, and the minimum that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of papers that `teaching_order` orders: the least certain. Other papers follow them."""
+"""Number of the least certain papers that `teaching_order` orders; other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
 """The order of the papers in a review.
 
-"teach" begins with the papers that would teach a model most, "uncertain" with the least certain.
+"teach" begins with the papers that would teach a model most, "uncertain" with the least certain
+papers.
 """
 T = TypeVar("T")
 

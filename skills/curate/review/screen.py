@@ -198,7 +198,7 @@ def _mark(view: MoveView) -> str:
 
 
 def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
-    """Return the view of a disputed paper: abstract, decisions of the reviewers, table of moves.
+    """Return the view of a disputed paper: abstract, decisions, and table of moves.
 
     Args:
         head: the heading, which states the progress of the review.
