@@ -125,7 +125,7 @@ class Discovery:
             for root in self._settings.skill_folders:
                 self._load_skills_of(root)
             for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
-                # A later source has registered the name.
+                # A skill that was found later has registered the name.
                 self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
@@ -163,7 +163,7 @@ class Discovery:
         return frozenset(found)
 
     def forget(self) -> None:
-        """Make the next discovery import folders and installed packages again."""
+        """Make the next discovery import the plugins of folders and installed packages again."""
         points = entry_points(ENTRY_POINTS)
         packages = {point.module.partition(".")[0] for point in points}
         forget([*self._settings.skill_folders, private_folder()], packages)
@@ -197,7 +197,7 @@ class Discovery:
         return bool(off)
 
     def _load_own(self, name: str, table: Mapping[str, Any]) -> None:
-        """Add a plugin of this program from its row in the table; without a row, import it."""
+        """Load a plugin of this program from its row in `table`, or else by importing it."""
         load = self._loader(name)
         if name in table:
             self._host.add(name, BUILT_IN, contributions(table[name], load, self.files))
@@ -338,8 +338,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
+        return self.source_to_code(self.get_data(path), path)
 
 
 class _FolderFinder:

@@ -96,8 +96,7 @@ class PluginHost:
                 call(partial(_check_api, plugin))
                 deprecated = self._register(plugin, f"{name} ({origin})")
                 found: Contributions = call(partial(self._collect, plugin, origin, file, ours=ours))
-                callers = (getattr(self._manager.hook, hook) for hook in HOOKS)
-                if any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls()):
+                if any(hook.name in HOOKS for hook in self._manager.get_hookcallers(plugin) or ()):
                     found.listener = self._listener(plugin, name, origin, ours=ours)
                 if found == Contributions():
                     raise UsageError("it has no hook that registers anything")

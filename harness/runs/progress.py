@@ -166,18 +166,14 @@ def show_progress(
             same bar.
     """
     estimate.phase = phase
-
-    def report() -> None:
-        done = estimate.done + estimate.failed
-        screen.report(done, estimate.rows, _line(estimate, screen))
-
-    report()
     with _shown(estimate, screen) as show:
 
         def update() -> None:
             show()
-            report()
+            done = estimate.done + estimate.failed
+            screen.report(done, estimate.rows, _line(estimate, screen))
 
+        update()
         yield update
 
 

@@ -86,13 +86,11 @@ class _Tracing:
 _tracing = _Tracing(_is_wanted(os.environ))
 
 
+@dataclass(slots=True)
 class Traced:
     """A span that is recorded, or a placeholder if traces are off."""
 
-    __slots__ = ("_span",)
-
-    def __init__(self, span: Span | None = None) -> None:
-        self._span = span
+    _span: Span | None = None
 
     def set(self, **attributes: Any) -> None:
         """Set attributes; `__` in a name stands for a dot, and None and "" are left out."""
