@@ -77,8 +77,8 @@ class StopToken(threading.Event):
     ) -> Iterator[None]:
         """In the block, let Ctrl-C request a stop, so that the current step is completed.
 
-        A second Ctrl-C raises KeyboardInterrupt. The method has no effect within a block of another
-        token, and in threads other than the main thread.
+        A second Ctrl-C raises KeyboardInterrupt. The method has no effect within another block of
+        `on_signals`, and in threads other than the main thread.
 
         Args:
             signals: other signals that request a stop.

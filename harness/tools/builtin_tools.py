@@ -84,7 +84,8 @@ class Workplace:
         """Return the resolved path that a model has given to read a file or folder.
 
         A relative path that does not exist in the project is searched in the folders of the
-        skills, of which the last activated skill comes first.
+        activated skills, beginning with the last activated skill. If the path is not found, the
+        result is the path in the project.
 
         Raises:
             InputError: the text cannot be the path of a file.
