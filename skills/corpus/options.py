@@ -60,8 +60,7 @@ class LibraryOptions(TitledColumnOptions):
     """Options for the columns of a table of papers, and for the items of a Zotero library."""
 
     collection: str | None = Field(
-        None,
-        description="read only this collection of a Zotero library: NAME or PARENT/NAME",
+        None, description="read only this collection of a Zotero library: NAME or PARENT/NAME"
     )
     tag: tuple[str, ...] = Field(
         (), description="read only items of a Zotero library with this tag; may be repeated"

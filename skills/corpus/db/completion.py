@@ -31,7 +31,7 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""The SQL condition that a row of `papers` lacks a fact, by the name of the fact."""
+"""For each fact, the SQL condition that is true for rows of `papers` without the fact."""
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 

@@ -194,12 +194,12 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def open_temporary(*schema: str) -> sqlite3.Connection:
-    """Open a temporary database, which SQLite deletes when the connection is closed.
+    """Return a connection to a new temporary database.
 
     SQLite keeps the database in memory until the cache is full, and then in a file in
-    $SQLITE_TMPDIR, /var/tmp or /tmp. The journal is off, for speed; transactions thus cannot be
-    rolled back. Any thread may close the connection, since the garbage collector may run in any
-    thread.
+    $SQLITE_TMPDIR, /var/tmp or /tmp. The database is deleted when the connection is closed. The
+    journal is off, for speed; transactions thus cannot be rolled back. Any thread may close the
+    connection, since the garbage collector may run in any thread.
 
     Args:
         schema: SQL statements that create the tables.

@@ -21,7 +21,7 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
 }
 """The functions that parse the JSON values of columns, by table and column."""
 SHOWN = 200
-"""Maximum number of characters of SQLite's reason, which may contain the schema of a table."""
+"""Maximum number of characters of SQLite's message, which may contain the schema of a table."""
 COMPANIONS = ("", "-wal", "-shm")
 """Suffixes of the file names of an SQLite database, its log and its shared memory."""
 

@@ -28,7 +28,7 @@ JOINED = """(
         UNION SELECT joined.id, pair.other FROM joined JOIN pair ON pair.id = joined.other
     )
     SELECT id, other FROM joined)"""
-"""SQL for the pairs of merged rows, including rows that were merged only through a third row."""
+"""SQL for the pairs of merged rows, including pairs that are merged only by a third row."""
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:

@@ -217,7 +217,7 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
     """Return an annotation without paths, server addresses and account names of the user.
 
     Args:
-        abstracts: False to remove also the sentences that the checks quote from the abstract.
+        abstracts: False to also remove the sentences that the checks quote from the abstract.
     """
     # `place` and `reason` may contain server addresses. `where` names only the model or its files.
     made = {**item.record["provenance"], "reason": None}

@@ -159,7 +159,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _number(word: str, place: int) -> str:
-    """Return the number in a word, or "".
+    """Return the form in which a number in a word is compared, or "" if there is no number.
 
     A number word in the first place of a title does not count, since it may be the pronoun "I".
     """

@@ -36,7 +36,7 @@ ROW_GROUP = 1000
 """Number of rows in a written row group: about 5 MB with provenance, uncompressed."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
-"""Columns with JSON objects in every part; parts of earlier versions lack `SUGGESTIONS`."""
+"""Columns of JSON objects that every part has; parts of earlier versions lack `SUGGESTIONS`."""
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
@@ -46,7 +46,7 @@ MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 ITEM_BYTES = 8
 """Assumed bytes of memory for a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
-"""Numbers of bytes that are read to parse a page header: first, and if it is longer."""
+"""Numbers of bytes that are read to parse a page header, in the first and second attempt."""
 BUFFER_BYTES = 1 << 16
 """Number of bytes that pyarrow buffers for each column instead of reading whole columns."""
 
