@@ -110,9 +110,9 @@ def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
 
 
 def recall(text: str, sentence: Sentence) -> float:
-    """Return the ROUGE-L recall of the words of `text` in a sentence, 0 to 1, with three decimals.
+    """Return the ROUGE-L recall of the words of `text` in a sentence.
 
-    The recall is 0.0 if `text` has no words.
+    The recall ranges from 0 to 1, with three decimals. It is 0.0 if `text` has no words.
     """
     found = stems(text)
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
@@ -234,7 +234,7 @@ def _completed(
 
 
 def _valid(abstract: str, stored: object) -> Anchor | None:
-    """Return a stored anchor with recomputed sentence numbers, or None if the anchor is invalid."""
+    """Return a stored anchor with recomputed sentence numbers, or None for an invalid anchor."""
     if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
         return None
     spans = stored.get("spans")
@@ -258,10 +258,8 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
 def _is_inside(span: object, abstract: str) -> bool:
     if not isinstance(span, list) or len(span) != 2 or {*map(type, span)} != {int}:
         return False
-    start: int
-    end: int
     start, end = span
-    return 0 <= start < end <= len(abstract)
+    return bool(0 <= start < end <= len(abstract))
 
 
 def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -148,7 +148,10 @@ def tokens(text: str) -> Sequence[Token]:
 
 
 def written(text: str, first: Token, last: Token | None = None) -> str:
-    """Return the passage of `text` from token `first` to token `last`, in its original spelling."""
+    """Return the passage of `text` from token `first` to token `last`, by default only `first`.
+
+    The spelling is the spelling of `composed(text)`.
+    """
     return composed(text)[first.span[0] : (last or first).span[1]]
 
 
@@ -250,7 +253,7 @@ MOST_NUMBERS, MOST_OTHERS = 20, 200
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
-    """Return the numerals of `text` whose context is the context of another number in the abstract.
+    """Return the numerals of `text` that have the context of another number in the abstract.
 
     If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
     Numerals that the abstract lacks are ignored.
@@ -271,7 +274,7 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that have a different unit in the abstract, with their units.
+    """Return the numerals of `text` that have another unit in the abstract, with their units.
 
     A number without a unit, such as the 5 of "5 to 10%", is ignored.
     """
@@ -372,18 +375,16 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
     if is_passage(abstract, text):
         return []
     move, known_places = tokens_of_move(text), places(abstract)
+
+    def places_of(stems: Iterable[str]) -> list[int]:
+        return [place for one in stems for place in known_places.get(one, ())]
+
     found: list[str] = []
     for index, token in enumerate(move):
-        opposite = [
-            place for other in OPPOSITES.get(token.key, ()) for place in known_places.get(other, ())
-        ]
+        opposite = places_of(OPPOSITES.get(token.key, ()))
         if not opposite:
             continue
-        same = [
-            place
-            for word in _SAME.get(token.key, (token.key,))
-            for place in known_places.get(word, ())
-        ]
+        same = places_of(_SAME.get(token.key, (token.key,)))
         wanted = neighbours(move, index, OF_MOVE)
         better = fit(wanted, abstract, opposite)
         if better > margin + fit(wanted, abstract, same):
