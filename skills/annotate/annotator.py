@@ -67,7 +67,7 @@ class Annotator:
 
     @functools.cached_property
     def form(self) -> Form:
-        """The reply format of the model, with the examples that its registry entry names.
+        """The reply format of the model, with the examples that the registry entry names.
 
         Raises:
             InputError: the examples cannot be used.
@@ -77,7 +77,7 @@ class Annotator:
 
     @property
     def wording(self) -> Wording:
-        """The wording of the model's annotations.
+        """The wording of the model's annotations: "extractive" or "abstractive".
 
         Raises:
             ModelUnavailable: the model cannot annotate in the requested wording.
@@ -106,10 +106,10 @@ class Annotator:
     def prepare(self, paper: Paper) -> Prepared:
         """Return the request for the annotation of a paper, with its content key.
 
-        The provenance has the facts that are needed to compare and repeat annotations. It begins
-        with `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as canonical JSON.
-        "schema_sha256" is the SHA-256 of the constraint of the reply: the settings for selecting
-        passages, the JSON Schema or the grammar; null without a constraint.
+        The provenance has the facts that are needed to compare and repeat annotations. Its first
+        keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as
+        canonical JSON. "schema_sha256" is the SHA-256 of the constraint of the reply (the settings
+        for selecting passages, the JSON Schema or the grammar), or null if there is no constraint.
 
         Raises:
             ModelUnavailable: the model was trained on the moves of another framework, or cannot
@@ -216,7 +216,7 @@ def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]
 
 
 def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
-    """Return the moves of a reply.
+    """Return the moves of a reply by name.
 
     Raises:
         UnusableReply: the reply has another format, or its moves repeat each other or are invented.

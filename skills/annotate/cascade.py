@@ -45,7 +45,7 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Default certainty below which a paper is doubtful; /evaluate uses the limit for "sure" moves."""
+"""Default certainty below which a paper is doubtful; in /evaluate, the limit for "sure" moves."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
@@ -176,7 +176,12 @@ class _Cascade:
     def _pass_on(
         self, models: Models, passed: Sequence[tuple[float, int]], *, is_last: bool
     ) -> int:
-        """Annotate papers with the next model, and return the number of annotated papers."""
+        """Annotate papers with the next model, and return the number of annotated papers.
+
+        Args:
+            passed: the papers, as pairs of certainty and row index.
+            is_last: True for the last model of the cascade.
+        """
         job = self.finished.job
         places = sorted(place for _, place in passed)
         name = f"{job.source.name}, the least certain"

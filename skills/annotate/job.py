@@ -35,7 +35,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 
 UNPREPARED = "unprepared"
-"""Prefix of the key of a failure that occurred before a request was made."""
+"""Prefix of the key of a failure that occurred before the request for a paper was made."""
 TICK_ROWS = 100
 """Number of rows between two reports of the progress of planning."""
 
@@ -47,7 +47,7 @@ class Task:
     Attributes:
         key: the content key of the request; without a request, the key under which a failure is
             stored.
-        prepared: the request, or None if it could not be made.
+        prepared: the request, or None if the request could not be made.
     """
 
     paper: Paper
@@ -64,7 +64,7 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
             as a failure of this paper.
 
     Raises:
-        HarnessError: the model or the framework cannot be used for any paper.
+        HarnessError: the model or the framework is unusable, whatever the paper.
     """
     try:
         prepared = prepare()
@@ -86,9 +86,11 @@ def annotate_tasks(
     """Annotate papers in parallel, in the slots of the model, and return the counts.
 
     Args:
-        keep: called with each task that is done, and its annotation.
-        refuse: called with each task that has failed, and its error.
-        on_text: returns, for a task, the function that is called with its generated text.
+        keep: called with each annotated task, and the annotation.
+        refuse: called with each failed task, and the error.
+        stop: a token that ends the work early if it is set.
+        on_text: called with a task; returns the function that is called with each piece of
+            generated text for this task, or None.
     """
 
     def perform(task: Task) -> dict[str, Any]:
@@ -131,7 +133,8 @@ class AnnotateJob:
     def run(self) -> Tally:
         """Annotate the papers that are due, and return the counts.
 
-        With `--retry-failed`, only papers that failed before are due.
+        Papers without a stored annotation or failure are due; with `--retry-failed`, only papers
+        with a stored failure are due.
         """
         self._plan()
         due, weight = self._due()
@@ -161,7 +164,7 @@ class AnnotateJob:
 
     @property
     def usage(self) -> Usage:
-        """The usage of this job; `model.usage` also counts earlier jobs of the process."""
+        """The generations and tokens of this job; `model.usage` also counts earlier jobs."""
         return self.model.usage.since(self._used_before)
 
     @property

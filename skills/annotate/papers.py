@@ -182,7 +182,7 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
 
 
 def is_paper(word: str) -> bool:
-    """Return True if `word` is the id of a paper, or names an existing file or folder of papers."""
+    """Return True if `word` is the id of a paper, or an existing file or folder of papers."""
     with contextlib.suppress(InputError):
         found = recognize(unquote(word))
         if found.path is None:

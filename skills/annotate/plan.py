@@ -41,7 +41,7 @@ class Entry(NamedTuple):
         place: the index of the row.
         key: the content key of the request for the paper of this row.
         state: the state of the work for this key, "done" or "failed"; None before the work is done.
-        first: the index of the first row with this key. Only that row is annotated.
+        first: the index of the first row with this key. Only the first row is annotated.
         made: True if this run made the annotation.
     """
 
@@ -149,7 +149,7 @@ class Plan:
         return Prepared(paper, self._forms[form], request, provenance)
 
     def set_done(self, key: str, record: Mapping[str, Any]) -> None:
-        """Store the annotation made for a content key."""
+        """Store the annotation for a content key, and record that the work is done."""
         sql = "UPDATE work SET state = 'done', record = ? WHERE key = ?"
         self._db.execute(sql, [json.dumps(record), key])
 
@@ -164,7 +164,7 @@ class Plan:
         return dict(json.loads(content))
 
     def entries(self, state: State | None = None) -> Iterator[Entry]:
-        """Yield the rows in order: all rows, or the rows with this state."""
+        """Yield the entry of each row in order; with `state`, only of rows with this state."""
         for begin in range(0, self._rows, READ):
             # `fetchall` reads the rows now, since the caller may change their states
             yield from map(

@@ -1,4 +1,4 @@
-"""Register the command /annotate; other modules of the skill are imported when they are needed."""
+"""Register the command /annotate; the other modules of the skill are imported on use."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MOST_WORDS = 350
 def with_sections(
     annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
 ) -> dict[str, Any]:
-    """Return a record with the added key "sections": moves that only sections of the paper state.
+    """Return a record with the new key "sections": moves that only sections of the paper state.
 
     A section is annotated like an abstract if it may state a move that the abstract and earlier
     sections do not state. The moves, anchors and checks of the abstract do not change.
@@ -71,7 +71,7 @@ def _as_paper(section: Section, paper: Paper) -> Paper:
 
 
 def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return the value to store under "sections" for a move: its text, section, page and support.
+    """Return the value that "sections" has for a move: its text, section, page and support.
 
     Args:
         own: the annotation of the section.

@@ -87,7 +87,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-    """Return the opened corpus; if the default corpus cannot be used, print a notice, return None.
+    """Return the opened corpus, or None after a notice that the default corpus cannot be used.
 
     Raises:
         InputError, OutputError: the corpus of `--db` cannot be used.

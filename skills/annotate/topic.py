@@ -1,4 +1,4 @@
-"""/annotate TOPIC, ids.txt or DOI: find papers in the corpus and at sources, and annotate them.
+"""/annotate TOPIC, ids.txt or DOI: annotate papers from the corpus and from sources.
 
 The result for a topic is a survey. Papers with a low relevance are left out (see `relevance`).
 """
@@ -49,7 +49,7 @@ _OPENERS = set_of(
 )
 """Words that request papers if a word of `_LINKS` follows, as in "survey of RAG".
 
-Elsewhere they may belong to the subject: "survey sampling", "direct current motors".
+Otherwise, the words may belong to the subject: "survey sampling", "direct current motors".
 """
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers at the end of a topic, as in "RAG: a literature review"."""
@@ -214,7 +214,7 @@ def find_papers(
     words.
 
     Args:
-        limit: the maximum number of papers. Sources are searched if the corpus has fewer.
+        limit: the maximum number of papers. Sources are searched if the corpus has fewer papers.
         from_corpus: the search of the corpus, called with the words and the number of words that a
             paper must contain; None to search only the sources.
         sources: the search of each source by its title, called with the words and "AND" or "OR".
@@ -300,7 +300,7 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index of the word after an opening such as "a survey of"; 0 without an opening.
+    """Return the index of the word after an opening such as "a survey of", or 0.
 
     Args:
         folded: the words of the topic, with their case folded.
@@ -315,7 +315,13 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """Return the index at which an ending such as ": a review" begins, or the number of words."""
+    """Return the index at which an ending such as ": a review" begins.
+
+    Without an ending, the result is the number of words.
+
+    Args:
+        folded: the words of the topic, with their case folded.
+    """
     end = len(folded)
     while end and folded[end - 1] in _ENDERS | _FILLERS:
         end -= 1
@@ -357,7 +363,9 @@ class Found:
 
 
 def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE) -> Found:
-    """Separate the papers found into relevant papers and papers whose relevance is below `least`.
+    """Return the found papers, separated into relevant papers and papers that are left out.
+
+    The relevance of papers that are left out is below `least`.
 
     Raises:
         NothingFound: no paper is relevant.
@@ -374,9 +382,9 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
 def relevance(paper: Paper, words: Sequence[str]) -> float:
     """Return the relevance of a paper to a topic, 0 to 1: the mean score of the topic's words.
 
-    A word scores 1 if it occurs in the title or twice in the abstract, .5 if it occurs once in the
-    abstract, and otherwise 0. One occurrence scores 1 if the abstract has fewer than `SHORT` words
-    or the paper has no title. Inflected forms count as occurrences.
+    A word scores 1 if it occurs in the title or twice in the abstract, 0.5 if it occurs once in the
+    abstract, and otherwise 0. If the abstract has fewer than `SHORT` words or the paper has no
+    title, one occurrence scores 1. Inflected forms count as occurrences.
 
     Args:
         words: the words that state the subject of the topic.

@@ -1,1 +1,1 @@
-"""The Nanda framework: definitions of moves, papers, reply formats, and checks without a model."""
+"""The Nanda framework: moves, papers, formats of replies, and checks without a model."""

@@ -131,9 +131,9 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
 
     There are two reasons. Repetition: more than half of the moves, and at least three, have the
     same content. An abstract with fewer sentences than half the number of moves leaves the model
-    little choice: its moves are a repetition only if there are more than three, all of them have
-    the same content, and the abstract has several sentences. Invention: more than half of the moves
-    have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
+    little choice: its moves are a repetition only if there are more than three moves, all moves
+    have the same content, and the abstract has several sentences. Invention: more than half of the
+    moves have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
     refused.
     """
     half = len(moves) / 2

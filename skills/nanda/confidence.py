@@ -105,7 +105,7 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the mark of an uncertain move, such as " (uncertain, 0.35)", or "" for other moves."""
+    """Return the mark of an uncertain move, such as " (uncertain, 0.35)"; "" for other moves."""
     confidence = uncertain_moves(record).get(move)
     return "" if confidence is None else f" (uncertain, {confidence:.2f})"
 

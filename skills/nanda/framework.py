@@ -1,4 +1,4 @@
-"""Read frameworks of moves, and derive the model, the schema and the grammar of annotations.
+"""Read frameworks of moves, and derive the schemas and the grammar of annotations.
 
 `nanda()` returns the built-in framework, and `load(path)` reads a framework from a file. The option
 `--framework` names a file or a framework of a plugin. A framework defines the pydantic model of an

@@ -110,7 +110,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
-    """Return the end of the heading at the beginning of a sentence, or `start` without a heading.
+    """Return the end of the heading at the beginning of a sentence; `start` without a heading.
 
     Examples of headings are "CONCLUSIONS:", "Methods -", "Results." and "## Goals".
 

@@ -100,7 +100,7 @@ def is_negation(word: str) -> bool:
 
 
 def flatten(text: str) -> str:
-    """Return `text` on one line: each run of white space and control characters becomes one blank.
+    """Return `text` on one line; a run of white space and control characters becomes a blank.
 
     Characters that reorder or hide text on a screen (bidirectional controls, zero-width characters)
     are removed. A lone surrogate, which cannot be written to a file, becomes U+FFFD.
@@ -130,7 +130,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def composed(text: str) -> str:
-    """Return `text` for comparison: in Unicode's NFC, without format characters (soft hyphens)."""
+    """Return `text` for comparison: in NFC, without format characters such as soft hyphens."""
     if text.isascii():
         return text
     shown = "".join(char for char in text if unicodedata.category(char) != "Cf")

@@ -32,7 +32,7 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file of a reader exists or can be downloaded, and why not."""
+        """Return the availability: whether the file exists or can be downloaded, and why not."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")

@@ -39,7 +39,10 @@ MOST = 3
 NAMING = frozenset(["scope"])
 """Moves whose content is named in a few words of a sentence."""
 SINGLE = NAMING | {"novelty"}
-"""Moves that have one sentence in nearly all labels; only if doubtful, they quote more."""
+"""Moves that have one sentence in nearly all labels.
+
+The move "novelty" quotes further sentences only if the confidence of its sentence is low.
+"""
 SHORTEST, LONGEST = 3, 24
 """Minimum and maximum number of words of a passage for a move in `NAMING`."""
 MARKS = ".,:;!?)]"
@@ -234,7 +237,7 @@ def _passage(
 def _likeliest(
     scores: Scores, number: int, place: int, sentence: Sentence, *, named: bool
 ) -> tuple[int, int]:
-    """Return the most probable passage of a sentence: the values `first` and `last` of `Passage`.
+    """Return the most probable passage of a sentence, as `first` and `last` of `Passage`.
 
     Args:
         number: the index of the move in the scores.

@@ -72,7 +72,9 @@ def example_of(
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield the indices (sentence, first token, last token) for each sentence that a span overlaps.
+    """Yield the indices (sentence, first token, last token) for each sentence in a span.
+
+    The span may overlap the sentence only in part.
 
     The tokens of a heading at the beginning of a sentence are left out. Sentences that do not fit
     into `encoder.MOST` tokens are also left out.

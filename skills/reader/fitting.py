@@ -94,7 +94,7 @@ def _part(read: Read, number: int, move: str) -> float:
 def _confidence(
     read: Read, stated: Mapping[str, float], part: Mapping[str, float], moves: Sequence[str]
 ) -> tuple[float, float]:
-    """Return slope and intercept of a logistic regression on whether a quoted sentence is right.
+    """Return slope and intercept of a logistic regression: is a quoted sentence right?
 
     Args:
         stated, part: `Fitted.stated` and `Fitted.part`.

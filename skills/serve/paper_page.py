@@ -1,4 +1,4 @@
-"""The page of a paper: abstract, moves, versions of the annotation, provenance and PDF file."""
+"""The page of a paper: abstract, moves, versions of the annotation, provenance, PDF file."""
 
 from __future__ import annotations
 

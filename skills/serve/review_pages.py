@@ -145,7 +145,7 @@ def _enter(
 
 
 def _next(participant: Participant, request: Request) -> Response:
-    """Return a redirect to the next paper to review, or a page that states that no paper is left.
+    """Return a redirect to the next paper to review, or the page for the end of the queue.
 
     The search begins after the paper in the URL parameter `after`.
     """
@@ -348,7 +348,7 @@ def _shown_dispute(
     Args:
         key: the key of the paper; "" for the URL parameter `id`.
         error: the reason why the entered decision was not stored, or "".
-        choices: the entered text of each move; None for the texts on which the reviewers agree.
+        choices: the chosen text of each move; None for the choices that are stored.
     """
     key = key or request.query_params.get("id", "")
     at, dispute = _found(participant, key)

@@ -1,4 +1,4 @@
-"""The participants of a review, which are browsers with a reviewer's name, and their actions."""
+"""The participants of a review (browsers with the name of a reviewer), and their actions."""
 
 from __future__ import annotations
 

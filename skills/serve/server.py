@@ -1,4 +1,4 @@
-"""Run /serve: build the application of all pages, print the address, and serve until Ctrl-C.
+"""Run /serve: build the application, print the address, and serve the pages until Ctrl-C.
 
 --demo needs no model, since commands have made its files: `/annotate` made corpus.jsonl, `/annotate
 --wording abstractive` made versions.jsonl, and `/curate` made curation.jsonl. From twelve gold

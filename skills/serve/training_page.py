@@ -97,9 +97,9 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return the name of each stage, its duration in each run, and when it ended in the first run.
+    """Return the name of each stage, its duration in each run, and its end in the first run.
 
-    Durations and times are texts; they are "" for a run without the stage.
+    Durations and ends are texts, which are "" for a run without the stage. The end is a time.
     """
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
@@ -194,7 +194,7 @@ class RunFolder(_Tolerant):
 
 
 def run_folders(state: State) -> list[RunFolder]:
-    """Return the training runs in the working folder, its subfolders, and shipped models' folders."""
+    """Return the training runs in the working folder, its subfolders, and shipped folders."""
     here, shipped = state.workspace, state.settings.shipped_registry.parent
     manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
     manifests += sorted(shipped.glob(f"*/{MANIFEST}"))

@@ -69,7 +69,7 @@ def folder_url(target: Path) -> str:
 
 
 def new_run() -> str:
-    """Return the name of a new run; in alphabetical order, it follows the names of earlier runs."""
+    """Return the name of a new run, which is sorted after the names of earlier runs."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
@@ -325,9 +325,10 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
 
 
 def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
-    """Return the keys of annotated and of failed papers, or None for an incomplete or missing part.
+    """Return the keys of annotated papers and the keys of failed papers in a part.
 
-    The keys have `KEY_BYTES` bytes each, and follow each other without separators.
+    The keys have `KEY_BYTES` bytes each, and follow each other without separators. The result is
+    None if the part is incomplete or missing.
 
     Raises:
         UsageError: the part belongs to another job, or the file is not a part.

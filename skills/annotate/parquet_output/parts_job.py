@@ -209,7 +209,7 @@ def _figures(
 
 
 def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finished:
-    """Annotate papers like `annotate_source`, and also save the annotations to a folder of parts.
+    """Annotate papers like `annotate_source`, and also save the annotations as parts.
 
     Returns:
         The finished job, as from `annotate_source`.
