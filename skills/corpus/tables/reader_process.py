@@ -49,9 +49,13 @@ class Unreadable(Exception):
     signal: int = 0
 
 
-def memory_for(path: str | Path) -> int:
-    """Return the number of bytes of memory that the process may use for a file."""
-    return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
+def memory_for(path: str | Path, least: int = LEAST_MEMORY) -> int:
+    """Return the number of bytes of memory that the process may use for a file, up to `MEMORY`.
+
+    Args:
+        least: the number of bytes for an empty file.
+    """
+    return min(least + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
 class ReaderProcess(contextlib.AbstractContextManager["ReaderProcess"]):
@@ -148,19 +152,20 @@ class ReaderProcess(contextlib.AbstractContextManager["ReaderProcess"]):
         return ended
 
 
-def serve(read: Callable[..., Iterable[Any]]) -> None:
+def serve(read: Callable[..., Iterable[Any]], least_memory: int = LEAST_MEMORY) -> None:
     """Answer the requests of a `ReaderProcess` until stdin ends.
 
     Args:
         read: called with the path and the options of a file; returns the answers, or raises
             Unreadable.
+        least_memory: the value of `least` for `memory_for`.
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a warning of a parser must not become an answer
     for line in sys.stdin:
         request = json.loads(line)
         limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
-        memory = memory_for(request["path"])
+        memory = memory_for(request["path"], least_memory)
         limit("RLIMIT_AS", _addresses() + memory)
         for answer in _answers(read, request, memory):
             output.write(json.dumps(answer) + "\n")
