@@ -260,7 +260,7 @@ def _add_legend(
 ) -> None:
     """Add an outline entry for each move, with a link to the page of the move's first highlight.
 
-    The entries replace the entries of an earlier copy.
+    The entries replace earlier entries of the harness in the file.
     """
     root = writer.get_outline_root()
     for child in list(root.children()) if "/First" in root else []:

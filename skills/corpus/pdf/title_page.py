@@ -101,7 +101,7 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return the letters of a heading in lower case: "limitations" for "7.1 Limitations"."""
+    """Return the letters of a heading without its number: "limitations" for "7 Limitations"."""
     return _NOT_LETTERS.sub("", BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 

@@ -378,7 +378,7 @@ def _name(name: csl.Item) -> str:
 def _key(item: csl.Item) -> str:
     """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
 
-    The id is not used if it is the digest of an abstract, or is not a valid key, as a DOI.
+    The id is not used if it is the digest of an abstract or is not a valid key, such as a DOI.
     """
     key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):

@@ -176,7 +176,7 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id of the last move up to which all vectors are stored, or 0.
+    """Return the highest id up to which the vectors of all moves are stored, or 0.
 
     If the stored vectors belong to another model than `embedder`, they are deleted first.
     """
