@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -91,7 +92,7 @@ def _clusters(found: FieldMap, one: Grouping) -> str:
     rows = []
     for place, cluster in enumerate(one.clusters):
         years = [y for paper in cluster.papers if (y := found.papers[paper].year) is not None]
-        median = sorted(years)[len(years) // 2] if years else None
+        median = statistics.median_high(years) if years else None
         rows.append(
             (cluster_key(place, column=column), cluster.label, f"{len(cluster.papers):,}", median)
         )

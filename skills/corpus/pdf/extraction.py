@@ -191,8 +191,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
             found = _section(lines, place, heading, body)
             known = count_words(best[kind].lines) if kind in best else FEWEST_WORDS - 1
             if count_words(found) > known:
-                number = BEFORE_NAME.match(heading)
-                shown = heading[number.end() if number else 0 :].rstrip(" .:—–-")  # noqa: RUF001
+                shown = BEFORE_NAME.sub("", heading).rstrip(" .:—–-")  # noqa: RUF001
                 best[kind] = Found(kind, " ".join(shown.split()), line.page + 1, found)
     return [best[kind] for kind in kinds if kind in best]
 

@@ -116,15 +116,15 @@ def _by_block(
     return found + _by_column(others, gutters)
 
 
-def _by_column(lines: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    edges = [float("-inf"), *gutters, float("inf")]
-    found: list[Line] = []
-    for left, right in itertools.pairwise(edges):
-        found += _down(line for line in lines if left <= (line.left + line.right) / 2 < right)
-    return found
+def _by_column(lines: Iterable[Line], gutters: Sequence[float]) -> list[Line]:
+    """Return the lines from top to bottom, one column after another."""
+    return sorted(
+        _down(lines), key=lambda line: bisect.bisect(gutters, (line.left + line.right) / 2)
+    )
 
 
 def _down(lines: Iterable[Line]) -> list[Line]:
+    """Return the lines from top to bottom."""
     return sorted(lines, key=lambda line: (-line.y, line.left))
 
 

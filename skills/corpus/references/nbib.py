@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,17 +47,12 @@ def read(path: Path) -> Iterator[csl.Record]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:
-    lines: list[str] = []
-    first = 0
-    for number, line in enumerate(decoded_lines(path, str.isspace), start=1):
-        if line.strip():
-            first = first or number
-            lines.append(line)
-        elif lines:
-            yield first, "".join((*lines, "\n"))
-            lines, first = [], 0
-    if lines:
-        yield first, "".join((*lines, "\n\n"))
+    """Yield the number of the first line and the text of each record between blank lines."""
+    numbered = enumerate(decoded_lines(path, str.isspace), start=1)
+    for is_blank, lines in itertools.groupby(numbered, key=lambda one: not one[1].strip()):
+        if not is_blank:
+            numbers, texts = zip(*lines, strict=True)
+            yield numbers[0], "".join(texts) + "\n\n"
 
 
 def _item(fields: Mapping[str, Any]) -> csl.Item:

@@ -152,14 +152,11 @@ class Engine(MoveIndex):
             tally.facets[category, year, frozenset(stated.split())] += count
         for move, *sums in self.query(f"move, {', '.join(SUMS)}", "moves"):
             tally.sums.update({(move, kind): sum_ for kind, sum_ in zip(SUMS, sums, strict=True)})
-        for model, count in self.query(
-            "model, count(*)", "annotations", more="GROUP BY model ORDER BY model"
-        ):
-            tally.models[model] = count
-        failed = self.query(
-            "error, count(*)", "failures", more="GROUP BY error ORDER BY min(paper)"
-        )
-        return tally.stats(Counter(dict(failed)), self.count_papers())
+        of_models = "GROUP BY model ORDER BY model"
+        tally.models.update(dict(self.query("model, count(*)", "annotations", more=of_models)))
+        of_errors = "GROUP BY error ORDER BY min(paper)"
+        failed = dict(self.query("error, count(*)", "failures", more=of_errors))
+        return tally.stats(Counter(failed), self.count_papers())
 
     def verify(self) -> Verified:
         """Return the number of annotations, and the annotations with a wrong content key.

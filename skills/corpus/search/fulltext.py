@@ -327,14 +327,11 @@ def papers_about(
 
 
 def _is_between(published: str, since: date | None, until: date | None) -> bool:
-    if since is None and until is None:
-        return True
     day = iso_date(published)
-    return (
-        day != ""
-        and (since is None or day >= since.isoformat()[: len(day)])
-        and (until is None or day <= until.isoformat())
-    )
+    if not day:
+        return since is None and until is None
+    is_early = since is not None and day < since.isoformat()[: len(day)]
+    return not is_early and (until is None or day <= until.isoformat())
 
 
 def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:

@@ -73,9 +73,8 @@ class PubMed(Source):
         if not pmids:
             return []
         parameters = {"db": "pubmed", "retmode": "xml", "id": ",".join(pmids)}
-        return list(
-            map(self._article, self._articles(self.request("POST", _FETCH, data=parameters)))
-        )
+        response = self.request("POST", _FETCH, data=parameters)
+        return [self._article(one) for one in self._articles(response)]
 
     def _articles(self, response: requests.Response) -> list[Any]:
         """Return the article elements of an efetch response.

@@ -72,7 +72,7 @@ class SemanticScholar(JsonSource):
                 **({"publicationDateOrYear": days} if days != ":" else {}),
             }
             page = self.get("/paper/search", parameters)
-            papers = list(objects(page.get("data")))
+            papers = objects(page.get("data"))
             found += map(self._paper, papers)
             start = page.get("next") if papers else None
         return query.chosen(found)
