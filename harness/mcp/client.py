@@ -91,7 +91,7 @@ class ServerTool:
         return PreparedCall(line, work)
 
     def _run(self, arguments: dict[str, Any], screen: Screen, run: Run) -> Any:
-        """Call the tool if the user permits the call, and return its result, shortened.
+        """Call the tool with the user's permission, and return the shortened result.
 
         Raises:
             SkillFailed: the tool reports an error.

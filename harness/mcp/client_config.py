@@ -80,7 +80,8 @@ class Entry:
     def resolved(self, environ: Mapping[str, str]) -> Written:
         """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
 
-        From then on, the replaced values are redacted in all output.
+        From then on, secrets in the address, the environment and the headers of the server are
+        redacted in all output.
 
         Raises:
             UsageError: a variable is not set in the environment, or its value is not valid for the

@@ -146,7 +146,7 @@ class Server:
                 self._settled.set()
 
     async def _serve(self) -> None:
-        # Python would print the messages of servers that the package `mcp` logs.
+        # Otherwise, Python would print the messages of servers, which the package `mcp` logs.
         logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
         for mode in ("auto", "legacy"):
             try:
@@ -239,7 +239,7 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            # only a process has failed if its connection ended: a server at a URL may answer again
+            # A process whose connection has ended has failed; a server at a URL may answer again.
             if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()

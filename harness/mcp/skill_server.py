@@ -260,7 +260,7 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key of the last document of the answer that contained a cursor.
+    """Return the skill and the key of the document after which a list of documents continues.
 
     Both are "" if there is no cursor, since the list then begins with the first document.
 

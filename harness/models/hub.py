@@ -231,8 +231,8 @@ def find(reference: str, file: str = "") -> Found:
         The entry of the file for the registry, at the latest commit of the revision.
 
     Raises:
-        UsageError: the reference is invalid, or not exactly one file of the repository can be
-            meant.
+        UsageError: the reference is invalid, the repository has no file to load or does not have
+            `file`, or the repository has several GGUF files and `file` is "".
         ModelUnavailable: the Hub cannot be reached, or does not have the repository.
     """
     from harness.models.registry import FileEntry

@@ -103,8 +103,8 @@ class ServeEntry(Strict):
         form: the reply format, if it differs from `ModelEntry.form`.
         digest: the digest that Ollama must report for the model; the entry cannot serve if Ollama
             reports another digest.
-        merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
-            The file is written to the cache on first use.
+        merge: True to merge weights and adapter into one Q8_0 file, which the embedded engine runs
+            faster than two files. The file is written to the cache on first use.
         context: the context of a generation in tokens, for prompt and completion together. The
             embedded engine and Ollama allocate it. For `openai`, it states the server's context.
         slots: number of concurrent generations of a job, on each server. The default is 4 for
@@ -173,7 +173,7 @@ class ServeEntry(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that select this entry with `--model`, beside the id of the model."""
+        """The names that select this entry with `--model`, in addition to the id of the model."""
         return self.where, self.label, f"{self.backend}/{self.where}"
 
 
@@ -414,7 +414,7 @@ def _read(path: Path) -> Registry:
 def _missing_references(
     registry: Registry, origins: Mapping[str, Path]
 ) -> Iterator[tuple[Path, RegistryError]]:
-    """Yield an error for each fallback or file of a model that is not in the registry.
+    """Yield an error for each reference of a model to a missing fallback or a missing file.
 
     Each error is yielded with the path of the registry file that defines the model.
 
@@ -432,7 +432,10 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message, and the YAML keys below the model, for each missing model or file."""
+    """Yield a message for each missing fallback or file of `model`, and the keys of the reference.
+
+    The YAML keys lead from the model to the reference.
+    """
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(model.serve):

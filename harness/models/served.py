@@ -3,7 +3,7 @@
 Small models may repeat the same text up to the token limit. An answer loops if its end repeats a
 text at least `REPEATS` times. Lists and tables also repeat lines, so a loop has at least `LEAST`
 characters. A loop without letters, such as a ruler or a row of zeros, has at least
-`LEAST_WITHOUT_LETTERS`.
+`LEAST_WITHOUT_LETTERS` characters.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Usage:
             self.seconds += reply.seconds
 
     def since(self, before: Usage) -> Usage:
-        """Return the difference of the sums to `before`, an earlier copy of this object."""
+        """Return the sums over the generations after `before`, an earlier copy of this object."""
         return Usage(
             self.prompt_tokens - before.prompt_tokens,
             self.completion_tokens - before.completion_tokens,
@@ -125,8 +125,8 @@ class ServedModel:
         """A description of the model for results and records; `label` returns a short form.
 
         `requested` and `resolved` are model ids. `reason` states why serve entries of the requested
-        model were skipped; it is None if its first entry serves. `digests` has the digest of each
-        file of the model.
+        model were skipped, or is None if the model's first entry serves. `digests` has the digest
+        of each file of the model.
         """
         resolution, serve = self.resolution, self.resolution.chosen.serve
         return {

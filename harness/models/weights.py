@@ -136,7 +136,7 @@ class FileStore:
         return path
 
     def _is_as_made(self, path: Path) -> bool:
-        """Return True if a merged file exists and still has the digest of its creation."""
+        """Return True if a merged file exists, and has the digest stored at its creation."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             return _digest_file(path).read_text(encoding="utf-8") == self.digest_of(path)
         return False

@@ -122,7 +122,10 @@ class MarkdownWriter:
         self._begun = False
 
     def write(self, piece: str) -> None:
-        """Add a piece: print the finished blocks, and draw the last block again."""
+        """Add a piece of the answer: print finished blocks, and draw the last block again.
+
+        Nothing is printed within `REFRESH` seconds after the last drawing.
+        """
         self._text += piece.translate(CONTROLS)
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return

@@ -46,7 +46,7 @@ class PrefillStripper:
     def feed(self, piece: str) -> str:
         """Add the next piece of the answer, and return the text that is not part of the prefill.
 
-        A piece that may be part of the prefill is held back until the next piece decides.
+        Text that may be part of the prefill is held back until more text has arrived.
         """
         prefill, matched = self._prefill, self._matched
         if not prefill:
@@ -59,7 +59,7 @@ class PrefillStripper:
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
-        """Return the text that `feed` has held back, at the end of the answer."""
+        """Return the text that `feed` has held back, since the answer has ended."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
 

@@ -136,7 +136,7 @@ class Engine:
 
 
 def module() -> Any:
-    """Import and return xllamacpp, with settings by which its idle threads yield to others."""
+    """Return xllamacpp, imported so that its idle threads yield to other processes."""
     with low_spin_openmp():
         import xllamacpp
     return xllamacpp
@@ -403,7 +403,7 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _grammar(request: Request) -> str | None:
-    """Return the LLGuidance grammar of a request, or None without a grammar or schema.
+    """Return the LLGuidance grammar for the `grammar` or `json_schema` of a request, or None.
 
     The grammar is validated, since the engine silently ignores a grammar that it cannot compile.
 

@@ -339,7 +339,7 @@ class OllamaModel:
 
 
 def _as_message(message: Message) -> dict[str, Any]:
-    """Return the JSON form of a message."""
+    """Return the JSON form of a message in Ollama's protocol."""
     body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         body["tool_calls"] = [

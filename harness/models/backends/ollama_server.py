@@ -96,7 +96,7 @@ def translated_errors(host: str) -> Iterator[None]:
     """Translate the errors of an Ollama client for `host` into errors of the harness.
 
     Raises:
-        ModelUnavailable: no server answers, the server is not Ollama, or it refuses the client.
+        ModelUnavailable: no server answers, or the server is not Ollama or refuses the client.
         NothingFound: the server does not have the model.
         ModelBusy: the queue of the server is full.
         SkillFailed: the server reports an error.

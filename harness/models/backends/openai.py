@@ -142,7 +142,7 @@ def codes(exc: openai.APIStatusError) -> Set[str]:
 
 
 def as_message(message: Message) -> dict[str, Any]:
-    """Return the JSON form of a message."""
+    """Return the JSON form of a message in OpenAI's protocol."""
     body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         body["tool_calls"] = [
@@ -356,7 +356,7 @@ class OpenAIModel:
                     if emit(chunk):
                         return
         except openai.APIConnectionError as exc:
-            if isinstance(exc.__cause__, HarnessError):  # raised by the handle
+            if isinstance(exc.__cause__, HarnessError):  # raised by a hook of the handle
                 raise exc.__cause__ from exc
             timed_out = isinstance(exc, openai.APITimeoutError) and not state.remaining
             raise remote.connection_error(

@@ -77,7 +77,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address with the digest of the model, or with the error of a server left out."""
+        """The address, with the digest of the model or the error of a server that is left out."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"

@@ -156,7 +156,7 @@ class Actors:
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot for the block, and yield its actor and its number at this actor.
+        """Reserve a slot for the block; yield the actor of the slot, and the slot's number there.
 
         Args:
             number: the number of the preferred slot, counted over all actors. If the preferred slot
@@ -261,9 +261,10 @@ class Actors:
                 self._error = self._error or error
 
     def _error_of(self, report: Report | HarnessError) -> HarnessError | None:
-        """Return the error of an actor, or None if its model equals the first loaded model.
+        """Return the reason for leaving an actor out, or None if the actor can be used.
 
-        If the models differ, the error is ChecksumMismatch.
+        The reason is the error that the actor reports, or ChecksumMismatch if its model differs
+        from the first loaded model.
         """
         if isinstance(report, HarnessError):
             return report

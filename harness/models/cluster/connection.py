@@ -232,9 +232,9 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
 
 
 def last_line(exc: Exception) -> str:
-    """Return the last line of an error's message, or the name of the error's class.
+    """Return the last line of an error's message, or the error's class if the message is empty.
 
-    In an error of Ray, the lines before are the traceback on the node.
+    The earlier lines of an error of Ray are the traceback on the node.
     """
     lines = str(exc).strip().splitlines()
     return lines[-1][:MAX_SHOWN] if lines else type(exc).__name__

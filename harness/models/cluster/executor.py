@@ -1,4 +1,4 @@
-"""The executor that loads models on nodes of a Ray cluster, and the model that it returns."""
+"""Load models on the nodes of a Ray cluster, and generate with the loaded models."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ class Rates:
         self._lock = threading.Lock()
 
     def add(self, node: tuple[str, str], tokens: int) -> None:
-        """Count completion tokens of a node, which is named by its address and its id."""
+        """Count completion tokens of a node.
+
+        Args:
+            node: the address and the id of the node.
+        """
         with self._lock:
             self._added.append((self._clock(), node, tokens))
 
@@ -71,9 +75,13 @@ class Rates:
 
 
 def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return a unique name of each node, which is given as an address and an id.
+    """Return a unique name for each node.
 
-    The name is the address, followed by the beginning of the id if several nodes have the address.
+    The name of a node is its address, followed by the beginning of its id if several nodes have the
+    same address.
+
+    Args:
+        nodes: the address and the id of each node, as the keys.
     """
     shared = Counter(address for address, _ in nodes)
     return {

@@ -46,7 +46,7 @@ class Assignment:
         environment: HARNESS_ variables of the job's process; variables of the node take precedence.
         make_backends: makes the backends on a node; the function is pickled by name.
         slots: number of concurrent generations; None for the slots of the serve entry.
-        threads: number of CPUs that the actor uses.
+        threads: number of CPUs that the actor reserves, and threads with which its model computes.
     """
 
     candidate: Candidate
@@ -188,7 +188,7 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Return the store of an assignment's files on this node, after setting its environment.
+    """Set the environment variables of an assignment, and return the store of its files here.
 
     A file below the code folder of the job's process is read from the code folder of this node.
     """
@@ -230,7 +230,7 @@ class Room:
 
 
 def find_room(placement: Placement) -> Room:
-    """Return the nodes, the number of actors and their CPUs for a job on the connected cluster.
+    """Return the nodes and the number of actors for a job on the connected cluster.
 
     Raises:
         ClusterUnavailable: no node has the resources for an actor.
