@@ -83,7 +83,12 @@ class LocalExecutor:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The user's choice of model: NAME of `--model`, and False for `--no-fallback`."""
+    """The user's choice of model.
+
+    Attributes:
+        model: the NAME of `--model NAME`; None without the option.
+        fallback: False if the user gave `--no-fallback`.
+    """
 
     model: str | None = None
     fallback: bool = True
@@ -98,18 +103,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """A candidate that was skipped, with the reason; `absent` is `Availability.absent`."""
-
-    candidate: Candidate
-    reason: str
-    absent: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.candidate.model_id} ({self.candidate.serve.label}): {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
 class Resolution:
     """The model chosen for a task, and the candidates that were skipped.
 
@@ -117,12 +110,13 @@ class Resolution:
         requested: the id of the model that the user chose, or else of the first model for the
             task.
         chosen: the candidate that serves the task.
+        skipped: the skipped candidates, with the reason why each candidate cannot serve.
     """
 
     task: str
     requested: str
     chosen: Candidate
-    skipped: tuple[Skipped, ...] = ()
+    skipped: Mapping[Candidate, Availability]
 
     @property
     def resolved(self) -> str:
@@ -146,9 +140,9 @@ class Resolution:
             absent: True to include entries with `Availability.absent`.
         """
         return by_reason(
-            (skipped.candidate.serve.label, skipped.reason)
-            for skipped in self.skipped
-            if skipped.candidate.model_id == model_id and (absent or not skipped.absent)
+            (candidate.serve.label, found.reason)
+            for candidate, found in self.skipped.items()
+            if candidate.model_id == model_id and (absent or not found.absent)
         )
 
 
@@ -224,7 +218,7 @@ class ModelPool:
         return self._executor.probe(candidate)
 
     def load(self, candidate: Candidate, slots: int | None = 1) -> Loaded:
-        """Return the model of `candidate`, which is loaded unless it is loaded with enough slots.
+        """Return the loaded model of `candidate`; load it if it is missing or has too few slots.
 
         Args:
             slots: number of concurrent generations, 1 or more; None for the best number, which is
@@ -285,7 +279,9 @@ class Models:
         return self.pool.registry
 
     def candidates(self, task: str) -> list[Candidate]:
-        """Return the candidates for `task`, best first; only the model that the user chose, if any.
+        """Return the candidates for `task`, best first.
+
+        If the user chose a model, the candidates are the serve entries of this model.
 
         Raises:
             ModelUnavailable: no model in the registry serves the task.
@@ -354,30 +350,30 @@ class Models:
                 candidates (`Availability.absent`).
             UsageError: the chosen model is unknown.
         """
-        skipped: list[Skipped] = []
+        skipped: dict[Candidate, Availability] = {}
         unfit = ""
         ordered = self.candidates(task)
         for candidate in ordered:
             if candidate not in unavailable:
                 if task in candidate.serve.unfit_for and self._chosen(task) is None:
                     unfit = candidate.model_id
-                    skipped.append(Skipped(candidate, f"unfit for {task}"))
+                    skipped[candidate] = Availability(False, f"unfit for {task}")
                     continue
                 found = self.pool.probe(candidate)
                 if found.available:
-                    return Resolution(task, ordered[0].model_id, candidate, tuple(skipped))
+                    return Resolution(task, ordered[0].model_id, candidate, skipped)
                 unavailable[candidate] = found
-            found = unavailable[candidate]
-            skipped.append(Skipped(candidate, found.reason, found.absent))
+            skipped[candidate] = unavailable[candidate]
+        problem = f"no model could serve {task}"
+        hint = "`/models` shows which models are available."
         if unfit:
-            failing = [s for s in skipped if s.candidate in unavailable and not s.absent]
-            what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
-        else:
-            failing, what = skipped, f"no model could serve {task}"
-            hint = "`/models` shows which models are available."
-        raise ModelUnavailable(
-            ": ".join(filter(None, (what, "; ".join(map(str, failing))))), hint=hint
+            problem, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
+        failing = "; ".join(
+            f"{candidate.model_id} ({candidate.serve.label}): {found.reason}"
+            for candidate, found in skipped.items()
+            if not unfit or (candidate in unavailable and not found.absent)
         )
+        raise ModelUnavailable(f"{problem}: {failing}" if failing else problem, hint=hint)
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves the task; equal lines are reported only once in a run."""

@@ -78,7 +78,7 @@ def test_resolution_of_a_task(task, down, how, chosen, fell_back):
 
 def test_skipped_candidates_have_reasons():
     resolution = resolved("annotate", ALL[:4])
-    assert [(name(s.candidate), s.reason) for s in resolution.skipped] == [
+    assert [(name(one), found.reason) for one, found in resolution.skipped.items()] == [
         (who, "down") for who in ALL[:4]
     ]
     assert resolution.requested == "nanda-annotator"
