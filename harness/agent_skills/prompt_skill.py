@@ -193,7 +193,7 @@ def resource_names(folder: Path) -> list[str]:
     with contextlib.suppress(Unsearched):
         for place, children, files in walk(folder, MAX_ENTRIES):
             children[:] = [c for c in children if c not in _SKIPPED]
-            inside = Path(place).relative_to(folder)
+            inside = place.relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
     shown = sorted(name for name in found if name.isprintable())
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]

@@ -23,7 +23,6 @@ from harness.chat.tool_calls import arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, PreparedCall
 from harness.errors import HarnessError, SkillFailed, UsageError
 from harness.models.backend import Tool, ToolCall
-from harness.models.pool import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions import Permission
 from harness.plugins.catalogue import Found
@@ -88,13 +87,13 @@ class ActiveSkills:
         names = self.conversation.skills
         return {name: self.skills[name].folder for name in names if name in self.skills}
 
-    def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
+    def activate(self, skill: PromptSkill, text: str, context: int) -> None:
         """Add a skill's instructions to the conversation, or replace its earlier instructions.
 
         Args:
             text: the text of the line, which replaces placeholders in the instructions.
             context: the size of the context in tokens, which limits the instructions
-                (`INSTRUCTIONS_SHARE`); None for no limit.
+                (`INSTRUCTIONS_SHARE`).
 
         Raises:
             UsageError: the skill has no instructions, or they cannot be read.
@@ -102,7 +101,7 @@ class ActiveSkills:
         """
         body = skill.body(text)
         tokens = len(body.encode()) // BYTES_PER_TOKEN
-        if context is not None and tokens > context // INSTRUCTIONS_SHARE:
+        if tokens > context // INSTRUCTIONS_SHARE:
             raise SkillFailed(
                 f"the instructions of /{skill.name} have about {tokens:,} tokens, and a context of "
                 f"{context:,} has no room for them",
@@ -167,16 +166,15 @@ class ActiveSkills:
         return skill.instructions(body, listed, files)
 
 
-def activation(app: App, used: Callable[[], Resolution | None]) -> Iterator[ActivateSkill]:
+def activation(app: App) -> Iterator[ActivateSkill]:
     """Yield the tool that activates skills, if there are prompt skills that a model may use.
 
-    Args:
-        used: returns the model in use, whose context limits the list of skills.
+    The context of the model in use limits the size of the list of skills.
     """
     skills = prompt_skills(app.catalogue.skills).values()
     offered = [skill for skill in skills if skill.file.for_models]
     if offered:
-        model = used()
+        model = app.last_resolution
         context = model.chosen.serve.context if model else 0
         room = max(LEAST_LIST, context * BYTES_PER_TOKEN // LIST_SHARE)
         yield ActivateSkill(app, offered, room)

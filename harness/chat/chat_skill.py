@@ -67,7 +67,7 @@ class Chat(Skill):
                 return Result("A new conversation begins.")
             raise UsageError("there is no text", hint="Write `/chat TEXT`.")
         conversation.check_rights(yes=call.yes)
-        return self._result(self._answer(call, _with_files(call), conversation, call.options.steps))
+        return self._result(self._answer(call, with_files(call), conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user or a tool call, and return the result.
@@ -95,7 +95,7 @@ class Chat(Skill):
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
         path = text_input.lone_file(call.text) if call.source == "line" else None
-        text = text_input.read_text(path) if path else _with_files(call)
+        text = text_input.read_text(path) if path else with_files(call)
         if skill.separate:
             turn = self._answer_separately(skill, call, text)
             answer = Message("assistant", turn.answer or NO_ANSWER)
@@ -204,17 +204,6 @@ class Chat(Skill):
             return left
         usable = {name for name, skill in self._skills.items() if skill.file.for_models}
         return left + sorted(usable - active_skills.activatable(tools))
-
-
-def _with_files(call: Call) -> str:
-    """Return the text of a call, followed by the files that it attaches.
-
-    A text from stdin attaches no files.
-    """
-    if call.source == "stdin":
-        return call.text
-    joins = call.source == "both"
-    return with_files(call.text, call.screen, call.read_stdin, joins_stdin=joins)
 
 
 def _line(skill: PromptSkill, text: str) -> str:

@@ -20,7 +20,6 @@ from harness.permissions import Always, Answers, in_one_line
 from harness.places import INSTRUCTIONS_FILE
 from harness.support import text_input
 from harness.support.bounded_files import read_text
-from harness.terminal.console import Screen
 
 MAX_BYTES = 200_000
 """Maximum size in bytes of all files of a line, about 30,000 words."""
@@ -41,30 +40,24 @@ MAX_INSTRUCTIONS = 32_000
 MOST_FOLDERS = 32
 
 
-def with_files(
-    text: str,
-    screen: Screen,
-    read_stdin: Callable[[], str] | None = None,
-    *,
-    joins_stdin: bool = False,
-) -> str:
-    """Return a line, followed by the content of the files that it names; announce each file.
+def with_files(call: Call) -> str:
+    """Return the text of a call, followed by the files that it attaches; announce each file.
 
     A word after @ that is not a file and does not look like a file name is text, such as @you or
-    @angular/core.
-
-    Args:
-        read_stdin: returns the content of stdin; None if stdin is not available.
-        joins_stdin: True to append stdin, unless it is empty.
+    @angular/core. If the call's source is "both", stdin is also appended, unless it is empty. A
+    text that comes from stdin attaches no files.
 
     Raises:
         InputError: a file is missing or not text, the files together are too large, or the line
             attaches stdin, which is empty or not available.
     """
+    text, read_stdin = call.text, call.read_stdin
+    if call.source == "stdin":
+        return text
     dash = _LAST.search(text) if read_stdin else None
     names = [*_names(text), *([STDIN] if dash else [])]
     parts, left = [text[: dash.start()] if dash else text], MAX_BYTES
-    for name in dict.fromkeys([*names, *([STDIN] if joins_stdin else [])]):
+    for name in dict.fromkeys([*names, *([STDIN] if call.source == "both" else [])]):
         if name != STDIN:
             content = _content(name)
         elif read_stdin is None:
@@ -82,7 +75,7 @@ def with_files(
                 where=name,
                 hint="Attach fewer files, or only parts of them.",
             )
-        screen.notice(f"-> @{name} ({len(content):,} characters)")
+        call.screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
         # The tag must not occur in the content, which could otherwise close the tag and pose as the
         # user's text.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from harness.api.hookspecs import ToolFinished, ToolHook, ToolStarted
-from harness.chat.tool_calls import arguments_of, compact, error_content
+from harness.chat.tool_calls import arguments_of, compact, error_content, log_failure
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import in_one_line
@@ -18,7 +18,7 @@ from harness.support import traces
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
-    from harness.mcp.client import Servers
+    from harness.cli.app import App
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
 """Levels of detail of a tool. BARE includes only required parameters. DETAILS adds longer
@@ -112,30 +112,26 @@ class Toolbox:
     """The tools of several sources; tools of earlier sources are preferred.
 
     Args:
+        app: the application with the MCP servers and the run log. If the tools of the servers fit
+            into half of the available size, all of these tools are offered. Otherwise the model is
+            offered a tool that searches these tools, and the found tools, within half of the size.
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first is used.
-        servers: returns the MCP servers. If their tools fit into half of the available size, all of
-            these tools are offered. Otherwise the model is offered a tool that searches the tools
-            of the servers, and the tools that it has found, within half of the size.
-        log_failure: records a failed call that has no row in the run log; called with the run, the
-            tool, the line and the error.
         hooks: calls the hooks before or after a call, and returns their notes for the model.
     """
 
     def __init__(
         self,
+        app: App,
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
-        servers: Callable[[], Servers],
-        log_failure: Callable[[Run, str, str, HarnessError], None] = lambda *given: None,
-        hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]] = lambda *given: [],
+        hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]],
     ) -> None:
-        self._sources, self._servers = sources, servers
-        self._log_failure, self._hooks = log_failure, hooks
+        self._app, self._sources, self._hooks = app, sources, hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model that fit into `room` bytes."""
         own = [*self._own.values()]
-        servers = self._servers()
+        servers = self._app.mcp_servers
         more = servers.tools()
         if not more:
             return offered(own, room)
@@ -191,7 +187,7 @@ class Toolbox:
                 screen.notice(f"-> {in_one_line(call.name, SHOWN)}: not run")
             if run.id is None:
                 given = line or f"{call.name} {call.arguments}"
-                self._log_failure(run, call.name, given, error)
+                log_failure(self._app, run, call.name, given, error)
             if isinstance(error, (Interrupted, ReaderGone, InternalError)):
                 raise
             print_error(error, screen)
@@ -202,7 +198,7 @@ class Toolbox:
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
-        servers = self._servers()
+        servers = self._app.mcp_servers
         if not (more := servers.tools()):
             return self._own
         search, *_ = servers.searched()

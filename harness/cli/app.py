@@ -305,7 +305,6 @@ class App:
         """The tools of the chat model; the first tools are described in most detail."""
         from harness.chat.active_skills import activation
         from harness.chat.skill_tools import skill_tools
-        from harness.chat.tool_calls import log_failure
         from harness.chat.toolbox import Toolbox
         from harness.tools.builtin_tools import AskUser
         from harness.tools.file_tools import ListFiles, ReadFile, SearchFiles, WriteFile
@@ -317,12 +316,9 @@ class App:
         files = ReadFile(self), ListFiles(self), SearchFiles(self), WriteFile(self)
         builtin = [*files, *commands, AskUser(self)]
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
-        prompts = partial(activation, self, lambda: self.last_resolution)
+        hooks = ToolHooks(self.settings, lambda: self.catalogue.listeners, lambda: self.caller)
         return Toolbox(
-            [prompts, shipped, lambda: builtin, others],
-            lambda: self.mcp_servers,
-            partial(log_failure, self),
-            ToolHooks(self.settings, lambda: self.catalogue.listeners, lambda: self.caller).run,
+            self, [partial(activation, self), shipped, lambda: builtin, others], hooks.run
         )
 
     @cached_property

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -647,6 +648,8 @@ class Servers:
 @pytest.mark.parametrize("others", [0, 300])
 def test_tools_of_servers_displace_no_built_in_one(others: int) -> None:
     own = [Plain("annotate"), Plain("read_file"), *(Plain(f"other-{n}") for n in range(others))]
-    names = {tool.name for tool in Toolbox([lambda: own], Servers).tools(10_000_000)}
+    app: Any = SimpleNamespace(mcp_servers=Servers())
+    toolbox = Toolbox(app, [lambda: own], lambda *given: [])
+    names = {tool.name for tool in toolbox.tools(10_000_000)}
     assert len(names) == MOST
     assert {"search", "annotate", "read_file"} < names

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.api.skill import Call, SkillOptions
 from harness.chat.context_files import MAX_BYTES, with_files
 from harness.cli.app import App
 from harness.errors import InputError
 from harness.runs.frontend import Frontend
+from harness.runs.run_log import Run
 from harness.terminal.console import Screen
-from harness.testing import FakeModel, fake_app
+from harness.testing import FakeModel, fake_app, fake_models, fake_settings
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def attached(line: str) -> tuple[str, str]:
     """Return the message of a line, and the notices."""
     err = io.StringIO()
-    return with_files(line, Screen(io.StringIO(), err)), err.getvalue()
+    screen, settings = Screen(io.StringIO(), err), fake_settings(Path.cwd())
+    call = Call(line, SkillOptions(), fake_models(FakeModel()), screen, Run(), settings)
+    return with_files(call), err.getvalue()
 
 
 def test_files_follow_the_line() -> None:
