@@ -40,8 +40,6 @@ from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
-OWN_ID = re.compile(r"[0-9a-f]{12}")
-"""Matches every id that `own_id` can make from an abstract."""
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
@@ -235,7 +233,7 @@ class Table:
         elif mixed and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
             id_field = "arxiv_id"
         # An id that was made from the abstract may be saved in the column of another id field.
-        if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
+        if paper_id == own_id(abstract):
             id_field = "id"
         return Paper(
             id_field,

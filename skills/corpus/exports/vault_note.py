@@ -16,6 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from skills.corpus.db.facets import categories
 from skills.corpus.exports.user_edited import Owned, Value
 from skills.corpus.identity.identifiers import known
 from skills.corpus.records import Annotated
@@ -34,7 +35,6 @@ IDENTIFIERS = ("doi", "arxiv", "pmid")
 """Properties by which a note is found if its paper has another id in another source."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a special meaning in Obsidian, which users set themselves."""
-_BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
 _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
 """Matches Obsidian syntax within a line.
 
@@ -133,7 +133,7 @@ def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
         "year": about.year,
         "published": iso_date(paper.published),
         "venue": flatten(about.venue),
-        "categories": list(filter(None, _BETWEEN_CATEGORIES.split(flatten(paper.categories)))),
+        "categories": categories(flatten(paper.categories)),
         "doi": doi,
         "arxiv": arxiv,
         "citekey": flatten(paper.source.get("citekey", "")),
