@@ -125,6 +125,7 @@ def _validate(
 
 
 def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Added) -> None:
+    """Add a row to the corpus, and count the row in `added`."""
     if not row.paper.abstract:
         added.empty += 1
         added.awaited += without_abstract.keep(db, row.paper)

@@ -247,6 +247,11 @@ class Table:
         )
 
     def _repeats(self, row: TableRow, position: int, seen: SeenIds) -> bool:
+        """Return True if an earlier row has the same id and abstract.
+
+        Raises:
+            InputError: an earlier row has the same id and another abstract.
+        """
         paper = row.paper
         digest = bytes.fromhex(paper.sha256)
         first, known = seen.first(paper.id, position, digest)

@@ -84,6 +84,7 @@ def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[st
 
 
 def _join(db: sqlite3.Connection, paper_id: int) -> None:
+    """Compare a row with its candidates, and record the rows of the same paper."""
     if not (candidates := _candidates(db, paper_id)):
         return
     from skills.corpus.identity.matching import compare
@@ -101,6 +102,7 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
 
 
 def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Decision) -> None:
+    """Record a decision about two rows, unless an earlier decision takes precedence."""
     first, second = sorted((paper_id, other_id))
     sql = "SELECT relation FROM duplicates WHERE paper_id = ? AND other_id = ?"
     before = one(db, sql, [first, second])

@@ -120,6 +120,7 @@ def contradict(one: Known, other: Known) -> bool:
 
 
 def _by_title(one: Known, other: Known) -> Decision | None:
+    """Return the decision by title, first author and year, or None if the records differ."""
     ours, theirs = titles.title(one.title), titles.title(other.title)
     if ours.is_generic or theirs.is_generic:
         return None
