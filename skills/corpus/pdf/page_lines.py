@@ -242,7 +242,7 @@ def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
     return [one for one in pieces if id(one) not in numbered or left < one.left < right]
 
 
-class Pages:
+class Pages(contextlib.AbstractContextManager["Pages"]):
     """An open PDF file; its pages are read when they are needed.
 
     Attributes:
@@ -257,9 +257,6 @@ class Pages:
             self._document = PdfDocument(path)
         except PdfiumError as exc:
             raise Unreadable(_ERRORS.get(exc.err_code, "cannot be opened by PDFium")) from exc
-
-    def __enter__(self) -> Pages:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._document.close()

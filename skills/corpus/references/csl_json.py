@@ -317,7 +317,6 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
         take: called with the number of each item, counted from 1; returns the note of the item, or
             "".
     """
-
     return json_list(
         (
             _with_note(item, take(number)) if isinstance(item, dict) else item
@@ -333,7 +332,6 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
     Args:
         noted: each item, and its note or "".
     """
-
     items = (without_et_al(_with_note(item, note)) for item, note in noted)
     for piece in json_list(items, indent=2):
         file.write(piece.encode())

@@ -34,11 +34,7 @@ class PubMed(Source):
 
     @property
     def form(self) -> dict[str, str]:
-        known = {
-            "tool": "nanda-harness",
-            "email": os.environ.get(EMAIL, ""),
-            "api_key": self.key,
-        }
+        known = {"tool": "nanda-harness", "email": os.environ.get(EMAIL, ""), "api_key": self.key}
         return {name: value for name, value in known.items() if value}
 
     def check_content(self, response: requests.Response) -> None:

@@ -18,11 +18,7 @@ from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.zotero_notes.highlight_plan import (
-    digest_of,
-    highlights_in,
-    plan_highlights,
-)
+from skills.corpus.zotero_notes.highlight_plan import digest_of, highlights_in, plan_highlights
 from skills.corpus.zotero_notes.note_plan import (
     ACTIONS,
     Entry,
