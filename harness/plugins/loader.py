@@ -231,14 +231,10 @@ def _check_api(plugin: Any) -> None:
     if needs is None:
         raise UsageError(f'harness_api is {stated!r}; it must be like "{hookspecs.API_VERSION}"')
     major, minor = map(int, hookspecs.API_VERSION.split("."))
-    if int(needs[1]) < major:
-        raise UsageError(
-            f"it is written for version {stated} of the hooks, and this harness has "
-            f"{hookspecs.API_VERSION}",
-            hint="Install a newer release of the plugin, or an older harness.",
-        )
-    if (int(needs[1]), int(needs[2] or 0)) > (major, minor):
+    is_old = int(needs[1]) < major
+    if is_old or (int(needs[1]), int(needs[2] or 0)) > (major, minor):
+        other = "release of the plugin, or an older harness" if is_old else "nanda-harness"
         raise UsageError(
             f"it needs version {stated} of the hooks, and this harness has {hookspecs.API_VERSION}",
-            hint="Install a newer nanda-harness.",
+            hint=f"Install a newer {other}.",
         )

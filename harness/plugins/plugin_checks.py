@@ -25,12 +25,16 @@ def check_framework(name: Any, path: Any) -> None:
     Raises:
         UsageError: the framework is invalid.
     """
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError(
-            f"the framework name {name!r} must be lower-case letters, digits and hyphens"
-        )
+    _checked_name("framework", name)
     if not isinstance(path, Path) or not path.is_file():
         raise UsageError(f"the framework {name} has no such file: {path}")
+
+
+def _checked_name(kind: str, name: object) -> str:
+    """Return a valid name of a skill or framework; raise UsageError for an invalid name."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UsageError(f"the {kind} name {name!r} must be lower-case letters, digits and hyphens")
+    return name
 
 
 def check_format(found: Any) -> None:
@@ -60,9 +64,7 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
         UsageError: an attribute is invalid.
         Exception: raised by the code of the skill.
     """
-    name = getattr(skill, "name", None)
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError(f"the skill name {name!r} must be lower-case letters, digits and hyphens")
+    name = _checked_name("skill", getattr(skill, "name", None))
     summary = getattr(skill, "summary", "")
     if not isinstance(summary, str) or not summary.strip():
         raise UsageError(f"/{name} has no summary")
@@ -127,20 +129,16 @@ def _check_attributes(skill: Skill) -> None:
         raise UsageError(
             f"/{skill.name}: text is {skill.text!r}, not {' or '.join(get_args(Needs))}"
         )
-    for key, kind, what in (
-        ("usage", str, "a string"),
-        ("details", str, "a string"),
-        ("subcommands", Mapping, "a mapping of strings to strings"),
-        ("target_text", Mapping, "a mapping of strings to strings"),
-        ("phrases", (tuple, list), "a tuple of strings"),
-        ("saves", (tuple, list), "a tuple of strings"),
-        ("folders", (tuple, list), "a tuple of strings"),
-        ("triggers", (tuple, list), "a tuple of strings"),
+    for what, kind, keys in (
+        ("a string", str, ("usage", "details")),
+        ("a mapping of strings to strings", Mapping, ("subcommands", "target_text")),
+        ("a tuple of strings", (tuple, list), ("phrases", "saves", "folders", "triggers")),
     ):
-        value = getattr(skill, key)
-        parts = (*value, *value.values()) if isinstance(value, Mapping) else value
-        if not isinstance(value, kind) or not all(isinstance(part, str) for part in parts):
-            raise UsageError(f"/{skill.name}: {key} is not {what}")
+        for key in keys:
+            value = getattr(skill, key)
+            parts = (*value, *value.values()) if isinstance(value, Mapping) else value
+            if not isinstance(value, kind) or not all(isinstance(part, str) for part in parts):
+                raise UsageError(f"/{skill.name}: {key} is not {what}")
     if wrong := [suffix for suffix in skill.saves if not SUFFIX.fullmatch(suffix)]:
         raise UsageError(f"/{skill.name}: {wrong[0]!r} is not a suffix like .txt")
 

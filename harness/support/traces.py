@@ -145,12 +145,10 @@ def start(notice: Callable[[str], None]) -> None:
         try:
             if _tracing.tracer is None:
                 use(_provider(_exporters(os.environ)))
-        except ImportError:
+        except Exception as exc:  # noqa: BLE001  a variable of the SDK may have an invalid value
             _tracing.wanted = False
-            notice('traces are not recorded: run `pip install "nanda-harness[otel]"`')
-        except Exception as exc:  # noqa: BLE001  a variable of the SDK has an invalid value
-            _tracing.wanted = False
-            notice(f"traces are not recorded: {exc}")
+            install = 'run `pip install "nanda-harness[otel]"`'
+            notice(f"traces are not recorded: {install if isinstance(exc, ImportError) else exc}")
 
 
 def use(provider: TracerProvider) -> None:

@@ -92,13 +92,6 @@ def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tupl
         yaml.YAMLError: the text is not YAML, has several documents, or exceeds a limit (`Excess`).
     """
     check(text)
-    if issubclass(loader, TextLoader):
-        reader = loader(text)
-        try:
-            root = reader.get_single_node()
-            return root, None if root is None else reader.construct_document(root)
-        finally:
-            reader.dispose()
     # The text is parsed twice, since loading the data inserts the values of `<<` into the nodes.
     return yaml.compose(text, Loader=loader), yaml.load(text, Loader=loader)  # noqa: S506
 
