@@ -19,14 +19,12 @@ from skills.annotate.papers import Input, check_length, problem_of
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.sources.services import open_arxiv
 from skills.nanda.framework import Framework, task_of
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
-_AS_TABLE = (*SAVED_TABLES, ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 SHORT = 80
 """Maximum number of characters of an input that the suggested next line repeats."""
 
@@ -117,14 +115,15 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
         sections=bool(call.options.sections),
         raw=call.options.raw,
     )
+    renderers = {
+        ".md": lambda: render.as_markdown(record, framework, paper.abstract),
+        ".json": lambda: render.as_json(record),
+    }
     return Result(
         text=render.moves_as_json(record, framework),
         data=record,
-        renderers={
-            ".md": lambda: render.as_markdown(record, framework, paper.abstract),
-            ".json": lambda: render.as_json(record),
-        },
-        writers={suffix: as_table[suffix] for suffix in _AS_TABLE},
+        renderers=renderers,
+        writers={suffix: as_table[suffix] for suffix in as_table.keys() - renderers.keys()},
         folders=exporters.folders(
             call,
             framework,

@@ -16,14 +16,7 @@ from rapidfuzz import fuzz
 from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
 from skills.nanda.passages import is_quote
-from skills.nanda.text import (
-    ABSTRACTS,
-    content_words,
-    is_negation,
-    is_passage,
-    kept,
-    words,
-)
+from skills.nanda.text import ABSTRACTS, content_words, is_negation, is_passage, kept, words
 
 SAME = 0.85
 """Minimum similarity of two moves that count as duplicates.
@@ -42,10 +35,7 @@ RUN = 5
 
 
 UNSUPPORTED: Mapping[str, tuple[str, str]] = {
-    "unsupported_numbers": (
-        "Numbers not in the abstract",
-        "numbers that are not in the abstract",
-    ),
+    "unsupported_numbers": ("Numbers not in the abstract", "numbers that are not in the abstract"),
     "unsupported_names": ("Names not in the abstract", "names that are not in the abstract"),
 }
 DOUBTS: Mapping[str, tuple[str, str]] = {

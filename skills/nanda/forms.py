@@ -172,14 +172,8 @@ class Form(ABC):
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
         complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
-        return replace(
-            request,
-            messages=(
-                *request.messages,
-                Message("assistant", shown),
-                Message("user", complaint),
-            ),
-        )
+        turns = Message("assistant", shown), Message("user", complaint)
+        return replace(request, messages=(*request.messages, *turns))
 
     @property
     def max_tokens(self) -> int:

@@ -75,10 +75,7 @@ class ReaderModel:
         """Return None: requests may have any length, since the end of a long text is ignored."""
 
     def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, request: Request, on_text: OnText | None = None, cancel: threading.Event | None = None
     ) -> Reply:
         """Return the quotes of an abstract (see `backend.Model.generate`).
 

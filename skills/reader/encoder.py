@@ -137,11 +137,7 @@ class Encoder:
     """
 
     def __init__(
-        self,
-        session: InferenceSession,
-        tokenizer: Tokenizer,
-        about: Mapping[str, Any],
-        digest: str,
+        self, session: InferenceSession, tokenizer: Tokenizer, about: Mapping[str, Any], digest: str
     ) -> None:
         self._session, self._tokenizer = session, tokenizer
         self.moves: tuple[str, ...] = tuple(about["moves"])

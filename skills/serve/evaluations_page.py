@@ -25,13 +25,7 @@ from skills.evaluate.comparison import TIE
 from skills.evaluate.inputs import load_evaluation
 from skills.evaluate.outputs import OVERALL, Answer, Evaluated, Evaluation
 from skills.reporting.annotation_view import Piece, word_diff
-from skills.reporting.statistics import (
-    Figure,
-    Resamples,
-    difference,
-    ratio,
-    unpaired_difference,
-)
+from skills.reporting.statistics import Figure, Resamples, difference, ratio, unpaired_difference
 from skills.serve.pages import State, key_of, message, page
 
 Outcome = Literal["won", "lost", "tied", "invalid", ""]

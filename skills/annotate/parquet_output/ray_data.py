@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import (
@@ -76,9 +76,6 @@ BATCH_PER_SLOT = 4
 
 At the end of a batch, slots are idle. Larger batches end less often.
 """
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 
 @dataclass(slots=True)
@@ -382,11 +379,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
 
 
 def _rows(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the data set that the pipeline computes."""
-    yield from _dataset(pipeline).iter_rows()
-
-
-def _dataset(pipeline: Pipeline) -> Dataset:
+    """Run a pipeline in this process, and yield the figures of each part."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import ray
     import ray.data
@@ -413,9 +406,10 @@ def _dataset(pipeline: Pipeline) -> Dataset:
 
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     # Since the task reserves no CPU, it is not fused with the pool, and does not wait for a CPU.
-    return ray.data.read_datasource(
+    batches = ray.data.read_datasource(
         Batches(), override_num_blocks=1, num_cpus=0, label_selector=here
-    ).map(
+    )
+    parts = batches.map(
         pipeline.worker,
         fn_constructor_args=pipeline.annotator,
         compute=ActorPoolStrategy(
@@ -424,6 +418,7 @@ def _dataset(pipeline: Pipeline) -> Dataset:
         num_cpus=pipeline.cpus,
         num_gpus=pipeline.gpus,
     )
+    yield from parts.iter_rows()
 
 
 def check_nodes(
@@ -439,7 +434,7 @@ def check_nodes(
     """
     import ray
 
-    examine = ray.remote(_problem)
+    examine = ray.remote(PartsFolder.problem)
     pending, problems = {}, []
     with folder.marked(run):
         for node in nodes:
@@ -456,7 +451,3 @@ def check_nodes(
         raise OutputError(
             "; ".join(problems), hint="Save to a folder or URL that all nodes can write to."
         )
-
-
-def _problem(folder: PartsFolder, run: str) -> str:
-    return folder.problem(run)
