@@ -68,7 +68,7 @@ def test_notes_and_rows_without_an_annotation_are_shown() -> None:
     assert "Uncalibrated: see /curate --calibrate." in page.shown
     assert "This judge is weak." in page.shown
     shown = " ".join(page.shown.split())
-    assert "Of 42 rows some have nothing to judge: 2 no abstract." in shown
+    assert "Of 42 rows, these are left out: 2 no abstract." in shown
     assert (
         "Limits of this report" not in page_of(facts=FACTS.model_copy(update={"notes": []})).shown
     )
@@ -180,8 +180,8 @@ def test_unanimous_votes_have_no_agreement() -> None:
 
 def test_a_run_without_a_judged_annotation_is_a_page() -> None:
     page = page_of(a_run([rejected_by_gates(gated(1)), unjudged(item(2))]))
-    assert "It has judged nothing in this run." in page.shown
-    assert "There are none in this run." in page.shown
+    assert "The panel has judged no annotation in this run." in page.shown
+    assert "This run has no known-bad annotations." in page.shown
     assert "No annotation is close to the threshold." in page.shown
     assert "The personas" not in page.tables
 
@@ -279,7 +279,7 @@ def test_findings_and_failures_are_shown() -> None:
         "GenerationFailed: The server went away",
     ]
     assert page.values("data-reasons") == ["number", "failed"]
-    assert page.shown.count("The panel has not judged it.") == 2
+    assert page.shown.count("The panel has not judged this annotation.") == 2
 
 
 def test_only_arxiv_ids_are_links() -> None:
@@ -288,7 +288,8 @@ def test_only_arxiv_ids_are_links() -> None:
         Paper("paper_id", "2405.00001", "", "b"),
         Paper("arxiv_id", "2405.00001", "", "c"),
     ]
-    page = page_of(a_run([rejected_by_gates(of_paper(paper, {})) for paper in papers]))
+    empty = dict.fromkeys(nanda().names, "")
+    page = page_of(a_run([rejected_by_gates(of_paper(paper, empty)) for paper in papers]))
     links = [link for link in page.values("href") if not link.startswith("#")]
     assert links == ["https://arxiv.org/abs/2405.00001"]
 
