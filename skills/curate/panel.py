@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from harness.errors import InputError, SkillFailed
 from harness.models.backend import Message, Reply
@@ -44,11 +44,7 @@ JSON_TOKENS = 24
 """Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Persona(_Strict):
+class Persona(BaseModel, extra="forbid", frozen=True):
     """A member of the panel.
 
     Attributes:
@@ -71,7 +67,7 @@ class Persona(_Strict):
     reads: Mapping[str, Any] | None = None
 
 
-class Panel(_Strict):
+class Panel(BaseModel, extra="forbid", frozen=True):
     """A panel: personas, and the prompts and answers that they share.
 
     Attributes:

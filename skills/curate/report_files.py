@@ -343,9 +343,8 @@ def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
     """Return the sentences of the abstract and the moves of an annotation for the template."""
     item = verdict.item
-    given = {name: item.moves.get(name, "") for name in framework.names}
     stored = item.entry.anchors if item.entry else None
-    anchors = read_anchors(item.paper.abstract, framework.stated(given), stored)
+    anchors = read_anchors(item.paper.abstract, framework.stated(item.moves), stored)
     unstated = (name for name in framework.names if name not in anchors)
     found = item.entry.suggestions if item.entry else None
     record = {"suggestions": read_suggestions(item.paper.abstract, unstated, found)}
@@ -366,7 +365,7 @@ def _entry(
     origin = origin_of(anchor)
     return {
         "move": move,
-        "pieces": [verdict.item.moves.get(move.name) or "(empty)"],
+        "pieces": [verdict.item.moves[move.name] or "(empty)"],
         "sources": anchor["sentences"],
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
         "checks": f"{origin[0].upper()}{origin[1:]}.",

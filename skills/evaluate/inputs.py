@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.errors import InputError, first_error
 from harness.support.bounded_files import read_text
@@ -119,8 +119,6 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
     paper_id: str = Field(min_length=1)
     sentences: list[_Sentence] = Field(min_length=1)
     labels: list[str]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, InputError, OutputError
 from harness.support.bounded_files import append_lines, complete_lines
@@ -51,7 +51,7 @@ class Taken(HarnessError):
     exit_code = 2
 
 
-class Decision(BaseModel):
+class Decision(BaseModel, extra="forbid", frozen=True):
     """One line of the journal.
 
     Attributes:
@@ -69,8 +69,6 @@ class Decision(BaseModel):
         resolves: True if the decision settles the disagreement of two reviewers.
         highlights: the names of the highlights in Zotero that the edit comes from.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: What
     at: str
