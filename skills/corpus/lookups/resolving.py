@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ARXIV = "arxiv"
 SHOWN = 20
-"""Maximum number of ids without a paper that are printed; the result contains all of them."""
+"""Maximum number of ids without a paper that are printed; the result contains all these ids."""
 
 
 def add_ids(call: Call, ids: IdList) -> Result:

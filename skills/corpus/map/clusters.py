@@ -71,7 +71,7 @@ If the share is reached, a label contains the pair of words instead of the singl
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
 )
-"""Words that occur in abstracts on any subject."""
+"""Words that occur in abstracts on any subject; these words are not terms."""
 # Unlike `re`, the package regex counts the vowel signs of Indic scripts as parts of words.
 _WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
 _SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"

@@ -31,7 +31,7 @@ _MOVE_SUMS = {
 
 @contextlib.contextmanager
 def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection to a DuckDB database in memory, which is closed after the block.
+    """Yield a connection to a DuckDB database in memory; it is closed after the block.
 
     Queries must not call Python functions: DuckDB aborts the process if one of its threads waits
     for Python while Python exits.

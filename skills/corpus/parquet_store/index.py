@@ -221,7 +221,7 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
             # With a larger hash table, FTS5 writes larger segments, and merges them less often.
             db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
         yield db
-        # SQLite raises OperationalError while a reader has the database open.
+        # SQLite cannot remove the log while a reader has the database open.
         with contextlib.suppress(sqlite3.OperationalError):
             db.execute("PRAGMA journal_mode = DELETE")
 

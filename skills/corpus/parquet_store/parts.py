@@ -51,7 +51,7 @@ NAMED = 3
 
 @contextlib.contextmanager
 def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
-    """Yield the engine of a folder of parts, which is closed after the block.
+    """Yield the engine of a folder of parts; the index is closed after the block.
 
     Raises:
         InputError: the folder has no parts or no index, or a part cannot be read.
@@ -86,7 +86,7 @@ class Parts(Engine):
 
     @property
     def _fts_row(self) -> str:
-        """The SQL expression for the id of a move's row."""
+        """The SQL expression for the id of the row that contains a move."""
         return f"moves_fts.rowid / {len(self.framework.names)}"
 
     @property

@@ -325,7 +325,7 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
 
 
 def _printed(lines: Sequence[Line]) -> list[str]:
-    """Return the names in the first lines, before the first line of other text or another font."""
+    """Return the names in the first lines, up to a line with other text or in another font."""
     found: list[str] = []
     first: Line | None = None
     for line in lines:

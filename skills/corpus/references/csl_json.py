@@ -391,7 +391,7 @@ def _is_item(found: Any) -> bool:
 
 
 def note_of(item: Annotated, framework: Framework) -> str:
-    """Return the note of an annotation, which contains no empty line.
+    """Return the note of an annotation; the note contains no empty line.
 
     The note has a heading, one line for each move that the abstract or a section states, and one
     line for each suggestion.

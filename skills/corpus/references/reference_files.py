@@ -59,7 +59,11 @@ def records(path: Path) -> Iterator[csl.Record]:
 
 
 def format_of(path: Path) -> ModuleType:
-    """Import and return the module for the suffix of a path."""
+    """Return the module that reads and writes files with the suffix of `path`.
+
+    Args:
+        path: the path of a file, or only a suffix, such as Path(".bib").
+    """
     name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
 

@@ -39,7 +39,7 @@ BY_SIGNS = 20_000
 BY_VECTORS = 3_000
 """Number of moves that the second step keeps; the third step reads their vectors."""
 FEW = 20_000
-"""If at most this number of moves meet the conditions, only their vectors are compared.
+"""If at most this number of moves meet the conditions, only these moves are compared.
 
 If more moves meet the conditions, all moves are ranked, and the conditions filter the ranked moves.
 """

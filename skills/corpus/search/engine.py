@@ -196,7 +196,7 @@ class Engine(MoveIndex):
         return [row_id for (row_id,) in rows]
 
     def all_of(self, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """Return the conjunction of conditions as SQL, and its parameters."""
+        """Return the SQL condition that all `conditions` are met, and its parameters."""
         sql, parameters = ["TRUE"], list[Any]()
         for one in conditions:
             matched, of_match = self.matched(one.match) if one.match else ("", [])

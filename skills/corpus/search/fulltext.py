@@ -1,7 +1,7 @@
 """Search moves, papers and other texts with SQLite's full-text search, FTS5.
 
 A database and the index of a folder of parts both have the table `moves_fts`. `MoveIndex` provides
-the SQL that differs between them.
+the SQL that differs between a database and an index.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from skills.nanda.text import STOP_WORDS
 RANKED = 2_000
 """Maximum number of ranked matches, since bm25 is slow: only the latest matches are ranked."""
 COMMON = 100_000
-"""Maximum number of moves that contain a ranked word; other words do not affect the ranking.
+"""Maximum number of moves with a word; words in more moves do not affect the ranking.
 
 bm25 would count all moves with such a word in each search, and then give the word a small weight.
 """
 RARE = 5_000
-"""Maximum number of moves that contain a rare word; bm25 ranks all moves with the word."""
+"""Maximum number of moves that contain a rare word; bm25 must rank all moves with the word."""
 COMMON_IN_PAPERS = 20_000
 """Maximum number of matching papers that are ranked: bm25 takes microseconds for each paper.
 
@@ -41,7 +41,7 @@ If more papers match, the latest papers come first, and moves are not searched.
 SNIPPET_WORDS = 32
 MARK = "**"
 NO_YEAR = "none"
-"""A facet value that no paper has, so that a condition on it matches nothing."""
+"""The year in a condition that no paper meets."""
 
 Scored = tuple[int, float]
 """The id of a move, and its score."""

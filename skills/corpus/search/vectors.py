@@ -32,7 +32,7 @@ DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 MOST_CHARACTERS = 8_000
-"""Maximum number of characters of a text that are used; a move has a few hundred."""
+"""Maximum number of characters of a text that are embedded; moves have a few hundred."""
 
 Vectors = NDArray[np.float32]
 BATCH = 4_000

@@ -157,7 +157,7 @@ class Source(ABC):
 
     @property
     def form(self) -> dict[str, str]:
-        """Form fields that contain the key; they are added to the body of a POST."""
+        """The form fields that are added to the body of a POST; by default, no fields."""
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
@@ -266,7 +266,7 @@ class Source(ABC):
             raise self.unavailable(reason) from exc
 
     def signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return a copy of a request that contains the user's key."""
+        """Return a copy of a request with the user's key and the fields of `form`."""
         made = request.copy()
         name, value = self.key_header
         if self.key and name:
@@ -439,6 +439,6 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
 
 
 def count(found: Any) -> int | None:
-    """Return `found` if it is a number of citations: an integer of at least 0; or else None."""
+    """Return `found` if it is a number of citations (an integer of at least 0), or else None."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

@@ -164,10 +164,15 @@ class Arxiv(Source):
 
 
 def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:
-    """Return an arXiv query for papers with `words` that were submitted between two days.
+    """Return an arXiv query for papers with `words` that were submitted in a period.
 
     Words that arXiv could read as operators are quoted. The syntax is described in section 5.1 of
-    arXiv's API User's Manual; days are in GMT.
+    arXiv's API User's Manual.
+
+    Args:
+        operator: "AND" if all words must occur, or "OR" if at least one word must occur.
+        since: the first day in GMT, or None.
+        until: the last day in GMT, or None.
     """
 
     def quoted(word: str) -> str:

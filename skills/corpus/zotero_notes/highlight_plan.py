@@ -158,7 +158,7 @@ def _highlights(
 
 
 def key_of(framework: Framework, library: str, attachment: str, move: str) -> str:
-    """Return the key of the highlight of a move, which is the same on all computers."""
+    """Return the key of the highlight of a move; the key is the same on all computers."""
     named = f"{framework.name}\n{library}\n{attachment}\n{move}"
     digest = hashlib.sha256(named.encode()).digest()
     return "".join(KEY_LETTERS[byte % len(KEY_LETTERS)] for byte in digest[:8])
