@@ -81,16 +81,13 @@ def _placement(call: Call, address: Address) -> Placement:
 
 
 @contextlib.contextmanager
-def placed(call: Call, found: Placement | None, *, quietly: bool = False) -> Iterator[None]:
+def placed(call: Call, found: Placement, *, quietly: bool = False) -> Iterator[None]:
     """Load the models of a call on a cluster within the block, and stop them at its end.
 
     Args:
-        found: the cluster, or None for this process.
+        found: the cluster, and the options for loading models.
         quietly: True to omit all notices about the actors.
     """
-    if found is None:
-        yield
-        return
     from harness.models.cluster.executor import RayExecutor
 
     here = call.models.pool

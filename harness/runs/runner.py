@@ -163,9 +163,8 @@ class Runner:
             return contextlib.nullcontext()
         from harness.runs import cluster_placement
 
-        return cluster_placement.placed(
-            call, cluster_placement.placement(call, self.skill, variant)
-        )
+        found = cluster_placement.placement(call, self.skill, variant)
+        return cluster_placement.placed(call, found) if found else contextlib.nullcontext()
 
     def _call(self) -> Call:
         general = self.invocation.general

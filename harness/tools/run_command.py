@@ -266,7 +266,7 @@ def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken)
 def no_sandbox() -> str:
     """Return the reason why there is no sandbox, or "" if there is a sandbox."""
     if sys.platform != "linux":
-        return f"there is none for {sys.platform}"
+        return f"no sandbox is available for {sys.platform}"
     if shutil.which(_PROGRAM) is None:
         return "bubblewrap is not installed"
     try:

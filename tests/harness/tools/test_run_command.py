@@ -372,7 +372,7 @@ def test_the_sandbox_is_found_at_run_time(
     assert look().startswith(f"bubblewrap {reason}" if reason else "")
     assert bool(look()) is bool(reason)
     monkeypatch.setattr(run_command.sys, "platform", "darwin")
-    assert look() == "there is none for darwin"
+    assert look() == "no sandbox is available for darwin"
     assert run_command.SECONDS < run_command.MOST_SECONDS
 
 
