@@ -147,7 +147,7 @@ def svg(found: FieldMap) -> str:
 
 
 def png(found: FieldMap) -> bytes:
-    """Return the map as a PNG picture, which is rendered from the SVG with installed fonts."""
+    """Return the map as a PNG picture: the rendered SVG, with the fonts of this computer."""
     return _rendered(svg(found), zoom=ZOOM, background="#ffffff")
 
 

@@ -29,7 +29,7 @@ FIRST_PAGES = (2, 6)
 The second number is needed if a repository has added a cover page.
 """
 TITLE_SIZE = 1.15
-"""Minimum font size of a title, relative to the abstract."""
+"""Minimum font size of a title, as a multiple of the font size of the abstract."""
 FEWEST_LETTERS = 200
 """Minimum number of letters on the searched pages; a scan without text has fewer."""
 READABLE = 0.6

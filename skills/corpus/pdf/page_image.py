@@ -25,9 +25,9 @@ MOST_BYTES = 3_000_000
 SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
 """The resolutions that are tried in turn, as shares of the full resolution."""
 MEMORY = 512_000_000
-"""The value of `least_memory` for `serve`, in bytes: a page that is a scan needs 100 MB."""
+"""The value of `least_memory` for `serve`, in bytes: a scanned page needs 100 MB."""
 UNIT = 1000.0
-"""Width of every page in the units of the returned places."""
+"""The width that every page has in the coordinates of the returned places."""
 _FINE = 100_000
 """Width and height of the grid on which PDFium computes integer coordinates."""
 

@@ -28,7 +28,7 @@ NUMBERS = ("support", "unsupported")
 in the moves that the abstract lacks.
 """
 LOOKED_UP = ("cited", "retracted")
-"""Columns of papers that `/corpus complete` fills; they exist only in a database."""
+"""Columns of papers that `/corpus complete` fills; a folder of parts lacks these columns."""
 EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
 
 MATCHED = "(matched)"
