@@ -69,8 +69,7 @@ class LineCompleter(Completer):
             ]
             yield from _matching(before, sorted((f"/{n}", about) for n, about in rows))
         elif (found := catalogue.skills.get(name[1:])) is not None:
-            requested = complete_event.completion_requested
-            yield from self._arguments(found.skill, rest, requested)
+            yield from self._arguments(found.skill, rest, complete_event.completion_requested)
 
     def _arguments(self, skill: Skill, rest: str, requested: bool) -> Iterator[Completion]:
         """Yield completions of the last word: an option, the value of an option, or other text.
