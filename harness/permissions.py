@@ -68,7 +68,7 @@ class Permission:
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield up to `LINES` lines of `detail`, then a line with the number of omitted lines."""
+        """Yield up to `LINES` lines of `detail`, then a line about the omitted lines, if any."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))

@@ -138,7 +138,7 @@ class Settings:
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """The folders of skills, except shipped skills; for each name, the first skill is used."""
+        """The folders of skills that are not shipped; the first skill of each name is used."""
         shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 

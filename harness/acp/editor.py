@@ -77,7 +77,10 @@ def as_content(text: str) -> list[Any]:
 
 
 def shown(text: str) -> str:
-    """Return text as Markdown, cut off after `LONGEST` characters; several lines become a block."""
+    """Return text as Markdown, cut off after `LONGEST` characters.
+
+    A text of several lines becomes a code block.
+    """
     more = len(text) - LONGEST
     text = well_formed(text[:LONGEST]) + f"\n... ({more:,} more characters)" * (more > 0)
     return fenced(text) if "\n" in text else text

@@ -241,7 +241,8 @@ class ActivateSkill:
         """Ask the user to allow the model to use a project's skill in its current version.
 
         The model then uses a copy of the skill's folder, so that changed files need permission
-        again. The answer "always" applies to all skills of the project.
+        again. The answer "always" applies to all skills of the project. Skills in the user's own
+        folders need no permission.
 
         Raises:
             NotAllowed: the user refuses.

@@ -171,7 +171,7 @@ class Chat(Skill):
         return prompt_skills(self._app.catalogue.skills)
 
     def _explain(self, call: Call, notice: str) -> None:
-        """Print a notice, but only the first time."""
+        """Print a notice, unless this chat has already printed the same notice."""
         if notice not in self._notices:
             self._notices.add(notice)
             call.screen.notice(notice)

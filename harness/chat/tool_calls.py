@@ -89,7 +89,7 @@ def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any])
     `Run.allow`, the row has the permission "allowed without confirmation".
 
     Raises:
-        Interrupted: Ctrl-C.
+        Interrupted: Ctrl-C was pressed.
         InternalError: the block raised an error that is not a HarnessError.
     """
     if app.current_general is None or not app.current_general.no_log:

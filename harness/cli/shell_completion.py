@@ -29,7 +29,7 @@ from harness.errors import UsageError
 from harness.plugins.catalogue import Catalogue
 
 SHELLS = {"bash": "bash", "zsh": "zsh", "fish": "fish", "powershell": "ps1"}
-"""The suffixes of the scripts in shells/."""
+"""The suffixes of the scripts in shells/, by the name of the shell."""
 PROGRAM = {
     "--help": "show how the program is called",
     "--version": "show the version",
