@@ -157,7 +157,7 @@ def read(settings: Settings) -> Configuration:
                 entry = _entry(name, server, partial(_place, path, text, SERVERS, name))
                 for known in found.entries:
                     if known.name == entry.name:
-                        taken = f"{known.where} has one of that name"
+                        taken = f"{known.where} has a server with this name"
                         message = f"the server {entry.name} is left out: {taken}"
                         raise UsageError(message, where=entry.where)
                 found.entries.append(entry)

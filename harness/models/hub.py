@@ -48,7 +48,7 @@ _ADVICE = {
         "`hf auth login` stores a token, and HF_TOKEN contains one.",
     ),
     403: ("the token does not permit this", "Use a token with write access to the repository."),
-    404: ("there is no such repository, revision or file", "A private one needs a token."),
+    404: ("there is no such repository, revision or file", "A private repository needs a token."),
     409: ("another upload changed the repository at the same time", "Run the line again."),
     429: ("too many requests were sent", "Run the line again in some minutes."),
 }

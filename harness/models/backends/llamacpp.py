@@ -441,8 +441,8 @@ def _engine_error(error: Mapping[str, Any], partial: str) -> HarnessError:
     message = str(error.get("message", error))
     if error.get("type") == "exceed_context_size_error":
         return InputError(
-            f"the prompt has {error.get('n_prompt_tokens')} tokens and the model's context "
-            f"{error.get('n_ctx')}",
+            f"the prompt has {error.get('n_prompt_tokens')} tokens, more than the model's context "
+            f"of {error.get('n_ctx')}",
             hint="Shorten the input, or raise `context` of the model in the registry.",
         )
     if error.get("code") == 400:

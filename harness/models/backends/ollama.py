@@ -89,7 +89,7 @@ class OllamaBackend:
             wanted = [" + ".join(sorted(one[:8] for one in files)) for files in expected]
             raise remote.NotServed(
                 f"{entry.model} at {remote.shown_address(host)} {differs}: digest {digest[:8]}, "
-                f"expected {' or '.join(wanted)}; `--model ollama/{entry.model}` uses it"
+                f"expected {' or '.join(wanted)}; `--model ollama/{entry.model}` uses this model"
             )
 
 

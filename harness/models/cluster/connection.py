@@ -176,7 +176,7 @@ def check_address(address: Address) -> None:
         except grpc.RpcError as exc:
             code = exc.code()
             if code is grpc.StatusCode.UNAUTHENTICATED:
-                reason, hint = "the cluster refuses the token, or misses it", ACCESS_HINT
+                reason, hint = "the cluster refuses the token, or needs a token", ACCESS_HINT
             elif code is grpc.StatusCode.UNIMPLEMENTED:
                 reason = "another service of Ray answers"
                 hint = "ray:// needs the client port (10001), and HOST:PORT the head's port (6379)."

@@ -149,7 +149,7 @@ def test_names_become_beginnings_of_tool_names(settings: Settings) -> None:
     assert named(found) == ["My_Server", "a_b", "x", "n" * 30]
     assert [error.message for error in found.problems] == [
         "the server 'ü' needs a name with letters or digits",
-        f"the server a_b is left out: {settings.mcp_file}:6 has one of that name",
+        f"the server a_b is left out: {settings.mcp_file}:6 has a server with this name",
     ]
 
 
@@ -163,7 +163,7 @@ def test_the_project_is_read_once_trusted_and_only_unchanged(settings: Settings)
     assert (named(found), found.untrusted) == (["mine", "both", "its"], [])
     assert found.entries[1].written.command == "mine"
     [error] = found.problems
-    assert "has one of that name" in error.message
+    assert "has a server with this name" in error.message
     write(path, its={"command": "changed"})
     assert read(settings).untrusted == [path]
 

@@ -301,7 +301,7 @@ def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) 
         OllamaBackend().load(named)
     assert caught.value.message == (
         f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212; "
-        "`--model ollama/smollm2` uses it"
+        "`--model ollama/smollm2` uses this model"
     )
     failing_server.made_of = ()
     backend = OllamaBackend()
