@@ -163,7 +163,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return authors and year, such as "Zhou et al., 2025"; the text for no year is "n.d."."""
+    """Return authors and year, such as "Zhou et al., 2025", with "n.d." for an unknown year."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]

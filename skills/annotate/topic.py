@@ -242,7 +242,8 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    # For two words, the corpus would require both again; only sources can find more papers.
+    # The corpus is searched for at least two words, so that only sources can find more papers if
+    # the topic has two words.
     if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")

@@ -33,8 +33,9 @@ from skills.nanda.text import (
 from skills.nanda.unsupported import unsupported_names, unsupported_numbers, without_names
 
 MOST_WORDS = 400
-"""Maximum number of tokens of a move that are compared, since a framework may allow moves of 2,000
-characters.
+"""Maximum number of tokens of a move that are compared.
+
+A framework may allow moves of 2,000 characters, whose comparison would take too long.
 """
 MOST_PLACES = 20
 """Maximum number of occurrences of a word in the abstract that are compared."""
@@ -310,7 +311,10 @@ BEFORE, AFTER = 7, 3
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return the words of the abstract that it negates and `text` affirms in the same context."""
+    """Return words that the abstract negates, and that `text` affirms in the same context.
+
+    The words are spelled as in the abstract.
+    """
     if not (negated := _negated(abstract)):
         return []
     given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)

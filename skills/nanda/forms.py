@@ -96,7 +96,7 @@ class Form(ABC):
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the values of a reply like `parse`, after checking its positions in the abstract.
+        """Return the values of a reply like `parse`; positions in the abstract are checked first.
 
         Raises:
             UnusableReply: the text does not have this format, or a position is wrong.
@@ -374,7 +374,7 @@ class Quote(BaseModel):
 
     Attributes:
         spans: the start and the end of each passage of the move in the abstract, in order.
-        referent: the name that replaces the first words of the move, if a name does.
+        referent: the name that replaces the first words of the move; None without such a name.
         confidence: the probability that the passages, or "not stated", are right.
         suggestion: for a move that is not stated, the best passage, which is probably wrong.
     """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 TASK = "annotate"
-"""The task of models that annotate with the built-in framework, or with any framework."""
+"""The task, in the registry, of models that annotate with the built-in or with every framework."""
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = set_of(
     "arxiv_id paper_id id title abstract anchors confidence uncertain suggestions sections checks"
@@ -168,8 +168,8 @@ class Framework(_Strict):
     def annotation_model(self) -> type[BaseModel]:
         """Return the pydantic model `Annotation`: one required string for each move, in order.
 
-        The model normalizes values with `canonical` and rejects empty values. It is created once
-        for each framework.
+        The model normalizes values with `canonical` and rejects empty values. Each framework has
+        one model, which is cached.
         """
         return _annotation_model(self)
 
@@ -246,7 +246,7 @@ def problems(invalid: ValidationError) -> str:
 
 
 def load(path: Path) -> Framework:
-    """Read a framework from a YAML file.
+    """Return the framework that a YAML file defines.
 
     Raises:
         InputError: the file is not valid; the message has the line number.

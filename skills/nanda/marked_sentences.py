@@ -71,7 +71,7 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
 def _place(at: int, sentence: str, text: str) -> int:
     """Return the position in the flattened `text` that corresponds to `at` in `sentence`.
 
-    A position between a letter and its combining accents moves behind the accents.
+    If combining accents follow the position, the result is the position after the accents.
     """
     place = len(flatten(sentence[:at]))
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):

@@ -14,7 +14,7 @@ IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 """Names of the columns and keys that may have the id of a paper, in order of preference."""
 METADATA = ("title", "authors", "published", "categories")
-"""The fields of a `Paper` that are texts, without its id and its abstract."""
+"""The text fields of a `Paper` other than the id and the abstract."""
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
@@ -30,8 +30,9 @@ WHOLE_ARXIV_ID = re.compile(
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""Matches a text that is only an arXiv id: bare, after "arXiv:", in a URL, or as stamped on a
-PDF.
+"""Matches a text that is only an arXiv id.
+
+The id may be alone, after "arXiv:", in a URL, or as stamped on a PDF.
 """
 _ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"

@@ -106,7 +106,7 @@ def flatten(text: str) -> str:
     are removed. A lone surrogate, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
-        if text.isprintable() and "  " not in text:  # true, and fast to check, for most texts
+        if text.isprintable() and "  " not in text:  # fast to check, and true for most texts
             return text.strip()
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
     return " ".join("".join(map(_plain, text)).split())
@@ -119,7 +119,7 @@ def is_visible(char: str) -> bool:
 
 def visible_places(text: str) -> list[int]:
     """Return the position of each visible character of a text."""
-    if text.isascii() and text.isprintable():  # true, and fast to check, for most texts
+    if text.isascii() and text.isprintable():  # fast to check, and true for most texts
         return [place for place, char in enumerate(text) if char != " "]
     return [place for place, char in enumerate(text) if is_visible(char)]
 

@@ -82,7 +82,8 @@ def choose(
     shares = np.exp(logits)
     headings = {at for at, one in enumerate(sentences) if 0 < one.heading == len(one.words)}
     found = {move: Quote(confidence=round(float(1 - stated[n]), 4)) for n, move in enumerate(moves)}
-    # Moves whose best sentence is doubtful come last; they may take sentences that others need.
+    # Moves with a doubtful best sentence come last, so that they do not take further sentences that
+    # other moves need.
     for number in sorted(best, key=lambda n: (not is_quotable(shares[best[n], n], fitted), n)):
         move = moves[number]
         others = further(scores, number, move, best[number], fitted.part[move])

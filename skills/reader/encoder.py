@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Highest position of a sentence that is distinguished; later sentences have this position."""
+"""The highest position of a sentence; all later sentences also get this position."""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512
@@ -39,8 +39,8 @@ class Text:
 
     Attributes:
         ids: the ids of the tokens.
-        sentences: for each sentence, the indices of its first token and of the token after its
-            last. Sentences that do not fit into `MOST` tokens are left out.
+        sentences: for each sentence, the indices of its first token and of the token after its last
+            token. Sentences that do not fit into `MOST` tokens are left out.
         offsets: for each sentence, the start and the end of each token in characters.
     """
 

@@ -75,7 +75,7 @@ _KEPT = set_of(
     via when where with without
     """
 )
-"""Words of conditions, methods and negations: an introduction that has one is not cut off."""
+"""Words of conditions, methods and negations; an introduction with such a word is not cut off."""
 _REFERRING = re.compile(
     r"(?:it|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
     r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
@@ -146,8 +146,8 @@ def _begins_phrase(sentence: Sentence, place: int) -> bool:
 def main_clause(sentence: Sentence, first: int, last: int) -> int:
     """Return the index of the word that begins a main clause after a comma, or else `last`.
 
-    In "Using ten tasks, we halt", the word is "we". The clause is searched in the words from index
-    `first` to index `last`, exclusive.
+    In "Using ten tasks, we halt", the word is "we". The words from index `first` to index `last`,
+    exclusive, are searched.
     """
     for place in range(first + 1, last):
         if sentence.word(place - 1).endswith(",") and sentence.word(place) in _SUBJECTS:
@@ -158,8 +158,8 @@ def main_clause(sentence: Sentence, first: int, last: int) -> int:
 def _predicate(sentence: Sentence, first: int, last: int) -> int:
     """Return the index of the "and" before a second predicate of the sentence, or else `last`.
 
-    In "the tweets of 2010 and analyzes the mood", the predicate is "analyzes the mood". It is
-    searched in the words from index `first` to index `last`, exclusive.
+    In "the tweets of 2010 and analyzes the mood", the predicate is "analyzes the mood". The words
+    from index `first` to index `last`, exclusive, are searched.
     """
     text = sentence.quoted(Passage(first, last))
     found = _PREDICATE.search(text)
@@ -186,7 +186,7 @@ def name_of(sentence: Sentence, first: int, last: int) -> Passage:
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
-    """Return the name that the first words of a passage refer to, or None if it is not known.
+    """Return the name to which the first words of a passage refer, or None if unknown.
 
     Args:
         passage: the span of the passage in the abstract.

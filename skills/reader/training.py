@@ -104,7 +104,7 @@ def train(
 
 
 def scores_of(network: Network, examples: Sequence[Example]) -> Iterator[Scores]:
-    """Yield the scores of each example, as a loaded reader computes them."""
+    """Yield the scores of each example, in the form of the scores of a loaded reader."""
     network.eval()
     for one in examples:
         with torch.no_grad():
@@ -114,7 +114,7 @@ def scores_of(network: Network, examples: Sequence[Example]) -> Iterator[Scores]
 
 
 def moves_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
-    """Return the loss of a batch: the mean over all labelled moves of its abstracts."""
+    """Return the loss of the moves of a batch, as defined in the module docstring."""
     odds = torch.logsumexp(found.sentence, 1) - found.unstated
     moves, parts, tokens = [], [], []
     for row, one in enumerate(examples):

@@ -20,7 +20,7 @@ from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100
-"""Maximum number of listed jobs, which are the latest jobs."""
+"""Maximum number of jobs on the page, which lists the latest jobs."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
 """SQL that counts the finished ballots of each curation, including the ballots on probes."""
 STEP = 0.25

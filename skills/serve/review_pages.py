@@ -85,7 +85,7 @@ def _not_joined(participants: Participants, request: Request) -> Response:
     """Return the response for a browser that does not take part in the review.
 
     The response is a redirect to the form for joining. For an action, or for a browser whose name
-    another browser has taken over, it is a page that explains how to join.
+    another browser has taken over, the response is a page that explains how to join.
     """
     lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
@@ -108,7 +108,8 @@ def _queue(
     """Return the page with the progress of the review, and the form for joining the review.
 
     Args:
-        choice: the values that were entered in the form; None for default values.
+        choice: the values that were entered in the form; None for the values of the participant in
+            this browser, and of the URL parameters.
         error: the error that prevented joining, or None.
     """
     participant, all_papers = participants.find(request), participants.overview()
@@ -274,7 +275,7 @@ def _notice(participant: Participant) -> str:
 def _right(participant: Participant) -> dict[str, Any]:
     """Return the template variables for the share of correct moves in all complete rounds.
 
-    `is_new` is True if the share covers more papers than when it was last shown.
+    `is_new` is True if the share covers more papers than on the last page that showed the share.
     """
     right = participant.desk.right_so_far()
     before, participant.papers = participant.papers, right.papers if right else 0
