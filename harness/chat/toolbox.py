@@ -62,8 +62,8 @@ class PreparedCall:
     run: Callable[[Screen, Run], tuple[str, int]]
 
 
-class ChatTool(Protocol):
-    """A tool that a model may call.
+class Described(Protocol):
+    """A tool that can be offered at several levels of detail.
 
     Attributes:
         name: the name, which is unique among the tools that are offered.
@@ -75,6 +75,10 @@ class ChatTool(Protocol):
     def described(self, level: int) -> Tool:
         """Return the name, description and parameters at a level of detail."""
 
+
+class ChatTool(Described, Protocol):
+    """A tool that the model may call in a conversation."""
+
     def prepared(self, call: ToolCall) -> PreparedCall:
         """Return a call of this tool after checking its arguments.
 
@@ -83,7 +87,7 @@ class ChatTool(Protocol):
         """
 
 
-def offered(tools: Iterable[ChatTool], room: int) -> tuple[Tool, ...]:
+def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return at most `MOST` tools that together fit into `room` bytes of a request.
 
     First, the tools are added in order at the lowest level of detail. A tool that does not fit is
