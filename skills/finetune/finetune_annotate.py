@@ -76,8 +76,7 @@ def _is_checkpoint(word: str) -> bool:
     from skills.finetune.run_folder import MANIFEST
 
     path = at_home(word)
-    is_data = word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
-    return not is_data
+    return not (word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file())
 
 
 def _default(options: Any) -> str:

@@ -20,7 +20,7 @@ from skills.finetune.export.merge import merge
 from skills.finetune.export.modelfile import write_modelfiles
 from skills.finetune.export.ollama_api import Ollama
 from skills.finetune.export.ollama_model import check_version, create_in_ollama
-from skills.finetune.export.register import first_model, name_of, register
+from skills.finetune.export.register import first_model, name_of, own_name, register
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.bases import describe
 from skills.finetune.run_folder import Entry, RunDir, StageContext
@@ -135,7 +135,8 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     perform("prepare")
     is_trained = context.run_dir.is_current("train", train_inputs(context))
     if not is_trained:
-        plan.require_plan(context)
+        for refusal in plan.make_plan(context).refusals:
+            raise refusal
     checkpoints.make_room(context, done=is_trained)
     # Store the settings only now: a command that was refused must not change them.
     if not checkpoints.resumes(context):
@@ -223,8 +224,7 @@ def _remember(context: StageContext) -> None:
     """Store the run's settings in its folder, for stages that are performed later."""
     paths = {"data": context.data, "dev": context.dev, "framework": context.framework_file}
     context.run_dir.make()
-    options, kept = context.call.options, context.run_dir.run.get("as_name")
-    own = options.as_name or (None if options.name else kept)
+    own = own_name(context)
     context.run_dir.remember(
         {
             "recipe": context.recipe.model_dump(mode="json"),

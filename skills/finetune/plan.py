@@ -2,7 +2,6 @@
 
 found = make_plan(context)      # found.refusals: the reasons why the run cannot start
 plan_text(found)                # text; found.as_dict() for JSON
-require_plan(context)           # raises the first refusal before training
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any
 from harness.errors import HarnessError, InputError, UsageError
 from harness.runs.progress import duration
 from harness.support.bounded_files import read_json
-from harness.support.process import require
 from harness.terminal.rendering import table
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters, resources
@@ -209,25 +207,6 @@ def make_plan(
         measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
     )
     return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
-
-
-def require_plan(
-    context: StageContext,
-    machine: Machine | None = None,
-    disk: Callable[[Path], Disk] = resources.disk_of,
-) -> Plan:
-    """Return the plan of a run, or raise an error if the run cannot start.
-
-    Raises:
-        InputError: memory or disk space is too small, or there is no row to train on; also as for
-            `make_plan`.
-        UsageError: a package is missing; also as for `make_plan` and `check_processes`.
-    """
-    require(*packages(context.recipe))
-    found = make_plan(context, machine, disk)
-    for refusal in found.refusals:
-        raise refusal
-    return found
 
 
 def checkpoints(steps: int, training: Training) -> tuple[int, int]:

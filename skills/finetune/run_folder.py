@@ -103,7 +103,7 @@ class Entry:
 
 
 class _Manifest(BaseModel, extra="allow", ser_json_inf_nan="constants"):
-    """The contents of manifest.json."""
+    """The contents of manifest.json: the settings of the run, and the entry of each stage."""
 
     format: int = FORMAT
     run: dict[str, Any] = Field(default_factory=dict)
@@ -332,7 +332,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
     """
     files = [*_files([path])]
     if not files or not path.exists():
-        raise run_dir.needs(stage, f"there is no {path.relative_to(run_dir.folder)}")
+        raise run_dir.needs(stage, f"{path.relative_to(run_dir.folder)} does not exist")
     digests = {str(file.relative_to(run_dir.folder)): file_digest(run_dir, file) for file in files}
     return digests.popitem()[1] if path.is_file() else sha256_of(digests)
 

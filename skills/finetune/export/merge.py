@@ -93,7 +93,7 @@ def merge(context: StageContext) -> Entry:
                 changed += different
             try:
                 save_file(tensors, folder / path.name, metadata={"format": "pt"})
-            except SafetensorError as exc:  # for example, since the disk is full
+            except SafetensorError as exc:  # for example if the disk is full
                 raise OutputError(f"not written: {exc}", where=str(out.merged)) from exc
             # safetensors writes files that only their owner can read.
             shutil.copymode(folder / "config.json", folder / path.name)

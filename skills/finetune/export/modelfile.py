@@ -67,7 +67,10 @@ class Modelfile:
 
 
 def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
-    """Return a Modelfile: `comments`, FROM, ADAPTER and PARAMETER, but no template and system."""
+    """Return the text of a Modelfile: comments, and the lines FROM, ADAPTER and PARAMETER.
+
+    The fields `template` and `system` are not written.
+    """
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
     lines.append(f"FROM {modelfile.base}")
     if modelfile.adapter is not None:

@@ -190,7 +190,7 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
     if not path.is_file():
-        raise run_dir.needs("modelfile", f"there is no {path.name}")
+        raise run_dir.needs("modelfile", f"{path.name} does not exist")
     modelfile = parse_modelfile(path.read_text(encoding="utf-8"))
     file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
     gguf = open_gguf(file or served_gguf(context))

@@ -271,19 +271,25 @@ class Registration:
     files: Mapping[str, Mapping[str, Any]]
 
 
-def name_of(context: StageContext) -> str:
-    """Return the name of the run's model.
+def own_name(context: StageContext) -> str | None:
+    """Return the name of --as-name, also if an earlier command of the run gave it; or None.
 
-    A name that --as-name gave to the run earlier is used again, unless --name is given.
+    With --name, the name of an earlier command is not used.
+    """
+    options = context.call.options
+    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
+    name: str | None = getattr(options, "as_name", None) or kept
+    return name
+
+
+def name_of(context: StageContext) -> str:
+    """Return the name of the run's model: `own_name`, or else the name in the recipe.
 
     Raises:
         UsageError: the name is invalid, or belongs to a shipped model or to the model that the
             training started from.
     """
-    options = context.call.options
-    own: str | None = getattr(options, "as_name", None)
-    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
-    name = str(own or kept or context.run_dir.name)
+    name = own_name(context) or context.run_dir.name
     # Without this check, repeating the line would start from the model of the first training.
     if context.recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(

@@ -104,7 +104,7 @@ class BaseFacts:
         """Return the names of the linear layers that get an adapter; "all-linear" selects all.
 
         Raises:
-            UsageError: the base has no layer of that name.
+            UsageError: a name in `named` is not a linear layer of the base.
         """
         if named == "all-linear":
             return tuple(self.linear)

@@ -186,7 +186,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
         layer = layers.get(name, name)
         heads = facts.heads if layer.endswith("q_proj") else facts.kv_heads
         is_permuted = architecture == "llama" and layer.endswith(PERMUTED)
-        # an adapter with other shapes belongs to another base; `open_start` refuses it
+        # `open_start` refuses an adapter of another base, whose shapes may not fit here.
         if is_permuted and len(b) % (2 * heads) == 0:
             b = b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
         matrices[layer] = a, b

@@ -203,7 +203,7 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
-    # This is not an error, since a training may use other lines between the tags.
+    # An unusable completion is not an error: a model may be trained to write other lines.
     rows, form = [*examples.train, *examples.dev], TaggedForm(context.framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
     if found:

@@ -55,7 +55,7 @@ class Prepared:
 
     Attributes:
         facts: the contents of prepared.json.
-        digests: SHA-256 of train.jsonl and dev.jsonl.
+        digests: SHA-256 of train.jsonl, dev.jsonl and prepared.json, by file name.
     """
 
     train: tuple[Row, ...]
@@ -170,30 +170,26 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     """
     import torch
 
-    longest = max(len(row.input_ids) for row in rows)
-    input_ids = torch.full((len(rows), longest), pad)
-    attention_mask = torch.zeros((len(rows), longest), dtype=torch.int64)
-    labels = torch.full((len(rows), longest), IGNORED)
-    weights, deciding = torch.zeros((2, len(rows), longest))
-    not_stated = torch.zeros((len(rows), longest), dtype=torch.int64)
-    for place, row in enumerate(rows):
-        length = len(row.input_ids)
-        tokens = torch.tensor(row.input_ids)
-        input_ids[place, :length] = tokens
-        attention_mask[place, :length] = 1
-        labels[place, row.completion_start : length] = tokens[row.completion_start :]
-        weights[place, row.completion_start : length] = row.weight
-        for position, weight, token in row.decisions:
-            deciding[place, position] = row.weight * weight
-            not_stated[place, position] = token
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "labels": labels,
-        "weights": weights,
-        "deciding": deciding,
-        "not_stated": not_stated,
+    shape = len(rows), max(len(row.input_ids) for row in rows)
+    batch = {
+        "input_ids": torch.full(shape, pad),
+        "attention_mask": torch.zeros(shape, dtype=torch.int64),
+        "labels": torch.full(shape, IGNORED),
+        "weights": torch.zeros(shape),
+        "deciding": torch.zeros(shape),
+        "not_stated": torch.zeros(shape, dtype=torch.int64),
     }
+    for place, row in enumerate(rows):
+        length, start = len(row.input_ids), row.completion_start
+        tokens = torch.tensor(row.input_ids)
+        batch["input_ids"][place, :length] = tokens
+        batch["attention_mask"][place, :length] = 1
+        batch["labels"][place, start:length] = tokens[start:]
+        batch["weights"][place, start:length] = row.weight
+        for position, weight, token in row.decisions:
+            batch["deciding"][place, position] = row.weight * weight
+            batch["not_stated"][place, position] = token
+    return batch
 
 
 def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:

@@ -216,6 +216,10 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
 
     Checkpoints of later steps are neither deleted nor counted: a run that was resumed from an
     earlier step has not reached them yet.
+
+    Args:
+        keep: number of latest checkpoints to keep; None to keep all checkpoints.
+        best: step of the best checkpoint; None without evaluation.
     """
     if keep is None:
         return

@@ -158,7 +158,7 @@ def _optimized(
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
-        # For each process, a checkpoint contains a file with its random state.
+        # A checkpoint contains one file with the random state for each process.
         before, now = len([*checkpoint.path.glob("rng_state*.pth")]), context.processes
         if before != now:
             screen.notice(

@@ -173,7 +173,6 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
         output_dir=str(run.folder / STAGING),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch,
-        per_device_eval_batch_size=training.batch,
         gradient_accumulation_steps=training.accumulation,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
@@ -189,8 +188,6 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
         # Measure the dev loss of the adapter that training starts from, for comparison.
         eval_on_start=evaluates and not watch.pace.done and recipe.adapter.start_from is not None,
         metric_for_best_model="eval_loss" if evaluates else None,
-        greater_is_better=False if evaluates else None,
-        save_strategy="steps",
         save_steps=training.save_steps,
         seed=training.seed,
         report_to="none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from finetune_artifacts import work_in
@@ -54,8 +55,8 @@ def test_the_stages_of_a_run_are_performed_in_order_and_counted(
 
     for name in pipeline.STAGES:
         monkeypatch.setitem(pipeline.STAGES, name, stage_named(name))
-    for module, name in ((pipeline, "check"), (plan, "require_plan")):
-        monkeypatch.setattr(module, name, lambda context: None)
+    monkeypatch.setattr(pipeline, "check", lambda context: None)
+    monkeypatch.setattr(plan, "make_plan", lambda context: SimpleNamespace(refusals=()))
     monkeypatch.setattr(pipeline, "train_inputs", lambda context: {})
     reports: list[Progress] = []
     context = work_in(tmp_path, base=tmp_path, host=None, as_name=None, name=None)
@@ -68,6 +69,14 @@ def test_the_stages_of_a_run_are_performed_in_order_and_counted(
     assert [report.message for report in reports] == [
         f"stage {number} of 9, writing" for number in range(1, 10)
     ]
+
+    refused = SimpleNamespace(refusals=[InputError("too little memory")])
+    monkeypatch.setattr(plan, "make_plan", lambda context: refused)
+    other = work_in(tmp_path / "other", base=tmp_path, host=None, as_name=None, name=None)
+    performed.clear()
+    with pytest.raises(InputError, match="too little memory"):
+        pipeline._perform_all(other)
+    assert performed == ["prepare"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,11 @@ from finetune_base import SMOLLM2, messages_of, work_over
 from harness.errors import InputError, UsageError
 from harness.settings import CODE_ROOT
 from harness.support.bounded_files import file_sha256
+from harness.support.process import require
 from harness.testing import fake_app
 from skills.finetune.model.base_shapes import PUBLISHED, published
 from skills.finetune.model.resources import COMPUTE, Disk, Gpu, Machine, base_artifacts
-from skills.finetune.plan import Plan, checkpoints, make_plan, plan_text, require_plan
+from skills.finetune.plan import Plan, checkpoints, make_plan, plan_text
 from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Training, load_recipe, presets
 from skills.finetune.run_folder import StageContext
@@ -557,16 +559,13 @@ def test_a_plan_is_json(tmp_path: Path) -> None:
     assert {*data["disk"]["artifacts"]} >= {"checkpoints", "GGUF, Q4_K_M"}
 
 
-def test_check_raises_the_refusal_of_the_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "MODULES", ())
+def test_refusals_for_lack_of_memory_and_of_disk_space(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
-    assert require_plan(context, LARGE, room()).refusals == ()
-    with pytest.raises(InputError, match=r"needs .* GB of memory"):
-        require_plan(context, with_gpu(7.4e9), room())
-    with pytest.raises(InputError, match="the artifacts need"):
-        require_plan(context, LARGE, room(10**9))
+    assert make_plan(context, LARGE, room()).refusals == ()
+    (memory,) = make_plan(context, with_gpu(7.4e9), room()).refusals
+    assert re.search(r"needs .* GB of memory", memory.message)
+    (disk,) = make_plan(context, LARGE, room(10**9)).refusals
+    assert "the artifacts need" in disk.message
 
 
 @pytest.mark.parametrize(
@@ -593,9 +592,9 @@ def test_bitsandbytes_is_required_only_where_needed(
     assert (note in make_plan(context, LARGE, room()).notes) is needed
     if needed:
         with pytest.raises(UsageError, match=r"this needs bitsandbytes.*nanda-harness\[finetune\]"):
-            require_plan(context, LARGE, room())
+            require(*train.packages(context.recipe))
     else:
-        require_plan(context, LARGE, room())
+        require(*train.packages(context.recipe))
 
 
 @pytest.mark.parametrize("preset", presets())

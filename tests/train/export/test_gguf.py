@@ -233,7 +233,9 @@ def test_inputs_do_not_hash_an_unchanged_merged_model(
 
 def test_missing_merged_model_error_names_the_merge_stage(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
-    with pytest.raises(InputError, match=r"there is no merged\. Run `/finetune merge .*out` first"):
+    with pytest.raises(
+        InputError, match=r"merged does not exist\. Run `/finetune merge .*out` first"
+    ):
         gguf.convert(work)
 
 
@@ -434,7 +436,7 @@ def test_the_process_imports_nothing_from_the_working_directory(
 
 def test_missing_f16_gguf_error_names_the_gguf_stage(base: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"there is no .*f16\.gguf\. Run `/finetune gguf .*` first"
+        InputError, match=r"f16\.gguf does not exist\. Run `/finetune gguf .*` first"
     ):
         gguf.quantize(work_in(tmp_path, base=base))
 

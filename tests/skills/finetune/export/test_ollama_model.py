@@ -397,7 +397,7 @@ def test_a_host_that_is_not_an_address_is_a_usage_error() -> None:
 
 
 def test_a_modelfile_or_a_file_of_it_that_is_missing_is_refused(run: Folder) -> None:
-    assert "there is no Modelfile. Run `/finetune modelfile" in str(run.refused())
+    assert "Modelfile does not exist. Run `/finetune modelfile" in str(run.refused())
     run.modelfile()
     run.out.quantized("Q8_0").unlink()
     assert "names ./ft.Q8_0.gguf, which does not exist" in str(run.refused())
