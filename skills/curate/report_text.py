@@ -178,12 +178,12 @@ def _verdict_on_panel(summary: Curation) -> str:
     if line is None or line.caught.value is None or line.cost.value is None:
         return (
             "What the panel adds to the gates is not known: no known-bad annotation that passes "
-            "them was judged."
+            "the gates was judged."
         )
     bad, good = line.caught, line.cost
     found = (
-        f"of the known-bad annotations that pass them it rejected {bad.count:,} of {bad.of:,}, of "
-        f"yours {good.count:,} of {good.of:,}"
+        f"of the annotations that pass the gates, it rejected {bad.count:,} of {bad.of:,} "
+        f"known-bad ones and {good.count:,} of {good.of:,} of yours"
     )
     # The difference of the two shares minus the lower end of its interval, by method 10 of Newcombe
     # 1998, "Interval estimation for the difference", Statistics in Medicine 17.

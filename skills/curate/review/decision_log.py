@@ -164,7 +164,7 @@ class Journal:
             raise OutputError(what, where=shown(self.path), hint=STORED) from exc
 
     def read_new(self) -> Iterator[Decision]:
-        """Yield the decisions that other processes have appended since the last call.
+        """Yield the decisions of the journal that this object has neither read nor appended.
 
         Raises:
             InputError: the journal cannot be read, or a line is not a decision on a paper with the

@@ -289,7 +289,7 @@ class Desk:
     ) -> None:
         """Settle a disagreement: accept `moves`, or reject the annotation if `moves` is None.
 
-        The stored drafts of the paper are deleted.
+        The reviewer's stored drafts of the paper are deleted.
 
         Args:
             anchors: the passages that reviewers selected for the accepted moves.

@@ -270,9 +270,10 @@ def names_of(dispute: Dispute) -> list[str]:
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
-    """Ask the user for a move by its number or first letters, until the move is clear.
+    """Prompt for a move by its number or first letters until the input names exactly one move.
 
-    The result is None if the user enters nothing.
+    Returns:
+        The move, or None if the user enters nothing.
     """
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:
