@@ -57,7 +57,12 @@ class Measures:
         Arguments and result are JSON values.
         """
         key = sha256_of([compute.__name__, given])
-        if (text := self._new.get(key) or self._stored(key)) is None:
+        text = self._new.get(key)
+        if text is None and self._db is not None:
+            sql = "SELECT measured FROM measures WHERE key = ? AND code = ?"
+            row = one(self._db, sql, [key, _code()])
+            text = row and row["measured"]
+        if text is None:
             text = self._new[key] = json.dumps(compute(*given))
         found: T = stored_json(text)
         return found
@@ -72,13 +77,6 @@ class Measures:
                 "INSERT OR IGNORE INTO measures (key, code, measured) VALUES (?, ?, ?)",
                 [(key, _code(), text) for key, text in self._new.items()],
             )
-
-    def _stored(self, key: str) -> str | None:
-        if self._db is None:
-            return None
-        sql = "SELECT measured FROM measures WHERE key = ? AND code = ?"
-        row = one(self._db, sql, [key, _code()])
-        return None if row is None else str(row["measured"])
 
 
 def of_annotation(
