@@ -36,7 +36,7 @@ NEAREST = 200
 PATIENCE = 3.0
 """Maximum number of seconds for computing missing vectors before a search."""
 ROWS = 50
-"""Default number of papers in a page."""
+"""Maximum number of papers in a page."""
 BEST = "best"
 """The order by relevance, the best match first; only for a selection with words."""
 SORTS: Mapping[str, tuple[str, bool]] = {
@@ -174,16 +174,13 @@ class Listing:
         rows = self.rows("id", self._selected, "AND id IS NOT NULL ORDER BY paper, id", [])
         return [row["id"] for row in rows]
 
-    def page(
-        self, *, sort: str = "added", after: str = "", before: str = "", rows: int = ROWS
-    ) -> Page:
-        """Return a page of papers.
+    def page(self, *, sort: str = "added", after: str = "", before: str = "") -> Page:
+        """Return a page of at most `ROWS` papers.
 
         Args:
             sort: the order; a key of `SORTS`.
             after: the key of the paper before the page; "" for the first page.
             before: the key of the paper after the page, or "".
-            rows: maximum number of papers.
 
         Raises:
             InputError: a key or the order is invalid.
@@ -201,8 +198,8 @@ class Listing:
         order = "DESC" if down else "ASC"
         more += f"ORDER BY 3 {order}, paper {order} LIMIT ?"
         columns = f"paper, id, {value}"
-        found = self.rows(columns, self._selected, more, [*parameters, rows + 1])
-        has_more, found = len(found) > rows, found[:rows]
+        found = self.rows(columns, self._selected, more, [*parameters, ROWS + 1])
+        has_more, found = len(found) > ROWS, found[:ROWS]
         if backwards:
             found.reverse()
         return Page(

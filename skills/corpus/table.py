@@ -9,7 +9,6 @@ import io
 import itertools
 import json
 import re
-import textwrap
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -23,13 +22,13 @@ from skills.corpus.tables.columns import (
     IDENTITY,
     OBJECTS,
     PROVENANCE,
-    SHOWN_CHARS,
     AbstractBy,
     Columns,
     Layout,
     Reader,
     as_text,
     find_columns,
+    listed,
 )
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
@@ -320,8 +319,7 @@ def open_table(
     if assumed := [*reader.assumed, *layout.guessed(columns or Columns())]:
         notice(f"{shown(path)}: {', '.join(assumed)}")
     if unused := layout.unused(names):
-        listed = textwrap.shorten(flatten(", ".join(unused)), SHOWN_CHARS, placeholder=" ...")
-        notice(f"{shown(path)}: columns that are not used: {listed}")
+        notice(f"{shown(path)}: columns that are not used: {listed(unused)}")
     return Table(path, tuple(moves), reader, layout, limit)
 
 

@@ -282,6 +282,11 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
     return "" if isinstance(value, (bool, bytes, Mapping)) or value != value else str(value)
 
 
+def listed(names: Iterable[str]) -> str:
+    """Return column names as a text of at most `SHOWN_CHARS`, separated by commas."""
+    return textwrap.shorten(flatten(", ".join(names)), SHOWN_CHARS, placeholder=" ...")
+
+
 def fold(name: str) -> str:
     """Return a column name without surrounding blanks and in lower case, for comparisons."""
     return name.strip().casefold()
@@ -322,12 +327,10 @@ class _Header:
             )
         if required and not alike:
             # If the file has no header, the names are the texts of its first row.
-            names = flatten(", ".join(self.names))
-            listed = textwrap.shorten(names, SHOWN_CHARS, placeholder=" ...")
             raise InputError(
                 f"has no column {name!r}",
                 where=self.where,
-                hint=f"The columns are {listed}; `{option} NAME` selects a column.",
+                hint=f"The columns are {listed(self.names)}; `{option} NAME` selects a column.",
             )
         return alike[0] if alike else None
 
