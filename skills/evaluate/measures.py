@@ -61,7 +61,7 @@ class Measures:
         if text is None and self._db is not None:
             sql = "SELECT measured FROM measures WHERE key = ? AND code = ?"
             row = one(self._db, sql, [key, _code()])
-            text = row and row["measured"]
+            text = row["measured"] if row else None
         if text is None:
             text = self._new[key] = json.dumps(compute(*given))
         found: T = stored_json(text)
