@@ -91,8 +91,8 @@ def _check_confidence(model: ServedModel) -> None:
     """
     if not quotes(model):
         raise ModelError(
-            f"{model.resolution.resolved} gives no confidences, so that a cascade cannot tell "
-            "which papers to pass on",
+            f"{model.resolution.resolved} gives no confidences, by which a cascade selects the "
+            "papers to pass on",
             hint="Every model of a cascade except the last must select passages of the abstract, "
             "as nanda-annotator does.",
         )
@@ -230,7 +230,7 @@ class _Cascade:
     def _in_words(self) -> list[str]:
         steps = [f"{counted(one['papers'], 'paper')} by {m}" for m, one in self.models.items()]
         if len(steps) == 1:
-            steps.append("none went on")
+            steps.append("no paper passed on")
         steps += [f"{self.pending:,} not passed on yet"] * bool(self.pending)
         steps.append(f"{len(self.review):,} for /curate --review (certainty below {self._until:g})")
         cost = [f"{m} {sum(one['tokens'].values()):,}" for m, one in self.models.items()]

@@ -68,7 +68,7 @@ def _until(value: Any) -> Any:
     if not isinstance(value, str) or "." not in value:
         return _day(value, last=True)
     if not _CERTAINTY.fullmatch(value.strip()):
-        raise ValueError(f"{value!r} is neither a certainty, as .9, nor a date, as 2025-01-31")
+        raise ValueError(f"{value!r} is neither a certainty such as .9 nor a date like 2025-01-31")
     return float(value)
 
 

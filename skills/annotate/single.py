@@ -58,7 +58,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
             raise InputError(
                 problem, where=where, hint="Omit `--strict` to annotate the text anyway."
             )
-        call.screen.notice(f"{where} {problem}; its moves may mean little (--strict refuses it)")
+        call.screen.notice(f"{where} {problem}; the moves may be useless (--strict refuses it)")
 
     with contextlib.ExitStack() as stack:
         db = _open(call, stack)

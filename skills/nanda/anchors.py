@@ -191,7 +191,10 @@ def numbers_of(sentences: Sequence[int]) -> str:
 
 
 def origin_of(anchor: Anchor) -> str:
-    """Return a clause that names the sentences of an anchor, such as "from sentence 2 (...)"."""
+    """Return a clause about the origin of an anchor, such as "from sentence 2 (...)".
+
+    Without sentences, the clause states that no sentence of the abstract shares words.
+    """
     if not anchor["sentences"]:
         return "no sentence of the abstract shares its words"
     numbers = " and ".join(map(str, anchor["sentences"]))

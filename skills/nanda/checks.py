@@ -152,7 +152,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
 def findings_by_kind(
     move: str, record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the group of each finding about a move, such as "Uncertain", and its clause."""
+    """Yield each finding about a move: its group, such as "Uncertain", and a clause."""
     checks = record["checks"]
     yield from doubts_about(move, checks, {**UNSUPPORTED, **DOUBTS})
     if checks["support"].get(move, 1.0) < LOW_SUPPORT:
@@ -223,10 +223,10 @@ def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict
 
 
 def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
-    """Return [move, move, similarity] for each pair of moves with nearly the same words.
+    """Return [move, move, similarity] for each pair with a similarity of at least `SAME`.
 
-    The similarity is rapidfuzz's `token_sort_ratio` divided by 100, which ignores the order of
-    words.
+    The similarity, 0 to 1, is rapidfuzz's `token_sort_ratio` divided by 100; it ignores the order
+    of words.
     """
     folded = {move: " ".join(words(text)) for move, text in moves.items()}
     pairs: list[list[Any]] = []

@@ -51,7 +51,7 @@ class Text:
     def tokens(
         self, sentence: int, starts: Sequence[int], ends: Sequence[int]
     ) -> tuple[list[int], list[int]]:
-        """Return the indices of the first tokens and of the last tokens of words in a sentence.
+        """Return the indices in `ids` of the first and of the last tokens of words in a sentence.
 
         Args:
             sentence: the index of the sentence.

@@ -306,7 +306,7 @@ def test_unknown_and_unavailable_models_are_refused_before_the_work(cascade: Cas
         ("--cascade better --budget 120%", "--budget"),
         ("--cascade better --budget much", "--budget"),
         ("--cascade better --until soon", "--until"),
-        ("--cascade better --until 1.5", r"'1\.5' is neither a certainty, as \.9, nor a date"),
+        ("--cascade better --until 1.5", r"'1\.5' is neither a certainty such as \.9 nor a date"),
     ],
 )
 def test_wrong_combinations(cascade: Cascade, options: str, message: str) -> None:
