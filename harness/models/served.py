@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from harness.models.registry import ModelEntry
 
 BYTES_PER_TOKEN = 3
-"""Assumed number of bytes per token. Prose has more, so its number of tokens is overestimated."""
+"""Assumed number of bytes per token. A token of prose has more bytes on average, so that the number
+of tokens of prose is overestimated.
+"""
 REPEATS = 3
 LEAST = 240
 LEAST_WITHOUT_LETTERS = 2000

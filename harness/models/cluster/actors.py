@@ -25,7 +25,7 @@ NONE_SECONDS = 60.0
 """Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
 """Seconds without a ready actor after which the cluster counts as lost. If the head is lost, Ray
-ends the process of a job on a node after 60 seconds; the job must store its results before.
+ends the process of a job on a node after 60 seconds, and the job must store its results earlier.
 """
 RETRY_SECONDS = 1.0
 """Interval in seconds at which a lost actor is requested to load its model again."""
