@@ -80,9 +80,8 @@ def push(call: Call) -> Result:
     folder = next(iter(ggufs)).parent
     recipe = RunDir(folder, "").run.get("recipe")
     if recipe is None or not (folder / "adapter" / WEIGHTS).is_file():
-        reason = "is not the folder of a run: manifest.json or adapter/ is missing"
         raise InputError(
-            reason,
+            "is not the folder of a run: manifest.json or adapter/ is missing",
             where=str(folder),
             hint="A push needs manifest.json and adapter/; `/finetune` writes both.",
         )

@@ -33,6 +33,7 @@ from harness.errors import UsageError
 from harness.support.process import available_cores, low_spin_openmp
 from skills.finetune import ranks
 from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.model.bases import unpacked_folder
 from skills.finetune.recipe import Adapter, Quantization, Recipe, overridden
 from skills.finetune.run_folder import StageContext, in_words
 
@@ -267,8 +268,8 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
         return ()
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
-    folder = context.call.settings.cache_dir / "bases" / f"{sha256[:16]}-*"
-    present = _present(folder)  # a folder gets this name only when it is complete
+    folder = unpacked_folder(context.call.settings.cache_dir, sha256)
+    present = _present(folder)  # the folder gets its name only when it is complete
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)
     if not entry.origin:
