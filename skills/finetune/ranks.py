@@ -38,7 +38,7 @@ def local_rank() -> int:
 
 
 def is_main() -> bool:
-    """Return True if this process writes the files of the training."""
+    """Return True if this process has rank 0, which writes the files of the training."""
     return rank() == 0
 
 

@@ -228,10 +228,11 @@ class _Training:
         self._spent = self._passes = self._left = 0.0
 
     def run(self) -> Result:
-        """Cross-validate the new reader, and register it if it is better or cannot be compared.
+        """Cross-validate the new reader, register it if it is better, and return the result.
 
-        Readers of different frameworks cannot be compared. With --force, the new reader is always
-        registered. The result contains the comparison, and the error if the reader is refused.
+        The new reader is also registered with --force, or if the starting reader has another
+        framework and cannot be compared. The result contains the comparison, and an error if the
+        new reader is not registered.
         """
         RunDir(self.folder, "").make()
         folds = self._folds()

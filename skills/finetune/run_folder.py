@@ -299,7 +299,7 @@ def package_versions(*names: str) -> dict[str, str]:
 
 
 def in_words(size: float) -> str:
-    """Format a number of bytes for display, such as "98.4 MB" or "15.2 GB"."""
+    """Return a number of bytes as a text, such as "98.4 MB" or "15.2 GB"."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"

@@ -224,7 +224,10 @@ class HeldOutSet:
 
 
 def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
-    """Read the papers that an option names: a table, a .txt file of ids, or a list of ids.
+    """Return the papers that an option names: a table, a .txt file of ids, or a list of ids.
+
+    Args:
+        given: the value of the option --dev or --test.
 
     Raises:
         InputError: the file cannot be read, or names no paper.

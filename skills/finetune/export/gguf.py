@@ -114,7 +114,7 @@ def convert(context: StageContext) -> Entry:
 
 
 def quantize(context: StageContext) -> Entry:
-    """Quantize the 16-bit GGUF with llama.cpp's library, and check it. Return the entry.
+    """Quantize the f16 GGUF with llama.cpp's library, and check the result. Return the entry.
 
     The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
     if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, most tensors

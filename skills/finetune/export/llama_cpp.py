@@ -53,7 +53,12 @@ class Converters:
     def command(
         self, script: str, source: Path, target: Path, kind: str, *more: str | Path
     ) -> list[str]:
-        """Return the command that converts the folder `source` to a GGUF of the type `kind`."""
+        """Return the command that converts the folder `source` to the GGUF `target`.
+
+        Args:
+            kind: the type of the weights in the GGUF, such as "f16".
+            more: further arguments of the script.
+        """
         arguments = (self.folder / script, *more, "--outtype", kind, "--outfile", target, source)
         return [sys.executable, "-P", *map(str, arguments)]
 

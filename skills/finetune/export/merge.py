@@ -149,7 +149,7 @@ def _round_trips(context: StageContext, weights: Weights) -> dict[str, RoundTrip
     quantization = context.recipe.quantization
 
     def round_trip(weight: Tensor) -> Tensor:
-        """Quantize and dequantize a weight as bitsandbytes does."""
+        """Return a weight after quantization and dequantization as in bitsandbytes."""
         compute = weight.to(getattr(torch, quantization.compute))
         packed, state = functional.quantize_4bit(
             compute, blocksize=BLOCK, quant_type="nf4", compress_statistics=quantization.double

@@ -84,7 +84,7 @@ def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
 
 
 def parse_modelfile(text: str) -> Modelfile:
-    """Parse the text of a Modelfile; lines end with line feeds.
+    """Return the contents of a Modelfile, whose lines end with line feeds.
 
     Raises:
         InputError: an instruction is unknown, incomplete or cannot be sent to a server, or FROM is

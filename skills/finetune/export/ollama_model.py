@@ -327,7 +327,7 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
 def _prompt(
     ollama: Ollama, plan: OllamaPlan, version: str, messages: list[dict[str, str]]
 ) -> Iterator[str]:
-    """Yield a problem if the server does not build the prompt of the training, or hides it."""
+    """Yield a problem if the server's prompt differs from the training, or cannot be compared."""
     gguf = plan.gguf
     found = ollama.render(plan.model, messages)
     if found is None:
@@ -354,7 +354,7 @@ def _listed(values: list[Any]) -> str:
 
 
 def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
-    """Render `messages` with the chat template of a GGUF, up to the beginning of the answer.
+    """Return `messages` in the chat template of a GGUF, up to the beginning of the answer.
 
     Raises:
         InputError: the template rejects the conversation.

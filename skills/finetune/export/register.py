@@ -142,7 +142,7 @@ def unregister(call: Call, name: str) -> Result:
 
 
 def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
-    """Offer to remove a model from the Ollama servers that served it; yield the outcomes.
+    """Offer to remove a model from each Ollama server of its entry; yield the outcomes.
 
     `--yes` confirms the removal only if the entry contains the digest of the model at the server.
     Entries that an older harness wrote have no digest, so the server may have another model under
@@ -178,9 +178,10 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _entry_of(user: Path, name: str) -> dict[str, Any] | None:
-    """Return the entry of a model in the user's registry.yaml or registry.d, or None.
+    """Return the entry of a model in the user's registry; None if the model has no entry.
 
-    Files in registry.d that cannot be read are ignored.
+    The user's registry consists of registry.yaml and the files in registry.d. Files in registry.d
+    that cannot be read are ignored.
     """
     models: dict[str, Any] = read_entries(user)["models"]
     for path in registry.registered_files(user):
@@ -272,9 +273,10 @@ class Registration:
 
 
 def own_name(context: StageContext) -> str | None:
-    """Return the name of --as-name, also if an earlier command of the run gave it; or None.
+    """Return the name from --as-name, of this or an earlier command of the run.
 
-    With --name, the name of an earlier command is not used.
+    The result is None if no command has given --as-name. With --name, an earlier --as-name does not
+    count.
     """
     options = context.call.options
     kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")

@@ -118,14 +118,14 @@ class BaseFacts:
 
 
 def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
-    """Compute the shapes of a base from its config.json.
+    """Return the shapes of a base, computed from its config.json.
 
     The parameters follow the Llama architecture in transformers: the embedding; for each layer
     seven matrices, their biases and two norms (in Qwen3 two more norms, over a head); a final norm;
     and the output layer if it is not the embedding.
 
     Args:
-        source: the value of `BaseFacts.source`.
+        name, source: the values of these fields of `BaseFacts`.
         where: the file that an error names.
 
     Raises:
@@ -156,7 +156,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
 
 
 def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:
-    """Compute the shapes of a base from the metadata of a GGUF.
+    """Return the shapes of a base, computed from the metadata of a GGUF.
 
     Raises:
         InputError: the file is not the GGUF of a model that can be a base.

@@ -352,7 +352,7 @@ def unpack_tokenizer(gguf: Path, folder: Path) -> None:
 
 @contextmanager
 def _translated(gguf: Path) -> Iterator[None]:
-    """Raise errors of transformers as InputError, and hide its progress bars."""
+    """Within the block, raise errors of transformers as InputError; hide its progress bars."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield

@@ -58,7 +58,9 @@ class Weights:
 
 
 def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
-    """Read the headers of the weight files of a model that transformers saved.
+    """Return the weight files of a model that transformers saved, and their tensors.
+
+    Only the headers of the files are read.
 
     Args:
         hint: the hint of the error for a missing or damaged file.

@@ -71,6 +71,8 @@ class _Line(BaseModel):
     def _join(self) -> Self:
         """Join system, prompt and completion into `messages`, unless the line has `messages`.
 
+        Return the line itself, as pydantic requires.
+
         Raises:
             ValueError: prompt or completion is missing, or the last two messages are not of the
                 user and the assistant.

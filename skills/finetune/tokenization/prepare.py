@@ -195,7 +195,7 @@ def _facts_of_rows(
 
 
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:
-    """Yield warnings about rows kept out of training, missing dev rows, and completions."""
+    """Yield warnings about rows kept out of training, missing dev rows, and bad completions."""
     if examples.kept_out:
         names = _some([example.id for example in examples.kept_out])
         number = len(examples.kept_out)

@@ -104,7 +104,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
-    """Return the path of the latest valid checkpoint, or None.
+    """Return the path of the latest valid checkpoint, or None if no checkpoint is valid.
 
     Args:
         notify: called with a message for each later checkpoint that is damaged.

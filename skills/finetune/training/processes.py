@@ -113,7 +113,9 @@ class RankLost(SkillFailed):
 
 @contextlib.contextmanager
 def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
-    """Stop after the current step on Ctrl-C or SIGTERM, and immediately on a second signal.
+    """Within the block, request the end of the training on Ctrl-C or SIGTERM.
+
+    The training ends after the current step. A second signal ends the block immediately.
 
     Raises:
         Interrupted: the run was stopped immediately.
@@ -133,7 +135,7 @@ def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translated_errors(watch: TrainingCallbacks) -> Iterator[None]:
-    """Raise errors of torch as errors of the harness, and hide warnings of torch.
+    """Within the block, raise errors of torch as errors of the harness; hide its warnings.
 
     Raises:
         SkillFailed: there is not enough memory.
@@ -238,7 +240,11 @@ def _error(found: dict[str, Any], log: Path) -> HarnessError:
 
 @contextlib.contextmanager
 def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start torchrun with the ranks, yield its process, and kill all ranks after the block."""
+    """Start torchrun with the ranks, yield its process, and kill all ranks after the block.
+
+    Args:
+        log: the file that receives the output of libraries on stderr.
+    """
     import psutil
 
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]

@@ -64,7 +64,7 @@ def train(context: StageContext) -> Entry:
         InputError: the prepared rows, the base or the checkpoint cannot be used.
         SkillFailed: the loss is not finite, or there is not enough memory.
         OutputError: a checkpoint cannot be written.
-        Interrupted: the training was stopped, after a checkpoint was saved.
+        Interrupted: the training was stopped before its last step.
     """
     inputs = train_inputs(context)
     stage = context.begin("train", "train an adapter on the prepared rows", inputs)

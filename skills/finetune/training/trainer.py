@@ -280,7 +280,7 @@ def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
 
 @contextmanager
 def only(model: Any, keep: Tensor) -> Iterator[None]:
-    """Within the block, let the model compute logits only for n positions, as n x vocabulary.
+    """Within the block, let the model return logits only for n positions, as n x vocabulary.
 
     Args:
         keep: True for each of the n positions, bool of B x T.
@@ -315,7 +315,9 @@ def quiet() -> Iterator[None]:
 def load_model(
     folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
 ) -> Any:
-    """Load the base with a new adapter, which has no effect yet; only the adapter is trainable.
+    """Return the base with a new adapter, which has no effect yet.
+
+    Only the adapter is trainable.
 
     The result is the same as after `prepare_model_for_kbit_training` of peft, except that weights
     which are not quantized keep their type. In float32, the embedding and output layer of a 7B
