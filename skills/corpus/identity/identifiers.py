@@ -179,12 +179,13 @@ class Known:
 
 def known(paper: Paper) -> Known:
     """Return the facts by which `paper` is compared."""
-    stated = paper.source
-    year = stated.get("year", "")
+    # The source of an imported annotation may contain JSON values of every type.
+    stated: Mapping[str, Any] = paper.source
+    year, venue = stated.get("year"), stated.get("venue")
     return Known(
         identifiers_of(paper, stated),
         paper.title,
         paper.authors,
-        paper.year or (int(year) if year.isdecimal() else None),
-        stated.get("venue", ""),
+        paper.year or (int(year) if isinstance(year, str) and year.isdecimal() else None),
+        venue if isinstance(venue, str) else "",
     )

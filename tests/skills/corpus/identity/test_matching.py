@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,11 @@ def test_what_identifies_a_paper() -> None:
     source = {"doi": "10.1234/A", "venue": "Annals", "year": "2024"}
     found = known(Paper("id", "key", TITLE, "Text.", source, authors="A Smith"))
     assert found == Known({"doi": "10.1234/a"}, TITLE, "A Smith", 2024, "Annals")
+
+
+def test_facts_of_another_type_are_ignored() -> None:
+    source: Any = {"doi": 10.1234, "venue": ["Annals"], "year": 2024}
+    assert known(Paper("id", "key", TITLE, "Text.", source)) == Known(title=TITLE)
 
 
 @pytest.mark.parametrize(
