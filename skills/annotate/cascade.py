@@ -124,7 +124,7 @@ class _Cascade:
     def run(self, following: Sequence[Models]) -> None:
         """Pass doubtful papers on to each of the following models in turn.
 
-        The cascade ends early if no paper is doubtful, or if an error ended the job of a model.
+        The cascade ends early if no paper is passed on, or if an error ended the job of a model.
         """
         job = self.finished.job
         self.stopped = self.finished.stopped

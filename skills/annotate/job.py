@@ -245,7 +245,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys that are due, and the characters of their abstracts."""
+        """Return the number of content keys that are due, and of characters in their abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
@@ -333,7 +333,7 @@ def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[s
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:
-    """Return the failure that is stored for a paper, made from an error."""
+    """Return the failure to store for a paper whose annotation ended with `error`."""
     known = error if isinstance(error, HarnessError) else None
     return Failure(
         paper,

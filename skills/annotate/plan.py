@@ -114,7 +114,11 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace the content key and the annotation of a row, which another model has made."""
+        """Replace the content key and the annotation of a row.
+
+        Args:
+            key: the content key for the other model that made the annotation `record`.
+        """
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(

@@ -117,7 +117,7 @@ def annotate_source(
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:
-    """Refuse a fallback that would annotate papers which the requested model has annotated.
+    """Raise an error if a fallback would annotate papers that the requested model annotated.
 
     Raises:
         ModelError: the current annotations of some papers are by the requested model.

@@ -301,7 +301,9 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index of the word after an opening such as "a survey of", or 0.
+    """Return the index of the first word after an opening such as "a survey of".
+
+    The index is 0 if the topic has no opening.
 
     Args:
         folded: the words of the topic, with their case folded.

@@ -118,7 +118,7 @@ def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
 
 
 def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return a list with a clause that describes the suggestion for a move; [] without it."""
+    """Return a list with a clause about the suggestion for a move; [] without a suggestion."""
     one = suggestions_of(record).get(move)
     return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
 

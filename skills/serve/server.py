@@ -179,7 +179,9 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
 
 
 def _review(call: Call, corpus: Path, framework: Framework) -> tuple[Queue, Path]:
-    """Return the stores of the review, and the table to review, which may be `CORPUS`.
+    """Return the stores of the review, and the table to review.
+
+    The table is `CORPUS` if the annotations of the corpus are reviewed.
 
     Raises:
         UsageError: --gold is not a .csv file, or the table of --review does not exist.
