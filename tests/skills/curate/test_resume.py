@@ -36,13 +36,14 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.served import ServedModel
+from harness.runs.jobs import Tally
 from harness.support.process import job_lock
 from harness.support.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
 from skills.curate import curator, panel, probes
 from skills.curate.ballots import Ballots
-from skills.curate.curation import CurateJob, Curation
+from skills.curate.curation import CurateJob
 from skills.curate.curator import Vote
 from skills.nanda.framework import nanda
 
@@ -157,13 +158,13 @@ def undated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_ctrl_c_before_the_first_request(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce = Curation._announce_work
+    run = CurateJob.run
 
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(job: CurateJob) -> Tally:
         _thread.interrupt_main()
-        announce(*arguments)
+        return run(job)
 
-    monkeypatch.setattr(Curation, "_announce_work", interrupted)
+    monkeypatch.setattr(CurateJob, "run", interrupted)
     workspace.rows(1, 2)
     assert workspace.curate().result.code == 130
     assert workspace.judge.requests == []
