@@ -110,7 +110,7 @@ def from_table(
     Args:
         db: the corpus, which provides the abstracts for a .jsonl file that lacks them.
         limit: maximum number of rows to read; None for all rows.
-        notice: as in `open_table`.
+        notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
         InputError: the table cannot be read, or has no annotations.
@@ -197,7 +197,7 @@ def _left_out(entry: TableRow, moves: Mapping[str, str], before: Item | None) ->
 
     Args:
         moves: the moves of the row in canonical form.
-        before: the item of an earlier row about the same paper, or None.
+        before: the item of an earlier row about the same paper; None without such a row.
     """
     if not entry.paper.abstract:
         return "no abstract"

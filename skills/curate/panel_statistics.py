@@ -49,7 +49,8 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
 def is_kept(votes: Votes, min_votes: int) -> bool | None:
     """Return True if an annotation is kept, False if it is rejected, None if it is undecided.
 
-    An annotation with too few passes is undecided if it would be kept if its invalid votes passed.
+    An annotation is undecided if it has fewer than `min_votes` passes, but at least `min_votes`
+    passes and invalid votes together.
     """
     if votes.count(True) >= min_votes:
         return True

@@ -278,7 +278,7 @@ def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 def rank(*parts: object) -> str:
-    """Return the SHA-256 of the texts of `parts`, in hexadecimal.
+    """Return the SHA-256 of the joined texts of `parts`, in hexadecimal.
 
     Items that are sorted by this digest are in a random order, which is the same in every run.
     """

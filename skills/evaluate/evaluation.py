@@ -384,7 +384,7 @@ class ComparedJob(AnnotateJob):
         """Do nothing, so that the current annotations of papers stay the same."""
 
     def speed(self) -> dict[str, Any]:
-        """Return the fields of `Speed`, over all comparable runs.
+        """Return the fields of `Speed`, computed over all comparable runs.
 
         A run of /annotate or /evaluate is comparable if it has the input, the model and the
         settings of this job.

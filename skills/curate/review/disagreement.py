@@ -254,7 +254,7 @@ def disagreements(observers: Sequence[Sequence[Unit]], length: int) -> tuple[flo
     Data"). The distance of two overlapping units is the sum of the squared differences of their
     starts and of their ends. The distance between a unit and a gap that contains it is the squared
     length of the unit. The expected disagreement is the disagreement if the same units and gaps
-    were at random places.
+    were at random places. Both disagreements are 0 if no observer marks a unit.
 
     Args:
         observers: the units of each observer, in order; units of an observer do not overlap.

@@ -385,7 +385,7 @@ class Desk:
         return item.key, max(1, self.reviewers(item) - len(others))
 
     def reviewers(self, item: Item) -> int:
-        """Return the number of reviewers who are to decide on a paper."""
+        """Return the number of reviewers who are to decide on a paper, 1 or 2."""
         given = [one.reviewers for one in self.log.decisions(item)]
         return max(given) if given else self._drawn(item.key)
 

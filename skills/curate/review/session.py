@@ -201,7 +201,11 @@ class Review:
         return self._next(at + 1)
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until an action ends with a paper to show; return its index, or None."""
+        """Perform the actions of pressed keys until a paper is to be shown; return its index.
+
+        The result is None if no paper is left. If an action is refused, the reason is shown. If
+        another reviewer has the paper, the next paper is to be shown.
+        """
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
