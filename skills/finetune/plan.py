@@ -376,7 +376,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return the refusals, or else the resources that are needed; then the adapted settings."""
+    """Return the refusals of a plan, or else the needed resources; then the adapted settings."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)

@@ -18,7 +18,7 @@ from harness.support.process import low_spin_openmp
 WAIT = timedelta(hours=2)
 """Maximum time for which ranks wait for each other: rank 0 may have to unpack a base first.
 
-If a rank ends, the other ranks notice it immediately.
+If a rank ends, the wait of the other ranks ends immediately with an error.
 """
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from skills.reader.network import Network
 
 VERSION = 2
-"""Version of the training code; folds that were stored by another version are not used."""
+"""Version of the training code; predictions that another version stored are not used."""
 ENOUGH = 100
 """Minimum number of papers for fitting thresholds and scales (`encoder.Fitted`).
 
@@ -79,7 +79,7 @@ TAKEN = frozenset(
 )
 """Options of /finetune that can be used with --reader."""
 SEEN = 12
-"""Number of hex digits of the digests that a reader's file and the names of files contain."""
+"""Number of hex digits to which digests are shortened in a reader's file and in file names."""
 
 
 @dataclass(frozen=True, slots=True)

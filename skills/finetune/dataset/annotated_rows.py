@@ -53,7 +53,8 @@ class LeftOut:
     """A row that is left out of the data set, with the reason.
 
     Attributes:
-        of, of_where: id and place of the row that is used instead, or of the held-out paper.
+        of, of_where: id and place of the row that is used instead, or of the held-out paper; None
+            if the row is left out for another reason.
         similarity: the similarity of the two abstracts, 0 to 1; None if the abstracts are not the
             reason.
         split: the set that the row is held out for, "dev" or "test".

@@ -56,9 +56,9 @@ Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of th
 """
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
-"""Maximum length of a file name; a longer value of --dev or --test is a list of ids."""
+"""Number of characters from which a value of --dev or --test is a list of ids, not a file."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
-"""Matches a value of --dev or --test that must be a file name, even if the file does not exist."""
+"""Matches a value of --dev or --test that counts as a file name even if the file is missing."""
 
 
 @dataclass(frozen=True, slots=True)

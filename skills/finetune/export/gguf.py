@@ -32,8 +32,8 @@ from skills.finetune.run_folder import Entry, StageContext, digest_of, emptied, 
 LORA_TYPE = "f32"
 """Default type of the converted adapter: the type of the trained adapter, so that nothing is lost.
 
-An adapter on all linear layers of SmolLM2-135M with r 16 has 19.6 MB, and 9.8 MB in f16. But in f16
-and bf16, three of four generated texts changed within 72 tokens.
+An adapter on all linear layers of SmolLM2-135M with r 16 has 19.6 MB, and 9.8 MB in f16. But with
+f16 and bf16, three of four generated texts differed from f32 within 72 tokens.
 """
 VOCABULARY = 64_000_000
 """Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""

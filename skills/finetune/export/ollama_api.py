@@ -29,7 +29,10 @@ CHUNK = 1 << 20
 
 
 def parse_version(version: str) -> tuple[int, int, int] | None:
-    """Return the numbers of a version such as "0.34.1"; None for "0.0.0", a build from source."""
+    """Return the numbers of a version such as "0.34.1"; None for "0.0.0" or an unknown format.
+
+    A server that was built from source has the version "0.0.0".
+    """
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     numbers = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
     return numbers if any(numbers) else None

@@ -66,8 +66,8 @@ class LoraAdapter:
     Attributes:
         path: the folder of peft, or the GGUF.
         shapes: the shape (outputs, inputs) of each adapted layer, by its name in transformers.
-        matrices: returns the matrices A (r, inputs) and B (outputs, r) of a layer, as tensors or
-            arrays.
+        matrices: a function that returns the matrices A (r, inputs) and B (outputs, r) of a layer,
+            as tensors or arrays.
     """
 
     path: Path

@@ -40,7 +40,7 @@ from skills.finetune.run_folder import StageContext, in_words
 Place = Literal["gpu", "cpu"]
 
 TRAINED = 4
-"""Bytes of a trained value, and bytes of its gradient. peft keeps adapters in float32
+"""Number of bytes of a trained value, and also of its gradient. peft keeps adapters in float32
 (`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost.
 """
 BLOCK = 64
@@ -313,7 +313,7 @@ class Machine:
     """The resources that a machine has for a run.
 
     Attributes:
-        memory: number of bytes available without swapping.
+        memory: number of bytes of main memory that are available without swapping.
         gpus: the GPUs that training would use, one for each process; empty without a GPU.
         gpu_unused: the reason why the installed torch cannot use a GPU, or "".
         fast: the compute types that the device supports natively, without slow emulation.

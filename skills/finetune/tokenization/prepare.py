@@ -245,7 +245,7 @@ class Renderer:
     decisions: Decisions = field(default_factory=Decisions)
 
     def row_of(self, example: Example) -> Row:
-        """Return the tokens of a row.
+        """Return an example as a row of tokens, with its weight and decisions.
 
         The prompt is tokenized without the completion, as in /annotate.
 

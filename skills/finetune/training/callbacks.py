@@ -80,7 +80,7 @@ class TrainingRun(BaseModel, frozen=True):
         folder: the folder of the run, with the prepared rows.
         base, base_name: the folder of the base, and its name.
         guard: the initial settings of the run, which are stored in each checkpoint.
-        start: the adapter to start from, which was checked to fit the base.
+        start: the adapter to start from, which fits the base; None for a new adapter.
         checkpoint: the checkpoint to resume from, of step `start_step`; None to start at step 0.
         is_sharded: True if the base is divided among the ranks.
     """
@@ -108,8 +108,8 @@ class TrainingCallbacks:
     """The callbacks of one training run, and the state that they share.
 
     Attributes:
-        stop_requested: returns True if the run must end after the current step.
-        update: refreshes the progress display.
+        stop_requested: a function that returns True if the run must end after the current step.
+        update: a function that refreshes the progress display.
         saved: step of the latest checkpoint, 0 without a checkpoint.
         tokens, seconds: number of tokens without padding, and seconds, of all finished steps.
         step_tokens: number of tokens of the current step in all ranks, without padding.

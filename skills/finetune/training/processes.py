@@ -62,7 +62,7 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train in this process, as one rank; return the last saved step, or 0 if none was saved.
+    """Train in this process, as one rank; return the last saved step, 0 without a saved step.
 
     Args:
         pace: the progress, which each step updates.
@@ -184,7 +184,7 @@ def _too_little_memory(watch: TrainingCallbacks) -> SkillFailed:
 
 
 def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken) -> int:
-    """Train in new processes; return the last saved step, or 0.
+    """Train in new processes; return the last saved step, 0 without a saved step.
 
     Raises:
         HarnessError: the error of the rank that failed first; the errors are as for `optimize`.

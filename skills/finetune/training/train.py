@@ -147,7 +147,7 @@ def _optimized(
 ) -> int:
     """Train in this process, in the ranks of a launcher, or in new processes.
 
-    Returns: the last saved step, or 0 if no step was saved.
+    Returns: the last saved step, which may be the step of `checkpoint`; 0 without a saved step.
     """
     screen, cancel, last = context.call.screen, context.call.cancel, run.steps.last
     if run.start_step >= last:
