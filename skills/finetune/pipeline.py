@@ -80,9 +80,8 @@ def _tracked_facts(done: Mapping[str, Entry]) -> dict[str, str | float]:
 def show_plan(call: Call) -> Result:
     """Return the result of `/finetune plan`; `stopped` is the first refusal of the plan."""
     found = plan.make_plan(_context(call))
-    refused = found.refusals[0] if found.refusals else None
     text = plan.plan_text(found, details=call.options.details)
-    return Result(text, found.as_dict(), stopped=refused)
+    return Result(text, found.as_dict(), stopped=next(iter(found.refusals), None))
 
 
 def check(context: StageContext) -> None:

@@ -24,6 +24,7 @@ from skills.finetune.export.register import (
     is_cut,
     register,
     registration_of,
+    trained,
     usable_registry,
 )
 from skills.finetune.run_folder import Entry, StageContext
@@ -68,8 +69,7 @@ def compare(context: StageContext) -> Entry:
         return stage.unchanged
     papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
     facts: dict[str, Any] = {"default": default, "papers": papers, "better": False}
-    train = context.run_dir.entry("train")
-    cut = train is not None and is_cut(train)
+    cut = is_cut(trained(context.run_dir))
     if cut or papers < FEWEST:
         few = f"{papers} gold papers were held out, and a comparison needs {FEWEST}"
         reason = "its training was cut short" if cut else few

@@ -132,10 +132,15 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
         found = read_json(path)
         data, meanings = Path(found["input"]).stem, dict(found["metrics"])
         every = [one for one in found["annotators"] if digests & {*one.get("digests", {}).values()}]
-        metrics = [one["metrics"] for one in every[:1]]
-        figures = {key: one["overall"] for found in metrics for key, one in found.items()}
+        if not every:
+            raise InputError(
+                "does not evaluate the files of this model",
+                where=str(path),
+                hint="`/evaluate GOLD --models NAME save to eval.json` evaluates the model.",
+            )
         scores = []
-        for key, one in figures.items():
+        for key, metric in every[0]["metrics"].items():
+            one = metric["overall"]
             if one["value"] is not None and one["papers"]:
                 note, low = counted(int(one["papers"]), "paper"), one["low"]
                 if low is not None:
@@ -145,12 +150,6 @@ def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
         raise unreadable(path, exc) from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise InputError("is not a file of /evaluate", where=str(path)) from exc
-    if not every:
-        raise InputError(
-            "does not evaluate the files of this model",
-            where=str(path),
-            hint="`/evaluate GOLD --models NAME save to eval.json` evaluates the model.",
-        )
     return scores
 
 
