@@ -176,6 +176,10 @@ class AnnotateJob:
         """Return the paper of a row."""
         return self.source.papers[place]
 
+    def prepare(self, place: int) -> Prepared:
+        """Return the request for the paper of a row."""
+        return self.annotator.prepare(self.paper(place))
+
     def annotations(self, db: sqlite3.Connection) -> Iterator[tuple[int, Annotated]]:
         """Yield the index and the annotation of each annotated row, in order.
 
@@ -236,9 +240,8 @@ class AnnotateJob:
             for place in range(self.rows):
                 if self.call.cancel.is_set():
                     raise Interrupted("interrupted", hint="Nothing was begun.")
-                paper = self.paper(place)
-                task = task_of(paper, partial(self.annotator.prepare, paper))
-                entry = self.plan.add(task.key, len(paper.abstract), find_state)
+                task = task_of(self.paper(place), partial(self.prepare, place))
+                entry = self.plan.add(task.key, len(task.paper.abstract), find_state)
                 if entry and self._is_due(entry.state) and task.prepared:
                     self.plan.keep_request(task.prepared)
                 if (place + 1) % TICK_ROWS == 0:
