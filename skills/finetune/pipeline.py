@@ -244,7 +244,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     return InputError(
         "no run was started here",
         where=str(folder),
-        hint="`/finetune train.jsonl --out FOLDER` starts one; `/help finetune` lists the "
+        hint="`/finetune train.jsonl --out FOLDER` starts a run; `/help finetune` lists the "
         "subcommands.",
     )
 

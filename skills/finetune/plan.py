@@ -252,7 +252,7 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
         yield error
     if gpu is None and recipe.quantization.compute == "float16":
         yield InputError(
-            "quantization.compute is float16, which needs a GPU, and there is none to use",
+            "quantization.compute is float16, which needs a GPU, and no GPU can be used",
             hint="Use bfloat16 on a CPU.",
         )
     if need > plan.machine.free:

@@ -188,7 +188,7 @@ def _processes_of_accelerate() -> int | None:
     number = re.search(r"--num[-_]processes[= ](\d+)", " ".join(words))
     if number is None:
         raise UsageError(
-            "accelerate launch has started one process of several",
+            "accelerate launch has started only one of several processes",
             hint="`--processes N` of /finetune or `torchrun` starts several processes on a CPU.",
         )
     return int(number[1])

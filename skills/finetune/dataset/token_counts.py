@@ -87,7 +87,7 @@ def open_counter(
             return
     notify(
         f"no tokenizer is available, so tokens are estimated at {BYTES_PER_TOKEN} bytes each; "
-        "name one with `--tokenizer FILE`"
+        "name a tokenizer with `--tokenizer FILE`"
     )
     estimate = _of_texts(lambda text: -(-len(text.encode()) // BYTES_PER_TOKEN))
     yield TokenCounter(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, TEXTS_ALONE, estimate)

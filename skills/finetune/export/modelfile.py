@@ -38,7 +38,7 @@ COMMENTS = (
     "No TEMPLATE: the GGUF contains the chat template that the model was trained with, and Ollama\n"
     "uses it. A Go template written here would replace it.",
     "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
-    "the same one. A SYSTEM line would only apply to requests without one.",
+    "this message. A SYSTEM line would only apply to requests without a system message.",
     "The end-of-turn token that the model was trained to write, and the end of an annotation.",
 )
 ADAPTER_COMMENT = (

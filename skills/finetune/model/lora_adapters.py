@@ -100,7 +100,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
             raise InputError(
                 f"there is no adapter: {path.name} is missing",
                 where=str(folder),
-                hint="`/finetune train` writes one.",
+                hint="`/finetune train` writes an adapter.",
             )
     try:
         config = read_json(folder / CONFIG)
@@ -113,7 +113,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
         raise InputError(
             f"the adapter cannot be read: {reason}",
             where=str(folder),
-            hint="`/finetune train` writes it again.",
+            hint="`/finetune train` writes the adapter again.",
         ) from exc
 
 

@@ -444,18 +444,18 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
     if machine.gpus and count > len(machine.gpus):
         raise UsageError(
             f"{count} processes need as many GPUs, and there are {len(machine.gpus)} to use",
-            hint=f"`--processes {len(machine.gpus)}` uses each of them.",
+            hint=f"`--processes {len(machine.gpus)}` uses each GPU.",
         )
     if not machine.is_sharded:
         return
     if not machine.gpus:
         raise UsageError(
-            "--sharding fsdp divides the base among GPUs, and there are none to use",
+            "--sharding fsdp divides the base among GPUs, and no GPU can be used",
             hint="Leave out --sharding: on a CPU, the processes share the memory anyway.",
         )
     if machine.shards == 1:
         raise UsageError(
-            "--sharding fsdp divides the base among several processes, and there is one",
+            "--sharding fsdp divides the base among processes, and there is only one process",
             hint="`--processes N` starts one process for each GPU.",
         )
     if training.optimizer != "adamw_torch":

@@ -202,7 +202,7 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
         yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
-        yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
+        yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names dev rows"
     # An unusable completion is not an error: a model may be trained to write other lines.
     rows, form = [*examples.train, *examples.dev], TaggedForm(context.framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]

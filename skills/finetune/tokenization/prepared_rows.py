@@ -91,7 +91,7 @@ def prepared_digests(folder: Path) -> dict[str, str]:
         raise InputError(
             f"there is no prepared data: {exc.strerror or exc}",
             where=str(folder),
-            hint="`/finetune prepare` writes it.",
+            hint="`/finetune prepare` writes the data.",
         ) from exc
 
 

@@ -79,7 +79,7 @@ def train(context: StageContext) -> Entry:
             f"the rows were prepared for {prepared.facts.get('base')}, which is not "
             f"{base.name} in its current state",
             where=str(context.run_dir.prepared),
-            hint="`/finetune prepare` writes them again.",
+            hint="`/finetune prepare` writes the rows again.",
         )
     machine = resources.of_run(context)
     resources.check_processes(context.recipe, machine)
@@ -163,8 +163,8 @@ def _optimized(
         if before != now:
             screen.notice(
                 f"train: {checkpoint.path.name} was trained with --processes {before}, now it is "
-                f"{now}: adapter.dropout continues with other random numbers, so that the losses "
-                "differ from those of a training without an interruption"
+                f"{now}: adapter.dropout continues with other random numbers, so the losses differ "
+                "from the losses of a training without an interruption"
             )
     if ranks.world() == 1 and context.processes > 1:
         saved = processes.train_in(run, context.processes, screen, cancel)

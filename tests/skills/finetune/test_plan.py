@@ -400,7 +400,7 @@ def test_each_process_has_a_gpu(tmp_path: Path) -> None:
     assert "GPU NVIDIA A100, NVIDIA A100" in plan_text(found)
     (refusal,) = planned(tmp_path, replace(LARGE, gpus=gpus, processes=3)).refusals
     assert str(refusal) == (
-        "3 processes need as many GPUs, and there are 2 to use. `--processes 2` uses each of them."
+        "3 processes need as many GPUs, and there are 2 to use. `--processes 2` uses each GPU."
     )
 
 
@@ -435,8 +435,8 @@ def test_fsdp_divides_what_does_not_depend_on_the_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "changes", "why"),
     [
-        (replace(NO_GPU, processes=2), {}, "and there are none to use. Leave out --sharding"),
-        (LARGE, {}, "among several processes, and there is one. `--processes N` starts"),
+        (replace(NO_GPU, processes=2), {}, "and no GPU can be used. Leave out --sharding"),
+        (LARGE, {}, "among processes, and there is only one process. `--processes N` starts"),
         (
             replace(LARGE, gpus=LARGE.gpus * 2, processes=2),
             {"training__optimizer": "paged_adamw_8bit"},

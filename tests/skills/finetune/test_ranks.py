@@ -69,7 +69,7 @@ def test_accelerate_on_cpus(launched: Any, option: str) -> None:
 
 def test_accelerate_with_the_number_in_its_configuration(launched: Any) -> None:
     launched(ACCELERATE, "python accelerate launch finetune_annotate.py")
-    with pytest.raises(UsageError, match="accelerate launch has started one process of several"):
+    with pytest.raises(UsageError, match="accelerate launch has started only one of several"):
         ranks.processes(None)
 
 
