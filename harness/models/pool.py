@@ -306,7 +306,8 @@ class Models:
         Raises:
             ModelUnavailable: no candidate can serve; the message contains all candidates with
                 reasons.
-            ModelChanged: raised by `work`; the next run loads the changed model.
+            ModelError: `work` found that the server replaced the model; the next run loads the new
+                model.
             Exception: any other exception of `work`. After ModelUnavailable, `work` is called again
                 with the next candidate.
         """

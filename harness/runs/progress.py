@@ -166,14 +166,18 @@ def show_progress(
             same bar.
     """
     estimate.phase = phase
+
+    def report() -> None:
+        done = estimate.done + estimate.failed
+        screen.report(done, estimate.rows, _line(estimate, screen))
+
+    report()
     with _shown(estimate, screen) as show:
 
         def update() -> None:
             show()
-            done = estimate.done + estimate.failed
-            screen.report(done, estimate.rows, _line(estimate, screen))
+            report()
 
-        update()
         yield update
 
 

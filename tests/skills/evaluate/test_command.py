@@ -78,7 +78,6 @@ def test_the_work_is_announced_and_counted_in_annotations(
     assert "rows" not in stderr
     assert shown[-1] == ("producer, again in 6 variations", "24 of 24 annotations")
     assert list(dict.fromkeys(phase for phase, _ in shown)) == [
-        "annotating",
         "producer",
         "producer, without constrained output",
         "producer, again in 6 variations",
