@@ -23,7 +23,7 @@ from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.support.bounded_files import MAX_JSON_BYTES, file_sha256, read_json, read_text
 from harness.support.process import require
-from harness.support.text_input import at_home, is_folder, unreadable
+from harness.support.text_input import at_home, is_folder, reading
 from skills.finetune.model.base_shapes import (
     BaseFacts,
     check_family,
@@ -236,10 +236,8 @@ def chat_template(folder: Path) -> str:
     """Return the chat template of a base as transformers finds it, or "" if it is missing."""
     own = folder / TEMPLATE
     if own.is_file():
-        try:
+        with reading(own):
             return read_text(own, MAX_JSON_BYTES)
-        except (OSError, ValueError) as exc:
-            raise unreadable(own, exc) from exc
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
     if isinstance(template, list):  # a model may have several named templates
         named = {one["name"]: one["template"] for one in template}
@@ -300,12 +298,10 @@ def _json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        found = read_json(path)
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as exc:
-        raise unreadable(path, exc) from exc
+    with reading(path):
+        found = read_json(path)
     return found if isinstance(found, dict) else {}
 
 

@@ -331,7 +331,7 @@ def load_model(
         is_sharded: True if FSDP will divide the base among the ranks.
 
     Raises:
-        InputError: a layer that the recipe names does not exist, or the folder has no model.
+        InputError: the folder has no model that can be loaded.
     """
     import torch
     from transformers import AutoModelForCausalLM, set_seed
@@ -408,11 +408,7 @@ def _unpack(model: Any, compute: Any) -> None:
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:
-    """Return the model of peft with a new adapter.
-
-    Raises:
-        InputError: the base does not have a layer that the recipe names.
-    """
+    """Return the model with a new adapter; `resources.adapted` has checked its layers."""
     from peft import LoraConfig, get_peft_model
 
     adapter = recipe.adapter
@@ -427,7 +423,4 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    try:
-        return get_peft_model(model, config)
-    except ValueError as exc:
-        raise InputError(f"adapter.targets: {exc}") from exc
+    return get_peft_model(model, config)
