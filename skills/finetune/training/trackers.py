@@ -145,7 +145,7 @@ class Wandb(Tracker):
         own |= {"x_disable_stats": True, "x_disable_meta": True, "resume": "allow"}
         own |= {"base_url": self.to, "mode": "online"} if self.to else {"mode": "offline"}
         wandb.setup(wandb.Settings(**own))
-        if self.to and not wandb.login(prompt=False):  # `init` would ask for a key
+        if self.to and not wandb.login(prompt=False):  # `init` would prompt for a key
             raise ConnectionRefusedError(f"there is no API key for {self.to}; see `wandb login`")
         self._run = wandb.init(project=PROJECT, id=self.run, dir=self.folder, settings=own)
 

@@ -77,9 +77,9 @@ class _Completions:
     """Methods that replace methods of the trainer of transformers."""
 
     loss_is_scaled_for_ga: bool | None = True
-    """Tells the trainer that the loss is already divided for gradient accumulation.
+    """True, so that the trainer does not divide the loss by the number of accumulated batches.
 
-    `compute_loss` divides by the total weight that `get_batch_samples` returns.
+    `compute_loss` divides the loss by the total weight that `get_batch_samples` returns.
     """
     prepared: Prepared
     watch: TrainingCallbacks
