@@ -31,7 +31,7 @@ from arxiv_server import (
 from repository import ROOT
 
 from harness._version import __version__
-from harness.errors import NothingFound, OutputError, SkillFailed
+from harness.errors import Interrupted, NothingFound, OutputError, SkillFailed
 from harness.testing import FakeModel, fake_settings, run_skill
 from skills.annotate.plugin import Annotate
 from skills.annotate.topic import subject_words
@@ -218,10 +218,10 @@ def test_a_pause_of_an_hour_is_an_error(server: ArxivServer) -> None:
 
 def test_ctrl_c_ends_a_pause(server: ArxivServer) -> None:
     def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
+        raise Interrupted("interrupted")
 
     server.hiccups = [Hiccup(503)]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         fetch(server, "2405.12345", wait=interrupted)
     assert len(server.asked) == 1
     assert fetch(server, "2405.12345").id == "2405.12345"  # the lock has been released
