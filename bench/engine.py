@@ -38,7 +38,7 @@ from harness.models.backends import llamacpp  # noqa: E402
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
 from harness.models.registry import ServeEntry  # noqa: E402
 from harness.models.weights import FileStore  # noqa: E402
-from skills.nanda.forms import FORMS  # noqa: E402
+from skills.annotate.annotator import form_named  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.nanda.paper import Paper  # noqa: E402
 
@@ -168,7 +168,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
     parser.add_argument("--papers", type=int, default=16, help="number of rows, from the first")
     parser.add_argument("--repeats", type=int, default=2, help="number of rounds")
-    parser.add_argument("--form", choices=sorted(FORMS), default="tagged")
+    parser.add_argument("--form", choices=("json", "quotes", "tagged"), default="tagged")
     parser.add_argument("--model", default="producer", help="name of a model in the registry")
     parser.add_argument("--max-tokens", type=int, default=128, help="maximum tokens per answer")
     parser.add_argument(
@@ -218,7 +218,7 @@ def _timed(model: LlamaCppModel, asked: list[Request]) -> Run:
 
 def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
     """Return the request of the warm-up paper, then the requests of all papers."""
-    form = FORMS[setting.form or args.form](nanda())
+    form = form_named(setting.form or args.form)(nanda())
     with args.table.open(encoding="utf-8", newline="") as file:
         abstracts = [row["abstract"] for row in islice(csv.DictReader(file), args.papers + 1)]
     asked = [

@@ -50,8 +50,8 @@ from skills.evaluate import annotators, measures
 from skills.finetune.dataset import merging
 from skills.nanda import checks, doubts, paper, passages, sentences, text, unsupported
 from skills.nanda.anchors import lexical_anchors, placed
-from skills.nanda.forms import JsonForm, TaggedForm
 from skills.nanda.framework import nanda
+from skills.nanda.generated_forms import JsonForm, TaggedForm
 from skills.nanda.paper import Paper, iso_date, own_id
 
 MOST = 1_000_000

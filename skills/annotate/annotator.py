@@ -18,9 +18,10 @@ from skills.corpus.options import Wording
 from skills.corpus.records import key_of, record_of
 from skills.corpus.table import open_table
 from skills.nanda import checks
-from skills.nanda.forms import FORMS, Example, Form, QuotesForm, UnusableReply
+from skills.nanda.forms import Example, Form, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
+from skills.nanda.quotes import QuotesForm
 from skills.reader import choice
 
 QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
@@ -73,7 +74,7 @@ class Annotator:
             InputError: the examples cannot be used.
         """
         entry = self.model.entry
-        return FORMS[entry.form](self.framework, examples_for(entry, self.framework))
+        return form_named(entry.form)(self.framework, examples_for(entry, self.framework))
 
     @property
     def wording(self) -> Wording:
@@ -191,7 +192,16 @@ class Annotator:
 
 def quotes(model: ServedModel) -> bool:
     """Return True if a model selects passages; the annotations then have confidences."""
-    return FORMS[model.entry.form] is QuotesForm
+    return form_named(model.entry.form) is QuotesForm
+
+
+def form_named(name: str) -> type[Form]:
+    """Return the class of a reply format: `json`, `quotes` or `tagged`."""
+    if name == QuotesForm.name:
+        return QuotesForm
+    from skills.nanda.generated_forms import JsonForm, TaggedForm
+
+    return {"json": JsonForm, "tagged": TaggedForm}[name]
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:

@@ -46,9 +46,10 @@ from skills.evaluate.measures import Measures
 from skills.evaluate.outputs import OVERALL, Answer
 from skills.evaluate.report_text import regressions, verdict
 from skills.nanda.confidence import confidence_of
-from skills.nanda.forms import QuotesForm, UnusableReply
+from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+from skills.nanda.quotes import QuotesForm
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
 from skills.reporting.statistics import LEAST_PAPERS

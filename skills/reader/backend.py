@@ -81,8 +81,8 @@ class ReaderModel:
 
         `on_text` is never called, since no text is generated.
         """
-        from skills.nanda.forms import written
         from skills.nanda.passages import numbered
+        from skills.nanda.quotes import written
         from skills.reader.choice import choose
 
         if cancel is not None and cancel.is_set():

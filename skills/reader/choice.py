@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from skills.nanda.anchors import Span
 from skills.nanda.confidence import SUGGESTED
-from skills.nanda.forms import Quote
 from skills.nanda.passages import Passage, Sentence, span_of, text_of
+from skills.nanda.quotes import Quote
 from skills.reader.readable import name_of, opening, statements
 
 if TYPE_CHECKING:

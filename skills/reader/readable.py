@@ -17,8 +17,8 @@ import re
 from collections.abc import Sequence
 
 from skills.nanda.anchors import Span
-from skills.nanda.forms import Referent
 from skills.nanda.passages import Passage, Sentence
+from skills.nanda.quotes import Referent
 from skills.nanda.text import set_of
 
 _ANNOUNCEMENT = re.compile(

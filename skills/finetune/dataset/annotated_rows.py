@@ -18,8 +18,8 @@ from harness.models.backend import Message
 from skills.corpus.table import Columns, TableRow, open_table, paper_key
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.finetune.dataset.dataset_options import Source
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.paper import Paper
 from skills.nanda.text import sanitize
 

@@ -19,7 +19,8 @@ from skills.finetune.export.ollama_api import Ollama, parse_version
 from skills.finetune.export.register import name_of
 from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.finetune.tokenization.examples import refusal_of
-from skills.nanda.forms import Form, TaggedForm
+from skills.nanda.forms import Form
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.paper import Paper
 
 FILES_SINCE = (0, 5, 5)

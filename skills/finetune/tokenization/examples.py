@@ -35,8 +35,9 @@ from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.table import paper_key
 from skills.finetune.dataset.dataset_options import Source
 from skills.finetune.recipe import Recipe
-from skills.nanda.forms import Form, TaggedForm, UnusableReply
+from skills.nanda.forms import Form, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, Framework
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.paper import abstract_digest, own_id
 
 Messages = list[dict[str, str]]

@@ -41,8 +41,9 @@ from skills.finetune.tokenization.examples import (
     table_rows,
 )
 from skills.finetune.tokenization.prepared_rows import Row
-from skills.nanda.forms import TaggedForm, UnusableReply
+from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
+from skills.nanda.generated_forms import TaggedForm
 
 FORMAT = 2
 """Version of the files that this stage writes."""

@@ -13,8 +13,8 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError
 from harness.testing import FAKE_REGISTRY, FakeModel, fake_app
-from skills.nanda.forms import JsonForm
 from skills.nanda.framework import nanda
+from skills.nanda.generated_forms import JsonForm
 from skills.nanda.passages import numbered, prompt_of
 
 MOVES = {name: f"Parcels, agents: {name}." for name in nanda().names}

@@ -18,8 +18,8 @@ from harness.errors import InvalidReply
 from harness.models.backend import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, load, nanda
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.text import sanitize
 
 pytestmark = pytest.mark.model

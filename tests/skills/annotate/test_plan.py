@@ -8,8 +8,8 @@ from harness.models.backend import Message, Request
 from skills.annotate.annotator import Prepared
 from skills.annotate.plan import READ, Entry, Plan, Total
 from skills.corpus.db.store import State
-from skills.nanda.forms import JsonForm
 from skills.nanda.framework import nanda
+from skills.nanda.generated_forms import JsonForm
 from skills.nanda.paper import Paper
 
 RECORD = {"claim": "It halts."}

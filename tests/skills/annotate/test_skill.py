@@ -38,8 +38,8 @@ from skills.annotate.annotator import Annotator
 from skills.annotate.papers import recognize
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import NUMBERS, nanda, sha256_of
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 

@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import NANDA, NUMBERS, Framework, load, nanda
+from skills.nanda.generated_forms import TaggedForm
 
 EIGHT = (
     "claim", "evidence", "method", "scope", "limitation", "comparison", "implication", "novelty",

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skills.nanda.forms import Quote
 from skills.nanda.passages import numbered
+from skills.nanda.quotes import Quote
 from skills.reader.choice import assigned, choose
 from skills.reader.encoder import Fitted, Scores, Text
 

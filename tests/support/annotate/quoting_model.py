@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from harness.models.backend import OnText, Reply, Request
 from harness.testing import FakeModel
-from skills.nanda.forms import Quote, written
 from skills.nanda.framework import nanda
+from skills.nanda.quotes import Quote, written
 
 
 class QuotingModel(FakeModel):

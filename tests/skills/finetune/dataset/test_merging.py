@@ -30,8 +30,8 @@ from skills.finetune.build_finetune_from_annotations import (
 from skills.finetune.dataset.annotated_rows import SOURCES, WHYS, read_annotations
 from skills.finetune.dataset.dataset_options import MAX_SIMILARITY
 from skills.finetune.dataset.merging import AbstractIndex, merge
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
+from skills.nanda.generated_forms import TaggedForm
 from skills.nanda.paper import Paper
 
 GOLD, AGENT, CURATED = range(718), range(718, 718 + 2400), range(718, 718 + 1680)

@@ -17,8 +17,8 @@ from harness.testing import FakeBackend, FakeModel
 from skills.finetune.export import compare
 from skills.finetune.export.register import register
 from skills.finetune.tokenization.prepare import HELD_OUT
-from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of
+from skills.nanda.generated_forms import TaggedForm
 
 RIGHT = {
     "claim": "Ledgers reduce the faults of planners.",

@@ -1,0 +1,210 @@
+"""Reply formats of language models, which write the moves: `json` and `tagged`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.models.backend import Message
+from skills.nanda.anchors import lexical_anchors
+from skills.nanda.forms import TOKENS_AROUND, Example, Form, UnusableReply
+from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG
+from skills.nanda.paper import Paper
+from skills.nanda.passages import numbered, prompt_of
+from skills.nanda.text import sanitize
+
+TOKENS_OF_NUMBERS = 16
+"""Number of tokens for up to three sentence numbers of a move in JSON, with key and brackets."""
+_BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A point in a completion at which a model decided whether a move is stated.
+
+    Attributes:
+        place: the position in the text at which the deciding token begins.
+        stated: True if the model stated the move.
+        unstated: the text that a model writes at this position for a move that is not stated.
+    """
+
+    move: str
+    place: int
+    stated: bool
+    unstated: str = ""
+
+
+class JsonForm(Form):
+    """The format `json`, for general models.
+
+    The prompt has the moves, the rules and the abstract with numbered sentences; the reply is JSON
+    under a schema:
+
+        {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
+
+    A model that the schema does not constrain may leave out the numbers, or write "[2] ..." in a
+    move.
+    """
+
+    name = "json"
+    tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        """Return the system message (the same for all papers), the examples and the request.
+
+        The prompt has the instructions for the moves, but not their definitions, since a small
+        model copies definitions: SmolLM2-135M copied prompt text for 7 of 15 abstracts with
+        definitions, and for 3 of 15 without definitions.
+        """
+        framework = self.framework
+        moves = (f"- {move.name}: {move.write}." for move in framework.moves)
+        rules = (f"- {rule}" for rule in framework.rules)
+        parts = [framework.instructions.strip(), "\n".join(("The moves:", *moves))]
+        parts += ["\n".join(("The rules:", *rules))] * bool(framework.rules)
+        turns = [Message("system", "\n\n".join(parts))]
+        for example in self.examples:
+            answer = Message("assistant", self._answer(example))
+            turns += [self._request_message(example.abstract), answer]
+        return (*turns, self._request_message(paper.abstract))
+
+    def _request_message(self, abstract: str) -> Message:
+        framework = self.framework
+        return Message(
+            "user",
+            f"<abstract>\n{prompt_of(numbered(abstract))}\n</abstract>\n\n"
+            f"Take this abstract apart. Write one JSON object with the keys {NUMBERS}, "
+            f"{', '.join(framework.names)}. The first has the numbers of the sentences that each "
+            f"move comes from. Each other value is one sentence in the words of this abstract, or "
+            f'"{framework.not_stated}" where it does not state the move.',
+        )
+
+    def _answer(self, example: Example) -> str:
+        """Return the reply to an example as JSON, with sentence numbers from lexical alignment."""
+        names = self.framework.names
+        anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
+        given = {name: anchors[name]["sentences"] if name in anchors else [] for name in names}
+        answer = {NUMBERS: given, **{name: sanitize(example.moves[name]) for name in names}}
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        return {"json_schema": self.framework.json_schema()}
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Return the moves of a JSON object, which may be in a fenced code block."""
+        found = _json_object(text).items()
+        return {name: _split(value)[1] for name, value in found if name != NUMBERS}
+
+    def sentences(self, text: str) -> dict[str, list[int]]:
+        """Return the sentence numbers by move: the value of `NUMBERS`, or numbers before the text.
+
+        A move is left out if one of its numbers is not an integer, or if it has no number.
+        """
+        reply = _json_object(text)
+        numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
+        if isinstance(listed := reply.get(NUMBERS), dict):
+            numbers |= {name: of_move for name, of_move in listed.items() if of_move}
+        as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
+        return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object of a reply, which may be in a fenced code block.
+
+    Raises:
+        UnusableReply: the reply is not a JSON object.
+    """
+    fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
+    try:
+        found = json.loads(fenced[1] if fenced else text)
+    except json.JSONDecodeError as exc:
+        raise UnusableReply(
+            f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
+        ) from exc
+    except (RecursionError, ValueError) as exc:  # deep nesting, or a number of 5,000 digits
+        raise UnusableReply(f"its JSON cannot be read ({exc})") from exc
+    if not isinstance(found, dict):
+        raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
+    return found
+
+
+def _split(value: Any) -> tuple[list[int], Any]:
+    """Return the sentence numbers before the text of a move, and the text without the numbers.
+
+    Without numbers, the result is [] and the unchanged value.
+    """
+    marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
+    if marked is None:
+        return [], value
+    return [int(number) for number in marked[1].split(",")], value[marked.end() :]
+
+
+class TaggedForm(Form):
+    """The format `tagged`, for a model tuned to write the moves in its own words.
+
+    The prompt is short. The completion has the format that the model was trained on:
+
+        <annotation>
+        Claim: ...
+        ...
+        Novelty: ...
+        </annotation>
+
+    A grammar constrains the completion if the engine supports grammars.
+    """
+
+    name = "tagged"
+    retry = "Write the whole annotation again, correctly, and nothing else."
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        return (
+            Message("system", self.framework.tuned_instructions.strip()),
+            Message("user", sanitize(paper.abstract)),
+        )
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        fields: dict[str, Any] = {"stop": (CLOSE_TAG,)}
+        return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Return the moves on the lines between the tags. The closing tag may be missing."""
+        _, opened, inside = text.partition(OPEN_TAG)
+        inside = (inside if opened else text).partition(CLOSE_TAG)[0]
+        names = {move.label.casefold(): move.name for move in self.framework.moves}
+        found: dict[str, Any] = {}
+        for line in filter(None, map(str.strip, inside.splitlines())):
+            label, colon, value = line.partition(":")
+            name = names.get(label.strip().casefold())
+            if not colon or name is None:
+                raise UnusableReply(f"the line {line[:40]!r} does not begin with a move's label")
+            if name in found:
+                raise UnusableReply(f"{label.strip()} occurs twice")
+            found[name] = value.strip()
+        return found
+
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decision about each move of a completion, in the order of the completion.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+        moves, unstated = self.parse(text), self.framework.not_stated
+        names = {move.label.casefold(): move.name for move in self.framework.moves}
+        for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
+            name = names.get(label[1].strip().casefold(), "")
+            if moves.get(name):  # False for a label before the tags
+                yield Decision(name, label.end(), moves[name] != unstated, unstated)
+
+    def completion(self, moves: Mapping[str, str]) -> str:
+        """Return the completion for given moves, as in training data; the inverse of `parse`.
+
+        Raises:
+            ValueError: a move has a line break or a closing tag.
+        """
+        for name in self.framework.names:
+            if "\n" in moves[name] or "</" in moves[name]:
+                raise ValueError(f"{name} does not fit on one line of a tagged completion")
+        lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
+        return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
