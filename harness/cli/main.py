@@ -284,10 +284,10 @@ def _piped_stdin() -> IO[bytes] | None:
 
 
 def leave(code: int) -> int:
-    """Return the exit code, and guarantee that the process exits with it.
+    """Return the exit code, and end the process with it even if threads are still running.
 
-    After Ctrl-C the process exits immediately, since Python and native libraries would wait for
-    threads.
+    The threads have `GRACE` seconds to end; Python would wait for them without a limit. After
+    Ctrl-C, the function does not return: the process exits immediately.
     """
     if code == Interrupted.exit_code:
         _exit(code)

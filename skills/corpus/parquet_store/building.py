@@ -1,4 +1,6 @@
-"""Build and update the index of a folder of parts; each part is read once.
+"""Build and update the index of a folder of parts.
+
+An update reads only the parts that are new or have changed.
 
 The index has a full-text table of the moves, and Parquet files with facts about the rows of parts.
 Filters and statistics read these facts, not the texts. The columns of the facts are:

@@ -212,7 +212,9 @@ def find_columns(
     Args:
         names: the column names of the table.
         columns: the options of the user.
-        moves: the names of moves. Their columns and the columns `OBJECTS` are read if they exist.
+        moves: the names of moves, whose columns are read if they exist. If there is no move, the
+            column of provenance is ignored. The other columns of `OBJECTS` are read only if the
+            table has a column of provenance.
         where: the file, for messages.
         abstract_by: how the table must provide abstracts.
 

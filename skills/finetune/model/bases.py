@@ -228,7 +228,7 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
                     f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} "
                     "differently",
                     where=file_id,
-                    hint="Use the same model as a folder of transformers.",
+                    hint="Use a folder with the config.json and the .safetensors files of this model.",
                 )
 
 

@@ -236,8 +236,9 @@ class Renderer:
     Attributes:
         tokenizer: the tokenizer of transformers, with the chat template of the base.
         ends: the tokens that end an answer according to the base's configuration.
-        framework: the moves of the completions; None to find no decisions.
-        decisions: the weights of the decisions whether a move is stated.
+        framework: the framework of the annotations in the completions. If it is None, the rows
+            have no decisions.
+        decisions: the weights of the decisions, each of which is whether a move is stated.
     """
 
     tokenizer: Any
