@@ -232,8 +232,8 @@ class Servers:
     def start(self, seconds: float = WAIT) -> None:
         """Start all servers if necessary, and wait at most `seconds` until the servers are ready.
 
-        Only if `seconds` is more than `WAIT`, the method also waits for servers that were not ready
-        in time in an earlier call.
+        A server that was not ready in time in an earlier call is waited for only if `seconds` is
+        more than `WAIT`.
         """
         if not self._is_started:
             self._is_started = True

@@ -221,14 +221,15 @@ class Found(NamedTuple):
 
 
 def find(reference: str, file: str = "") -> Found:
-    """Find the file to load of a model on the Hub: a GGUF, or else an adapter in safetensors.
+    """Find the file of a model on the Hub that can be loaded: a GGUF, or else an adapter.
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
         file: the path of a GGUF, which must be given if the repository has several GGUF files.
 
     Returns:
-        The entry of the file for the registry, at the latest commit of the revision.
+        The registry entry of the file, at the latest commit of the revision, with the base models
+        and the tags of the model.
 
     Raises:
         UsageError: the reference is invalid, the repository has no file to load or does not have
