@@ -1,12 +1,12 @@
-"""Exception classes with the exit codes of the command.
+"""Exception classes, with the exit code of `agent.py` for each class.
 
     HarnessError                     1
     ├── UsageError                   2   the line, an option or the input is wrong
     │   ├── UnknownSkill                 there is no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
-    │   ├── RegistryError                models/registry.yaml cannot be used
+    │   ├── RegistryError                a registry of models cannot be used
     │   ├── NotTrusted                   the user has not trusted the content of a project's plugin
-    │   └── NotAllowed                   a model's call that the user has not allowed
+    │   └── NotAllowed                   the user has not allowed an action
     ├── SkillFailed                  1   the skill ran and has no result
     │   ├── InvalidReply                 the model's answer is invalid, even after repair
     │   ├── NothingFound                 the search has no results
@@ -45,7 +45,7 @@ LONGEST_FIELD = 60
 
 
 class HarnessError(Exception):
-    """An error with its location and a hint.
+    """An error with an optional location and hint; secrets in the texts are redacted.
 
     Args:
         message: what happened, in one clause without a full stop.
@@ -194,11 +194,10 @@ class Interrupted(HarnessError):
 
 
 def first_error(exc: ValidationError, *within: object) -> str:
-    """Return the first message of a validation, such as "training.epochs: Input should be ...".
+    """Return the first error of a validation, such as "training.epochs: Input should be ...".
 
     Args:
-        within: keys that lead to the validated object in its file; the message states them before
-            the field.
+        within: keys of the file that lead to the validated object; the keys precede the field.
     """
     error = exc.errors()[0]
     field = ".".join(map(str, (*within, *error["loc"])))[:LONGEST_FIELD]

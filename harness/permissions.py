@@ -1,8 +1,8 @@
-"""Ask the user to allow actions of a model, and store the answers.
+"""Ask the user to allow actions of a model, and store "always" answers.
 
-A model may follow instructions in a text that it reads, such as an abstract. Therefore the user
-must allow each action before a model writes a file, runs a command or trains. The answer "always"
-also allows the same action later in this project.
+A model may follow instructions in a text that it reads, such as an abstract. Therefore a model
+needs the user's permission, for example to write a file, run a command or train. The answer
+"always" also allows the same action later in this project.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Answers(ChoicesFile):
     """The stored "always" answers of a project.
 
     Args:
-        path: the JSON file with the answers of all projects, by folder.
+        path: the JSON file with the answers of all projects, by project folder.
         project: the folder of the project.
     """
 
@@ -245,11 +245,12 @@ class Permissions:
     def check(self, wanted: Permission) -> str:
         """Check that an action is allowed, and return a text for the run log that states why.
 
-        The user is asked unless `--yes` or a stored "always" answer allows the action.
+        The user is asked unless `--yes` or a stored "always" answer allows the action. A new
+        "always" answer is stored.
 
         Raises:
-            NotAllowed: the user refuses, nobody can be asked, or the action would write a file that
-                controls the harness; no answer allows this.
+            NotAllowed: the user refuses, nobody can be asked, or the action would write a protected
+                file, which no answer allows.
             OutputError: an "always" answer cannot be stored.
         """
         settings = self.settings

@@ -28,7 +28,7 @@ def named_places(word: str, settings: Settings) -> Iterator[Path]:
 
 
 def _place(name: str | Path, settings: Settings) -> Path:
-    """Return the resolved path of a name in the project, or "/" if it cannot be resolved."""
+    """Return a name, resolved relative to the project; "/" if this fails."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
     except (OSError, RuntimeError, ValueError):  # raised for a loop of symbolic links
@@ -36,10 +36,10 @@ def _place(name: str | Path, settings: Settings) -> Path:
 
 
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
-    """Yield the resolved paths that a command may read, given its text and option values.
+    """Yield the resolved paths that a command with these texts and option values may read.
 
-    The paths are each text of fewer than `TEXT_WORDS` words as a whole, each word that exists as a
-    path, the files that match a glob pattern, and the targets of symbolic links in a named folder.
+    A path is a whole text of fewer than `TEXT_WORDS` words, a word that exists as a path, a glob
+    pattern, a file that matches a pattern, or the target of a symbolic link below a named folder.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]
@@ -64,8 +64,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
     """Return True if a model may read a resolved path without permission.
 
-    A model may read the project, except for private files of the harness, and `folders`, which are
-    the folders of skills.
+    A model may read `folders`, which are folders of skills, and the project without the private
+    files of the harness.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):
         return True
@@ -87,7 +87,7 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, even if the case of the names differs."""
+    """Return True if `path` is `place` or below `place`; the file system may ignore case."""
     if not place.exists():  # `samefile` cannot be used, and the file system may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):

@@ -1,8 +1,7 @@
 """Split the commands of a model into words, and determine the scope of "always" answers.
 
 Without a sandbox, only the user's answers protect the user's files. Therefore an "always" answer
-covers exactly the command that was shown, or a program with options that are listed here as
-harmless.
+covers exactly the command that was shown, or a command of `HARMLESS` with any harmless options.
 """
 
 from __future__ import annotations
@@ -59,10 +58,10 @@ _RUNNERS = frozenset(  # in alphabetical order
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
-    """Return the words of a command that runs one program, or None if it needs a shell.
+    """Return the words of a command that runs one program, or None for another command.
 
-    The result is also None if the command sets variables, since variables may change the behaviour
-    of the program.
+    The result is None if the command is empty or malformed, needs a shell, or sets variables, which
+    may change the behaviour of the program.
     """
     if not command.isprintable() or _NEEDS_SHELL.search(command):
         return None
@@ -78,13 +77,13 @@ def lasting(
 ) -> str | None:
     """Return the scope of an "always" answer: a key of `HARMLESS`, or exactly this command.
 
-    The result is None if the user must allow the command each time, because it needs a shell or
-    names a path outside of the project. Without a sandbox, the result is also None if the command
-    names a path that controls git or the harness, or if its words do not show which programs and
-    files it uses.
+    The result is None if the user must allow the command each time, because the command needs a
+    shell, or names a path that is not free (see `is_free`). Without a sandbox, the result for a
+    command that is not harmless is also None if the command names a path that controls git or the
+    harness, or if the words do not show which programs and files the command uses.
 
     Args:
-        folders: the folders of skills; the command may also name files in them.
+        folders: the folders of skills; the command may name files in these folders.
         confined: True if the command runs in a sandbox.
     """
     words = command_words(command)
@@ -108,9 +107,9 @@ def lasting(
 
 
 def _is_plain(words: Sequence[str]) -> bool:
-    """Return True if a command names a program without a path, and no option has a value.
+    """Return True if a command names a program without a path, and no argument has a value.
 
-    The result is False for programs of `_RUNNERS`. The value of an option, such as X in `-I X`,
+    The result is False for programs of `_RUNNERS`. The value of an argument, such as X in `-I X`,
     `-oX`, `--output=X`, `CC=X` or `@X`, may name a program to run or a file to write.
     """
     name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))

@@ -17,7 +17,7 @@ _remembered: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Return `text` with secrets and keys in URLs redacted, and user names in URLs removed."""
+    """Return `text` without known secrets, and without keys, names and passwords in URLs."""
     if "://" in text or "?" in text or "&" in text:
         text = re.sub(_PARAMETER, rf"\1{REDACTED}", re.sub(_USER_INFO, "", text))
     return without_secrets(text)
@@ -31,7 +31,7 @@ def without_secrets(text: str) -> str:
 
 
 def held_back(text: str) -> int:
-    """Return the number of last characters of `text` that may be the beginning of a secret."""
+    """Return how many characters at the end of `text` may be the beginning of a secret."""
     secrets = _remembered | _of_environment()
     lengths = range(min(len(text), max(map(len, secrets), default=1) - 1), 0, -1)
     return next((n for n in lengths if any(s.startswith(text[-n:]) for s in secrets)), 0)

@@ -208,7 +208,7 @@ class SessionStore:
         self._database.run(lambda db: db.execute(sql, [_now(), session]), None)
 
     def found(self, text: str, project: Path | None, limit: int) -> list[Session]:
-        """Return the sessions that contain all words of a text, the most recently used first.
+        """Return up to `limit` sessions with all words of `text`, the last used session first.
 
         Sessions without turns are left out.
 

@@ -149,7 +149,7 @@ class Settings:
 
     @property
     def protected(self) -> tuple[Path, ...]:
-        """Files and folders that control the harness: skills, registries, trust, permissions."""
+        """Files and folders that control the harness, such as skills, trust and permissions."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills

@@ -145,17 +145,17 @@ class FakeModel:
 
 
 def calling(*calls: ToolCall, text: str = "") -> Reply:
-    """Return a reply that calls tools after some text."""
+    """Return a reply with `text`, which calls tools."""
     return Reply(text, "stop", 1, 1, 0.0, tool_calls=calls)
 
 
 def tool_call(name: str, **arguments: Any) -> ToolCall:
-    """Return a call of the tool `name`."""
+    """Return a call of the tool `name` with `arguments`."""
     return ToolCall(name, json.dumps(arguments))
 
 
 class FakeBackend:
-    """A backend that serves `model`, unless `unavailable` states why it cannot serve."""
+    """A backend that serves `model`, unless `unavailable` states why the backend cannot."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -182,7 +182,7 @@ def fake_models(
 
 
 def fake_settings(folder: Path) -> Settings:
-    """Return settings with all folders inside of `folder`."""
+    """Return settings with `folder` as the project and with the user's folders in `folder`."""
     return Settings(
         cache_dir=folder / "cache",
         data_dir=folder / "data",
@@ -194,7 +194,7 @@ def fake_settings(folder: Path) -> Settings:
 
 
 class FakePlugin:
-    """A plugin with skills and a backend."""
+    """A plugin with skills and an optional backend."""
 
     def __init__(self, *skills: Skill, backend: FakeBackend | None = None) -> None:
         self._skills = skills
@@ -220,7 +220,7 @@ def fake_app(
     plugins: Mapping[str, object] | None = None,
     registry: Path | None = None,
 ) -> App:
-    """Return an application whose `model` serves every task, with all files in `folder`.
+    """Return an application that keeps its files in `folder`; `model` serves every task.
 
     Args:
         model: the model; by default, a `FakeModel` with empty replies.
@@ -261,8 +261,8 @@ def run_skill(
 ) -> Result:
     """Run `skill` once with `model`, and return the result.
 
-    The default `model` gives empty replies. `options` are fields of the skill's `Options`. Errors
-    of the skill are raised.
+    The default `model` gives empty replies. `options` are values of the skill's `Options`, by
+    field. Errors of the skill are raised.
     """
     models = fake_models(model or FakeModel(), "annotate", "chat", "judge", form=form)
     call = Call(
@@ -392,7 +392,7 @@ def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessEr
 
 
 def assert_saves(app: App, line: str, path: Path) -> Path:
-    """Assert that `line` saves to `path` and leaves no temporary file, and return `path`."""
+    """Assert that `line` plus `save to PATH` saves and leaves no temporary file; return `path`."""
     outcome = app.dispatch(f'{line} save to "{path}"')
     assert outcome.result.code == 0, f"exit code {outcome.result.code}: {outcome.result.stopped}"
     assert path in outcome.saved, f"saved {[str(p) for p in outcome.saved]}, not {path}"

@@ -117,9 +117,9 @@ def skill_files(
 ) -> Search:
     """Read and return every SKILL.md below `root`, in the sorted order of the paths.
 
-    The subfolders of a folder with a SKILL.md are not searched. A file whose name differs only in
-    case, such as skill.md, counts as a SKILL.md. If a file system does not answer, the search ends
-    after `seconds`, and the result contains the files found before.
+    Hidden folders and the subfolders of a folder with a SKILL.md are not searched. A file whose
+    name differs only in case, such as skill.md, counts as a SKILL.md. The search ends after
+    `seconds`, even if a file system does not answer; the result contains the files found before.
 
     Args:
         skipped: returns True for a folder whose SKILL.md must not be read.

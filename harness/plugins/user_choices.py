@@ -100,7 +100,10 @@ def _entries(folder: Path) -> list[Path]:
 
 @functools.cache
 def private_folder() -> Path:
-    """Return the folder for copies of trusted content, which is deleted when the process ends."""
+    """Create, at the first call, and return the folder for copies of trusted content.
+
+    The folder is deleted at the end of the process. Folders of killed processes are deleted first.
+    """
     import atexit
     import shutil
     import tempfile
@@ -114,7 +117,7 @@ def private_folder() -> Path:
 
 
 def private_copy(folder: Path) -> tuple[Path, str]:
-    """Return a private copy of a folder or file, and the hash of the copied content.
+    """Copy a folder or file; return the path of the private copy and the hash of its content.
 
     Each file is read once, so that the copy contains the hashed bytes.
 
@@ -257,8 +260,8 @@ class TrustStore(ChoicesFile):
 class DisabledNames(ChoicesFile):
     """The disabled names; plugins and skills with these names are not loaded from any source.
 
-    A name may belong to an entry point, a folder, a SKILL.md or a skill, so that a plugin is
-    disabled without being imported, and another plugin cannot take over a disabled name.
+    A name may belong to an entry point, a folder, a SKILL.md or a skill. Therefore a plugin can be
+    disabled without being imported. Another plugin cannot take over a disabled name.
     """
 
     content = "the list of disabled names"

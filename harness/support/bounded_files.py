@@ -1,9 +1,9 @@
 """Read untrusted files and folders without blocking and within limits.
 
-Functions that read a file raise an OSError if the path is not a regular file (but a pipe, a device
-or a folder), or if the file is too large; `strerror` is the reason. `walk` lists folders. JSON
-files are replaced as a whole, so that a reader never sees an incomplete file. If the process is
-killed while it appends lines, the complete lines remain.
+`read_bytes`, `read_text` and `read_json` raise an OSError if the path is not a regular file (but a
+pipe, a device or a folder), or if the file is too large; `strerror` is the reason. JSON files are
+replaced as a whole, so that a reader never sees an incomplete file. If the process is killed while
+it appends lines, the complete lines remain.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class Unsearched(Exception):
 def walk(
     root: Path, limit: int, *, until: float = math.inf, follow_links: bool = False
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder below `root` with the names of its subfolders and of its other entries.
+    """Yield `root` and each folder below, with the names of the subfolders and other entries.
 
-    As in `os.walk`, `root` comes first, and subfolders that the caller removes from the list are
-    not entered. The names are sorted. A folder that cannot be read has no entries.
+    As in `os.walk`, subfolders that the caller removes from the list are not entered. The names are
+    sorted. A folder that cannot be read has no entries.
 
     Args:
         limit: maximum number of entries of all folders together.
@@ -164,7 +164,7 @@ def set_aside(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
-    """Replace a JSON file as a whole; create its folder if it is missing.
+    """Create a JSON file or replace it as a whole; create a missing folder.
 
     Args:
         what: a noun for the content, such as "the trust", for the error message.

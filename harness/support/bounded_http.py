@@ -44,7 +44,7 @@ class TooLong(SkillFailed):
 
 @dataclass(slots=True)
 class Meter:
-    """Counts the bytes of a stream, and limits them.
+    """Counts the bytes of a stream, and limits their number.
 
     Attributes:
         name: the name of the server, for messages.
@@ -80,7 +80,7 @@ class Meter:
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
             self._tail = text[-3:]  # the longest separator has four bytes
-            # If a line ends in this piece, all objects of the piece are counted for its last line.
+            # If lines end in this piece, all of its objects count for the unfinished line after.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
             if self._line > LINE or self._objects > OBJECTS:
                 most = f"{LINE:,} bytes or {OBJECTS:,} objects"
@@ -145,9 +145,9 @@ def other_host(response: Any, allowed: str | None = None) -> str:
 
 
 def error_text(body: Any) -> str:
-    """Return the reason that the body of an error response contains.
+    """Return the reason in the body of an error response, or the body if it states no reason.
 
-    Secrets are redacted, and the reason is cut off after `SHOWN` characters.
+    Secrets are redacted, and the result is cut off after `SHOWN` characters.
 
     Args:
         body: the body of the response, as text or as a parsed JSON value.
@@ -157,7 +157,9 @@ def error_text(body: Any) -> str:
 
 
 def _reason(body: Any, depth: int) -> str:
-    """Return the reason in the body of an error, which may contain the JSON of another error.
+    """Return the reason in the body of an error, or the body if it states no reason.
+
+    The reason may contain the JSON of another error.
 
     Args:
         depth: maximum number of nested JSON values that are parsed or entered.

@@ -45,7 +45,7 @@ _started: list[_Watch] = []
 
 @contextlib.contextmanager
 def taking_effect(last: Last) -> Iterator[None]:
-    """Guarantee that Ctrl-C ends the block in time.
+    """In the block, repeat a Ctrl-C that has no effect, and then apply the last resort.
 
     The function has no effect on Windows, and in threads other than the main thread.
 
@@ -98,7 +98,10 @@ def left_to_the_system() -> Iterator[None]:
 
 
 def end_process() -> NoReturn:
-    """End the process without the cleanup of Python and native libraries, which may block."""
+    """Kill the processes of `kill_first`, report the interruption, and exit with `EXIT_CODE`.
+
+    The cleanup of Python and native libraries is skipped, since this cleanup may block.
+    """
     kill_others()
     # A progress bar may have hidden the cursor and written an incomplete line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
@@ -185,7 +188,7 @@ class _Watch:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Interrupt the main thread again; the signal of this function does not count as Ctrl-C."""
+        """Interrupt the main thread again, except at a prompt; this does not count as Ctrl-C."""
         self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

@@ -26,7 +26,7 @@ _limit: int | None = None
 
 @contextmanager
 def low_spin_openmp() -> Iterator[None]:
-    """Let the idle threads of libraries that are first imported in the block sleep soon.
+    """Make idle OpenMP threads sleep soon, for libraries first imported in the block.
 
     OpenMP reads its settings once, at the first import. The user's own settings are kept.
     """
@@ -100,7 +100,7 @@ def is_alive(pid: int) -> bool:
 def remove_left_over(folder: Path, pattern: str) -> None:
     """Remove temporary files and folders that killed processes have left in a folder.
 
-    Each name contains the id of the process, such as 7 in ".7-a1b2.tmp".
+    Each name matches the glob `pattern`, and contains a process id, such as 7 in ".7-a1b2.tmp".
     """
     for path in folder.glob(pattern):
         found = re.search(r"[.-](\d+)(-\w+)?(\.tmp)?$", path.name)

@@ -25,9 +25,9 @@ _METHOD = re.compile(rb'"method"\s*:')
 class StdinMessages:
     """An asynchronous iterator over the lines of stdin.
 
-    A request that is too long is replaced by a request of an unknown method, so that the client
-    receives an error. An answer that is too long is replaced by an error, so that no caller waits
-    for the answer. Skills and their child processes read the null device instead of stdin.
+    A request that exceeds a limit is replaced by a request of an unknown method, so that the client
+    receives an error. An answer that exceeds a limit is replaced by an error, so that no caller
+    waits for the answer. Skills and their child processes read the null device instead of stdin.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The token that requests a run to stop; it is passed to all layers of the run."""
+"""The token that tells a run to stop; the token is passed to all layers of the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StopToken(threading.Event):
 
     Args:
         parent: an event which, if it is set, also stops this token.
-        seconds: the time limit, counted from now.
+        seconds: the time limit from now on, for `remaining` and `check`; `is_set` ignores it.
     """
 
     def __init__(self, parent: threading.Event | None = None, seconds: float = math.inf) -> None:

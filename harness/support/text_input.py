@@ -84,9 +84,10 @@ def lone_file(text: str) -> Path | None:
 
 
 def path_in(text: str) -> Path | None:
-    """Return `text` as a path if it has a file suffix or a path separator, or names a file.
+    """Return `text` as a path, or None if it is not a path.
 
-    A text with blanks and a separator, but without a suffix, must name an existing folder or file.
+    A text is a path if it has a known file suffix, has no blanks but another suffix or a separator,
+    names an existing file, or names an existing folder and has a separator.
     """
     name = unquote(text)
     if not name or "\n" in name or "\0" in name:
@@ -181,12 +182,12 @@ def text_lines(
     Args:
         encoding: the encoding of the file; by default, UTF-8 with or without a byte order mark.
         newline: "" to keep line endings (LF, CRLF or CR); None to replace them with LF.
-        with_nul: True to yield lines with NUL characters; otherwise they raise an InputError.
+        with_nul: True to yield lines with NUL characters; otherwise such a line is an error.
         begins_row, cut: see `bounded_lines`.
 
     Raises:
-        InputError: the file cannot be read, or is not text in this encoding; for UTF-8, the message
-            contains the line and the byte.
+        InputError: the file cannot be read, has a row that is too long, or is not text in this
+            encoding; for UTF-8, the message contains the line and the byte.
     """
     hint = "Save the file as UTF-8."
     with reading(path):

@@ -1,8 +1,8 @@
 """Traces of runs, which follow OpenTelemetry's conventions for generative AI.
 
-Traces are on if `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or if `OTEL_TRACES_EXPORTER` is `console` or
-`otlp`. Otherwise each function of this module returns after a check of `_tracing`, and
-opentelemetry is not imported.
+Traces are on if `OTEL_TRACES_EXPORTER` contains `console` or `otlp`; if it is not set, traces are
+on if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. With
+`OTEL_SDK_DISABLED=true`, traces are off. If traces are off, opentelemetry is not imported.
 
     invoke_workflow NAME        a run: of a command, or of a skill that a model calls
       row                       a task of a job; only some tasks are traced, see `rows`
@@ -12,7 +12,7 @@ opentelemetry is not imported.
         execute_tool NAME       a call of a tool by the model
 
 Texts of prompts, answers, arguments and reasons are recorded only if
-`OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is set.
+`OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is true, span_only or span_and_event.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ R = TypeVar("R")
 FIRST_ROWS, EACH_ROW = 20, 100
 """The first `FIRST_ROWS` tasks of a job are traced, and then one in `EACH_ROW` tasks."""
 TIMEOUT = 3
-"""Maximum number of seconds of an export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
+"""Maximum number of seconds of an export, unless a variable sets a timeout."""
 PATIENCE = 4.0
 """Maximum number of seconds that the end of the program waits for the last export."""
 SHOWN = 400
@@ -123,9 +123,9 @@ class Traced:
             self.set(gen_ai__output__messages=_json([answer]))
 
     def answered(self, content: str, code: int) -> None:
-        """Mark a call of a tool with an exit code other than 0 as failed.
+        """Record the answer of a tool; an exit code other than 0 marks the call as failed.
 
-        The result of the tool is recorded only if texts are recorded.
+        The content is recorded only if texts are recorded.
         """
         if code:
             self.failed(f"exit_{code}")
@@ -152,7 +152,7 @@ def start(notice: Callable[[str], None]) -> None:
 
 
 def use(provider: TracerProvider) -> None:
-    """Record all later traces with this provider, independently of the environment variables."""
+    """Record all later traces with this provider, even if no variable turns traces on."""
     setting = os.environ.get(_CONTENT, "").strip().lower()
     _tracing.content = setting in ("true", "span_only", "span_and_event")
     _tracing.provider = provider

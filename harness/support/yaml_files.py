@@ -111,7 +111,7 @@ def check(text: str) -> None:
 
 
 class _Limits:
-    """Checks the size of a document, with all aliases replaced, against the limits."""
+    """Checks the nesting, the number of nodes and the repetition by aliases of a document."""
 
     def __init__(self) -> None:
         self._nodes = 0
@@ -209,7 +209,7 @@ def where(path: Path, *loc: str | int) -> str:
 
 
 def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Yield each duplicate key of a mapping with its line, since PyYAML ignores duplicates."""
+    """Yield each duplicate key below `node` with its line; PyYAML ignores duplicates."""
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
             yield from repeated_keys(child)
