@@ -58,9 +58,9 @@ def build_dataset(
 ) -> Dataset:
     """Return the training set from tables of annotations, with one row for each paper.
 
-    Gold rows replace curated rows, and both replace agent rows. A paper is identified by its
-    arxiv_id, or else its paper_id, or else its id. By default, an agent row is kept even if its
-    paper has no curated row.
+    Gold rows replace curated rows, and both replace agent rows. The id of a paper is in the column
+    arxiv_id, otherwise paper_id, otherwise id. Of several papers with nearly the same abstract,
+    only the first is kept.
 
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.
@@ -70,7 +70,7 @@ def build_dataset(
         tick: called with the name of each step.
 
     Raises:
-        InputError: a table cannot be read or lacks a move, there is no table, or no row is left.
+        InputError: a table cannot be read, lacks a move or is not given, or no row is left.
     """
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
@@ -86,9 +86,10 @@ def build_dataset(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune dataset` with the arguments as options; return its exit code.
+    """Run `/finetune dataset` with the arguments as options, and return the exit code.
 
-    The data set is saved to `--out PATH` or `-o PATH`.
+    The data set is saved to `--out PATH` or `-o PATH`. Without `argv`, the arguments of the process
+    are used, and the process exits after the run.
     """
     from harness.cli.main import run_script
 

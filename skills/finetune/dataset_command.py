@@ -58,7 +58,7 @@ def make_dataset(call: Call) -> Result:
 
 
 def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
-    """Raise UsageError if one of the paths `written` is an input table of the options."""
+    """Raise UsageError if one of the paths in `written` is also an input file."""
     read = {path.resolve() for path in options.inputs}
     for path in written:
         if path.resolve() in read:
@@ -84,10 +84,10 @@ def choices(options: DatasetOptions) -> Choices:
 
 
 def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
-    """Count the tokens of a data set, and return the result of the command that built it.
+    """Count the tokens of a data set, print its notices, and return the result of the command.
 
-    The data set is saved as .jsonl. The manifest is saved beside this file, and is the `--json`
-    output.
+    The result saves the data set as .jsonl, with the manifest beside this file. The manifest is
+    also the `--json` output.
     """
     screen = call.screen
     with (
@@ -132,11 +132,12 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         manifest: the version of the format.
         rows, sha256: the number of rows, and the digest of the .jsonl file.
         counts: for each source, the number of rows read, written, and left out for each reason.
-        rare: for each move that most rows do not state, the number of rows that state the move.
+        rare: as in `Dataset.rare`.
         left_out: each row that is left out, with its place (`where`) and reason. Two kinds of rows
             are only counted: rows that were not curated, and rows of a paper that a preferred
             source has with the same abstract.
-        options, framework, harness, inputs, held_out, tokens: how the data set was built.
+        options, framework, harness, inputs, held_out: how the data set was built.
+        tokens: the argument `tokens`.
     """
     return {
         "manifest": MANIFEST_VERSION,
@@ -198,7 +199,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about rows that are left out, and about held-out ids without a row."""
+    """Yield messages about rows that are left out, and ids in --dev or --test that no row has."""
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

@@ -6,8 +6,8 @@
 This program is equivalent to `/finetune TRAIN.jsonl`: options and exit codes are the same.
 `--resume` continues from the latest complete checkpoint. `--resume CHECKPOINT` continues from the
 given checkpoint, and writes to the folder that contains the checkpoint. Without TRAIN.jsonl, the
-training set of the run in the folder is used; if the folder has no run, train.jsonl in the working
-directory is used.
+training set of the run in the output folder is used; if this folder has no run, train.jsonl in the
+working directory is used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""The training set if the arguments do not name one, and the folder contains no run."""
+"""The training set if the arguments name none, and the output folder contains no run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune` with the arguments, and return its exit code.
+    """Run `/finetune` with the arguments, and return the exit code.
 
+    Without `argv`, the arguments of the process are used, and the process exits after the run.
     Under torchrun, only rank 0 runs the command; the other ranks only take part in the training.
     """
     from skills.finetune import ranks
@@ -47,7 +48,7 @@ def invocation(words: list[str]) -> Invocation:
 
     Raises:
         UsageError: an option is invalid, or no training set is found.
-        InputError: the folder's manifest cannot be read.
+        InputError: the manifest in the output folder cannot be read.
     """
     from harness.runs.invocation import from_words
     from skills.finetune.plugin import Finetune
@@ -80,11 +81,11 @@ def _is_checkpoint(word: str) -> bool:
 
 
 def _default(options: Any) -> str:
-    """Return the path of the default training set; "" if `options.run_folder` contains a run.
+    """Return `DEFAULT_DATA`, and announce it; return "" if `options.run_folder` contains a run.
 
     Raises:
         UsageError: there is neither a run nor a default training set.
-        InputError: the folder's manifest cannot be read.
+        InputError: the manifest in this folder cannot be read.
     """
     from harness.errors import UsageError
     from harness.terminal.console import Screen

@@ -112,11 +112,11 @@ def check(context: StageContext) -> None:
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
-    """Perform all stages in order, and return the entries of the performed stages by name."""
+    """Perform the stages in order, and return the entries of the performed stages by name."""
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:
-        """Perform a stage; skip it if it raises an error of the classes `skipped`."""
+        """Perform a stage; on an error of the classes `skipped`, remove the stage's entry."""
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
                 done[name] = STAGES[name](context)
@@ -250,7 +250,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
 
 
 def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
-    """Yield sentences on the training and its adapted settings, if `done` has a training."""
+    """Yield sentences on the training and its adapted settings, if `done` contains `train`."""
     if "train" not in done:
         return
     facts = done["train"].facts

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 SPARE = 1.02
 """Factor on the needed disk space, since a file occupies more space than its size."""
 WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
-"""The stages that write files which other stages read."""
+"""The stages from whose entries `file_digest` takes the digests of files."""
 MANIFEST = "manifest.json"
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
@@ -74,7 +74,7 @@ class Output:
     def is_unchanged(self, path: Path) -> bool:
         """Return True if the file at `path` has the recorded content.
 
-        The file is read only if its size is as recorded and its modification time is not.
+        The file is read only if its modification time has changed, but its size has not.
         """
         if not path.exists() or path.stat().st_size != self.size:
             return False
@@ -87,7 +87,7 @@ class Entry:
 
     Attributes:
         inputs: all values that the result depends on: digests and settings, as JSON values.
-        outputs: the files that the stage wrote, by their path in the folder.
+        outputs: a record of each file that the stage wrote, by its path in the folder.
         facts: results other than files, for display and for later stages.
         seconds: the duration of the stage.
         versions: the versions of the packages that were used.
@@ -201,7 +201,7 @@ class RunDir:
         return entry
 
     def forget(self, stage: str) -> None:
-        """Remove a stage's entry; its files are kept."""
+        """Remove the entry of a stage from the manifest; the files of the stage are kept."""
         manifest = self._manifest()
         if manifest.stages.pop(stage, None) is not None:
             self._write(manifest)
@@ -338,7 +338,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
 
 
 def file_digest(run_dir: RunDir, path: Path) -> str:
-    """Return the SHA-256 of a file; it is read from the manifest if the file is unchanged.
+    """Return the SHA-256 of a file, from the manifest if the file is unchanged.
 
     A file counts as unchanged if its size and modification time are as recorded. Hashing a merged
     model of 15 GB would take a minute.

@@ -55,9 +55,9 @@ class LeftOut:
     Attributes:
         of, of_where: id and place of the row that is used instead, or of the held-out paper; None
             if the row is left out for another reason.
-        similarity: the similarity of the two abstracts, 0 to 1; None if the abstracts are not the
-            reason.
-        split: the set that the row is held out for, "dev" or "test".
+        similarity: the similarity of the abstracts of `id` and `of`, 0 to 1; None if similarity is
+            not the reason.
+        split: "dev" or "test" if the row belongs to a held-out paper; otherwise None.
     """
 
     source: Source
@@ -71,7 +71,7 @@ class LeftOut:
     split: Split | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the known values, ready for JSON."""
+        """Return the fields that are not None, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -91,7 +91,7 @@ class AnnotationRow:
 
     Attributes:
         where: the place of the row in words, such as "gold.csv, line 7".
-        moves: the text of each move on one line, in the order of the framework.
+        moves: the one-line text of each move, in the order of the framework.
         completion: the moves in the form that the model learns.
     """
 
@@ -117,7 +117,7 @@ class AnnotationRow:
         instead: AnnotationRow | HeldOutPaper | None = None,
         **more: Any,
     ) -> LeftOut:
-        """Return the record of this row for a manifest that leaves the row out.
+        """Return the record that this row is left out of the data set.
 
         Args:
             instead: the row that is used instead, or the held-out paper.
@@ -134,9 +134,9 @@ Step = tuple[list[AnnotationRow], list[LeftOut]]
 def valid_rows(
     source: Source, entries: Iterable[TableRow | InputError], framework: Framework
 ) -> Step:
-    """Return the rows that have an abstract and all moves, and a record of each other row.
+    """Return the first valid row of each paper, and a record of each other row.
 
-    If a paper occurs several times, its first valid row is kept.
+    A row is valid if it has an abstract, and a valid text for every move.
 
     Args:
         entries: the rows in order; a row that cannot be read is represented by its error.
@@ -192,7 +192,9 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
 def _rows(
     path: Path, reading: Reading, *, annotated: bool
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table; if the table has no abstracts, they come from the corpus.
+    """Yield the rows of a table; if the table has no abstracts, take the abstracts from the corpus.
+
+    For an unreadable row, its error is yielded.
 
     Args:
         annotated: True to require a column for each move.
@@ -258,7 +260,7 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
 
 
 def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the messages of a row for a chat template, equal to the messages of `/annotate`."""
+    """Return the system and the user message of a row, as `/annotate` sends them."""
     return [
         {"role": "system", "content": row["system"]},
         {"role": "user", "content": row["prompt"]},

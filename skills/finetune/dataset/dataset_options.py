@@ -16,8 +16,8 @@ MAX_SIMILARITY = 0.6
 Source = Literal["gold", "curated", "agent"]
 WEIGHTS: Mapping[Source, float] = {"gold": 1.0, "curated": 0.75, "agent": 0.5}
 """Weights of rows in training, by source. A row without review has half the weight of a row that a
-person wrote; a row that the panel accepted has a weight between them. The numbers are chosen, not
-measured.
+person wrote; a row that the panel accepted has a weight between the two. The numbers are chosen,
+not measured.
 """
 
 
@@ -29,7 +29,7 @@ class Choices:
         curated_only: leave out agent annotations that were not curated.
         max_similarity: similarity above which abstracts count as the same abstract, 0.5 to 1.
         weights: the training weight of a row of each source.
-        rare_weight: factor on the weight of rows that state a move which most rows do not state.
+        rare_weight: factor on the weight of rows that state a move in `Dataset.rare`.
     """
 
     curated_only: bool = False

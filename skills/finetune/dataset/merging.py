@@ -5,11 +5,11 @@ only the id of a held-out paper is known, its abstract comes from the row with t
 abstract, copies under other ids are found.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
-shared runs divided by the number of all runs. An abstract of 200 words and a changed copy of it
-have a similarity of 0.86 if five words far apart are changed, 0.63 if fifteen words are changed,
-and 0.83 if 40 words are added at the end. Among 2,149 different abstracts of this project, the
-highest similarity is 0.38, and all but two pairs have less than 0.21. So `MAX_SIMILARITY` is well
-above the similarity of two different papers.
+runs in both abstracts divided by the number of runs in at least one. An abstract of 200 words and a
+changed copy have a similarity of 0.86 if five words far apart are changed, 0.63 if fifteen words
+are changed, and 0.83 if 40 words are added at the end. Among 2,149 different abstracts of this
+project, the highest similarity is 0.38, and all but two pairs have less than 0.21. So
+`MAX_SIMILARITY` is well above the similarity of two different papers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of th
 """
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
-"""Number of characters from which a value of --dev or --test is a list of ids, not a file."""
+"""Number of characters from which a value of --dev or --test without a suffix is not a file."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 """Matches a value of --dev or --test that counts as a file name even if the file is missing."""
 
@@ -101,7 +101,7 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """For each move that some rows, but less than half, state: the number of these rows."""
+        """For each move that some rows, but fewer than half, state: the number of these rows."""
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -204,7 +204,10 @@ class AbstractIndex(Generic[T]):
 
 
 def runs(text: str) -> frozenset[str]:
-    """Return the runs of `RUN` words of a text; case and punctuation are ignored."""
+    """Return the runs of `RUN` words of a text, without case and punctuation.
+
+    A shorter text is a single run; a text without words has no run.
+    """
     found = words(text)
     last = max(len(found) - RUN, 0) if found else -1
     return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
@@ -224,7 +227,7 @@ class HeldOutSet:
 
 
 def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
-    """Return the papers that an option names: a table, a .txt file of ids, or a list of ids.
+    """Return the papers in a table, a .txt file of ids, or a comma-separated list of ids.
 
     Args:
         given: the value of the option --dev or --test.
@@ -264,10 +267,10 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
 def _without_held_out(
     rows: list[AnnotationRow], sets: Iterable[HeldOutSet], index: AbstractIndex[HeldOutPaper]
 ) -> Step:
-    """Return the rows for training, and a record of each row of a held-out paper.
+    """Return the rows for training, and a record of each held-out row.
 
-    Each held-out row identifies copies by its id and abstract, so the search is repeated until it
-    finds no more rows.
+    Held-out papers and rows are added to `index`. Each held-out row can identify further copies by
+    its id and abstract, so the search is repeated until no more rows are found.
     """
     ids: dict[str, HeldOutPaper] = {}
     new = [paper for held in sets for paper in held.papers]
@@ -304,8 +307,8 @@ def merge(
 ) -> Dataset:
     """Return the training set: gold rows replace curated rows, and both replace agent rows.
 
-    The steps are: remove held-out papers; keep one row for each paper; with `curated_only`, remove
-    agent rows; keep the first of several rows with nearly the same abstract.
+    The steps are: remove invalid rows; remove held-out papers; keep one row for each paper; with
+    `curated_only`, remove agent rows; keep the first of several rows with nearly the same abstract.
 
     Args:
         files: the tables that the rows come from, for the manifest.
@@ -369,7 +372,10 @@ def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
 
 
 def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
-    """Return the first of all rows with similar abstracts, and a record of each other row."""
+    """Return the rows whose abstract is not similar to an earlier one, and records of other rows.
+
+    The abstracts of the returned rows are added to `index`.
+    """
     kept, out = [], []
     for row in rows:
         if (match := index.find(row.paper.abstract)) is None:

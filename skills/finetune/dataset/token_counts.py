@@ -59,7 +59,8 @@ def open_counter(
     """Yield a token counter that can be used within the block.
 
     Args:
-        tokenizer: a tokenizer.json or its folder; None for the model that annotates.
+        tokenizer: a tokenizer.json or its folder; None for the model that annotates, or an estimate
+            if the file of this model is not on this machine.
         notify: called with a message if the numbers are estimated.
 
     Raises:

@@ -42,7 +42,10 @@ DATABASE = "held_out.db"
 
 
 def compare(context: StageContext) -> Entry:
-    """Compare the models, and make the new model the default if it is better. Return the entry.
+    """Compare the new model with the default of /annotate, and return the stage's entry.
+
+    A better model becomes the default. The models are not compared if fewer than `FEWEST` papers
+    were held out, or if the training was cut short.
 
     Raises:
         InputError: the GGUF is missing, or it is older than the training.

@@ -2,7 +2,7 @@
 
 llama.cpp's own converters and library write the files. If a converter loses the template, uses
 another end token or splits words differently, the model can still be loaded, but its answers are
-worse (llama.cpp #7062, ollama #17939). So every file is read back and compared with the base.
+worse (llama.cpp #7062, ollama #17939). So every file is read back and compared with its source.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from skills.finetune.run_folder import Entry, StageContext, digest_of, emptied, 
 LORA_TYPE = "f32"
 """Default type of the converted adapter: the type of the trained adapter, so that nothing is lost.
 
-An adapter on all linear layers of SmolLM2-135M with r 16 has 19.6 MB, and 9.8 MB in f16. But with
-f16 and bf16, three of four generated texts differed from f32 within 72 tokens.
+An adapter with r 16 on all linear layers of SmolLM2-135M has 19.6 MB in f32 and 9.8 MB in f16. But
+with f16 and bf16, three of four generated texts differed from f32 within 72 tokens.
 """
 VOCABULARY = 64_000_000
 """Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""
@@ -56,11 +56,11 @@ KEYS = (
     TEMPLATE,
     TOKENS,
 )
-"""The metadata keys that must have the same values in a model and its base."""
+"""The metadata keys that must have the same values in a quantized GGUF and its source."""
 
 
 def convert(context: StageContext) -> Entry:
-    """Convert the merged model and the adapter to GGUF, and check both. Return the entry.
+    """Convert the merged model and the adapter to GGUF, check both, and return the stage's entry.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -114,7 +114,7 @@ def convert(context: StageContext) -> Entry:
 
 
 def quantize(context: StageContext) -> Entry:
-    """Quantize the f16 GGUF with llama.cpp's library, and check the result. Return the entry.
+    """Quantize the f16 GGUF with llama.cpp's library, check it, and return the stage's entry.
 
     The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
     if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, most tensors
@@ -233,7 +233,7 @@ def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the b
         of: the model with the expected values, as named in the message.
 
     Raises:
-        SkillFailed: a value differs; the message contains the key and both values.
+        SkillFailed: a value differs; the message has the key and the beginnings of both values.
     """
     identity = identity_of(gguf)
     for key, value in expected.items():

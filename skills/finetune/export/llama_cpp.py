@@ -63,7 +63,7 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the scripts.
+        """Return the environment of the scripts, without NO_LOCAL_GGUF.
 
         PYTHONPATH begins with the folders of the scripts' modules; downloads from the Hub are off.
         """
@@ -79,7 +79,7 @@ class Converters:
 
 
 def find_converters(given: Path | None = None) -> Converters:
-    """Return the converters in `given`, a checkout of llama.cpp, or else in the wheel.
+    """Return the converters of the checkout `given`, or of the wheel if `given` is None.
 
     Raises:
         InputError: `given` does not contain the converters.
@@ -183,7 +183,7 @@ def run_program(
 
 
 def _last_lines(log: Path, count: int) -> list[str]:
-    """Return the last lines that are not blank; a carriage return also ends a line."""
+    """Return the last `count` lines that are not blank; a carriage return also ends a line."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")

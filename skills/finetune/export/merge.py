@@ -201,7 +201,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base, and change two JSON files for the converters."""
+    """Copy the text files of a base to `folder`, and change two copies for the converters."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)

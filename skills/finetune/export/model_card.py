@@ -110,7 +110,7 @@ def push(call: Call) -> Result:
 
 
 def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
-    """Yield the agreement that the stage `compare` measured, if its files have these digests."""
+    """Yield the agreement that the stage `compare` measured, if it compared these files."""
     entry = run_dir.entry("compare")
     if entry is None or METRIC not in entry.facts:
         return
@@ -120,7 +120,9 @@ def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
 
 
 def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
-    """Return the figures of the model from the file `named`, or else from `own` if it exists.
+    """Return the figures of the model from the file `named`, or from `own` if `named` is None.
+
+    The result is [] if `named` is None and `own` does not exist.
 
     Raises:
         InputError: the file cannot be read, or no annotator in it has one of these digests.

@@ -56,7 +56,7 @@ class Modelfile:
         adapter: the file of a LoRA adapter.
         parameters: the PARAMETER values by name, as numbers, booleans or texts; `stop` is a list.
         template: a Go template that replaces the chat template of the GGUF.
-        system: the system message of conversations without a system message.
+        system: the system message for requests that contain no system message.
     """
 
     base: str
@@ -87,8 +87,8 @@ def parse_modelfile(text: str) -> Modelfile:
     """Return the contents of a Modelfile, whose lines end with line feeds.
 
     Raises:
-        InputError: an instruction is unknown, incomplete or cannot be sent to a server, or FROM is
-            missing or repeated.
+        InputError: an instruction is unknown, incomplete or cannot be sent to a server, FROM is
+            missing, or an instruction other than PARAMETER is repeated.
     """
     texts: dict[str, str] = {}
     parameters: dict[str, Parameter] = {}
@@ -169,7 +169,8 @@ def adapter_base(context: StageContext) -> str | None:
 def write_modelfiles(context: StageContext) -> Entry:
     """Write the Modelfiles of the merged model and the adapter. Return the stage's entry.
 
-    The Modelfile of the adapter is written only if `adapter_base` finds its base.
+    The Modelfile of the adapter is written only if the adapter is available as GGUF and
+    `adapter_base` finds a base.
 
     Raises:
         InputError: the GGUF is missing, or it has no chat template or end-of-turn token.

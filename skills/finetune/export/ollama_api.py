@@ -136,7 +136,7 @@ class Ollama:
         return self._json("/api/show", json={"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
-        """Return the prompt that the server builds; None if its version is older than 0.11.5."""
+        """Return the prompt that the server builds; None for servers older than 0.11.5."""
         body = {"model": model, "messages": list(messages), "stream": False, "think": False}
         body |= {"_debug_render_only": True, "options": {"num_predict": 1}}
         return (self._json("/api/chat", json=body).get("_debug_info") or {}).get(
@@ -144,7 +144,7 @@ class Ollama:
         )
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-        """Generate an answer with the model's own parameters; return its text and done_reason."""
+        """Return the text and the done_reason of an answer, with the model's own parameters."""
         with translated_errors(self.host):
             found = self._client.chat(model, list(messages), think=False)
         return found.message.content or "", found.done_reason or ""

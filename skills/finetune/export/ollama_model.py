@@ -247,7 +247,7 @@ def _named(modelfile: Path, name: str | None) -> Path | None:
 def verify(
     ollama: Ollama, plan: OllamaPlan, version: str, form: Form, trained_with: str | None
 ) -> dict[str, Any]:
-    """Check the model on the server: its settings, a prompt that it builds, and an annotation.
+    """Check the settings of the model on the server, a prompt, and an annotation.
 
     Args:
         form: the form that the model was trained on.

@@ -71,7 +71,7 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write the entries of a model to registry.d, and return the facts of the stage.
+    """Write the entries of a model to registry.d, unless they are stored; return the stage's facts.
 
     Args:
         chosen: True to make the model the default of its tasks.
@@ -113,7 +113,8 @@ def unregister(call: Call, name: str) -> Result:
     The model is also removed from Ollama if the user agrees. Its weights are kept.
 
     Raises:
-        UsageError: the model does not exist, or `/finetune register` did not write it.
+        UsageError: the model does not exist, or `/finetune register` did not write its entry and
+            --force is not given.
         RegistryError: another entry needs the model or its files.
     """
     settings, name = call.settings, name.strip()
@@ -388,7 +389,7 @@ def trained(run_dir: RunDir) -> Entry:
     """Return the manifest entry of the stage `train`.
 
     Raises:
-        InputError: the model was not trained, or a GGUF is older than the adapter.
+        InputError: the model was not trained, or the input of a GGUF has changed since.
     """
     train, gguf, quantize = map(run_dir.entry, ("train", "gguf", "quantize"))
     if train is None:
@@ -403,7 +404,10 @@ def trained(run_dir: RunDir) -> Entry:
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the serve entries: a verified model at Ollama, the merged GGUF, then the adapter."""
+    """Yield the serve entries: a verified model at Ollama, the merged GGUF, and the adapter.
+
+    The model at Ollama and the adapter are left out if they do not exist.
+    """
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")
@@ -446,7 +450,7 @@ def file_of(user: Path, name: str) -> Path:
 
 
 def read_entries(path: Path) -> dict[str, Any]:
-    """Return `models` and `files` of a registry file as plain data; empty if there is no file.
+    """Return a registry file as plain data; missing `models` or `files` are {}.
 
     Raises:
         RegistryError: the file cannot be read.

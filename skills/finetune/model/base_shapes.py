@@ -37,7 +37,7 @@ _PUBLISHED: tuple[tuple[Any, ...], ...] = (
     ("HuggingFaceTB/SmolLM2-360M", 960, 32, 15, 5, 2560, 49152, True),
     ("HuggingFaceTB/SmolLM2-1.7B", 2048, 24, 32, 32, 8192, 49152, True),
 )
-"""The values of `_KEYS` in the config.json of each base on the hub."""
+"""For each base on the Hub: its name, and the values of `_KEYS` in its config.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class BaseFacts:
 
     @property
     def linear(self) -> Mapping[str, tuple[int, int]]:
-        """The linear layers of one decoder layer by name: (inputs, outputs)."""
+        """The shape (inputs, outputs) of each linear layer in a decoder layer, by name."""
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return {
             "q_proj": (self.hidden, queries),
@@ -90,7 +90,7 @@ class BaseFacts:
 
     @property
     def layer_shapes(self) -> Mapping[str, tuple[int, int]]:
-        """The linear layers by their names in transformers: (outputs, inputs)."""
+        """The shape (outputs, inputs) of each linear layer, by its name in transformers."""
         return {
             f"model.layers.{number}.{'self_attn' if name[1:] == '_proj' else 'mlp'}.{name}": (
                 outputs,
@@ -120,9 +120,9 @@ class BaseFacts:
 def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
     """Return the shapes of a base, computed from its config.json.
 
-    The parameters follow the Llama architecture in transformers: the embedding; for each layer
-    seven matrices, their biases and two norms (in Qwen3 two more norms, over a head); a final norm;
-    and the output layer if it is not the embedding.
+    The parameters are those of the Llama architecture in transformers: the embedding; for each
+    layer seven matrices, their biases if any, and two norms (in Qwen3 two more norms, over a head);
+    a final norm; and the output layer if it is not the embedding.
 
     Args:
         name, source: the values of these fields of `BaseFacts`.

@@ -1,7 +1,7 @@
 """Find, check and unpack the base of a recipe, and identify it by a digest.
 
-The base is a folder in the format of transformers, a model of the hub in the local cache, or a GGUF
-of the registry, which is unpacked once into such a folder in the cache of the harness.
+The base is a folder in the format of transformers, a model of the Hub in the local cache, or a GGUF
+of the registry. A GGUF is unpacked into a folder in the cache of the harness, and kept there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 TEMPLATE = "chat_template.jinja"
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 UNPACKED_FORMAT = 1
-"""Version of the format of unpacked bases; a folder of another version is unpacked again."""
+"""Version of the format of unpacked bases; bases in another version are unpacked again."""
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
 """Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that split off every digit before they split as
 GPT-2 does. A tokenizer that transformers 5.24 reads from a GGUF does not split off the digits.
@@ -61,7 +61,7 @@ class Base:
         folder: a folder with config.json, weights as .safetensors, tokenizer.json and a chat
             template.
         name: the name in the recipe.
-        digest: SHA-256 of all files that loading reads, or of the GGUF that was unpacked.
+        digest: a SHA-256 that identifies all files that loading reads, or the unpacked GGUF.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class Base:
 
 
 def open_base(context: StageContext) -> Base:
-    """Return the base of the recipe; unpack it first if it is a GGUF.
+    """Return the base of the recipe; fetch and unpack it if it is a GGUF of the registry.
 
     Raises:
         InputError: the base is not on this machine, lacks a file, has damaged weights, or has a
@@ -128,7 +128,7 @@ def describe(context: StageContext) -> BaseFacts | None:
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
-    """Return the folder with the tokenizer of the base; None if it is not on this machine.
+    """Return the folder with the base's tokenizer, or None if no tokenizer is on this machine.
 
     The base is neither fetched nor unpacked.
     """
@@ -199,10 +199,10 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
-    """Compare the unpacked tokenizer with the tokenizer of the engine on the texts in `PROBES`.
+    """Check that the unpacked tokenizer and the engine find equally many tokens in `PROBES`.
 
     Raises:
-        InputError: the engine and the unpacked tokenizer tokenize a text differently.
+        InputError: the numbers of tokens of a text differ.
     """
     from harness.models.backend import Message, Request
     from harness.models.backends.llamacpp import LlamaCppBackend
@@ -228,12 +228,13 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
                     f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} "
                     "differently",
                     where=file_id,
-                    hint="Use a folder with the config.json and the .safetensors files of this model.",
+                    hint="Use a folder with the config.json and the .safetensors files of this "
+                    "model.",
                 )
 
 
 def chat_template(folder: Path) -> str:
-    """Return the chat template of a base as transformers finds it, or "" if it is missing."""
+    """Return the chat template that transformers uses for a base, or "" if there is none."""
     own = folder / TEMPLATE
     if own.is_file():
         with reading(own):
@@ -348,7 +349,7 @@ def unpack_tokenizer(gguf: Path, folder: Path) -> None:
 
 @contextmanager
 def _translated(gguf: Path) -> Iterator[None]:
-    """Within the block, raise errors of transformers as InputError; hide its progress bars."""
+    """Raise errors of transformers in the block as InputError, and hide output to stderr."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield

@@ -197,6 +197,8 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
 def start_path(context: StageContext) -> Path | None:
     """Return the path of the adapter that the recipe names, or None for a new adapter.
 
+    An adapter of the registry is fetched if necessary.
+
     Raises:
         InputError: the adapter does not exist, or is in the folder of the run itself.
         ModelError: a file of the registry is missing, or has another digest.
@@ -233,7 +235,7 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return the recipe with an absolute path in `start_from`, to resume from any folder."""
+    """Return the recipe; if `start_from` is a path, make it absolute, to resume anywhere."""
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe

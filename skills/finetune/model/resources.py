@@ -10,12 +10,12 @@ width of the MLP, S the tokens of a row, and c the bytes of the compute type:
     two RMS norms           8 H      their input in float32
     attention               4 Q c    queries, keys and values (repeated for every head), the result
     attention mask            S c    created for every layer if a batch has padding
-    MLP                     3 I c    the gate, its SiLU, and the factor it is multiplied with
+    MLP                     3 I c    the gate, its SiLU, and the factor of the SiLU
     adapted linear layer             its input after dropout, the output of A, the dropout mask
 
 A frozen linear layer keeps nothing: its input is only needed for the gradient of its weights. The
-dropout mask takes one byte on a GPU and four on a CPU. Under checkpointing (Chen et al. 2016, arXiv
-1604.06174) only the input of each layer is kept, and one layer at a time is computed again. A test
+dropout mask takes one byte on a GPU and four on a CPU. With checkpointing (Chen et al. 2016, arXiv
+1604.06174), only the input of each layer is kept, and one layer at a time is computed again. A test
 checks that the sum is within 5 % of the bytes that autograd keeps on a CPU.
 """
 
@@ -52,8 +52,8 @@ SMALLEST_8BIT = 4096
 OPTIMIZER_BLOCK = 256
 """Number of values of an 8-bit optimizer state that share a constant (bitsandbytes.optim)."""
 SCORE = 12
-"""Peak bytes for each logit: its log-probability and the gradients of both, in float32
-(torch.nn.functional.cross_entropy).
+"""Peak bytes for each logit: the log-probability, its gradient and the gradient of the logit, in
+float32 (torch.nn.functional.cross_entropy).
 """
 OVERHEAD = {
     "gpu": ("CUDA", 1_400_000_000),
@@ -95,7 +95,7 @@ class Batch:
 
     @classmethod
     def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
-        """Return the size of the largest batch: `batch` rows that include the longest row."""
+        """Return the largest batch: at most `batch` rows, with the longest row and completion."""
         rows = min(batch, len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
@@ -149,7 +149,7 @@ def training_memory(
 
 
 def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> int:
-    """Return the bytes of the activations of a batch, by the table at the top of this module.
+    """Return the bytes of a batch's activations, computed as at the top of this module.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -262,7 +262,10 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return the GGUF of a base and the files unpacked from it; () if the base is not a GGUF."""
+    """Return the unpacked files of a base, and its GGUF if the GGUF can be fetched.
+
+    The result is () if the base is not a GGUF of the registry.
+    """
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
@@ -428,10 +431,10 @@ def of_run(context: StageContext) -> Machine:
 
 
 def check_processes(recipe: Recipe, machine: Machine) -> None:
-    """Check that each process of a run gets rows and a GPU, and that the base can be divided.
+    """Check that each process of a run gets rows and a GPU, and that --sharding can be used.
 
     Raises:
-        UsageError: a process would have no rows or no GPU, or the base cannot be divided.
+        UsageError: a process would have no rows or no GPU, or --sharding cannot be used.
     """
     count, training = machine.processes, recipe.training
     if count > training.batch:
