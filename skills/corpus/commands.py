@@ -34,11 +34,11 @@ from skills.nanda.framework import Framework, selected_framework
 from skills.nanda.text import counted, set_of
 
 HITS = 20
-"""Number of moves or passages that `search` and `quote` return without --limit."""
+"""Maximum number of moves or passages that `search` and `quote` return without --limit."""
 SHOWN = 50
-"""Number of papers that `filter` shows without --limit; `save to` saves all found papers."""
+"""Maximum number of papers that `filter` shows without --limit; `save to` saves all."""
 NEAREST = 10
-"""Number of papers that `similar` shows without --limit."""
+"""Maximum number of papers that `similar` shows without --limit."""
 
 
 def add(call: Call) -> Result:
@@ -410,7 +410,8 @@ def _way(call: Call, corpus: Engine) -> By:
     """Return the kind of search that `--like` or `--words` selects.
 
     Without these options, the kind is "both", or "words" if the corpus has no vectors or the extra
-    `meaning` is missing. If the kind is not "words", missing vectors are computed.
+    `meaning` is missing; a notice names the missing extra. If the kind is not "words", missing
+    vectors are computed.
 
     Raises:
         UsageError: `--like` and `--words` are both given, or `--like` is given without the extra

@@ -181,7 +181,7 @@ def opened(
         notice: called with a sentence for each reason why parts are left out.
 
     Raises:
-        InputError: the corpus does not exist, or cannot be read.
+        InputError, OutputError: the corpus does not exist, or cannot be opened.
     """
     if not path.is_dir():
         with open_corpus(path, must_exist=True) as db:

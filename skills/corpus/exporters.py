@@ -176,14 +176,14 @@ def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
 
 
 def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
-    """Check that each target folder is suitable for a vault or dataset, before any work is done.
+    """Check the target folders of vaults and datasets, before any work is done.
 
     Args:
         of_pdfs: True if the papers are read from PDF files.
 
     Raises:
-        UsageError: a folder contains other files, or an option for datasets is given but no target
-            is a dataset.
+        UsageError: a folder contains files of another kind, or an option for datasets is given but
+            no target is a dataset.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():

@@ -92,8 +92,8 @@ def paper_view(
     The list "entries" has the form that the macro `entries` in macros.html expects.
 
     Args:
-        provenances: the index of each distinct provenance, compared without the keys `_OWN`. A new
-            provenance is added.
+        provenances: the index of each distinct provenance without the keys `_OWN`. A new
+            provenance is added to this mapping.
     """
     paper = item.paper
     stated = framework.stated(item.record)

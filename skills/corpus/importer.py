@@ -1,9 +1,9 @@
 """Import papers into the corpus, with their annotations if the table contains them.
 
 The .jsonl and .parquet files of the harness contain the provenance of each annotation. The import
-keeps the provenance, with its content key. An annotation without provenance gets the provenance of
-an import. The file is read completely before rows are added, so that an unreadable file does not
-change the corpus. An invalid row is refused; the other rows are added.
+keeps a valid provenance, with its content key. Other annotations get the provenance of an import.
+The file is read completely before rows are added, so that an unreadable file does not change the
+corpus. An invalid row is refused; the other rows are added.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def add(
         notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
-        InputError: the file cannot be read, or every row is refused. The corpus is not changed.
+        InputError: the file cannot be read, lacks a column, or has no row that can be added. The
+            corpus is not changed.
     """
     table = open_table(
         path, columns, moves=framework.names, limit=limit, abstract_by="provenance", notice=notice
@@ -158,11 +159,10 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
 def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any]) -> bool:
     """Store a failed annotation, unless the corpus already has a result for the content key.
 
+    The result is False if `error` lacks a text that a failure needs, and otherwise True.
+
     Args:
         error: a value of the column "error" of a part.
-
-    Returns:
-        False if nothing was stored because `error` lacks a text that a failure needs.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]
@@ -194,10 +194,10 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return a row's provenance if it is complete and consistent, or else an import's provenance.
+    """Return a row's provenance if it is complete and consistent, else an import's provenance.
 
-    An import's provenance names the file. Its content key includes the digest of the moves, since
-    the model and its settings are unknown.
+    An import's provenance names the file. The content key of an import includes the digest of the
+    moves, since the model and the settings are unknown.
     """
     paper, own = row.paper, row.provenance
     imported: dict[str, Any] = {
@@ -258,10 +258,10 @@ def complete_rows(
 
 
 def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
-    """Return the paper of a row without an abstract.
+    """Return the paper of a row without an abstract, with the abstract from the corpus.
 
     Raises:
-        InputError: the corpus does not contain the paper.
+        InputError: the row has no id or no provenance, or the corpus does not contain the paper.
     """
     paper = row.paper
     if not paper.id or not row.abstract_sha256:

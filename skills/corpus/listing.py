@@ -1,4 +1,4 @@
-"""List the papers of a database in pages, selected by words, conditions and facets, with counts.
+"""List papers of a database by words, conditions and facets, in pages and with counts.
 
 Unlike `/corpus filter`, a listing includes papers without an annotation. Merged rows are listed as
 one paper. The values of a facet are counted among the papers that the other facets select, so that
@@ -79,8 +79,8 @@ class Selection:
     """A selection of papers.
 
     Attributes:
-        words: the id of a paper, or words that must all occur in title and abstract or in one
-            move. Words in double quotes must be adjacent.
+        words: the id of a paper, or words that must all occur in one move, or all in the title and
+            abstract. Words in double quotes must be adjacent.
         conditions: conditions in the syntax of `/corpus filter`.
         facets: the selected values of each facet: "year", "category", "model", "state" or
             "move.NAME". A paper must have one of the selected values of each facet.
@@ -322,7 +322,7 @@ class FacetCounts:
 
 
 def stamp(path: Path) -> tuple[Any, ...]:
-    """Return the times and sizes of a database and its WAL, which change with every transaction.
+    """Return times and sizes of a database and its WAL, which change with every transaction.
 
     An empty WAL counts as absent, since connections that only read also create and remove a WAL.
     """

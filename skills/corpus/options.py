@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The suffixes of readable tables, as text; `table.reader_class` returns their readers."""
+"""The suffixes of readable tables, as text (see `table.reader_class`)."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The suffixes of tables that contain annotations, for saving and reading."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
@@ -31,7 +31,7 @@ SAVES = (".html", ".json", *PICTURES)
 
 
 def as_share(given: object) -> object:
-    """Convert a percentage such as "20%" to a number; return other values unchanged."""
+    """Return the number 0.2 for a percentage such as "20%"; return other values unchanged."""
     text = str(given).strip()
     try:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else given

@@ -1,4 +1,4 @@
-"""Define the results of /corpus: the output of `--json`, the MCP schemas, the input of views."""
+"""Define the results of /corpus, for the output of `--json`, the MCP schemas and the views."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Added(Output):
     awaited: int = Field(
         0, description="number of papers without an abstract, kept for /corpus complete"
     )
-    lacks: list[str] = Field([], description="names of the moves without a column in the table")
+    lacks: list[str] = Field([], description="moves without a column, if other moves have one")
     refused: list[RefusedRow] = []
 
 
@@ -187,7 +187,7 @@ class Stats(Output):
     )
     moves: dict[str, MoveStats]
     categories: list[Group] = Field(
-        description='statistics of each primary category, then of "other" and "unknown"'
+        description='statistics of frequent primary categories, then of "other" and "unknown"'
     )
     years: list[Group]
     failures: dict[str, int] = Field(description="number of failures by type of error")
@@ -387,7 +387,7 @@ class MapOutput(Output):
 
 
 class Saved(Output):
-    """The number of annotations that were saved to files."""
+    """The number of annotations that were saved to files, and the path of the corpus."""
 
     papers: int
     corpus: str

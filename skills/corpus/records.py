@@ -52,8 +52,7 @@ class AnnotationOutput(Output):
     )
     suggestions: dict[str, Any] = Field(
         {},
-        description="for each move that is not stated, a possible passage with a confidence below "
-        "0.3",
+        description="for moves that are not stated, a possible passage with a confidence below 0.3",
     )
     checks: dict[str, Any] = Field(
         description="results of the checks by name: support, and words such as numbers and names "

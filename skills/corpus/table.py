@@ -246,7 +246,7 @@ class Table:
         )
 
     def _repeats(self, row: TableRow, position: int, seen: SeenIds) -> bool:
-        """Return True if an earlier row has the same id and abstract.
+        """Add a row to `seen`; return True if an earlier row has the same id and abstract.
 
         Raises:
             InputError: an earlier row has the same id and another abstract.
@@ -299,7 +299,7 @@ def open_table(
     A column is found by its name or by another heading in `columns.HEADINGS`; case is ignored. The
     columns of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one
     id column: arxiv_id if it exists, otherwise paper_id, otherwise id. With `moves`, the columns of
-    these moves and the columns `OBJECTS` of annotations are read too.
+    annotations are also read (see `find_columns`).
 
     Args:
         columns: column names from options, which take precedence.
@@ -352,7 +352,7 @@ def suffix_of(text: str) -> str:
 
 
 def is_several(path: Path) -> bool:
-    """Return True if a path is a folder, or a pattern that is not the name of a file."""
+    """Return True if a path is a folder, or a .parquet pattern and not an existing file."""
     place = at_home(path)
     try:
         is_magic = glob.has_magic(str(path)) and path.suffix.lower() == PARQUET
@@ -365,7 +365,7 @@ def refuse_targets(targets: Iterable[Path], path: Path) -> None:
     """Refuse targets that would become input if the user repeated the line.
 
     Raises:
-        UsageError: a target is in the input folder, or matches the input pattern.
+        UsageError: a target is a .parquet file in the input folder, or matches the input pattern.
     """
     if not is_several(path):
         return
@@ -446,7 +446,7 @@ def report_encoding(path: Path, screen: Screen) -> None:
 
 
 def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
-    """Return the class of readers for a suffix, or None for an unknown suffix."""
+    """Return the class that reads files with a suffix, or None if there is no such class."""
     if suffix in SHEETS:
         from skills.corpus.tables.spreadsheets import SheetReader
 

@@ -76,7 +76,7 @@ def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableTyp
 
 
 def statistics(stats: Stats) -> RenderableType:
-    """Return the statistics as tables, with intervals only for shares of all annotations."""
+    """Return the statistics as tables, of which only the table of moves may have intervals."""
     blocks = statistics_blocks(stats, brief=True)
     drawn = [_paragraph(b) if isinstance(b, str) else FittedTable.of(*b) for b in blocks]
     return stacked(drawn, empty=1)

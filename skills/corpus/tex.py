@@ -50,7 +50,7 @@ _UNKNOWN = {
     "textbar": "|",
     "textunderscore": "_",
 }
-"""Commands that pylatexenc lacks or converts in another way."""
+"""The texts of commands that pylatexenc lacks or converts to another text."""
 _BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
 _NEEDS_TEX = re.compile(r"[\\{}~`]|--|``|''|\$")
 _ESCAPES = str.maketrans(

@@ -1,4 +1,4 @@
-"""Render the results of /corpus as plain text, and its papers as documents of the MCP server."""
+"""Render the results of /corpus as plain text, and papers as documents of the MCP server."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def statistics(stats: Stats) -> str:
 
 
 def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]:
-    """Return the paragraphs of the statistics, and the tables as headings and rows.
+    """Return the paragraphs and tables of the statistics; a table is (headings, rows).
 
     Args:
         brief: True to omit the intervals of categories and years, all intervals if there are fewer
@@ -287,7 +287,7 @@ def pairs(found: Sequence[Pair]) -> str:
 
 
 def other_sources(found: PaperDetails) -> list[str]:
-    """Return lines about the other identifiers of a paper, and about its merged or linked rows."""
+    """Return lines about the other identifiers and the merged, linked or split rows of a paper."""
     other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
     lines = [", ".join(one for one in other if not one.endswith(f" {found.id}"))]
     for pair in found.duplicates:

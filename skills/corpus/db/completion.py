@@ -39,11 +39,9 @@ TEXTS = ("title", "authors", "published")
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
-    The names do not include the year and the DOI of a retraction notice.
-
-    Known facts are kept, with two exceptions: a new number of citations replaces the old number,
-    and `retracted` may change from 0 to 1. A new identifier may merge the row with other rows of
-    the same paper.
+    The names do not include the year and the DOI of a retraction notice. Known facts are kept, with
+    two exceptions: a new number of citations replaces the old number, and `retracted` may change
+    from 0 to 1. The row may be merged with or linked to other rows (see `merging.record`).
 
     Args:
         paper_id: the id of a row of `papers`.
@@ -99,8 +97,8 @@ def due(
         states: the names of the facts that the source may state; names that are not in `COLUMNS`
             are ignored.
         since: a time in the format of `rows.now`.
-        by_title: True if the source finds papers by title. A paper without identifiers is then
-            yielded with its title under the key `TITLE`.
+        by_title: True if the source finds papers by title. A paper without identifiers is yielded
+            with its title under the key `TITLE`, or with {} if `by_title` is False.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"

@@ -51,7 +51,7 @@ def locks(path: Path) -> Path:
 
 @contextlib.contextmanager
 def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the corpus at `path`, yield its connection, and close the connection after the block.
+    """Open the corpus at `path`, yield a connection, and close the connection after the block.
 
     The file is created if it does not exist, and migrated if its schema is old.
 
@@ -105,10 +105,8 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Run the block as a transaction, which is rolled back if the block raises an error.
 
-    A nested block joins the outer transaction.
-
-    The transaction acquires the write lock when it begins, since SQLite does not wait for the lock
-    if a transaction begins with a read and writes later.
+    A nested block joins the outer transaction. The write lock is acquired at the beginning, since
+    SQLite does not wait for the lock if a transaction begins with a read and writes later.
     """
     if db.in_transaction:
         yield
@@ -168,7 +166,7 @@ def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
 def _translated(path: Path) -> Iterator[None]:
     """Translate SQLite errors that concern the file or the disk to errors of the harness.
 
-    Errors of SQL statements are raised unchanged.
+    Errors of SQL statements are raised unchanged. An interruption becomes a KeyboardInterrupt.
     """
     try:
         yield

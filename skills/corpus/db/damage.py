@@ -70,7 +70,7 @@ def error(path: Path, found: str) -> InputError:
 
 
 def set_aside(path: Path) -> tuple[Path, str]:
-    """Rename a damaged database, and return its new path and a description of the damage.
+    """Rename a damaged database; return the new path and a description of the damage.
 
     Raises:
         InputError: the file does not exist, or is a folder.

@@ -102,7 +102,10 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
 
 
 def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Decision) -> None:
-    """Record a decision about two rows, unless an earlier decision takes precedence."""
+    """Record a decision about two rows, unless an earlier decision takes precedence.
+
+    Rows that must not be merged (see `_may_merge`) are linked.
+    """
     first, second = sorted((paper_id, other_id))
     sql = "SELECT relation FROM duplicates WHERE paper_id = ? AND other_id = ?"
     before = one(db, sql, [first, second])
@@ -122,7 +125,7 @@ def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Deci
 
 
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
-    """Return True unless a merge would also join two rows that must stay separate.
+    """Return True unless a merge would join two rows that must stay separate.
 
     Rows that the user has split stay separate. In a merge by title, linked rows and rows with
     contradicting identifiers stay separate too. Otherwise, a row without identifiers could join a

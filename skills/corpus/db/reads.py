@@ -85,10 +85,10 @@ def confidences(
 
 
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
-    """Return the current annotation of `paper`, or None if its abstract is not annotated.
+    """Return the annotation of `paper` by `framework`, or None if its row has no annotation.
 
-    If the current annotation belongs to a merged row with another abstract, the latest annotation
-    of the abstract of `paper` is returned.
+    This is the current annotation, or the latest annotation of the row if the current annotation
+    belongs to another row of the same paper.
     """
     row = one(
         db,
@@ -109,7 +109,7 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the id and the last stored annotation of `paper` with these moves, or None."""
+    """Return the last stored annotation of `paper` with these moves, after its id; or None."""
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
@@ -123,12 +123,12 @@ def with_moves(
 
 @dataclass(frozen=True, slots=True)
 class StoredPaper:
-    """A row of `papers`, with all other data that the database has about the paper.
+    """A row of `papers`, with its annotations, failure, identifiers, pairs and facts.
 
     Attributes:
         row_id: the id of the row.
         annotations: the current annotations, one for each framework.
-        failure: the latest failure, or None if the row has a current annotation.
+        failure: the latest failure; None if there is none, or if the row has a current annotation.
         identifiers: DOI, arXiv id, PMID and OpenAlex id, by kind.
         pairs: the pairs of this row and another row that were merged, linked or split.
         facts: facts from lookups at sources, such as the venue.
@@ -275,7 +275,7 @@ def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
 
 
 def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the `id_field` of the papers of annotations, or "id" if the papers have several."""
+    """Return the common `id_field` of the papers of annotations, or "id" if there is none."""
     rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",

@@ -29,9 +29,9 @@ VACUUM may change the rowid of a table without this declaration.
 Some values are stored twice, for speed. `moves` repeats the framework and the flag `current` of the
 annotation, and has the facet words of the full-text index (facets.py). `annotations` has the names
 of the stated moves, separated by blanks, and the mean support of these moves. The column
-`unsupported` is the number of numbers and names in the moves that the abstract lacks. Statistics
-and filters thus read the indexes papers_facets, annotations_paper and moves_current, and never the
-long records and abstracts.
+`unsupported` counts the numbers and names that the abstract lacks, in all moves. Statistics and
+filters thus read the indexes papers_facets, annotations_paper and moves_current, and never the long
+records and abstracts.
 
 Rows of the same paper are not combined, so that a merged pair can be split without loss; the pair
 is listed in `duplicates`. In `identifiers`, the kind "title" is a key that finds candidates for
@@ -39,9 +39,9 @@ a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of th
 or empty until a lookup.
 
 A ballot names its annotation by the digests of the moves and the abstract, because probes and
-annotations from files are not in the corpus. In these ballots, `annotation_id` is null. The first
-search by meaning fills the tables of vectors. A block stores the signs of many vectors in one
-value, because reading one row for each vector would take seconds.
+annotations from files are not in the corpus; `annotation_id` is then null. The first search by
+meaning fills the tables of vectors. A block stores the signs of many vectors in one value, because
+reading one row for each vector would take seconds.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ CREATE TABLE lookups (
 
 
 def m012_lookups(db: sqlite3.Connection) -> None:
-    """Create all tables except `zotero_highlights`, and the full-text indexes.
+    """Create the full-text indexes, and all tables except `zotero_highlights`.
 
     The function has the name of the last migration before 0.1.0, so that a corpus with that
     migration is not migrated again.

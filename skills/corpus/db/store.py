@@ -214,7 +214,7 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One of the annotations of a paper, current or earlier.
+    """An annotation of a paper, current or not.
 
     Attributes:
         row_id: the id of the annotation.

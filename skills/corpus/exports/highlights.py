@@ -81,7 +81,7 @@ def save(
 
 
 def pdf_of(item: Annotated) -> Path | None:
-    """Return the PDF file from which a paper was read, or None if it came from another source."""
+    """Return the PDF file from which a paper was read, or None for a paper from another source."""
     for source in (item.record["provenance"]["input"], item.paper.source):
         path = source.get("path")
         if isinstance(path, str) and path.lower().endswith(SUFFIX):
@@ -107,7 +107,7 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
 
 
 def placing() -> ReaderProcess:
-    """Return a process that locates passages, which is started when the first file is read."""
+    """Return a `ReaderProcess` that locates passages and writes copies with highlights."""
     return ReaderProcess(WORKER, "PDFium")
 
 
@@ -182,7 +182,8 @@ def certainty(record: Mapping[str, Any], move: str) -> str:
 def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
     """Return the path for the copy of a file.
 
-    If another copy has the same name, the name of the folder of the original is added.
+    If another copy has the same name, the name of the original's folder is added, and then a
+    number if necessary.
 
     Args:
         sources: the original of each copy, by the name of the copy in lower case; `path` is added.

@@ -32,8 +32,6 @@ _END = "nanda-harness ends here"
 Value = str | int | Sequence[str | Mapping[str, Any]]
 """The value of a property in the front matter."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
-
-
 OBSIDIAN, HTML = "%% {} %%", "<!-- {} -->"
 """The comment syntax of notes in Obsidian, and of Markdown files in general."""
 
@@ -71,9 +69,10 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        If a person has changed the old part, the text is not changed. The state is then "kept", or
-        "unchanged" if this part is equal to the part that the harness wrote. A property that a
-        person has added is kept, even if the harness owns a property with the same name.
+        The state is "updated", or "unchanged" if this part is equal to the part that the harness
+        wrote before. If a person has changed or removed the old part, the text is not changed; the
+        state is then "kept" instead of "updated". A property that a person has added is kept, even
+        if the harness owns a property with the same name.
 
         Args:
             text: the text of the file.

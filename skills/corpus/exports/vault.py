@@ -267,7 +267,7 @@ def _vault_of(folder: Path) -> Path | None:
 def _scan(folder: Path) -> Notes:
     """Read the notes in the vault that contains a folder, or else in the folder itself.
 
-    Hidden files are omitted.
+    Hidden notes and folders are omitted.
     """
     notes = Notes()
     for place, folders, names in os.walk(_vault_of(folder) or folder):

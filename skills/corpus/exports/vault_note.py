@@ -36,9 +36,9 @@ IDENTIFIERS = ("doi", "arxiv", "pmid")
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a special meaning in Obsidian, which users set themselves."""
 _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
-"""Matches Obsidian syntax within a line.
+"""Matches Markdown and Obsidian syntax within a line.
 
-This is the syntax of tags, formulas, block ids, highlights, Dataview fields and comments.
+The syntax of Obsidian is that of tags, formulas, block ids, highlights, Dataview fields, comments.
 """
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
 """Matches characters that begin a list, a quotation or the underline of a heading."""
@@ -205,10 +205,10 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return for each paper the indexes of related papers, each with the shared terms.
+    """Return for each paper the indexes of up to `LINKS` related papers, with shared terms.
 
-    The shared terms are ordered from the rarest to the most frequent. The related papers are
-    ordered by the weight of their shared terms; a rarer term weighs more.
+    Up to `TERMS` shared terms are returned, from the rarest to the most frequent. The related
+    papers are ordered by the weight of all shared terms; a rarer term weighs more.
 
     Args:
         papers: the terms of each paper.

@@ -55,7 +55,7 @@ Authorea, APSA, Zenodo and arXiv.
 
 
 def doi(text: str) -> str:
-    """Return the DOI in `text` in lower case and without a URL prefix, or "" if there is none.
+    """Return a DOI or DOI URL in lower case and without its prefix; "" for other text.
 
     DOIs are case-insensitive (https://www.doi.org/doi-handbook). Punctuation after the DOI is
     removed, since it belongs to the sentence.
@@ -68,7 +68,7 @@ def doi(text: str) -> str:
 
 
 def written_doi(text: str) -> str:
-    """Return the DOI in `text` as written, without a URL prefix, or "" if there is none."""
+    """Return a DOI or DOI URL as written, without its prefix; "" for other text."""
     found = _DOI.fullmatch(text.strip())
     return found["id"] if found else ""
 

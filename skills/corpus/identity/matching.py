@@ -76,7 +76,7 @@ def compare(one: Known, other: Known) -> Decision | None:
 def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
     """Yield the indexes of each pair of records of the same paper, and the decision.
 
-    Only records with a common blocking key are compared (see `Known.keys`).
+    Only records with a common blocking key are compared (see `Known.keys` and `BLOCK`).
     """
     every = list(papers)
     blocks: dict[str, list[int]] = {}
@@ -148,7 +148,8 @@ def names(authors: str) -> tuple[Name, ...]:
 
     The authors may be separated by semicolons ("Family, Given; Family, Given"), by commas ("Given
     Family, Given Family") or by "and", as in BibTeX. In a list such as "Family, Given, Family,
-    Given", pairs are joined to names if every item is a single word or initials.
+    Given", pairs are joined to names if all items are single words or initials, or if all given
+    names are initials.
     """
     text = _REST.sub("", plain_field(authors)).strip()
     parts = [part for part in _AND.split(text) if part.strip(" ,")]

@@ -121,8 +121,8 @@ def title(text: str) -> Title:
 def compare(one: Title, other: Title) -> Match | None:
     """Return how two titles match, or None if they do not.
 
-    "same" means equal words. "subtitle" means that one title lacks the subtitle or is cut off.
-    "typo" means that one letter of a long word is dropped, doubled or swapped.
+    "same" means equal words, apart from blanks. "subtitle" means that one title lacks the subtitle
+    or is cut off. "typo" means that one letter of a long word is dropped, doubled or swapped.
     """
     if one.notice != other.notice:
         return None

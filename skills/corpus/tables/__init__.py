@@ -1,1 +1,1 @@
-"""Read and write tables of papers: text tables, spreadsheets, Parquet files, Markdown lists."""
+"""Read and write tables of papers: text files, spreadsheets, Parquet files, Markdown lists."""

@@ -1,4 +1,4 @@
-"""Define the base class of table readers, and find the columns of a table by name or option.
+"""Define the base class of table readers, and find columns of a table by name or option.
 
 Column names are recognized in English, German, French, Spanish, Italian, Portuguese, Dutch, Polish,
 Chinese and Japanese, and as Zotero, Citavi, Scopus, Web of Science and other programs write them.
@@ -23,8 +23,8 @@ from skills.nanda.text import flatten, letters_of
 AbstractBy = Literal["column", "provenance", "id"]
 """How a table provides abstracts.
 
-"column" requires a column with abstracts. "provenance" and "id" also accept a table with a
-provenance column or an id column, by which the abstracts are looked up.
+"column" requires a column with abstracts. "provenance" also accepts a table with a provenance
+column, and "id" a table with an id column; the abstracts are then looked up by this column.
 """
 
 IDENTITY = ("doi", "pmid", "venue")
@@ -92,7 +92,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return the options for columns only, without columns that are not among `names`."""
+        """Return only the options for columns that are among `names`."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -180,7 +180,7 @@ class Layout:
         return self.columns[self.id_fields[0]] if self.id_fields else None
 
     def guessed(self, given: Columns) -> list[str]:
-        """Return a description of each column that is read under an unusual name.
+        """Return a description of each column whose name differs from its role.
 
         An example is "title from 'Titel'".
 
@@ -212,9 +212,9 @@ def find_columns(
     Args:
         names: the column names of the table.
         columns: the options of the user.
-        moves: the names of moves, whose columns are read if they exist. If there is no move, the
-            column of provenance is ignored. The other columns of `OBJECTS` are read only if the
-            table has a column of provenance.
+        moves: the names of moves. The column of each move is read if it exists. If `moves` is
+            empty, the column of provenance is ignored. The other columns of `OBJECTS` are read only
+            if a column of provenance is read.
         where: the file, for messages.
         abstract_by: how the table must provide abstracts.
 

@@ -8,12 +8,13 @@ A paper may be a section with labels:
     **Abstract:** Text of any number of lines and paragraphs.
 
 The heading may have any level. A section is a paper if it has an abstract or its heading contains
-an arXiv id; below the first level, any of these labels suffices. An abstract ends at the next bold
-label, rule or heading, but labels of a structured abstract ("**Methods:** ...") belong to it. In
-lists with folded sections, a <summary> element is read as a heading or a label.
+an arXiv id; below the first level, any of these labels suffices. An abstract contains the labels of
+its parts ("**Methods:** ...") and ends at any other bold label, rule or heading. A <summary>
+element is read as a heading or a label.
 
-In a list without labels, a paper is a section, a text below a line in bold ("**Title**"), a table
-row with a column "abstract", or an item "- **Title.** Text." or "- Author, A. (2024). Title. Text."
+In a list without labels, a paper is a section, a text below a line in bold ("**Title**"), a row of
+a table with the column "abstract", or an item of a list: "- **Title.** Text." or "- Author, A.
+(2024). Title. Text."
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ class _Section:
         linked_id: the arXiv id in the first link, or None.
         has_two_abstracts: True if the section has two labels "Abstract".
         current: the field to which the next line is added, or "".
-        marked: True if the label of the current field is emphasized or a heading. A label that ends
-            this abstract must then be emphasized or a heading too.
+        marked: True if the label of the current field is emphasized or a heading; only such labels
+            then end an abstract.
     """
 
     line: int
@@ -241,12 +242,11 @@ def _text_of(path: Path) -> str:
 
 
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
-    """Return True if a Markdown text is a list of papers, False if it is a single abstract.
+    """Return True if a Markdown text is a list of papers, not a single abstract.
 
-    A list has at least two sections with an abstract in its first `HEAD` characters. One section
-    suffices if its heading is below the first level, and the section has another field or its
-    heading contains an arXiv id. A heading "Abstract" begins no section: "# Title" followed by
-    "## Abstract" is one paper.
+    A list with labels has at least two sections with an abstract in the first `HEAD` characters.
+    One section suffices if its heading is below the first level, and the section has another field
+    or an arXiv id in its heading. A heading "Abstract" begins no section.
 
     Args:
         source: the text, or the path of a file. A file that cannot be read is not a list.
@@ -293,9 +293,8 @@ def _unlabelled(text: str) -> list[_Section]:
 def _groups(text: str) -> tuple[list[list[_Section]], int]:
     """Return the groups of possible papers, and the number of words outside of headings.
 
-    The groups are the list items, the rows of tables, and the sections of each level. Lines in
-    bold are headings of the level `BOLD_LEVEL`. The items are not yet split into title and
-    abstract.
+    The groups are the list items, the rows of tables, and the sections of each level. Lines in bold
+    are headings of the level `BOLD_LEVEL`. The text of an item is not split yet.
     """
     items, rows, sections, current, words = [], list[_Section](), list[_Section](), None, 0
     bold: _Section | None = None
@@ -369,10 +368,10 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if at least two sections are papers, and all sections have most of the words.
+    """Return True if two or more sections are papers, and the abstracts have most of the words.
 
-    Here, "most" means at least two thirds of `words`, the number of words outside of headings. If a
-    title is a heading of a structured abstract, such as "Methods", the result is False.
+    "Most" means two thirds of `words`, the number of words outside of headings. If a title is a
+    heading of a structured abstract, such as "Methods", the result is False.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -430,12 +429,10 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label of a line, the text after the label, and True if it is emphasized.
+    """Return the label of a line, the text after the label, and True for an emphasized label.
 
-    None is returned if the line does not begin with a label.
-
-    Args:
-        plain: True to accept a label that is not emphasized.
+    The result is None if the line does not begin with a label. A label that is not emphasized is
+    accepted if `plain` is True.
     """
     if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
@@ -474,10 +471,9 @@ def _plain(text: str) -> str:
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write annotations as a Markdown list, with a line for each stated move and suggestion.
+    """Write annotations as a Markdown list below the heading `title`.
 
-    Args:
-        title: the text of the first heading.
+    A paper is a section with a line for each stated move and each suggestion.
     """
     file.write(f"# {escape_markdown(title)}\n".encode())
     for item in items:

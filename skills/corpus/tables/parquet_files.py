@@ -190,7 +190,7 @@ class ParquetReader(Reader):
         yield from file.iter_batches(size, [number], columns=list(names), use_threads=False)
 
     def row_bytes(self, metadata: pq.FileMetaData, number: int, names: Sequence[str]) -> int:
-        """Check the pages of a row group, and return the maximum bytes of the texts of a row.
+        """Check the pages of a row group, and return the estimated bytes of the texts of a row.
 
         Args:
             number: the index of the row group.
@@ -229,8 +229,9 @@ def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool
     contains only the sums of all pages.
 
     Yields:
-        True for a page with a dictionary; the uncompressed size in bytes; the number of values; and
-        the length of the longest value of a dictionary, or the mean length of other values.
+        True for a page with a dictionary; the uncompressed size in bytes; the number of values, 0
+        for a dictionary; and the length of the longest text in a dictionary, or the mean length of
+        the values in another page.
 
     Raises:
         ValueError: a header is damaged.

@@ -58,7 +58,7 @@ def spans_of(item: Annotated, framework: Framework) -> list[Span]:
 
 
 def write(file: IO[bytes], suffix: str, items: Iterable[Annotated], framework: Framework) -> None:
-    """Write the passages of annotations in the format of a suffix, which is one of `SAVED_SPANS`.
+    """Write the passages of annotations in the format of a suffix in `SAVED_SPANS`.
 
     The W3C format is an annotation page with one annotation for each passage. The other formats are
     lists with a task of Label Studio or a record of Argilla for each paper.

@@ -1,4 +1,4 @@
-"""Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table of papers, and write .xlsx files.
+"""Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table, and write .xlsx files.
 
 A spreadsheet is read once, by a separate process, into a temporary database. A single cell far from
 the other cells can make the parser exceed the memory limit, which ends only the separate process.
@@ -123,7 +123,7 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = Fa
     """Write rows of texts as an .xlsx file.
 
     Every cell is written as a string, so that a spreadsheet does not turn it into a formula, a link
-    or a number. Cells are also `inert`, in case the sheet is saved as a .csv file.
+    or a number. `inert` adds apostrophes, in case the sheet is later saved as a .csv file.
 
     Args:
         raw: True to write the texts without the apostrophes of `inert`.
@@ -181,7 +181,7 @@ def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
 
 
 def _cell(value: object) -> object:
-    """Return a cell as a JSON value: an integral float as int, a date at 0:00 without time."""
+    """Return a cell as a JSON value: dates as text, and texts without the mark of `inert`."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():

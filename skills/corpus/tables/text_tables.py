@@ -3,9 +3,9 @@
 The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
 A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return.
-Therefore an apostrophe, by which spreadsheets mark text, is written before a text with one of these
-characters at its beginning in .csv and .xlsx files, unless the text is a number. A text that begins
-with apostrophes and one of these characters gets another apostrophe.
+Therefore, in .csv and .xlsx files, an apostrophe is written before a text that begins with one of
+these characters, unless the text is a number. An apostrophe marks text in spreadsheets. A text that
+begins with apostrophes and one of these characters gets another apostrophe.
 
 A reader removes one apostrophe from a cell that begins with apostrophes and one of these
 characters, so that saving and reading do not change a text. Readers of spreadsheets always remove
@@ -125,7 +125,7 @@ class CsvReader(Reader):
         )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the first line number and the cells of each non-empty row, including the header."""
+        """Yield the number of the first line of each non-empty row, and the cells of the row."""
         csv.field_size_limit(MAX_ROW)
         has_marks = None
         with contextlib.closing(self._lines()) as lines:
@@ -141,6 +141,7 @@ class CsvReader(Reader):
         """The encoding of the file.
 
         If the first character outside ASCII is valid UTF-8, the whole file is read as UTF-8.
+        Otherwise, the encoding is detected by `encoding_of`.
         """
         with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
             lines = (line for line in bounded_lines(file, self.path) if not line.isascii())
@@ -157,9 +158,9 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _separator(self) -> str:
-        """The separator of columns.
+        """The separator of columns; a tab in a .tsv file.
 
-        A first line such as "sep=;" names the separator. Otherwise the separator is the most
+        In other files, a first line such as "sep=;" names the separator. Otherwise, it is the most
         frequent of comma, semicolon and tab in the header, outside of quotation marks.
         """
         if self.path.suffix.lower() == ".tsv":
