@@ -1,4 +1,4 @@
-"""Offer a model the tools of the MCP servers in mcp.json, or a tool that searches these tools."""
+"""Offer a model the tools of the MCP servers in mcp.json, or a tool that finds tools."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WAIT = 10.0
 added later.
 """
 FOUND = 20
-"""Maximum number of tools found by `SearchTool` that are offered; the oldest are dropped first."""
+"""Maximum number of tools found by `SearchTool` that are offered; the latest tools are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +232,8 @@ class Servers:
     def start(self, seconds: float = WAIT) -> None:
         """Start all servers if necessary, and wait at most `seconds` until the servers are ready.
 
-        A server that was not ready in time in an earlier call is waited for only if `seconds` is
-        more than `WAIT`.
+        Late servers and problems are reported to the user. A server that was late in an earlier
+        call is waited for only if `seconds` is more than `WAIT`.
         """
         if not self._is_started:
             self._is_started = True

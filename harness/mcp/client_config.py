@@ -1,4 +1,4 @@
-"""Read and change mcp.json, which lists the MCP servers of the user or of a trusted project."""
+"""Read and change mcp.json, which lists the MCP servers of the user or a trusted project."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Entry:
         name: the server's name in the names of its tools, NAME__TOOL. The name has neither two
             underscores in a row nor an underscore at the end.
         where: the file and the line, for messages.
-        written: the server before its variables are replaced, so that secrets need not be in it.
+        written: the server as in mcp.json, where variables such as `${TOKEN}` can replace secrets.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Configuration:
 
 
 def read(settings: Settings) -> Configuration:
-    """Return the servers of the user's mcp.json, and of each trusted mcp.json of the project."""
+    """Return the contents of the user's mcp.json and the project's trusted mcp.json files."""
     found, trust = Configuration(), TrustStore(settings.trust_file)
     for path in (settings.mcp_file, *settings.project_mcp_files):
         source: Path | None = path
@@ -281,7 +281,7 @@ def _prefix_of(name: str) -> str:
 
 
 def _place(path: Path, text: str, *keys: str) -> str:
-    """Return "FILE:LINE" with the line of the innermost of nested keys that `text` contains.
+    """Return "FILE:LINE", with the line of the innermost of `keys` that `text` contains.
 
     Args:
         path: the file to name.

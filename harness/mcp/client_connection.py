@@ -112,7 +112,8 @@ class Server:
             on_progress: called with messages about the progress, in the thread of the caller.
 
         Raises:
-            DeadlineExceeded: the server has neither answered nor reported progress in time.
+            DeadlineExceeded: the server has neither answered nor reported progress in time, or has
+                not answered within `LONGEST` times the time limit.
             SkillFailed: the server is not ready, reports an error, or has ended.
             Interrupted: `cancel` was set.
         """
@@ -213,7 +214,7 @@ class Server:
     async def _listen(self, client: Client) -> None:
         """Request that the tools are read again when the server reports a change.
 
-        Servers of earlier protocol revisions do not support this; see `_received`.
+        Servers of earlier protocol revisions do not support `listen`; see `_received`.
         """
         with contextlib.suppress(Exception):  # raised if the server cannot report changes
             async with client.listen(tools_list_changed=True) as changes:
@@ -308,7 +309,7 @@ def chat_name(server: str, tool: str) -> str:
 
 
 def leaf_of(exc: BaseException) -> BaseException:
-    """Return the first error within nested exception groups, in which task groups wrap errors."""
+    """Return the first error in nested exception groups, or `exc` if it is not a group."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return exc
@@ -327,7 +328,8 @@ def is_closed(exc: BaseException) -> bool:
 def message_of(exc: BaseException) -> str:
     """Return the message of an error on one line of at most `SHOWN` characters, for the user.
 
-    Secrets and control characters are replaced, since a server may have written the message.
+    Secrets and control characters are replaced, since a server may have written the message. If
+    the message is empty, the result is the name of the error's class.
     """
     leaf = leaf_of(exc)
     return in_one_line(redact(str(leaf)), SHOWN) or type(leaf).__name__

@@ -134,8 +134,8 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
     """Pass the messages in a server's stdout to the stream `received`, then close this stream.
 
-    Reading ends at the end of the output, at a line that is too long, or after `STRAY` successive
-    lines that are not messages.
+    Reading ends at the end of the output, at a line that exceeds a limit, or after `STRAY`
+    successive lines that are not messages.
     """
     stray = 0
     async with received:
@@ -182,7 +182,7 @@ async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Close the stdin of a server, wait for its end, then stop its process group with signals."""
+    """Close a server's stdin, wait for the server's end, and stop its process group by signals."""
     assert process.stdin is not None
     process.stdin.close()
     for name in ("SIGTERM", "SIGKILL"):
@@ -221,7 +221,7 @@ async def over_http(
 
     Args:
         headers: HTTP headers of every request, such as a token.
-        log: receives the HTTP status of each failed request.
+        log: receives the HTTP statuses of failed POST requests.
     """
     client = httpx2.AsyncClient(
         headers={**headers, **IDENTITY},
@@ -239,7 +239,7 @@ async def _check(log: deque[str], response: httpx2.Response) -> None:
     """Check a response, and limit its size unless it is a stream of events.
 
     Args:
-        log: receives the HTTP status of a failed request.
+        log: receives the HTTP status of a failed POST request.
 
     Raises:
         HTTPError: the server requires a token, or compresses the response.

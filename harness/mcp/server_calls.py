@@ -72,7 +72,7 @@ STEP = 0.001
 the value increases with every report.
 """
 READING = "_read"
-"""The last characters of the name of a tool that only reads; names of skills have no underscore."""
+"""Suffix of the name of a skill's second tool; names of skills have no underscore."""
 RESULT, SUMMARY = "result", "summary"
 LONGEST = 20_000
 """Maximum number of characters of a result as text, for models; the structured result is
@@ -172,7 +172,7 @@ class SkillTool:
 
 
 def tools_of(skill: Skill) -> Iterator[SkillTool]:
-    """Yield the tool of a skill, and the second tool of the subcommands that only read, if any."""
+    """Yield the tool of a skill, and the second tool if some, but not all, calls only read."""
     tool = SkillTool(skill)
     yield tool
     if reading_subcommands(skill) and not tool.only_reads:
@@ -210,7 +210,8 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
     """Return the result of a finished call, with links to the saved files.
 
     Raises:
-        SkillFailed: the result is not JSON, or does not match `Skill.output`.
+        SkillFailed: the result is not JSON, or does not match the skill's `output` or
+            `output_summary`.
     """
     kind = RESULT if outcome.result.summary is None else SUMMARY
     data = json.loads(outcome.result.as_json())
@@ -267,7 +268,7 @@ class Unanswered(NotAllowed):
 
 
 def confirm_of(session: ServerSession, params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that asks the user a question, and returns True if the user allows it.
+    """Return a function that asks the user a question, and returns True if the user agrees.
 
     The function is called in the thread of a tool call. The function raises NotAllowed if the
     client cannot ask the user, and Unanswered if the client must repeat the call with the answer.
@@ -289,7 +290,7 @@ def _refuse(question: str) -> bool:
 
 
 def _answered(params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that returns the user's answer to a question from the call's parameters.
+    """Return a function that finds the user's answer to a question in the call's parameters.
 
     The function raises Unanswered if the parameters contain no answer to the question.
     `params.request_state`, which the client returns unchanged, contains the keys of the questions

@@ -31,7 +31,7 @@ class ToolCall:
 
     Attributes:
         arguments: the text that the model generated, which should be a JSON object.
-        id: the server's id of the call, which the result repeats; "" if the server sends no id.
+        id: the id that the server gave the call, or "". The message with the result repeats the id.
     """
 
     name: str
@@ -87,7 +87,8 @@ class Request:
             messages to send instead. If the field is None, the same messages are sent.
 
     Raises:
-        ValueError: two fields exclude each other, or `top_logprobs` or `slot` is negative.
+        ValueError: two fields that exclude each other are set, or `top_logprobs` or `slot` is
+            negative.
     """
 
     messages: tuple[Message, ...]
@@ -116,7 +117,7 @@ class Request:
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """All messages to send: `messages`, and a final message of the assistant with `prefill`."""
+        """The messages to send: `messages`, and `prefill`, if set, as the assistant's answer."""
         if not self.prefill:
             return self.messages
         return (*self.messages, Message("assistant", self.prefill))
@@ -176,9 +177,9 @@ class Availability:
 
     Attributes:
         reason: why the entry cannot serve, or a remark, such as "98 MB to download".
-        absent: True if the entry names no address, and the default server does not run or lacks
-            the model: for example, if Ollama is not installed. `reason` is then recorded with the
-            model that serves instead, but not announced.
+        absent: True if the entry has no address and no digest, and the default server does not run
+            or lacks the model: for example, if Ollama is not installed. `reason` is then recorded
+            with the model that serves instead, but not announced.
     """
 
     available: bool
@@ -200,14 +201,14 @@ class Model(Protocol):
             `tools_refused` contains the server's message. A model without the attribute
             `takes_tools` does not support tools.
         slots: the number of concurrent generations; a generation waits while no slot is free.
-        digests: SHA-256 of the files by role, such as {"gguf": ..., "adapter": ...} or {"ollama":
-            ...}; empty if a server does not report them.
+        digests: the digests by role, such as {"gguf": ..., "adapter": ...} or {"ollama": ...};
+            empty if a server does not report digests.
 
     A model may have more attributes. `continues_prefill` is False if requests with
-    `Request.prefill` are refused. `place`, the names of the model's files or the address of its
-    server, is reported with each run. `in_process` is True if the weights are in the memory of this
-    process. The method `report_to(notice)` is called before each run; the model then calls
-    `notice`, in any thread, with a line about each change of its servers.
+    `Request.prefill` are refused. `place` is reported with each run: the names of the model's
+    files, or its name and address on a server. `in_process` is True if the weights are in the
+    memory of this process. The method `report_to(notice)` is called before each run; the model
+    then calls `notice`, in any thread, with a line about each change of its servers.
     """
 
     takes_grammar: bool
@@ -268,14 +269,15 @@ class Backend(Protocol):
     def probe(self, entry: ServeEntry) -> Availability:
         """Return whether `entry` could serve.
 
-        The check takes about a second and does not load the model.
+        The check takes at most a few seconds, and does not load the model.
         """
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         """Load and return the model of `entry`.
 
         Args:
-            slots: number of concurrent generations, 1 or more; None for the best number.
+            slots: number of concurrent generations, 1 or more; None for `entry.slots`, or else the
+                default of the backend.
 
         Raises:
             ModelUnavailable: the model is missing, or cannot be loaded or reached.

@@ -247,7 +247,7 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type in which a tensor is written: Q8_0 for a matrix (see `BLOCK`)."""
+    """Return the type for writing a tensor: Q8_0 for a matrix (see `BLOCK`), or else its own."""
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0

@@ -225,15 +225,16 @@ def find(reference: str, file: str = "") -> Found:
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
-        file: the path of a GGUF, which must be given if the repository has several GGUF files.
+        file: the path of a GGUF; required if several GGUF files are possible. A GGUF of an adapter
+            (see `is_lora`) is only possible if there is no other GGUF.
 
     Returns:
         The registry entry of the file, at the latest commit of the revision, with the base models
         and the tags of the model.
 
     Raises:
-        UsageError: the reference is invalid, the repository has no file to load or does not have
-            `file`, or the repository has several GGUF files and `file` is "".
+        UsageError: the reference is invalid, the repository has no such file, `file` is "" and
+            several files are possible, or the error is raised by `client`.
         ModelUnavailable: the Hub cannot be reached, or does not have the repository.
     """
     from harness.models.registry import FileEntry
@@ -270,7 +271,7 @@ def find(reference: str, file: str = "") -> Found:
 
 
 def is_lora(name: str) -> bool:
-    """Return True if the name of a GGUF shows that it is an adapter, and not a whole model."""
+    """Return True if a GGUF is an adapter according to its name, and not a whole model."""
     return "lora" in name.lower()
 
 

@@ -101,12 +101,13 @@ class ServeEntry(Strict):
             applied to them. For `ollama`, a model with the same name but other files is not used.
         file: for the backend `reader`, the id in `Registry.files` of the reader's file.
         form: the reply format, if it differs from `ModelEntry.form`.
-        digest: the digest that Ollama must report for the model; the entry cannot serve if Ollama
-            reports another digest.
+        digest: the digest of the model at Ollama. A model with another digest is used only if it
+            has the files of the entry.
         merge: True to merge weights and adapter into one Q8_0 file, which the embedded engine runs
-            faster than two files. The file is written to the cache on first use.
+            faster than two files. The merged file is written to the cache on first use.
         context: the context of a generation in tokens, for prompt and completion together. The
-            embedded engine and Ollama allocate it. For `openai`, it states the server's context.
+            embedded engine and Ollama allocate this context. For `openai`, the field states the
+            server's context.
         slots: number of concurrent generations of a job, on each server. The default is 4 for
             the embedded engine, and 1 for a server.
         size, license: the size in bytes and the SPDX identifier of the license of a model that
@@ -250,8 +251,8 @@ class Registry(Strict):
     def overlaid(self, other: Registry) -> Registry:
         """Return a copy of this registry, to which the models and files of `other` are added.
 
-        A model or file of `other` replaces an entry with the same id. The models of `other` precede
-        all other models.
+        A model or file of `other` replaces an entry with the same id; `other.cluster`, if set,
+        replaces `cluster`. The models of `other` precede all other models.
         """
         models = {**other.models, **{k: v for k, v in self.models.items() if k not in other.models}}
         cluster = other.cluster or self.cluster
@@ -293,6 +294,8 @@ class Registry(Strict):
 
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
         """Return the id and the serve entries of the model that `--model NAME` selects.
+
+        If the name is one of `ServeEntry.names`, entries with a `model` lose digest and files.
 
         Args:
             name: the id of a model, one of `ServeEntry.names`, or BACKEND/NAME with the name of a
@@ -432,9 +435,9 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message for each missing fallback or file of `model`, and the keys of the reference.
+    """Yield a message for each missing fallback or file, followed by the keys of the reference.
 
-    The YAML keys lead from the model to the reference.
+    The YAML keys lead from `model` to the reference.
     """
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"

@@ -97,7 +97,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """True if `Request.tools` is supported; False if the backend does not report support."""
+        """True if the model reports that `Request.tools` is supported."""
         return getattr(self.model, "takes_tools", False)
 
     @property
@@ -107,7 +107,7 @@ class ServedModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """True if `Request.prefill` is supported, or if the backend does not report support."""
+        """True unless the model reports that `Request.prefill` is not supported."""
         return getattr(self.model, "continues_prefill", True)
 
     @property
@@ -116,7 +116,7 @@ class ServedModel:
 
     @property
     def place(self) -> str:
-        """The names of the model's files, or the address of the server.
+        """The names of the model's files, or the model's name and the server's address.
 
         If the backend reports neither, the value is `ServeEntry.where`.
         """
@@ -127,8 +127,8 @@ class ServedModel:
         """A description of the model for results and records; `label` returns a short form.
 
         `requested` and `resolved` are model ids. `reason` states why serve entries of the requested
-        model were skipped, or is None if the model's first entry serves. `digests` has the digest
-        of each file of the model.
+        model were skipped, or is None if the model's first entry serves. `digests` has the digests
+        that the backend reports, by role.
         """
         resolution, serve = self.resolution, self.resolution.chosen.serve
         return {

@@ -34,9 +34,9 @@ class FileStore:
 
     Args:
         files: the entries of files in the registry by id, or a function that reads them.
-        cache_dir: the folder for downloaded files and known digests.
+        cache_dir: the folder for downloaded files, merged files and known digests.
         notify: called with a line before a download or a merge.
-        progress: shows the progress of a merge, like `Screen.progress`.
+        progress: a function such as `Screen.progress`, which shows the progress of a merge.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FileStore:
         return None if self.path(file_id).is_file() or entry.origin else _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
-        """Return the number of bytes to download before these files can be used.
+        """Return the number of bytes to download before the files can be used.
 
         A file of unknown size counts as 0 bytes, and an id of None is ignored.
         """
@@ -110,7 +110,7 @@ class FileStore:
         return path
 
     def merged(self, base_id: str, adapter_id: str) -> Path:
-        """Merge a base with an adapter on first use, and return the path of the merged file.
+        """Return the path of the merged file; merge base and adapter if it is missing or damaged.
 
         Raises:
             ModelUnavailable: a file is not available, the adapter does not fit the base, or the

@@ -1,4 +1,4 @@
-"""Render texts and tables with rich, without the control characters of the data.
+"""Render texts and tables with rich, and replace control characters in the data.
 
 rich applies the environment variables NO_COLOR and TERM. Markup in data ("[red]") is printed
 unchanged.
@@ -47,7 +47,7 @@ JSON parser decodes to the same characters.
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""Number of characters up to which a word in a table cell is never broken."""
+"""Number of characters up to which a word in a column of a table is not broken."""
 
 
 def columns(stream: IO[str]) -> int:
@@ -114,7 +114,7 @@ def rendered(content: RenderableType, stream: IO[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A renderable that shows `content` without the control characters and links in its data."""
+    """A renderable that shows `content` without links, and with control characters replaced."""
 
     content: RenderableType
 

@@ -40,7 +40,7 @@ class Prints(io.TextIOWrapper):
 
 
 def prints(stream: IO[str] | None) -> Prints:
-    """Return the `Prints` object of a stream, which is created once and kept.
+    """Return the `Prints` object of a stream; the last 16 objects are kept and used again.
 
     At the end of a `redirect_stdout` block, `sys.stdout` is replaced. CPython crashes if the
     replaced object is freed while a thread prints to it.

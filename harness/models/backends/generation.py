@@ -1,8 +1,8 @@
 """A running generation: its worker thread, time limit, cancellation, and partial reply.
 
 Neither the C++ engine nor a socket notices Ctrl-C, a deadline or a cancellation while it waits for
-the next token. Therefore the generation runs in a worker thread, and the calling thread never
-waits longer than `TICK`.
+the next token. Therefore the generation runs in a worker thread, and the calling thread checks for
+these events at intervals of at most `TICK`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TICK = 0.05
 STALLED = 60.0
 """Seconds without progress after which an answer that has begun is aborted."""
 JOIN = 1.0
-"""Seconds to wait for an interrupted worker thread to end."""
+"""Maximum number of seconds to wait for the worker thread to end."""
 _END = object()
 
 
 class PrefillStripper:
-    """Removes a prefill from the start of a streamed answer that repeats it.
+    """Removes a repeated prefill from the start of a streamed answer.
 
     A server that does not continue a prefill begins a new answer, often with the same words.
     """
@@ -59,7 +59,7 @@ class PrefillStripper:
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
-        """Return the text that `feed` has held back, since the answer has ended."""
+        """Return the text that `feed` has held back; called after the last piece."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
 
@@ -111,7 +111,7 @@ class GenerationState:
         self._append(self._joiner.feed(self._stripper.feed(text)))
 
     def flush(self) -> None:
-        """Append the text that was held back, since the answer has ended."""
+        """Append the text that was held back; called after the last piece."""
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
@@ -144,9 +144,10 @@ class GenerationState:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Remove the tokens of `text`, a repeated prefill, from the start of the reply.
+        """Remove the tokens of `text`, a repeated prefill, from the start of `tokens`.
 
-        If the reply does not begin with `text`, nothing is removed.
+        If the tokens do not begin with `text`, nothing is removed; otherwise the entries of these
+        tokens are also removed from `logprobs`.
         """
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
@@ -159,7 +160,7 @@ class GenerationState:
 
         Raises:
             DeadlineExceeded: the deadline has passed, or the answer has made no progress for
-                `STALLED` seconds. The error contains the text of the reply.
+                `STALLED` seconds. The error contains the text that has been received.
             Interrupted: the generation was cancelled.
         """
         try:
@@ -182,7 +183,7 @@ class GenerationState:
         cached_tokens: int = 0,
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
-        """Return the finished reply; secrets in the arguments of tool calls are redacted."""
+        """Call `flush`, and return the reply, without secrets in the arguments of tool calls."""
         self.flush()
         calls = (
             ToolCall(
@@ -220,7 +221,7 @@ class GenerationState:
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:
-    """Return the text of a token, decoded from its bytes `raw` if the engine reports the bytes.
+    """Return the bytes `raw` of a token as text, or `token` if the engine reports no bytes.
 
     llama.cpp drops an incomplete character from the text of a token: the text " " may also
     represent a blank that is followed by the first byte of an emoji.

@@ -136,7 +136,7 @@ class Engine:
 
 
 def module() -> Any:
-    """Return xllamacpp, imported so that its idle threads yield to other processes."""
+    """Import and return xllamacpp, with idle threads that soon yield to other processes."""
     with low_spin_openmp():
         import xllamacpp
     return xllamacpp
@@ -204,7 +204,7 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
     change the division of a prompt into batches, which changed the texts for 4 of 8 abstracts. If
     values are bf16, attention is always computed in the same way. A prompt of 700 tokens then takes
     a quarter longer, and a prompt of 200 tokens takes a tenth longer. Since every prompt begins
-    with the same instructions, their caching compensates for the longer time. Texts were equally
+    with the same instructions, the cache compensates for the longer time. Texts were equally
     reproducible with weights as Q4_1, Q8_0 and F32. With an f16 adapter, the texts for 1 of 6
     abstracts still differed. On a GPU, the settings do not help; there, prompts are not cached.
     """

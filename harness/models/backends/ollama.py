@@ -35,12 +35,13 @@ _MOST_BYTES = 16
 
 
 class OllamaBackend:
-    """The backend for Ollama at the entry's `url`, or else at OLLAMA_HOST or the default address.
+    """The backend for Ollama at the entry's `url`, or else OLLAMA_HOST or `DEFAULT_HOST`.
 
-    If an entry has a `digest` or files, a model with the same name but other files is refused.
+    If an entry has a `digest` or files, a model that has neither this digest nor these files is
+    refused.
 
     Args:
-        files: the files of the registry; None if the files of entries are not compared.
+        files: the files of the registry; None to ignore the files of entries.
     """
 
     name = "ollama"
@@ -105,7 +106,8 @@ class OllamaModel:
     and is measured once for a model.
 
     Args:
-        prefills: the measured treatment of prefills, by the server and the digest of the model.
+        prefills: the measured treatment of prefills, by the server and the digest of the model; the
+            model adds the result of a measurement.
     """
 
     takes_grammar = False
@@ -131,7 +133,7 @@ class OllamaModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """True if `Request.prefill` is supported; the first access sends two short requests."""
+        """True if `Request.prefill` is supported; the first access may send short requests."""
         return self._prefill_kind(None) != "ignored"
 
     @cached_property
@@ -253,7 +255,7 @@ class OllamaModel:
         The first request limits the answer to one token. If the answer nevertheless begins with the
         whole prefill, which has several tokens, the server repeats prefills. The second request
         returns the rendered prompt. If the prompt ends with the prefill, the server continues
-        prefills. If the server does not return the prompt, the result is "ignored".
+        prefills. In all other cases, the result is "ignored".
         """
         question = (Message("user", "Say one sentence."),)
         request = Request(question, max_tokens=1, prefill=BEGINNING)
@@ -332,7 +334,7 @@ class OllamaModel:
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
         # Ollama answers with status 500 both for an invalid option and for a model that cannot be
-        # loaded; only in the second case, another model may help.
+        # loaded; another model may help only in the second case.
         if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)

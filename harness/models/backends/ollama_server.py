@@ -55,14 +55,14 @@ def full_name(name: str) -> str:
 
 
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
-    """Return a client with a read timeout of `seconds`.
+    """Return a client with a read timeout of `seconds`, and set `handle.server`.
 
     The client raises ollama.ResponseError for every response with an error status, whatever the
     body of the response contains.
 
     Raises:
         ModelUnavailable: `host` or OLLAMA_HOST is not an address. OLLAMA_HOST matters in any case,
-            since the package `ollama` parses the variable when it is imported.
+            since the package `ollama` parses the variable at import.
     """
     import httpx
 
@@ -197,7 +197,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
     """Return the digests of the models on a server, by the full name of the model.
 
     Args:
-        allowed: the host to which the server may redirect.
+        allowed: another host, to which the server may redirect.
 
     Raises:
         ModelUnavailable: no Ollama server answers at `host`.
@@ -207,7 +207,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
 
 
 def listed(client: ollama.Client) -> Mapping[str, str]:
-    """Return the digests of the models on the server of a client, by the full name of the model."""
+    """Return the digests of the models on a client's server, by the full name of the model."""
     # The client's own method creates objects that need ten times the memory of the answer.
     models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
     named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
@@ -262,7 +262,7 @@ def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None) -> 
 
     Args:
         body: the body of a request to /api/chat.
-        allowed: the host to which the server may redirect.
+        allowed: another host, to which the server may redirect.
     """
     found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
     prompt = found.get("rendered_template") if isinstance(found, dict) else None

@@ -50,11 +50,11 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """Fields that vLLM requires to continue a message. OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
-"""Values of `owned_by` in the model list of a server that accepts the fields of `CONTINUE`."""
+"""Values of `owned_by` in the model lists of servers that accept the fields of `CONTINUE`."""
 
 
 class OpenAIServer:
-    """A server at the `url` of an entry, or else at OPENAI_BASE_URL, with the key to send."""
+    """The server at an entry's `url`, or else OPENAI_BASE_URL or `DEFAULT_URL`, and the key."""
 
     def __init__(self, entry: ServeEntry) -> None:
         self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
@@ -64,7 +64,7 @@ class OpenAIServer:
         self.key = remember(os.environ.get(self.key_env) or NO_KEY)
 
     def client(self, seconds: float, handle: remote.ConnectionHandle) -> openai.OpenAI:
-        """Return a client without retries and with a read timeout of `seconds`."""
+        """Return a client without retries and with a read timeout; set `handle.server`."""
         import openai
 
         handle.server = self.shown
@@ -83,11 +83,12 @@ class OpenAIServer:
     def models(self) -> Mapping[str, str] | None:
         """Return the owner of each model by model id; None if the server does not list its models.
 
-        A list that is not complete in time counts as missing.
+        The owner is "" if the server does not name an owner. A list that is not complete in time
+        counts as missing.
 
         Raises:
-            ModelUnavailable: the server does not exist, refuses the key, or does not use OpenAI's
-                protocol.
+            ModelUnavailable: the server does not answer, refuses the request (for example because
+                of the key), or does not use OpenAI's protocol.
         """
         import openai
 
@@ -185,7 +186,7 @@ class AnswerReader:
         return tuple(ToolCall(**call) for call in self._calls)
 
     def read(self, chunk: Any) -> list[str]:
-        """Read a chunk, and return the pieces of text in it.
+        """Read a chunk, add its tokens to the reply, and return the pieces of text in the chunk.
 
         Text, tool calls and reasoning count as progress (see `GenerationState.received`).
 

@@ -45,7 +45,7 @@ class NotServed(ModelUnavailable):
 
 
 def is_local(address: str) -> bool:
-    """Return True if an address belongs to this machine, so that no proxy is needed."""
+    """Return True for a loopback or unspecified address, which needs no proxy."""
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -74,13 +74,13 @@ def answer_bytes(max_tokens: int) -> int:
 
 
 class ConnectionHandle:
-    """Limits the responses of an HTTP client, and closes its connection from another thread.
+    """Limits the responses of an HTTP client, and can shut down the client's connections.
 
     Closing a client or its socket does not wake a thread that reads from the socket, but shutting
     down the socket does.
 
     Args:
-        allowed: the host to which the server may redirect.
+        allowed: another host, to which the server may redirect.
         size: maximum number of bytes of the response to a POST request.
         ends: the texts that end a line or an event, if the response is read by lines or events.
 
@@ -115,7 +115,7 @@ class ConnectionHandle:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Close the connection if the block takes longer than `seconds`.
+        """Close the connections and set `overdue` if the block takes longer than `seconds`.
 
         A read timeout does not limit the whole response, since it restarts with each piece.
         """

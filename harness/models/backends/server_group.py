@@ -55,7 +55,7 @@ class Server:
     """A server of a group of equal servers.
 
     Attributes:
-        model: the model of the last successful connection; None before the first connection.
+        model: the model of the last successful connection; None without a successful connection.
         running: number of running requests.
         turn: the number of the latest request to this server, counted over all servers.
         error: the error because of which the server is left out; None while the server serves.
@@ -77,7 +77,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, with the digest of the model or the error of a server that is left out."""
+        """The address, with the error if the server is left out, or else the model's digests."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -89,7 +89,7 @@ class Balanced:
     """A model on equal servers; at least one server must be reachable at the beginning.
 
     Args:
-        backend: connects to each server, and loads its model.
+        backend: loads the model of each server.
         slots: number of concurrent generations; None for the slots of one server multiplied by the
             number of servers. Servers that are left out are counted, since they may return.
 
@@ -165,7 +165,7 @@ class Balanced:
     def report_to(self, notice: Callable[[str], None]) -> None:
         """Register `notice`, which is called with a line if a server is left out or serves again.
 
-        The servers that are left out now are reported immediately.
+        A change that has not been reported yet is reported immediately.
         """
         self._notice = notice
         for server in self._servers:
@@ -183,7 +183,7 @@ class Balanced:
         """Generate a reply on the server with the least work (see `backend.Model.generate`).
 
         If a server fails before its answer begins, another server generates the reply. If a server
-        fails later, a retryable error is raised, since `on_text` may have received text.
+        fails later, its error is raised, since `on_text` may have received text.
 
         Raises:
             ModelUnavailable: all servers have failed.
@@ -246,9 +246,9 @@ class Balanced:
         return None
 
     def _least_work(self, failed: Container[Server]) -> Server | None:
-        """Return the server with the fewest running requests, or None if no server serves.
+        """Return the least busy serving server that is not in `failed`, or None.
 
-        Among servers with equally many requests, the server that was used least recently is
+        Among servers with equally many running requests, the server that was used least recently is
         returned. The request is counted as running on the returned server.
         """
         with self._lock:
@@ -263,7 +263,7 @@ class Balanced:
     # Leaving servers out, and using them again
 
     def _connect(self, server: Server) -> bool:
-        """Load the model of a server and return True; on failure, leave the server out."""
+        """Load the model of a server and return True, or leave the server out and return False."""
         try:
             entry = self._entry.model_copy(update={"url": server.url, "urls": ()})
             model = self._backend.load(entry, self._slots)

@@ -58,7 +58,7 @@ class Actor:
         return self.report.node[0] if self.report else "?"
 
     def stop(self, call: int) -> None:
-        """Request the end of a call of `generate`, without waiting for it."""
+        """Request the end of a call of `generate`, without waiting for the end."""
         with contextlib.suppress(Exception):  # the actor or the cluster may be unavailable
             self.handle.stop.remote(call)
 
@@ -126,7 +126,7 @@ class Actors:
 
         Raises:
             ClusterUnavailable: no node has taken an actor within `NONE_SECONDS`.
-            ChecksumMismatch: the nodes have different files.
+            ChecksumMismatch: the nodes have different files, slots, or versions of the harness.
             HarnessError: a node cannot load the model.
         """
         started = time.monotonic()
@@ -156,11 +156,11 @@ class Actors:
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot for the block; yield the actor of the slot, and the slot's number there.
+        """Reserve a slot for the block; yield the slot's actor, and the slot's number on the actor.
 
         Args:
             number: the number of the preferred slot, counted over all actors. If the preferred slot
-                is not free, or `number` is None, a slot of the actor with most free slots is
+                is not free, or `number` is None, a slot of the actor with the most free slots is
                 reserved.
             check: called while waiting; may raise an error.
 
@@ -263,8 +263,8 @@ class Actors:
     def _error_of(self, report: Report | HarnessError) -> HarnessError | None:
         """Return the reason for leaving an actor out, or None if the actor can be used.
 
-        The reason is the error that the actor reports, or ChecksumMismatch if its model differs
-        from the first loaded model.
+        The reason is the error that the actor reports, or ChecksumMismatch if `Report.identity`
+        differs from the first report.
         """
         if isinstance(report, HarnessError):
             return report

@@ -66,7 +66,7 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
 
 
 def ray_data(on: str) -> str | None:
-    """Return ADDRESS for the value ray-data://ADDRESS of `--on`, and "" for the value ray-data.
+    """Return ADDRESS if `on` is ray-data://ADDRESS; "" for ray-data and ray-data://local.
 
     The result is None for any other value of `--on`.
 

@@ -1,4 +1,4 @@
-"""The connection of this process to a Ray cluster, and waiting for the answers of the cluster."""
+"""Connect this process to a Ray cluster, and wait for the answers of the cluster."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Connection:
         Raises:
             UsageError: Ray is not installed, or this process already has a connection.
             ClusterUnavailable: the address does not answer, the token is missing or wrong, or the
-                cluster has another version of Ray or Python; the message contains the address.
+                cluster has another version of Ray or Python.
         """
         require("ray", "grpc", extra="ray")
         for name, value in ENVIRONMENT.items():
@@ -150,7 +150,7 @@ def own_folder() -> Path:
 
 
 def check_address(address: Address) -> None:
-    """Check within `ANSWER_SECONDS` that Ray answers at the address, and accepts the token.
+    """Check that Ray answers at the address within `ANSWER_SECONDS`, and accepts the token.
 
     `ray.init` would try for half a minute, and then raise the same error for both problems.
 

@@ -28,7 +28,7 @@ WINDOW = 60.0
 
 
 COUNT_SECONDS = 60.0
-"""Time limit in seconds for a call of an actor that counts the tokens of a prompt."""
+"""Time limit in seconds for counting the tokens of a prompt on an actor."""
 GRACE = 10.0
 """Seconds to wait for the answer of an actor after the deadline of a request."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
@@ -60,7 +60,7 @@ class Rates:
             self._added.append((self._clock(), node, tokens))
 
     def __str__(self) -> str:
-        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)", or "" if no tokens were generated."""
+        """Return text such as "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)"; "" without tokens."""
         now = self._clock()
         with self._lock:
             while self._added and self._added[0][0] < now - WINDOW:
@@ -224,11 +224,12 @@ class RayExecutor:
         """Load `candidate` on all actors, and return a model that generates on the actors.
 
         Args:
-            slots: number of concurrent generations of all actors together; None for the slots of
-                the serve entry on each actor. If `Placement.slots` is set, `slots` is ignored.
+            slots: minimum number of concurrent generations of all actors together; None for the
+                slots of the serve entry on each actor. If `Placement.slots` is set, `slots` is
+                ignored.
 
         Raises:
-            Errors of `Actors.begin`.
+            Errors of `Connection.open`, `find_room` and `Actors.begin`.
         """
         room = self._connected()
         count, each = room.actors, self._placement.slots

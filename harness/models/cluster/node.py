@@ -109,7 +109,7 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load the model of an assignment in this process, and return the model.
+    """Load and return an assignment's model; limit this process to `assignment.threads` cores.
 
     Raises:
         Errors of `LocalExecutor.load`.
@@ -188,7 +188,7 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Set the environment variables of an assignment, and return the store of its files here.
+    """Set an assignment's environment variables, unless they are set; return its file store.
 
     A file below the code folder of the job's process is read from the code folder of this node.
     """
@@ -275,7 +275,8 @@ def probe_nodes(
         lost: called with each node that does not answer; the result ignores such nodes.
 
     Raises:
-        ClusterUnavailable: a node does not have this version of the harness, or no node answers.
+        ClusterUnavailable: a node does not have this version of the harness, a probe raised an
+            error, or no node answers.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -324,8 +325,8 @@ def _examination(pickled: bytes) -> Callable[[], str | Availability]:
     """Return a function that probes the node on which it is called.
 
     The function is nested, since Ray pickles a nested function with its code: the node may have no
-    harness, or another version of it. In this case the function returns a message about the
-    problem, or else the result of `available`.
+    harness, or another version of it. In these cases the function returns a message about the
+    problem; otherwise it returns the result of `available`.
 
     Args:
         pickled: the pickled assignment.
