@@ -92,11 +92,11 @@ def read(path: Path) -> str:
 def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title of a text, which may be "", and its abstract.
 
-    The title is a heading "# ..." at the beginning of the text, or else a short first line. The
+    The title is a Markdown heading at the beginning of the text, or else a short first line. The
     line must not end with a full stop, and an empty line and more text must follow. The abstract is
-    the content of LaTeX's environment `abstract`, or the text between a line "Abstract" and the
-    next heading, or else the text after the title and the label "Abstract:". A title or an abstract
-    in YAML front matter takes precedence.
+    the content of LaTeX's environment `abstract` (the title is then ""), or the text from a line
+    "Abstract" to the next heading, or else the text after the title and the label "Abstract:". A
+    title or an abstract in YAML front matter takes precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -116,10 +116,10 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the YAML front matter, which may be "", and a text with the abstract.
+    """Return the title in the YAML front matter, or "", and the text with the abstract.
 
-    The second value is the abstract in the front matter, or else the text after the front matter.
-    Without front matter, it is the whole text.
+    The text is the abstract in the front matter, or else the text after the front matter, or the
+    whole text if there is no front matter.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
@@ -159,8 +159,8 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
         where: the origin of the text, for messages.
 
     Raises:
-        InputError: the text is a list of papers: in Markdown, as paragraphs below titles, or as
-            list items.
+        InputError: the text is a list of papers, or the abstract consists of list items or table
+            rows.
     """
     from skills.corpus.tables.markdown_lists import consists_of_items, is_list
 

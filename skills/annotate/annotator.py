@@ -139,13 +139,13 @@ class Annotator:
         return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
 
     def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
-        """Return the annotation of a paper in its stored form, with the moves of its sections.
+        """Return the annotation of a paper in the stored form, with the moves of its sections.
 
         Args:
             on_text: called with each piece of generated text, to show progress.
 
         Raises:
-            InvalidReply: no reply was usable, even after a repair; `raw` is the last reply.
+            InvalidReply: no reply was usable; `raw` is the last reply.
             HarnessError: `ServedModel.generate` failed.
         """
         replies = list[Reply]()
@@ -226,7 +226,7 @@ def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]
 
 
 def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
-    """Return the moves of a reply by name.
+    """Return the text of each move in a reply, by the name of the move.
 
     Raises:
         UnusableReply: the reply has another format, or its moves repeat each other or are invented.
@@ -242,7 +242,7 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
 def stored_form(
     prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
 ) -> dict[str, Any]:
-    """Return an annotation in its stored form (`record_of`).
+    """Return an annotation in the stored form (`record_of`).
 
     The number of replies, their tokens and seconds, and the current time are added to the
     provenance of the request.

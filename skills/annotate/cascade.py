@@ -103,11 +103,10 @@ class _Cascade:
     """A cascade over the rows of a job that the first model has finished.
 
     Attributes:
-        finished: the job of the first model. Later models replace annotations of its rows.
+        finished: the job of the first model, in which later models replace annotations.
         models: the numbers of papers, failures and tokens of each model, by the name of the model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers that remain for a person's review, also as pairs of certainty and row
-            index.
+        review: the papers that remain for a person's review, as the same pairs.
         pending: number of papers that a model should have annotated, but has not.
         stopped: the error that ended the cascade early, or None.
     """
@@ -177,6 +176,8 @@ class _Cascade:
         self, models: Models, passed: Sequence[tuple[float, int]], *, is_last: bool
     ) -> int:
         """Annotate papers with the next model, and return the number of annotated papers.
+
+        An error that ends the work is kept in `stopped`.
 
         Args:
             passed: the papers, as pairs of certainty and row index.
@@ -262,7 +263,7 @@ class Sample:
             of: number of all annotated papers.
             share: the mean share of right anchors in the sample; None without papers.
             least: the lower bound of the mean share of all annotated papers.
-            probability: the probability with which the mean is not below the bound.
+            probability: the minimum probability that the mean is not below the bound.
             method: the name of the method.
         """
         known, count = [], 0
@@ -290,7 +291,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
     """Return the gold of `papers` from a table; rows about other papers are left out.
 
     Raises:
-        InputError: the table cannot be read, or has no gold of any of `papers`.
+        InputError: the table cannot be read, has no gold of any of `papers`, or has invalid moves.
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()

@@ -2,7 +2,7 @@
 
 A job has no state of its own. The corpus stores results and failures by content key, so that the
 same line continues a killed job without repeating work. Temporary files hold the plan and the
-papers, of which there may be millions.
+papers of a table, which may have millions of rows.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def annotate_tasks(
     stop: StopToken,
     on_text: Callable[[Task], OnText | None] = lambda _: None,
 ) -> Tally:
-    """Annotate papers in parallel, in the slots of the model, and return the counts.
+    """Annotate papers in parallel, in the slots of the model; return the counts and errors.
 
     Args:
         keep: called with each annotated task, and the annotation.
@@ -108,7 +108,7 @@ class AnnotateJob:
 
     Attributes:
         command: the name under which the corpus records the job.
-        plan: the content key of each row, and whether its work is done or failed.
+        plan: the content key of each row, and the state of the work for this key.
         run_id: the id of the job in the table `runs` of the corpus; 0 before generation starts.
     """
 
@@ -131,7 +131,7 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate the papers that are due, and return the counts.
+        """Annotate the papers that are due, and return the counts and errors.
 
         Papers without a stored annotation or failure are due; with `--retry-failed`, only papers
         with a stored failure are due.
@@ -296,10 +296,10 @@ class AnnotateJob:
         self._update()
 
     def _link(self) -> None:
-        """Make each annotation the current annotation of all papers with its content key.
+        """Make each annotation the current annotation of all papers with the same content key.
 
         An annotation that this run made is already current for the first of these papers. Ctrl-C
-        stops the loop; the next run of the same line continues it.
+        ends this work; the next run of the same line continues the work.
         """
         stopped_before = self.call.cancel.is_set()
         for entry in self.plan.entries("done"):

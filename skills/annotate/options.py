@@ -1,4 +1,4 @@
-"""The options of /annotate for each kind of input, and the types of its results."""
+"""The options of /annotate for each kind of input, and the types of the results."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ FUNCTION_WORDS = set_of(
     with within without
     """
 )
-"""English words that do not occur in Danish, Dutch, French, German or Portuguese."""
+"""Frequent English words; few of them occur in Danish, Dutch, French, German or Portuguese."""
 LEAST_ENGLISH = 0.05
 """Share of `FUNCTION_WORDS` among the words of a text below which the text is not English.
 
@@ -111,7 +111,7 @@ VARIANTS: Mapping[str, str] = {
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of `Annotate.variants` for a kind of input; the other kinds have "one paper"."""
+"""The key of `Annotate.variants` by kind of input; the key of other kinds is "one paper"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +155,12 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
     the kind of the folder. A text that is neither a path nor an id is an abstract or a topic.
 
     Args:
+        source: "stdin" for a text from stdin, whose kind is always "stdin".
         limit: the maximum number of ids that are read from a list.
 
     Raises:
         InputError: the file cannot be read, or the text is an incomplete id, several ids or a URL
-            (see `arxiv_id_in`).
+            other than of arXiv (see `arxiv_id_in`).
     """
     given = text.strip()
     if source == "stdin":
@@ -228,13 +229,13 @@ def arxiv_id_in(text: str) -> str | None:
 
 
 def check_length(paper: Paper, max_words: int, where: str = "") -> None:
-    """Raise an error if the abstract of a paper is missing, too short or too long.
+    """Check that the abstract of a paper has a length that can be annotated.
 
     Args:
         where: the origin of the paper, for the message; by default from `paper.source`.
 
     Raises:
-        InputError: the abstract cannot be annotated.
+        InputError: the abstract is missing, too short or too long, or consists of arXiv ids.
     """
     count = len(paper.abstract.split())
     hint = ACCEPTED

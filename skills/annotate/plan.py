@@ -1,6 +1,7 @@
 """The papers of a job, and its plan: content key, request and annotation of each paper.
 
-Papers and plan are in temporary files, since a table may have millions of rows.
+The plan and the papers of `from_table` are in temporary files, since a table may have millions of
+rows.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Plan:
         """Replace the content key and the annotation of a row.
 
         Args:
-            key: the content key for the other model that made the annotation `record`.
+            key: the content key of the annotation `record`, which another model made.
         """
         if self._add_work(key, place):
             self.set_done(key, record)
@@ -131,7 +132,7 @@ class Plan:
         return self._db.execute(add, [key, first]).rowcount > 0
 
     def keep_request(self, prepared: Prepared) -> None:
-        """Compress a request, and store it under its content key until it is sent."""
+        """Compress a request, and store it under its content key."""
         if prepared.form not in self._forms:
             self._forms.append(prepared.form)
         form = self._forms.index(prepared.form)
@@ -228,7 +229,7 @@ class Source:
     """Papers to annotate, and their origin.
 
     Attributes:
-        name: the path of the table, or the topic.
+        name: the path of the table or list of ids, or the topic.
         id_column: the name of the id column in a saved table of these papers.
         filtered: the number of left-out rows by reason.
         refused: the errors of left-out rows that cannot be used.
@@ -261,8 +262,8 @@ def from_table(
 ) -> Source:
     """Return a source with the papers of a table, which are kept in a temporary file.
 
-    Rows that cannot be used, rows without an abstract of `FEWEST_WORDS` words, and rows that repeat
-    an earlier row are left out.
+    Rows that cannot be used, rows with an abstract of fewer than `FEWEST_WORDS` words, and rows
+    that repeat an earlier row are left out.
 
     Args:
         limit: the maximum number of rows; None for all rows.
@@ -288,7 +289,7 @@ def from_table(
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return a source with the usable papers of some rows of a table, which are kept in memory."""
+    """Return a source with the usable papers in some rows of a table, kept in memory."""
     source = _source(table, papers := list[Paper]())
     papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
     return source

@@ -1,4 +1,4 @@
-"""Register the command /annotate; the other modules of the skill are imported on use."""
+"""Register the command /annotate, and the backend `reader`."""
 
 from __future__ import annotations
 

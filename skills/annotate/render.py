@@ -104,7 +104,7 @@ def warning(record: Record) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the text of a Markdown template of this package with these values, all escaped."""
+    """Render a Markdown template of this package; values other than `Markup` are escaped."""
     return _environment().get_template(template).render(values)
 
 
@@ -129,7 +129,10 @@ def _environment() -> Environment:
 
 
 def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
-    """Return a sentence as Markdown: passages in italics, each followed by its moves in bold."""
+    """Return a sentence as Markdown: passages in italics, and names of moves in bold.
+
+    The moves that come from the whole sentence are at the end of the sentence.
+    """
     from markupsafe import Markup
 
     def names(moves: Sequence[str]) -> str:

@@ -28,7 +28,8 @@ def with_sections(
     """Return a record with the new key "sections": moves that only sections of the paper state.
 
     A section is annotated like an abstract if it may state a move that the abstract and earlier
-    sections do not state. The moves, anchors and checks of the abstract do not change.
+    sections do not state. The moves, anchors and checks of the abstract do not change; the tokens
+    and seconds in the provenance then include the sections.
 
     Args:
         record: the annotation of the abstract.
@@ -71,7 +72,7 @@ def _as_paper(section: Section, paper: Paper) -> Paper:
 
 
 def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return the value that "sections" has for a move: its text, section, page and support.
+    """Return the value of a move in "sections": its text, section, page and checks.
 
     Args:
         own: the annotation of the section.

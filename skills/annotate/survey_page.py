@@ -1,7 +1,7 @@
 """Write the survey of a topic as Markdown and HTML: papers by claim, table of moves, gaps.
 
-A survey depends only on the annotations; no model is used. A paper is cited as [n]; a link
-definition at the end of the page links [n] to arXiv. TeX in titles, names and moves becomes plain
+A survey depends only on the annotations; no model is used. A paper is cited as [n]; for a paper at
+arXiv, a definition at the end of the page links [n]. TeX in titles, names and moves becomes plain
 text. Papers are grouped by the terms in title, claim and abstract: the tf-idf vectors of the papers
 are clustered with Ward's method. The name of a group consists of the terms that distinguish the
 group from other papers.
@@ -141,7 +141,7 @@ class Entry:
     Attributes:
         number: the number by which the paper is cited.
         stated: the stated moves by name, in the order of the framework.
-        doubts: the findings about each move, by name.
+        doubts: the findings about each doubtful move, by name.
     """
 
     number: int
@@ -163,7 +163,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return authors and year, such as "Zhou et al., 2025", with "n.d." for an unknown year."""
+    """Return the known authors and the year, such as "Zhou et al., 2025" or "n.d." if unknown."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -257,7 +257,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of papers, given by their indices. The papers without a group have the name ""."""
+    """The indices of the papers of a group. The name "" is for papers that belong to no group."""
 
     name: str
     members: tuple[int, ...]
@@ -326,8 +326,9 @@ def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
 def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
     """Return the terms that name a group of papers, with their spellings.
 
-    A term must occur in at least half of the papers of the group, and in a smaller share of the
-    other papers. A second term must also occur in the title or claim of two papers of the group.
+    A term must occur in the title or claim of a paper of the group, in at least half of the papers
+    of the group, and in a smaller share of the other papers. A second term must occur in the title
+    or claim of two papers of the group, and have no word of the first term.
 
     Args:
         members: the indices of the papers of the group.

@@ -224,7 +224,7 @@ class Finished:
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
     """Record the end of a job in the corpus, print its summary, and return the finished job.
 
-    If the model runs in this process, the summary has the memory of this process in bytes.
+    If the model ran in this process, the summary has the memory of this process in bytes.
 
     Args:
         path: the corpus.
@@ -330,6 +330,8 @@ def summary_of(
 
 def add_hint(stopped: HarnessError, kept: str) -> None:
     """Add a sentence to the hint of the error that stopped a job.
+
+    The sentence replaces the hint of an `Interrupted` error.
 
     Args:
         kept: a sentence that states which results are kept and how to continue.

@@ -54,9 +54,9 @@ Otherwise, the words may belong to the subject: "survey sampling", "direct curre
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers at the end of a topic, as in "RAG: a literature review"."""
 _LONE_ENDERS = set_of("overview papers survey surveys")
-"""Words of `_ENDERS` that request papers even if they are alone at the end of a topic.
+"""Words of `_ENDERS` that request papers even as the only such word at the end of a topic.
 
-Other words, such as "review", may then belong to the subject: "automated code review".
+Another single word, such as "review", may belong to the subject: "automated code review".
 """
 _FILLERS = STOP_WORDS | set_of(
     "approach approaches comprehensive latest method methods recent systematic technique techniques"
@@ -118,8 +118,8 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
 def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
     """Return the summary for `--json`.
 
-    "done", "failed" and "pending" count all papers; papers annotated before count as done. The
-    other keys describe only the job (see `table.summary_of`).
+    "done", "failed" and "pending" count all papers; papers annotated before count as done. Other
+    keys of `table.summary_of` describe only the job.
 
     Args:
         papers: number of papers on the topic.
@@ -242,8 +242,8 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    # The corpus is searched for at least two words, so that only sources can find more papers if
-    # the topic has two words.
+    # Since the corpus is searched for at least two words, only sources can find more papers on a
+    # topic of two words.
     if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")

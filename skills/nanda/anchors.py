@@ -8,9 +8,9 @@ Lexical alignment selects one or two sentences. The first is the sentence with t
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
 longest common subsequence of stemmed words, divided by the number of words of the move. Only
 sentences that share a content word with the move are considered, so that a move may have no anchor.
-The second sentence adds most content words that the move has and the first sentence lacks, in the
-order of the move. It is selected only if it adds at least `FEWEST` words and at least the share
-`SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
+The second sentence is the sentence with the most content words of the move, in the order of the
+move, that the first sentence lacks. There must be at least `FEWEST` such words, and at least the
+share `SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
 selected.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
@@ -34,9 +34,9 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import ABSTRACTS, content_words, flatten, kept, stems, visible_places
 
 SHARE = 0.25
-"""Minimum share of a move's content words that only the second sentence has."""
+"""Minimum share of a move's content words that a second sentence adds to the first."""
 FEWEST = 3
-"""Minimum number of a move's content words that only the second sentence has."""
+"""Minimum number of a move's content words that a second sentence adds to the first."""
 By = Literal["model", "lexical", "reviewer"]
 _BY = {
     "model": "given by the model",
@@ -81,8 +81,8 @@ class Sentence:
 
     Attributes:
         span: the start and the end of the sentence in the abstract.
-        stems: the stems of its words.
-        content: the stems of its content words.
+        stems: the stems of the words.
+        content: the stems of the content words.
     """
 
     span: tuple[int, int]
@@ -178,7 +178,7 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 
     Args:
         stored: the value of "anchors" in the annotation, or None. If the anchor of a move is
-            missing, or a span is not inside the abstract, lexical alignment finds the anchor.
+            missing or invalid, such as outside of the abstract, lexical alignment finds the anchor.
     """
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
@@ -193,7 +193,7 @@ def numbers_of(sentences: Sequence[int]) -> str:
 def origin_of(anchor: Anchor) -> str:
     """Return a clause about the origin of an anchor, such as "from sentence 2 (...)".
 
-    Without sentences, the clause states that no sentence of the abstract shares words.
+    Without sentences, the clause states that no sentence of the abstract has words of the move.
     """
     if not anchor["sentences"]:
         return "no sentence of the abstract shares its words"
@@ -203,11 +203,13 @@ def origin_of(anchor: Anchor) -> str:
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
-    """Return a copy of a record with its anchors moved to a new layout of its abstract.
+    """Return a copy of a record with the anchors moved to a new layout of the abstract.
+
+    Invalid anchors are left out when anchors are moved.
 
     Args:
-        before, after: the old and the new abstract. If they differ in more than line breaks and
-            blanks, the anchors stay as they are.
+        before, after: the old and the new abstract. If they are equal, or differ in more than line
+            breaks and blanks, the anchors stay as they are.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):

@@ -59,9 +59,9 @@ def check(
 ) -> dict[str, Any]:
     """Return the results of all checks of `moves` against `abstract`.
 
-    A move that quotes the abstract is only searched for a lost negation, since all its words are in
-    the abstract. Even this search is left out if the sentences of its anchor contain the quote and
-    have no further negation.
+    Of the checks in `UNSUPPORTED` and `DOUBTS`, only the check for lost negations is applied to a
+    move that quotes the abstract. This check is also left out if the sentences of the move's anchor
+    contain the quote and have no further negation.
 
     Args:
         anchors: the anchors of the moves; by default the anchors found by lexical alignment.
@@ -103,7 +103,7 @@ def check(
 
 
 def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
-    """Return True if some sentences lack the quote `text`, or have more negations than `text`.
+    """Return True if the given sentences do not contain `text`, or have more negations.
 
     Args:
         numbers: the numbers of the sentences, from 1.

@@ -95,7 +95,7 @@ def doubt_of(
 
 
 def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the stated moves with a confidence below `UNCERTAIN`, with their confidences.
+    """Return the confidence of each stated move whose confidence is below `UNCERTAIN`.
 
     Args:
         record: the stored annotation. Its stated moves are the keys of its "anchors".
@@ -111,7 +111,7 @@ def uncertainty(record: Mapping[str, Any], move: str) -> str:
 
 
 def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
-    """Return the suggestions of a stored annotation by move, without moves that sections state."""
+    """Return the suggestions of an annotation by move, except for moves that a section states."""
     stated = from_sections(record)
     stored = record.get("suggestions") or {}
     return {move: one for move, one in stored.items() if move not in stated}
@@ -169,7 +169,7 @@ def read_suggestions(
 
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the text of each move that a section states, followed by the section and its page."""
+    """Return the text of each move that a section states, with section, page and doubts."""
     stored = record.get("sections")
     shown = {}
     for move, one in stored.items() if isinstance(stored, Mapping) else ():

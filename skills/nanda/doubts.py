@@ -40,7 +40,7 @@ A framework may allow moves of 2,000 characters, whose comparison would take too
 MOST_PLACES = 20
 """Maximum number of occurrences of a word in the abstract that are compared."""
 REACH = 12
-"""Maximum distance in tokens of a neighbour from its word."""
+"""Maximum distance of a word and its neighbour, in tokens."""
 OF_MOVE, OF_ABSTRACT = 3, 5
 """Number of neighbours compared on each side of a word: in a move, and in the abstract.
 
@@ -275,9 +275,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that have another unit in the abstract, with their units.
+    """Return each numeral of `text`, with its unit, that has another unit in the abstract.
 
-    A number without a unit, such as the 5 of "5 to 10%", is ignored.
+    A number without a unit in `text` or the abstract, such as the 5 of "5 to 10%", is ignored.
     """
     if not _DIGIT.search(text):
         return []

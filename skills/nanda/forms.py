@@ -25,7 +25,7 @@ CHARS_PER_TOKEN = 3
 TOKENS_AROUND = 12
 """Number of tokens of a reply for each move in addition to its text: key, quotes, line break."""
 QUOTED_CHARS = 1200
-"""Number of characters of an unusable reply that the repair request quotes."""
+"""Maximum number of characters of an unusable reply that the repair request quotes."""
 
 
 class UnusableReply(ValueError):

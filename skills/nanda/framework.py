@@ -90,7 +90,8 @@ class Framework(_Strict):
 
     Attributes:
         not_stated: the exact value of a move that the abstract does not state.
-        not_stated_variants: values that are replaced by `not_stated`, regardless of case.
+        not_stated_variants: values that are replaced by `not_stated`; case and a final full stop
+            are ignored.
         max_chars: maximum number of characters of a move in the schema and the grammar.
         max_words: maximum number of words of an abstract.
         instructions, rules: parts of the prompt for a general model, before and after the moves.
@@ -168,8 +169,8 @@ class Framework(_Strict):
     def annotation_model(self) -> type[BaseModel]:
         """Return the pydantic model `Annotation`: one required string for each move, in order.
 
-        The model normalizes values with `canonical` and rejects empty values. Each framework has
-        one model, which is cached.
+        The model normalizes values with `canonical`, and rejects empty and too long values. Each
+        framework has one model, which is cached.
         """
         return _annotation_model(self)
 

@@ -93,7 +93,7 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves of a JSON object, which may be in a fenced code block."""
+        """Return the moves of a JSON object without sentence numbers; a code fence is ignored."""
         found = _json_object(text).items()
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
@@ -169,7 +169,7 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves on the lines between the tags. The closing tag may be missing."""
+        """Return the moves on the lines between the tags. Both tags may be missing."""
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -201,7 +201,7 @@ class TaggedForm(Form):
         """Return the completion for given moves, as in training data; the inverse of `parse`.
 
         Raises:
-            ValueError: a move has a line break or a closing tag.
+            ValueError: a move has a line break or "</".
         """
         for name in self.framework.names:
             if "\n" in moves[name] or "</" in moves[name]:

@@ -63,8 +63,8 @@ class Paper:
     Attributes:
         id_field: the name of the column or key of the id.
         abstract: the text as read, with line breaks, without the label "Abstract".
-        source: the origin of the paper: "kind" ("text", "stdin", "file", "arxiv" or "table"), and
-            "path" or "arxiv_id".
+        source: the origin of the paper: "kind" ("text", "stdin", "file", "arxiv", "table" or
+            "corpus"), and keys such as "path" or "arxiv_id".
         authors, categories: as written in the source; "" if unknown.
         published: a date that begins with the year, such as "2024-05-17"; "" if unknown.
         sections: the sections that are annotated in addition to the abstract.

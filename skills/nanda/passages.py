@@ -57,18 +57,18 @@ _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The words of a sentence from index `first` to index `last`, exclusive, counted from 0."""
+    """The words of a sentence from index `first` to the word before index `last`."""
 
     first: int
     last: int
 
 
 def trimmed(passage: str) -> tuple[int, int]:
-    """Return the start and the end of a passage without words that join it to other text.
+    """Return the start and the end of the text that remains after a passage is trimmed.
 
-    The heading, some conjunctions at the beginning and at the end, and punctuation at both ends are
-    left out. Words that make a clause depend on another clause ("although", "while") are kept,
-    since they affect the meaning. A passage that would become empty is returned whole.
+    Trimming removes the heading, punctuation at both ends, and conjunctions that join the passage
+    to other text. Words that make a clause depend on another clause ("although", "while") are kept,
+    since they affect the meaning. A passage that would become empty is not trimmed.
     """
     kept = _MARK.sub("", passage)
     ends_sentence = kept != passage

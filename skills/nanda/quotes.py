@@ -52,9 +52,9 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if `text` has the words at `spans`, with a name in place of its first words.
+        """Return True if `text` consists of the words of the abstract at `spans`.
 
-        Only the name of `referent` may replace words. Punctuation and case may differ.
+        The name of `referent`, if any, replaces the first words. Punctuation and case may differ.
         """
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
@@ -115,7 +115,7 @@ class QuotesForm(Form):
         return {move: quote.text or unstated for move, quote in _read(text).items()}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the text of each move by name; it is "Not stated." for a move without text.
+        """Return the text of each move by name: "Not stated." for a move without text.
 
         Raises:
             UnusableReply: the reply does not have this format, or a text is not in the abstract at

@@ -135,8 +135,8 @@ def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
         - at an empty line, and before and after a heading of Markdown;
         - before an item of a list: a line that begins with "-", "*" or a number, "•", or LaTeX's
           "\\item".
-    It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label of an
-    item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is
+    A sentence does not end within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label
+    of an item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is
     divided at line breaks. A part that is still too long is divided at semicolons, and then after
     every hundredth word. Text without visible characters, such as a zero-width space, is not a
     sentence.

@@ -46,7 +46,8 @@ def terms_in(text: str) -> Iterator[tuple[Term, str]]:
     """Yield each term of a text (a word or two adjacent words) as stems, and its spelling.
 
     The parts of a hyphenated word, such as "multi" in "multi-agent", are not terms on their own.
-    Headings ("CONCLUSIONS:") are left out.
+    Headings ("CONCLUSIONS:"), stop words, words of one or two characters and words that begin with
+    a digit are left out.
     """
     text = without_headings(text)
     previous: tuple[str, int, int] | None = None

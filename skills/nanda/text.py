@@ -221,7 +221,7 @@ def sanitize(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` on one line, with all syntax of Markdown and its tables escaped."""
+    """Return `text` on one line, with the inline syntax of Markdown and of tables escaped."""
     return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 

@@ -38,7 +38,7 @@ class ReaderBackend:
         return Availability(missing is None, missing or "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        """Return a reader that was loaded from its file.
+        """Load the reader of a serve entry; a missing file is downloaded.
 
         Args:
             slots: number of abstracts that are read at the same time; None for the number in the

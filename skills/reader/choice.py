@@ -1,9 +1,9 @@
 """Choose the passages of an abstract that state its moves, by the scores of the encoder.
 
 A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets a
-sentence. At most two moves get the same sentence, and its score for the second move is reduced by
-`Fitted.repeated`. The move that would lose most without its best sentence chooses first. All moves
-choose again until the choices no longer change.
+sentence, unless all are taken: at most two moves get the same sentence. The score of a sentence for
+a second move is reduced by `Fitted.repeated`. The move that would lose most without its best
+sentence chooses first. All moves choose again until the choices no longer change.
 
 The passage is a statement of the sentence (`readable.statements`). Other sentences that also state
 the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
@@ -48,7 +48,7 @@ SHORTEST, LONGEST = 3, 24
 MARKS = ".,:;!?)]"
 """Punctuation that may follow the last word of a passage."""
 SHARED = 2
-"""Maximum number of moves that get the same sentence."""
+"""Maximum number of moves that get the same sentence, not counting the moves in `NAMING`."""
 
 
 def choose(
@@ -278,7 +278,7 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote with these passages; a known name replaces a pronoun at its beginning.
+    """Return the quote with these passages; a known name replaces a pronoun at the beginning.
 
     Args:
         placed: the span of each passage by the index of its sentence, in order.

@@ -177,7 +177,7 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def load(path: Path) -> Encoder:
-    """Return a reader that was loaded from its file; each pass uses one thread.
+    """Load a reader from a file; each pass over an abstract uses one thread.
 
     Raises:
         ModelUnavailable: the file cannot be read, or is not a reader.

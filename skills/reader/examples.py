@@ -74,10 +74,8 @@ def _placed(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield the indices (sentence, first token, last token) for each sentence in a span.
 
-    The span may overlap the sentence only in part.
-
-    The tokens of a heading at the beginning of a sentence are left out. Sentences that do not fit
-    into `encoder.MOST` tokens are also left out.
+    The span may contain only a part of a sentence. The tokens of a heading at the beginning of a
+    sentence are left out, and so are sentences that do not fit into `encoder.MOST` tokens.
 
     Args:
         start, end: the span in the abstract.

@@ -43,10 +43,11 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
 
     The threshold of "stated" is the median of the thresholds whose kappa with the labels is at most
     `NEAR` below the highest kappa, and above 0 if possible. The threshold for a second sentence
-    maximizes F1 with the labelled sentences. Without labels, the thresholds are 0.5 and 1. The
-    confidence comes from a logistic regression on whether a quoted sentence is right (Platt 1999).
-    A sentence that is quoted for a move that is not stated counts as wrong. The sentences that
-    `choice` adds to passages with a low confidence are not included.
+    maximizes F1 with the labelled sentences. The first threshold is 0.5 for a move that all papers
+    or no papers state, and the second is 1 without labels of a second sentence. The confidence
+    comes from a logistic regression on whether a quoted sentence is right (Platt 1999). A sentence
+    that is quoted for a move that is not stated counts as wrong. The sentences that `choice` adds
+    to passages with a low confidence are not included.
 
     Args:
         read: examples with labels, and their scores.

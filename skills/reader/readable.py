@@ -8,7 +8,8 @@ A name may replace a pronoun: in "It needs no model", "It" may refer to the syst
 pronoun must be "It", or a phrase about something that authors make, such as "this system" or "the
 proposed method". The pronoun must be the subject, and the previous sentence must present exactly
 one name. A name has an inner capital, a digit or only capitals ("DryRun", "BERT", "GPT-4"). The
-name follows "called" or a verb such as "present", or begins the sentence.
+name begins the sentence, or follows "called" or a verb such as "present", or is in brackets after
+such a verb ("We present a tool (DryRun)").
 """
 
 from __future__ import annotations
@@ -98,10 +99,10 @@ _PRESENTED = re.compile(
 
 
 def statements(sentence: Sentence, limit: int) -> list[Passage]:
-    """Return the statements of a sentence without its heading, the whole sentence first.
+    """Return the statements of a sentence without the heading; the whole sentence comes first.
 
-    A statement of more than `limit` characters is cut at its end. If the sentence is only a
-    heading, the heading is its statement.
+    The end of a statement of more than `limit` characters is cut off. If the sentence is only a
+    heading, the heading is the statement.
 
     Args:
         limit: maximum number of characters of a move.
@@ -170,10 +171,11 @@ def _predicate(sentence: Sentence, first: int, last: int) -> int:
 
 
 def name_of(sentence: Sentence, first: int, last: int) -> Passage:
-    """Return the passage from the word at index `first` to index `last`, exclusive, as a name.
+    """Return a passage, cut or extended to a phrase that can be quoted alone.
 
-    The passage is cut before a main clause or a second predicate. It is extended to the end of an
-    open bracket, and by the "in" before a word such as "vivo".
+    The passage has the words from index `first` to the word before index `last`. It is cut before a
+    main clause or a second predicate, and extended to the end of an open bracket, and by the "in"
+    before a word such as "vivo".
     """
     last = _predicate(sentence, first, main_clause(sentence, first, last))
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:
@@ -186,7 +188,9 @@ def name_of(sentence: Sentence, first: int, last: int) -> Passage:
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
-    """Return the name to which the first words of a passage refer, or None if unknown.
+    """Return the spans of a passage's first words and of the name to which these words refer.
+
+    The result is None if no name is found.
 
     Args:
         passage: the span of the passage in the abstract.

@@ -1,10 +1,10 @@
 """Train the network of a reader.
 
 The loss of a move is the cross-entropy of "stated". If the move is stated, the negative log of the
-summed probability of its sentences is added. If the move is not stated, or if its passages are
-known, the cross-entropy of each sentence as a part of the move is added. If its passages are known,
-the cross-entropies of their first and last tokens are also added. The roles that people gave to the
-sentences of other abstracts are an auxiliary task.
+summed probability of its sentences is added. If the move is not stated, or if the passages are
+known, the cross-entropy of each sentence as a part of the move is added. If the passages are known,
+the cross-entropies of the first and last tokens of the passages are also added. The roles that
+people gave to the sentences of other abstracts are an auxiliary task.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def train(
     Args:
         examples: abstracts with labels of moves.
         roles: abstracts with roles of sentences.
-        after_step: called with the number of the step, the number of all steps, and the loss.
+        after_step: called with the number of the step, the number of all steps, and the loss of
+            the batch of `examples`.
         loss_of: returns the loss of a batch of `examples`; None for `moves_loss`.
         bfloat16: True to run the network in bfloat16; outputs and losses are float32.
     """
@@ -146,7 +147,7 @@ def moves_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 
 
 def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
-    """Return the cross-entropy of the roles in a batch: the mean over its sentences."""
+    """Return the mean cross-entropy of the roles of all sentences in a batch."""
     scores = [found.role[row, : len(one.roles)] for row, one in enumerate(examples)]
     roles = [torch.tensor(one.roles) for one in examples]
     return functional.cross_entropy(torch.cat(scores), torch.cat(roles))

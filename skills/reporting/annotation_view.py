@@ -25,12 +25,14 @@ Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 """Matches a word or sign and the blanks after it. `word_diff` does not compare the blanks."""
 MOST = 4_000
-"""Maximum number of words for which `word_diff` compares words, since this takes quadratic time.
-Longer texts are shown as replaced as a whole.
+"""Maximum number of words of a text that `word_diff` compares by words, in quadratic time.
+
+The whole of a longer text is shown as replaced.
 """
 ALIKE = 0.35
 """Minimum similarity of two texts, from 0 to 1, for which `word_diff` shows the changed words.
-Less similar texts are shown as replaced as a whole.
+
+The whole of a less similar text is shown as replaced.
 """
 
 
@@ -50,7 +52,7 @@ def annotation(
         abstract: the abstract, if it is shown with sentence numbers. Each move is then followed by
             the numbers of the sentences that state it.
         made: True to show the line with model and date.
-        place: True to show also the backend and the address of the model.
+        place: True to also show the backend and the address of the model.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -70,7 +72,7 @@ def annotation(
 
 
 def numbered_sentences(abstract: str, anchors: Mapping[str, Anchor]) -> RenderableType:
-    """Return an abstract with sentence numbers, and with the passages of moves underlined."""
+    """Return an abstract with sentence numbers; passages within sentences are underlined."""
     parts: list[str | tuple[str, str]] = []
     for number, sentence in enumerate(marked(abstract, anchors), start=1):
         parts += [(f"[{number}]", ANCHOR), " "]

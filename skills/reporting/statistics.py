@@ -229,8 +229,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
     Args:
         over: one value for each paper, or an array of shape (papers, m). For two arrays of shape
             (papers, m), the statistic is the mean of the m ratios.
-        under: values of the same shape. If both arguments are flags, the statistic is the share of
-            the papers in `under` that are also in `over`.
+        under: values of the same shape. With one flag for each paper in both arguments, the
+            statistic is a share of papers: each paper in `over` must then be in `under`.
         empty: the ratio if the sum of `under` is 0.
     """
     import numpy as np
@@ -250,8 +250,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
 def kappa(first: Flags, second: Flags) -> Statistic:
     """Return Cohen's kappa of two judges as a statistic: (p_o - p_e) / (1 - p_e).
 
-    Kappa (Cohen 1960) is undefined if all answers of both judges are equal. p_o is the share of
-    cases with equal answers, and p_e the share that is expected by chance.
+    Kappa (Cohen 1960) is undefined if both judges always answer yes, or always no. p_o is the share
+    of cases with equal answers, and p_e the share that is expected by chance.
 
     Args:
         first: the answers of the first judge, one for each paper, or of shape (papers, m). Several

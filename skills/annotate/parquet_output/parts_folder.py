@@ -13,7 +13,7 @@ FILE.parquet`, and two more columns:
     error       "" for an annotation; for a failure, which has no moves, JSON with the content key
                 of the request, error_type, reason, retryable and raw_reply
 
-The metadata of a part identify its job: they contain `PartsJob.identity` as JSON.
+The metadata of a part contain the identity of its job (`PartsJob.identity`) as JSON.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def folder_url(target: Path) -> str:
 
 
 def new_run() -> str:
-    """Return the name of a new run, which is sorted after the names of earlier runs."""
+    """Return the name of a new run: the time, by which runs are sorted, and random digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """The folder at a path or URL. The object has no open file, since it is sent to the nodes."""
+    """A folder of parts at a path or URL, as a value without open files that is sent to nodes."""
 
     url: str
 
@@ -108,7 +108,7 @@ class PartsFolder:
             return [name for name in self._names() if is_part(name)]
 
     def open(self, name: str) -> Any:
-        """Return an open file of the folder, as the file object of fsspec for reading bytes."""
+        """Open a file of the folder for reading bytes, and return the file object of fsspec."""
         fs, root = self._place()
         return fs.open(f"{root}/{name}", "rb")
 
@@ -213,7 +213,7 @@ def paper_key(paper: Paper) -> bytes:
 
 
 def part_name(run: str, papers: Iterable[Paper]) -> str:
-    """Return the name of the part with these papers, which does not depend on their order."""
+    """Return the name of the part of a run with these papers, in any order."""
     keys = b"".join(sorted(map(paper_key, papers)))
     return f"part-{run}-{hashlib.sha256(keys).hexdigest()[:16]}{SUFFIX}"
 
@@ -237,7 +237,7 @@ def part_schema(framework: Framework, id_column: str, job: Mapping[str, Any]) ->
 
 
 def encode(rows: Iterable[Annotated | Failed], framework: Framework, schema: pa.Schema) -> bytes:
-    """Return the content of a part with these rows, which is a Parquet file."""
+    """Return the bytes of a Parquet file with these rows: the content of a part."""
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -318,7 +318,7 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
     """Check that the first part belongs to the job, before files in the folder are changed.
 
     Raises:
-        UsageError: the part belongs to another job.
+        UsageError: the part belongs to another job, or the file is not a part.
     """
     for name in folder.names()[:1]:
         part_keys(folder, job, name)

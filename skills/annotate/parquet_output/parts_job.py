@@ -78,9 +78,9 @@ class PartsJob:
     def identity(self, model: ServedModel) -> dict[str, Any]:
         """Return the identity of the job, which two runs must share to write into one folder.
 
-        Only the value `key` is compared. It is the content key of a fixed abstract, which changes
-        with every setting that determines annotations. Error messages use the other values to state
-        the difference between two jobs.
+        Only the value `key` is compared: the content key for a fixed abstract. Every setting that
+        determines annotations changes the key. Error messages use the other values to state the
+        difference between two jobs.
         """
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
@@ -88,7 +88,7 @@ class PartsJob:
 
 
 def load_resolved(resolution: Resolution, entry: ModelEntry, assignment: Assignment) -> ServedModel:
-    """Return a resolved model that was loaded in this process, as on each node.
+    """Load a resolved model in this process, which is an actor on a node.
 
     Raises:
         HarnessError: `node.load` failed.
@@ -122,8 +122,9 @@ class BatchAnnotator:
     def __call__(self, batch: Mapping[str, str]) -> dict[str, Any]:
         """Annotate a batch, write it as a part, and return figures such as `done` and `failed`.
 
-        Ray repeats the batch of a lost worker; if its part exists, its papers are not annotated
-        again. If the model becomes unavailable, the papers annotated until then are written.
+        Ray repeats the batch of a lost actor. If the part of a batch exists, the batch is not
+        annotated again. If the model becomes unavailable, the papers annotated until then are
+        written.
 
         Args:
             batch: a mapping, in which `papers` is the JSON of a list of papers.
@@ -215,7 +216,9 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
         The finished job, as from `annotate_source`.
 
     Raises:
-        UsageError: the folder contains parts of another job; no paper is annotated.
+        UsageError: the folder contains parts of another job, or the line has other targets or
+            --cascade.
+        OutputError: the folder cannot be written.
     """
     require("fsspec", extra="ray")
     if len(call.targets) != 1 or call.options.cascade is not None:

@@ -185,8 +185,7 @@ def write_batches(
 ) -> Counts:
     """Write the due papers of a table to a file, and return the counts of the rows.
 
-    The table is read once, before any work. Each line of the file is the JSON of a batch: a list of
-    at most `size` papers.
+    Each line of the file is the JSON of a batch: a list of at most `size` papers.
 
     Args:
         tick: called with the progress as text.
@@ -286,7 +285,7 @@ class PartsRun:
             rates.add((part["node"], ""), part["completion_tokens"])
 
     def _result(self, stopped: HarnessError | None, seconds: float) -> Result:
-        """Return the result of the line, and print its summary.
+        """Return the result of the line, and print a summary.
 
         Args:
             stopped: the error that ended the run, or None.
@@ -373,7 +372,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
     finally:
-        # Canceling the task also ends its pool. If the cluster has disappeared, this fails.
+        # Canceling the task also ends its pool, but fails if the cluster has disappeared.
         with contextlib.suppress(Exception):
             ray.cancel(rows, force=True)
 
