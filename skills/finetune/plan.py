@@ -301,9 +301,10 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return a hint with the two settings that save the most memory, and with a smaller base.
+    """Return the hint to change up to two settings, or to use a smaller base.
 
-    If no setting saves memory, the hint is only to use a smaller base.
+    The settings are the two that save the most memory. If no setting saves memory, the hint names
+    only a smaller base.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.

@@ -39,7 +39,7 @@ class PlannedRows:
         estimated: True if the numbers of tokens are estimates.
         sample: the text of one row, for display.
         decoded: True if the sample is decoded from tokens, with the chat template of the base;
-            otherwise it is the text in the data set, without template and end token.
+            otherwise the sample is the text in the data set, without template and end token.
     """
 
     lengths: tuple[int, ...]
@@ -73,7 +73,7 @@ class PlannedRows:
 
 
 def planned_rows(context: StageContext) -> PlannedRows:
-    """Return the token counts of the prepared rows if current, or else of the data set.
+    """Return token counts of the prepared rows if they are current, otherwise of the data set.
 
     Raises:
         InputError: the data set or one of its rows is invalid.
@@ -119,8 +119,9 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 def _counted(context: StageContext, data: Path) -> PlannedRows:
     """Return the token counts of the rows of a data set; no file is downloaded.
 
-    The sample is rendered as in training if the tokenizer of the base is on this machine. If the
-    base is a GGUF of the registry or not on this machine, `open_counter` chooses the tokenizer.
+    The sample is rendered as in training if the base's tokenizer, its chat template and the needed
+    packages are available. If the base is a GGUF of the registry or not on this machine,
+    `open_counter` chooses the tokenizer that counts.
     """
     recipe, call, folder = context.recipe, context.call, tokenizer_folder(context)
     parted = read_split(data, context.dev, recipe)

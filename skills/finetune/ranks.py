@@ -1,7 +1,8 @@
 """Ranks, the processes of a training: the rank of this process, and messages between ranks.
 
 torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. In
-a training with a single process, the rank is 0 of 1, and the functions that communicate do nothing.
+a training with a single process, the rank is 0, and `broadcast`, `summed` and `barrier` send
+nothing.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def leading() -> Iterator[None]:
     ends their wait.
 
     Raises:
-        UsageError: this process has another rank.
+        UsageError: the rank of this process is not 0.
     """
     if world() == 1:
         yield

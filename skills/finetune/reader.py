@@ -1,9 +1,9 @@
 """/finetune TABLE --reader: train a reader for /annotate on reviewed papers.
 
 Training starts from the first reader in the registry that serves the framework and was not trained
-on papers of the table. In a cross-validation with `FOLDS` folds, a reader is trained for each fold
-on the other papers, and predicts the moves of the papers in the fold. If these predictions are
-better than the predictions of the starting reader, a reader trained on all papers is registered.
+on papers of the table. In a cross-validation with `FOLDS` folds, one reader for each fold is
+trained on the other folds, and predicts the moves of the papers in the fold. If these predictions
+are better than those of the starting reader, a reader trained on all papers is registered.
 The predictions of each fold and the final reader are stored in OUT/reader-KEY, so that repeating
 the line continues the work.
 """
@@ -109,7 +109,7 @@ class Start:
 
 
 def run(call: Call) -> Result:
-    """Train a reader, compare it and register it; return the result of the command.
+    """Train a reader, and register it if it is better; return the result of the command.
 
     Raises:
         UsageError: an option, the name or the table cannot be used, or a package is missing.

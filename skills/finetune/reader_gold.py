@@ -38,8 +38,8 @@ class GoldPaper:
     """An annotated paper.
 
     Attributes:
-        anchors: for each move, the place of its passages, or None if the move is not stated. A move
-            that shares no words with the abstract is left out.
+        anchors: for each move, the place of its passages, or None if the move is not stated. A
+            stated move that shares no words with the abstract is left out.
         exact: number of moves whose place is known exactly.
     """
 
@@ -125,7 +125,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
     """Return the paper of a row.
 
     Raises:
-        InputError: the row lacks the abstract or a move, or has no move whose place is known.
+        InputError: the row lacks the abstract or a move, or no move shares words with the abstract.
     """
     abstract = row.paper.abstract
     if not sentence_spans(abstract):

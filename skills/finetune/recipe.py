@@ -157,8 +157,8 @@ class Recipe(_Strict):
     """A complete recipe.
 
     Attributes:
-        base: a model of the hub in the local cache, a folder with a model, or a `files:` id of the
-            registry (a GGUF, which is unpacked into a folder).
+        base: a model of the Hub in the local cache, a folder with a model, or the id of a file of
+            the registry (a GGUF, which is unpacked into a folder).
         dev_share: share of the gold rows that become dev rows if there is no dev file.
     """
 
@@ -232,8 +232,9 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
         folder: the folder of the run.
 
     Raises:
-        UsageError: a setting is invalid or unknown.
-        InputError: the stored recipe is invalid.
+        UsageError: a setting or a preset is invalid or unknown, or both --preset and --recipe are
+            given.
+        InputError: the stored recipe or the file of --recipe is invalid.
     """
     if options.preset and options.recipe:
         raise UsageError("--preset and --recipe cannot be used together", hint="Give one of them.")

@@ -37,8 +37,8 @@ class Reading:
 
     Attributes:
         columns: the names of the columns, for all tables.
-        corpus: the database with the abstracts of annotations that were saved as .jsonl without
-            abstracts; None for the user's corpus. It is opened only for such annotations.
+        corpus: the database with the abstracts for tables without a column of abstracts; None for
+            the user's corpus. The database is opened only for such tables.
         notice: as in `open_table`.
     """
 
@@ -192,9 +192,9 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
 def _rows(
     path: Path, reading: Reading, *, annotated: bool
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table; if the table has no abstracts, take the abstracts from the corpus.
+    """Yield the rows of a table; for an unreadable row, yield its error.
 
-    For an unreadable row, its error is yielded.
+    If the table has no column of abstracts, the abstracts come from the corpus.
 
     Args:
         annotated: True to require a column for each move.

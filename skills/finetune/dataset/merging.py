@@ -372,9 +372,10 @@ def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
 
 
 def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
-    """Return the rows whose abstract is not similar to an earlier one, and records of other rows.
+    """Return the rows without similar abstracts, and a record of each other row.
 
-    The abstracts of the returned rows are added to `index`.
+    The first of several rows with similar abstracts is kept. The kept abstracts are added to
+    `index`.
     """
     kept, out = [], []
     for row in rows:

@@ -60,7 +60,7 @@ KEYS = (
 
 
 def convert(context: StageContext) -> Entry:
-    """Convert the merged model and the adapter to GGUF, check both, and return the stage's entry.
+    """Convert the model and the adapter to GGUF, check both, and return the stage's entry.
 
     Raises:
         UsageError: the finetune extra is missing.

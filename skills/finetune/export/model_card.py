@@ -110,7 +110,7 @@ def push(call: Call) -> Result:
 
 
 def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
-    """Yield the agreement that the stage `compare` measured, if it compared these files."""
+    """Yield the agreement from the stage `compare`, if the compared files have `digests`."""
     entry = run_dir.entry("compare")
     if entry is None or METRIC not in entry.facts:
         return

@@ -71,7 +71,10 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write the entries of a model to registry.d, unless they are stored; return the stage's facts.
+    """Write the entries of a model to registry.d, and return the facts of the stage.
+
+    Nothing is written if the entries are already stored and, with `chosen`, the model is the
+    default.
 
     Args:
         chosen: True to make the model the default of its tasks.
@@ -110,7 +113,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
 def unregister(call: Call, name: str) -> Result:
     """Remove a model from the registry, and return the result of the command.
 
-    The model is also removed from Ollama if the user agrees. Its weights are kept.
+    The model is also removed from Ollama if the user agrees. The files of the entry are kept.
 
     Raises:
         UsageError: the model does not exist, or `/finetune register` did not write its entry and

@@ -235,7 +235,10 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return the recipe; if `start_from` is a path, make it absolute, to resume anywhere."""
+    """Return the recipe; the path of an existing adapter in `start_from` becomes absolute.
+
+    So the run can be resumed from another working directory.
+    """
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe

@@ -122,7 +122,8 @@ def row_inputs(context: StageContext, before: Entry | None) -> dict[str, Any]:
     """Return the inputs of the stage that determine the choice of rows, without the base.
 
     Args:
-        before: the stage's entry. If the run names no data set, its digests of the files are kept.
+        before: the stage's entry. If the run names no data set, the digests of the files come from
+            this entry.
     """
     recipe = context.recipe
     kept = before.inputs if before is not None and context.data is None else {}
@@ -238,7 +239,7 @@ class Renderer:
         ends: the tokens that end an answer according to the base's configuration.
         framework: the framework of the annotations in the completions. If it is None, the rows
             have no decisions.
-        decisions: the weights of the decisions, each of which is whether a move is stated.
+        decisions: the weights of the decisions whether a move is stated.
     """
 
     tokenizer: Any

@@ -165,8 +165,8 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     Labels are determined by position, so that `pad` may be the end token.
 
     Returns: tensors of shape B x T. int64: input_ids, attention_mask, labels, and not_stated (the
-    token that means "not stated"). float32: weights (0 without a label), and deciding (the weight
-    of a decision, 0 without a decision).
+        token that means "not stated"). float32: weights (0 without a label), and deciding (the
+        weight of the row times the weight of the decision, 0 without a decision).
     """
     import torch
 

@@ -52,7 +52,7 @@ class TrainingProgress(ProgressEstimate):
 
 @dataclass(slots=True)
 class Schedule:
-    """The number of steps of a training run.
+    """The numbers of steps of a training.
 
     Attributes:
         per_epoch: number of steps of one epoch.
@@ -143,7 +143,10 @@ class TrainingCallbacks:
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Raise SkillFailed if a loss or gradient is not finite, before it changes the weights."""
+        """Record the loss of the step; raise SkillFailed if the loss or a gradient is not finite.
+
+        The weights are not changed yet. With float16, the gradients are not checked.
+        """
         import torch
 
         self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()

@@ -191,10 +191,12 @@ def to_resume(
 
 
 def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint:
-    """Return the checkpoint with the lowest dev loss up to step `newest`, or else the latest.
+    """Return the checkpoint with the lowest dev loss up to step `newest`.
+
+    If there is no dev loss, or the best checkpoint is damaged, return the checkpoint of `newest`.
 
     Args:
-        notify: called with a message if the best checkpoint is damaged and the latest is used.
+        notify: called with a message if the best checkpoint is damaged.
 
     Raises:
         InputError: the checkpoint of step `newest` is damaged.
@@ -369,7 +371,9 @@ def _trained(run_dir: RunDir) -> list[str]:
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder in the run's folder; return its path.
+    """Move the files of a training into a new folder, and return the path of this folder.
+
+    The new folder is in the folder of the run. The manifest's entry of `train` is removed.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

@@ -135,7 +135,7 @@ def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
 
 @contextlib.contextmanager
 def translated_errors(watch: TrainingCallbacks) -> Iterator[None]:
-    """Within the block, raise errors of torch as errors of the harness; hide its warnings.
+    """Within the block, raise errors of torch as errors of the harness, and hide warnings.
 
     Raises:
         SkillFailed: there is not enough memory.

@@ -207,7 +207,10 @@ class Tracking:
 
     @contextmanager
     def following(self, log: Metrics) -> Iterator[None]:
-        """Within the block, forward each line of metrics.jsonl soon after it is written."""
+        """Within the block, forward each line of metrics.jsonl soon after it is written.
+
+        The end of the block waits at most `PATIENCE` seconds until all lines are forwarded.
+        """
         ended = threading.Event()
 
         def follow() -> None:

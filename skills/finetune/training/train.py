@@ -158,7 +158,7 @@ def _optimized(
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
     )
     if checkpoint is not None and run.recipe.adapter.dropout:
-        # A checkpoint contains one file with the random state for each process.
+        # A checkpoint contains a file for each process, with the random state of the process.
         before, now = len([*checkpoint.path.glob("rng_state*.pth")]), context.processes
         if before != now:
             screen.notice(
@@ -208,7 +208,7 @@ def _facts_of_training(
 
 
 def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = None) -> None:
-    """Draw the training loss and the dev loss over the steps.
+    """Draw the training loss and the dev loss over the steps, and write the PNG file `target`.
 
     Args:
         lines: the lines of metrics.jsonl.

@@ -96,7 +96,11 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Return the batches of a step with the rows of this rank, and the divisor of the loss."""
+        """Return this rank's rows of the batches of a step, and the divisor of the loss.
+
+        Without further batches, the result is ([], None). The number of tokens is stored in
+        `watch.step_tokens`.
+        """
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
@@ -137,7 +141,7 @@ class _Completions:
         ignore_keys: Any = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Return the mean loss over the completion tokens of the dev rows, without weights."""
+        """Return and log the mean loss over the completion tokens of the dev rows, unweighted."""
         import torch
 
         dev = [replace(row, decisions=()) for row in self.prepared.dev]
@@ -207,9 +211,9 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the loss (negative log likelihood) of each completion token and of each decision.
 
-    Logits are computed only for positions that predict a completion token, since the logits over a
-    large vocabulary take most of the memory. The model's own forward pass computes and scales them.
-    The losses are computed in float32.
+    The model's own forward pass computes the logits, but only for positions that predict a
+    completion token, since the logits over a large vocabulary take most of the memory. The losses
+    are computed in float32.
 
     Args:
         model: a causal model of transformers, with or without an adapter of peft.
@@ -408,7 +412,7 @@ def _unpack(model: Any, compute: Any) -> None:
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:
-    """Return the model with a new adapter; `resources.adapted` has checked its layers."""
+    """Return the model with a new adapter, whose layers `resources.adapted` has checked."""
     from peft import LoraConfig, get_peft_model
 
     adapter = recipe.adapter
