@@ -162,7 +162,7 @@ def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
     """Return True if copies of PDF files are saved in a folder, and False if a vault is saved.
 
     A vault is saved if the papers were not read from PDF files, if the folder is named "vault", or
-    if the folder already is a vault.
+    if the folder is a vault, is within a vault, or contains notes of the harness.
 
     Args:
         folder: a target without a suffix.

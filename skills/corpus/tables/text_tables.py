@@ -409,7 +409,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return the line ending after the first line of a text file; "\\n" if there is none."""
+    """Return the line ending of a text file; "\\n" if the file has none or several kinds."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"
