@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
 CANDIDATES = 3
-"""Number of search results that are compared with a title."""
+"""Maximum number of search results that are compared with a title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Wanted:
 
     Attributes:
         key: a number by which the caller recognizes the paper.
-        identifiers: the identifiers by kind, such as "doi". For a paper without identifiers, the
-            title under the key `TITLE`.
+        identifiers: the identifiers by kind, such as "doi"; if there are none, the title under the
+            key `TITLE`.
     """
 
     key: int
@@ -241,13 +241,13 @@ def costs_shown(costs: Sequence[Cost]) -> str:
 
 
 def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
-    """Add a found paper to the corpus, or complete its row if the corpus contains it.
+    """Add a found paper to the corpus, or complete the stored paper if the corpus contains it.
 
-    A new paper without an abstract is stored in `awaited` instead.
+    A new paper without an abstract is stored in the table `awaited` if it has an identifier.
 
     Returns:
-        The id of the row of `papers`, or None if the paper is in `awaited`; and True if the paper
-        is new.
+        The id of the row in `papers`, or None for a new paper without an abstract; and True if a
+        row was added.
     """
     with transaction(db):
         rows = merging.rows_with_identifiers(db, found.identifiers)

@@ -93,7 +93,7 @@ class Completion:
         return [batches.cost_of_ids(one, self._due(one), most) for one in self.sources]
 
     def run(self) -> None:
-        """Look up papers at each source in turn, for the facts that are still missing."""
+        """Look up papers at each source in turn, add the facts to the corpus, and log the run."""
         run_id = runs.start(
             self.db,
             skill="corpus complete",
@@ -121,8 +121,8 @@ class Completion:
     def _due(self, source: Source) -> Iterator[batches.Wanted]:
         """Yield the papers to look up at a source.
 
-        The key of a paper is the id of its row in `papers`. For a paper without an abstract, the
-        key is the negative id of its row in `awaited`.
+        The key of a paper is the id of its row in `papers`, or, for a paper without an abstract,
+        the negative id of its row in `awaited`.
         """
         by_title = self.call.options.by_title
         own = facts.due(self.db, source.name, source.states, self.since, by_title=by_title)

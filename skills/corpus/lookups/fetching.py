@@ -1,6 +1,6 @@
 """Implement /corpus fetch, which searches sources and combines their results.
 
-The found papers are added to the corpus, or saved in a table or a file of references.
+The papers are added to the corpus, or saved in a table or a file of references.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _sources_and_query(call: Call) -> tuple[list[str], str]:
 def _search(
     call: Call, sources: Sequence[Source], query: Query
 ) -> tuple[list[list[Found]], list[str]]:
-    """Search at each source; return the results of each source, and the messages of failures.
+    """Search at each source; print the errors, and return the results and the error messages.
 
     A source that fails has no list of results.
 

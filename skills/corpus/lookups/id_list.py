@@ -2,7 +2,8 @@
 
 An id is a DOI, an arXiv id, a PMID or an OpenAlex id, and may be a URL. A plain number is a PMID,
 as in lists that PubMed saves. A .txt file is a list of ids if its first line is an id and every
-line is a single word or an id; otherwise it contains an abstract. "#" begins a comment.
+line is a single word or an id; otherwise the file contains an abstract. Empty lines and comments,
+which begin with "#", are ignored.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ def id_in(text: str) -> Id | None:
 
 
 def read(path: Path, *, limit: int | None = None) -> IdList | None:
-    """Return the ids in a text file, or None if the file is not a list of ids.
+    """Return the ids in a text file, or None if `path` is not a list of ids.
 
-    A path without the suffix .txt and a file of more than `MOST_BYTES` are not lists of ids.
+    A list of ids is a .txt file of at most `MOST_BYTES`, in the form that the module describes.
 
     Args:
         limit: maximum number of ids; None for all.

@@ -68,7 +68,7 @@ class Resolved:
 
     Attributes:
         rows: the row id of the paper, by the index of the id in the list.
-        known: number of these papers that the corpus already contained.
+        known: number of ids whose papers the corpus already contained.
         missing: the reason why an id has no paper, by the index of the id.
         errors: the messages of failed requests.
         awaited: number of new papers without an abstract; `/corpus complete` may find the abstract.
@@ -121,13 +121,13 @@ def _look_up(
     left: Mapping[int, Id],
     made: Resolved,
 ) -> None:
-    """Look up ids at each source in turn, and store the results in `made`.
+    """Look up ids at each source in turn; add the papers to the corpus, and the results to `made`.
 
     Args:
         left: the ids that the corpus lacks, by their index in the list.
     """
     tried: defaultdict[int, list[str]] = defaultdict(list)
-    """The titles of the sources that do not have an id, by the index of the id."""
+    """The titles of the sources at which an id was looked up, by the index of the id."""
 
     def due(source: Source) -> list[batches.Wanted]:
         """Return the ids that have no paper yet and that the source can look up."""

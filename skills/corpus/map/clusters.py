@@ -52,7 +52,7 @@ SAMPLE = 2_000
 STARTS = 5
 SEED = 0
 DIMENSIONS = 20
-"""Dimensions of a reduced vector.
+"""Maximum number of dimensions of a reduced vector.
 
 Clusters are as stable as with 10 dimensions, and more stable than with 50 or 100 (bench/map.py).
 """
@@ -137,7 +137,7 @@ def grouped(
     Args:
         name: the name of the move.
         texts: the text of each paper; None if the paper does not state the move.
-        number: the number of clusters; None to choose the number by the silhouette.
+        number: maximum number of clusters; None to choose the number by the silhouette.
         check: called between steps; may raise an error to stop.
     """
     import numpy as np
@@ -173,7 +173,7 @@ def assigned(
     """Return the index of the cluster of each vector, or -1 for a vector without a cluster.
 
     Args:
-        number: the number of clusters; None to choose the number by the silhouette.
+        number: maximum number of clusters; None to choose the number by the silhouette.
         check: called between steps; may raise an error to stop.
     """
     import numpy as np
@@ -228,8 +228,8 @@ class Vectors:
     """The vectors of texts.
 
     Attributes:
-        reduced: one vector of norm 1 for each text, or zeros for a text without common terms; shape
-            (texts, dimensions).
+        reduced: one vector of norm 1 for each text, or zeros for a text without any of `terms`;
+            shape (texts, dimensions).
         counts: the sparse matrix of the occurrences of each term in each text; shape (texts,
             terms).
         terms: the term of each column of `counts`.
@@ -241,7 +241,7 @@ class Vectors:
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors | None:
-    """Return the vectors of texts, or None if the texts have too few common terms."""
+    """Return the vectors of texts, or None if the texts have too few terms in common."""
     from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]
         CountVectorizer,

@@ -20,7 +20,7 @@ from skills.nanda.text import counted, flatten
 RARE = 0.05
 """The significance level of gaps.
 
-A cell is a gap if the probability of at most its number of papers is below this value.
+A cell is a gap if the probability of so few papers by chance is below this value.
 """
 MOST = 20
 """Maximum number of years in a timeline; the first column includes all earlier years."""
@@ -61,7 +61,7 @@ class Matrix:
         columns: the grouping whose clusters are the columns.
         cells: the cells by row and column. The last two rows and the last two columns are for
             papers without a cluster.
-        papers: number of papers that are in a cluster of both moves.
+        papers: number of papers that belong to a cluster in both groupings.
         by_chance: the expected number of gaps if both moves were independent.
     """
 
@@ -230,7 +230,7 @@ def map_of(
         moves: the moves by which the papers are clustered.
         title: the heading of the map.
         crossing: True to make a matrix of the first two moves.
-        number: number of clusters of each move; None to choose the number by the silhouette.
+        number: maximum number of clusters of each move; None to choose it by the silhouette.
         check: called between steps; may raise an error to stop.
         tick: called with the progress.
 

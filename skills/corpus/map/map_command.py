@@ -76,6 +76,8 @@ def draw_map(call: Call) -> Result:
 def _selected(call: Call, corpus: Engine, conditions: Sequence[filters.Condition]) -> list[int]:
     """Return the ids of the current annotations that meet all conditions.
 
+    A notice states how many papers are left out, since a value in a condition is unknown.
+
     Raises:
         NothingFound: no annotation meets the conditions.
     """

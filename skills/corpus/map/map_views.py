@@ -17,7 +17,7 @@ from skills.reporting.page import environment, write_page
 FOLDER = Path(__file__).parent
 SCRIPT = FOLDER / "page.js"
 LISTED = 200
-"""Maximum number of listed papers of a cell, or of a cluster if there is no matrix."""
+"""Maximum number of papers in each list of the page."""
 SHADES = 6
 """Number of shades of cells. Shades are CSS classes, since the page forbids inline styles."""
 WIDTH = 1200

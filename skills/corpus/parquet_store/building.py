@@ -72,7 +72,8 @@ Tick = Callable[[str], None]
 def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
     """Index the parts of a folder that are new or have changed.
 
-    After an interruption, the next call continues with the parts that are not yet indexed.
+    After an interruption, the next call continues with the parts that are not yet indexed. Parts
+    that no longer exist are removed from the index. An index that is not current is rebuilt.
 
     Args:
         tick: called with the progress, as text.
@@ -83,7 +84,7 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
         and the reason for each part that cannot be read.
 
     Raises:
-        InputError: the folder has no parts.
+        InputError: the folder has no parts, or cannot be read.
         OutputError: the index cannot be written.
         UsageError: another process writes the index, or duckdb is not installed.
     """
@@ -201,7 +202,7 @@ class _Builder:
                 self._insert(replace(part, facts=name))
 
     def _numbered(self, parts: Sequence[Part]) -> list[Part]:
-        """Return the parts with new ids for the parts and their rows. Ids are never reused."""
+        """Return the parts with new ids, and store the last ids, so that no id is used again."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
@@ -225,7 +226,7 @@ class _Builder:
                     yield begin + place, text, f"{moves[place]} {of_paper}"
 
     def _complete(self) -> None:
-        """Determine the current annotation of each paper, and make new parts visible to readers."""
+        """Determine current rows, show new parts to readers, and delete unused files of facts."""
         self.tick("looking for papers in several parts")
         parts = [part for part in known_parts(self.db, self.folder) if not part.refused]
         place = place_of(self.folder, self.framework)
@@ -337,7 +338,7 @@ def _completed_tables(batches: pa.RecordBatchReader, moves: int) -> Iterator[pa.
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return the facts of a batch from the query of `_of_rows`, with facts computed in Python."""
+    """Return a batch of `_of_rows` as a table, with the facts that are computed in Python."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)

@@ -31,7 +31,7 @@ _MOVE_SUMS = {
 
 @contextlib.contextmanager
 def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection to a DuckDB database in memory; it is closed after the block.
+    """Yield a connection to DuckDB in memory; the connection is closed after the block.
 
     Queries must not call Python functions: DuckDB aborts the process if one of its threads waits
     for Python while Python exits.
@@ -93,11 +93,11 @@ def sql_files(paths: Iterable[Path]) -> str:
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the views `facts`, `annotations`, `moves` and `failures`, for queries of an index.
+    """Create the views `facts`, `annotations`, `moves` and `failures`, and a macro for filters.
 
     `facts` has a row for each row of the parts, with the stored facts, `paper` (the number of the
-    paper) and `current`, which is false if another row of the paper replaces the row. The other
-    views are described in `search/engine.py`; `annotations` has the columns of `facts`.
+    paper) and `current`, which is false if another row replaces the row. The other views
+    are described in `search/engine.py`; `annotations` has the columns of `facts`.
     """
     files = [index.place / name for name in dict.fromkeys(part.facts for part in index.parts)]
     # A file may contain facts of changed or removed parts.

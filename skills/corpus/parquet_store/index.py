@@ -82,11 +82,11 @@ class Part:
         file: the path, the size and the time of the file when it was indexed.
         rows: number of rows.
         id_column: the name of the first column, which contains the ids of papers.
-        facts: the name of the file with the facts about the rows, or "" if `refused` is set.
+        facts: the name of the file with the facts about the rows, or "" if there is no file.
         refused: the reason why the part cannot be read, or "".
         id: the id of the part.
         first: the id of the first row.
-        has_errors: True if the part has the column "error"; the index does not store it.
+        has_errors: True if a part to be indexed has the column "error"; the index lacks this value.
     """
 
     file: File
@@ -119,7 +119,7 @@ class Index:
         place: the folder of the index.
         parts: the readable parts that have not changed since they were indexed, ordered by row ids.
         new: the names of parts that are new or have changed.
-        refused: the reason for each part that could not be read, by name.
+        refused: the reason why a part could not be read, by the name of the part.
         gone: the names of indexed parts that no longer exist.
     """
 
@@ -149,8 +149,8 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """Yield the index of a folder of parts, open for reading during the block.
 
     Raises:
-        InputError: the folder has no readable part; or the index does not exist, is damaged, or was
-            made with other moves.
+        InputError: the folder has no readable part; or the index does not exist, is damaged, or is
+            not current (see `is_current`).
     """
     files = find_files(folder)
     place = place_of(folder, framework)
@@ -227,7 +227,10 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
 
 
 def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
-    """Return True if an index has the format `VERSION` and the moves of `framework`."""
+    """Return True if an index has the format `VERSION` and the moves of `framework`.
+
+    The text of moves that are not stated must also be that of `framework`.
+    """
     about = dict(db.execute("SELECT name, value FROM about").fetchall())
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 CHUNK = 256
-"""Number of rows that are read at a time and kept in memory."""
+"""Maximum number of rows that are read at a time and kept in memory."""
 Row = dict[str, Any]
 
 
 class Rows:
-    """Reads rows of the parts of an index by id, and caches open files and row groups."""
+    """Reads rows of the parts of an index by id; up to 8 files and one row group stay open."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -157,8 +157,8 @@ class Rows:
     ) -> Iterator[Row]:
         """Yield the rows of a row group at ascending positions.
 
-        If the previous call read the same row group up to an earlier position, reading continues
-        there.
+        If the previous call read the same columns of the row group, reading continues in the
+        batch that is in memory, unless the first position is before this batch.
         """
         key = part, number, columns
         if not self._group or self._group[0] != key or positions[0] < self._group[1].begin:
@@ -203,7 +203,7 @@ class _Group:
         self.begin = 0
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Yield the rows at positions in the row group; the positions ascend from `begin` or later.
+        """Yield the rows at ascending positions in the row group; none may be before `begin`.
 
         Raises:
             ValueError: the row group ends before one of the positions.

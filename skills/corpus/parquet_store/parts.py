@@ -54,7 +54,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
     """Yield the engine of a folder of parts; the index is closed after the block.
 
     Raises:
-        InputError: the folder has no parts or no index, or a part cannot be read.
+        InputError: the folder has no readable part or no valid index, or a part cannot be read.
     """
     with open_index(folder, framework) as index, contextlib.ExitStack() as stack:
         yield Parts(framework, index, Rows(index), stack)
@@ -104,7 +104,7 @@ class Parts(Engine):
         return f"coalesce((SELECT paper FROM repeats WHERE repeats.id = {row}), {row})"
 
     def left_out(self) -> Iterator[str]:
-        """Yield sentences about new, unreadable and removed parts, whose rows are not read."""
+        """Yield sentences about parts that are left out: new, changed, unreadable, or removed."""
         index, folder = self.index, self.index.folder
         if index.new:
             yield (

@@ -40,7 +40,7 @@ Text in fonts without Unicode mappings has a lower share.
 FEWEST_WORDS = 12
 """Minimum number of words of a section; an entry in a table of contents has fewer."""
 MOST_WORDS = 3000
-"""Maximum number of words that are read from a section."""
+"""Number of words after which the rest of a section is ignored."""
 LONGEST_NAME = 60
 """Maximum number of letters of a section's name; longer names are sentences in bold."""
 _REFERENCES = ("references", "bibliography", "literaturecited", "referencesandnotes")
@@ -133,7 +133,7 @@ def _check_text(lines: Sequence[Line]) -> None:
 
 
 def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[Found]:
-    """Return the longest section of each of `kinds` after the abstract, in the order of `kinds`."""
+    """Return the result of `find_sections` for the lines after the abstract."""
     lines = pages.lines(MOST_PAGES)
     last = abstract.lines[-1]
     below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
@@ -223,9 +223,10 @@ def _heading(line: Line, body: Line) -> str:
 
 
 def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
-    """Return the lines below a heading, up to the next heading that ends the section.
+    """Return the lines after a heading, up to the next heading that ends the section.
 
-    Lines of footnotes, captions and tables are omitted.
+    Text after the heading in the same line is included. Lines of footnotes, captions and
+    tables are omitted.
 
     Args:
         place: the index of the line with the heading.

@@ -71,7 +71,8 @@ def read(
 ) -> Iterator[dict[str, list[Place]]]:
     """Write a copy of a file with highlights, and yield the places of the passages by move.
 
-    A single mapping of all moves is yielded. `ReaderProcess.read` calls this function.
+    A single mapping of all moves is yielded. No copy is written if no passage is found.
+    `ReaderProcess.read` calls this function.
 
     Args:
         passages: the passages to find and highlight.
@@ -167,19 +168,19 @@ def entry(of: Any, name: str) -> Any:
 
 
 def annotations_of(page: PageObject) -> list[Any]:
-    """Return the valid annotations of a page."""
+    """Return the valid PDF annotations of a page."""
     found = (one.get_object() for one in page.annotations or ())
     return [one for one in found if isinstance(one, DictionaryObject)]
 
 
 def is_ours(annotation: Any) -> bool:
-    """Return True if the harness wrote an annotation and nobody has edited it since."""
+    """Return True if the harness wrote a PDF annotation that nobody has edited since."""
     name = _name(str(entry(annotation, "/Subj")), str(entry(annotation, "/Contents")))
     return bool(entry(annotation, "/T") == AUTHOR and entry(annotation, "/NM") == name)
 
 
 def _name(label: str, contents: str) -> str:
-    """Return the name of a highlight; it contains a digest of the contents, to detect edits."""
+    """Return the name of a highlight, with a digest of label and contents to detect edits."""
     return f"{AUTHOR}-{hashlib.sha256(f'{label}:{contents}'.encode()).hexdigest()[:16]}"
 
 
@@ -206,7 +207,7 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Add the PDF annotations of people in an earlier copy to the new file.
+    """Add the PDF annotations that people made in an earlier copy to the new file.
 
     Args:
         copy: the path of the earlier copy.
@@ -258,7 +259,7 @@ def _key(annotation: Any) -> tuple[str, ...]:
 def _add_legend(
     writer: PdfWriter, found: Mapping[str, Sequence[Place]], marks: Mapping[str, Mark]
 ) -> None:
-    """Add an outline entry for each move, with a link to the page of the move's first highlight.
+    """Add an outline entry for each highlighted move, linked to the page of the first highlight.
 
     The entries replace earlier entries of the harness in the file.
     """

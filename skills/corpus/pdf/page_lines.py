@@ -51,9 +51,9 @@ MOST_PAGES = 200
 SECONDS = 20.0
 """CPU seconds after which no further page is read."""
 LONGEST_ENTRY = 5000
-"""Maximum number of characters of a value in the document information."""
+"""Number of characters from which a value in the document information is ignored."""
 EDGE = 3
-"""Number of lines at the top, and also at the bottom, of a page that may be running heads."""
+"""Number of lines at each end of a page that may be running heads."""
 _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
     re.IGNORECASE,
@@ -68,7 +68,8 @@ _ERRORS = {
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
     """Join the pieces of a page into lines, and return the lines in reading order.
 
-    More than `MOST_PIECES` pieces are returned as they are.
+    Joining changes pieces. Line numbers and blank pieces are removed. If more than `MOST_PIECES`
+    pieces remain, the pieces are neither joined nor sorted.
     """
     shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
     if not shown or len(shown) > MOST_PIECES:
@@ -216,7 +217,7 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return the number of lines that cross `place`, or None if there cannot be a gutter.
+    """Return the number of lines that cross `place`, or None if `place` cannot be a gutter.
 
     Args:
         lefts: the left ends of all lines, sorted.
@@ -264,7 +265,7 @@ class Pages(contextlib.AbstractContextManager["Pages"]):
     def lines(self, count: int) -> list[Line]:
         """Return the lines of the first `count` pages in reading order, without running heads.
 
-        Pages after `MOST_PAGES` are omitted, and pages that are not read within `SECONDS`.
+        Pages after `MOST_PAGES`, and pages that are not read within `SECONDS`, are omitted.
         """
         wanted = min(count, len(self._document), MOST_PAGES)
         while len(self._read) < wanted and time.process_time() < self._until:
@@ -292,10 +293,10 @@ class Pages(contextlib.AbstractContextManager["Pages"]):
             return [text_page.get_charbox(char, loose=True) for char in chars]
 
     def label_and_top(self, page: int) -> tuple[str, float]:
-        """Return the printed number of a page, such as "iv", and the height of its visible part.
+        """Return the label of a page, such as "iv", and the height of its visible part.
 
-        The height in points is the difference of the top and the bottom of the crop box, as in
-        Zotero.
+        For a page without a label, the position from 1 is returned. The height in points is the
+        difference of the top and the bottom of the crop box, as in Zotero.
         """
         found = self._document[page]
         _, bottom, _, top = found.get_cropbox()

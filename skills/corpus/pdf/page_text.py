@@ -66,7 +66,7 @@ class Line:
         size: the font size, in points.
         font: the name of the font.
         bold: True if all words are bold.
-        lead: the bold words at the beginning, if the other words are not bold.
+        lead: the bold words at the beginning; "" if all words are bold.
         page: the page, from 0.
         chars: for each character of `text` except blanks, its index on the page.
     """
@@ -229,7 +229,7 @@ def _begun(text_page: Any, i: int, box: Any) -> _Word:
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:
-    """Return the words of lines in lower case, without words that are hyphenated at a line end."""
+    """Return the words of lines in lower case; a word before a hyphen at a line end is omitted."""
     found: set[str] = set()
     for line in lines:
         words = _WORD.findall(plain(line.text).casefold())
@@ -238,11 +238,11 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 
 
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
-    """Return the text of lines, with words restored that are hyphenated at the end of a line.
+    """Return the text of lines, and join the parts of words that are hyphenated at a line end.
 
-    The hyphen at a line end is kept if the paper contains the word only with this hyphen, if a
-    capital follows, or if the word has another hyphen ("state-of-the-art"). Otherwise the hyphen
-    is removed. It is always removed if the paper contains the word without this hyphen.
+    The hyphen at a line end is removed if the paper contains the word without this hyphen.
+    Otherwise the hyphen is kept if the paper contains the word with this hyphen, if a capital
+    follows, or if another hyphen precedes ("state-of-the-art"); if not, the hyphen is removed.
 
     Args:
         known: the words of the paper, as `words_of` returns them.

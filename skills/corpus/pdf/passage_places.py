@@ -1,4 +1,4 @@
-"""Locate passages on the pages of a PDF file, as one box for each line.
+"""Locate passages on the pages of a PDF file, as boxes around parts of lines.
 
 A passage is searched in the letters and digits of the abstract or section from which it was read.
 Other characters are ignored, so that hyphens, ligatures, accents and footnote marks do not matter.
@@ -45,7 +45,7 @@ class Place(TypedDict):
     Attributes:
         page: the page, from 0.
         label: the printed number of the page, such as "iv".
-        boxes: one box for each line.
+        boxes: one box for each line, or several boxes if footnote marks divide the line.
         start: number of characters on the page before the passage.
         below: distance in points from the top of the page to the highest box.
     """
@@ -84,7 +84,7 @@ def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
 
 
 class Letters:
-    """The letters and digits of lines, with the positions of their characters."""
+    """The letters and digits in lines of text, and the place of each character on its page."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
@@ -136,7 +136,7 @@ class Letters:
         return range(max(least, first - outside[0]), min(most, last + outside[1]) + 1)
 
     def places(self, pages: Pages, ranges: Sequence[range]) -> list[Place]:
-        """Return the places of ranges in `_chars`, with one box for each line."""
+        """Return the places of ranges in `_chars`: one place for each page."""
         found: dict[int, Place] = {}
         chars = [self._chars[at] for at in dict.fromkeys(itertools.chain(*ranges))]
         for (number, _), own in itertools.groupby(chars, key=lambda one: one[:2]):

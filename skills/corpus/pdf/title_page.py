@@ -101,7 +101,7 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return the letters of a heading without its number: "limitations" for "7 Limitations"."""
+    """Return the letters of a heading in lower case: "limitations" for "7 Limitations"."""
     return _NOT_LETTERS.sub("", BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
@@ -182,7 +182,7 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text after the heading `wanted` in a line, which may be "".
+    """Return the text after the heading `wanted` in a line, or "" if no text follows.
 
     None is returned if the line does not begin with this heading.
     """
@@ -267,8 +267,8 @@ def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
 def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
     """Return the title of a paper, or "", and the index of the line after the title.
 
-    The title in the document information is returned if `before` contains it. Otherwise the title
-    is the text in the largest font.
+    The title in the document information is returned if it has at least `PROVEN` letters, and
+    `before` contains it. Otherwise the title is the text in the largest font.
 
     Args:
         before: the lines before the abstract.
@@ -350,8 +350,8 @@ def _names(text: str) -> list[str]:
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
     """Return the DOI and arXiv id on the first pages, with category and date of the arXiv stamp.
 
-    The keys are "doi", "arxiv_id", "published" and "categories", without unknown values. The DOI is
-    omitted if the pages contain several DOIs.
+    The keys are "doi", "arxiv_id", "published" and "categories"; unknown values are omitted. The
+    DOI is omitted if the pages contain several DOIs.
 
     Args:
         lines: the lines of the first page and of the page with the abstract.

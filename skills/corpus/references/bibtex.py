@@ -1,8 +1,8 @@
 """Read and write BibTeX and BibLaTeX entries, and add notes to the entries of a file.
 
-Adding notes does not change any other text of the file. A file is parsed in pieces of several
-blocks (entries, strings and comments). A piece ends before a line that begins with a block; at
-such a line, bibtexparser also ends an unclosed block.
+Adding notes changes no other text of the file, except an encoding in the first line. A file is
+parsed in pieces of several blocks (entries, strings and comments). A piece ends before a line that
+begins with a block; at such a line, bibtexparser also ends an unclosed block.
 """
 
 from __future__ import annotations
@@ -378,7 +378,9 @@ def _name(name: csl.Item) -> str:
 def _key(item: csl.Item) -> str:
     """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
 
-    The id is not used if it is the digest of an abstract or is not a valid key, such as a DOI.
+    An id that is the digest of an abstract or not a valid key, such as a DOI, is replaced by the
+    name of the first author and the year. Without a name in Latin letters, only the invalid
+    characters of the id are replaced.
     """
     key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):

@@ -71,8 +71,8 @@ _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 def row_of(item: Item) -> dict[str, str]:
     """Return an item as a row of a table, with the columns `COLUMNS` and `SOURCE_KEYS`.
 
-    The id is the arXiv id if the item is a preprint, and otherwise the key. Without a key, the
-    id is the DOI or else the PMID.
+    The id is the arXiv id if the item is a preprint, or else the key, the DOI or the PMID. A key
+    that is a URL is not used as id.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
@@ -134,7 +134,7 @@ def objects(found: Any) -> list[Item]:
 
 
 def without_jats(abstract: str) -> str:
-    """Return an abstract without JATS markup and without its heading, such as "Abstract"."""
+    """Return an abstract without JATS markup and without headings in <title> elements."""
     return _JATS.sub(" ", abstract)
 
 
@@ -179,7 +179,7 @@ def is_preprint(item: Item) -> bool:
 
 
 def names_of(item: Item, role: str) -> list[Item]:
-    """Return the names in a role, such as "author"; values of other types are omitted."""
+    """Return the names in a role, such as "author"; values that are not objects are omitted."""
     return objects(item.get(role))
 
 

@@ -21,7 +21,7 @@ from skills.corpus.tables.text_tables import line_end
 from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
-"""The module of `skills.corpus.references` that reads and writes each suffix."""
+"""The module of `skills.corpus.references` for files with each suffix."""
 
 
 class ReferenceReader(Reader):
@@ -59,7 +59,7 @@ def records(path: Path) -> Iterator[csl.Record]:
 
 
 def format_of(path: Path) -> ModuleType:
-    """Return the module that reads and writes files with the suffix of `path`.
+    """Return the module for files with the suffix of `path`.
 
     Args:
         path: the path of a file, or only a suffix, such as Path(".bib").

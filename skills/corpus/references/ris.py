@@ -60,7 +60,7 @@ TEXTS = {
 }
 """For each CSL variable, the rispy names of the tags that may contain its value.
 
-The first name is the preferred name: records are written with it.
+Records are written with the first name.
 """
 
 _DATES = ("date", "year", "publication_year")

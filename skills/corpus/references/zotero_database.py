@@ -74,7 +74,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def copy_settled(path: Path, copy: Path) -> None:
-    """Copy a database and its journals while they do not change.
+    """Copy a database and its journals; if a file changes meanwhile, wait and try again.
 
     Raises:
         InputError: the database cannot be read, or did not stop changing.

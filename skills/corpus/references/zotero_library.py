@@ -169,7 +169,7 @@ class ZoteroReader(Reader):
 
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
-    """Yield a row with the columns of `csl.row_of` for each item in the table `chosen`."""
+    """Yield a row for each item in the table `chosen`: the columns of `row_of`, and `ZOTERO`."""
     account = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
     known = db.execute(account).fetchone()
     user = known[0] if known and known[0] else "local"
@@ -237,11 +237,11 @@ def _issued(written: str) -> csl.Item:
 def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]) -> None:
     """Create the temporary table `chosen` with the ids of the selected items.
 
-    Items in the trash are not selected.
+    Attachments, notes, PDF annotations and items in the trash are not selected.
 
     Args:
-        collection: the name of a collection, or the end of its path; None for all items of the
-            user's own library.
+        collection: the path of a collection or group, or the end of the path; None for all items of
+            the user's own library.
         tags: names of tags; an item must have all these tags.
 
     Raises:
@@ -273,6 +273,8 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
     """Find the collection or group with the path `name`, or with the only path ending in `name`.
+
+    Case is ignored if no path has the same case.
 
     Returns:
         The id of the library and the id of the collection. The second id is None if `name` is a

@@ -88,8 +88,8 @@ class Engine(MoveIndex):
         """Yield the values that `verify` compares, for all annotations, current or not.
 
         Yields:
-            The id of the annotation, the id of the paper, the abstract, the record and the content
-            key.
+            The id of the annotation, the id of the paper, the abstract, the record, and the content
+            key or None if no key is stored.
         """
 
     @abstractmethod

@@ -66,7 +66,8 @@ class Selected:
 
     Attributes:
         ids: the ids of the annotations, sorted by paper.
-        unknown: by column, the number of annotations without a value that a condition needs.
+        unknown: for each column that a condition needs, the number of annotations without a
+            value that meet the conditions on all other columns.
     """
 
     ids: list[int]

@@ -59,7 +59,7 @@ class MoveIndex(ABC):
     @property
     @abstractmethod
     def fts(self) -> sqlite3.Connection:
-        """The database with the table `moves_fts`; its rowids are the ids of moves."""
+        """The database with the table `moves_fts`, whose rowids are the ids of moves."""
 
     @property
     @abstractmethod
@@ -234,7 +234,7 @@ def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
 
 
 def beginning_of(text: str) -> str:
-    """Return the first `SNIPPET_WORDS` words of a text."""
+    """Return the first `SNIPPET_WORDS` words of a text, with " ..." if more words follow."""
     words = text.split()
     return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
 
@@ -244,7 +244,7 @@ def find_papers(moves: MoveIndex, words: str) -> None:
 
     A paper is found if its id is `words`, if its title and abstract contain all words, or if one of
     its moves contains all words. The scores rank the papers in this order; the lowest score is the
-    best.
+    best. If many papers match, see `COMMON_IN_PAPERS`.
 
     Raises:
         InputError: `words` contains no word.

@@ -27,7 +27,8 @@ class QuotableText(NamedTuple):
     Attributes:
         number: the row number of the paper in the corpus.
         place: `ABSTRACT`, or the name of the move.
-        read: returns the paper, and for a move also the stored anchors of the annotation.
+        read: returns the paper and the stored anchors of the annotation; None instead of anchors
+            for an abstract.
     """
 
     number: int

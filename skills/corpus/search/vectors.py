@@ -176,7 +176,7 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the highest id up to which the vectors of all moves are stored, or 0.
+    """Return the id up to which the vectors of all stated moves are stored, or 0.
 
     If the stored vectors belong to another model than `embedder`, they are deleted first.
     """

@@ -75,7 +75,7 @@ class Source(ABC):
         hint: the hint of errors that may be temporary.
         url: the base URL of the API.
         folder: the folder with the cache and the time of the last request.
-        notice: prints a message before each pause.
+        notice: prints a message before a failed request is repeated.
         timeout: see `TIMEOUT`.
         delay: minimum seconds between two requests.
         wait: sleeps for a number of seconds.
@@ -161,7 +161,7 @@ class Source(ABC):
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
-        """Return facts about a paper that this source states.
+        """Return the facts that this source states about a paper.
 
         Args:
             identifiers: the identifiers by kind; empty identifiers are removed.
@@ -170,7 +170,7 @@ class Source(ABC):
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Return the response to a request, which comes from the cache if the cache contains it.
+        """Return the response to a request, from the cache if the response is cached.
 
         Args:
             method: the HTTP method.
@@ -279,7 +279,7 @@ class Source(ABC):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends the requests that are not in the cache."""
+    """Sends the requests whose responses are not in the cache."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(max_retries=_retries(source))

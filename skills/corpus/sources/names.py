@@ -41,7 +41,7 @@ def switched_on(option: str | None) -> list[str]:
     """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
 
     Raises:
-        UsageError: HARNESS_SOURCES contains an unknown name.
+        UsageError: HARNESS_SOURCES contains an unknown name, or only commas.
     """
     if option:
         return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]

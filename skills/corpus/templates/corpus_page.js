@@ -33,7 +33,7 @@ const papers = [...document.querySelectorAll("details.paper")].map((content) => 
 
 const between = (low, value, high) => Math.max(low, Math.min(value, high));
 
-/* The state, which is stored in the URL. All values are strings; "; " joins the values of a facet. */
+/* The state, which is stored in the URL. All values are strings; "; " joins the values of a list. */
 
 const usual = {
   tab: "papers",

@@ -1,9 +1,9 @@
 """Plan the highlights of moves in Zotero's PDF reader, and compare them with a library.
 
-A highlight is an annotation item that belongs to the PDF attachment of an item. Its key is computed
-from the framework, the attachment and the move, so that a push from another computer finds it
-again. If its content differs from all contents that were sent, a person has edited the highlight,
-and it is not changed.
+A highlight is an annotation item that belongs to the PDF attachment of an item. The key of a
+highlight is computed from the framework, the library, the attachment and the move, so that a push
+from another computer finds the highlight. If the content of a highlight differs from all contents
+that were sent, a person has edited the highlight, and it is not changed.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _highlights(
     places: Mapping[str, Sequence[Mapping[str, Any]]],
     framework: Framework,
 ) -> Iterator[Highlight]:
-    """Yield the highlights of a paper; each is on one page or on two consecutive pages.
+    """Yield the highlights of a paper that are on one page or on two consecutive pages.
 
     Args:
         attachment: the key of the PDF attachment.
@@ -172,8 +172,8 @@ def plan_highlights(
 ) -> list[Step]:
     """Return a step for each highlight, and a step that deletes each obsolete highlight.
 
-    A recorded highlight of the same papers is obsolete if it is not in `highlights`. Obsolete
-    highlights that a person has edited are not deleted.
+    A recorded highlight is obsolete if `highlights` contains highlights of the same item, but not
+    this highlight. Obsolete highlights that a person has edited are not deleted.
 
     Args:
         highlights: the highlights that the library should have.

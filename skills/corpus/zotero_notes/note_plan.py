@@ -74,8 +74,8 @@ class Note:
         item: the key of the item to which the note belongs.
         title: the title of the paper.
         html: the content of the note.
-        tags: `TAG`, "nanda:MOVE" for each stated move, and "nanda:uncertain" if a stated move is
-            uncertain.
+        tags: `TAG`, "FRAMEWORK:MOVE" for each stated move, and "FRAMEWORK:uncertain" if a stated
+            move is uncertain.
     """
 
     kind: ClassVar[Kind] = "note"
@@ -97,7 +97,7 @@ class Highlight:
         title: the title of the paper.
         key: the key of the highlight.
         data: the fields of the highlight; empty if the highlight is only to be deleted.
-        tags: `TAG` and "nanda:MOVE".
+        tags: `TAG` and "FRAMEWORK:MOVE".
     """
 
     kind: ClassVar[Kind] = "highlight"
@@ -142,9 +142,9 @@ class Entry:
 class Record:
     """The records of the notes and highlights that were written from a corpus.
 
-    The records are stored in a file next to the corpus. A line is appended before a note is sent,
-    and another line when the result is known, so that no note is lost if the program ends in
-    between.
+    The records are stored in a file next to the corpus. A line is appended before a note or
+    highlight is sent, and another line when the result is known. Therefore nothing is lost if the
+    program ends in between.
     """
 
     def __init__(self, corpus: Path) -> None:
@@ -228,8 +228,8 @@ def notes_of(
 ) -> Iterator[tuple[Note, Annotated] | None]:
     """Yield the notes of annotations, each with its annotation.
 
-    A paper from several libraries has several notes. For a paper without a known item in Zotero,
-    None is yielded.
+    A paper with several items in Zotero has several notes. For a paper without a known item, None
+    is yielded.
 
     Args:
         found: pairs of the id of an annotation and the annotation.
@@ -349,7 +349,7 @@ def digest_in(html: str) -> str:
 
 
 def _text(html: str) -> str:
-    """Return the text of HTML without blanks."""
+    """Return the text of HTML without blanks, or "" if the HTML cannot be parsed."""
     from lxml import etree  # type: ignore[import-untyped]
     from lxml import html as parser
 

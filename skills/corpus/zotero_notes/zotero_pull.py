@@ -74,7 +74,7 @@ def pull(call: Call) -> Result:
 def _read(
     library: Library, items: Collection[str], written: Mapping[str, Entry], framework: Framework
 ) -> Iterator[tuple[str, PulledHighlight]]:
-    """Yield people's highlights in a library, each with the key of its item.
+    """Yield people's highlights in a library, as pairs of the item's key and the highlight.
 
     Highlights that a person has deleted, and items with the tag `REVIEWED`, are yielded too.
 

@@ -53,7 +53,10 @@ _TITLE = 60
 
 
 def push(call: Call) -> Result:
-    """Create and update the notes and highlights of the selected annotations in Zotero."""
+    """Write the notes and highlights of the selected annotations to Zotero.
+
+    Obsolete highlights are deleted. With --dry-run, the steps are only listed.
+    """
     framework = selected_framework(call.options.framework, call.frameworks)
     dry_run = call.options.dry_run
     with locked(call) as path:
@@ -193,7 +196,7 @@ def library_of(call: Call, name: str) -> Library:
 
     Raises:
         InputError: the library is not synchronized with zotero.org, and `--local` is not given.
-        UsageError: the key is missing.
+        UsageError: the key is missing or invalid, or the server has no https address.
     """
     if call.options.local:
         return LocalLibrary(name, call.cancel)
@@ -280,7 +283,10 @@ def _written_steps(
 def _write(
     call: Call, steps: Iterable[Step], record: Record, framework: Framework
 ) -> dict[str, str]:
-    """Send the steps that are due in batches, and return the reason of each failure, by key."""
+    """Send the steps that are due in batches, and return the reason of each failure, by key.
+
+    After an error of a request, no further step is sent.
+    """
     failed: dict[str, str] = {}
     done = 0
 
