@@ -35,7 +35,7 @@ test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-train: .venv/installed-dev$(COMMA)finetune$(COMMA)train-tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m train
+	$(BIN)/python -m pytest -n auto --dist loadfile -m train tests/train tests/e2e tests/skills/finetune
 
 examples: .venv/installed-dev
 	.ci/examples

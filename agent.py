@@ -43,10 +43,10 @@ def end_on_ctrl_c() -> None:
 
 
 def forget_current_folder() -> None:
-    """Prevent imports from the current folder, unless it is this folder or has installed packages.
+    """Prevent imports from the current folder, unless it has this file or installed packages.
 
-    The function removes relative paths and the current folder from `sys.path`, and from the
-    PYTHONPATH of child processes.
+    The function removes relative paths and the current folder from `sys.path` and from the
+    PYTHONPATH of child processes, and adds the folder of this file to `sys.path`.
     """
     import site
 
@@ -69,7 +69,7 @@ def forget_current_folder() -> None:
 
 
 def hand_over(script: str) -> int | None:
-    """Continue with the Python of the `.venv` beside this file if this Python lacks dependencies.
+    """Continue with the Python of the `.venv` beside this file if dependencies are missing.
 
     In this case, the Python of the `.venv` runs `script` in place of this process.
 

@@ -32,8 +32,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scipy.stats import binomtest  # noqa: E402
-
 from bench import corruptions, rejected_checks  # noqa: E402
 from skills.nanda.checks import DOUBTS  # noqa: E402
 from skills.nanda.doubts import (  # noqa: E402
@@ -225,6 +223,8 @@ def pairs(annotations: Annotations) -> list[tuple[str, str]]:
 
 def share(count: int, of: int) -> str:
     """Return `count / of` as text, with its exact (Clopper-Pearson) 95% interval."""
+    from scipy.stats import binomtest
+
     interval = binomtest(count, of).proportion_ci(method="exact")
     return f"{count / of:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 

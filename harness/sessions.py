@@ -144,7 +144,8 @@ class SessionStore:
             skills: for each active skill, the text with which it was activated.
             asked: True if the turn ran without `--yes`, so that changes had to be confirmed.
             served: the model that answered, and the place that served it.
-            covers: for a summary, the number of earlier turns that it replaces; 0 for a turn.
+            covers: for a summary, the number of turns that this summary newly replaces; otherwise
+                0.
         """
         if self.broken:  # an earlier turn may be missing, without which this turn makes no sense
             return session

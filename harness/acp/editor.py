@@ -1,7 +1,7 @@
-"""Use an editor as the frontend of a prompt: its output, its questions and its text files.
+"""An editor as the frontend of a prompt: output, questions to the user, and text files.
 
-The thread that runs the prompt calls the methods of `Editor`. Each method waits until the editor
-has received the message or answered the question.
+The thread that runs the prompt calls the methods of `Editor`, except `stop`. Each method waits
+until the editor has received the message or answered the question.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Editor:
         client: the editor's side of the connection.
         capabilities: the requests that the editor supports.
         session: the id of the session.
-        title: the line of the prompt, which is also the title of its tool call.
+        title: the line of the prompt; a command is shown as a tool call with this title.
 
     Attributes:
         cancel: an event that stops the run when it is set.
@@ -177,7 +177,7 @@ class Editor:
                 self.send(helpers.update_agent_thought_text(f"{text}\n\n"))
 
     def report(self, event: Progress) -> None:
-        """Show the progress of a job in a tool call, at most every `EVERY` seconds.
+        """Show the progress of a job in a tool call, at most every `EVERY` seconds and at the end.
 
         Skills may call this method in any thread.
         """
@@ -198,13 +198,13 @@ class Editor:
         self.send(helpers.start_tool_call(call.id, title, kind=kind, status="in_progress"))
 
     def end(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
-        """Show the result of the call that began last."""
+        """End the call that began last, and show its result."""
         with self._turn:
             call = self._calls.pop()
             self._update(call, call.title, "failed" if failed else "completed", result, saved)
 
     def end_all(self, result: str, *, failed: bool, saved: Sequence[Path] = ()) -> None:
-        """Show `result` for all calls that have not ended, for example after an error."""
+        """End all open calls, for example after an error, and show `result` for each call."""
         while self._calls:
             self.end(result, failed=failed, saved=saved)
 
@@ -235,7 +235,10 @@ class Editor:
         return self._permitted(question, (YES, NO)) == YES
 
     def choose(self, question: str, choices: Sequence[str]) -> str:
-        """Ask the user to choose an answer; return the chosen answer, or "" without an answer."""
+        """Ask the user to choose an answer, and return the answer.
+
+        Without an answer, the result is "no" for a request for permission, otherwise "".
+        """
         consents = tuple(choices[:2]) == (YES, NO)
         answer = (self._permitted if consents else self.ask)(question, choices)
         return answer if answer in choices else ""

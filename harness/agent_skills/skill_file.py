@@ -20,8 +20,8 @@ class SkillFile:
     """A usable SKILL.md.
 
     Attributes:
-        name: the slash command: the name in the front matter, or a similar name if the name there
-            cannot be a command.
+        name: the slash command: the name in the front matter; if that name cannot be a command, the
+            name of the folder, or else a similar name.
         description: what the skill does and when to use it, in one line.
         fields: the fields of the front matter; all scalars are text.
         problems: deviations from the specification.

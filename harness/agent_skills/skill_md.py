@@ -1,9 +1,9 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
-The files of users are read leniently, as the specification requires: a file is refused only if its
-front matter cannot be read or has no description. All other faults are shown as problems. A name
-that cannot be a command is replaced by a similar name (`slug`). In shipped files, every fault is an
-error.
+The files of users are read leniently, as the specification requires: a file is refused only if it
+cannot be read, is a link out of its folder, or has no front matter or description. All other faults
+are shown as problems. A name that cannot be a command is replaced by the name of the folder, or else
+by a similar name (`slug`). In shipped files, every fault is an error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
 and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated
@@ -153,7 +153,7 @@ def body_of(content: bytes, path: Path) -> str:
 
 
 def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
-    """Return the name, description, fields and problems in the front matter of a SKILL.md.
+    """Return the content of the front matter of a SKILL.md, and the problems of the file.
 
     Args:
         strict: True to raise an error for any deviation from the specification.
@@ -192,7 +192,7 @@ def slug(name: str) -> str:
 
 
 def similar(name: str) -> str:
-    """Return a command name made of the Latin letters and digits of a text; "" without any.
+    """Return a command name from the Latin letters and digits of a text; "" if it has none.
 
     Examples are "code-review" for "_Code_Review", and "cafe" for "Café".
     """

@@ -6,14 +6,14 @@
     register_formats     file formats for results
     run_started          a run has started
     run_finished         a run has ended: done, failed or interrupted
-    before_tool          a model calls a tool: the hook may refuse or annotate the call
-    after_tool           a call of a model has a result: the hook may withhold or annotate it
+    before_tool          a model calls a tool: the hook may refuse the call, or add a note
+    after_tool           a call has a result: the hook may withhold the result, or add a note
 
 The `register_` hooks are called once, when the plugin is loaded. An implementation may omit
 parameters of a hook, but must not add any. docs/hooks.md states what may change in which version.
 
-An event contains the facts of the run log without the user's input, since the line, the text and
-the values of options may be private. A plugin that needs the input can look up the run by `id`.
+The event of a run contains the facts of the run log without the user's input, since the line, the
+text and the options may be private. A plugin that needs the input can look up the run by `id`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def register_frameworks(register: RegisterFramework) -> None:
 
 @hookspec
 def register_formats(register: RegisterFormat) -> None:
-    """Call `register(format)` for each format; `save to PATH` then accepts its suffix."""
+    """Call `register(format)` for each format; `save to PATH` then accepts the suffix."""
 
 
 @hookspec
@@ -218,7 +218,7 @@ class Listener:
 
 
 def notify(listeners: Iterable[Listener], hook: RunHook, run: RunStarted, screen: Screen) -> None:
-    """Call `hook` of every listener; show failures as notices, without affecting the run.
+    """Call `hook` of every listener that is not broken; a failure is only shown as a notice.
 
     Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.
     """

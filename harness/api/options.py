@@ -268,7 +268,7 @@ def applies(skill: Skill, field: str, variant: str) -> bool:
 
 
 def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
-    """Raise UsageError for an option that does not apply to a variant of the skill."""
+    """Raise UsageError if a given option does not apply to a variant of the skill."""
     for field in type(options).model_fields:
         if field not in options.model_fields_set:
             continue

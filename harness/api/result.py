@@ -98,7 +98,7 @@ class Result:
             file.write(self.renderers[suffix]().encode())
 
     def as_json(self) -> str:
-        """Return the data as one JSON object; paths and times become text, NaN becomes null.
+        """Return the summary, or else the data, as JSON; NaN becomes null, and paths become text.
 
         Raises:
             SkillFailed: the data cannot be serialized.

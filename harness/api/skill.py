@@ -69,7 +69,7 @@ class SkillOptions(BaseModel):
 
 @dataclass(slots=True)
 class Call:
-    """The input of a run of a skill, and the services that it may use.
+    """The input of a run of a skill, and the services that the skill may use.
 
     Attributes:
         text: the text of the line without its options, otherwise unchanged; or all of stdin.
@@ -193,9 +193,9 @@ class Skill(ABC):
         return call.subcommand
 
     def offer(self, wish: str) -> str:
-        """Return the text for this skill with which a line could fulfil a request, or "".
+        """Return the text of a line of this skill that could fulfil a request, or "".
 
-        If no model can chat, the user is offered a line of the skill's name and this text.
+        If no model can chat, the user is offered this line: the skill's name and the text.
 
         Args:
             wish: the request in plain text; a trailing `-` means stdin.
@@ -233,7 +233,7 @@ class Skill(ABC):
         return {}
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return the lasting changes of a run, except saved files, such as "trains a model".
+        """Return the lasting changes of a run, such as "trains a model"; saved files do not count.
 
         The producer model may call the skill without confirmation if there are no changes ("") and
         no file is written; otherwise the user must confirm the call. By default, a run has changes

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 INSTRUCTIONS_SHARE = 2
 """Divisor of the context size: instructions and files may use half of the context."""
 READ_AHEAD = 64 * 1024
-"""Maximum size in bytes of a skill's files that are read for a model without tools."""
+"""Maximum size in bytes of a skill's text and files, for a model that cannot read files."""
 RULE = """\
 The user works with the skills below. Follow their instructions. A message that begins with /NAME
 uses the skill of that name, and the rest of the message is its text. A relative path in the
@@ -46,9 +46,9 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_LIST = 4096
-"""Minimum of the maximum size of the list of skills, in bytes, for models with a small context."""
+"""Size in bytes that the list of skills may use even in a small context."""
 LIST_SHARE = 50
-"""Divisor of the context size: in a large context, the list of skills may use 2% of it."""
+"""Divisor of the context size: the list of skills may use 2% of a large context."""
 CUT = "..."
 MODEL_TEXT = 1000
 """Maximum number of characters of the text that a model passes to a skill."""
@@ -113,8 +113,8 @@ class ActiveSkills:
     def text(self, context: int, *, read_ahead: bool) -> str:
         """Return the part of the system message that contains the instructions, or "".
 
-        The oldest skills are dropped if the instructions of all skills together are too long; the
-        latest skill is always kept.
+        The latest skill is always kept. An earlier skill is removed from the conversation if there
+        is no room for its instructions besides the instructions of later skills.
 
         Args:
             context: the size of the context in tokens.
@@ -151,9 +151,10 @@ class ActiveSkills:
             yield skill, self._bodies[name]
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
-        """Return the text of `PromptSkill.instructions`, with referenced files up to `room` bytes.
+        """Return the text of `PromptSkill.instructions` with referenced files, if `room` permits.
 
-        The user is notified of each file that is left out.
+        Files are left out until the text has at most `room` bytes. The user is notified of each
+        file that is left out or cannot be read, once in a turn.
         """
         files, refused = prompt_skill.referred_resources(skill.folder, body)
         while files and len(skill.instructions(body, listed, files).encode()) > room:
@@ -204,7 +205,7 @@ class ActivateSkill:
     name: str = ACTIVATE
 
     def described(self, level: int) -> Tool:
-        """Return the tool with the names of the skills, and at level `DETAILS` their summaries."""
+        """Return the tool with the names of skills and, from level `DETAILS`, their summaries."""
         rows = skill_list(self.skills, self.room >> (ALL - level))
         text = {"type": "string"}
         about = _BRIEFLY

@@ -90,7 +90,8 @@ class Chat(Skill):
     def _use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user, and return the model's answer.
 
-        The text of the line may name files, which are attached.
+        If the text of the line is the name of a file, the content of the file is the text.
+        Otherwise, files that the text names after @ are attached.
         """
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)

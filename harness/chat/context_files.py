@@ -87,7 +87,7 @@ def with_files(call: Call) -> str:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield the names of files in a line, in order."""
+    """Yield the names of the files that a line attaches with @, in order."""
     for match in _ATTACHED.finditer(text):
         name = match[1] or match[2] or match[3]
         if match[3] and not text_input.is_file(name):
@@ -120,7 +120,8 @@ class ProjectInstructions:
         """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
         The files are searched in the project's folder and its parents, up to the root of the git
-        repository. Without the user's permission to read them, the result is empty.
+        repository. Files that cannot be read are reported and left out. Without the user's
+        permission to read the files, the result is empty.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]

@@ -73,7 +73,7 @@ class Conversation:
         )
 
     def add(self, messages: Iterable[Message], *, asked: bool = True, served: str = "") -> None:
-        """Add the messages of a turn.
+        """Add the messages of a turn, and store the turn if `keeps` is True.
 
         Args:
             asked: True if changes had to be confirmed during the turn.
@@ -178,7 +178,7 @@ class Conversation:
         The default is the project's last session except the current session.
 
         Raises:
-            NothingFound: there is no such session.
+            NothingFound: there is no such session, or the session cannot be read.
             NotAllowed: the session belongs to another project.
         """
         if number is None:

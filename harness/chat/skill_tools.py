@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
-"""Parameters that are not options. An option with one of these names is not offered to models."""
+"""Parameters that are not options. An option with such a name is not offered to models."""
 FOR_USERS = frozenset(opts.ClusterOptions.model_fields)
 """Options that are not offered to models, since the user decides where models run."""
 SUMMARY = 300
@@ -46,7 +46,8 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: the subcommands to offer, without `save_to`; if empty, everything is offered.
+        only: the subcommands to offer, without `save_to`; if empty, all subcommands and `save_to`
+            are offered.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
@@ -119,7 +120,7 @@ def _parameters(
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON Schema without references, null choices and formats.
 
-    Some model servers do not support these keywords.
+    Some model servers do not support these keywords. Of several choices, the first is used.
     """
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
@@ -139,8 +140,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
     """Return the invocation of `skill` that a tool call requests.
 
     Raises:
-        UsageError: the arguments are not a JSON object, contain unknown parameters, or have values
-            of the wrong type.
+        UsageError: the arguments are not a JSON object, or not valid for the tool of the skill.
     """
     given = arguments_of(call)
     subcommand, text = string(given, SUBCOMMAND), string(given, TEXT)
@@ -169,7 +169,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values of a call by key: texts and booleans, as a parsed line has them.
+    """Return the option values of a call by key, in the form that the parser of lines returns.
 
     Raises:
         UsageError: an argument is not an option of the skill.
@@ -203,7 +203,7 @@ def _text(value: Any) -> Any:
 
 
 def skill_tools(app: App, shipped: bool) -> Iterator[SkillTool]:
-    """Yield the tools of the shipped skills, or of the other skills, that a model may call."""
+    """Yield tools of skills that a model may call: of shipped skills, or of all other skills."""
     for found in app.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(app, found.skill)

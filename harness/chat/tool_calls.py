@@ -1,4 +1,4 @@
-"""Read the arguments of tool calls, record the calls in the run log, and format the results.
+"""Read the arguments of tool calls, record the calls in the run log, and format results.
 
 The model receives a result as one JSON object of limited length.
 """
@@ -47,10 +47,10 @@ def error_content(error: HarnessError) -> str:
 
 
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
-    """Return `data` with lists, objects and texts cut, if its JSON exceeds `characters`.
+    """Return `data`, or a cut copy if the JSON of `data` has more than `characters` characters.
 
-    Each cut states the number of omitted items or characters. If the data are still too long, the
-    result is a text: the beginning of their JSON.
+    In the copy, lists, objects and texts are cut; each cut states the number of omitted items or
+    characters. If the JSON of the copy is still too long, the result is the beginning of this JSON.
     """
     if len(compact(data)) <= characters:
         return data
@@ -83,10 +83,10 @@ def _less(data: Any, items: int, letters: int) -> Any:
 
 @contextlib.contextmanager
 def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Record a tool call as a row of the run log; the block of the `with` statement is the call.
+    """Record a tool call, which is the block of the `with` statement, in a row of the run log.
 
-    The row is also recorded if the block raises an error. If the block succeeds without a call of
-    `Run.allow`, the row has the permission "allowed without confirmation".
+    The row is also recorded if the block raises an error; with --no-log, there is no row. If the
+    block succeeds without a call of `Run.allow`, the row has the permission `WITHOUT_ASKING`.
 
     Raises:
         Interrupted: Ctrl-C was pressed.

@@ -29,7 +29,7 @@ from harness.support import traces
 from harness.terminal.console import Screen
 
 MOST = 3
-"""Maximum number of times that a call with the same arguments may have the same result."""
+"""The turn ends when a call has the same result this many times with the same arguments."""
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
@@ -60,7 +60,8 @@ class RepeatedCalls:
     it changes a file and runs the same failing test again.
 
     Attributes:
-        stuck: the name of a tool that was called `MOST` times with the same result, or "".
+        stuck: the name of a tool that was called `MOST` times with the same arguments and the same
+            result, or "".
     """
 
     def __init__(self) -> None:
@@ -160,7 +161,7 @@ class Turn:
 
     @property
     def code(self) -> int:
-        """The exit code of the last tool that failed without a later success, or 0."""
+        """The exit code of the tool that failed last and has not succeeded since, or 0."""
         failed = [code for code in self._codes.values() if code]
         return failed[-1] if failed else 0
 
@@ -218,7 +219,7 @@ class Turn:
             self.stopped = self.stopped or exc
 
     def conversation(self) -> list[Message]:
-        """Return the messages of this turn for later turns; [] if the model has sent no text."""
+        """Return the messages and the answer of this turn; [] if the model has sent nothing."""
         if len(self.messages) == 1 and not self.answer:
             return []
         return [*self.messages, Message("assistant", self.answer or NO_ANSWER)]
@@ -245,7 +246,7 @@ class Turn:
             ) from exc
 
     def _sent(self, tools: tuple[Tool, ...], *, calls: bool) -> tuple[Message, ...]:
-        """Return the system message and the conversation for a request with these tools.
+        """Return the system message, and the conversation as far as it fits beside these tools.
 
         Args:
             calls: True if the model can call tools; False to leave out earlier calls.
@@ -296,7 +297,7 @@ class Turn:
         return self.model.generate(request, self._answer.add)
 
     def _run_all(self, reply: Reply) -> None:
-        """Run the calls of a reply, and add the message of the reply and of each result."""
+        """Run the calls of a reply; add the reply and the results of the calls to `messages`."""
         number = len(self.skills.conversation.messages) + len(self.messages)
         calls = [
             call if call.id else replace(call, id=f"call_{number}_{place}")

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail of a tool. BARE includes only required parameters. DETAILS adds longer
-descriptions, OPTIONS adds optional parameters, and ALL adds the descriptions of optional
-parameters. A tool may be the same at two levels.
+"""Levels of detail of a tool. BARE has a short description, and no options that may be omitted.
+DETAILS adds longer descriptions, OPTIONS adds the other options, and ALL adds the descriptions of
+these options. A tool may be the same at two levels.
 """
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
@@ -91,7 +91,7 @@ def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return at most `MOST` tools that together fit into `room` bytes of a request.
 
     First, the tools are added in order at the lowest level of detail. A tool that does not fit is
-    left out. Then the level of one tool after the other is raised, as far as the size permits.
+    left out. Then all tools in order get the next level, as far as the size permits, and so on.
     """
     candidates = [*tools][:MOST]
     chosen: dict[str, Tool] = {}
@@ -116,9 +116,10 @@ class Toolbox:
     """The tools of several sources; tools of earlier sources are preferred.
 
     Args:
-        app: the application with the MCP servers and the run log. If the tools of the servers fit
-            into half of the available size, all of these tools are offered. Otherwise the model is
-            offered a tool that searches these tools, and the found tools, within half of the size.
+        app: the application with the MCP servers and the run log. All tools of the servers are
+            offered if they need at most half of the available size, and leave room for the other
+            tools. Otherwise the model is offered a tool that searches the tools of the servers, and
+            the found tools, within half of the size.
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first is used.
         hooks: calls the hooks before or after a call, and returns their notes for the model.
@@ -150,7 +151,7 @@ class Toolbox:
         return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of the tools that `tools` lacks, sorted; MCP servers do not count."""
+        """Return the sorted names of the tools that `tools` lacks, without MCP servers' tools."""
         return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:

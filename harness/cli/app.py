@@ -1,8 +1,8 @@
 """The application, which holds settings, models, skills and the run log, and runs lines.
 
-All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
-In both cases, the run log records the end of the run. Modules that only a run needs are imported
-when a line runs, so that the first prompt of a session appears quickly.
+`App.dispatch` runs a line, and returns an `Outcome` or raises an error of `harness.errors`. In both
+cases, the run log records the end of a logged run. Modules that only a run needs are imported when
+a line runs, so that the first prompt of a session appears quickly.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class App:
         """Return a skill; ask the user to trust a project's plugin that is not trusted yet.
 
         Args:
-            trusted: True if the line has `--trust`.
+            trusted: True if the line has `--trust`, which replaces the question.
 
         Raises:
             UnknownSkill: there is no skill with this name.
@@ -264,7 +264,7 @@ class App:
 
     @property
     def caller(self) -> Caller:
-        """The caller of the line that this thread runs."""
+        """The caller of the line that this thread runs; without a line, the default caller."""
         return getattr(self._thread, "caller", None) or self._caller
 
     @contextlib.contextmanager
@@ -279,7 +279,7 @@ class App:
 
     @property
     def frontend(self) -> Frontend:
-        """The frontend of the line that this thread runs."""
+        """The frontend of `caller`; an assignment changes the frontend of the default caller."""
         return self.caller.frontend
 
     @frontend.setter
@@ -288,7 +288,7 @@ class App:
 
     @property
     def screen(self) -> Screen:
-        """The output of the line that this thread runs."""
+        """The output of `caller`; an assignment changes the output of the default caller."""
         return self.caller.screen
 
     @screen.setter
@@ -297,7 +297,7 @@ class App:
 
     @property
     def current_general(self) -> GeneralOptions | None:
-        """The general options of the user's last line in this thread."""
+        """The general options of the user's last line in this thread; None before any line."""
         return getattr(self._thread, "general", None)
 
     @cached_property
@@ -357,7 +357,7 @@ class App:
 
     @property
     def line_settings(self) -> Settings:
-        """The settings, with the registry file of the current line as `user_registry`, if any."""
+        """The settings; if the line names a registry file, `user_registry` is this file."""
         if self._registry_path is None:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)
@@ -399,7 +399,7 @@ class App:
         return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
-        """Read the registry, find the skills again, and free loaded models.
+        """Read the registry and find the skills again, and free the loaded models.
 
         Raises:
             RegistryError: the registry cannot be used; the application is unchanged.
@@ -456,7 +456,7 @@ class App:
         self._free_models()
 
     def stop_servers(self, seconds: float = 5.0) -> None:
-        """Stop the started servers of mcp.json; servers that take longer are killed."""
+        """Stop the servers of mcp.json; servers that need more than `seconds` are killed."""
         if "mcp_servers" in self.__dict__:
             self.mcp_servers.close(seconds)
 

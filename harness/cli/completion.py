@@ -34,7 +34,7 @@ class LineCompleter(Completer):
     """A completer of the word before the cursor.
 
     Args:
-        catalogue: returns the catalogue; called at every key, since /reload replaces it.
+        catalogue: returns the catalogue, which /reload replaces.
         models: returns the names for --model, each with a few words of description.
         files: completes the beginning of a path; by default, from the file system.
     """
@@ -76,8 +76,8 @@ class LineCompleter(Completer):
 
         Args:
             rest: the text between the name of the command and the cursor.
-            requested: True if the user pressed Tab. Otherwise files are offered only if the word
-                is probably the name of a file.
+            requested: True if the user pressed Tab. Otherwise, files are offered as other text only
+                if the word is probably the name of a file.
         """
         match = _LAST.search(rest)
         word = match[0] if match else ""
@@ -116,7 +116,7 @@ class LineCompleter(Completer):
                 yield from self._files(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
-        """Return the names that /help, /skills and /model accept after these words, with help.
+        """Return the names that /help, /skills and /model accept after these words, and their help.
 
         The result is empty for other words.
         """
@@ -143,7 +143,7 @@ class LineCompleter(Completer):
 
 
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
-    """Return the names and summaries of skills. The hint of a prompt skill precedes its summary.
+    """Return names and summaries of skills. The hint of a prompt skill precedes its summary.
 
     Args:
         typed: True to return only skills that the user may call.
@@ -175,9 +175,9 @@ def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
 
 
 def _matching(word: str, rows: Rows) -> Iterator[Completion]:
-    """Yield a completion for each row whose text contains the word.
+    """Yield a completion for each row whose text contains the word without leading "/" and "-".
 
-    The first completion is the text that equals the word; texts that begin with the word follow.
+    A text that equals the word comes first, then texts that begin with the word.
     """
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:
@@ -189,10 +189,11 @@ def _matching(word: str, rows: Rows) -> Iterator[Completion]:
 
 
 def paths(word: str) -> Iterator[Completion]:
-    """Yield completions of a path. Hidden files are offered only if the name begins with a dot.
+    """Yield completions of a path.
 
     Args:
-        word: the beginning of the path, which may have an opening quote.
+        word: the beginning of the path, which may have an opening quote. Hidden files are offered
+            only if the last part of `word` begins with a dot.
     """
     quote = word[0] if word[:1] in ("'", '"') else ""
     typed = word.removeprefix(quote)

@@ -25,7 +25,7 @@ def skill_help(
     """Return the text of `/help NAME`: usage, summary, details, subcommands, options, formats.
 
     Args:
-        formats: suffixes of the formats of plugins in which the result can be saved.
+        formats: the suffixes that plugins add to `skill.saves`.
         width: maximum width of the text in columns.
         brief: True to list the options of subcommands without their descriptions, which
             `/help NAME SUBCOMMAND` shows.

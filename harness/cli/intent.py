@@ -3,12 +3,13 @@
 A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
 
     triggers     the line matches a regular expression of a plugin
-    description  every word of the request occurs in the name and description of a prompt skill,
-                 and the request begins with a verb of the description
+    description  all content words of the request occur in the name and description of a prompt
+                 skill, and the request begins with a verb of the description
 
-The request is the line up to its first colon or line break. No skill is activated if the request is
-a question or contains a negation, or if two skills match; the line is then a turn of chat. Plugins
-are never activated by their description, since they may write files.
+The request is the line up to a line break, or to a colon at the end of a word. The line is a turn
+of chat if the request is a question or contains a negation, if several descriptions match, or if
+the model itself can activate a matching skill. Plugins are never activated by their description,
+since they may write files.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 LEAST = 3
-"""Minimum number of words of a request, since two words often occur together by chance."""
+"""Minimum number of content words of a request; two words often occur together by chance."""
 MOST = 25
-"""Maximum number of words of a request; longer lines are text."""
+"""Maximum number of words of a request; a longer text is not a request."""
 LENGTH = 300
 """Maximum number of characters of a request."""
 _POLITE = re.compile(
@@ -54,7 +55,7 @@ _OBJECT = re.compile(
 )
 _SAVE = re.compile(r"(?<!\s)\s++(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
 _NAMED = re.compile(r"""(?P<name>[\w-]+)\s+(?P<file>"[^"\n]+"|'[^'\n]+'|\S+)""")
-"""Matches the name of a skill, followed by the name of a file."""
+"""Matches two words, which may be the name of a skill and the name of a file."""
 _WORD = re.compile(r"[^\W\d_][\w']*")
 _CLAUSE = re.compile(r"[.;:,!?]|\b(?:and|or|to|by|then)\b", re.I)
 _COMMON = """
@@ -67,14 +68,14 @@ _STOP = frozenset(_COMMON.split())
 
 
 COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
-"""Words that users type without a slash, with the commands that they mean."""
+"""For each word that users type without a slash, the command that the word means."""
 
 
 def command_for(app: App, line: str) -> tuple[str, str]:
     """Return the name of the skill that plain text requests, and the text for the skill.
 
-    If the line does not clearly request a skill, the result is the name and the text of /chat. A
-    recognized skill is reported on stderr.
+    If the line does not clearly request a skill, the result is the name of /chat, and the line
+    after "-- ". A skill that is recognized by a trigger or description is reported on stderr.
     """
     skills = app.catalogue.skills
     first, *others = line.split()
@@ -163,7 +164,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
 
 
 def _request(line: str) -> tuple[str, frozenset[str]] | None:
-    """Return the stem of the first word of a request, and the stems of all its words.
+    """Return the stem of the first word of a request, and the stems of its content words.
 
     The result is None if the line is not a request.
     """
@@ -186,7 +187,7 @@ def _request(line: str) -> tuple[str, frozenset[str]] | None:
 
 
 def _verbs(description: str) -> set[str]:
-    """Return the stems of the first word of each clause in a description."""
+    """Return the stems of the first words of a description's clauses, without common words."""
     firsts = (_WORD.search(clause) for clause in _CLAUSE.split(description))
     return {_stem(first[0]) for first in firsts if first and first[0].lower() not in _STOP}
 

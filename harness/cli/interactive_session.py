@@ -126,7 +126,7 @@ class Repl:
         screen.notice(textwrap.fill(text, min(WIDTH, columns(screen.err))))
 
     def _run_line(self, line: str) -> bool:
-        """Run one line; return True if it ends the session."""
+        """Run a line, and show its result or error; return True if the line ends the session."""
         try:
             with ctrl_c.taking_effect("interrupt"):
                 outcome = self.app.dispatch(line)
@@ -199,7 +199,7 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _confirm(question: str) -> bool:
-    """Ask a yes-or-no question on the terminal; return True for yes, and False after Ctrl-D."""
+    """Ask a yes-or-no question on the terminal; return True for yes, False for no or Ctrl-D."""
     sys.stderr.flush()
     return _answer(partial(confirm, question), False)
 

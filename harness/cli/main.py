@@ -72,8 +72,8 @@ def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
 
     Args:
         make: parses the arguments, and returns the invocation.
-        argv: the arguments; None for the arguments of this process. With None, the process exits
-            after the run.
+        argv: the arguments; None to run as the command of this process (`command`), with the
+            arguments of the process.
     """
     return command(None, make) if argv is None else main(argv, make)
 
@@ -83,7 +83,8 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 
     Args:
         argv: the arguments; None for the arguments of this process.
-        make: returns the invocation to run instead of a line, given the arguments.
+        make: parses the arguments, and returns the invocation to run; by default, the arguments
+            are general options and a line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -243,7 +244,10 @@ def _closed(app: App, code: int) -> int:
 
 
 def run_lines(app: App, lines: Iterable[str]) -> int:
-    """Run lines one after the other; return the exit code of the last failed line, or 0."""
+    """Run lines and show their results; return the exit code of the last failed line, or 0.
+
+    An interruption, a closed stdout, or a line such as /exit ends the loop.
+    """
     dispatched = (line.removesuffix("\n") for line in lines if line.strip())
     return _run_each(app, (partial(app.dispatch, line) for line in dispatched))
 
@@ -274,7 +278,7 @@ def _piped_lines() -> IO[str] | tuple[()]:
 
 
 def _piped_stdin() -> IO[bytes] | None:
-    """Return stdin, or None if it is missing, a terminal, or /dev/null (as in cron)."""
+    """Return stdin; None if stdin is missing, a terminal, or a device such as /dev/null."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
     with contextlib.suppress(OSError):  # stdin has no file descriptor
@@ -284,10 +288,11 @@ def _piped_stdin() -> IO[bytes] | None:
 
 
 def leave(code: int) -> int:
-    """Return the exit code, and end the process with it even if threads are still running.
+    """Return `code`, after starting a thread that ends the process if the process does not exit.
 
-    The threads have `GRACE` seconds to end; Python would wait for them without a limit. After
-    Ctrl-C, the function does not return: the process exits immediately.
+    After `GRACE` seconds, the thread ends the process with the exit code `code` if other threads
+    are still running; Python would wait for them without a limit. After Ctrl-C, the function does
+    not return: the process exits immediately.
     """
     if code == Interrupted.exit_code:
         _exit(code)

@@ -35,7 +35,7 @@ class Place(CommandData):
 
     @property
     def use(self) -> str:
-        """The text "yes" or "no" for `available`, with the tasks for which the place is unfit."""
+        """The availability as text: "yes", "yes, but unfit for TASK, ...", or "no"."""
         if self.available and self.unfit_for:
             return f"yes, but unfit for {', '.join(self.unfit_for)}"
         return "yes" if self.available else "no"
@@ -183,7 +183,7 @@ class ModelsCommand(AppCommand):
         return found
 
     def _get(self, name: str, call: Call) -> Result:
-        """Download a model after asking for consent, and return a text about its use."""
+        """Download a model with the user's consent, unless it is here; describe its use."""
         name, known = name.removeprefix("ollama/"), self._downloads()
         if name not in known and ":" not in name:
             hint = did_you_mean(name, known) or f"Downloads: {', '.join(known)}, or NAME:TAG."
@@ -203,7 +203,7 @@ class ModelsCommand(AppCommand):
         return Downloads(downloads=[found]).as_result(f"{name} is here. {use}")
 
     def _add(self, text: str, call: Call) -> Result:
-        """Download a model of the Hub after asking for consent, and write it to the registry."""
+        """Download a model of the Hub with the user's consent; write a GGUF to the registry."""
         import yaml
 
         from harness.models.gguf_file import open_gguf
@@ -301,7 +301,7 @@ class ChatModel(CommandData):
 
 
 class ModelCommand(AppCommand):
-    """The command /model, which sets the model of the task "chat" until the process ends."""
+    """The command /model, which shows the chat model, or sets it until the process ends."""
 
     name = "model"
     summary = "Show or choose the model of the session's chat"

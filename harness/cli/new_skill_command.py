@@ -27,7 +27,7 @@ SENTENCES = (
 
 
 class NewSkill(AppCommand):
-    """The command /new-skill, which creates working skills with passing tests from templates."""
+    """The command /new-skill, which creates a working skill from a template."""
 
     name = "new-skill"
     summary = "Create a working skill with its test, for you to change"

@@ -23,7 +23,7 @@ WIDTH = 96
 
 
 MOST_LINES = 4
-"""Maximum number of lines for the skills of a project, and for the user's skills, in `/help`."""
+"""Maximum number of lines in `/help` for skills of the project, and for the user's skills."""
 USAGE = """\
 Usage: agent.py [OPTION ...] [LINE]
 
@@ -98,7 +98,7 @@ def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> st
 
 
 def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
-    """Return the list of commands, with a line for each."""
+    """Return the list of commands with their summaries."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
     return section("Commands (`/help NAME` for details)", rows, width)
 

@@ -34,7 +34,7 @@ class SessionList(CommandData):
     sessions: list[Session]
 
     def as_table(self, *, with_folder: bool) -> str:
-        """Return a table of at least one session, with excerpts if words were searched.
+        """Return a table of the sessions (at least one), with excerpts after a search for words.
 
         Args:
             with_folder: True to add a column with the folder of each session.
@@ -214,7 +214,8 @@ class Reloaded(CommandData):
 
     Attributes:
         skills: the loaded skills.
-        new, gone: the skills that /reload has added and removed.
+        new: the skills that /reload has added.
+        gone: the skills that /reload has removed, except plugins that are no longer trusted.
         untrusted: the plugins that the user has not trusted.
         failed: the plugins that could not be loaded.
     """
@@ -278,7 +279,7 @@ class Quit(Exit):
 
 
 class Clear(AppCommand):
-    """The command /clear, which starts a new conversation."""
+    """The command /clear, which starts a new conversation and clears the screen."""
 
     name = "clear"
     summary = "Begin a new conversation and clear the screen"
@@ -342,7 +343,7 @@ def _run_table(runs: list[dict[str, Any]]) -> str:
 
 
 class NumberedAnswer(Always):
-    """An "always" answer, with the number that revokes it."""
+    """An "always" answer, and the number of the answer for `/permissions revoke`."""
 
     number: int
 
@@ -353,7 +354,7 @@ class ProjectPermissions(CommandData):
 
 
 class PermissionsCommand(AppCommand):
-    """The command /permissions, which lists and revokes "always" answers of the user."""
+    """The command /permissions, which lists and revokes "always" answers, and trusts hooks."""
 
     name = "permissions"
     summary = "List or revoke what models may do in this project without asking"

@@ -39,7 +39,7 @@ PROGRAM = {
     "acp": "serve an editor",
     "completion": "print the script with which a shell completes lines",
 }
-"""The words that may precede or replace a line, with the description of each."""
+"""Words that may precede or replace a line, and marks of the table, with descriptions."""
 OF_SESSION = ("resume",)
 """Commands whose completions are numbers of stored sessions, which a script cannot contain."""
 ABOUT = 80
@@ -69,8 +69,8 @@ def script(shell: str, catalogue: Catalogue, models: Rows) -> str:
 def _clean(rows: Iterator[_Row]) -> Iterator[_Row]:
     """Yield each row once, in a form that fits into single quotes in each shell.
 
-    Words with blanks, quotes, backslashes, backticks or $ are left out. In descriptions, quotes and
-    backslashes are replaced.
+    Words with blanks, quotes, backslashes, backticks or $ are left out. In descriptions,
+    apostrophes and backslashes are replaced, and long descriptions are cut.
     """
     for context, word, about in dict.fromkeys(rows):
         if not re.search(r"[\s'\"\\`$]", word):

@@ -1,8 +1,8 @@
 """`/skills test NAME`: check that requests activate a skill.
 
 The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
-chat: a skill is activated if a trigger of a plugin matches, or if the model calls it first. If the
-model cannot call tools, the descriptions decide (`harness.cli.intent`). No skill is run.
+chat: a skill is activated if a trigger of a plugin matches, or if the model's first reply calls the
+skill. If the model cannot call tools, the descriptions decide (`harness.cli.intent`). No skill runs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test(app: App, name: str, call: Call) -> Result:
     """Return a table of the cases; the exit code is 1 if a case fails.
 
     Raises:
-        UsageError: the skill is unknown, cannot be used by models, or has no valid cases.
+        UsageError: the skill is unknown, cannot be used by models, or has no valid cases (InputError).
     """
     found = app.catalogue.skills.get(name)
     if found is None:
@@ -97,7 +97,7 @@ def read(folder: Path) -> Sequence[Case]:
     """Return the cases of a skill.
 
     Raises:
-        InputError: the file does not exist, is not JSON, or has no valid cases.
+        InputError: the file does not exist, is not JSON, has no cases, or has an invalid case.
     """
     path = folder / FILE
     if not is_inside(folder, path):

@@ -1,6 +1,6 @@
 """`/skills add`, `check`, `update`, `sync` and `remove`: the skills in the user's folder.
 
-A skill is fetched, copied beside the installed skills, shown and compared before it is installed.
+Before a skill is installed, it is fetched, copied beside the installed skills, and shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def add(app: App, source: str, call: Call) -> Result:
         source: a folder, the URL of a git repository, or a host.
 
     Raises:
-        UsageError: the source is missing.
+        UsageError: the source is missing, or the name of a skill is taken or disabled.
         InputError: the source has no usable skill, or a skill exceeds a limit.
         NotAllowed: the user refuses, or the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
@@ -251,13 +251,15 @@ def _compared(
     """Fetch the recorded skills, and install each skill for which `problem` returns "".
 
     `/skills check` only lists these skills. `/skills sync` fetches the recorded commit of a
-    repository, and other subcommands fetch the latest commit. Each source is opened only once.
+    repository, and other subcommands fetch the latest commit. A folder or a commit that several
+    skills need is opened once.
 
     Args:
         problem: states why a fetched copy is not installed, or returns "".
 
     Returns:
-        The installed, current and refused skills; the exit code is 1 if a skill was refused.
+        The installed (or listed), current and refused skills; the exit code is 1 if a skill was
+            refused.
     """
     own = call.settings.own_skills
     checks, pinned = call.subcommand == "check", call.subcommand == "sync"
@@ -318,7 +320,7 @@ def _compared(
 
 
 def _differences(before: Path, copy: installer.Staged) -> list[str]:
-    """Return the differences between an installed skill and a new copy as lines, SKILL.md first.
+    """Return lines with the differences of an installed skill and a new copy, SKILL.md first.
 
     If no skill is installed, the list is empty. After `MOST_LINES` lines, the last line states the
     number of omitted lines.
@@ -345,7 +347,7 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """Return the contents of the files of a skill, by path in its folder.
+    """Return the contents of the files of a skill, by path relative to `folder`.
 
     Unreadable files, and files that are too large to install, are left out.
     """

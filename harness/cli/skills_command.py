@@ -53,7 +53,7 @@ class SkillEntry(CommandData):
 
 
 class SkillCatalogue(CommandData):
-    """The result of /skills. For a name or a text, it has only the matching skills and failures."""
+    """The result of /skills. For a name or text, only matching skills and failures are set."""
 
     name: str | None = None
     skills: list[SkillEntry]
@@ -219,7 +219,7 @@ class Skills(AppCommand):
         return found.as_result("\n".join([*lines, *_left_out(found)]))
 
     def _trust(self, name: str) -> Result:
-        if name in self._app.catalogue.skills:  # the loaded plugin may have been edited since
+        if name in self._app.catalogue.skills:  # the loaded plugin may have been edited
             self._app.reload()
         if name not in self._app.catalogue.untrusted:
             waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
@@ -247,7 +247,7 @@ def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -
 
 
 def _overview(found: SkillCatalogue) -> str:
-    """Return a table of the skills, and lines about problems, frameworks, formats and listeners."""
+    """Return a table of the skills, and lines about the other contents of the catalogue."""
     lines = [_skill_table(found.skills)]
     for skill in (*found.skills, *found.untrusted):
         lines += [f"/{skill.name}: {problem}" for problem in skill.problems or ()]

@@ -110,7 +110,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class PluginFailure:
-    """A plugin that was left out, with the reason on one line and the traceback, or ""."""
+    """A plugin that was left out, with the reason in one line; `traceback` may be ""."""
 
     name: str
     origin: str

@@ -263,8 +263,7 @@ class Discovery:
     def _is_unread(self, folder: Path) -> bool:
         """Return True if the SKILL.md of a folder is not read.
 
-        The folder is disabled, or is a shipped plugin, which the skill folders contain if the
-        project is a checkout of this program.
+        This applies to a disabled folder, and to a shipped plugin in a checkout of this program.
         """
         if folder.name in self._disabled_names:
             return True

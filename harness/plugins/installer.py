@@ -74,7 +74,7 @@ class Source:
     Attributes:
         address: the path, or the URL without user name and password.
         revision: the commit of a clone, or "".
-        digests: the digest of each skill that an index has listed.
+        digests: the digests of the skills that were downloaded from an index, by name.
         remarks: a line about each entry of an index that cannot be used.
         is_local: True for a folder of this machine, which the user can inspect before the
             installation.
@@ -129,7 +129,8 @@ def opened(
     Raises:
         InputError: the source does not exist, or cannot be fetched in time, or is an index without
             the selected skills.
-        UsageError: git is needed, but not installed.
+        UsageError: git is needed, but not installed; or an index is not read over https, or has an
+            unusable SKILL.md.
         TooLong: a download exceeds its limit.
     """
     path = project / at_home(given)
@@ -287,7 +288,7 @@ class Staged:
         file: the SKILL.md of the copy.
         files: the names of the files, each with its size in bytes.
         sha256: the hash of the names and contents of the files (see `content_hash`).
-        origin: the address of the skill's source, with the revision.
+        origin: the address of the skill's source, with the revision or digest, if any.
         is_local: True if the source is a folder of this machine.
     """
 
@@ -332,7 +333,7 @@ class Staged:
 
 @contextlib.contextmanager
 def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
-    """Yield a copy of a skill in a hidden folder in `root`, which is removed after the block.
+    """Yield a copy of a skill; its hidden folder in `root` is removed after the block.
 
     Raises:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.

@@ -1,7 +1,7 @@
 """Load plugins one at a time, so that a broken plugin does not affect other plugins.
 
-`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Every exception,
-including `SystemExit`, and every missed deadline is recorded as a `PluginFailure` in the catalogue.
+`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. An exception, even
+`SystemExit`, or a missed deadline is recorded as a `PluginFailure` in the catalogue.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class PluginHost:
         Args:
             load: imports and returns the plugin.
             file: the SKILL.md of the plugin, or None.
-            ours: True for a plugin of this program, for which there is no deadline, and stdin and
-                stdout are not redirected.
+            ours: True for a plugin of this program, which has no deadline, and may use stdin and
+                stdout.
         """
         plugin: object | None = None
         limited = partial(within, self._deadline, name=f"loading {name}")

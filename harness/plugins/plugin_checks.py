@@ -144,7 +144,7 @@ def _check_attributes(skill: Skill) -> None:
 
 
 def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
-    """Yield each model in `output` and `output_summary`, after the name of the attribute."""
+    """Yield (name of the attribute, model) for each model in `output` and `output_summary`."""
     for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
         each = models.values() if isinstance(models, Mapping) else [models]
         yield from ((what, model) for model in each if models is not None)

@@ -1,6 +1,6 @@
-"""Plugins and backends that are imported on first use, and the table that describes them.
+"""Plugins and backends that are imported on first use, and the table that describes the plugins.
 
-For each shipped plugin, the table contains the SKILL.md, the names, summaries and triggers of the
+For each of these plugins, the table contains the SKILL.md, the names, summaries and triggers of the
 skills, the names of the backends, and the frameworks. The table also contains the options of
 `agent.py --help`. `make docs` writes the table after a change of a plugin, and `make check` reports
 an outdated table.

@@ -114,7 +114,7 @@ def download(skill: Published, address: str, folder: Path, files: int, size: int
     Raises:
         InputError: the skill cannot be downloaded, differs from the index in its digest or name, or
             has an archive that `unpack` refuses.
-        UsageError: its SKILL.md cannot be used.
+        UsageError: the SKILL.md of the skill cannot be used.
         TooLong: the download exceeds its limit.
     """
     import httpx
@@ -152,8 +152,8 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
         size: maximum size of all entries together, in bytes.
 
     Raises:
-        InputError: the archive cannot be read or exceeds a limit, or an entry leads out of the
-            folder, or is a link in a .zip file or a device. The message contains the entry's name.
+        InputError: the archive cannot be read, exceeds a limit, or contains a device, a path that
+            leads out of the folder, or (in a .zip file) a link. The message names the entry.
     """
     name, left = "", size
     members = _in_zip if content.startswith(b"PK") else _in_tar

@@ -82,7 +82,7 @@ def _placement(call: Call, address: Address) -> Placement:
 
 @contextlib.contextmanager
 def placed(call: Call, found: Placement, *, quietly: bool = False) -> Iterator[None]:
-    """Load the models of a call on a cluster within the block, and stop them at its end.
+    """In the block, load the models of a call on a cluster; stop the models at the end.
 
     Args:
         found: the cluster, and the options for loading models.

@@ -59,7 +59,7 @@ class Frontend:
         ask: asks the user a question, and returns the answer as typed; None if the session is not
             interactive.
         is_model: True if invocations come from a model, so that changes need the user's consent.
-        files: the editor that reads and writes text files of the project for the tools, in place of
+        files: the text files of the editor, which the tools read and write instead of the files on
             the disk; None without an editor.
     """
 
@@ -142,7 +142,9 @@ def guarded(line: str, work: Callable[[], T]) -> T:
 
 
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
-    """Print the result to stdout, and saved paths and a partial result's error to stderr.
+    """Print the result to stdout; print saved paths and the error of a partial result to stderr.
+
+    A text that was saved or already printed is left out.
 
     Args:
         as_typed: returns a line in the form that the user has to type, such as a shell command.

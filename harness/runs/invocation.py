@@ -337,8 +337,8 @@ class _Parser:
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options and targets at the end of a text; return the text before them.
 
-        The targets are one `save to PATH`, and any `-o PATH` after it. Another `save to` or `-o`
-        before this `save to` is an error, since it could belong to the text.
+        The targets are at most one `save to PATH`, and any number of `-o PATH` after it. Another
+        `save to` or `-o` before this `save to` is an error, since it could belong to the text.
         """
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)

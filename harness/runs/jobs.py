@@ -1,8 +1,8 @@
 """Run many tasks in parallel, store each result immediately, and stop cleanly.
 
 `Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
-database connection can store them. A failed task does not affect other tasks. Only an error that
-affects all tasks ends the job, such as a full disk.
+database connection can store them. A failed task does not affect other tasks. An error that affects
+all tasks, such as a full disk, ends the job.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Tally:
         done: number of tasks whose results are stored.
         failed: number of tasks that failed.
         stopped: the reason why the job ended early, or None.
-        unstored: errors of failed tasks that could not be stored. A continued job repeats these
-            tasks.
+        unstored: the errors that `refuse` could not store. A continued job repeats the tasks that
+            failed with these errors.
     """
 
     done: int = 0
@@ -74,8 +74,8 @@ class Job(Generic[T, R]):
         slots: number of tasks that run at the same time.
         stop: a token that ends the job if it is set. A job that ends early also sets the token;
             `perform` must then return.
-        tick: called at least every `TICK` seconds and after the last task, in the same thread. It
-            may store parts of the results of running tasks.
+        tick: called about every `TICK` seconds and after the last task, in the same thread. It may
+            store parts of the results of running tasks.
     """
 
     perform: Callable[[T], R]

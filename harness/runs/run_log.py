@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted"]
 WITHOUT_ASKING = "without asking"
-"""The permission in the log for a model's call that changes nothing, and needs no permission."""
+"""The text in the log for a model's call that changes nothing, and needs no permission."""
 
 
 def m004_allowed(db: sqlite3.Connection) -> None:

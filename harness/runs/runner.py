@@ -151,7 +151,7 @@ class Runner:
         return result
 
     def _placed(self, call: Call, variant: str) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager that loads the models of a call on a cluster, if one is set.
+        """Return a context manager that loads the models on a cluster if a cluster is set.
 
         Raises:
             UsageError: an address is invalid, or an option has no effect here.
@@ -210,8 +210,8 @@ class Runner:
     def _targets(self) -> tuple[Path, ...]:
         """Return the targets of the line.
 
-        If the line has no targets, and the subcommand is in `Skill.target_text`, the text is the
-        target.
+        If the line has no targets, and the subcommand is in `Skill.target_text`, the target is the
+        text or the default path, and the text becomes "".
 
         Raises:
             UsageError: the subcommand needs a target.
@@ -238,7 +238,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read the text from stdin if it is `-` or missing, and return the source of the text.
+        """Read the text from stdin if it is `-`, or required and missing; return its source.
 
         Raises:
             UsageError: the skill needs a text or takes no text.
@@ -304,7 +304,7 @@ class Runner:
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """Ask the user for consent to the changes that a model's call makes, if there are any.
+        """Ask the user for consent to the changes of a model's call, if any; record the answer.
 
         Raises:
             NotAllowed: the user refuses, or a file is protected.

@@ -27,7 +27,7 @@ def check(
     folders: Iterable[Path] = (),
     formats: Iterable[str] = (),
 ) -> None:
-    """Check before any work that the targets can be written.
+    """Check before any work that the targets can be written; delete old temporary files.
 
     Args:
         may_replace: returns True if an existing target may be replaced.
@@ -178,8 +178,8 @@ def write(
     """Write the output of `produce` to `target` atomically; on errors the target is unchanged.
 
     Args:
-        before_replacing: called with the SHA-256 of the content just before the file is replaced,
-            so that the job that wrote the file is known even if the process is killed.
+        before_replacing: called with the SHA-256 of the new content just before the file is written
+            or replaced, so that the job is known even if the process is killed.
         may_replace: returns True if the existing file with this SHA-256 may be replaced. It is
             called when the content is ready, since the file may have been written after `check`.
             If the argument is None, every file may be replaced.

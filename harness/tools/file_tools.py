@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_READ = 20_000_000
 """Maximum size in bytes of a file from which read_file reads lines."""
 CHARACTERS = 16_000
-"""Maximum number of characters of a result."""
+"""Maximum number of characters of a text that read_file returns."""
 LINE = 2_000
 """Maximum number of characters that are kept of a line."""
 ENTRIES = 500
@@ -103,8 +103,8 @@ def decoded(content: bytes) -> TextFile | None:
 def in_editor(path: Path, place: Workplace) -> str | None:
     """Return the text of an existing file of the project, as the user's editor shows it.
 
-    The result is None if there is no editor, or if the file is outside of the project or larger
-    than `MAX_WRITTEN`. The caller must then read the file.
+    The result is None if no editor provides the text, or if the file is outside of the project or
+    larger than `MAX_WRITTEN`. The caller must then read the file.
     """
     editor = place.frontend.files
     if editor is None or not path.is_relative_to(place.project):

@@ -1,8 +1,8 @@
 """The tool `run`: run a command in the project's folder, in a sandbox if bubblewrap works.
 
-In the sandbox, commands can write only below the project, where files that control git or the
-harness are read-only. The network is off unless HARNESS_RUN_NETWORK=1 is set. /tmp is an empty
-folder, which is deleted afterwards; sockets below /run are hidden.
+In the sandbox, commands can write to /tmp, an empty folder that is deleted afterwards, and below
+the project, where files that control git or the harness are read-only. The network is off unless
+HARNESS_RUN_NETWORK=1 is set. Sockets below /run are hidden.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ class Run(BuiltinTool):
         return {"exit_code": ended.code, "output": ended.output}
 
     def _of_skill(self, command: str, place: Workplace) -> str:
-        """Return the command with the absolute path of a skill's script in place of its name.
+        """Return the command with the absolute path of a skill's script.
 
-        A command without the name of a script in the folder of an activated skill is returned
-        unchanged.
+        The script is the first or second word: a path with a slash that exists in the folder of an
+        activated skill, but not in the project. Other commands are returned unchanged.
         """
         words = command_words(command) or ()
         for number, word in enumerate(words[:2]):
@@ -187,9 +187,10 @@ def run_program(
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.STDOUT,
 ) -> Ended:
-    """Run a program, and return its output, which includes stderr by default.
+    """Run a program, and return its exit code and output, which includes stderr by default.
 
-    At the end, at a limit and on Ctrl-C, all processes of the program's group are killed.
+    The middle of a long output is left out. At the end, at a limit and on Ctrl-C, all processes of
+    the program's group are killed.
 
     Args:
         folder: the working directory.

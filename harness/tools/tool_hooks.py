@@ -1,4 +1,4 @@
-"""Let plugins, and commands of hooks.json, refuse or annotate the tool calls of a model.
+"""Let plugins and commands of hooks.json refuse the tool calls of a model, or add notes.
 
 A hook that fails, or is not finished in time, refuses the call, so that no call passes unchecked.
 """
@@ -46,7 +46,7 @@ class Command(BaseModel):
     """A command of hooks.json.
 
     Attributes:
-        command: the command for the shell, which receives the call as JSON on stdin.
+        command: the command for the shell; its stdin contains the call as JSON.
         timeout: time limit in seconds.
     """
 

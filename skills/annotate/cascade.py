@@ -8,7 +8,8 @@ which the next model fails, and the doubtful papers of the last model remain for
 With --sample, the gold of papers drawn at random gives a lower bound for the mean share of right
 anchors. The share of a paper is the share of right anchors among the moves that both its annotation
 and its gold state, or 0 if there is no such move. As in /evaluate, the anchor of a move is right if
-it has a sentence in common with the anchor of the gold move, which lexical alignment finds.
+it has a sentence in common with the anchor of the gold move, which lexical alignment finds. Moves
+whose gold has no such anchor do not count.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests

@@ -59,8 +59,8 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
     """Return the task of annotating a paper, with its request if one can be made.
 
     Args:
-        prepare: makes the request. If it raises an error other than a HarnessError, the task has
-            no request. `annotate_tasks` then tries to make the request again, and reports the error
+        prepare: makes the request. After an error other than a HarnessError, the task has no
+            request. `annotate_tasks` then tries to make the request again, and reports the error
             as a failure of this paper.
 
     Raises:

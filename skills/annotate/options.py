@@ -135,7 +135,7 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
         None,
         gt=0,
         le=1,
-        description="with --cascade, the largest share of its papers that a model passes on, such "
+        description="with --cascade, the maximum share of papers that each model passes on, such "
         "as 20%",
     )
     until: Until = Field(

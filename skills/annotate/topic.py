@@ -209,9 +209,9 @@ def find_papers(
 ) -> list[Paper]:
     """Return distinct papers on a topic; papers of the corpus come first.
 
-    The papers contain all words of the topic. If no paper contains all words, the result has papers
-    of the corpus with half of the words (at least two), and papers of the sources with any of the
-    words.
+    The papers contain all words of `subject_words(topic)`. If no paper contains all words, the
+    result has papers of the corpus with half of the words (at least two), and papers of the sources
+    with any of the words.
 
     Args:
         limit: the maximum number of papers. Sources are searched if the corpus has fewer papers.
@@ -405,6 +405,9 @@ def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
     """Annotate the papers of a list of ids, and return the result.
 
     Ids for which no abstract is found are reported, and listed in the summary.
+
+    Raises:
+        NothingFound: no paper of the list can be annotated.
     """
     made, papers = _look_up(call, ids.ids)
     report(call, ids.ids, made)

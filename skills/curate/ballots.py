@@ -6,8 +6,7 @@
         labels      the labels of the moves, in the order of the prompt
         panel       sha256 of all parts of the panel that affect a vote (`Panel.digest`)
         form        kind and prefill of the vote form
-        model       sha256 of each file of the judge's weights; if unknown, the backend and the name
-                    of the model at the backend
+        model       the id of the judge, from `judge_id`
 
 Thresholds are not in the key, so that votes remain valid when thresholds change.
 """
@@ -37,7 +36,7 @@ VERSION = "b1"
 
 
 def key_of(item: Item, judge: Judge) -> str:
-    """Return the content key of the ballot on an item. Equal annotations have the same ballot."""
+    """Return the content key of the ballot on an item; equal annotations have equal keys."""
     parts = {
         "input": item.paper.sha256,
         "moves": item.moves_sha256,
@@ -62,7 +61,7 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the complete ballot on an item, or the error that prevented the ballot.
+        """Return the complete ballot on an item, or the error that prevented the ballot, as text.
 
         The result is None if no ballot is stored, or if the stored ballot is incomplete.
         """
@@ -79,7 +78,7 @@ class Ballots:
         )
 
     def begun(self, item: Item) -> dict[str, Vote]:
-        """Return the votes of an incomplete or failed ballot by persona; {} for other ballots."""
+        """Return the votes by persona if the ballot is incomplete or failed; {} otherwise."""
         row = self._row(item)
         if row is None or row["status"] == "done":
             return {}
@@ -130,7 +129,7 @@ class Ballots:
         """Insert or update the row of the ballot on an item, and return the id of the row.
 
         Args:
-            ended: the columns that describe the end of the ballot, which include `status`.
+            ended: the column `status` and, after a failure, the columns that describe the error.
         """
         known = None
         if not item.probe:
@@ -174,7 +173,7 @@ def _vote(row: Row) -> Vote:
 
 
 def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdict]) -> None:
-    """Store the decisions of a run, and for each vote, its threshold and whether it passed."""
+    """Replace the stored decisions of a run, and store the threshold and result of each vote."""
     with transaction(db):
         db.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
         for verdict in verdicts:
@@ -202,7 +201,8 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 def judge_id(model: ServedModel) -> str:
     """Return the id of a judge: the SHA-256 of the digests of its files.
 
-    If the digests are unknown, the id is the SHA-256 of the backend and the model's name there.
+    If the digests are unknown, the id is the SHA-256 of the backend and of the model's name at
+    the backend.
     """
     serve = model.resolution.chosen.serve
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")

@@ -154,7 +154,7 @@ class Curation:
             return self._finish(run_id, judge, criteria, found, tally.stopped, started)
 
     def _form(self, model: ServedModel) -> VoteForm:
-        """Return the stored vote form of a judge, or measure the form of a new judge.
+        """Return the stored vote form of a judge, or measure and return the form of a new judge.
 
         The measured form is stored, unless the judge cannot answer with it or no annotation could
         be measured.
@@ -194,10 +194,10 @@ class Curation:
         return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
-        """Return the criteria that this run or an earlier run has calibrated, or the defaults.
+        """Return the stored or default criteria; with --calibrate, compute and store new criteria.
 
         Args:
-            is_complete: True if all annotations are judged; False prevents a calibration.
+            is_complete: False if the job was stopped early, which prevents a calibration.
         """
         options = self.call.options
         criteria = ballots.load_criteria(self.db, job.judge, options.min_votes)
@@ -303,7 +303,7 @@ class Curation:
 
 
 def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
-    """Warn if a .jsonl target cannot be read again because the corpus lacks its abstracts."""
+    """Warn if a .jsonl target cannot be read again because the corpus lacks kept papers."""
     saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
     lost = sum(paper_rows.row_id(db, paper) is None for paper in papers)
@@ -326,7 +326,7 @@ class CurateJob:
     """The job that judges the annotations of `source` and the probes made from them.
 
     Annotations that a gate rejects are not judged. All probes are judged, so that the panel can be
-    measured without the gates.
+    measured without the gates. If the judge cannot answer, nothing is judged.
 
     Attributes:
         update: redraws the progress.
@@ -347,9 +347,9 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge: items without a ballot or, with --retry-failed, items that failed.
+        """The items to judge: items that are not judged yet; only failed items with --retry-failed.
 
-        Equal annotations have the same ballot, so that only the first of them is included.
+        Of equal annotations, which have the same ballot, only the first is included.
         """
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
@@ -363,7 +363,7 @@ class CurateJob:
 
     @functools.cached_property
     def pace(self) -> ProgressEstimate:
-        """The progress of the job, and of the requests for explanations that follow it."""
+        """The progress of the job, and of the requests for explanations after the job."""
         weight = sum(len(item.paper.abstract) for item in self.due)
         return ProgressEstimate(len(self.due), weight, unit="annotations")
 
@@ -377,10 +377,10 @@ class CurateJob:
         return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request a reason for each annotation that the panel rejects, and return the counts.
+        """Request and store reasons for the rejections of the panel, and return the counts.
 
-        The reason is requested from the persona whose score is furthest below its threshold, unless
-        a reason is stored already.
+        A reason is requested from the persona whose score is furthest below its threshold, unless a
+        reason for the rejection is stored already.
         """
         due = [
             one

@@ -1,8 +1,8 @@
 """Let a model vote on annotations as the personas of a panel, and decide by the votes.
 
 The score of a vote is a weighted mean of the values of the answers. The weight of an answer is the
-probability of the answer as the next token of the model. No text is sampled or parsed. If a server
-returns no token probabilities, a vote is one answer as JSON, which a schema constrains.
+probability of the answer as the next token of the model. If a server returns no token
+probabilities, a vote is one answer as JSON, which a schema constrains.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ EXPLANATION_TOKENS = 60
 Decision = Literal["kept", "rejected", "undecided", "failed", "pending"]
 """The decision about an annotation.
 
-"undecided" depends on invalid votes, "failed" has no votes because of an error, and "pending" is
-not judged yet.
+An annotation is "undecided" if the decision depends on invalid votes, "failed" if an error
+prevented the votes, and "pending" if it is not judged yet.
 """
 INVALID = "invalid-votes"
-"""The code in `Verdict.reasons` of an annotation that is undecided because of invalid votes."""
+"""The code in `Verdict.reasons` if an annotation is undecided because of invalid votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Vote:
         score: the weighted mean of the values of the answers; None for an invalid vote, which
             counts neither as a pass nor as a fail.
         mass: the sum of the probabilities of all answers; None for a vote as JSON.
-        answers: the probability of each answer; in a vote as JSON, 1.0 for the given answer.
+        answers: the probability of each answer; in a vote as JSON, 1.0 for the given answer
+            and 0.0 for any other answer.
         prompt_tokens: number of tokens of the prompt.
         cached_tokens: number of tokens of the prompt that the server did not evaluate again.
         seconds: the duration of the request.
@@ -61,7 +62,7 @@ class Judge:
     """A model that votes as each persona of a panel.
 
     Attributes:
-        form: the form of the votes, as selected by `panel.choose_form`.
+        form: the form of the votes, as selected by `choose_form`.
     """
 
     panel: Panel
@@ -76,7 +77,7 @@ class Judge:
         known: Mapping[str, Vote] | None = None,
         on_vote: Callable[[Vote], None] = lambda _: None,
     ) -> tuple[Vote, ...]:
-        """Request the votes of all personas on an annotation, and return them in panel order.
+        """Request the votes that are not known, and return all votes in the order of the panel.
 
         The requests are sent one after another. Their prompts begin with the same text, which a
         server evaluates only once in a slot.
@@ -178,8 +179,8 @@ class Verdict:
 
     Attributes:
         reasons: the codes of the gates' findings; without findings, the names of the personas
-            whose vote is a fail, after `INVALID` if the annotation is undecided. Empty if the
-            annotation is kept.
+            whose vote is a fail, after `INVALID` if the annotation is undecided. Empty
+            unless the annotation is rejected or undecided.
         ballot: the votes, or None if there are no votes.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
             invalid vote; empty without a ballot.
@@ -213,7 +214,7 @@ class Verdict:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """The reasons why the annotation is not kept, in words; empty if kept or not judged."""
+        """The reasons why the annotation is not kept, in words; empty if kept or pending."""
         if found := self.item.findings:
             return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
         if self.error:
@@ -231,7 +232,7 @@ class Verdict:
 
     @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
-        """Each vote of the ballot with its result, as in `passes`, and its threshold."""
+        """(vote, result as in `passes`, threshold) for each vote; empty without a ballot."""
         votes = self.ballot.votes if self.ballot else ()
         return zip(votes, self.passes, self.thresholds, strict=True)
 
@@ -246,9 +247,9 @@ def decide(
     could change the decision, and rejected otherwise.
 
     Args:
-        found: the ballot, or the error that prevented the votes; None if there are no votes.
-        panel_votes: False if the judge cannot answer, so that every annotation that passes the
-            gates is kept.
+        found: the ballot; the error that prevented the votes, for the decision "failed"; or None
+            without votes, for the decision "pending".
+        panel_votes: False if the judge cannot answer: the decision without votes is then "kept".
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):

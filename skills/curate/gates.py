@@ -37,9 +37,9 @@ REASONS: Mapping[str, str] = {
     "copied": "The annotation is the abstract in its own order, divided into moves.",
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
-"""The meaning of each code of a finding. `find` returns findings in this order."""
+"""The meaning of each code of a finding, in the order in which `find` returns findings."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that an annotation must state if the framework has them; every gold annotation does."""
+"""Moves that must be stated if the framework has them, as in every gold annotation."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
@@ -49,7 +49,7 @@ characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 move
 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a short quote to which the lower limit does not apply.
+"""Minimum number of content words of a quote that may have fewer words than other moves.
 
 The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" needs the
 preceding text to be understood.
@@ -92,7 +92,7 @@ of the gold are longer.
 STRANGE_RUN = 3
 """Minimum number of content words of a foreign passage.
 
-A foreign passage consists of consecutive content words of a move that the abstract lacks.
+A foreign passage is a sequence of content words in a move; none of them is in the abstract.
 """
 STRANGE_MOVES = 3
 """Minimum number of moves with a foreign passage in an annotation that counts as padded.
@@ -108,10 +108,10 @@ The foreign passages of the gold have at most 4 content words.
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""Minimum number of content words of a repeated phrase that the abstract lacks.
+"""Minimum number of content words in a foreign phrase that are not in the abstract.
 
-Three annotations of the gold have such a phrase. With a minimum of one word, 36 annotations would
-have such a phrase.
+Three annotations of the gold repeat a foreign phrase. With a minimum of 1, 36 annotations would
+repeat a foreign phrase.
 """
 
 
@@ -131,7 +131,7 @@ class Finding:
 
 
 def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[Finding, ...]:
-    """Return all faults of an annotation in the order of `REASONS`, or () if it passes.
+    """Return the faults of an annotation in the order of `REASONS`, or () without a fault.
 
     Args:
         moves: the moves as read from a file. A missing, empty or too long text is a finding.
@@ -196,7 +196,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
 
 
 def _other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a finding if the abstract lacks too many content words of the annotation or a move.
+    """Yield findings if too few content words of the annotation or a move are in the abstract.
 
     Single moves are checked only if the annotation as a whole has no finding.
     """
@@ -266,8 +266,8 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
     """Return the foreign phrases that occur in several moves, in order of appearance.
 
-    A phrase has `PHRASE` words, and is foreign if the abstract lacks at least `STRANGE_IN_PHRASE`
-    of its content words. Phrases may overlap.
+    A phrase has `PHRASE` words. A phrase is foreign if at least `STRANGE_IN_PHRASE` of the content
+    words in the phrase are not in the abstract. Phrases may overlap.
 
     Args:
         known: the content words of the abstract.

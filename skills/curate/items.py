@@ -148,7 +148,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def _gated(
     entries: Iterable[TableRow], framework: Framework, refused: Refusals
 ) -> tuple[tuple[Item, ...], Counter[str]]:
-    """Return the annotations with the findings of the gates, and left-out rows by reason.
+    """Return annotations with findings of the gates, and numbers of left-out rows by reason.
 
     Args:
         refused: receives the errors of rows that cannot be used.

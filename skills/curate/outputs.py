@@ -52,7 +52,7 @@ class VoteForm:
 
     @property
     def can_answer(self) -> bool:
-        """True if the answers have enough probability; False if the gates must decide alone."""
+        """False if the answers have too little probability, so that the gates decide alone."""
         return self.mass is None or self.mass >= FEWEST_MASS
 
 
@@ -150,7 +150,7 @@ class PanelFigures(Output):
 
 
 class ProbesRejected(Output):
-    """The shares of the known-bad annotations that are rejected."""
+    """The shares of known-bad annotations that gates and panel reject, and the panel's AUROC."""
 
     gates: Share
     panel: Share
@@ -248,8 +248,8 @@ class Reviewed(Output):
     )
     retraining: str = Field(
         "",
-        description='the command that trains on the gold table; "" if the table has fewer than 20 '
-        "papers",
+        description='the command that trains on the gold table; "" before the end of the first '
+        "round, or if the table has fewer than 20 papers",
     )
 
 

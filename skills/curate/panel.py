@@ -1,4 +1,4 @@
-"""Read a panel from a file: its personas, their questions, and the values of the answers.
+"""Read a panel of personas from a file, and request votes from a model.
 
 `shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each message
 begins with the abstract and the annotation, and ends with the question of a persona, so that a
@@ -122,9 +122,10 @@ class Panel(BaseModel, extra="forbid", frozen=True):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of all parts of the panel that affect a vote.
+        """SHA-256 of the prompts and the answers, which is part of the key of stored votes.
 
-        The digest excludes thresholds and the question of `explain`, which affect no vote.
+        The digest excludes thresholds, prefills and the question of `explain`. If a persona has
+        `reads`, the digest includes `reading` and `reads`.
         """
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {
@@ -278,7 +279,7 @@ def request_vote(
     form: VoteForm,
     slot: int | None,
 ) -> Reply:
-    """Send the question of a persona to a model in a vote form, and return the reply.
+    """Send the question of a persona to a model, and return the reply in a vote form.
 
     Args:
         slot: the slot of the server, or None for any slot.
@@ -301,8 +302,8 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     """Return the probability of each answer in a reply.
 
     In a reply as JSON, the given answer has the probability 1, and every other answer 0. In any
-    other reply, an answer has the probability of the first token, without regard to case and blanks
-    around the token.
+    other reply, the probability of an answer is the probability that the first token is the answer,
+    without regard to case and surrounding blanks.
     """
     if form.kind == "json":
         try:

@@ -111,8 +111,8 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    If a persona is removed, an annotation is kept if `min_votes` of the other votes pass, or all
-    other votes if there are fewer. Undecided annotations count as not kept.
+    Without a persona, an annotation is kept if `min_votes` of the other votes pass, or all other
+    votes if there are fewer than `min_votes`. Undecided annotations count as not kept.
 
     Returns:
         For each persona, these numbers of annotations:
@@ -187,8 +187,8 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
     value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) / (n m)
     and N = (n + m) / 2 - 1. The scores are assumed to be independent. Small samples of probes often
-    have the value 0 or 1, for which DeLong's interval and a bootstrap interval have no width, but
-    this interval has.
+    have the value 0 or 1; this interval then has a width, unlike DeLong's interval and a bootstrap
+    interval.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
@@ -213,7 +213,7 @@ def added(
 
     The result has an element for the gates, for each persona, for the panel, and for gates and
     panel together. The first and the last are shares of all annotations; the other elements are
-    shares of the annotations that pass the gates.
+    shares of the annotations that pass the gates. Annotations without a decision are excluded.
 
     Args:
         bad: the votes on each probe, or None if a gate rejects the probe.
@@ -270,14 +270,14 @@ def calibrate(
     the valid scores of persona j that are at most x. The threshold of j is its lowest score with
     F_j > q, so that a vote passes if F_j(score) > q. An annotation is kept if c > q, where c is its
     `min_votes`-th largest F_j(score). The decisions change only at q = 0 and at the c of each
-    annotation, so that only these quantiles are tried. The quantile is used whose share of rejected
-    annotations is closest to the given share; of two such quantiles, the lower. An annotation with
-    too few valid votes is not kept at any quantile.
+    annotation, so that only these quantiles are tried. The selected quantile has the share of
+    rejected annotations that is closest to the given share; of two such quantiles, the lower is
+    selected. An annotation with too few valid votes is not kept at any quantile.
 
     Args:
         scores: the scores of the annotations that pass the gates.
         gate_rejected: number of annotations that the gates reject.
-        reject_rate: the share of all n + gate_rejected annotations to reject, between 0 and 1.
+        reject_rate: the share of all len(scores) + gate_rejected annotations to reject.
 
     Returns:
         The threshold of each persona; the share of all annotations that are not kept, including

@@ -1,4 +1,4 @@
-"""Register the command /curate; other modules of the skill are imported when needed."""
+"""Register the command /curate; most modules of the skill are imported when needed."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def make(
 
     The probes are in the order of `KINDS` and `SUBTLE`. The choice of annotations and changes
     depends only on seed, kind and abstract: if annotations are added, probes of new annotations
-    replace some probes, and the other probes stay the same. The exception is an "other-paper"
+    may replace probes, and the other probes stay the same. The exception is an "other-paper"
     probe, which may get the moves of a new annotation. Of several annotations of an abstract, only
     the first is used. A probe that equals its original annotation is left out.
 
@@ -107,7 +107,7 @@ class Draft:
         return [name for name, text in self.framework.stated(self.moves).items() if text]
 
     def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
-        """Return the matches of a pattern in the stated moves, each after the name of its move.
+        """Return (name of the move, match) for each match of a pattern in the stated moves.
 
         Args:
             names: True to search names such as "GPT-4", too; False to skip them.
@@ -289,7 +289,7 @@ def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     """Return a number near `shown` that the abstract lacks, or "" if none is found.
 
     The number has the format of `shown`. The difference of both numbers is at most a third of
-    `shown`, or at most 3 units of its last decimal place if that is more.
+    `shown`, or at most 3 units of the last decimal place if 3 units are more.
     """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place

@@ -30,7 +30,7 @@ from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 
 SUFFIX = "_curated"
-"""Suffix of a target's name, which is removed from the names of the files beside the target."""
+"""Suffix of a target's name that the names of the files beside the target do not have."""
 
 
 FOLDER = Path(__file__).parent
@@ -271,7 +271,7 @@ def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
 
 
 def reasons_of(verdict: Verdict) -> tuple[str, ...]:
-    """Return why an annotation is not kept: codes of findings, names of personas, or `FAILED`."""
+    """Return `Verdict.reasons`, or (`FAILED`,) for an annotation that could not be judged."""
     return verdict.reasons or ((FAILED,) if verdict.decision == FAILED else ())
 
 

@@ -237,7 +237,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if the panel's scores separate probes badly, or if this is not known."""
+    """Yield a note if scores hardly separate probes from the input, or if this is not known."""
     probes = summary.probes
     if not probes:
         yield (
@@ -271,7 +271,7 @@ def _on_separation(summary: Curation) -> Iterator[str]:
 
 
 def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
-    """Yield notes on the judge's own annotations, on its vote form, and on invalid votes."""
+    """Yield notes on annotations by the judge, on its vote form, and on invalid votes."""
     if run.judge is None:
         return
     if own:

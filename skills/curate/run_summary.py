@@ -64,9 +64,9 @@ class Run:
 
 
 def of_run(run: Run) -> Curation:
-    """Return the summary of a run, without fields that `Curation._finish` adds.
+    """Return the summary of a run, without verdict, notes, tokens, seconds, database and run.
 
-    These fields are verdict, notes, tokens, seconds, database and run.
+    `skills.curate.curation` adds these fields.
     """
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
@@ -144,7 +144,7 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
     Args:
         place: the index of the persona in the panel.
-        weight: the influence of the persona, as returned by `panel_statistics.weights`.
+        weight: the influence of the persona, as in the result of `panel_statistics.weights`.
     """
     votes = [one.ballot.votes[place] for one in run.judged if one.ballot]
     passed = [one.passes[place] for one in run.judged]
@@ -167,7 +167,7 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderline:
-    """Return the number of borderline annotations, and the `SHOWN_BORDERLINE` closest of them."""
+    """Return the number of borderline annotations, and at most `SHOWN_BORDERLINE` of them."""
     low, high = run.panel.scale
     margin = panel_statistics.MARGIN * (high - low) / 4  # `MARGIN` is for a scale of 1 to 5
     criteria, judged = run.criteria, run.judged

@@ -110,10 +110,10 @@ def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
-    """Return the baselines, in the order of the report.
+    """Return the baseline `lead` and, if there are at least two papers, the baseline `other`.
 
     Args:
-        first: the first model. If there is no gold, the baseline `other` uses its annotations.
+        first: the first model, whose annotations the baseline `other` uses if there is no gold.
     """
     found = [lead(subject.papers, subject.framework)]
     if len(subject.papers) > 1:
@@ -122,7 +122,10 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
 
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
-    """Return the baseline in which the n-th move is the n-th sentence of the abstract."""
+    """Return the baseline in which the n-th move is the n-th sentence of the abstract.
+
+    Long sentences are truncated. Moves without a sentence are not stated.
+    """
     annotations = []
     for paper in papers:
         sentences = map(flatten, split_sentences(paper.abstract))

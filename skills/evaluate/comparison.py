@@ -47,10 +47,10 @@ def of_models(
     earlier: Annotator | Evaluation | None = None,
     measures: Measures | None = None,
 ) -> Evaluation:
-    """Return all figures of a comparison of models, gold and two baselines.
+    """Return all figures of a comparison of models, gold and baselines.
 
     Args:
-        models: the models; the first model is compared with each other annotator.
+        models: the models; the first model is compared with every other annotator.
         earlier: the model of an earlier evaluation, as an annotator or, if its annotations are
             unknown, as an evaluation of this model alone. The result lists the model after the
             first model.
@@ -123,7 +123,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences of figures, `first` minus `earlier`, if annotations are unknown."""
+    """Return the differences, `first` minus `earlier`, computed without annotations."""
     return Difference(
         first=first.name,
         other=earlier.name,

@@ -137,7 +137,7 @@ def models_of(call: Call) -> tuple[str, ...]:
     model is probed, but not loaded.
 
     Raises:
-        UsageError: a name is unknown, or --model is given too.
+        UsageError: a name is unknown, or both options are given.
         ModelUnavailable: a model cannot be served now.
     """
     models, named = call.models, call.options.models
@@ -211,7 +211,7 @@ class ModelRunner:
     repeated: int
 
     def run(self, name: str) -> Annotator:
-        """Annotate the papers that a model has not annotated yet, and return all its answers.
+        """Annotate the papers that a model has not annotated yet, and return the model's answers.
 
         Args:
             name: the name of the model in the registry.

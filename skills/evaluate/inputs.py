@@ -198,8 +198,8 @@ def earlier_model(path: Path, subject: Subject, name: str) -> Annotator | Evalua
             file has only figures.
 
     Raises:
-        InputError: the file is not an evaluation, or its moves, papers or gold differ from
-            `subject`, or it has several models and none of this name.
+        InputError: the file is not an evaluation, its moves, papers or gold differ from `subject`,
+            or neither the file nor `name` determines one model.
     """
     where = shown(path)
     file = load_evaluation(path)

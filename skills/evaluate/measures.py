@@ -1,7 +1,7 @@
 """Compute the measures of an annotation by metric and move, and store the measures.
 
-A measure depends only on the texts of abstract, moves and gold. It is therefore computed once, and
-later evaluations of the same texts read the measure from the corpus.
+A measure depends only on abstracts, moves and anchors. It is therefore computed once, and later
+evaluations of the same annotations read the measure from the corpus.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def rouge_l(text: str, gold: str) -> float:
 
 
 def chrf(text: str, gold: str) -> float:
-    """Return the chrF2 (Popović 2015) of two texts, from 0 to 1: character 6-grams, beta 2."""
+    """Return the chrF2 (Popović 2015) of two texts, from 0 to 1: n-grams of 1 to 6 characters."""
     return float(_chrf().sentence_score(text, [gold]).score) / 100
 
 

@@ -62,8 +62,8 @@ METRICS: Mapping[str, str] = {
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
     """Return the metrics of an annotator, except the metrics of anchors.
 
-    Metrics that compare with the gold are left out if `subject` has no gold, and metrics of
-    requests if the annotator is a baseline.
+    Comparisons with the gold are left out if `subject` has no gold. Metrics of requests are left
+    out if the annotator is a baseline.
     """
     import numpy as np
 

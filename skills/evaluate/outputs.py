@@ -156,7 +156,7 @@ class Evaluation(Output):
     score: str = Field("", description="the metric by which annotators are compared paper by paper")
     annotators: list[Evaluated] = Field(min_length=1)
     differences: list[Difference] = Field(
-        [], description="differences between the first annotator and each other annotator"
+        [], description="differences between the first annotator and every other annotator"
     )
     worst: list[WorstPaper] = Field(
         [], description="the papers with the lowest scores of the first model"

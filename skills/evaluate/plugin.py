@@ -1,4 +1,4 @@
-"""Register the command /evaluate; other modules of the skill are imported when needed."""
+"""Register the command /evaluate; most modules of the skill are imported when needed."""
 
 from __future__ import annotations
 

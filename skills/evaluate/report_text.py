@@ -63,7 +63,7 @@ NEITHER = ("stated", "copied", "floor")
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics that are also shown for the gold, as a reference."""
 FEW = 20
-"""Number of papers below which the verdict calls the papers too few if no difference is shown."""
+"""Minimum number of papers that the verdict does not call too few if it shows no difference."""
 NAMED = 4
 """Maximum number of metrics that a sentence of the verdict names."""
 NO_REGRESSION = "No metric is worse than before"
@@ -156,7 +156,7 @@ def difference_rows(
 
 
 def outcome_of(pair: Difference) -> str:
-    """Return a clause with the numbers of papers that the first annotator wins, ties and loses."""
+    """Return a clause with the numbers of papers won, tied and lost, or why they are unknown."""
     if (papers := pair.papers) is None:
         return "not paired by paper, with wider intervals: the stored evaluation has no annotations"
     return (
@@ -291,7 +291,7 @@ def _by_move(found: Evaluation, metric: str) -> str:
 
 
 def verdict(found: Evaluation) -> list[str]:
-    """Return a sentence for each comparison of the first model with another model.
+    """Return sentences about each comparison of the first model with another model.
 
     If there is only one model, the sentences compare it with the baselines. Only differences whose
     interval excludes 0 count. The comparison with an earlier evaluation is the first element of the

@@ -225,7 +225,7 @@ def anchor_labels(
 def split_labels(given: Labelled) -> list[str]:
     """Return the label of each sentence into which `split_sentences` divides the abstract.
 
-    If a labelled sentence is divided, each of its parts has its label.
+    If a labelled sentence is divided, each part has the label of the sentence.
     """
     pairs = zip(given.sentences, given.labels, strict=True)
     return [label for sentence, label in pairs for _ in split_sentences(sentence)]
@@ -262,7 +262,7 @@ def _against_labels(
 def confusion(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> dict[str, dict[str, int]]:
-    """Return the number of anchors of each move that have each label, by move, then by label."""
+    """Return the number of anchors with each label, by move, then by label."""
     counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
     for one in anchor_labels(annotator, subject, measures):
         for name, label in one.items():

@@ -67,6 +67,7 @@ def build_dataset(
         curated_only: leave out agent rows that were not curated, whatever `choices` contains.
         dev, test: papers to hold out of training, with all copies of them: tables, .txt files of
             ids, or comma-separated ids.
+        choices, reading: see these classes; None for the defaults.
         tick: called with the name of each step.
 
     Raises:

@@ -74,7 +74,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the choices of the options: limits for including rows, and the weights of rows."""
+    """Return the `Choices` that the options state: limits for rows, and weights of rows."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,

@@ -158,7 +158,9 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Return the first reader for the framework that was not trained on papers of the table.
+    """Return the first reader that serves the framework and was not trained on these papers.
+
+    The file of the reader is downloaded if necessary.
 
     Raises:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.

@@ -87,7 +87,7 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Return the right decisions of a baseline that always predicts a move at the same place.
+    """Count the right decisions of a baseline that always predicts a move at the same place.
 
     A place is the number of a sentence, counted from the beginning or from the end, or "not
     stated". In each fold, the baseline predicts the place that is most often right in the other

@@ -36,8 +36,8 @@ class Settings:
     """The settings of a training.
 
     Attributes:
-        rate: learning rate of the last layer of the encoder. Each lower layer has the rate of the
-            layer above it times `decay`.
+        rate: learning rate of the last layer of the encoder. The rate of each lower layer is
+            `decay` times the rate of the layer above.
         head_rate: learning rate of the layers above the encoder.
         every: a step whose number is a multiple of `every` also trains on a batch with roles.
         frozen: number of layers, from the lowest, that are not trained. The embeddings of tokens

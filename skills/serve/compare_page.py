@@ -55,8 +55,8 @@ def _index(state: State, request: Request) -> Response:
 def _curation(state: State, request: Request) -> Response:
     """Return a page with verdicts of a curation.
 
-    The URL parameter `show` selects the verdicts with a decision, or the probes with "probe". The
-    parameter `after` is the id of the last verdict on the previous page.
+    The URL parameter `show` is the decision of the verdicts to show, "probe" to show the probes, or
+    "" to show all. The parameter `after` is the id of the last verdict on the previous page.
     """
     number, query = min(request.path_params["number"], 2**63 - 1), request.query_params
     after = int(query["after"]) if query.get("after", "").isdecimal() else 0

@@ -34,7 +34,7 @@ OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
 ROWS = 10
 """Number of papers on a page, with the annotations of both models."""
 MOST = 50
-"""Maximum number of files from the run log, and maximum number from the working folder."""
+"""Maximum number of files from the run log, and of files from the workspace."""
 MOST_BYTES = 50_000_000
 """Maximum size of a listed file in bytes."""
 
@@ -63,8 +63,8 @@ class Side:
 def sides(state: State) -> list[Side]:
     """Return the models of all saved evaluations, without baselines.
 
-    The evaluations are the .json files that /evaluate has written according to the run log, and
-    the .json files in the working folder and in the folders of the shipped models.
+    The evaluations are the .json files that /evaluate has written according to the run log, the
+    .json files in the workspace, and the eval*.json files in the folders of shipped models.
     """
     found = []
     for path in _paths(state):
@@ -113,8 +113,8 @@ class Pair:
         id: the id of the paper.
         abstract: the SHA-256 of the abstract.
         answers: the annotation by the first model, and by the other model.
-        scores: the scores of both annotations; None if a file has no scores, or if the gold
-            differs.
+        scores: the scores of both annotations; None if a file has no scores, or if the files differ
+            in the score or in the gold of the paper.
         outcome: the outcome for the first model; "invalid" if an annotation is missing or invalid,
             and "" if there are no scores.
     """

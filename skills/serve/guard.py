@@ -43,7 +43,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 STATIC = "private, no-cache"
-"""The Cache-Control header of static files: browsers store the files, and check for changes."""
+"""The Cache-Control header of static files, which browsers store but check for changes."""
 ENTRANCE = (
     "This application answers only a browser that was opened with its address. /serve prints an "
     "address with a token for one use; the link at the foot of an open page shows a new address. "
@@ -82,7 +82,7 @@ class Guard:
         await (answer or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return a response that refuses a request from another site or of excessive size.
+        """Return a refusal of a request for another host, from another site, or of excessive size.
 
         The result is None for an acceptable request.
         """
@@ -107,7 +107,8 @@ class Guard:
         """Return a refusal, a redirect to the URL without its token, or None to continue.
 
         A request without a session and without a valid token is refused. If a request without a
-        session has a valid token, the token opens a session, and the redirect sets the cookie.
+        session has a valid token, the token opens a session, and the redirect sets the cookie. The
+        session of a request without a token is stored in `request.state.session`.
         """
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))

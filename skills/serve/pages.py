@@ -135,7 +135,7 @@ def _is_outdated(response: Response) -> bool:
 
 
 def key_of(path: Path) -> str:
-    """Return the key of a file in URLs, which does not reveal its path."""
+    """Return the key of a file in URLs, which does not reveal the path of the file."""
     return hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
 
 

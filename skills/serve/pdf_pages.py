@@ -104,7 +104,8 @@ class PdfPages:
         """Return a page of a paper's PDF file, or None if the paper has no PDF file.
 
         Args:
-            wanted: the page number; None for the first page with a passage.
+            wanted: the page number; None, or the number of a missing page, for the first page with
+                a passage.
         """
         path = pdf_of(item)
         if path is None:

@@ -320,7 +320,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _settle(participant: Participant, request: Request) -> Response:
-    """Store the decision that settles a disagreement, and return the next page."""
+    """Settle a disagreement, and return a redirect to the list; after an error, the same page."""
     fields = fields_of(request)
     key, desk = fields.get("id", ""), participant.desk
     at, dispute = _found(participant, key)
@@ -381,7 +381,7 @@ def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | No
 
 
 def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of each move that was chosen in the form; other moves are left out."""
+    """Return the text that was chosen for each move; moves without a choice are left out."""
     found: dict[str, str] = {}
     for row in dispute.rows:
         name = row.move.name

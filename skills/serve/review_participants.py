@@ -68,14 +68,15 @@ class Participants:
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Make a browser a participant of the review.
+        """Make a browser a participant of the review, and store the reviewer's Zotero highlights.
 
         Args:
             choice: the values of the form fields name, words, where, sample, seed and order.
             take_over: True to take over a name that another browser uses.
 
         Raises:
-            NameInUse: another browser has used this name within the duration of a lease.
+            NameInUse: another browser has used this name within the duration of a lease, and
+                `take_over` is False.
             UsageError: a field is invalid, or a reviewer in a terminal uses this name.
             InputError, OutputError: there is no annotation to review, or the review cannot be
                 stored.

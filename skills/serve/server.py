@@ -56,10 +56,7 @@ from skills.serve.pages import CORPUS, State, message, page
 
 HOST = "127.0.0.1"
 PORT = 8700
-"""The default port, which is fixed to keep bookmarks valid.
-
-If the port is in use, a free port is chosen.
-"""
+"""The default port, which keeps bookmarks valid. If it is in use, a free port is chosen."""
 GRACE = 1
 """Seconds that running requests get to end after Ctrl-C."""
 PATIENCE = 10.0
@@ -105,7 +102,7 @@ class Connection(H11Protocol):
 
 
 def web_server(state: State, port: int) -> uvicorn.Server:
-    """Return a server of the application for a socket that listens at this port of 127.0.0.1."""
+    """Return a server of the application for a socket at this port; set `state.is_closing`."""
     config = uvicorn.Config(
         application(state, port),
         loop="asyncio",
@@ -205,7 +202,7 @@ def listener(port: int | None) -> socket.socket:
         port: the port; None for `PORT`, or a free port if `PORT` is in use.
 
     Raises:
-        UsageError: the port is in use.
+        UsageError: the port cannot be used.
     """
     try:
         return socket.create_server((HOST, PORT if port is None else port))

@@ -84,8 +84,8 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
     """Return the rows of the table of dev losses.
 
     Returns:
-        For each row: the step, the loss of each run or None, and the difference of two losses or
-        None.
+        For each row: the step, the loss of each run or None, and the first loss minus the second
+        loss, or None without two losses.
     """
     by_step = [dict(one.dev) for one in losses]
     rows = []
@@ -194,7 +194,7 @@ class RunFolder(_Tolerant):
 
 
 def run_folders(state: State) -> list[RunFolder]:
-    """Return the training runs in the working folder, its subfolders, and shipped folders."""
+    """Return the training runs in the workspace, its subfolders, and folders of shipped models."""
     here, shipped = state.workspace, state.settings.shipped_registry.parent
     manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
     manifests += sorted(shipped.glob(f"*/{MANIFEST}"))
@@ -271,6 +271,6 @@ def _curve(runs: Sequence[Losses]) -> Curve | None:
 
 
 def _round_gap(wanted: float) -> float:
-    """Return the smallest number 1, 2 or 5 times a power of ten that is at least `wanted`."""
+    """Return the first of 0.001, 0.002, 0.005, 0.01, 0.02, ... that is at least `wanted`."""
     power = 10.0 ** math.floor(math.log10(max(wanted, 0.001)))
     return next(times * power for times in (1, 2, 5, 10) if times * power >= wanted)

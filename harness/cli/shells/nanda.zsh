@@ -1,6 +1,6 @@
 #compdef nanda agent.py
 # Completion of nanda in zsh. Made by `nanda completion zsh`; to use it in each new shell, write it
-# to a file _nanda in a folder of $fpath, or after compinit: eval "$(nanda completion zsh)"
+# to a file _nanda in a folder of $fpath, or run eval "$(nanda completion zsh)" after compinit.
 _nanda_table='@TABLE@'
 
 _nanda_add() {  # CONTEXT: add the words of a context

@@ -196,7 +196,7 @@ def _is_local(fs: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A paper whose annotation failed, with the content key of the request."""
+    """A paper whose annotation failed, with the key of the failure (`job.Task.key`)."""
 
     failure: Failure
     key: str

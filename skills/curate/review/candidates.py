@@ -1,7 +1,7 @@
 """Read the annotations to review, each with the abstract of its paper.
 
-If the table of annotations has no abstracts, they are looked up by id, first in a table of papers,
-then in the corpus. If an annotation stores the digest of its abstract, only an abstract with this
+Abstracts that the table of annotations lacks are looked up by id, first in a table of papers, then
+in the corpus. If an annotation stores the digest of its abstract, only an abstract with this
 digest is used.
 """
 
@@ -147,9 +147,7 @@ def read(
     conditions: str = "",
     words: str = "",
 ) -> Candidates:
-    """Read the annotations to review, look up missing abstracts, and order them by certainty.
-
-    The first annotation is the least certain.
+    """Read the annotations to review and their abstracts, the least certain annotation first.
 
     Args:
         path: the table; "corpus" stands for the current annotations of the corpus.

@@ -271,7 +271,7 @@ class ReviewLog:
         return status == "to_do"
 
     def was_decided(self, item: Item) -> bool:
-        """Return True if the last decision on the paper has another annotation or abstract."""
+        """Return True if the last decision on the paper is about another annotation or abstract."""
         decided = self._decided.get(item.key, [])
         return bool(decided) and not decided[-1].is_about(item)
 
@@ -356,7 +356,7 @@ class ReviewLog:
             self.gold.write_to(file)
 
     def replay(self) -> None:
-        """Apply the decisions of the journal, and write the table if its rows have changed."""
+        """Apply the journal, set `own` and `restored`, and write the table if rows have changed."""
         accepted: defaultdict[str, set[bytes]] = defaultdict(set)
         for decision in self.file.read_new():
             self._apply(decision)

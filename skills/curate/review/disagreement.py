@@ -242,7 +242,7 @@ def passage_agreement(
 
 
 def _words(abstract: str, spans: Sequence[Unit]) -> set[int]:
-    """Return the start, in characters, of each word of an abstract that overlaps a span."""
+    """Return the starts, in characters, of the words in an abstract that overlap a span."""
     found = [word.span() for word in _WORD.finditer(abstract)] if spans else []
     return {start for start, end in found if _overlapping(start, end, spans)}
 

@@ -17,7 +17,7 @@ from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.rows import insert, now, one
 
 MINUTES = 30
-"""Duration of a lease in minutes; each action of the reviewer renews the lease."""
+"""Duration of a lease in minutes; each edit of the paper renews the lease."""
 Wanted = tuple[str, int]
 """The key of a paper, and the number of reviewers who may lease it at the same time."""
 

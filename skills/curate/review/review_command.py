@@ -35,7 +35,7 @@ def review(
         keys, terminal: input and output of prompt_toolkit, for tests; by default the terminal.
 
     Raises:
-        UsageError: stdin is not a terminal, or another process reviews for the same table.
+        UsageError: there is no terminal, or another process reviews for the same table.
         InputError: the annotations or the existing gold table cannot be used.
         OutputError: a decision cannot be stored.
     """
@@ -60,7 +60,7 @@ def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
         reviewer: the name of the reviewer, or "".
 
     Raises:
-        InputError, OutputError: as for `review`.
+        UsageError, InputError, OutputError: as for `read` and `Queue.desk`.
     """
     options = call.options
     framework = selected_framework(options.framework, call.frameworks)
@@ -90,7 +90,7 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
         target: the gold table.
 
     Raises:
-        InputError, OutputError: as for `review`.
+        UsageError, InputError, OutputError: as for `open_desk`.
     """
     desk = open_desk(call, path, target, "")
     decided = rated(desk.papers, desk.log)

@@ -1,4 +1,4 @@
-"""The actions of a reviewer on a terminal or in a browser, which are stored immediately."""
+"""The actions of a reviewer on a terminal or in a browser; edits and decisions are stored."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Lease the next free paper to the reviewer, and return its index; None if none is left.
+        """Lease the next free paper to the reviewer; return its index, or None without a paper.
 
         Papers from the index `start` on are searched first, then the papers before `start`. If
         `teaches` is True, `start` is ignored: the search begins at the first paper or, at the
@@ -142,7 +142,7 @@ class Desk:
     def edit(self, at: int, move: str, text: str) -> bool:
         """Store a new text of a move; return True if the text differs from the old text.
 
-        A text that is not valid is stored, too, but the paper cannot be accepted with it.
+        The draft of the move is deleted. An invalid text is stored, but prevents the acceptance.
 
         Raises:
             Taken: as for `take`.
@@ -190,7 +190,7 @@ class Desk:
         self._record(item, "edit", moves, anchors={**anchors, move: spans})
 
     def take_over(self, papers: Mapping[str, Sequence[PulledHighlight]]) -> str:
-        """Store highlights that people made in Zotero as edits, and accept reviewed papers.
+        """Turn highlights in Zotero into edits of undecided papers, and accept reviewed papers.
 
         The text of a move becomes the passages that are highlighted with the tag of the move, or
         "Not stated." if a person has deleted the highlights of the move. Each version of a
@@ -309,7 +309,7 @@ class Desk:
         self.leases.forget_drafts(self.reviewer, item.key)
 
     def last(self) -> int | None:
-        """Return the index of the paper that the reviewer decided on last, or None without one."""
+        """Return the index of the paper that the reviewer decided on last, or None without any."""
         for decision in self.log.latest(self.reviewer):
             at = self.papers.places.get(decision.key)
             if at is not None and decision.is_about(self.papers[at]):
@@ -317,7 +317,7 @@ class Desk:
         return None
 
     def disputed(self) -> list[int]:
-        """Return the indexes of the papers on which two reviewers disagree."""
+        """Return the indexes of the papers with the status "disputed"."""
         places = self.papers.places
         return [places[one.key] for one in self._known() if self.log.status(one) == "disputed"]
 
@@ -369,7 +369,7 @@ class Desk:
         return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
-        """Yield the papers that the reviewer has to decide on, beginning at the index `start`."""
+        """Yield papers that the reviewer must decide on and has not skipped, first from `start`."""
         keys, known = self.papers.keys, {item.key: item for item in self._known()}
         for key in (*keys[start:], *keys[:start]):
             if key in self.skipped:

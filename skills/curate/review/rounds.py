@@ -1,7 +1,7 @@
 """Divide a review into rounds of 20 papers: order the papers, and count the right moves.
 
-Order and counts depend only on the journal, so that they are the same for all reviewers of a gold
-table, and after a restart.
+Order and counts depend only on the papers and the journal, so that they are the same for all
+reviewers of a gold table, and after a restart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skills.reporting.outputs import Share
 ROUND = 20
 """Number of papers of a round, and the minimum that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of the least certain papers that `teaching_order` orders; other papers follow them."""
+"""Number of least certain papers that `teaching_order` orders; the other papers follow."""
 
 Order = Literal["teach", "uncertain"]
 """The order of the papers in a review.

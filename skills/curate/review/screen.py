@@ -37,9 +37,9 @@ _NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
 """The result of an `Act` that leaves the screen unchanged."""
 Act = Callable[[int], int | None]
-"""The action of a key, from the index of the shown paper to the index of the next paper.
+"""A function for a key: called with the index of the shown paper, it returns the next index.
 
-An action returns the same index to redraw the paper, `STAY` to leave the screen unchanged, and None
+The function returns the same index to redraw the paper, `STAY` to leave the screen unchanged, or None
 if no paper is left.
 """
 DIFFERS = "bold underline yellow"
@@ -273,7 +273,7 @@ def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move
     """Prompt for a move by its number or first letters until the input names exactly one move.
 
     Returns:
-        The move, or None if the user enters nothing.
+        The move, or None if the user enters nothing or presses Ctrl-C or Ctrl-D.
     """
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:

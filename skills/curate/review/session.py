@@ -203,8 +203,8 @@ class Review:
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
         """Perform the actions of pressed keys until a paper is to be shown; return its index.
 
-        The result is None if no paper is left. If an action is refused, the reason is shown. If
-        another reviewer has the paper, the next paper is to be shown.
+        The result is None if no paper is left. If an action is refused, the reason is shown. After
+        `Taken`, the next paper is to be shown.
         """
         while not self.stop.is_set():
             try:

@@ -107,7 +107,7 @@ class AnnotationRow:
 
     @property
     def key(self) -> str:
-        """A key that is equal for all rows of the same paper."""
+        """The paper's id in the form that is compared with other ids."""
         return paper_key(self.id)
 
     def left_out(

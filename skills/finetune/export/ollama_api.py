@@ -144,7 +144,7 @@ class Ollama:
         )
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-        """Return the text and the done_reason of an answer, with the model's own parameters."""
+        """Generate an answer with the model's parameters; return the text and the done_reason."""
         with translated_errors(self.host):
             found = self._client.chat(model, list(messages), think=False)
         return found.message.content or "", found.done_reason or ""

@@ -247,7 +247,7 @@ def _named(modelfile: Path, name: str | None) -> Path | None:
 def verify(
     ollama: Ollama, plan: OllamaPlan, version: str, form: Form, trained_with: str | None
 ) -> dict[str, Any]:
-    """Check the settings of the model on the server, a prompt, and an annotation.
+    """Check a model on the server: the settings, a prompt that the server builds, an annotation.
 
     Args:
         form: the form that the model was trained on.

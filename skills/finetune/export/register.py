@@ -277,7 +277,7 @@ class Registration:
 
 
 def own_name(context: StageContext) -> str | None:
-    """Return the name from --as-name, of this or an earlier command of the run.
+    """Return the name that --as-name gives in this or an earlier command of the run.
 
     The result is None if no command has given --as-name. With --name, an earlier --as-name does not
     count.

@@ -128,7 +128,7 @@ def describe(context: StageContext) -> BaseFacts | None:
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
-    """Return the folder with the base's tokenizer, or None if no tokenizer is on this machine.
+    """Return the folder with the base's tokenizer; None if this machine has no such folder.
 
     The base is neither fetched nor unpacked.
     """

@@ -108,7 +108,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """A key that is equal for all rows of the same paper."""
+        """The id in the form that is compared with other ids."""
         return paper_key(self.id)
 
 

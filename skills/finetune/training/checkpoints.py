@@ -365,7 +365,10 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of all checkpoints in order, or else of the adapter folder if it exists."""
+    """Return the names of all checkpoints in order, or else the name of the adapter folder.
+
+    The result is [] if there is neither.
+    """
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 

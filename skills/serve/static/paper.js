@@ -23,7 +23,8 @@ for (const [elements, names] of [[moves, (one) => [one.dataset.move]], [places, 
 
 for (const place of places) if (!place.matches("a")) place.tabIndex = 0;
 
-/** Return the element to scroll to for a move: its highlight if the PDF page is beside the moves. */
+/** Return where to scroll for a move: to its highlight if the PDF page is beside the moves, or else
+ * to its first sentence. */
 function shownFor(name) {
   const found = places.filter((place) => namesOf(place).includes(name));
   const highlight = found.find((place) => place.matches(".sheet a"));

@@ -35,7 +35,7 @@ function step(by) {
   choose(moves[Math.min(Math.max(moves.indexOf(chosen) + by, 0), moves.length - 1)]);
 }
 
-/* Drafts: each change is sent immediately; only one request is sent at a time. */
+/* Drafts: changes are sent one after the other; a text that a later text replaces is not sent. */
 
 const wanted = new Map();
 

@@ -98,9 +98,9 @@ def _rich_row(path: Path, rng: random.Random) -> None:
 
 def _pdf(name: str) -> Write:
     def write(path: Path, rng: random.Random) -> None:
-        from pdf_bombs import bombs
+        from pdf_bombs import BOMBS
 
-        path.write_bytes(bombs()[name])
+        path.write_bytes(BOMBS[name]())
 
     return write
 

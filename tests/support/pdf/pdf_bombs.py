@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def raw(objects: Sequence[bytes]) -> bytes:
@@ -33,6 +33,8 @@ def stream(content: bytes, filters: int = 1) -> bytes:
 
 CATALOG = b"<< /Type /Catalog /Pages 2 0 R >>"
 FONT_OBJECT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+BLANK = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] >>"
+TEXT = b"BT /F1 10 Tf 50 700 Td (bomb) Tj ET\n"
 
 
 def one_page(contents: bytes, box: bytes = b"0 0 600 800") -> bytes:
@@ -45,22 +47,28 @@ def one_page(contents: bytes, box: bytes = b"0 0 600 800") -> bytes:
     return raw([CATALOG, pages, page, contents, FONT_OBJECT])
 
 
-def bombs() -> dict[str, bytes]:
-    """Return files that need much time, memory or stack, by name."""
-    blank = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] >>"
-    text = b"BT /F1 10 Tf 50 700 Td (bomb) Tj ET\n"
+def _deep_tree() -> bytes:
     deep = [CATALOG]
     deep += [b"<< /Type /Pages /Kids [%d 0 R] /Count 1 >>" % (n + 1) for n in range(2, 20_000)]
-    many = b"<< /Type /Pages /Count 100000 /Kids [%s] >>" % (b"3 0 R " * 100_000)
-    return {
-        "compressed": one_page(stream(b" " * 300_000_000, 2)),
-        "characters": one_page(stream(text * 300_000, 2)),
-        "many-pages": raw([CATALOG, many, blank]),
-        "deep-tree": raw([*deep, blank]),
-        "loop": raw([CATALOG, b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"]),
-        "huge-box": one_page(stream(text * 20), b"-1e30 -1e30 1e30 1e30"),
-        "wide": one_page(
-            stream(b"BT /F1 10 Tf 50 700 Td (left) Tj 900000000 0 Td (right) Tj ET" * 9)
-        ),
-        "nested": one_page(stream(b"[" * 5_000_000)),
-    }
+    return raw([*deep, BLANK])
+
+
+def _many_pages() -> bytes:
+    return raw(
+        [CATALOG, b"<< /Type /Pages /Count 100000 /Kids [%s] >>" % (b"3 0 R " * 100_000), BLANK]
+    )
+
+
+BOMBS: Mapping[str, Callable[[], bytes]] = {
+    "compressed": lambda: one_page(stream(b" " * 300_000_000, 2)),
+    "characters": lambda: one_page(stream(TEXT * 300_000, 2)),
+    "many-pages": _many_pages,
+    "deep-tree": _deep_tree,
+    "loop": lambda: raw([CATALOG, b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"]),
+    "huge-box": lambda: one_page(stream(TEXT * 20), b"-1e30 -1e30 1e30 1e30"),
+    "wide": lambda: one_page(
+        stream(b"BT /F1 10 Tf 50 700 Td (left) Tj 900000000 0 Td (right) Tj ET" * 9)
+    ),
+    "nested": lambda: one_page(stream(b"[" * 5_000_000)),
+}
+"""Functions that return files which need much time, memory or stack, by name."""

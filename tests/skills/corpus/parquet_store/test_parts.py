@@ -35,7 +35,6 @@ def doubted(item: Annotated) -> Annotated:
     return Annotated(item.paper, made)
 
 
-ITEMS = [doubted(item) if n % 3 == 0 else item for n, item in enumerate(invented(200))]
 READS = (
     "search retrieval --words",
     "search 'dense retrieval' --words",
@@ -74,9 +73,10 @@ READS = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the items as a database and as three parts with an index."""
     made = tmp_path_factory.mktemp("corpus")
-    corpus_of(made / "corpus.db", ITEMS)
+    items = [doubted(item) if n % 3 == 0 else item for n, item in enumerate(invented(200))]
+    corpus_of(made / "corpus.db", items)
     for name, begin, end in (("a", 0, 1), ("b", 1, 120), ("c", 120, 200)):
-        write_part(made / "parts" / f"{name}.parquet", ITEMS[begin:end])
+        write_part(made / "parts" / f"{name}.parquet", items[begin:end])
     app = fake_app(made / "app")
     assert app.dispatch(f"/corpus index {made / 'parts'}").result.code == 0
     app.close()
