@@ -37,10 +37,10 @@ _NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
 """The result of an `Act` that leaves the screen unchanged."""
 Act = Callable[[int], int | None]
-"""A function for a key: called with the index of the shown paper, it returns the next index.
+"""The action of a key on the paper with the given index; the result is the next index.
 
-The function returns the same index to redraw the paper, `STAY` to leave the screen unchanged, or None
-if no paper is left.
+The result is the same index to redraw the paper, `STAY` to leave the screen unchanged, or None if
+no paper is left.
 """
 DIFFERS = "bold underline yellow"
 """The style of words that differ: underlined, so that it is visible without colours."""
