@@ -1,9 +1,9 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
 The files of users are read leniently, as the specification requires: a file is refused only if it
-cannot be read, is a link out of its folder, or has no front matter or description. All other faults
-are shown as problems. A name that cannot be a command is replaced by the name of the folder, or else
-by a similar name (`slug`). In shipped files, every fault is an error.
+cannot be read, is a link out of its folder, or has no front matter or description. Other faults are
+shown as problems. A name that cannot be a command is replaced by the name of the folder, or else by
+a similar name (`slug`). In shipped files, every fault is an error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
 and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated

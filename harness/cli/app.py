@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters of a command from `intent.offer` that a question shows."""
+"""Maximum number of characters of the line from `intent.offer` in a question to the user."""
 
 
 def _remove_left_over(settings: Settings) -> None:
@@ -302,7 +302,7 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model; the first tools are described in most detail."""
+        """The tools of the chat model; if the room is small, the first tools get more detail."""
         from harness.chat.active_skills import activation
         from harness.chat.skill_tools import skill_tools
         from harness.chat.toolbox import Toolbox

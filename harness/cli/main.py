@@ -288,11 +288,11 @@ def _piped_stdin() -> IO[bytes] | None:
 
 
 def leave(code: int) -> int:
-    """Return `code`, after starting a thread that ends the process if the process does not exit.
+    """Return `code`, after starting a thread that ends the process if other threads still run.
 
-    After `GRACE` seconds, the thread ends the process with the exit code `code` if other threads
-    are still running; Python would wait for them without a limit. After Ctrl-C, the function does
-    not return: the process exits immediately.
+    The thread waits `GRACE` seconds, and then ends the process with the exit code `code`; Python
+    would wait for other threads without a limit. After Ctrl-C, the function does not return: the
+    process exits immediately.
     """
     if code == Interrupted.exit_code:
         _exit(code)

@@ -2,7 +2,8 @@
 
 The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
 chat: a skill is activated if a trigger of a plugin matches, or if the model's first reply calls the
-skill. If the model cannot call tools, the descriptions decide (`harness.cli.intent`). No skill runs.
+skill. If the model cannot call tools, the descriptions decide (`harness.cli.intent`). The test
+runs no skill.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def test(app: App, name: str, call: Call) -> Result:
     """Return a table of the cases; the exit code is 1 if a case fails.
 
     Raises:
-        UsageError: the skill is unknown, cannot be used by models, or has no valid cases (InputError).
+        UsageError: the skill is unknown, cannot be used by models, or has no valid cases.
     """
     found = app.catalogue.skills.get(name)
     if found is None:

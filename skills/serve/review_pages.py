@@ -267,7 +267,7 @@ def _to_paper(key: str, move: str = "") -> Response:
 
 
 def _notice(participant: Participant) -> str:
-    """Return the result of the last action, and clear it."""
+    """Return the notice about the last action, and delete it from the participant."""
     notice, participant.notice = participant.notice, ""
     return notice
 
