@@ -51,7 +51,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Server:
-    """A server of mcp.json, which is started immediately in a separate thread.
+    """A server of mcp.json. Creating the object starts the server, in a separate thread.
 
     Args:
         folder: the working folder of the server's process.

@@ -128,7 +128,7 @@ class Token:
     """A token of a completion.
 
     Attributes:
-        text: the text of the token; `Reply.logprobs` describes incomplete characters.
+        text: the text of the token; see `Reply.logprobs` for incomplete characters.
         logprob: the natural logarithm of the token's probability. llama.cpp reports -3.4e38 for a
             probability of 0. OpenAI reports -9999 for a token that is not among the most likely
             tokens.
@@ -195,10 +195,10 @@ class Model(Protocol):
 
     Attributes:
         takes_grammar: True if `Request.grammar` is supported.
-        takes_tools: True if `Request.tools` is supported. For a server that does not report its
-            support, `takes_tools` is True until the server refuses a request with tools. That
-            request is then sent again without tools (`Request.without_tools`), and the attribute
-            `tools_refused` contains the server's message. A model without the attribute
+        takes_tools: True if `Request.tools` is supported. If a server does not report whether it
+            supports tools, `takes_tools` is True until the server refuses a request with tools.
+            That request is then sent again without tools (`Request.without_tools`), and the
+            attribute `tools_refused` contains the server's message. A model without the attribute
             `takes_tools` does not support tools.
         slots: the number of concurrent generations; a generation waits while no slot is free.
         digests: the digests by role, such as {"gguf": ..., "adapter": ...} or {"ollama": ...};

@@ -152,7 +152,7 @@ def push(
 
     Args:
         files: the files to push, as local paths or as contents, by path in the repository.
-        public: True to create a public repository, or to push to an existing public repository.
+        public: True to create a new repository as public, or to push to a public repository.
         notice: called with the address, and the name and size of each file.
         allow: called with the action, such as "sends 5 files to URL"; raises an error if the user
             does not allow the action.
@@ -221,7 +221,7 @@ class Found(NamedTuple):
 
 
 def find(reference: str, file: str = "") -> Found:
-    """Find the file of a model on the Hub that can be loaded: a GGUF, or else an adapter.
+    """Find the weights file of a model on the Hub: a GGUF, or else an adapter in safetensors.
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
@@ -234,7 +234,7 @@ def find(reference: str, file: str = "") -> Found:
 
     Raises:
         UsageError: the reference is invalid, the repository has no such file, `file` is "" and
-            several files are possible, or the error is raised by `client`.
+            several files are possible, or `client` raises the error.
         ModelUnavailable: the Hub cannot be reached, or does not have the repository.
     """
     from harness.models.registry import FileEntry

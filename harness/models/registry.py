@@ -98,7 +98,7 @@ class ServeEntry(Strict):
         api_key_env: the environment variable with the server's key.
         allow_redirects_to: another host, to which the server may redirect requests.
         gguf, adapter: the ids in `Registry.files` of the weights, and of a LoRA adapter that is
-            applied to them. For `ollama`, a model with the same name but other files is not used.
+            applied to them. For `ollama`, a model with other files and another digest is not used.
         file: for the backend `reader`, the id in `Registry.files` of the reader's file.
         form: the reply format, if it differs from `ModelEntry.form`.
         digest: the digest of the model at Ollama. A model with another digest is used only if it
@@ -295,7 +295,8 @@ class Registry(Strict):
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
         """Return the id and the serve entries of the model that `--model NAME` selects.
 
-        If the name is one of `ServeEntry.names`, entries with a `model` lose digest and files.
+        If `name` is not the id of a model, entries with a `model` are returned without digest and
+        files.
 
         Args:
             name: the id of a model, one of `ServeEntry.names`, or BACKEND/NAME with the name of a

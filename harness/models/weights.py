@@ -65,7 +65,7 @@ class FileStore:
         return self.cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def name(self, file_id: str) -> str:
-        """Return the name under which a file was published; files in the cache have other names."""
+        """Return the name of a file in its folder, wheel or repository, not in the cache."""
         entry = self._files[file_id]
         return Path(entry.path or entry.member or file_id).name
 
@@ -200,7 +200,7 @@ class FileStore:
         make: Callable[[Path], Path],
         exists: Callable[[Path], bool] = Path.is_file,
     ) -> None:
-        """Create a file with `make` and rename it to `path`; do nothing if `path` exists.
+        """Create a file with `make` and rename it to `path`, unless `exists` returns True.
 
         Args:
             what: the name of the file for messages.

@@ -29,7 +29,8 @@ DEFAULT_HOST = "http://127.0.0.1:11434"
 _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 """Matches the lines with the files of a model in the Modelfile that /api/show returns."""
 PULL_SECONDS = 600.0
-"""Read timeout of a download in seconds, since the server is silent while it verifies files."""
+"""Read timeout of a download in seconds; long, since a server is silent while it verifies files.
+"""
 PULL_BYTES = 1_000_000_000
 """Maximum number of bytes of all progress messages of a download."""
 DOWNLOAD = "https://ollama.com/download"

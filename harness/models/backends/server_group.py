@@ -34,7 +34,7 @@ SHOWN = 3
 
 
 class BalancedBackend:
-    """A backend for entries with `urls`; each server is used through a backend for one server."""
+    """A backend for entries with `urls`, which uses `backend` for each of the servers."""
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name

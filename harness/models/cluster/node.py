@@ -37,7 +37,7 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The data that is sent to a node: a serve entry and the entries of its files.
+    """The data that is sent to a node: a candidate, the entries of its files, and settings.
 
     Attributes:
         files: the registry's entries of the files, by id.
