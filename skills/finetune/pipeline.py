@@ -116,7 +116,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:
-        """Perform a stage; on an error of the classes `skipped`, remove the stage's entry."""
+        """Perform a stage; for an error of the classes `skipped`, print it and remove the entry."""
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
                 done[name] = STAGES[name](context)

@@ -106,8 +106,8 @@ def leave_ranks() -> None:
 def leading() -> Iterator[None]:
     """Connect the ranks of a launcher, and run the block in rank 0.
 
-    The other ranks wait in `follow_rank_0`. If the block ends without a training, `broadcast("")`
-    ends their wait.
+    Without a launcher, only the block is run. The other ranks wait in `follow_rank_0`; if the block
+    ends without a training, `broadcast("")` ends the wait.
 
     Raises:
         UsageError: the rank of this process is not 0.

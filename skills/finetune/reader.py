@@ -158,7 +158,7 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Return the first reader that serves the framework and was not trained on these papers.
+    """Return the first reader that serves the framework and was not trained on papers in `gold`.
 
     The file of the reader is downloaded if necessary.
 

@@ -247,7 +247,7 @@ def _named(modelfile: Path, name: str | None) -> Path | None:
 def verify(
     ollama: Ollama, plan: OllamaPlan, version: str, form: Form, trained_with: str | None
 ) -> dict[str, Any]:
-    """Check a model on the server: the settings, a prompt that the server builds, an annotation.
+    """Check a model on the server: its settings, the prompt of a request, and an annotation.
 
     Args:
         form: the form that the model was trained on.
