@@ -6,10 +6,10 @@ A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
     description  all content words of the request occur in the name and description of a prompt
                  skill, and the request begins with a verb of the description
 
-The request is the line up to a line break, or to a colon at the end of a word. The line is a turn
-of chat if the request is a question or contains a negation, if several descriptions match, or if
-the model itself can activate a matching skill. Plugins are never activated by their description,
-since they may write files.
+The request is the line up to a line break, or to a colon at the end of a word. Without a matching
+trigger, the line is a turn of chat if the request is a question or contains a negation, if several
+descriptions match, or if the model itself can activate a matching skill. Plugins are never
+activated by their description, since they may write files.
 """
 
 from __future__ import annotations
