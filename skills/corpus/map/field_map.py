@@ -116,7 +116,7 @@ class Years:
     """The columns of a timeline: the years of a map.
 
     Attributes:
-        columns: consecutive years, also years without papers; empty if no year is known.
+        columns: consecutive years, including years without papers; empty if no year is known.
         earlier: True if the first column includes the papers of earlier years.
     """
 
@@ -235,7 +235,7 @@ def map_of(
         tick: called with the progress.
 
     Raises:
-        NothingFound: too few papers state a move, or their texts have too few common terms.
+        NothingFound: too few papers state a move, or the texts of a move have too few common terms.
     """
     groupings = []
     for move in moves:

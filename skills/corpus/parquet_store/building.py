@@ -266,7 +266,7 @@ class _Builder:
 def write_facts(
     db: duckdb.DuckDBPyConnection, parts: Sequence[Part], framework: Framework, target: Path
 ) -> list[int | None]:
-    """Write the facts about parts with the same layout, and return the years of their papers.
+    """Write the facts about parts with the same layout, and return the years of the papers.
 
     Each year is returned once; None stands for papers without a year.
 

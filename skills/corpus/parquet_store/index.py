@@ -7,7 +7,7 @@ index are:
     FOLDER/.index/FRAMEWORK/index.db          parts, and full text (FTS5 without copies of texts)
                             facts-N.parquet   facts about rows of some parts, such as the year
 
-The id of a row is `Part.first` of its part plus the position of the row in the part. The
+The id of a row is `Part.first` of its part plus the position of the row in the part, from 0. The
 rowid of a move in the full text is the id of its row times the number of moves in the framework,
 plus the position of the move. Rows of a removed or changed part remain in the full text, but
 searches do not return these rows.

@@ -178,7 +178,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         body: a line of the body text.
     """
     best: dict[str, Found] = {}
-    # The first third is not searched, since a table of contents also contains "References".
+    # A heading in the first third is ignored, since it may be in a table of contents.
     ends = (
         place
         for place in range(len(lines) // 3, len(lines))

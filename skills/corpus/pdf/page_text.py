@@ -110,7 +110,7 @@ class _Word(Line):
 
 
 def read(text_page: Any) -> tuple[list[Line], str]:
-    """Return the text of a page as pieces of lines, and its turned text.
+    """Return the text of a page as pieces of lines, and the turned text as a string.
 
     Args:
         text_page: a FPDF_TEXTPAGE of PDFium.
@@ -212,7 +212,7 @@ def _is_mark(char: str, word: _Word, box: Any) -> bool:
 
 
 def _begun(text_page: Any, i: int, box: Any) -> _Word:
-    """Return an empty word with the position and font of its first character."""
+    """Return a word without text, at the position and in the font of the character `i`."""
     matrix = pdfium.FS_MATRIX()
     pdfium.FPDFText_GetMatrix(text_page, i, matrix)
     x, y = ctypes.c_double(), ctypes.c_double()

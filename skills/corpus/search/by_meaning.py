@@ -37,7 +37,7 @@ from skills.nanda.framework import Framework
 BY_SIGNS = 20_000
 """Number of moves that the first step keeps."""
 BY_VECTORS = 3_000
-"""Number of moves that the second step keeps; the third step reads their vectors."""
+"""Number of moves that the second step keeps; the third step reads the vectors of these moves."""
 FEW = 20_000
 """If at most this number of moves meet the conditions, only these moves are compared.
 
@@ -232,7 +232,7 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
 
 
 def _similar_paper(db: sqlite3.Connection, near: dict[str, tuple[float, int]]) -> SimilarPaper:
-    """Return a similar paper with its facts, and its similar moves, the most similar first.
+    """Return a similar paper, with the similarities of the moves in descending order.
 
     Args:
         near: for each similar move of the paper, its similarity and its id.

@@ -60,7 +60,7 @@ class Embedder:
 
     @classmethod
     def load(cls) -> Embedder:
-        """Return the model of the installed package; it is loaded once per process.
+        """Load the model of the installed package, or return the model that is already loaded.
 
         Raises:
             UsageError: the package is not installed.
@@ -178,7 +178,7 @@ def unpacked(stored: Iterable[bytes]) -> Vectors:
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
     """Return the id up to which the vectors of all stated moves are stored, or 0.
 
-    If the stored vectors belong to another model than `embedder`, they are deleted first.
+    Stored vectors of another model than `embedder` are deleted first.
     """
     row = one(db, "SELECT digest, last_move FROM embedding", [])
     if row is not None and row["digest"] == embedder.digest:

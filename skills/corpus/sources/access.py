@@ -1,7 +1,7 @@
 """Send requests to a source of papers, with a cache, a rate limit and retries.
 
-The import of this module is slow, since it imports requests. Other modules should import this
-module only where they send a request.
+The import of this module is slow, since it includes the package requests. Other modules should
+import this module only where they send a request.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def highlights_in(
 def _file_of(attachment: Data, item: Annotated) -> Path | None:
     """Return the path of an attachment's file on this computer, or None.
 
-    The annotated PDF file is the file of the attachment if its path ends with the linked path, its
-    folder is named by the attachment's key, or the MD5 digests are equal. Otherwise the file is
+    The annotated PDF file is returned if its path ends with the linked path, the key of the
+    attachment is the name of its folder, or the MD5 digests are equal. Otherwise the file is
     searched at the linked path or in Zotero's storage.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name

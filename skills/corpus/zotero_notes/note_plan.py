@@ -1,4 +1,4 @@
-"""Plan the notes of annotations in Zotero: format them, record them, and compare them.
+"""Plan the notes of annotations in Zotero: format, record and compare notes.
 
 A note has this form:
 

@@ -107,7 +107,9 @@ class Library:
         return self.url
 
     def check_access(self, *, write: bool) -> None:
-        """Check that the key may read the library, and with `write` also change it.
+        """Check that the key may read the library, and may change the library if `write` is True.
+
+        The name of the user is stored in `user`.
 
         Raises:
             UsageError: the key lacks the permission.

@@ -47,7 +47,7 @@ from skills.nanda.text import counted, flatten
 LISTED = 40
 """Maximum number of printed notes and highlights; `--json` prints all."""
 TRIES = 3
-"""Maximum number of attempts if the library changes between the comparison and the request."""
+"""Maximum number of attempts to delete, and of repetitions of a write, if the library changes."""
 CHANGED = "it changed meanwhile"
 _TITLE = 60
 
