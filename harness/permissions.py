@@ -130,7 +130,7 @@ class Always(BaseModel):
 
 
 def in_project(wanted: Permission, settings: Settings) -> Always | None:
-    """Return the "always in this project" answer to offer for an action, or None to offer none."""
+    """Return the answer "always in this project" for an action; None if it is not offered."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         from harness.programs import HARMLESS, lasting
@@ -153,7 +153,7 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
 
 
 def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
-    """Return the "always for this skill" answer to offer for an action, or None to offer none.
+    """Return the answer "always for this skill" for an action; None if it is not offered.
 
     Args:
         here: the "always in this project" answer for the action, from `in_project`.

@@ -28,7 +28,7 @@ def named_places(word: str, settings: Settings) -> Iterator[Path]:
 
 
 def _place(name: str | Path, settings: Settings) -> Path:
-    """Return a name, resolved relative to the project; "/" if this fails."""
+    """Resolve a name relative to the project, and return the path; "/" after an error."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
     except (OSError, RuntimeError, ValueError):  # raised for a loop of symbolic links

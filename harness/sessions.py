@@ -144,8 +144,7 @@ class SessionStore:
             skills: for each active skill, the text with which it was activated.
             asked: True if the turn ran without `--yes`, so that changes had to be confirmed.
             served: the model that answered, and the place that served it.
-            covers: for a summary, the number of turns that this summary newly replaces; otherwise
-                0.
+            covers: the number of turns that a summary newly replaces; 0 for a turn.
         """
         if self.broken:  # an earlier turn may be missing, without which this turn makes no sense
             return session

@@ -392,7 +392,7 @@ def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessEr
 
 
 def assert_saves(app: App, line: str, path: Path) -> Path:
-    """Assert that `line` plus `save to PATH` saves and leaves no temporary file; return `path`."""
+    """Assert that `line` with `save to PATH` saves a file without errors; return `path`."""
     outcome = app.dispatch(f'{line} save to "{path}"')
     assert outcome.result.code == 0, f"exit code {outcome.result.code}: {outcome.result.stopped}"
     assert path in outcome.saved, f"saved {[str(p) for p in outcome.saved]}, not {path}"

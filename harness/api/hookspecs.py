@@ -218,9 +218,10 @@ class Listener:
 
 
 def notify(listeners: Iterable[Listener], hook: RunHook, run: RunStarted, screen: Screen) -> None:
-    """Call `hook` of every listener that is not broken; a failure is only shown as a notice.
+    """Call `hook` of every listener that is not broken; a listener that fails becomes broken.
 
-    Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.
+    A failure is shown as a notice, and does not affect the run. Ctrl-C during `run_started` stops
+    the run; Ctrl-C during `run_finished` stops only the listener.
     """
     caught: tuple[type[BaseException], ...] = (Exception, SystemExit)
     if hook == "run_finished":

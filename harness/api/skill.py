@@ -72,12 +72,12 @@ class Call:
     """The input of a run of a skill, and the services that the skill may use.
 
     Attributes:
-        text: the text of the line without its options, otherwise unchanged; or all of stdin.
+        text: the text of the line without options and outer quotes, or the text of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
         source: the origin of `text`; "both" means the line, followed by stdin.
         targets: the files to which the result is saved; the harness writes them after `run`.
-        folders: the targets that are folders, which the line names with a slash at the end.
+        folders: the targets that the line names with a slash at the end.
         models: `models.run` performs work with the model that serves a task.
         screen: `notice` and `progress` write to stderr; `emit` prints a piece of the result before
             the run ends.

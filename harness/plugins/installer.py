@@ -129,8 +129,7 @@ def opened(
     Raises:
         InputError: the source does not exist, or cannot be fetched in time, or is an index without
             the selected skills.
-        UsageError: git is needed, but not installed; or an index is not read over https, or has an
-            unusable SKILL.md.
+        UsageError: git is not installed, an index has an http address, or a SKILL.md is unusable.
         TooLong: a download exceeds its limit.
     """
     path = project / at_home(given)

@@ -85,7 +85,7 @@ def distribution(point: EntryPoint) -> str:
 
 
 def beside(module: str) -> Path | None:
-    """Return the path of the SKILL.md beside an imported module, or None if there is no such file.
+    """Return the path of the SKILL.md beside an imported module, or None without a SKILL.md.
 
     The result is also None for a module that is not part of a package.
     """

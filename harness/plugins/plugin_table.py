@@ -1,4 +1,4 @@
-"""Plugins and backends that are imported on first use, and the table that describes the plugins.
+"""Plugins and backends that are imported on first use, and the table of these plugins.
 
 For each of these plugins, the table contains the SKILL.md, the names, summaries and triggers of the
 skills, the names of the backends, and the frameworks. The table also contains the options of

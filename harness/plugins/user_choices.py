@@ -100,9 +100,9 @@ def _entries(folder: Path) -> list[Path]:
 
 @functools.cache
 def private_folder() -> Path:
-    """Create, at the first call, and return the folder for copies of trusted content.
+    """Return the folder for copies of trusted content; the first call creates the folder.
 
-    The folder is deleted at the end of the process. Folders of killed processes are deleted first.
+    The folder is deleted when the process ends. The first call deletes folders of killed processes.
     """
     import atexit
     import shutil

@@ -142,7 +142,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
 
 
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
-    """Print the result to stdout; print saved paths and the error of a partial result to stderr.
+    """Print the result to stdout; print saved paths and a partial result's error to stderr.
 
     A text that was saved or already printed is left out.
 

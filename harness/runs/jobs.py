@@ -35,7 +35,7 @@ ATTEMPTS = 5
 """The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds to wait before the second attempt, and maximum seconds before each later attempt. The
-wait is doubled for each attempt.
+wait is doubled for each attempt. A server may request a longer wait.
 """
 LONGEST_REQUESTED = 120.0
 """Maximum wait in seconds that a server may request; with a longer wait, the task fails."""

@@ -35,10 +35,10 @@ follow the last token of a row.
 class ProgressEstimate:
     """The counts of a running job, its speed, and its remaining time.
 
-    Rows differ in length, so each row has a weight. The remaining time is the remaining weight,
-    times the tokens per unit of weight in finished rows, divided by the tokens per second. If the
-    finished rows have no tokens, the remaining time is the remaining weight divided by the mean
-    weight per second.
+    Rows differ in length, so each row has a weight. The remaining tokens are the remaining weight
+    times the tokens per unit of weight in finished rows, minus the tokens of unfinished rows. The
+    remaining time is the remaining tokens divided by the tokens per second, or, if the finished
+    rows have no tokens, the remaining weight divided by the mean weight per second.
 
     Attributes:
         rows, weight: the number of rows and their total weight, over all phases of the job.

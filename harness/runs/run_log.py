@@ -195,7 +195,7 @@ class RunLog:
         return run
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
-        """Return True if `path` with this content was last written by the same job.
+        """Return True if `path` with this content was last written by `job`.
 
         Rows with other content are ignored: a process stores the row before it writes the file, and
         may have been killed in between.

@@ -238,7 +238,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read the text from stdin if it is `-`, or required and missing; return its source.
+        """Read the text `-`, or a missing required text, from stdin; return the text's source.
 
         Raises:
             UsageError: the skill needs a text or takes no text.

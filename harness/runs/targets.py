@@ -225,7 +225,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a renamed file is on the disk; do nothing if this is not supported."""
+    """Sync a folder, so that a renamed file is on the disk, if the system supports this."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -66,7 +66,7 @@ class Meter:
     def feed(self, piece: bytes) -> bytes:
         """Count the next piece of the stream, and return the piece.
 
-        With `cuts`, only the beginning of the piece within the limit is returned.
+        With `cuts`, only the part of the piece within the limit is returned.
 
         Raises:
             TooLong: the stream or a line exceeds its limit.
@@ -80,7 +80,7 @@ class Meter:
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
             self._tail = text[-3:]  # the longest separator has four bytes
-            # If lines end in this piece, all of its objects count for the unfinished line after.
+            # If a line ends in this piece, all objects of the piece count for the line after it.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
             if self._line > LINE or self._objects > OBJECTS:
                 most = f"{LINE:,} bytes or {OBJECTS:,} objects"

@@ -55,7 +55,7 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
 
 
 def in_thread(work: Callable[[], T], name: str) -> T:
-    """Call `work` in a thread, so that Ctrl-C does not interrupt native code; return the result.
+    """Call `work` in a thread, so that Ctrl-C cannot interrupt native code; return the result.
 
     After Ctrl-C the thread completes the work, and the result is dropped. At exit Python waits for
     the thread, since a native library must not be unloaded while its code runs.

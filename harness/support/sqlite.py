@@ -107,7 +107,7 @@ class UserDatabase:
             return instead
 
     def connect(self) -> sqlite3.Connection:
-        """Return a new connection in autocommit mode; the first one also applies the migrations.
+        """Return a new connection in autocommit mode; the first call applies the migrations.
 
         Raises:
             OSError: the file cannot be created.

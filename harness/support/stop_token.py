@@ -25,7 +25,7 @@ class StopToken(threading.Event):
 
     Args:
         parent: an event which, if it is set, also stops this token.
-        seconds: the time limit from now on, for `remaining` and `check`; `is_set` ignores it.
+        seconds: the time limit from now on. `remaining` and `check` use it; `is_set` does not.
     """
 
     def __init__(self, parent: threading.Event | None = None, seconds: float = math.inf) -> None:

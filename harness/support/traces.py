@@ -1,7 +1,7 @@
 """Traces of runs, which follow OpenTelemetry's conventions for generative AI.
 
-Traces are on if `OTEL_TRACES_EXPORTER` contains `console` or `otlp`; if it is not set, traces are
-on if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. With
+Traces are on if `OTEL_TRACES_EXPORTER` contains `console` or `otlp`; without this variable, traces
+are on if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. With
 `OTEL_SDK_DISABLED=true`, traces are off. If traces are off, opentelemetry is not imported.
 
     invoke_workflow NAME        a run: of a command, or of a skill that a model calls
@@ -42,7 +42,7 @@ R = TypeVar("R")
 FIRST_ROWS, EACH_ROW = 20, 100
 """The first `FIRST_ROWS` tasks of a job are traced, and then one in `EACH_ROW` tasks."""
 TIMEOUT = 3
-"""Maximum number of seconds of an export, unless a variable sets a timeout."""
+"""Maximum number of seconds of an export, unless an environment variable sets a timeout."""
 PATIENCE = 4.0
 """Maximum number of seconds that the end of the program waits for the last export."""
 SHOWN = 400
@@ -322,7 +322,7 @@ def generation(served: ServedModel, request: Request) -> contextlib.AbstractCont
 
 
 def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
-    """Return a function that calls `perform`, and records the task as a child of the current span.
+    """Return a function that calls `perform` with a task, and records the task as a span.
 
     If traces are off, the result is `perform` itself.
 
