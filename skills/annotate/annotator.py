@@ -105,7 +105,7 @@ class Annotator:
         return {"version": choice.VERSION, "wording": "extractive"}
 
     def prepare(self, paper: Paper) -> Prepared:
-        """Return the request for the annotation of a paper, with its content key.
+        """Return the request for the annotation of a paper, with provenance and content key.
 
         The provenance has the facts that are needed to compare and repeat annotations. Its first
         keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as
@@ -229,7 +229,7 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
     """Return the text of each move in a reply, by the name of the move.
 
     Raises:
-        UnusableReply: the reply has another format, or its moves repeat each other or are invented.
+        UnusableReply: the reply has another format, or the moves are repetitive or invented.
     """
     form, abstract = prepared.form, prepared.paper.abstract
     moves = form.read(reply, abstract)

@@ -56,7 +56,7 @@ class Task:
 
 
 def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
-    """Return the task of annotating a paper, with its request if one can be made.
+    """Return the task of annotating a paper, with a request if one can be made.
 
     Args:
         prepare: makes the request. After an error other than a HarnessError, the task has no
@@ -248,7 +248,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of content keys that are due, and of characters in their abstracts."""
+        """Return the number of due content keys, and of characters in the abstracts for them."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 

@@ -1,4 +1,4 @@
-"""The papers of a job, and its plan: content key, request and annotation of each paper.
+"""The papers of a job, and the plan with content key, request and annotation of each paper.
 
 The plan and the papers of `from_table` are in temporary files, since a table may have millions of
 rows.
@@ -132,7 +132,7 @@ class Plan:
         return self._db.execute(add, [key, first]).rowcount > 0
 
     def keep_request(self, prepared: Prepared) -> None:
-        """Compress a request, and store it under its content key."""
+        """Compress a request, and store it under the content key."""
         if prepared.form not in self._forms:
             self._forms.append(prepared.form)
         form = self._forms.index(prepared.form)

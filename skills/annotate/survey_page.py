@@ -180,7 +180,7 @@ def authors(paper: Paper) -> str:
 
 
 def arxiv_link(paper: Paper) -> str:
-    """Return the URL of a paper at arXiv, or "" if its id is not an arXiv id."""
+    """Return the URL of a paper at arXiv, or "" for a paper without an arXiv id."""
     return page_address(paper.id) if paper.id_field == "arxiv_id" else ""
 
 
@@ -279,7 +279,7 @@ def grouped(topic: str, papers: Sequence[tuple[str, str]]) -> list[Group]:
     than `FEWEST` papers, or if there is no group.
 
     Args:
-        papers: for each paper, a text with its title and its claim, and its abstract.
+        papers: two texts for each paper: the title with the claim, and the abstract.
     """
     if len(papers) < FEWEST:
         return []

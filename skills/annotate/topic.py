@@ -217,7 +217,8 @@ def find_papers(
         limit: the maximum number of papers. Sources are searched if the corpus has fewer papers.
         from_corpus: the search of the corpus, called with the words and the number of words that a
             paper must contain; None to search only the sources.
-        sources: the search of each source by its title, called with the words and "AND" or "OR".
+        sources: the searches of sources, by the title of the source. A search is called with the
+            words and "AND" or "OR".
         notice: called with a message if no paper contains all words, or if a source fails.
         period: the dates of the search, for messages.
 

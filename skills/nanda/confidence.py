@@ -98,7 +98,7 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the confidence of each stated move whose confidence is below `UNCERTAIN`.
 
     Args:
-        record: the stored annotation. Its stated moves are the keys of its "anchors".
+        record: the stored annotation. The keys of "anchors" are the stated moves.
     """
     known = confidence_of(record.get("confidence"), record.get("anchors") or ())
     return {move: share for move, share in known.items() if share < UNCERTAIN}

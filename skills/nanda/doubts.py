@@ -435,7 +435,7 @@ CHECKS: Mapping[str, Callable[[str, str], list[str]]] = {
     "turned_words": turned_words,
     "repeated_words": repeated_words,
 }
-"""The checks for doubtful words of a move, by the key of their findings in an annotation.
+"""The checks for doubtful words of a move, by the key of the findings in an annotation.
 
 Each check has the parameters `abstract` and `text`, and returns the doubtful words.
 """

@@ -30,8 +30,8 @@ class Marked:
 
     Attributes:
         segments: the pieces of the sentence on one line.
-        moves: the names of the moves that come from the whole sentence; the segments do not repeat
-            them.
+        moves: the names of the moves that come from the whole sentence; the segments do not have
+            these names.
     """
 
     segments: tuple[Segment, ...]

@@ -1,1 +1,1 @@
-"""The reader: an encoder that finds the passages of an abstract that state its moves."""
+"""The reader: an encoder that finds the passages of an abstract that state moves."""

@@ -1,4 +1,4 @@
-"""Choose the passages of an abstract that state its moves, by the scores of the encoder.
+"""Choose the passages of an abstract that state moves, by the scores of the encoder.
 
 A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets a
 sentence, unless all are taken: at most two moves get the same sentence. The score of a sentence for

@@ -103,7 +103,7 @@ class Block(nn.Module):  # type: ignore[misc]  # mypy skips torch
 
 
 def output_of(network: Any, tokens: torch.Tensor, batch: Batch) -> Output:
-    """Return the output of a network, given the vectors of the tokens after its encoder.
+    """Return the output of a network, given the vectors of the tokens after the encoder.
 
     Args:
         network: a `Network`, or another encoder with the same layers above it.
@@ -184,7 +184,7 @@ class Network(nn.Module):  # type: ignore[misc]  # mypy skips torch
         """
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
-            # All tokens have the same token type, so its vector is added to the positions.
+            # All tokens have the same type; the vector of this type is added to the positions.
             "positions.weight": weights["embeddings.position_embeddings.weight"]
             + weights["embeddings.token_type_embeddings.weight"][0],
         }

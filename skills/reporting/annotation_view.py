@@ -44,7 +44,7 @@ def annotation(
     made: bool = True,
     place: bool = True,
 ) -> RenderableType:
-    """Return the moves of an annotation with their doubts, and a dim line with model and date.
+    """Return the moves of an annotation with all doubts, and a dim line with model and date.
 
     Args:
         record: the stored annotation.

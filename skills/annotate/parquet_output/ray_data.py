@@ -225,7 +225,7 @@ def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
 
 @dataclass(slots=True)
 class PartsRun:
-    """A run that annotates the papers that are due, with its figures so far.
+    """A run that annotates the papers that are due, with the figures so far.
 
     Attributes:
         model: the model that the first actor loaded and closed, for messages and the summary.
