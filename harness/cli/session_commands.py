@@ -120,7 +120,7 @@ class Resume(AppCommand):
 
     def run(self, call: Call) -> Result:
         number = call.text.strip()
-        if number and not number.isdecimal():
+        if number and not _is_id(number):
             raise UsageError(
                 f"{number[:40]!r} is not the number of a session",
                 hint="`/sessions` lists the sessions.",
@@ -158,6 +158,11 @@ def _end(conversation: Conversation) -> str:
     summary = conversation.summary
     last = messages[-1:] if messages[2:] or not summary else []
     return "\n\n".join([*([f"{SUMMARIZED}\n\n{summary}"] if summary else ()), *last])
+
+
+def _is_id(text: str) -> bool:
+    """Return True if a text may be the number of a row: 1 to 18 digits, as SQLite can store."""
+    return text.isdecimal() and len(text) <= 18
 
 
 def _summary(session: Session) -> str:
@@ -317,9 +322,9 @@ class Logs(AppCommand):
         if not number:
             found = RunList(runs=log.recent(call.options.limit))
             return found.as_result(_run_table(found.runs) if found.runs else "No runs yet.")
-        if not number.isdigit():
+        if not _is_id(number):
             raise UsageError(
-                f"{number!r} is not the number of a run", hint="`/logs` lists the runs."
+                f"{number[:40]!r} is not the number of a run", hint="`/logs` lists the runs."
             )
         run = log.get(int(number))
         if run is None:
@@ -394,11 +399,11 @@ class PermissionsCommand(AppCommand):
             return found.as_result(shown)
         if given == "all":
             revoked = known
-        elif given.isdigit() and 0 < int(given) <= len(known):
+        elif _is_id(given) and 0 < int(given) <= len(known):
             revoked = [known[int(given) - 1]]
         else:
             raise UsageError(
-                f"{given!r} is not the number of a permission",
+                f"{given[:40]!r} is not the number of a permission",
                 hint="`/permissions` lists the permissions.",
             )
         answers.remove(revoked)

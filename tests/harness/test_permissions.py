@@ -436,7 +436,7 @@ def test_the_command_lists_and_revokes(tmp_path: Path) -> None:
     assert not app.permissions.answers.given()
 
 
-@pytest.mark.parametrize("line", ["revoke", "revoke 0", "revoke 2", "revoke x", "5"])
+@pytest.mark.parametrize("line", ["revoke", "revoke 0", "revoke 2", "revoke x", "revoke ²", "5"])
 def test_the_command_refuses_what_it_does_not_know(tmp_path: Path, line: str) -> None:
     from harness.errors import UsageError
 

@@ -137,6 +137,8 @@ def test_version_and_help(home):
         (("/annotate x.txt save to y.docx",), None, 2, ""),
         (("/echo x save to y.md",), None, 2, ""),
         (("/logs 99",), None, 1, ""),
+        (("/logs \u00b2",), None, 2, ""),
+        ((f"/logs {'9' * 30}",), None, 2, ""),
         (("--json", "--version"), None, 0, f"{__version__}\n"),
         (("/models -",), "x", 2, ""),
         (("/annotate x.txt --framework ~nosuchuser/f.yaml",), None, 2, ""),
