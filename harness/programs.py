@@ -58,7 +58,7 @@ _RUNNERS = frozenset(  # in alphabetical order
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
-    """Return the words of a command that runs one program, or None for another command.
+    """Return the words of a command that runs one program, or None for any other command.
 
     The result is None if the command is empty or malformed, needs a shell, or sets variables, which
     may change the behaviour of the program.

@@ -145,7 +145,7 @@ class FakeModel:
 
 
 def calling(*calls: ToolCall, text: str = "") -> Reply:
-    """Return a reply with `text`, which calls tools."""
+    """Return a reply that contains `text` and calls tools."""
     return Reply(text, "stop", 1, 1, 0.0, tool_calls=calls)
 
 
@@ -155,7 +155,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """A backend that serves `model`, unless `unavailable` states why the backend cannot."""
+    """A backend that serves `model`, or cannot serve, for the reason `unavailable`."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -419,7 +419,7 @@ def _requests(app: App) -> int:
 
 
 def _files(app: App) -> set[tuple[Path, int]]:
-    """Return the files of the project with modification times, except files of the harness."""
+    """Return each file of the project and its modification time, without the harness's files."""
     settings = app.settings
     own = (settings.cache_dir, settings.data_dir, settings.config_dir)
     return {

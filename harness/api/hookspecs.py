@@ -149,7 +149,7 @@ class ToolFinished(ToolStarted):
     """A call of a tool that has a result.
 
     Attributes:
-        result: the JSON object that the model will receive.
+        result: the JSON text that the model will receive.
         exit_code: the exit code of the call.
     """
 

@@ -99,7 +99,7 @@ class ClusterOptions(SkillOptions):
 
 
 class GeneralOptions(SkillOptions):
-    """Options that every line may contain; on the command line, they may also precede the line."""
+    """Options that every command accepts; these options may also precede the command."""
 
     as_json: bool = Field(False, alias="json", description="print the result as a JSON object")
     model: str | None = Field(

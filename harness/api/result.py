@@ -81,7 +81,7 @@ class Result:
     def each(self) -> Iterator[Any]:
         """Yield the records of the result.
 
-        If `records` is None, these are the items of a list in `data`, or one record with `data`.
+        If `records` is None, these are the items of a list in `data`, or else `data` itself.
         """
         if self.records is not None:
             yield from self.records()

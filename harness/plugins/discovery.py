@@ -136,8 +136,8 @@ class Discovery:
     def described(self) -> dict[str, Any]:
         """Import the program's own plugins, and return their rows in the plugin table, by name.
 
-        A plugin with formats or with hooks of runs and tools has no row, and is therefore imported
-        at every start.
+        A plugin with formats, or with hooks for runs or tools, has no row, and is therefore
+        imported at every start.
 
         Raises:
             Exception: a plugin cannot be loaded.

@@ -307,7 +307,7 @@ class Staged:
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
-        """Move the content that the user approved to `target`, replacing an existing folder.
+        """Move the approved content to `target`, replacing an existing folder.
 
         Raises:
             OutputError: the content has changed since it was copied, or cannot be moved. The

@@ -218,7 +218,7 @@ def _redirected() -> Iterator[None]:
 
 
 def _check_api(plugin: Any) -> None:
-    """Check that this program supports the `harness_api` of a plugin, if one is stated.
+    """Check that this program supports the `harness_api` that a plugin states, if any.
 
     Raises:
         UsageError: the plugin needs another major version or a later minor version, or states an

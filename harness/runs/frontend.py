@@ -165,7 +165,7 @@ def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str)
 
 
 def _rendered(result: Result, screen: Screen) -> bool:
-    """Show the renderable of a result on a terminal; return True if it was shown."""
+    """Show the object of `Result.terminal`; return True if it was shown."""
     if result.terminal is None:
         return False
     try:

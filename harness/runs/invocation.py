@@ -202,7 +202,7 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
 
 
 def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
-    """Parse the arguments of a script, options and at most one text, as an invocation.
+    """Parse the arguments of a script as an invocation: options, and at most one text.
 
     Args:
         skill: the skill whose options are accepted.

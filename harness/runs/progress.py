@@ -159,7 +159,7 @@ def show_progress(
 ) -> Iterator[Callable[[], None]]:
     """Show an estimate on stderr within the block; yield a function to call after each row.
 
-    The estimate is also passed to `Screen.on_progress`.
+    The progress is also reported to `Screen.on_progress`.
 
     Args:
         phase: the name of the first phase; setting `estimate.phase` begins another phase in the

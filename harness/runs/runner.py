@@ -228,7 +228,7 @@ class Runner:
         return targets
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
-        """Return the keys in `Result.companions` of the files beside the targets, by path."""
+        """Return the files beside the targets, each with its key in `Result.companions`."""
         options, subcommand = self.invocation.options, self.invocation.subcommand
         with self._isolated():
             return {
@@ -238,7 +238,7 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """Read the text `-`, or a missing required text, from stdin; return the text's source.
+        """If the text is `-`, or required and missing, read it from stdin; return its source.
 
         Raises:
             UsageError: the skill needs a text or takes no text.

@@ -184,7 +184,7 @@ def integrity_fault(db: sqlite3.Connection) -> str:
 
 
 def storable(text: str) -> str:
-    """Return `text` without secrets, and with escaped lone surrogates, which SQLite refuses."""
+    """Return `text` without secrets, and with lone surrogates escaped: SQLite refuses them."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 

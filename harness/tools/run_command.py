@@ -73,7 +73,7 @@ _CREATED = ("", ".d", ".md", ".json")
 
 
 class Run(BuiltinTool):
-    """Runs a command, confined to a sandbox if the platform supports it."""
+    """Runs a command, in a sandbox if bubblewrap works."""
 
     name = "run"
     summary = "Run a command in the project's folder, without input"

@@ -85,7 +85,7 @@ class HooksFile(BaseModel):
 def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Path, Commands]]:
     """Return the user's commands, and the project's commands if the project's file is trusted.
 
-    The commands of each file follow the path of the file.
+    Each item is the path of a file, and the commands in this file.
 
     Args:
         untrusted: called with the file of the project if it exists and is not trusted.
