@@ -4,7 +4,7 @@
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
         labels      the labels of the moves, in the order of the prompt
-        panel       sha256 of all parts of the panel that affect a vote (`Panel.digest`)
+        panel       the digest of the panel (`Panel.digest`)
         form        kind and prefill of the vote form
         model       the id of the judge, from `judge_id`
 
@@ -248,7 +248,7 @@ def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteF
 
 
 def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
-    """Store the vote form of a judge for later runs.
+    """Store the vote form of a judge for later runs, unless a form is stored already.
 
     Returns:
         `form`, or the form that another process has stored in the meantime.

@@ -44,9 +44,9 @@ CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
 A move that does not quote the abstract has at most `max_chars` / 7 words, and at least
-`max_chars` / 50. A framework with short moves therefore does not require sentences. With the 320
-characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold have
-6 to 44 words.
+`max_chars` / 50. If `max_chars` is small, a move may therefore be shorter than a sentence. With the
+320 characters of the Nanda framework, the limits are 6 and 45 words; the 6,807 moves of the gold
+have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
 """Minimum number of content words of a quote that may have fewer words than other moves.
@@ -57,15 +57,15 @@ preceding text to be understood.
 LEAST_SUPPORT = 0.55
 """Minimum share of the content words of an annotation that occur in its abstract.
 
-The share in the annotations of the gold is at least 0.74, with a median of 0.95. Compared with the
-abstract of another paper, the share is at most 0.38.
+The share in the annotations of the gold is at least 0.74, with a median of 0.95. With the abstract
+of another paper, the share is at most 0.38.
 """
 LEAST_MOVE_SUPPORT = 0.35
 """Minimum share of the content words of a move that occur in the abstract.
 
 The minimum applies to moves with at least `TELLING` content words. The share in the moves of the
-gold is at least 0.43. Compared with the abstract of another paper, the share is less than 0.35 in
-96% of the moves.
+gold is at least 0.43. With the abstract of another paper, the share is less than 0.35 in 96% of the
+moves.
 """
 TELLING = 5
 """Minimum number of content words of a move to which `LEAST_MOVE_SUPPORT` applies.
@@ -108,7 +108,7 @@ The foreign passages of the gold have at most 4 content words.
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""Minimum number of content words in a foreign phrase that are not in the abstract.
+"""Minimum number of a foreign phrase's content words that the abstract lacks.
 
 Three annotations of the gold repeat a foreign phrase. With a minimum of 1, 36 annotations would
 repeat a foreign phrase.

@@ -41,7 +41,7 @@ Some servers return at most 20 alternatives. The probability of an answer that i
 alternatives is negligible.
 """
 JSON_TOKENS = 24
-"""Maximum number of tokens of a vote as JSON, {"answer": "4"} with some blanks."""
+"""Maximum number of tokens of a vote as JSON, such as {"answer": "4"}."""
 
 
 class Persona(BaseModel, extra="forbid", frozen=True):
@@ -51,11 +51,11 @@ class Persona(BaseModel, extra="forbid", frozen=True):
         name: lower-case letters and hyphens; the name of the persona's column in tables.
         criterion: the statement that the persona checks.
         why: the reason why the persona is on the panel; messages do not contain it.
-        ask: the question at the end of the message. It may quote moves: {claim} is the claim, and
-            {claim_source} is the sentence of the abstract that the claim comes from.
+        ask: the question at the end of the message. The question may quote moves: {claim} is the
+            claim, and {claim_source} is the sentence of the abstract that the claim comes from.
         threshold: the minimum score of a vote that passes, unless thresholds were calibrated.
-        reads: unused. Panel files may have it, and `Panel.digest` includes it, so that stored votes
-            remain valid.
+        reads: unused. Panel files may have `reads`, and `Panel.digest` includes its values, so that
+            stored votes remain valid.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")

@@ -68,7 +68,7 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Return the number of annotations with each split into passes and fails, "5-0" to "0-5".
+    """Return the number of annotations with each split into passes and fails, such as "4-1".
 
     Annotations with an invalid vote are counted only under `INCOMPLETE`. Without annotations, the
     result is {}.
@@ -181,7 +181,7 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     """Return the probability that a score of `good` is above a score of `bad`; ties count half.
 
     The value is U / (n m), with the U of Mann and Whitney. Scores that are None are ignored.
-    Without a score on one side, the result has no value and no interval.
+    Without a score on either side, the result has no value and no interval.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -

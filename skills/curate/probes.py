@@ -257,7 +257,7 @@ SUBTLE_MAKERS: Mapping[str, Maker] = {
 MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
 KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
 IN_TURN = tuple(_in_turn(SUBTLE, KINDS))
-"""All kinds, in the order in which a limited number of probes is made."""
+"""All kinds, in the order in which `make` takes probes from the kinds."""
 
 
 def _probe(draft: Draft) -> Item | None:

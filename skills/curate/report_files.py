@@ -30,7 +30,7 @@ from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 
 SUFFIX = "_curated"
-"""Suffix of a target's name that the names of the files beside the target do not have."""
+"""Suffix of a target's name, which `beside` removes from the names of the other files."""
 
 
 FOLDER = Path(__file__).parent

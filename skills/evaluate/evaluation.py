@@ -265,7 +265,7 @@ class ModelRunner:
 
         Args:
             rows: the fields of the `Answer` for each paper; the key "again" is added.
-            failed: the numbers of failures by class of error, to which new failures are added.
+            failed: the numbers of failures by class of error, to which faults of the run are added.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]

@@ -41,7 +41,8 @@ class Answer(Output):
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
         None,
-        description='the moves of the repeated annotations, by what varies: "seeds" or "prompts"',
+        description='the moves of repeated annotations, by what varies: "seeds" or "prompts"; '
+        'the first of "prompts" is the annotation itself',
     )
 
 

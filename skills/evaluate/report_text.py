@@ -63,7 +63,7 @@ NEITHER = ("stated", "copied", "floor")
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics that are also shown for the gold, as a reference."""
 FEW = 20
-"""Minimum number of papers that the verdict does not call too few if it shows no difference."""
+"""Minimum number of papers that are enough for the verdict that no difference is shown."""
 NAMED = 4
 """Maximum number of metrics that a sentence of the verdict names."""
 NO_REGRESSION = "No metric is worse than before"

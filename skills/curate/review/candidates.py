@@ -155,7 +155,7 @@ def read(
         abstracts: a table of papers, or None.
         corpus: the corpus database, which need not exist for a table.
         conditions: conditions in the form of `/corpus filter`, or ""; allowed for the corpus only.
-        words: words that must all occur in title and abstract or in one move; or the id of a paper;
+        words: words that must all occur in title and abstract, or in one move; the id of a paper;
             or "".
 
     Raises:

@@ -19,7 +19,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 
 WEAK_SOURCE = 0.25
-"""Similarity of a move to its nearest sentence below which the sentence is marked with "?".
+"""Similarity of a move to its nearest sentence below which the move is marked with "?".
 
 1% of the 3,581 moves of gold_train.csv and gold_dev.csv have a lower similarity.
 """

@@ -68,7 +68,7 @@ class Leases:
             _delete(db, "review_drafts", review_id=self.review, reviewer=reviewer, paper=paper)
 
     def holders(self) -> dict[str, list[str]]:
-        """Return the reviewers who have leased each paper now, by the key of the paper."""
+        """Return the reviewers who hold a lease of each paper, by the key of the paper."""
         with open_corpus(self.database) as db:
             return self._holders(db)
 

@@ -82,7 +82,7 @@ class Desk:
         Papers from the index `start` on are searched first, then the papers before `start`. If
         `teaches` is True, `start` is ignored: the search begins at the first paper or, at the
         beginning of a round, at the paper that the reviewer has leased. Unless two reviewers are to
-        decide on the paper, no other reviewer gets it during the lease.
+        decide on the paper, no other reviewer gets the paper during the lease.
         """
         with self.log.locked():
             if self.teaches:
@@ -94,7 +94,7 @@ class Desk:
         """Lease a paper to the reviewer, or renew the lease.
 
         Raises:
-            Taken: another reviewer has leased the paper, or the paper is decided.
+            Taken: another reviewer has leased the paper, or the paper is decided on already.
         """
         item = self.papers[at]
         with self.log.locked():
@@ -193,9 +193,9 @@ class Desk:
         """Turn highlights in Zotero into edits of undecided papers, and accept reviewed papers.
 
         The text of a move becomes the passages that are highlighted with the tag of the move, or
-        "Not stated." if a person has deleted the highlights of the move. Each version of a
-        highlight is stored only once. A paper is accepted if its Zotero item has the tag
-        "reviewed".
+        "Not stated." if a person has deleted the highlights of the move. A move changes only
+        if a highlight of the move is new or was changed. A paper is accepted if its Zotero item has
+        the tag "reviewed".
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
@@ -309,7 +309,7 @@ class Desk:
         self.leases.forget_drafts(self.reviewer, item.key)
 
     def last(self) -> int | None:
-        """Return the index of the paper that the reviewer decided on last, or None without any."""
+        """Return the index of the paper the reviewer last decided on; None without a decision."""
         for decision in self.log.latest(self.reviewer):
             at = self.papers.places.get(decision.key)
             if at is not None and decision.is_about(self.papers[at]):
@@ -369,7 +369,7 @@ class Desk:
         return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
-        """Yield papers that the reviewer must decide on and has not skipped, first from `start`."""
+        """Yield papers to decide on that are not skipped: from `start` on, then the others."""
         keys, known = self.papers.keys, {item.key: item for item in self._known()}
         for key in (*keys[start:], *keys[:start]):
             if key in self.skipped:

@@ -37,7 +37,7 @@ _NO_TERMINAL = "Run the line where both stdin and stderr are a terminal."
 STAY = -1
 """The result of an `Act` that leaves the screen unchanged."""
 Act = Callable[[int], int | None]
-"""The action of a key on the paper with the given index; the result is the next index.
+"""The action of a key on the paper at an index; the result is the index of the next paper.
 
 The result is the same index to redraw the paper, `STAY` to leave the screen unchanged, or None if
 no paper is left.
@@ -236,7 +236,7 @@ def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
     """Return the texts of the reviewers for a move, with marked differences.
 
     The texts are in columns if the terminal has at least `NARROW` columns. If the user has chosen
-    another text for the move, it follows the texts of the reviewers.
+    another text for the move, this text follows the texts of the reviewers.
 
     Args:
         width: the width of the terminal.
