@@ -89,8 +89,7 @@ def build_dataset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune dataset` with the arguments as options, and return the exit code.
 
-    The data set is saved to `--out PATH` or `-o PATH`. Without `argv`, the arguments of the process
-    are used, and the process exits after the run.
+    The data set is saved to `--out PATH` or `-o PATH`. If `argv` is None, the process then exits.
     """
     from harness.cli.main import run_script
 

@@ -301,10 +301,9 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return the hint to change up to two settings, or to use a smaller base.
+    """Return a hint to change one of the two settings that save most, or to use a smaller base.
 
-    The settings are the two that save the most memory. If no setting saves memory, the hint names
-    only a smaller base.
+    If no setting saves memory, the hint names only a smaller base.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.

@@ -19,8 +19,6 @@ TEMPLATE_TOKENS = 16
 
 ChatML adds 4 tokens and one or two line breaks to each of system text, prompt and completion.
 """
-
-
 Pieces = tuple[tuple[str, bool], ...]
 """The text of a row, cut into pieces; the bool is True if the loss includes the piece."""
 
@@ -119,9 +117,8 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 def _counted(context: StageContext, data: Path) -> PlannedRows:
     """Return the token counts of the rows of a data set; no file is downloaded.
 
-    The sample is rendered as in training if the base's tokenizer, its chat template and the needed
-    packages are available. If the base is a GGUF of the registry or not on this machine,
-    `open_counter` chooses the tokenizer that counts.
+    The sample is rendered as in training if tokenizer, chat template and packages are available. If
+    the base is a GGUF of the registry or not on this machine, `open_counter` chooses the tokenizer.
     """
     recipe, call, folder = context.recipe, context.call, tokenizer_folder(context)
     parted = read_split(data, context.dev, recipe)

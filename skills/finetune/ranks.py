@@ -1,8 +1,7 @@
 """Ranks, the processes of a training: the rank of this process, and messages between ranks.
 
 torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. In
-a training with a single process, the rank is 0, and `broadcast`, `summed` and `barrier` send
-nothing.
+a training with a single process, the rank is 0, and no messages are sent.
 """
 
 from __future__ import annotations

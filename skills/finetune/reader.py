@@ -158,9 +158,7 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Return the first reader that serves the framework and was not trained on papers in `gold`.
-
-    The file of the reader is downloaded if necessary.
+    """Fetch and return the first reader for `framework` that was trained on no paper in `gold`.
 
     Raises:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.

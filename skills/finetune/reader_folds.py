@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 FOLDS = 5
 RESAMPLES = 2_000
 LOW, LEAST, HIGH = 0.025, 0.05, 0.975
-"""Quantiles of the resampled gains.
-
-LOW and HIGH are the ends of the two-sided 95% interval, LEAST is the lower end of the one-sided
-interval.
+"""Quantiles of the resampled gains: LOW and HIGH are the ends of the two-sided 95% interval, and
+LEAST is the lower end of the one-sided interval.
 """
 ENDS = 3
 """Number of sentences at each end of an abstract that `by_place` considers as places."""

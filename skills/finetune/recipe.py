@@ -232,8 +232,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
         folder: the folder of the run.
 
     Raises:
-        UsageError: a setting or a preset is invalid or unknown, or both --preset and --recipe are
-            given.
+        UsageError: a setting or preset is invalid, or both --preset and --recipe are given.
         InputError: the stored recipe or the file of --recipe is invalid.
     """
     if options.preset and options.recipe:

@@ -192,9 +192,7 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
 def _rows(
     path: Path, reading: Reading, *, annotated: bool
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table; for an unreadable row, yield its error.
-
-    If the table has no column of abstracts, the abstracts come from the corpus.
+    """Yield rows, or the error of an unreadable row; the corpus provides missing abstracts.
 
     Args:
         annotated: True to require a column for each move.

@@ -204,10 +204,7 @@ class AbstractIndex(Generic[T]):
 
 
 def runs(text: str) -> frozenset[str]:
-    """Return the runs of `RUN` words of a text, without case and punctuation.
-
-    A shorter text is a single run; a text without words has no run.
-    """
+    """Return all runs of `RUN` words without case and punctuation; a shorter text is one run."""
     found = words(text)
     last = max(len(found) - RUN, 0) if found else -1
     return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
@@ -372,11 +369,7 @@ def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
 
 
 def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
-    """Return the rows without similar abstracts, and a record of each other row.
-
-    The first of several rows with similar abstracts is kept. The kept abstracts are added to
-    `index`.
-    """
+    """Return the first row of each group of similar abstracts, and a record of each other row."""
     kept, out = [], []
     for row in rows:
         if (match := index.find(row.paper.abstract)) is None:

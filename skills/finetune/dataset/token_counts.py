@@ -59,8 +59,7 @@ def open_counter(
     """Yield a token counter that can be used within the block.
 
     Args:
-        tokenizer: a tokenizer.json or its folder; None for the model that annotates, or an estimate
-            if the file of this model is not on this machine.
+        tokenizer: a tokenizer.json or its folder; None for the annotating model or an estimate.
         notify: called with a message if the numbers are estimated.
 
     Raises:

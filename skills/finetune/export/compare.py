@@ -44,8 +44,7 @@ DATABASE = "held_out.db"
 def compare(context: StageContext) -> Entry:
     """Compare the new model with the default of /annotate, and return the stage's entry.
 
-    A better model becomes the default. The models are not compared if fewer than `FEWEST` papers
-    were held out, or if the training was cut short.
+    A better model becomes the default. A comparison needs `FEWEST` papers and complete training.
 
     Raises:
         InputError: the GGUF is missing, or it is older than the training.

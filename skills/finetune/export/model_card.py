@@ -120,9 +120,7 @@ def _compared(run_dir: RunDir, digests: Iterable[str]) -> Iterator[Score]:
 
 
 def _evaluated(named: Path | None, own: Path, digests: set[str]) -> list[Score]:
-    """Return the figures of the model from the file `named`, or from `own` if `named` is None.
-
-    The result is [] if `named` is None and `own` does not exist.
+    """Return the model's figures in the file `named`, else in `own` if it exists, else [].
 
     Raises:
         InputError: the file cannot be read, or no annotator in it has one of these digests.

@@ -169,8 +169,7 @@ def adapter_base(context: StageContext) -> str | None:
 def write_modelfiles(context: StageContext) -> Entry:
     """Write the Modelfiles of the merged model and the adapter. Return the stage's entry.
 
-    The Modelfile of the adapter is written only if the adapter is available as GGUF and
-    `adapter_base` finds a base.
+    The adapter gets a Modelfile only if it exists as GGUF, and `adapter_base` finds its base.
 
     Raises:
         InputError: the GGUF is missing, or it has no chat template or end-of-turn token.

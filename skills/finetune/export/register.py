@@ -71,10 +71,7 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write the entries of a model to registry.d, and return the facts of the stage.
-
-    Nothing is written if the entries are already stored and, with `chosen`, the model is the
-    default.
+    """Write a model's entries to registry.d unless they are stored; return the stage's facts.
 
     Args:
         chosen: True to make the model the default of its tasks.
@@ -116,8 +113,7 @@ def unregister(call: Call, name: str) -> Result:
     The model is also removed from Ollama if the user agrees. The files of the entry are kept.
 
     Raises:
-        UsageError: the model does not exist, or `/finetune register` did not write its entry and
-            --force is not given.
+        UsageError: the model does not exist, or, without --force, was not registered by /finetune.
         RegistryError: another entry needs the model or its files.
     """
     settings, name = call.settings, name.strip()
@@ -407,10 +403,7 @@ def trained(run_dir: RunDir) -> Entry:
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the serve entries: a verified model at Ollama, the merged GGUF, and the adapter.
-
-    The model at Ollama and the adapter are left out if they do not exist.
-    """
+    """Yield serve entries: a verified model at Ollama, the merged GGUF, an existing adapter."""
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")

@@ -195,9 +195,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
 
 
 def start_path(context: StageContext) -> Path | None:
-    """Return the path of the adapter that the recipe names, or None for a new adapter.
-
-    An adapter of the registry is fetched if necessary.
+    """Return the path of the recipe's adapter, fetched if necessary; None for a new adapter.
 
     Raises:
         InputError: the adapter does not exist, or is in the folder of the run itself.
@@ -235,10 +233,7 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return the recipe; the path of an existing adapter in `start_from` becomes absolute.
-
-    So the run can be resumed from another working directory.
-    """
+    """Return the recipe; the path of an existing adapter in `start_from` becomes absolute."""
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe

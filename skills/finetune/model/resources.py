@@ -262,10 +262,7 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return the unpacked files of a base, and its GGUF if the GGUF can be fetched.
-
-    The result is () if the base is not a GGUF of the registry.
-    """
+    """Return the downloaded GGUF, if any, and the unpacked files; () if the base is no GGUF."""
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()

@@ -122,8 +122,7 @@ def row_inputs(context: StageContext, before: Entry | None) -> dict[str, Any]:
     """Return the inputs of the stage that determine the choice of rows, without the base.
 
     Args:
-        before: the stage's entry. If the run names no data set, the digests of the files come from
-            this entry.
+        before: the stage's entry, with the digests to keep if the run names no data set.
     """
     recipe = context.recipe
     kept = before.inputs if before is not None and context.data is None else {}

@@ -143,10 +143,7 @@ class TrainingCallbacks:
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Record the loss of the step; raise SkillFailed if the loss or a gradient is not finite.
-
-        The weights are not changed yet. With float16, the gradients are not checked.
-        """
+        """Record the step's loss; raise SkillFailed if the loss or a gradient is not finite."""
         import torch
 
         self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()

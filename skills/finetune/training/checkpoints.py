@@ -191,12 +191,10 @@ def to_resume(
 
 
 def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint:
-    """Return the checkpoint with the lowest dev loss up to step `newest`.
-
-    If there is no dev loss, or the best checkpoint is damaged, return the checkpoint of `newest`.
+    """Return the checkpoint with the lowest dev loss, or else the checkpoint of step `newest`.
 
     Args:
-        notify: called with a message if the best checkpoint is damaged.
+        notify: called with a message if the best checkpoint is damaged, and `newest` is used.
 
     Raises:
         InputError: the checkpoint of step `newest` is damaged.
@@ -365,18 +363,13 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of all checkpoints in order, or else the name of the adapter folder.
-
-    The result is [] if there is neither.
-    """
+    """Return the names of all checkpoints in order, or else of an adapter folder that exists."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move the files of a training into a new folder, and return the path of this folder.
-
-    The new folder is in the folder of the run. The manifest's entry of `train` is removed.
+    """Move a training's files to a new subfolder, remove its entry, and return the subfolder.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

@@ -207,10 +207,7 @@ class Tracking:
 
     @contextmanager
     def following(self, log: Metrics) -> Iterator[None]:
-        """Within the block, forward each line of metrics.jsonl soon after it is written.
-
-        The end of the block waits at most `PATIENCE` seconds until all lines are forwarded.
-        """
+        """Forward the lines of metrics.jsonl during the block; then wait for the tracker."""
         ended = threading.Event()
 
         def follow() -> None:

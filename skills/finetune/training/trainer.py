@@ -96,11 +96,7 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Return this rank's rows of the batches of a step, and the divisor of the loss.
-
-        Without further batches, the result is ([], None). The number of tokens is stored in
-        `watch.step_tokens`.
-        """
+        """Count a step's tokens; return this rank's part of each batch, and the loss divisor."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
@@ -321,12 +317,10 @@ def load_model(
 ) -> Any:
     """Return the base with a new adapter, which has no effect yet.
 
-    Only the adapter is trainable.
-
-    The result is the same as after `prepare_model_for_kbit_training` of peft, except that weights
-    which are not quantized keep their type. In float32, the embedding and output layer of a 7B
-    model would need 4.4 GB instead of 2.2 GB. Norms compute in float32, and the adapter is in
-    float32.
+    Only the adapter is trainable. The result is the same as after `prepare_model_for_kbit_training`
+    of peft, except that weights which are not quantized keep their type. In float32, the embedding
+    and output layer of a 7B model would need 4.4 GB instead of 2.2 GB. Norms compute in float32,
+    and the adapter is in float32.
 
     This function seeds torch with the seed of the recipe, since the adapter's weights are random.
 
