@@ -155,7 +155,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """A backend that serves `model`, or cannot serve, for the reason `unavailable`."""
+    """A backend that serves `model`, or none if `unavailable` states a reason."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
