@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     _pin_worker()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores, since many tests wait for processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def _has_room(memory: Path) -> bool:
     """Return True if folders of tests fit into memory: on a disk, most of the time is fsync."""
     if not memory.is_dir() or not hasattr(os, "ST_NOEXEC"):
