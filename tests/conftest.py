@@ -35,9 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     _pin_worker()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than there are cores, since many tests wait for processes."""
-    return (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return up to two workers per core, since many tests wait for processes.
+
+    Tests that train wait less, and each worker needs the memory of a training.
+    """
+    cores = os.cpu_count() or 1
+    return cores + 1 if config.option.markexpr == "train" else min(2 * cores, cores + 4)
 
 
 def _has_room(memory: Path) -> bool:
