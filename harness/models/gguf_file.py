@@ -255,7 +255,7 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor in the written type, with the change of the adapter added.
+    """Return the data of a tensor, with the change of the adapter, in the type of `_written_type`.
 
     Args:
         pair: the LoRA matrices for the tensor; None if the adapter does not change the tensor.

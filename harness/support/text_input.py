@@ -86,8 +86,9 @@ def lone_file(text: str) -> Path | None:
 def path_in(text: str) -> Path | None:
     """Return `text` as a path, or None if it is not a path.
 
-    A text is a path if it has a known file suffix, has no blanks but another suffix or a separator,
-    names an existing file, or names an existing folder and has a separator.
+    A text is a path if it has a known file suffix, or names an existing file. A text without blanks
+    is also a path if it has any other suffix, or a separator. A text with blanks and a separator is
+    a path if it names an existing folder.
     """
     name = unquote(text)
     if not name or "\n" in name or "\0" in name:

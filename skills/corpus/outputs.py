@@ -285,8 +285,8 @@ class ZoteroNote(Output):
     """A note in Zotero, and the action on it."""
 
     action: str = Field(
-        description="the action on the note: create, update, delete, unchanged, edited, removed, "
-        "missing or too_long",
+        description="create, update or delete; or the reason why nothing is written: unchanged, "
+        "edited or removed by a person, missing (no such item) or too_long (the passage)",
     )
     library: str
     item: str

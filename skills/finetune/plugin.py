@@ -67,8 +67,8 @@ class TrainOptions(HeldOutOptions, ProcessOptions):
     )
     track_to: str | None = Field(
         None,
-        description="the server, or for trackio the Space of the Hub, that receives the "
-        "measurements",
+        description="the server that receives the measurements; for trackio, a Space of the "
+        "Hugging Face Hub",
     )
 
 

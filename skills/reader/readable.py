@@ -99,13 +99,14 @@ _PRESENTED = re.compile(
 
 
 def statements(sentence: Sentence, limit: int) -> list[Passage]:
-    """Return the statements of a sentence without the heading; the whole sentence comes first.
+    """Return the passages of a sentence that can be read alone, without the heading.
 
-    The end of a statement of more than `limit` characters is cut off. If the sentence is only a
-    heading, the heading is the statement.
+    The first passage is the whole sentence. A second passage begins after an announcement or an
+    introduction that may be left out. If the sentence is only a heading, the heading is the
+    passage.
 
     Args:
-        limit: maximum number of characters of a move.
+        limit: maximum number of characters of a passage; the end of a longer passage is cut off.
     """
     if sentence.heading == len(sentence.words):
         return [_within(limit, sentence, 0)]

@@ -1,4 +1,4 @@
-"""Write annotations to a folder of parts: from the corpus, or on the nodes of a cluster.
+"""Annotate papers in this process or on the nodes of a cluster, and write a folder of parts.
 
 This module does not import Ray.
 """

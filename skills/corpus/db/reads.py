@@ -171,9 +171,9 @@ def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
 def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
     """Return the ids of the rows that `wanted` identifies.
 
-    `wanted` is compared with the ids of the sources, then with the row ids, then with the
-    identifiers: DOI, arXiv id, PMID and OpenAlex id. An arXiv id may have a version or the prefix
-    "arXiv:", or be a URL.
+    `wanted` is compared with the ids that papers have in their tables or sources (`source_id`),
+    then with the row ids, then with the identifiers: DOI, arXiv id, PMID and OpenAlex id. An arXiv
+    id may have a version or the prefix "arXiv:", or be a URL.
     """
     rows = db.execute("SELECT id FROM papers WHERE source_id = ? ORDER BY id", [wanted]).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:

@@ -189,7 +189,7 @@ def at_start(text: str) -> str:
 
 
 def _replaced(found: re.Match[str]) -> str:
-    if found[0] == "%%":  # a backslash would not escape a comment
+    if found[0] == "%%":  # begins a comment of Obsidian, even after a backslash
         return "&#37;&#37;"
     return "".join(f"\\{char}" for char in found[0])
 

@@ -119,8 +119,8 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     """Yield the text of a file, in pieces, with a note in each annotated entry.
 
     Args:
-        take: called for each valid entry with its number among the records and errors of `read`,
-            counted from 1; returns the note of the entry, or "".
+        take: returns the note of a valid entry, or "". The argument is the position of the entry
+            among the items that `read` yields (entries and errors), counted from 1.
     """
     from bibtexparser.model import Entry
 

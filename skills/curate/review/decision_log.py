@@ -216,7 +216,7 @@ class Journal:
 
 @dataclass(slots=True)
 class ReviewLog:
-    """The decisions on the papers of one gold table, created by `open_log`.
+    """The log of the decisions on the papers of one gold table; `open_log` creates it.
 
     Attributes:
         wrote: called with the SHA-256 of a new table before it replaces the old table.

@@ -363,7 +363,10 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of all checkpoints in order, or else of an adapter folder that exists."""
+    """Return the names of all checkpoints in order.
+
+    Without checkpoints, the result is the name of the adapter folder if it exists, or else [].
+    """
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
