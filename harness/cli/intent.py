@@ -75,8 +75,8 @@ def command_for(app: App, line: str) -> tuple[str, str]:
     """Return the name of the skill that plain text requests, and the text for the skill.
 
     If the line does not clearly request a skill, the result is the name of /chat, and the whole
-    line with the prefix "-- ". A skill that is recognized by a trigger or description is reported on
-    stderr.
+    line with the prefix "-- ". A skill that is recognized by a trigger or description is reported
+    on stderr.
     """
     skills = app.catalogue.skills
     first, *others = line.split()
