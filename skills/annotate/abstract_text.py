@@ -99,7 +99,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     title or an abstract in YAML front matter takes precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
-    given, body = _without_front_matter(body)
+    given, stated, body = _without_front_matter(body)
+    if stated:
+        return given or _split_title(body)[0], stated
     title = ""
     _, environment, after = body.partition(r"\begin{abstract}")
     if environment:
@@ -115,24 +117,23 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     return given or title, body.strip()
 
 
-def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the YAML front matter, or "", and the text with the abstract.
+def _without_front_matter(text: str) -> tuple[str, str, str]:
+    """Return the title and the abstract in the YAML front matter, or "", and the text after it.
 
-    The text is the abstract in the front matter, or else the text after the front matter, or the
-    whole text if there is no front matter.
+    The text is the whole text if there is no front matter.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:
-        return "", text
+        return "", "", text
     try:
         parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
     except UsageError:  # the text between two horizontal rules is not front matter
-        return "", text
+        return "", "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):
-        return "", text
+        return "", "", text
     title, abstract = (parsed.text(keys.get(name, name)) for name in ("title", "abstract"))
-    return _clean(title), abstract or text[found.end() :].lstrip()
+    return _clean(title), abstract, text[found.end() :].lstrip()
 
 
 def _split_title(text: str) -> tuple[str, str]:

@@ -71,7 +71,7 @@ def open_counter(
     files = FileStore(registry.files, cache_dir, notify)
     served = [candidate.serve for candidate in candidates(registry, "annotate")]
     for gguf in dict.fromkeys(serve.gguf for serve in served if serve.backend == "llamacpp"):
-        if gguf and files.missing(gguf) is None and not files.to_fetch(gguf):
+        if gguf and files.path(gguf).is_file():
             from harness.models.backends.llamacpp import LlamaCppBackend
 
             entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)

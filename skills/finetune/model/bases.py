@@ -161,7 +161,7 @@ def _folder_of(context: StageContext) -> Path | None:
     """
     name, files = context.recipe.base, context.files
     if name in context.call.models.registry.files:
-        if files.missing(name) is not None or files.to_fetch(name):
+        if not files.path(name).is_file():
             return None
         return unpacked_folder(context.call.settings.cache_dir, files.digest(name))
     if is_folder(name):

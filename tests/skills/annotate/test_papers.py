@@ -378,6 +378,7 @@ def test_odd_texts_are_refused_like_others(text: str) -> None:
         ("---\ntitle: A: title\n---\n# Other\n\nAbstract: We do it.", "A: title", "We do it."),
         ("---\r\ndate: 2024\r\n---\r\n# A title\r\nWe do it.", "A title", "We do it."),
         ("---\nTitle: 'A'\nAbstract: |\n  We do\n  it.\n---\n# 1 In\n", "A", "We do\nit."),
+        ("---\nabstract: |\n  We do it\n\n  It works.\n---\n# A\n", "A", "We do it\n\nIt works."),
         ("---\nWe do it.\n---\nIt works.", "", "---\nWe do it.\n---\nIt works."),
         ("---\nWe do: it.\n---\nIt works.", "", "---\nWe do: it.\n---\nIt works."),
         ("A\n\n\\begin{abstract}\nWe do it.\n\\end{abstract}\n\nNo.", "", "We do it."),
