@@ -92,7 +92,7 @@ def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch):
     lines = app.screen.err.getvalue().splitlines()
     foreign = f"nanda-annotator at {server.url} is another model: digest abababab, expected "
     assert foreign in lines[0]
-    assert "`--model ollama/nanda-annotator` uses it" in lines[0]
+    assert "`--model ollama/nanda-annotator` uses this model" in lines[0]
     assert foreign in record["provenance"]["reason"]
     assert record["provenance"]["backend"] == "reader"
     place = f"nanda-annotator at {server.url}"
