@@ -206,15 +206,21 @@ def first_error(exc: ValidationError, *within: object) -> str:
 
 
 def did_you_mean(
-    name: str, known: Iterable[str], shown: Callable[[str], str] = str, *, cutoff: float = 0.6
+    name: str,
+    known: Iterable[str],
+    shown: Callable[[str], str] = str,
+    *,
+    most: int = 3,
+    cutoff: float = 0.6,
 ) -> str:
     """Return a question such as "Did you mean a or b?", or "" if no known name is similar.
 
     Args:
         shown: returns the form in which the question states a known name.
+        most: maximum number of suggested names.
         cutoff: minimum similarity, from 0 to 1.
     """
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), cutoff=cutoff)
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
     return f"Did you mean {' or '.join(map(shown, near))}?" if near else ""

@@ -7,7 +7,6 @@ one after the other in one thread, since they may use the same model.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -406,10 +405,13 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
     if session.commands and commands != session.commands:
         session.commands = commands
         editor.send(helpers.update_available_commands(commands))
-    if (number := session.conversation.session) is None:
+    store, number = session.conversation.store, session.conversation.session
+    if number is None or store.broken:
         return
-    with contextlib.suppress(errors.NothingFound):  # raised if the file is locked or was deleted
-        stored = session.conversation.store.get(number)
-        if stored.turns == 1:
-            name, title, at = "session_info_update", stored.title, stored.used_at
-            editor.send(schema.SessionInfoUpdate(session_update=name, title=title, updated_at=at))
+    try:
+        stored = store.get(number)
+    except errors.NothingFound:  # raised if the file is locked or was deleted
+        return
+    if stored.turns == 1:
+        name, title, at = "session_info_update", stored.title, stored.used_at
+        editor.send(schema.SessionInfoUpdate(session_update=name, title=title, updated_at=at))

@@ -340,7 +340,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
         else:
             messages.append(_of_flag(flag, together))
             if first["type"] in ("literal_error", "enum"):
-                hints.append(did_you_mean(str(first["input"]), flag.choices))
+                hints.append(did_you_mean(str(first["input"]), flag.choices, most=1))
             elif first["type"].startswith("date"):
                 hints.append("Write a date as 2025-01-31 and a time as 2025-01-31T12:30.")
     return "; ".join(messages), " ".join(filter(None, dict.fromkeys(hints))) or None

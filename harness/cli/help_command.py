@@ -36,10 +36,15 @@ def skill_help(
     if skill.subcommands:
         parts.append(section("Subcommands", list(skill.subcommands.items()), width))
     own = [case for case in skill.variants if case in skill.subcommands] if brief else []
-    for cases, listed in opts.grouped(skill).items():
-        if not cases or not set(cases) <= set(own):
-            title = f"Options for {opts.case_names(skill, cases)}" if cases else "Options"
-            parts.append(_options(title, listed, width))
+    groups = opts.grouped(skill)
+    if own:
+        others = {(case,): [*opts.flags(skill.variants[case]).values()] for case in skill.variants}
+        groups = {cases: listed for cases, listed in groups.items() if not cases} | {
+            cases: listed for cases, listed in others.items() if cases[0] not in own
+        }
+    for cases, listed in groups.items():
+        title = f"Options for {opts.case_names(skill, cases)}" if cases else "Options"
+        parts.append(_options(title, listed, width))
     if own:
         named = [
             (case, " ".join(map(_shape, opts.flags(skill.variants[case]).values())))

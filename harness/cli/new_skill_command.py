@@ -125,7 +125,8 @@ class NewSkill(AppCommand):
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
     """Return the next steps for the user: what to do, and the command to type."""
     python = shlex.quote(_shown(Path(sys.executable), settings))
-    if shutil.which("python") == sys.executable:
+    found = shutil.which("python")
+    if found and Path(found) == Path(sys.executable):
         python = "python"
     started, program = Path(sys.argv[0]), "nanda"
     if started.name == "agent.py":

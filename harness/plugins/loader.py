@@ -23,7 +23,7 @@ import pluggy
 from harness.agent_skills.skill_file import SkillFile
 from harness.api import hookspecs
 from harness.api.hookspecs import Hook, Listener, RunHook, RunStarted, ToolHook, ToolStarted
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
     Catalogue,
@@ -197,7 +197,12 @@ class PluginHost:
         def call(hook: Hook, event: RunStarted | ToolStarted) -> list[Any]:
             argument = "run" if isinstance(event, RunStarted) else "call"
             work = partial(self._call, hook, plugin, **{argument: event})
-            return work() if ours else within(self._deadline, work, f"{hook} of {name}")
+            if ours:
+                return work()
+            try:
+                return within(self._deadline, work, f"{hook} of {name}")
+            except Interrupted as exc:  # of the plugin, not of the user
+                raise Raised from exc
 
         return Listener(name, origin, call)
 
@@ -231,10 +236,14 @@ def _check_api(plugin: Any) -> None:
     if needs is None:
         raise UsageError(f'harness_api is {stated!r}; it must be like "{hookspecs.API_VERSION}"')
     major, minor = map(int, hookspecs.API_VERSION.split("."))
-    is_old = int(needs[1]) < major
-    if is_old or (int(needs[1]), int(needs[2] or 0)) > (major, minor):
-        other = "release of the plugin, or an older harness" if is_old else "nanda-harness"
+    if int(needs[1]) < major:
+        raise UsageError(
+            f"it is written for version {stated} of the hooks, and this harness has "
+            f"{hookspecs.API_VERSION}",
+            hint="Install a newer release of the plugin, or an older harness.",
+        )
+    if (int(needs[1]), int(needs[2] or 0)) > (major, minor):
         raise UsageError(
             f"it needs version {stated} of the hooks, and this harness has {hookspecs.API_VERSION}",
-            hint=f"Install a newer {other}.",
+            hint="Install a newer nanda-harness.",
         )

@@ -106,6 +106,7 @@ class OllamaModel:
     and is measured once for a model.
 
     Args:
+        digest: the digest of the model at the server, or "" if the server reports no digest.
         prefills: the measured treatment of prefills, by the server and the digest of the model; the
             model adds the result of a measurement.
     """
@@ -126,9 +127,9 @@ class OllamaModel:
         self.context = entry.context
         self.slots = slots
         self.place = f"{entry.model} at {remote.shown_address(self._host)}"
-        self.digests: Mapping[str, str] = {"ollama": digest}
+        self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
         self._prefills = prefills
-        self._key = self._host, digest
+        self._key = self._host, digest or self._name
         self._probing = threading.Lock()
 
     @property
@@ -235,12 +236,12 @@ class OllamaModel:
         import httpx
         import ollama
 
-        found, before = None, self.digests["ollama"]
+        found, before = None, self.digests.get("ollama")
         with contextlib.suppress(
             httpx.HTTPError, ollama.ResponseError, bounded_http.TooLong, *bounded_http.UNREADABLE
         ):
             found = ollama_server.listed(client).get(ollama_server.full_name(self._name))
-        if found and found != before:
+        if found and before and found != before:
             raise remote.changed_error(self._server, self._name, before[:12], found[:12])
 
     def _prefill_kind(self, cancel: threading.Event | None) -> PrefillKind:

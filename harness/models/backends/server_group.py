@@ -241,8 +241,11 @@ class Balanced:
         if (server := self._least_work(failed)) is not None:
             return server
         for out in self._servers:
-            if out not in failed and self._connect(out):
-                return self._least_work(failed)
+            # Another request may leave the server out again before it is chosen.
+            if out in failed or not self._connect(out):
+                continue
+            if (server := self._least_work(failed)) is not None:
+                return server
         return None
 
     def _least_work(self, failed: Container[Server]) -> Server | None:

@@ -354,7 +354,7 @@ def test_plugin_of_this_hook_version_is_loaded(tmp_path, version):
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
-        ("0.9", "needs version 0.9 of the hooks, and this harness has 1.0"),
+        ("0.9", "written for version 0.9 of the hooks, and this harness has 1.0"),
         ("2", "needs version 2 of the hooks, and this harness has 1.0. Install a newer"),
         ("1.1", "needs version 1.1 of the hooks"),
         (1, "harness_api is 1; it must be like"),
