@@ -114,7 +114,7 @@ def reported(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as exc:  # raised for a name that is too long, or a loop of links
-        reason = exc.strerror if isinstance(exc, OSError) else exc
+        reason = getattr(exc, "strerror", None) or exc
         raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
 
 

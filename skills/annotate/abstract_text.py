@@ -100,13 +100,11 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, stated, body = _without_front_matter(body)
-    if stated:
-        return given or _split_title(body)[0], stated
-    title = ""
+    title, body = "", stated or body
     _, environment, after = body.partition(r"\begin{abstract}")
     if environment:
         return given, _COMMENT.sub("", after.partition(r"\end{abstract}")[0]).strip()
-    if not _LABEL_LINE.match(body):
+    if not stated and not _LABEL_LINE.match(body):
         title, body = _split_title(body)
     if label := _LABEL_LINE.search(body):
         after = body[label.end() :]

@@ -122,7 +122,8 @@ class PartsFolder:
             fs, root = self._place()
             temporary = f"{root}/_{name}.{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(temporary, content)
-            if fs.cat_file(f"{root}/{RUN}") != run.encode():
+            owner = fs.cat_file(f"{root}/{RUN}") if fs.exists(f"{root}/{RUN}") else b""
+            if owner != run.encode():
                 fs.rm_file(temporary)
                 raise OutputError(
                     "another run writes into this folder now",

@@ -17,7 +17,6 @@ from harness.errors import ModelUnavailable, NothingFound, UsageError
 from harness.models.backends.ollama_server import (
     full_name,
     host_of,
-    listed,
     open_client,
     translated_errors,
 )
@@ -78,7 +77,8 @@ class Ollama:
     def digest(self, model: str) -> str | None:
         """Return the digest of a model, or None if the server does not have the model."""
         with translated_errors(self.host):
-            return listed(self._client).get(full_name(model))
+            models = self._client.list().models
+        return next((one.digest for one in models if one.model == full_name(model)), None)
 
     def has_blob(self, sha256: str) -> bool:
         """Return True if the server has a file with this SHA-256."""

@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import InputError, UsageError
 from harness.models.gguf_file import GgufFile, open_gguf
 from harness.support.process import require
+from harness.support.text_input import reading
 from harness.terminal.console import Screen
 from skills.finetune.export.modelfile import Modelfile, parse_modelfile, served_gguf
 from skills.finetune.export.ollama_api import Ollama, parse_version
@@ -192,7 +193,9 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
     if not path.is_file():
         raise run_dir.needs("modelfile", f"{path.name} does not exist")
-    modelfile = parse_modelfile(path.read_text(encoding="utf-8"))
+    with reading(path):
+        content = path.read_text(encoding="utf-8")
+    modelfile = parse_modelfile(content)
     file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
     gguf = open_gguf(file or served_gguf(context))
     file_type = gguf.file_type if file else None

@@ -299,10 +299,8 @@ def _json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read.
     """
-    if not path.exists():
-        return {}
     with reading(path):
-        found = read_json(path)
+        found = read_json(path) if path.exists() else {}
     return found if isinstance(found, dict) else {}
 
 
