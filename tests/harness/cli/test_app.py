@@ -17,9 +17,11 @@ from harness import (
     Skill,
     UsageError,
 )
+from harness.cli.help_command import skill_help
 from harness.errors import InternalError, RegistryError, UnknownSkill
 from harness.runs.frontend import Frontend, print_error, show
 from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
+from skills.finetune.plugin import Finetune
 
 
 class Echo(Skill):
@@ -360,6 +362,14 @@ def test_reload_with_a_broken_registry_changes_nothing(tmp_path):
     with pytest.raises(RegistryError):
         app.dispatch("/reload")
     assert app.dispatch("hello").result.text == "hi"
+
+
+def test_brief_help_describes_no_options_of_subcommands():
+    lines = skill_help(Finetune(), brief=True).splitlines()
+    assert [line for line in lines if line.startswith("Options for")] == [
+        "Options for /finetune without a subcommand:",
+        "Options for a reader:",
+    ]
 
 
 def test_help_is_generated_from_options(tmp_path):

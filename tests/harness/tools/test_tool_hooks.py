@@ -238,3 +238,20 @@ def test_a_plugin_that_hangs_refuses_after_its_time_limit(tmp_path, own):
     assert code == 2
     reason = "not finished within 1 s"
     assert answer["error"] == f"before_tool of hangs ({folder}) refuses read_file: {reason}"
+
+
+GIVES_UP = """
+from harness import Interrupted, hookimpl
+
+@hookimpl
+def before_tool(call):
+    raise Interrupted("the plugin gave up")
+"""
+
+
+def test_a_plugin_that_raises_interrupted_refuses_the_call_and_not_the_line(tmp_path, own):
+    folder = plugin(tmp_path / "config" / "skills", "gives-up", GIVES_UP)
+    code, answer = answered(fake_app(tmp_path, reader()))
+    assert code == 2
+    reason = "the plugin gave up"
+    assert answer["error"] == f"before_tool of gives-up ({folder}) refuses read_file: {reason}"

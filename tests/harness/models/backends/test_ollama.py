@@ -355,3 +355,9 @@ def test_what_nobody_expects_at_ollama_is_absent(
     monkeypatch.delenv("OLLAMA_HOST")
     monkeypatch.setattr(ollama_server, "DEFAULT_HOST", nowhere)
     assert absent()
+
+
+def test_models_without_a_digest_do_not_share_a_measurement() -> None:
+    first, second = (OllamaModel(entry("http://127.0.0.1:9", n), "", 1, {}) for n in ("a", "b"))
+    assert (first.digests, second.digests) == ({}, {})
+    assert first._key != second._key
