@@ -208,7 +208,7 @@ def passage_agreement(
     passages that `anchors_in` finds.
     """
     units: dict[str, tuple[list[Unit], list[Unit]]] = {name: ([], []) for name in framework.names}
-    words: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    words: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)  # by paper
     length = 0  # of all previous abstracts, since all abstracts together count as one text
     for item in papers.known(log.known()):
         by, abstract = by_reviewer(log.decisions(item)), item.paper.abstract
@@ -222,18 +222,19 @@ def passage_agreement(
                 own += [(begin + length, end + length) for begin, end in found]
             one, other = (_words(abstract, found) for found in sides)
             if one or other:
-                words[name].append((2 * len(one & other), len(one) + len(other)))
+                words[name][item.key] = 2 * len(one & other), len(one) + len(other)
         length += len(abstract)
     figures = {name: disagreements(own, length) for name, own in units.items()}
     labels = {"All moves": framework.names, **{one.label: (one.name,) for one in framework.moves}}
     rows = []
     for label, names in labels.items():
-        common, both = (sum(pair[at] for n in names for pair in words[n]) for at in (0, 1))
+        pairs = [pair for name in names for pair in words[name].values()]
+        common, both = (sum(pair[at] for pair in pairs) for at in (0, 1))
         observed, expected = (sum(figures[name][at] for name in names) for at in (0, 1))
         rows.append(
             AgreedPassages(
                 what=label,
-                papers=max(len(words[name]) for name in names),
+                papers=len({paper for name in names for paper in words[name]}),
                 f1=rounded(common / both if both else None),
                 alpha=rounded(1 - observed / expected if expected else None),
             )

@@ -17,7 +17,7 @@ from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.rows import insert, now, one
 
 MINUTES = 30
-"""Duration of a lease in minutes; each edit of the paper renews the lease."""
+"""Duration of a lease in minutes; each edit of the paper, and each draft, renews the lease."""
 Wanted = tuple[str, int]
 """The key of a paper, and the number of reviewers who may lease it at the same time."""
 
@@ -42,7 +42,7 @@ class Leases:
         If the reviewer has leased this paper already, the lease is renewed. All other leases of the
         reviewer end. If no paper is free, nothing changes and the result is None.
         """
-        expires_at = (self.clock() + timedelta(minutes=MINUTES)).isoformat()
+        expires_at = self._expiry()
         with open_corpus(self.database) as db, transaction(db):
             holders = self._holders(db)
             for paper, reviewers in wanted:
@@ -72,6 +72,10 @@ class Leases:
         with open_corpus(self.database) as db:
             return self._holders(db)
 
+    def _expiry(self) -> str:
+        """Return the time at which a lease that begins now expires."""
+        return (self.clock() + timedelta(minutes=MINUTES)).isoformat()
+
     def _holders(self, db: sqlite3.Connection) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         sql = "SELECT paper, reviewer FROM review_leases WHERE review_id = ? AND expires_at > ?"
@@ -80,9 +84,17 @@ class Leases:
         return found
 
     def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
-        """Store the text of a move that the reviewer is editing; None deletes the stored text."""
+        """Store the text of a move that the reviewer is editing; None deletes the stored text.
+
+        The reviewer's lease of the paper is renewed if it has not expired.
+        """
         key = {"review_id": self.review, "paper": paper, "reviewer": reviewer, "move": move}
         with open_corpus(self.database) as db, transaction(db):
+            db.execute(
+                "UPDATE review_leases SET expires_at = ?"
+                " WHERE review_id = ? AND paper = ? AND reviewer = ? AND expires_at > ?",
+                [self._expiry(), self.review, paper, reviewer, self.clock().isoformat()],
+            )
             _delete(db, "review_drafts", **key)
             if text is not None:
                 insert(db, "review_drafts", **key, text=text, created_at=now())

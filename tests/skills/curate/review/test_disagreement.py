@@ -173,10 +173,27 @@ def test_passages_are_compared(tmp_path: Path) -> None:
     assert (found["Scope"].f1, found["Scope"].alpha) == (1, 1)
     assert (found["Novelty"].papers, found["Novelty"].f1, found["Novelty"].alpha) == (0, None, None)
     assert found["Claim"].f1 < found["All moves"].f1 < 1
+    assert found["All moves"].papers == 2
     result: Any = show_agreement(workspace.call(), workspace.agent, workspace.gold)
     check_output(Curate(), "", result)
     assert "unitizing alpha" in result.text
     assert [one["what"] for one in result.summary["passages"]] == list(found)
+
+
+def test_a_paper_counts_in_all_moves_if_any_move_has_a_passage(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.annotations(row(1), row(2))
+    ada, bo = (workspace.desk(name, double=1.0) for name in ("ada", "bo"))
+    for one in (ada, bo):
+        for at, stated in enumerate(("claim", "scope")):
+            one.next()
+            for move in one.framework.names:
+                if move != stated:
+                    one.edit(at, move, "Not stated.")
+            one.anchor(at, stated, [[0, 5]])
+            one.accept(at)
+    found = {one.what: one.papers for one in passage_agreement(ada.papers, bo.log, ada.framework)}
+    assert (found["Claim"], found["Scope"], found["All moves"]) == (1, 1, 2)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killing import assert_killed, kill
@@ -98,13 +99,24 @@ def test_a_refusal_and_a_skip_leave_the_right_leases(workspace: Workspace) -> No
     assert ada.drafts(0) == {"claim": "Half a"}
 
 
-def test_an_edit_renews_the_lease(workspace: Workspace) -> None:
+@pytest.mark.parametrize("change", [Desk.edit, Desk.draft])
+def test_an_edit_or_a_draft_renews_the_lease(workspace: Workspace, change: Any) -> None:
     ada, bo = workspace.desk("ada"), workspace.desk("bo")
     ada.next()
     later(ada, MINUTES - 1)
-    ada.edit(0, "claim", "Another.")
+    change(ada, 0, "claim", "Another.")
     later(bo, MINUTES + 1)
     assert bo.next() == 1
+
+
+def test_a_draft_does_not_revive_an_expired_lease(workspace: Workspace) -> None:
+    ada, bo = workspace.desk("ada"), workspace.desk("bo")
+    ada.next()
+    later(ada, MINUTES + 1)
+    ada.draft(0, "claim", "Another.")
+    assert ada.leases.holders() == {}
+    later(bo, MINUTES + 1)
+    assert bo.next() == 0
 
 
 def test_an_edit_is_that_of_its_reviewer(workspace: Workspace) -> None:
