@@ -13,6 +13,7 @@ class Shout(Skill):
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,14 @@ class SkillOptions(BaseModel):
                 return type(value)(v.expanduser() if isinstance(v, Path) else v for v in value)
         except RuntimeError as exc:
             raise ValueError(str(exc).removesuffix(".")) from exc
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_huge(cls, value: Any) -> Any:
+        """Refuse an integer that is too large for a database and for `itertools.islice`."""
+        if isinstance(value, int) and abs(value) > sys.maxsize:
+            raise ValueError(f"the number exceeds {sys.maxsize}")
         return value
 
 

@@ -1,5 +1,6 @@
 """Options: error messages, choices, variants, help, completion and JSON Schema."""
 
+import sys
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -183,6 +184,7 @@ def test_missing_and_unknown_options_are_refused():
     [
         (int, 2.5, "2.5 should be a valid integer"),
         (int, None, "None should be a valid integer"),
+        (int, 10**20, f"{10**20}: the number exceeds {sys.maxsize}"),
         (str, 3, "3 should be a valid string"),
         (Path, 3, "3 is not a valid path"),
         (list[int], "x", "'x' should be a valid list"),
