@@ -10,6 +10,7 @@ table of the program's own plugins, harness/plugins/plugin_table.json, is genera
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 import tempfile
@@ -82,7 +83,9 @@ def _block(text: str) -> str:
 
 
 def main() -> int:
-    check = "--check" in sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="fail if a file is out of date")
+    check = parser.parse_args().check
     wrong = update({plugin_table.PATH: table()}, check)  # first: the pages show what it holds
     manual = man_page.page([one.skill for one in shipped()[0].skills.values()])
     made = {
