@@ -1,4 +1,4 @@
-"""Cores of this process, locks of jobs, files of killed processes, and optional packages."""
+"""Cores, environment and locks of processes, files of killed processes, optional packages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ immediately). With the default, a training step of torch that takes 9 s on idle 
 after a minute while other processes used the cores.
 """
 _limit: int | None = None
+
+
+def with_modules(*folders: Path) -> dict[str, str]:
+    """Return the environment of this process, with folders at the beginning of PYTHONPATH."""
+    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @contextmanager

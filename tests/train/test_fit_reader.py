@@ -11,10 +11,12 @@ from repository import ROOT
 
 from skills.nanda.framework import nanda
 from skills.reader import encoder
+from skills.reader.choice import stated_shares
 from skills.reader.encoder import Scores
 from skills.reader.examples import Example, example_of
 
 pytest.importorskip("torch", reason="needs the finetune extra")
+import torch
 from transformers import MPNetConfig, MPNetModel
 
 from skills.reader import onnx_file
@@ -65,6 +67,18 @@ def test_a_reader_imitates_the_scores_of_a_teacher(tmp_path: Path, bfloat16: boo
     train(network, papers, settings, loss_of=imitating(known), bfloat16=bfloat16)
     for scores in scores_of(network, papers):
         assert set(scores.sentence.argmax(0)) == {0}
+
+
+def test_a_reader_learns_the_labels_of_papers_without_scores() -> None:
+    papers = examples()
+    scores = taught(papers[0], 0)
+    known = [(papers[0], tuple(map(torch.tensor, (scores.sentence, scores.part, scores.unstated))))]
+    network, _, _ = onnx_file.read(READER)
+    settings = Settings(epochs=12, batch=4, rate=5e-4, head_rate=2e-3)
+    train(network, papers, settings, loss_of=imitating(known))
+    first, *others = (stated_shares(one) for one in scores_of(network, papers))
+    assert (first > 0.5).all()
+    assert (np.array(others) < 0.5).all()
 
 
 def test_a_paper_with_other_sentences_than_the_teachers_is_left_out(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
+from harness.support.process import with_modules
 
 MEMORY = 2 * 1024**3
 """Maximum bytes of memory that the process may use, even for a large file."""
@@ -112,11 +113,10 @@ class ReaderProcess(contextlib.AbstractContextManager["ReaderProcess"]):
         raise self._end()
 
     def _start(self) -> subprocess.Popen[str]:
-        paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=with_modules(CODE_ROOT),
                 start_new_session=True,  # Ctrl-C then interrupts only the parent process
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

