@@ -20,8 +20,9 @@ class SkillFile:
     """A usable SKILL.md.
 
     Attributes:
-        name: the slash command: the name in the front matter; if that name cannot be a command, the
-            name of the folder, or else a similar name.
+        name: the slash command. It is the name in the front matter, or the name of the folder if
+            the first cannot be a command. If neither can be a command, it is made from them (`slug`
+            in `skill_md`).
         description: what the skill does and when to use it, in one line.
         fields: the fields of the front matter; all scalars are text.
         problems: deviations from the specification.

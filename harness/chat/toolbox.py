@@ -116,10 +116,7 @@ class Toolbox:
     """The tools of several sources; tools of earlier sources are preferred.
 
     Args:
-        app: the application with the MCP servers and the run log. All tools of the servers are
-            offered if they need at most half of the available size, and leave room for the other
-            tools. Otherwise the model is offered a tool that searches the tools of the servers, and
-            the found tools, within half of the size.
+        app: the application with the MCP servers and the run log.
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first is used.
         hooks: calls the hooks before or after a call, and returns their notes for the model.
@@ -134,7 +131,12 @@ class Toolbox:
         self._app, self._sources, self._hooks = app, sources, hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
-        """Return the tools for a model that fit into `room` bytes."""
+        """Return the tools for a model that fit into `room` bytes.
+
+        All tools of MCP servers are offered if they need at most half of `room`, if the other tools
+        fit, too, and if there are at most `MOST` tools. Otherwise the model is offered a search
+        tool, and the tools of servers that it has found. These need at most half of `room`.
+        """
         own = [*self._own.values()]
         servers = self._app.mcp_servers
         more = servers.tools()

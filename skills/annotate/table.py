@@ -214,8 +214,8 @@ class Finished:
         from skills.reporting.annotation_view import stacked
 
         items = itertools.islice(self.items(), SHOWN_PAPERS)
-        framework = self.job.framework  # a notice has already named the model
-        shown = [render.for_terminal(item.record, framework, made=False) for item in items]
+        # `made=False`: a notice has already named the model.
+        shown = [render.for_terminal(item.record, self.job.framework, made=False) for item in items]
         more = self.summary["done"] - len(shown)
         note = f"{counted(more, 'more paper')}: `save to FILE` saves all of them"
         return stacked([*shown, *[Text(note, "dim")] * bool(more)], empty=2)

@@ -149,7 +149,9 @@ def _added(probes: ProbeFigures) -> str:
 
 
 def verdict_of(summary: Curation) -> list[str]:
-    """Return two sentences: the numbers of decisions, and whether the panel adds to the gates."""
+    """Return two sentences: the number of each decision, and whether the panel catches bad
+    annotations that the gates miss.
+    """
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"
     optional = (
@@ -185,8 +187,8 @@ def _verdict_on_panel(summary: Curation) -> str:
         f"of the annotations that pass the gates, it rejected {bad.count:,} of {bad.of:,} "
         f"known-bad ones and {good.count:,} of {good.of:,} of yours"
     )
-    # The difference of the two shares minus the lower end of its interval, by method 10 of Newcombe
-    # 1998, "Interval estimation for the difference", Statistics in Medicine 17.
+    # The distance from the difference of the two shares to the lower end of its interval, by method
+    # 10 of Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine 17.
     spread = math.hypot(line.caught.value - bad.low, good.high - line.cost.value)
     if line.caught.value - line.cost.value > spread:
         return f"The panel adds to the gates: {found}."

@@ -226,11 +226,12 @@ def _figure(
 def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:
     """Return the statistic sum(over) / sum(under).
 
+    For arrays of shape (papers, m), the statistic is the mean of the m ratios. For boolean arrays
+    of shape (papers,), it is a share of papers; each paper that is True in `over` must also be True
+    in `under`.
+
     Args:
-        over: one value for each paper, or an array of shape (papers, m). For two arrays of shape
-            (papers, m), the statistic is the mean of the m ratios.
-        under: values of the same shape. With one flag for each paper in both arguments, the
-            statistic is a share of papers: each paper in `over` must then be in `under`.
+        over, under: one value for each paper, or arrays of shape (papers, m).
         empty: the ratio if the sum of `under` is 0.
     """
     import numpy as np
@@ -435,10 +436,11 @@ def _floats(table: Table) -> Floats:
 
 
 def _unit_sums(values: Floats) -> Floats:
-    """Return the summands of alpha for each unit with at least two values.
+    """Return four numbers for each unit with at least two values; their sums give alpha.
 
-    For a unit with m values, the summands are m, m s / (m - 1), the sum of the squared values and
-    the sum of the values. Here s is the sum of the squared distances from the mean of the unit.
+    First, the mean of all values is subtracted from each value. For a unit with m such differences,
+    the numbers are m, m s / (m - 1), the sum of the squared differences, and the sum of the
+    differences. Here s is the sum of their squared distances from the mean of the unit.
     """
     import numpy as np
 

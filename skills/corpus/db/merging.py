@@ -94,8 +94,8 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
         (other, decision) for other in candidates if (decision := compare(own, _known(db, other)))
     ]
     # Decisions by identifiers come first, since identifiers merge rows that titles alone would only
-    # link. Of the decisions by titles, links come before merges: a record without identifiers must
-    # not merge rows that a link keeps apart.
+    # link. Links by titles come next, before merges by titles, since a record without identifiers
+    # must not cause a merge of rows that should only be linked.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)

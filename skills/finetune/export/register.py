@@ -239,7 +239,7 @@ def usable_registry(settings: Settings, without: Path | None = None) -> registry
 
 
 def not_registered(call: Call, name: str) -> UsageError:
-    """Return the error for a name that no model registered by /finetune has."""
+    """Return the error for a name under which /finetune has registered no model."""
     user = call.settings.user_registry
     if name in read_entries(user)["models"]:
         return UsageError(

@@ -162,7 +162,7 @@ def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:
 def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     """Return B rows as tensors, padded on the right to the T tokens of the longest row.
 
-    Labels are determined by position, so that `pad` may be the end token.
+    The position of a token determines whether it has a label, so `pad` may be the end token.
 
     Returns: tensors of shape B x T. int64: input_ids, attention_mask, labels, and not_stated (the
         token that means "not stated"). float32: weights (0 without a label), and deciding (the

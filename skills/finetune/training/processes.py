@@ -4,10 +4,10 @@
     saved = train_in(run, 2, screen, cancel)                # in new processes
     python -m skills.finetune.training.processes            # the code of a rank in a new process
 
-Each rank loads the base and computes its rows of each batch. Rank 0 reads the `TrainingRun` from
-stdin, sends it to the other ranks, and reports progress on stdout as JSON lines. When stdin is
-closed, rank 0 ends the training after the current step. Every rank reports its error on stdout.
-Libraries print to ranks.log.
+Each rank loads the base and computes its rows of each batch. Of the ranks that `train_in` starts,
+rank 0 reads the `TrainingRun` from stdin, sends it to the other ranks, and reports progress on
+stdout as JSON lines. When stdin is closed, rank 0 ends the training after the current step. Each of
+these ranks reports its error on stdout, and libraries print to ranks.log.
 """
 
 from __future__ import annotations
