@@ -197,7 +197,8 @@ def first_error(exc: ValidationError, *within: object) -> str:
     """Return the first error of a validation, such as "training.epochs: Input should be ...".
 
     Args:
-        within: keys of the file that lead to the validated object; the keys precede the field.
+        within: keys that lead to the validated object in its file. In the result, these keys
+            precede the field.
     """
     error = exc.errors()[0]
     field = ".".join(map(str, (*within, *error["loc"])))[:LONGEST_FIELD]
@@ -216,7 +217,7 @@ def did_you_mean(
     """Return a question such as "Did you mean a or b?", or "" if no known name is similar.
 
     Args:
-        shown: returns the form in which the question states a known name.
+        shown: returns the text that represents a known name in the question.
         most: maximum number of suggested names.
         cutoff: minimum similarity, from 0 to 1.
     """

@@ -1,8 +1,8 @@
 """Ask the user to allow actions of a model, and store "always" answers.
 
 A model may follow instructions in a text that it reads, such as an abstract. Therefore a model
-needs the user's permission, for example to write a file, run a command or train. The answer
-"always" also allows the same action later in this project.
+needs the user's permission, for example to write a file, run a command or train. An answer "always"
+also allows later actions in this project that have the same scope (see `in_project`).
 """
 
 from __future__ import annotations
@@ -324,13 +324,13 @@ def consent(
 
 
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
-    """Raise an error if a model passes a command a protected path, even with `--yes`.
+    """Raise an error if a model passes a protected path to a command, even with `--yes`.
 
     Otherwise the text of a paper could make a model change trust decisions or a skill's
     instructions.
 
     Args:
-        name: the command.
+        name: the name of the command.
         given: the paths that the model passes to the command.
         protected: files and folders that control the harness.
 
@@ -350,7 +350,8 @@ def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]
 def in_one_line(text: str, most: int | None = None) -> str:
     """Return `text` as one printable line, shortened in the middle to about `most` characters.
 
-    The end of the text is kept, since it may name the files to write. None means no maximum.
+    The end of the text is kept, since it may name the files to write. If `most` is None, the text
+    is not shortened.
     """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if most is None or len(shown) <= most:

@@ -16,7 +16,10 @@ from harness.support.text_input import TEXT_WORDS, at_home, unquote
 
 GIT, INSTRUCTIONS_FILE = ".git", "AGENTS.md"
 MOST_LINKS = 20_000
-"""Maximum number of folder entries checked for links, and of paths that match a glob pattern."""
+"""Maximum number of entries below a folder that are checked for links.
+
+The value is also the maximum number of matches of a glob pattern.
+"""
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:
@@ -31,15 +34,19 @@ def _place(name: str | Path, settings: Settings) -> Path:
     """Resolve a name relative to the project, and return the path; "/" after an error."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
-    except (OSError, RuntimeError, ValueError):  # raised for a loop of symbolic links
+    except (OSError, RuntimeError, ValueError):  # for example, for a loop of symbolic links
         return Path("/")
 
 
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
-    """Yield the resolved paths that a command with these texts and option values may read.
+    """Yield the resolved paths that a command with this text and these option values may read.
 
-    A path is a whole text of fewer than `TEXT_WORDS` words, a word that exists as a path, a glob
-    pattern, a file that matches a pattern, or the target of a symbolic link below a named folder.
+    Each of these counts as a path: a text of fewer than `TEXT_WORDS` words, a word that is the path
+    of an existing file or folder, a glob pattern, and each match of a pattern in the project. The
+    targets of symbolic links below these folders are also yielded.
+
+    Args:
+        texts: the text and the option values of the command.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]

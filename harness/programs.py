@@ -54,7 +54,7 @@ _RUNNERS = frozenset(  # in alphabetical order
     tcsh time timeout tmux toybox unshare uv uvx watch xargs zsh
     """.split()  # noqa: SIM905
 )
-"""Programs that run another program or code, which their arguments name or contain."""
+"""Programs whose arguments may name another program to run, or contain code to run."""
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
@@ -93,8 +93,8 @@ def lasting(
     if not all(is_free(place, settings, folders) for place in places):
         return None
     project = settings.project_dir.resolve()
-    # A harmless command may read the whole project, so there must be no private files in the
-    # project.
+    # A harmless command may read the whole project. If private files are in the project, the
+    # answer therefore covers only exactly this command.
     private = any(place.resolve().is_relative_to(project) for place in settings.private)
     for count in () if private else (1, 2):
         key = shlex.join(words[:count])

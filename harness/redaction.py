@@ -17,7 +17,7 @@ _remembered: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Return `text` without known secrets, and without keys and user names in URLs."""
+    """Return `text` without known secrets, and without keys, user names and passwords in URLs."""
     if "://" in text or "?" in text or "&" in text:
         text = re.sub(_PARAMETER, rf"\1{REDACTED}", re.sub(_USER_INFO, "", text))
     return without_secrets(text)

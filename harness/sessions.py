@@ -82,7 +82,8 @@ class Session:
         started_at, used_at: times in UTC, in ISO format.
         asked: True if a turn ran without `--yes`, so that changes had to be confirmed.
         skills: for each active skill, the text with which it was activated.
-        served: the model that answered last, and the place that served it.
+        served: the model that answered in the last turn, and the place that served the model; ""
+            if no model answered in that turn.
         turns: number of turns.
         excerpt: a passage with words of the search that found the session, or "".
     """
@@ -143,10 +144,11 @@ class SessionStore:
         Args:
             skills: for each active skill, the text with which it was activated.
             asked: True if the turn ran without `--yes`, so that changes had to be confirmed.
-            served: the model that answered, and the place that served it.
-            covers: the number of turns that a summary newly replaces; 0 for a turn.
+            served: the model that answered, and the place that served it; "" for a command.
+            covers: the number of turns that this summary replaces, without the turns that earlier
+                summaries replaced; 0 for a turn.
         """
-        if self.broken:  # an earlier turn may be missing, without which this turn makes no sense
+        if self.broken:  # an earlier turn may be missing, and this turn may depend on it
             return session
         now = _now()
 

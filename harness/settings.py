@@ -4,16 +4,17 @@ HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, sessions, input history
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
-HARNESS_ON        the default of --on, which states where jobs run, such as ray://HOST:10001
+HARNESS_ON        the default of --on, which states where models run, such as ray://HOST:10001
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
-HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (default: 20)
+HARNESS_PLUGIN_DEADLINE  seconds that a plugin may take to load or to run a hook (default: 20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (default: 5)
 HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or answer (default: 60)
-HARNESS_RUN_ENV   variables for commands of a model, separated by commas: GH_TOKEN,PYTHONPATH
+HARNESS_RUN_ENV   variables that commands of a model receive, such as GH_TOKEN,PYTHONPATH
 HARNESS_RUN_NETWORK=1  commands of a model may use the network even in a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
-HARNESS_SOURCES   services at which papers are looked up; docs/lookups.md lists their variables
+HARNESS_SOURCES   services at which papers are looked up; docs/lookups.md lists the services'
+                  own variables
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 
 
 AGENTS = ".agents"
-"""The folder, in a project or the home folder, that all clients of Agent Skills use."""
+"""Name of the folder for all clients of Agent Skills, in a project or the home folder."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MCP_DEADLINE = 60.0
@@ -47,12 +48,13 @@ class Settings:
             .agents/skills/ folders in the working folder and its parents, up to the root of the
             git repository.
         shared_skills: the folder ~/.agents/skills, which other clients also use; None to ignore it.
-        plugin_deadline: time limit in seconds for loading a plugin that is not shipped.
+        plugin_deadline: time limit in seconds for loading a plugin that is not shipped, and for
+            each call of its hooks.
         folder_deadline: time limit in seconds for searching one folder of skills.
-        mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for its next
-            answer or progress report.
+        mcp_deadline: time limit in seconds for the start of a server of mcp.json, and for the time
+            until the server answers a call or reports progress.
         no_sessions: True if conversations are not stored.
-        on: the place where jobs run, in the form of `--on`; "" if the registry decides.
+        on: the place where models run, in the form of `--on`; "" if the registry decides.
         run_environment: names of the environment variables that commands of a model receive in
             addition to a few harmless variables.
         run_network: True if commands of a model may use the network in a sandbox.
@@ -108,7 +110,7 @@ class Settings:
 
     @property
     def project_mcp_files(self) -> tuple[Path, ...]:
-        """The files with the project's MCP servers; the first definition of a name is used."""
+        """The files with the project's MCP servers; the first server of each name is used."""
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
@@ -149,7 +151,7 @@ class Settings:
 
     @property
     def protected(self) -> tuple[Path, ...]:
-        """Files and folders that control the harness, such as skills, trust and permissions."""
+        """Files and folders that control the harness, and that a model may therefore not write."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills

@@ -155,7 +155,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """A backend that serves `model`, or none if `unavailable` states a reason."""
+    """A backend that serves `model`, unless `unavailable` states why it cannot serve."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -419,7 +419,7 @@ def _requests(app: App) -> int:
 
 
 def _files(app: App) -> set[tuple[Path, int]]:
-    """Return each file of the project and its modification time, without the harness's files."""
+    """Return the path and modification time of each project file, except the harness's files."""
     settings = app.settings
     own = (settings.cache_dir, settings.data_dir, settings.config_dir)
     return {

@@ -264,7 +264,7 @@ def _commands(catalogue: Catalogue) -> list[schema.AvailableCommand]:
 def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
     """Return a list with the option that selects the model; [] if the registry cannot be used.
 
-    In this case, the next prompt reports the error in the registry.
+    The next prompt that needs the registry then reports the error.
     """
     try:
         models = session.app.registry.models
@@ -282,7 +282,7 @@ def _options(session: Session) -> list[schema.SessionConfigOptionSelect]:
 
 
 def line_of(prompt: Iterable[Any], project: Path) -> str:
-    """Return a prompt as one line, in which the path of a file replaces a link to the file.
+    """Return a prompt as one line; each link to a file is replaced by the path of the file.
 
     Raises:
         RequestError: a block is neither text nor a link.
@@ -410,7 +410,7 @@ def _update(session: Session, editor: Editor, *, chosen: str, before: str) -> No
         return
     try:
         stored = store.get(number)
-    except errors.NothingFound:  # raised if the file is locked or was deleted
+    except errors.NothingFound:  # raised if the session cannot be read, or was deleted
         return
     if stored.turns == 1:
         name, title, at = "session_info_update", stored.title, stored.used_at

@@ -1,7 +1,7 @@
 """An editor as the frontend of a prompt: output, questions to the user, and text files.
 
-The thread that runs the prompt calls the methods of `Editor`, except `stop`. Each method waits
-until the editor has received the message or answered the question.
+`Editor.stop` is called in the thread of the event loop. The other methods are called in other
+threads, and wait until a message is written or a request is answered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EVERY = 0.1
 LINES = 50
 """Maximum number of notices that a tool call shows; earlier notices are left out."""
 LONGEST = 20_000
-"""Maximum number of characters of a message or result that the editor shows."""
+"""Maximum number of characters of a result, a stored message, or the notices of a tool call."""
 _OPTIONS: dict[str, schema.PermissionOptionKind] = {YES: "allow_once", NO: "reject_once"}
 _KINDS: dict[str, schema.ToolKind] = {"read_file": "read", "write_file": "edit"}
 _numbers = itertools.count(1)
@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class ToolCall:
-    """A command of the user or a tool call of the model, which the editor shows as a tool call.
+    """A command, a tool call of the model, or a question, which the editor shows as a tool call.
 
     Attributes:
         lines: the notices during the call.
@@ -115,7 +115,7 @@ class Editor:
         return Frontend("acp", self.confirm, choose=self.choose, ask=self.ask, files=self)
 
     def stop(self) -> None:
-        """Stop the run, and withdraw a question that the user has not answered."""
+        """Stop the run, and cancel the request that the editor has not answered, if any."""
         self.cancel.set()
         if (waiting := self._waiting) is not None:
             waiting.cancel()
@@ -129,8 +129,8 @@ class Editor:
         """Send a request to the editor, and return its answer.
 
         Args:
-            problem: the beginning of the message if the editor refuses the request.
-            refused: the class of the error in this case.
+            problem: the beginning of the error message.
+            refused: the class of the error for a refused request or an invalid answer.
 
         Raises:
             HarnessError: the editor refuses the request, or sends an invalid answer.
@@ -167,7 +167,7 @@ class Editor:
         self.append(f"\n\n{text}" if self._has_text else text)
 
     def note(self, text: str) -> None:
-        """Show a notice in the current tool call; if there is none, as a thought of the agent."""
+        """Show a notice in the open tool call, or as a thought of the agent if no call is open."""
         text = well_formed(text)
         with self._turn:
             if self._calls:
@@ -271,10 +271,11 @@ class Editor:
         return given
 
     def ask(self, question: str, choices: Sequence[str] = ()) -> str:
-        """Ask the user for a text, or for one of `choices`; return the answer, or "" without one.
+        """Ask the user for a text, or for one of `choices`; return "" if there is no answer.
 
         Raises:
-            NotAllowed: the editor does not support questions, or refuses the question.
+            NotAllowed: the editor does not support or refuses the question, or its answer is
+                invalid.
         """
         if self._can.elicitation is None or self._can.elicitation.form is None:
             raise NotAllowed(

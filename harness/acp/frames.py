@@ -34,7 +34,7 @@ class Frames:
     `send` does nothing and `receive` returns None.
 
     Args:
-        out: the stream of answers.
+        out: the stream to which messages are written.
     """
 
     def __init__(self, out: BinaryIO) -> None:

@@ -9,9 +9,9 @@ The instructions may contain the placeholders of other clients:
 
 A placeholder for a missing word, and a price such as $1.50, are not replaced.
 
-Files of the folder are read only when the instructions refer to them: by the target of a Markdown
-link, or by a word that is the name of a file of the folder ("references/forms.md"). Absolute paths,
-"..", links out of the folder, binary files and files that are too long are refused.
+The harness reads only the files to which the instructions refer. A reference is the target of a
+Markdown link, or a word that is the name of a file of the folder ("references/forms.md"). Absolute
+paths, "..", links out of the folder, binary files and files that are too long are refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MAX_LISTED = 100
 MAX_ENTRIES = 10_000
 """Maximum number of files and folders to list in a skill's folder."""
 SIZE = 64 * 1024
-"""Maximum size of a file, in bytes."""
+"""Maximum size of a file to which a body refers, in bytes."""
 MAX_READ = 100
 """Maximum number of files to read because a body refers to them."""
 MAX_WORDS = 1000
@@ -66,11 +66,11 @@ HINT = 80
 class PromptSkill(Skill):
     """A folder with a SKILL.md and no plugin.py.
 
-    The body and the files are read at each use, so changes need no /reload. If the user had to
-    allow a model to use the skill, `copy` is used instead of the folder.
+    The body and the files are read at each use, so changes need no /reload. A model that needed the
+    user's permission to use the skill uses `copy` instead of the folder.
 
     Args:
-        use: runs the skill in the conversation with the producer model.
+        use: runs the skill with the producer model.
 
     Attributes:
         hint: a description of the expected text, from `argument-hint`, or "".
@@ -88,7 +88,7 @@ class PromptSkill(Skill):
         self.file = file
         self.copy: Path | None = None
         self._use = use
-        self.name = file.name  # type: ignore[misc]  # one class for many folders
+        self.name = file.name  # type: ignore[misc]  # each skill has its own name
         self.summary = file.description  # type: ignore[misc]
         self.hint = self._line("argument-hint")[:HINT]
         self.usage = self.hint or Skill.usage  # type: ignore[misc]
@@ -148,7 +148,10 @@ class PromptSkill(Skill):
         return f'<skill_content name="{self.name}">\n{content}\n</skill_content>'
 
     def _line(self, field: str) -> str:
-        """Return a field as one line of printable text; a list as in YAML, and a mapping as ""."""
+        """Return a field as one line of printable text.
+
+        A list is written as in YAML, such as "[a, b]". The result for a mapping is "".
+        """
         value = self.file.fields.get(field, "")
         if isinstance(value, list):
             value = f"[{', '.join(map(str, value))}]"
@@ -163,8 +166,8 @@ def substitute(body: str, arguments: str, folder: Path, origin: Path | None = No
     Args:
         arguments: the text that the user wrote after the name of the skill.
         folder: the folder of the skill.
-        origin: the original folder if `folder` is a copy. The plugin is searched in the original
-            folder and its parents.
+        origin: the original folder if `folder` is a copy. The original folder and its parents are
+            searched for the plugin.
     """
     origin = origin or folder
     try:
@@ -256,7 +259,10 @@ def _references(folder: Path, body: str) -> Iterator[str]:
 
 
 def _named_file(match: re.Match[str]) -> str:
-    """Return the file name in a match of `_REFERENCE`, such as "x.md" for "./x.md", or ""."""
+    """Return the file name in a match of `_REFERENCE`; "" if the match names no file.
+
+    For example, the file name in "./x.md" is "x.md".
+    """
     if (target := match["target"]) is not None:
         name = "" if match["image"] or _URL.match(target) else target.partition("#")[0]
     else:

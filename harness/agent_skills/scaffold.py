@@ -71,15 +71,15 @@ def files(name: str, kind: Kind) -> dict[str, str]:
 
 
 def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], None]) -> None:
-    """Create a folder with these files; after an error, remove the folder again.
+    """Create a folder with the files in `contents`; after an error, remove the folder again.
 
     Args:
         contents: the text of each file, by its path in the folder.
         finish: called with the folder after its creation.
 
     Raises:
-        OutputError: the folder exists, or cannot be written.
-        Exception: any exception that `finish` raises.
+        OutputError: the folder exists or cannot be written, or `finish` raised an OSError.
+        Exception: any other exception that `finish` raised.
     """
     if os.path.lexists(folder):
         raise OutputError(

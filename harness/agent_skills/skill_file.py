@@ -21,8 +21,9 @@ class SkillFile:
 
     Attributes:
         name: the slash command. It is the name in the front matter, or the name of the folder if
-            the first cannot be a command. If neither can be a command, it is made from them (`slug`
-            in `skill_md`).
+            the name in the front matter cannot be a command. If neither name can be a command,
+            `skill_md.slug` makes a command from the name in the front matter, or from the name of
+            the folder if the front matter has no name.
         description: what the skill does and when to use it, in one line.
         fields: the fields of the front matter; all scalars are text.
         problems: deviations from the specification.

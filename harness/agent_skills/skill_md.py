@@ -1,9 +1,9 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
 The files of users are read leniently, as the specification requires: a file is refused only if it
-cannot be read, is a link out of its folder, or has no front matter or description. Other faults are
-shown as problems. A name that cannot be a command is replaced by the name of the folder, or else by
-a similar name (`slug`). In shipped files, every fault is an error.
+cannot be read, is a link out of its folder, or has no usable front matter or description. Other
+faults are shown as problems. A name that cannot be a command is replaced by the name of the folder,
+or else by a similar name (`slug`). In shipped files, every fault is an error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
 and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated
@@ -161,8 +161,9 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
             require instructions if there is no plugin.py beside the file.
 
     Raises:
-        UsageError: the file cannot be read, or has no front matter or description; with `strict`,
-            also if it deviates from the specification.
+        UsageError: the file cannot be read, or has no usable front matter or description. Without
+            `strict`, a link out of the folder is also an error. With `strict`, every deviation from
+            the specification is an error.
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from harness.models.weights import FileStore
 
 API_VERSION = "1.0"
-"""The version of these hooks and of the names that `harness` exports. A plugin declares the version
-for which it was written as `harness_api`. A plugin for another major version, or for a later minor
-version, is not loaded.
+"""The version of these hooks and of the names that `harness` exports. The attribute `harness_api`
+of a plugin is the version for which the plugin was written. A plugin for another major version, or
+for a later minor version, is not loaded.
 """
 PROJECT = "harness"
 
@@ -146,7 +146,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished(ToolStarted):
-    """A call of a tool that has a result.
+    """A tool call that has a result.
 
     Attributes:
         result: the JSON text that the model will receive.
@@ -183,11 +183,11 @@ class RunFinished(RunStarted):
     Attributes:
         exit_code: the exit code, which is 0 only if all work was done.
         seconds: the duration of the run.
-        requested, resolved: the ids of the requested and of the serving model, or None if no model
-            was needed.
+        requested, resolved: the id of the requested model, and the id of the model that served the
+            run; both are None if no model was used.
         prompt_tokens, completion_tokens: number of tokens of all generations of the run.
         written: the files that were saved.
-        error_type: the name of the class of `harness.errors` that ended the run, or None.
+        error_type: the class name of the error that ended the run, such as "InputError", or None.
     """
 
     status: End

@@ -1,7 +1,7 @@
 """Command-line options from Pydantic models: each field of a skill's `Options` is a flag.
 
-`flags` returns the flags for parsing, /help and completion; `build` validates values and
-reports errors in terms of the command line: the flag, the given value, and the allowed values.
+`flags` returns the flags for parsing, /help and completion. `build` validates values, and reports
+errors in terms of the command line, such as the flag and the allowed values.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _OWN = ("value_error", "assertion_error")
 class ClusterOptions(SkillOptions):
     """Options for running models on a Ray cluster.
 
-    These options are read by the harness, and not by the skill. The defaults come from HARNESS_ON
-    and the section `cluster` of the registry.
+    The harness reads these options; a skill reads only `ray_data`. The defaults come from
+    HARNESS_ON and the section `cluster` of the registry.
     """
 
     manner: ClassVar[frozenset[str]] = frozenset({"on", "actors", "slots", "cpus", "gpus"})
@@ -77,7 +77,9 @@ class ClusterOptions(SkillOptions):
 
     @property
     def ray_data(self) -> str | None:
-        """The address in `--on ray-data://ADDRESS`; "" for `--on ray-data`; None without Ray Data.
+        """The address in `--on ray-data://ADDRESS`, or None without Ray Data.
+
+        The address is "" for `--on ray-data` and `--on ray-data://local`.
 
         Raises:
             UsageError: the text after "ray-data" is not an address.
@@ -146,8 +148,8 @@ class Flag:
         name: the name with its two hyphens, such as "--min-votes".
         key: the key of the field in the Pydantic model: the alias, or the name if there is none.
         sets: the value that a boolean flag sets, or None for a flag with a value.
-        choices: the allowed values as typed, if the set is fixed.
-        values: the allowed values as stored in the option.
+        choices: the values of a Literal or an Enum in the type of the field, as typed.
+        values: the same values, as stored in the option.
         many: True if the flag may be repeated.
         required: True if the flag is required.
     """
@@ -309,9 +311,10 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """Return `value` with the text of a choice replaced by the allowed value, such as a number.
+    """Convert the text of a choice to the value of the choice, such as a number.
 
-    The conversion is needed since Pydantic does not convert text to the values of a `Literal`.
+    A list is converted item by item; any other value is returned unchanged. The conversion is
+    needed since Pydantic does not convert text to the values of a `Literal`.
     """
     if flag is None or not flag.choices:
         return value
@@ -347,9 +350,10 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
-    """Return the key of the option with an error, and the index of the value in a list or None.
+    """Return the key of the option with an error, and the index of the invalid value.
 
-    Errors for the members of a union have the same key and index, and become one message.
+    The index is None if the value is not an item of a list. Errors for the members of a union have
+    the same key and index, and become one message.
     """
     path = error["loc"]
     return str(path[0]) if path else "", next((p for p in path[1:] if isinstance(p, int)), None)

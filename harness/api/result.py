@@ -70,7 +70,7 @@ class Result:
 
     @property
     def saves(self) -> frozenset[str]:
-        """The suffixes with which this result can be saved."""
+        """The suffixes that `write` accepts."""
         return frozenset((*self.renderers, *self.writers))
 
     @property
@@ -81,7 +81,8 @@ class Result:
     def each(self) -> Iterator[Any]:
         """Yield the records of the result.
 
-        If `records` is None, these are the items of a list in `data`, or else `data` itself.
+        If `records` is None, the records are the items of `data` if it is a list, or else `data` as
+        one record. If `data` is None too, the only record is {"text": text}.
         """
         if self.records is not None:
             yield from self.records()
@@ -128,8 +129,8 @@ class Format(ABC):
     """Writes the results of skills to files with one suffix.
 
     Attributes:
-        suffix: the suffix in lower case, with its full stop: ".org". If a skill itself saves this
-            suffix, the format is not used.
+        suffix: the suffix in lower case, with the leading dot, such as ".org". The format is not
+            used for a skill that itself saves files with this suffix.
         summary: one line, shown by /skills.
         skills: the names of the skills whose records the format can write; empty for all skills.
     """

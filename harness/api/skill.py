@@ -56,8 +56,13 @@ class SkillOptions(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _expand_home(cls, value: Any) -> Any:
-        """Return a value with `~` expanded in paths, since a shell does not expand quoted paths."""
+    def _usable(cls, value: Any) -> Any:
+        """Refuse an integer that no database can store, and expand `~` in paths.
+
+        A shell does not expand `~` in quoted paths.
+        """
+        if isinstance(value, int) and abs(value) > sys.maxsize:
+            raise ValueError(f"the number exceeds {sys.maxsize}")
         try:
             if isinstance(value, Path):
                 return value.expanduser()
@@ -65,14 +70,6 @@ class SkillOptions(BaseModel):
                 return type(value)(v.expanduser() if isinstance(v, Path) else v for v in value)
         except RuntimeError as exc:
             raise ValueError(str(exc).removesuffix(".")) from exc
-        return value
-
-    @field_validator("*")
-    @classmethod
-    def _refuse_huge(cls, value: Any) -> Any:
-        """Refuse an integer that is too large for a database and for `itertools.islice`."""
-        if isinstance(value, int) and abs(value) > sys.maxsize:
-            raise ValueError(f"the number exceeds {sys.maxsize}")
         return value
 
 
@@ -122,10 +119,12 @@ class Call:
     input: Any = None
 
     def read_text(self) -> str:
-        """Return `text`, or the content of the .txt or .md file that it names.
+        """Return `text`, or the content of the text file that `text` names.
+
+        Text from stdin is always returned unchanged.
 
         Raises:
-            InputError: the file is missing or empty, or cannot be read as text.
+            InputError: `text` names a file that is missing, empty, or not a readable text file.
         """
         return self.text if self.source == "stdin" else text_input.given(self.text)
 
@@ -150,19 +149,21 @@ class Skill(ABC):
             whole text are removed.
         subcommands: first words that select a subcommand, each with a line of help.
         saves: suffixes that PATH may have in `save to PATH`, in the order of /help.
-        folders: suffixes of folders to which `save to FOLDER/` may save, for `Result.folders`; ""
-            stands for any other folder, which must end with a slash.
+        folders: suffixes of the folders to which `save to FOLDER/` may save, for `Result.folders`.
+            "" stands for a folder without such a suffix; its path on the line must end with a
+            slash.
         formats: True if results can be saved in the formats of plugins; False for a skill whose
             results never have `data`, `records` or `text`.
         target_text: subcommands whose text is the path to save to, each with the default path, or
             "" without a default.
-        logged: True if runs are recorded in the run log.
+        logged: True if runs are recorded in the run log; False to record only calls by a model.
         tool: True if the producer model may call the skill. It is False for skills that change the
             session, or could grant the model more rights.
-        impact: the effect of a run other than saving, by subcommand: "reads" if the run neither
-            changes data nor uses a model, so that it can run beside another run; "adds" if it only
-            adds data; "changes", the default, if it may have any effect. The key "" stands for runs
-            without subcommand, and for subcommands that are not listed.
+        impact: the effect of a run other than saving, by subcommand. "reads" means that the run
+            neither changes data nor uses a model, so that it can run beside another run. "adds"
+            means that the run only adds data. "changes", the default, means that the run may have
+            any effect. The key "" stands for runs without subcommand, and for subcommands that are
+            not listed.
         output: the Pydantic model of `Result.data`, or a mapping of subcommands to models, with
             keys as for `impact`; None if the data have no fixed form.
         output_summary: the Pydantic model of `Result.summary`, or a mapping as for `output`.
@@ -172,7 +173,7 @@ class Skill(ABC):
             of `Options` that no variant has applies to all cases.
         shared: the common options that a subcommand reads, by subcommand. Common options are the
             fields of `Options` that no variant has. Help and completion leave out other common
-            options. A subcommand that is not listed reads all of them.
+            options. A subcommand that is not listed reads all common options.
     """
 
     name: ClassVar[str]
@@ -204,7 +205,7 @@ class Skill(ABC):
     def offer(self, wish: str) -> str:
         """Return the text of a line of this skill that could fulfil a request, or "".
 
-        If no model can chat, the user is offered this line: the skill's name and the text.
+        If no model can chat, the user is offered a line with the skill's name and this text.
 
         Args:
             wish: the request in plain text; a trailing `-` means stdin.
@@ -244,9 +245,9 @@ class Skill(ABC):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Return the lasting changes of a run, such as "trains a model"; saved files do not count.
 
-        The producer model may call the skill without confirmation if there are no changes ("") and
-        no file is written; otherwise the user must confirm the call. By default, a run has changes
-        unless its `impact` is "reads".
+        The producer model may call the skill without confirmation if there are no changes (""), no
+        file is written, and `--on` names no cluster. Otherwise, the user must confirm the call. By
+        default, a run has changes unless its `impact` is "reads".
         """
         return "" if self.impact_of(subcommand) == "reads" else UNKNOWN_EFFECTS
 

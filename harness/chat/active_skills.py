@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 INSTRUCTIONS_SHARE = 2
 """Divisor of the context size: instructions and files may use half of the context."""
 READ_AHEAD = 64 * 1024
-"""Maximum size in bytes of a skill's text and files, for a model that cannot read files."""
+"""Maximum size in bytes of a skill's instructions with files, for a model that cannot read files.
+
+Files are left out to reach this size; the instructions themselves are not cut.
+"""
 RULE = """\
 The user works with the skills below. Follow their instructions. A message that begins with /NAME
 uses the skill of that name, and the rest of the message is its text. A relative path in the
@@ -170,7 +173,7 @@ class ActiveSkills:
 def activation(app: App) -> Iterator[ActivateSkill]:
     """Yield the tool that activates skills, if there are prompt skills that a model may use.
 
-    The context of the model in use limits the size of the list of skills.
+    The context of the model that was used last limits the size of the list of skills.
     """
     skills = prompt_skills(app.catalogue.skills).values()
     offered = [skill for skill in skills if skill.file.for_models]

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 STEPS = 10
 """Maximum number of replies with tool calls before the model has to answer."""
 SHARE = 4
-"""Divisor of the context size: the instructions of the project may use a quarter."""
+"""Divisor of the context size: the project's instructions may use a quarter of the context."""
 
 
 class Chat(Skill):
-    """The skill that runs `/chat` and plain text."""
+    """The command /chat, which also receives plain text that requests no other skill."""
 
     name = "chat"
     summary = "Talk to the producer model; plain text without a slash does the same"
@@ -72,9 +72,10 @@ class Chat(Skill):
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user or a tool call, and return the result.
 
-        The skill's instructions become part of the conversation. The result is the model's answer
-        to a line; for a tool call, it only confirms the activation. A separate skill has its own
-        conversation; its result is always an answer, which becomes part of this conversation.
+        The skill's instructions become part of the conversation. For a line, the result is the
+        model's answer. For a tool call, the result only confirms the activation. A separate skill
+        (`PromptSkill.separate`) runs in its own conversation. Its result is always the model's
+        answer, which becomes part of the current conversation.
         """
         turn = CURRENT.get()
         if turn is None:
@@ -90,8 +91,8 @@ class Chat(Skill):
     def _use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill for a line of the user, and return the model's answer.
 
-        If the text of the line is the name of a file, the content of the file is the text.
-        Otherwise, files that the text names after @ are attached.
+        If the text of the line is the path of an existing .txt or .md file, the content of the file
+        replaces the text. Otherwise, the files that the text names after @ are attached.
         """
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
@@ -103,7 +104,7 @@ class Chat(Skill):
             served = label(turn.model.about)
             conversation.add([turn.messages[0], answer], asked=not call.yes, served=served)
             return self._result(turn)
-        skill.body(call.text)  # any error is raised here, before the conversation changes
+        skill.body(call.text)  # invalid instructions raise an error before the conversation changes
         before, line = dict(conversation.skills), _line(skill, text)
         conversation.activate(skill.name, call.text)
         try:
@@ -199,7 +200,10 @@ class Chat(Skill):
             )
 
     def _left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of the tools and prompt skills that do not fit into the context."""
+        """Return the names of the tools and prompt skills that `tools` lacks.
+
+        If `tools` lacks the tool that activates prompt skills, no prompt skills are listed.
+        """
         left = self._app.toolbox.left_out(tools)
         if active_skills.ACTIVATE in left:
             return left
@@ -208,5 +212,5 @@ class Chat(Skill):
 
 
 def _line(skill: PromptSkill, text: str) -> str:
-    """Return the line that runs a skill, which the conversation stores as a user's message."""
+    """Return the line that runs a skill; the conversation stores this line as a user's message."""
     return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

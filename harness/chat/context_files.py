@@ -22,12 +22,12 @@ from harness.support import text_input
 from harness.support.bounded_files import read_text
 
 MAX_BYTES = 200_000
-"""Maximum size in bytes of all files of a line, about 30,000 words."""
+"""Maximum total size in bytes of the files that a line attaches, about 30,000 words."""
 _LAST = re.compile(r"(?:\A|\s)-\s*\Z")
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 STDIN = "-"
 _END = ".,;:!?)"
-"""Characters that may end a sentence, but not a file name."""
+"""Punctuation that is removed from the end of a name after @, unless the whole name is a file."""
 _TABLES = (".parquet", ".xlsx", ".ods", ".xls")
 _NO_TEXT = (*_TABLES, ".pdf", ".docx", ".doc", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".zip")
 _FILES = re.compile(
@@ -41,7 +41,7 @@ MOST_FOLDERS = 32
 
 
 def with_files(call: Call) -> str:
-    """Return the text of a call, followed by the files that it attaches; announce each file.
+    """Return the text of a call, followed by the attached files; announce each file.
 
     A word after @ that is not a file and does not look like a file name is text, such as @you or
     @angular/core. If the call's source is "both", stdin is also appended, unless it is empty. A
@@ -49,7 +49,7 @@ def with_files(call: Call) -> str:
 
     Raises:
         InputError: a file is missing or not text, the files together are too large, or the line
-            attaches stdin, which is empty or not available.
+            attaches stdin, but stdin is empty or not available.
     """
     text, read_stdin = call.text, call.read_stdin
     if call.source == "stdin":
@@ -77,8 +77,8 @@ def with_files(call: Call) -> str:
             )
         call.screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
-        # The tag must not occur in the content, which could otherwise close the tag and pose as the
-        # user's text.
+        # The content must not contain the closing tag. The text after a closing tag would pass as
+        # text of the user.
         while f"</{tag}" in content:
             tag += "-"
         end = "" if content.endswith("\n") else "\n"
@@ -119,9 +119,9 @@ class ProjectInstructions:
     def read(self, call: Call, report: Callable[[str], None]) -> Sequence[tuple[Path, str]]:
         """Return the AGENTS.md files with their texts, the file in the project's folder first.
 
-        The files are searched in the project's folder and its parents, up to the root of the git
-        repository. Files that cannot be read are reported and left out. Without the user's
-        permission to read the files, the result is empty.
+        The search covers the project's folder and its parents up to the root of the git repository.
+        Outside of a repository, it covers only the project's folder. Files that cannot be read are
+        reported and left out. Without the user's permission to read the files, the result is empty.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]
@@ -147,8 +147,8 @@ class ProjectInstructions:
     ) -> str:
         """Return the text of the files for the system message, or "" without files.
 
-        The files are in reverse order. The texts are cut so that they have at most `room` bytes
-        together.
+        The order of `files` is reversed, so that the file in the project's folder comes last. The
+        texts are cut so that they have at most `room` bytes together.
         """
         parts: list[str] = []
         for path, text in files:

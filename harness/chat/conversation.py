@@ -30,7 +30,7 @@ earlier summary, and the answer.
 MOST_PIECES = 8
 """Maximum number of requests for a summary. Only the end of a longer conversation is summarized."""
 SHOWN_CALL = 200
-"""Maximum number of characters of a tool call in the text to summarize."""
+"""Maximum number of characters of a tool call in the result of `as_text`."""
 LEFT_OUT = "(left out: the conversation is too long)"
 CUT = "... (cut: the conversation is too long)"
 
@@ -41,8 +41,9 @@ class Conversation:
 
     Attributes:
         store: the store of sessions.
-        messages: messages of all turns, without a system message. Each turn begins with the user's
-            message and is complete: each tool call has its result.
+        messages: the messages of the turns, without a system message. Each turn begins with the
+            user's message and is complete: each tool call has its result. `compact` replaces
+            earlier turns with a summary.
         skills: for each active skill, the text with which it was activated, in the order of
             activation. The instructions of active skills are part of the conversation.
         session: id of the stored session; None if the conversation is not stored.
@@ -149,7 +150,7 @@ class Conversation:
         return len(earlier)
 
     def _keep(self, turn: list[Message], asked: bool, served: str, covers: int = 0) -> None:
-        """Store a turn, if turns are stored; the parameters are as for `SessionStore.add`."""
+        """Store a turn if `keeps` is True; the parameters are as for `SessionStore.add`."""
         if self.keeps:
             self.session = self.store.add(
                 self.session,
@@ -162,7 +163,7 @@ class Conversation:
             )
 
     def activate(self, skill: str, text: str) -> None:
-        """Activate a skill, or move an active skill to the end of the active skills."""
+        """Activate a skill with `text`, or move an active skill to the end with the new text."""
         self.skills.pop(skill, None)
         self.skills[skill] = text
 
@@ -175,7 +176,7 @@ class Conversation:
     def resume(self, number: int | None = None) -> Session:
         """Resume and return a stored session.
 
-        The default is the project's last session except the current session.
+        By default, the last used session of the project, except the current session, is resumed.
 
         Raises:
             NothingFound: there is no such session, or the session cannot be read.
@@ -224,11 +225,11 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
-    """Return the messages of the summary and of the latest turns, in about `tokens` tokens.
+    """Return the messages of the summary and the latest turns that fit into `tokens` tokens.
 
-    The last turn is always kept. If this turn alone is too long, its oldest tool results are
-    replaced by `LEFT_OUT`, and then its latest result is cut. The oldest tool results of earlier
-    turns are replaced before the oldest turns are left out.
+    The number of tokens is estimated. The last turn is always kept. If this turn alone is too long,
+    its oldest tool results are replaced by `LEFT_OUT`, and then its latest result is cut. The
+    oldest tool results of earlier turns are replaced before the oldest turns are left out.
     """
     room = tokens * BYTES_PER_TOKEN
     *earlier, last = _turns(messages)
@@ -265,8 +266,8 @@ def _turns(messages: Iterable[Message]) -> list[list[Message]]:
 
 
 def as_text(message: Message) -> str:
-    """Return a message as a paragraph of the text to summarize; results of tools are left out."""
-    calls = [f"({call.name} {call.arguments})"[:SHOWN_CALL] for call in message.tool_calls]
+    """Return a message as a paragraph for a summary or transcript, without a tool's result."""
+    calls = [f"({call.name} {call.arguments}"[:SHOWN_CALL] + ")" for call in message.tool_calls]
     content = "" if message.role == "tool" else message.content
     return f"{message.role}: {' '.join(filter(None, (content, *calls)))}"
 
@@ -288,8 +289,8 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
 def _without_results(messages: Sequence[Message], room: int) -> list[Message]:
     """Return the messages with the oldest tool results replaced by `LEFT_OUT`.
 
-    Results are replaced until the messages fit into `room` bytes. If other messages are too large,
-    the messages do not fit even if all results are replaced.
+    Results are replaced until the messages fit into `room` bytes. If the other messages are too
+    large, all results are replaced, and the messages still exceed `room`.
     """
     kept, excess = list(messages), _size(messages) - room
     for place, message in enumerate(kept):

@@ -1,9 +1,9 @@
 """Skills as tools that a model may call.
 
-A tool has the skill's name. Its parameters are the options of the skill, and `subcommand`, `text`
-and `save_to` if the skill has subcommands, a text and results to save. A call is converted to an
-`Invocation` without parsing a line, so that the text of a model never becomes an option or a file
-to write.
+A tool has the skill's name. Its parameters are the options of the skill. The tool also has the
+parameter `subcommand` if the skill has subcommands, `text` if the skill takes a text, and `save_to`
+if its results can be saved. A call is converted to an `Invocation` without parsing a line, so that
+the text of a model never becomes an option or a file to write.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OWN = (SUBCOMMAND, TEXT, SAVE_TO)
 FOR_USERS = frozenset(opts.ClusterOptions.model_fields)
 """Options that are not offered to models, since the user decides where models run."""
 SUMMARY = 300
-"""Maximum number of characters of a summary; a SKILL.md may have a description of 1,024."""
+"""Maximum number of characters of a summary; the description in a SKILL.md may have 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -46,8 +46,8 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: the subcommands to offer, without `save_to`; if empty, all subcommands and `save_to`
-            are offered.
+        only: the only subcommands to offer; the parameter `save_to` is then left out. If empty, all
+            subcommands and `save_to` are offered.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
@@ -101,7 +101,7 @@ def _parameters(
     descriptions: dict[str, list[str]] = {}
     for cases, listed in opts.grouped(skill).items():
         for flag in listed:
-            # The help of --no-highlights describes the option with the value false.
+            # The help of a flag such as --no-highlights describes the value false of its option.
             does = f"false to {flag.help}" if flag.sets is False else flag.help
             about = f"{opts.case_names(skill, cases)}: {does}" if cases else does
             descriptions.setdefault(flag.key, []).append(about)
@@ -120,7 +120,8 @@ def _parameters(
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON Schema without references, null choices and formats.
 
-    Some model servers do not support these keywords. Of several choices, the first is used.
+    Some model servers do not support `$ref`, `anyOf` and `format`. If several choices are left, the
+    first one is used.
     """
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
@@ -203,7 +204,10 @@ def _text(value: Any) -> Any:
 
 
 def skill_tools(app: App, shipped: bool) -> Iterator[SkillTool]:
-    """Yield tools of skills that a model may call: of shipped skills, or of all other skills."""
+    """Yield the tools of the shipped skills, or of all other skills if `shipped` is False.
+
+    Skills that a model may not call are left out.
+    """
     for found in app.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(app, found.skill)
@@ -236,7 +240,7 @@ class SkillTool:
 
 
 def finished(outcome: Outcome, content: Mapping[str, Any], screen: Screen) -> tuple[str, int]:
-    """Return the message for the model and the exit code of a run; show the saved files.
+    """Show the saved files of a run; return the message for the model, and the exit code.
 
     Raises:
         Interrupted, ReaderGone: the run was stopped.

@@ -1,6 +1,6 @@
 """Read the arguments of tool calls, record the calls in the run log, and format results.
 
-The model receives a result as one JSON object of limited length.
+The model receives a result as one JSON object. `shortened` cuts long results.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ items of a list; an object may have twice as many items. The second limit is the
 characters of a text.
 """
 LINE = 2_000
-"""Maximum number of characters of an invalid call that are recorded."""
+"""Maximum number of characters of a call that `log_failure` records."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _less(data: Any, items: int, letters: int) -> Any:
 
 @contextlib.contextmanager
 def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Record a tool call, which is the block of the `with` statement, in a row of the run log.
+    """Record a tool call in a row of the run log; the block of the `with` statement runs the call.
 
     The row is also recorded if the block raises an error; with --no-log, there is no row. If the
     block succeeds without a call of `Run.allow`, the row has the permission `WITHOUT_ASKING`.

@@ -29,11 +29,11 @@ from harness.support import traces
 from harness.terminal.console import Screen
 
 MOST = 3
-"""The turn ends when a call has the same result this many times with the same arguments."""
+"""Number of calls with the same arguments and the same result after which the model must answer."""
 SHARE = 3
 """Divisor of the context size: tools may use a third of the context."""
 KEPT = 3
-"""Divisor of the maximum size of a conversation: the latest third is not summarized."""
+"""Divisor of the room for a conversation: the latest turns that fit into a third are kept."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -49,7 +49,7 @@ NOT_RUN = '{"error":"not run: the user interrupted the work"}'
 READ_FILE = "read_file"
 """The tool that reads files; without it, a skill's files are added to its instructions."""
 CURRENT: ContextVar[Turn | None] = ContextVar("turn", default=None)
-"""The turn in which a tool is called; None during a line of the user."""
+"""The turn whose tool call is running; None if no tool call of a turn is running."""
 NO_ANSWER = "(no answer)"
 
 
@@ -81,16 +81,16 @@ class RepeatedCalls:
 
 
 def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
-    """Return the tools that fit into the context of the model; () if it cannot call tools."""
+    """Return the tools that fit into a third of the context; () for a model without tools."""
     return toolbox.tools(model.context * BYTES_PER_TOKEN // SHARE) if model.takes_tools else ()
 
 
 class AnswerText:
-    """The text that the model writes, printed as it arrives.
+    """The text that the model writes, printed as it arrives unless `kept` is True.
 
     Args:
-        kept: True to print the text only when it is complete and known to be the answer. A text
-            before a tool call is a remark, which is not printed to a stdout that a program reads.
+        kept: True if a program reads stdout. The text is then printed only when it is complete and
+            known to be the answer. A text before a tool call is a remark, which goes to stderr.
 
     Attributes:
         pieces: the pieces of the text since the last tool calls.

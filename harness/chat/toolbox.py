@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail of a tool. BARE has a short description, and no options that may be omitted.
-DETAILS adds longer descriptions, OPTIONS adds the other options, and ALL adds the descriptions of
-these options. A tool may be the same at two levels.
+"""Levels of detail of a tool. BARE has a short description and only the required options. DETAILS
+adds longer descriptions, OPTIONS adds the other options, and ALL adds the descriptions of the other
+options. A tool may be the same at two levels.
 """
 MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
@@ -91,7 +91,7 @@ def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return at most `MOST` tools that together fit into `room` bytes of a request.
 
     First, the tools are added in order at the lowest level of detail. A tool that does not fit is
-    left out. Then all tools in order get the next level, as far as the size permits, and so on.
+    left out. Then the added tools get the next level in order, as far as `room` permits, and so on.
     """
     candidates = [*tools][:MOST]
     chosen: dict[str, Tool] = {}
@@ -131,11 +131,11 @@ class Toolbox:
         self._app, self._sources, self._hooks = app, sources, hooks
 
     def tools(self, room: int) -> tuple[Tool, ...]:
-        """Return the tools for a model that fit into `room` bytes.
+        """Return the tools to offer to a model, which together fit into `room` bytes.
 
         All tools of MCP servers are offered if they need at most half of `room`, if the other tools
-        fit, too, and if there are at most `MOST` tools. Otherwise the model is offered a search
-        tool, and the tools of servers that it has found. These need at most half of `room`.
+        fit as well, and if there are at most `MOST` tools. Otherwise, the model is offered a search
+        tool, and the server tools that its searches have found, in at most half of `room`.
         """
         own = [*self._own.values()]
         servers = self._app.mcp_servers
@@ -159,10 +159,12 @@ class Toolbox:
     def call(self, call: ToolCall, screen: Screen) -> Answer:
         """Run a tool call, show its line on `screen`, and return the answer for the model.
 
+        Errors that are not listed below are part of the answer.
+
         Raises:
             Interrupted: the call was interrupted.
             ReaderGone: the reader of stdout has closed it.
-            InternalError: the harness itself failed. Other errors are part of the answer.
+            InternalError: the harness itself failed.
         """
         with traces.tool(call) as traced:
             answer = self._call(call, screen)

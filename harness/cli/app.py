@@ -63,8 +63,8 @@ class App:
         screen: the output of these lines; by default, stdout and stderr.
         general: general options given before the line, by key.
         plugins: additional plugin objects to load, by name.
-        bare: True to load only the harness's own commands, for lines that must work even if a
-            plugin fails.
+        bare: True to load only the harness's own commands and backends, and `plugins`, for lines
+            that must work even if a plugin fails.
 
     Attributes:
         preferred: the models chosen with /model, by task.
@@ -238,7 +238,7 @@ class App:
         Raises:
             UnknownSkill: there is no skill with this name.
             NotTrusted: the skill is in a plugin of the project that the user does not trust.
-            UsageError: the plugin does not register a skill with this name.
+            UsageError: the plugin cannot be loaded, or does not register a skill with this name.
         """
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
@@ -302,7 +302,7 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model; if the room is small, the first tools get more detail."""
+        """The tools of the chat model; in a small context, the first tools have the most detail."""
         from harness.chat.active_skills import activation
         from harness.chat.skill_tools import skill_tools
         from harness.chat.toolbox import Toolbox

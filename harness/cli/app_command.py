@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AppCommand(Skill):
-    """Base class of commands that show or change the application; they are not logged."""
+    """Base class of the application's commands, which are not logged by default."""
 
     logged = False
     tool = False

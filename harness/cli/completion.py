@@ -1,6 +1,7 @@
 """Complete lines in a session: names of commands, subcommands, options, values and files.
 
-In plain text, and after /chat, only names of files after @ are completed.
+In plain text, only names of files after @ are completed. After /chat, options are completed as
+well.
 """
 
 from __future__ import annotations
@@ -208,7 +209,7 @@ def paths(word: str) -> Iterator[Completion]:
     for entry in sorted(shown, key=lambda e: e.name.lower())[:MOST]:
         name = entry.name + "/" * entry.is_dir()
         path = folder + name
-        # without a closing quote after a folder, the user can continue the path
+        # a folder gets no closing quote, so that the user can continue the path
         if quote or any(map(str.isspace, path)):
             mark = quote or ("'" if '"' in path else '"')
             path = f"{mark}{path}" if path.endswith("/") else f"{mark}{path}{mark}"

@@ -1,9 +1,10 @@
 """Recognize the skill that a line without a slash clearly requests.
 
-A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
+A line such as "help" or "help NAME" runs a command of `COMMANDS`. In other lines, a skill is
+recognized in two ways, and reported on stderr (`-> /name (auto)`):
 
     triggers     the line matches a regular expression of a plugin
-    description  all content words of the request occur in the name and description of a prompt
+    description  each content word of the request occurs in the name or the description of a prompt
                  skill, and the request begins with a verb of the description
 
 The request is the line up to a line break, or to a colon at the end of a word. Without a matching
@@ -68,7 +69,7 @@ _STOP = frozenset(_COMMON.split())
 
 
 COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
-"""For each word that users type without a slash, the command that the word means."""
+"""The commands that users may type without a slash, by the typed word."""
 
 
 def command_for(app: App, line: str) -> tuple[str, str]:

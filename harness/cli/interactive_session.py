@@ -152,7 +152,7 @@ class Repl:
 
 
 def key_bindings() -> KeyBindings:
-    """Return the key bindings that differ from prompt-toolkit: Alt-Enter and Tab."""
+    """Return the bindings of Alt-Enter and Tab, which differ from prompt-toolkit's bindings."""
     bindings = KeyBindings()
 
     @bindings.add("tab")

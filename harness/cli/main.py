@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 BARE = re.compile(r"\s*/skills\s+(?:disable|enable|remove)(?:\s|\Z)")
-"""Matches lines that must run even if a plugin cannot be loaded, or ends the process."""
+"""Matches lines that must run even if a plugin fails to load or ends the process."""
 INFORMATION = ("--help", "-h", "--version")
 """Options of the program that print information instead of running a line."""
 SOON = 0.5
@@ -237,7 +237,7 @@ def _closed(app: App, code: int) -> int:
         _unfreed.append(app)
         app.stop_servers(SOON)
     else:
-        # Ctrl-C has no effect after the end of the work
+        # the work has ended, so that Ctrl-C only interrupts the closing, without an error
         with contextlib.suppress(KeyboardInterrupt):
             app.close()
     return code

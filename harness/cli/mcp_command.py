@@ -54,7 +54,7 @@ class ServerList(CommandData):
 
 
 class McpCommand(AppCommand):
-    """The command /mcp, which starts the servers and shows them."""
+    """The command /mcp, which starts and shows servers, and edits or trusts mcp.json."""
 
     name = "mcp"
     summary = "Show the servers of mcp.json, their state and their tools"

@@ -183,7 +183,7 @@ class ModelsCommand(AppCommand):
         return found
 
     def _get(self, name: str, call: Call) -> Result:
-        """Download a model with the user's consent, unless it is here; describe its use."""
+        """Download a model with the user's consent if it is missing; describe its use."""
         name, known = name.removeprefix("ollama/"), self._downloads()
         if name not in known and ":" not in name:
             hint = did_you_mean(name, known) or f"Downloads: {', '.join(known)}, or NAME:TAG."
@@ -203,7 +203,10 @@ class ModelsCommand(AppCommand):
         return Downloads(downloads=[found]).as_result(f"{name} is here. {use}")
 
     def _add(self, text: str, call: Call) -> Result:
-        """Download a model of the Hub with the user's consent; write a GGUF to the registry."""
+        """Download a model of the Hub with the user's consent; add a GGUF to the registry.
+
+        An adapter in safetensors is downloaded, but not added to the registry.
+        """
         import yaml
 
         from harness.models.gguf_file import open_gguf
@@ -242,9 +245,9 @@ class ModelsCommand(AppCommand):
         return Downloads(downloads=[one]).as_result(text)
 
     def _entry(self, name: str, found: hub.Found) -> Registry:
-        """Return a registry with the model and the file of a GGUF of the Hub.
+        """Return a registry with one model and one file, for a GGUF of the Hub.
 
-        An adapter is served together with a file of its base.
+        If the GGUF is an adapter, the model is served with the adapter and a file of its base.
 
         Raises:
             UsageError: no file of the registry is the base of the adapter.

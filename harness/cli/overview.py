@@ -23,7 +23,7 @@ WIDTH = 96
 
 
 MOST_LINES = 4
-"""Maximum number of lines in `/help` for skills of the project, and for the user's skills."""
+"""Maximum number of lines of each section of `/help` about project skills or user skills."""
 USAGE = """\
 Usage: agent.py [OPTION ...] [LINE]
 
@@ -58,7 +58,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Return a text that is formatted for `WIDTH` columns, rewrapped if `width` is smaller.
+    """Return a text that was written for `WIDTH` columns; rewrap it if `width` is smaller.
 
     An indented line, such as an example, is wrapped separately.
     """

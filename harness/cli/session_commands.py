@@ -88,7 +88,7 @@ class Sessions(AppCommand):
         return found.as_result("No sessions yet.")
 
     def _shown(self, number: int) -> Result:
-        """Return the transcript of a stored session, without the results of tools."""
+        """Return the transcript of a session; only its data contain the results of tools."""
         store = self._app.conversation.store
         session = store.get(number)
         parts, turns = [f"session {number}: {session.title}"], []
@@ -135,8 +135,8 @@ class Resume(AppCommand):
 def go_on(app: App) -> None:
     """Continue the last session of the folder, for `agent.py --continue`.
 
-    An interactive session also shows the last message. If the stored sessions cannot be read, a new
-    session begins; this error has already been reported.
+    An interactive session also shows the summary, if any, and the last message. If the stored
+    sessions cannot be read, a new session begins; the session store has already reported the error.
 
     Raises:
         NothingFound: there is no session.

@@ -1,14 +1,15 @@
 """The scripts of `nanda completion SHELL`, with which a shell completes lines.
 
-A script contains a table of the words that the completion of the session offers, so that Tab does
-not start the program. Each row has a context, a word, and a description, separated by tabs:
+A script contains a table of the words that a session offers for completion. The shell therefore
+does not start the program when the user presses Tab. Each row of the table has a context, a word,
+and a description, separated by tabs:
 
     line            /corpus     Keep, search and export papers
     /corpus         search      find papers
     /corpus search  --limit     N  number of papers
     /corpus search  :paths      (the word may be a path)
     /corpus --sort  year        (a value of the option)
-    *               --json      (a general option, which each context with :general has)
+    *               --json      (a general option, for each context with a row :general)
 
 The scripts in shells/ find the context of the word at the cursor, also within quotes.
 """
@@ -39,7 +40,9 @@ PROGRAM = {
     "acp": "serve an editor",
     "completion": "print the script with which a shell completes lines",
 }
-"""Words that may precede or replace a line, and marks of the table, with descriptions."""
+"""Words that may precede or replace a line, with descriptions. The words :general and :paths are
+entries of the table that represent the general options and any path.
+"""
 OF_SESSION = ("resume",)
 """Commands whose completions are numbers of stored sessions, which a script cannot contain."""
 ABOUT = 80
@@ -67,10 +70,10 @@ def script(shell: str, catalogue: Catalogue, models: Rows) -> str:
 
 
 def _clean(rows: Iterator[_Row]) -> Iterator[_Row]:
-    """Yield each row once, in a form that fits into single quotes in each shell.
+    """Yield each row once, in a form that can be written between single quotes in each shell.
 
-    Words with blanks, quotes, backslashes, backticks or $ are left out. In descriptions,
-    apostrophes and backslashes are replaced, and long descriptions are cut.
+    Rows whose word contains white space, a quote, a backslash, a backtick or $ are left out. In
+    descriptions, apostrophes and backslashes are replaced. Long descriptions are cut.
     """
     for context, word, about in dict.fromkeys(rows):
         if not re.search(r"[\s'\"\\`$]", word):
@@ -79,7 +82,7 @@ def _clean(rows: Iterator[_Row]) -> Iterator[_Row]:
 
 
 class _Words:
-    """The words that the completion of the session offers in each context."""
+    """The words that a session offers for completion in each context."""
 
     def __init__(self, catalogue: Catalogue, models: Rows) -> None:
         self._skills = {name: one for name, one in catalogue.skills.items() if one.for_users}
@@ -110,7 +113,7 @@ class _Words:
             yield from self._options(context, flags_for(skill, subcommand))
 
     def _options(self, context: str, given: Mapping[str, Flag]) -> Iterator[_Row]:
-        """Yield the options, and the values of the options that have values."""
+        """Yield rows with the options, and rows with the values of each option that has a value."""
         for flag in given.values():
             yield context, flag.name, f"{flag.metavar}  {flag.help}".strip()
             if flag.sets is None:

@@ -1,9 +1,9 @@
-"""`/skills test NAME`: check that requests activate a skill.
+"""`/skills test NAME`: check which requests activate a skill.
 
-The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
-chat: a skill is activated if a trigger of a plugin matches, or if the model's first reply calls the
-skill. If the model cannot call tools, the descriptions decide (`harness.cli.intent`). The test
-runs no skill.
+The cases are in the file `evals/evals.json` in the skill's folder. Each request is treated like a
+line of chat: a skill is activated if a trigger of a plugin matches, or if the model's first reply
+calls the skill. If the model cannot call tools, a prompt skill is activated if its description
+matches the request (`harness.cli.intent`). The test runs no skill.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def test(app: App, name: str, call: Call) -> Result:
     """Return a table of the cases; the exit code is 1 if a case fails.
 
     Raises:
-        UsageError: the skill is unknown, cannot be used by models, or has no valid cases.
+        UsageError: the skill is unknown, has no folder, cannot be used by models, or has no valid
+            cases.
     """
     found = app.catalogue.skills.get(name)
     if found is None:
@@ -129,7 +130,7 @@ def read(folder: Path) -> Sequence[Case]:
 
 
 def _activated(app: App, model: ServedModel, query: str) -> list[str]:
-    """Return the names of the skills that a request activates, in order and without duplicates."""
+    """Return the names of the skills that a request activates, each name once."""
     skills = app.catalogue.skills
     if match := intent.triggered(skills, query):
         return [match[0]]

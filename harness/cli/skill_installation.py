@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 MOST_LINES = 200
-"""Maximum number of lines of the differences of a skill that are shown."""
+"""Maximum number of lines that show the differences of a skill."""
 LONGEST_LINE = 1_000
 """Maximum number of characters of a line of the differences; longer lines are cut off."""
 MAX_COMPARED = 1_000_000
@@ -40,12 +40,12 @@ def add(app: App, source: str, call: Call) -> Result:
     """Show the skills of a source, and copy them into the user's folder if the user agrees.
 
     Args:
-        source: a folder, the URL of a git repository, or a host.
+        source: a folder, the URL of a git repository, or the address of a host with an index.
 
     Raises:
         UsageError: the source is missing, or the name of a skill is taken or disabled.
         InputError: the source has no usable skill, or a skill exceeds a limit.
-        NotAllowed: the user refuses, or the session is not interactive.
+        NotAllowed: the user refuses, or a consent is needed and the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
     if not source:
@@ -85,13 +85,13 @@ def _install(
 
     Args:
         changes: lines with the differences from the installed skills, by name of the skill.
-        asks: False if no consent is needed when there is no user to ask.
+        asks: True if consent is needed even in a session that is not interactive.
 
     Returns:
         Lines about the installed skills, for the user.
 
     Raises:
-        NotAllowed: the user refuses, or the session is not interactive.
+        NotAllowed: the user refuses, or `asks` is True and the session is not interactive.
         OutputError: a skill cannot be written.
     """
     own, records = call.settings.own_skills, InstalledSkills(call.settings.skills_lock)
@@ -124,7 +124,7 @@ def delete(app: App, name: str, call: Call) -> Result:
     """Delete a skill from the user's folder after confirmation.
 
     Raises:
-        UsageError: the skill does not exist in that folder.
+        UsageError: the skill does not exist in the user's folder.
         NotAllowed: the user refuses, or the session is not interactive.
     """
     own = call.settings.own_skills
@@ -151,7 +151,7 @@ def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None
 
     Raises:
         UsageError: the name belongs to a command, or is disabled.
-        OutputError: the folder exists, and `force` is False.
+        OutputError: `target` exists, and `force` is False.
     """
     taken = app.catalogue.skills.get(file.name)
     if taken is not None and owner(taken.origin, app.settings) == "program":
@@ -182,7 +182,7 @@ def _preview(copy: installer.Staged) -> list[str]:
 
 
 def check(app: App, given: str, call: Call) -> Result:
-    """Compare installed skills with their sources; for `update`, install the changed skills.
+    """Compare installed skills with their sources; `/skills update` installs newer versions.
 
     Args:
         given: the name of a skill; "" for all installed skills.
@@ -251,11 +251,11 @@ def _compared(
     """Fetch the recorded skills, and install each skill for which `problem` returns "".
 
     `/skills check` only lists these skills. `/skills sync` fetches the recorded commit of a
-    repository, and other subcommands fetch the latest commit. A folder or a commit that several
-    skills need is opened once.
+    repository, and other subcommands fetch the latest commit. If several skills come from the same
+    folder or commit, this folder or commit is opened once.
 
     Args:
-        problem: states why a fetched copy is not installed, or returns "".
+        problem: returns the reason why a fetched copy is not installed, or "".
 
     Returns:
         The installed (or listed), current and refused skills; the exit code is 1 if a skill was
@@ -320,10 +320,12 @@ def _compared(
 
 
 def _differences(before: Path, copy: installer.Staged) -> list[str]:
-    """Return lines with the differences of an installed skill and a new copy, SKILL.md first.
+    """Return lines with the differences between an installed skill and a new copy.
 
-    If no skill is installed, the list is empty. After `MOST_LINES` lines, the last line states the
-    number of omitted lines.
+    The differences of SKILL.md come first.
+
+    If the folder `before` does not exist, the list is empty. If there are more than `MOST_LINES`
+    lines, a last line contains the number of omitted lines.
     """
     if not before.is_dir():
         return []
@@ -349,7 +351,8 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
 def _files(folder: Path) -> dict[str, bytes]:
     """Return the contents of the files of a skill, by path relative to `folder`.
 
-    Unreadable files, and files that are too large to install, are left out.
+    Unreadable files, files that are too large to install, and folders in `installer.NOT_COPIED`
+    are left out.
     """
     found: dict[str, bytes] = {}
     with contextlib.suppress(Unsearched):

@@ -1,4 +1,4 @@
-"""/skills: show and change which skills are loaded, trusted, disabled or left out."""
+"""/skills: list, install, test, trust and disable skills."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SkillEntry(CommandData):
     Attributes:
         origin: the origin of a loaded, disabled or shadowed skill; "" if the skill is not found.
         folder: the folder of a plugin that is not trusted.
-        by: the origin of the skill that has the name of a shadowed skill.
+        by: for a shadowed skill, the origin of the other skill with the same name.
     """
 
     name: str
@@ -53,7 +53,11 @@ class SkillEntry(CommandData):
 
 
 class SkillCatalogue(CommandData):
-    """The result of /skills. For a name or text, only matching skills and failures are set."""
+    """The result of /skills.
+
+    For a name or text, the result contains only the matching skills. For a name, it also contains
+    the failures of plugins with this name.
+    """
 
     name: str | None = None
     skills: list[SkillEntry]
@@ -68,7 +72,7 @@ class SkillCatalogue(CommandData):
 
 
 class Skills(AppCommand):
-    """The command /skills, which shows the catalogue, and changes which plugins are loaded."""
+    """The command /skills, which lists, installs, tests, trusts and disables skills."""
 
     name = "skills"
     summary = "List, search, install, test and disable skills"
@@ -262,7 +266,7 @@ def _overview(found: SkillCatalogue) -> str:
 
 
 def _in_full(found: SkillCatalogue) -> str:
-    """Return the origin, the fields and the problems of the skills with one name."""
+    """Return lines with the origin, the fields and the problems of each skill in `found`."""
     lines = []
     for skill in (*found.skills, *found.untrusted):
         lines += [f"/{skill.name}: {skill.summary}", ""]
@@ -304,7 +308,7 @@ def _untrusted(waiting: SkillEntry) -> str:
 
 
 def _left_out(found: SkillCatalogue) -> Iterator[str]:
-    """Yield lines about disabled and shadowed skills, remarks, and plugins that failed."""
+    """Yield lines about disabled skills, shadowed skills and failed plugins, and the remarks."""
     for off in found.disabled:
         yield f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`"
     for one in found.shadowed:

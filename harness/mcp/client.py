@@ -1,4 +1,4 @@
-"""Offer a model the tools of the MCP servers in mcp.json, or a tool that finds tools."""
+"""Offer a model the tools of the MCP servers in mcp.json, or a tool that finds these tools."""
 
 from __future__ import annotations
 
@@ -35,16 +35,19 @@ QUERY = "query"
 RESULTS = 10
 """Maximum number of tools that a search returns."""
 BLOCKS = 100
-"""Maximum number of content blocks of a result that the model receives."""
+"""Maximum number of content blocks that the model receives from the result of a call."""
 _WORD = re.compile(r"[^\W_]+")
-_LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
-"""Words of a query that are ignored, since most descriptions of tools contain them."""
+_LITTLE = {"a", "an", "and", "for", "from", "i", "in", "it", "my", "of", "on", "or", "the", "to"}
+"""Words of a query that are ignored, since most descriptions of tools contain them.
+
+They lack a final "s", like all compared words: "i" also stands for "is".
+"""
 WAIT = 10.0
 """Maximum number of seconds that a chat waits for servers to start. The tools of slower servers are
 added later.
 """
 FOUND = 20
-"""Maximum number of tools found by `SearchTool` that are offered; the latest tools are kept."""
+"""Maximum number of found tools that are offered; the most recently found tools are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class ServerTool:
 
         Raises:
             SkillFailed: the tool reports an error.
-            Errors of `Server.call` and of the permission check.
+            HarnessError: raised by `Server.call` or `Permissions.check`.
         """
         shown = json.dumps(arguments, ensure_ascii=False, indent=1)
         detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
@@ -158,10 +161,10 @@ class SearchTool:
 
 
 def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
-    """Return the tools whose names or descriptions contain words of the query, best first.
+    """Return the tools that match words of the query, best match first.
 
-    Rare words count more than frequent words, and words of a name count twice. At most `RESULTS`
-    tools are returned.
+    Names, titles and descriptions are searched. Rare words count more than frequent words, and
+    words of a name count twice. At most `RESULTS` tools are returned.
     """
     texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
     weights = {
@@ -179,7 +182,7 @@ def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
 
 
 def _words(text: str) -> set[str]:
-    """Return the words of a text in lower case, without plural endings."""
+    """Return the words of a text in lower case, each without a final "s"."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     return {word.lower().removesuffix("s") for word in _WORD.findall(spaced)}
 
@@ -200,7 +203,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
 
 
 def _text(block: Any) -> str:
-    """Return the text of a content block, or a description in one line if it is not a text."""
+    """Return the text of a content block, or a short description of a block without text."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource_link":
@@ -211,7 +214,7 @@ def _text(block: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return `text` without control characters and other characters that cannot be printed."""
+    """Return `text` without unprintable characters, except line breaks and tabs."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 

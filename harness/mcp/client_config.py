@@ -25,6 +25,8 @@ MAX_BYTES = 1_000_000
 MOST = 50
 """Maximum number of servers in a file."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}", re.ASCII)
+_SCHEME = re.compile(r"\A(?:Basic|Bearer|Token) ", re.IGNORECASE)
+"""Matches the scheme at the beginning of the header Authorization."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]+|_{2,}")
 
 
@@ -54,10 +56,10 @@ class Entry:
     """A server of mcp.json.
 
     Attributes:
-        name: the server's name in the names of its tools, NAME__TOOL. The name has neither two
-            underscores in a row nor an underscore at the end.
+        name: the first part of the names of the server's tools, NAME__TOOL. The name has neither
+            two underscores in a row nor an underscore at the end.
         where: the file and the line, for messages.
-        written: the server as in mcp.json, where variables such as `${TOKEN}` can replace secrets.
+        written: the server as written in mcp.json. Variables such as `${TOKEN}` are not replaced.
     """
 
     name: str
@@ -78,14 +80,14 @@ class Entry:
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
-        """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
+        """Return the server after replacing the variables `${NAME}` and `${NAME:-default}`.
 
         From then on, secrets in the address, the environment and the headers of the server are
         redacted in all output.
 
         Raises:
-            UsageError: a variable is not set in the environment, or its value is not valid for the
-                server.
+            UsageError: a variable without a default is not set in the environment, or the server is
+                invalid with the values of its variables.
         """
 
         def value(found: re.Match[str]) -> str:
@@ -114,7 +116,7 @@ class Entry:
             # the ValidationError contains values, which may be secret
             raise UsageError(problem, where=self.where) from None
         for name, secret in {"key": found.url, **found.env, **found.headers}.items():
-            remember(secret.removeprefix("Bearer "), "key" if name in found.headers else name)
+            remember(_SCHEME.sub("", secret), "key" if name in found.headers else name)
         return found
 
 
@@ -225,7 +227,8 @@ def _entry(name: str, server: object, place: Callable[..., str]) -> Entry:
     Args:
         name: the server's name as written in the file.
         server: the parsed JSON of the server.
-        place: returns the file and the line of a nested key of the server, or "", for messages.
+        place: returns the file and the line of a nested key of the server, for messages; it may
+            return "".
 
     Raises:
         UsageError: the server or its name cannot be used.
@@ -281,10 +284,10 @@ def _prefix_of(name: str) -> str:
 
 
 def _place(path: Path, text: str, *keys: str) -> str:
-    """Return "FILE:LINE", with the line of the innermost of `keys` that `text` contains.
+    """Return "FILE:LINE" for the innermost key that is found in `text`.
 
     Args:
-        path: the file to name.
+        path: the path of the file.
         text: the content of the file.
         keys: the nested keys, outermost first.
     """

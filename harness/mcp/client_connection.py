@@ -42,7 +42,7 @@ LONGEST = 10
 TICK = 0.2
 """Interval in seconds at which a running call is checked for a cancellation and the time limit."""
 PAGES = 100
-"""Maximum number of pages of a server's list of tools that are read."""
+"""Maximum number of pages that are read from a server's list of tools."""
 SHOWN = 300
 """Maximum number of characters of a server's message that are shown."""
 NAME = 64
@@ -59,7 +59,7 @@ class Server:
 
     Attributes:
         state: "starting", "ready", "failed" or "stopped". A failed server is not started again
-            before the next `/reload`.
+            until all servers have been stopped, for example by `/reload`.
         problem: the reason why the server failed, or why tools are left out; "" without a problem.
         tools: the usable tools, by their names in the chat.
         is_late: True if the user was told that the server takes long to start.
@@ -112,8 +112,8 @@ class Server:
             on_progress: called with messages about the progress, in the thread of the caller.
 
         Raises:
-            DeadlineExceeded: the server has neither answered nor reported progress in time, or has
-                not answered within `LONGEST` times the time limit.
+            DeadlineExceeded: the server has neither answered nor reported progress within the time
+                limit, or has not answered within `LONGEST` times the time limit.
             SkillFailed: the server is not ready, reports an error, or has ended.
             Interrupted: `cancel` was set.
         """
@@ -141,13 +141,13 @@ class Server:
                 self._loop.run_until_complete(self._task)
             except asyncio.CancelledError:
                 pass
-            except BaseException as exc:  # noqa: BLE001 a server may send any message
+            except BaseException as exc:  # noqa: BLE001 a server's messages may cause any error
                 self._fail(exc)
             finally:
                 self._settled.set()
 
     async def _serve(self) -> None:
-        # Otherwise, Python would print the messages of servers, which the package `mcp` logs.
+        # The package `mcp` logs messages of servers, which Python would otherwise print.
         logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
         for mode in ("auto", "legacy"):
             try:
@@ -212,7 +212,7 @@ class Server:
         self.problem = "; ".join(left_out[:3])
 
     async def _listen(self, client: Client) -> None:
-        """Request that the tools are read again when the server reports a change.
+        """Set `_wake` when the server reports a change, so that the tools are read again.
 
         Servers of earlier protocol revisions do not support `listen`; see `_received`.
         """
@@ -240,7 +240,8 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            # A process whose connection has ended has failed; a server at a URL may answer again.
+            # If the connection to a process ends, the server has failed. A server at a URL may
+            # answer again.
             if self.entry.written.command and is_closed(exc):
                 self._fail(exc)
                 self._end()
@@ -296,7 +297,7 @@ async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
 def chat_name(server: str, tool: str) -> str:
     """Return the name of a tool in the chat: SERVER__TOOL, or a shortened form with a hash.
 
-    Model servers allow at most `NAME` letters, digits, underscores and hyphens.
+    Model servers accept only names of at most `NAME` letters, digits, underscores and hyphens.
 
     Args:
         server: the name of the MCP server.

@@ -1,7 +1,7 @@
-"""Connect to MCP servers within limits: by the pipes of a process, or by HTTP.
+"""Connect to MCP servers by the pipes of a process or by HTTP, and limit the size of messages.
 
 The function `stdio_client` of the package `mcp` is not used, since it reads lines of any length,
-and since the process that it starts cannot be stopped immediately when the harness ends.
+and since its process cannot be stopped immediately when the harness ends.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from harness.support import ctrl_c
 from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
 KEPT = 20
-"""Maximum number of lines that are kept of a piece of a server's stderr."""
+"""Maximum number of lines that are kept from each piece that is read from a server's stderr."""
 LINE = 500
-"""Maximum number of characters that are kept of a line in the log of a server."""
+"""Maximum number of characters of a line in the log of a server."""
 STRAY = 1000
 """Number of successive lines without a message after which a server is not read any more."""
 INHERITED = (
@@ -116,7 +116,7 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
     If `setpriv` is installed, the system kills the server when this process ends.
 
     Args:
-        path: the value of PATH, in which the command is searched.
+        path: the value of PATH, which lists the folders to search for the command.
 
     Raises:
         InputError: the command does not exist.

@@ -1,7 +1,8 @@
 """Offer skills as tools to an MCP client, and run each call of a tool in a separate thread.
 
-Each skill is offered as a tool. If some of its subcommands only read, these subcommands also form a
-second tool, NAME_read, which a client may allow without asking the user.
+Each skill for models that is not a prompt skill is offered as a tool. If some, but not all, calls
+of a skill only read, its subcommands that only read also form a second tool, NAME_read. A client
+may allow the second tool without asking the user.
 
 Calls that only read run concurrently, up to a limit. Other calls run one after the other, since
 they may use the same model. A call that waits for its turn has no thread.
@@ -60,16 +61,16 @@ FORM: dict[str, object] = {"type": "object", "properties": {}}
 """A form without fields; a user who accepts the form allows the action in the question."""
 LISTED = 24_000
 """Maximum number of bytes of names, descriptions and parameters in `tools/list`, which clients pass
-on to their models. The tools are described in as much detail as the limit allows; the tools of the
-first skills are described in more detail than the tools of other skills.
+on to their models. The limit is raised if the shortest descriptions need more bytes. If the limit
+does not allow all details, the tools of the first skills are described in more detail.
 """
 GRACE = 5.0
 """Seconds in which a cancelled call can store complete results; then its thread is abandoned."""
 READS = 16
-"""Maximum number of calls that only read and run at the same time, each in a thread."""
+"""Maximum number of concurrent calls that only read; each call runs in a thread."""
 STEP = 0.001
-"""Increase of the progress value if a new phase restarts the progress: the protocol requires that
-the value increases with every report.
+"""Minimum increase of the progress value between two reports, since the protocol requires that the
+value increases with every report, and a new phase of a call restarts the progress.
 """
 READING = "_read"
 """Suffix of the name of a skill's second tool; names of skills have no underscore."""
@@ -259,7 +260,7 @@ class Unanswered(NotAllowed):
         self.question, self.allowed = question, allowed
 
     def as_result(self) -> types.InputRequiredResult:
-        """Return the result of the call, with which the client asks the user the question."""
+        """Return the result of the call, which makes the client ask the user the question."""
         form = types.ElicitRequestFormParams(message=self.question, requested_schema=dict(FORM))
         return types.InputRequiredResult(
             input_requests={_key(self.question): types.ElicitRequest(params=form)},
@@ -442,7 +443,8 @@ class Calls:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
                 cancel.request_stop()
-                # If the thread has not begun the call, holding the lock prevents the call.
+                # If the thread has not begun the call, `begun` is acquired here, and the thread
+                # then skips the call.
                 if begun.acquire(blocking=False):
                     finish()
                 with anyio.move_on_after(GRACE, shield=True):

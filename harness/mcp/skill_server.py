@@ -69,7 +69,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
 
     Raises:
         UsageError: a skill is unknown, or is not offered to other programs.
-        OutputError: stdout is closed.
+        OutputError: stdout was already closed at the start.
         ReaderGone: the client has closed stdout.
     """
     calls, out = Calls(app), stdout_guard.results()
@@ -96,7 +96,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
 
 
 def server_of(calls: Calls) -> Server[object]:
-    """Return an MCP server for the served skills, which is not connected to a transport yet."""
+    """Return an MCP server that offers the served skills, without a connection to a client."""
     prompts, documents = Prompts(calls), Documents(calls)
     return Server(
         SERVER_NAME,
@@ -260,9 +260,10 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key of the document after which a list of documents continues.
+    """Return the source and the key of the document after which a list of documents continues.
 
-    Both are "" if there is no cursor, since the list then begins with the first document.
+    The source is "help" or the name of a skill. Without a cursor, both values are "", since the
+    list begins with the first document.
 
     Raises:
         MCPError: the cursor is invalid.

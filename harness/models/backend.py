@@ -146,13 +146,13 @@ class Reply:
     `cached_tokens`, which the engine did not have to evaluate again.
 
     Attributes:
-        logprobs: for each token of the completion, the natural logarithms of the probabilities of
-            the `Request.top_logprobs` most likely alternatives, by text, most likely first.
-            Empty if the server reports no alternatives. The text "" represents the end of the
-            answer. If the bytes of a character are in several tokens, only the last of these tokens
-            is listed; an incomplete character is U+FFFD. The embedded engine reports the
-            probabilities before sampling, and before a schema or grammar is applied; servers may
-            differ.
+        logprobs: for each token of the completion, a mapping from the texts of the most likely
+            alternatives to the natural logarithms of their probabilities, most likely first.
+            `Request.top_logprobs` is the requested number of alternatives. The tuple is empty if
+            the server reports no alternatives. The text "" represents the end of the answer. If the
+            bytes of a character are in several tokens, only the last of these tokens is listed; an
+            incomplete character is U+FFFD. The embedded engine reports the probabilities before
+            sampling, and before a schema or grammar is applied; servers may differ.
         tokens: the tokens of the completion, if `Request.top_logprobs` is set; some servers report
             these tokens without alternatives. If a schema or grammar allows only one text, the
             probabilities of its tokens show how likely the model considers this text.
@@ -177,9 +177,9 @@ class Availability:
 
     Attributes:
         reason: why the entry cannot serve, or a remark, such as "98 MB to download".
-        absent: True if the entry has no address and no digest, and the default server does not run
-            or lacks the model: for example, if Ollama is not installed. `reason` is then recorded
-            with the model that serves instead, but not announced.
+        absent: True if the entry has neither an address nor a digest, and the default server does
+            not run or does not have the model. For example, Ollama is not installed. `reason` is
+            then recorded with the model that serves instead, but not announced.
     """
 
     available: bool
@@ -205,10 +205,10 @@ class Model(Protocol):
             empty if a server does not report digests.
 
     A model may have more attributes. `continues_prefill` is False if requests with
-    `Request.prefill` are refused. `place` is reported with each run: the names of the model's
-    files, or its name and address on a server. `in_process` is True if the weights are in the
-    memory of this process. The method `report_to(notice)` is called before each run; the model
-    then calls `notice`, in any thread, with a line about each change of its servers.
+    `Request.prefill` are refused. `place` contains the names of the model's files, or the model's
+    name and the address of its server; it is reported with each run. `in_process` is True if the
+    weights are in the memory of this process. The method `report_to(notice)` is called before each
+    run; the model then calls `notice`, in any thread, with a line about each change of its servers.
     """
 
     takes_grammar: bool
@@ -220,7 +220,7 @@ class Model(Protocol):
 
     @property
     def context(self) -> int | None:
-        """The context of one slot in tokens, prompt and completion together, or None if unknown.
+        """Maximum number of tokens of prompt and completion together in one slot; None if unknown.
 
         Raises:
             GenerationFailed: the engine does not answer.
@@ -250,10 +250,11 @@ class Model(Protocol):
             InputError: the prompt does not fit the model's context.
             SkillFailed: the request is refused, for example because of an unsupported schema; a
                 retry does not help.
-            GenerationFailed: an error or a closed connection after the generation began.
-            DeadlineExceeded: `request.deadline` passed.
+            GenerationFailed: an error occurred, or the connection was closed, after the generation
+                began.
+            DeadlineExceeded: `request.deadline` passed, or a server's answer made no progress.
             Interrupted: `cancel` was set.
-            KeyboardInterrupt: Ctrl-C was pressed; the engine has been stopped.
+            KeyboardInterrupt: Ctrl-C was pressed; a stop of the generation has been requested.
             ValueError: the model has no slot `request.slot`.
         """
 
@@ -276,8 +277,8 @@ class Backend(Protocol):
         """Load and return the model of `entry`.
 
         Args:
-            slots: number of concurrent generations, 1 or more; None for `entry.slots`, or else the
-                default of the backend.
+            slots: number of concurrent generations, 1 or more. None means `entry.slots`, or the
+                default of the backend if `entry.slots` is not set.
 
         Raises:
             ModelUnavailable: the model is missing, or cannot be loaded or reached.

@@ -2,12 +2,12 @@
 
 A single file is served faster than a base with an adapter, so the two files are merged once:
 
-    W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
+    W' = W + (alpha / r) B A    for each matrix W with a pair A, B in the adapter (Hu et al. 2021)
 
 Both files store the rows of query and key in the order of llama.cpp, so W' equals the weights that
-llama.cpp computes from base and adapter. The sum is in float32. Matrices are written as Q8_0,
-which has faster kernels on a CPU than smaller types, and is so precise that texts hardly change.
-The merge needs neither torch nor the finetune extra.
+llama.cpp computes from base and adapter. The sum is computed in float32. Matrices are written as
+Q8_0, which has faster kernels on a CPU than smaller types, and is so precise that texts hardly
+change. The merge needs neither torch nor the finetune extra.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def merge_adapter(
     Raises:
         ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
             a tensor type that cannot be converted.
-        OSError: the file cannot be written.
+        OSError: `target` cannot be written.
     """
     import numpy as np
     from gguf import GGML_QUANT_SIZES, GGUFWriter, LlamaFileType
@@ -217,8 +217,8 @@ def merge_adapter(
             kind = _written_type(tensor)
             weights_per_block, bytes_per_block = GGML_QUANT_SIZES[kind]
             size = int(tensor.n_elements) // weights_per_block * bytes_per_block
-            # The data type of NumPy has no effect, since the type of the tensor is given.
             shape = [int(length) for length in reversed(tensor.shape)]
+            # The data type of NumPy has no effect, since the type of the tensor is given.
             writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), size, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -247,7 +247,10 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type for writing a tensor: Q8_0 for a matrix (see `BLOCK`), or else its own."""
+    """Return the type in which a tensor is written: Q8_0 for a matrix, or else its present type.
+
+    A matrix keeps its type if `BLOCK` does not divide its row length.
+    """
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
@@ -255,7 +258,7 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor, with the change of the adapter, in the type of `_written_type`.
+    """Return the data of a tensor, changed by the adapter, in the type from `_written_type`.
 
     Args:
         pair: the LoRA matrices for the tensor; None if the adapter does not change the tensor.

@@ -22,7 +22,7 @@ MOST = 1 << 16
 
 
 def read_checked(path: Path) -> CheckedReader:
-    """Return a reader of a GGUF, with the metadata in memory and the tensors mapped.
+    """Return a reader of a GGUF file; the tensors are mapped, and not read into memory.
 
     Raises:
         ValueError, IndexError, KeyError, ArithmeticError: the file is not a GGUF, or is truncated,
@@ -39,7 +39,7 @@ def read_checked(path: Path) -> CheckedReader:
 
 
 class CheckedReader(GGUFReader):
-    """A reader that checks every length, and returns arrays as lists."""
+    """A reader that checks every length, and returns the arrays of the metadata as lists."""
 
     _limit = LONGEST
 

@@ -1,9 +1,9 @@
 """The Hugging Face Hub: push files to a repository, and find and download files of a model.
 
 Every request goes through huggingface_hub, with its token (`hf auth login`, HF_TOKEN), its endpoint
-(HF_ENDPOINT) and its cache (HF_HOME). A push is one commit, which follows the upload of the large
-files: an interrupted push leaves the repository unchanged, and the next push does not repeat
-finished uploads.
+(HF_ENDPOINT) and its cache (HF_HOME). A push first uploads the large files, and then makes one
+commit. An interrupted push leaves the files of the repository unchanged, and the next push does not
+repeat finished uploads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ANNOTATOR = "nanda-annotator"
 PEFT = ("adapter_model.safetensors", "adapter_config.json")
 """The files of an adapter in the format of PEFT: the weights, and their configuration."""
 _LOADED = re.compile(r"(?!/)(?!.*\.\.)[^\\]+\.(gguf|safetensors)")
-"""Matches the path, relative to the repository, of a file that can be loaded."""
+"""Matches the relative path of a GGUF or safetensors file in a repository, without ".."."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADVICE = {
     401: (
@@ -130,7 +130,7 @@ def _errors(where: str, error: type[HarnessError]) -> Iterator[None]:
 
 
 def check_repository(name: str | None) -> str:
-    """Return `name`, a repository as USER/REPO; raise UsageError if it is missing or invalid."""
+    """Return `name` if it has the form USER/REPO; otherwise raise UsageError."""
     if name and _REPOSITORY.fullmatch(name):
         return name
     reason = f"{name[:80]!r} is not the name of a repository" if name else "no repository is named"
@@ -152,8 +152,8 @@ def push(
 
     Args:
         files: the files to push, as local paths or as contents, by path in the repository.
-        public: True to create a new repository as public, or to push to a public repository.
-        notice: called with the address, and the name and size of each file.
+        public: True to make a new repository public, and to allow a push to a public repository.
+        notice: called once with a text: the address, and the name and size of each file.
         allow: called with the action, such as "sends 5 files to URL"; raises an error if the user
             does not allow the action.
 
@@ -161,9 +161,9 @@ def push(
         The repository, the commit, and the size of each file.
 
     Raises:
-        UsageError: the name is invalid, a token is missing, or the repository is public and
-            `public` is False.
-        SkillFailed: the Hub cannot be reached, or refuses the files.
+        UsageError: the name is invalid, the repository is public and `public` is False, or
+            `client` raises the error.
+        SkillFailed: the Hub cannot be reached, or refuses a request.
     """
     repository, api = check_repository(repository), client(write=True)
     from huggingface_hub import CommitOperationAdd
@@ -210,7 +210,7 @@ class Found(NamedTuple):
     """A file of a model on the Hub, at a commit.
 
     Attributes:
-        entry: the entry of the file for the registry.
+        entry: the registry entry of the file.
         bases: the models from which this model was quantized or tuned, according to its card.
         tags: the tags of the model on the Hub.
     """
@@ -225,8 +225,8 @@ def find(reference: str, file: str = "") -> Found:
 
     Args:
         reference: "hf:USER/REPO" or "hf:USER/REPO@REVISION".
-        file: the path of a GGUF; required if several GGUF files are possible. A GGUF of an adapter
-            (see `is_lora`) is only possible if there is no other GGUF.
+        file: the path of a GGUF; required if several GGUF files are possible. Without a path, the
+            GGUF of an adapter (see `is_lora`) is possible only if there is no other GGUF.
 
     Returns:
         The registry entry of the file, at the latest commit of the revision, with the base models
@@ -278,7 +278,7 @@ def is_lora(name: str) -> bool:
 def download(entry: FileEntry) -> Path:
     """Download a file into the Hub's cache, and return the path of the file in the cache.
 
-    For the weights of an adapter, the configuration of the adapter is downloaded as well.
+    For the weights of an adapter in safetensors, the configuration is downloaded as well.
 
     Raises:
         ModelUnavailable: the file cannot be downloaded.

@@ -1,7 +1,8 @@
 """Choose a model for a task, load it, and run work with it.
 
 A skill calls `Models.run(task, work)`, which resolves the task to a candidate, loads the model and
-passes it to `work`. If the model is unavailable, `work` starts again with the next candidate.
+passes it to `work`. If the model is unavailable, or becomes unavailable during `work`, `work` is
+called with the next candidate.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ class Executor(Protocol):
         """Return whether `candidate` could serve now.
 
         Raises:
-            ClusterUnavailable: the cluster cannot be used for any candidate.
+            ClusterUnavailable: the cluster cannot be used, so that no candidate can serve.
         """
 
     def load(self, candidate: Candidate, slots: int | None) -> Model:
         """Load `candidate` and return its model; see `Backend.load`.
 
         Raises:
-            ClusterUnavailable: the cluster cannot be used for any candidate.
+            ClusterUnavailable: the cluster cannot be used, so that no candidate can serve.
         """
 
 
@@ -70,8 +71,10 @@ class LocalExecutor:
         """Load `candidate` with its backend, and return the model.
 
         Raises:
-            ModelUnavailable: the candidate cannot be loaded, for any reason.
-            ChecksumMismatch: a file does not match the SHA-256 in the registry.
+            ModelUnavailable: the candidate cannot be loaded, or the backend raises an exception
+                that is not a HarnessError.
+            HarnessError: any other error of the backend, such as ChecksumMismatch if a file does
+                not match the SHA-256 in the registry.
         """
         try:
             return self._backends[candidate.serve.backend].load(candidate.serve, slots)
@@ -179,13 +182,13 @@ class Loaded:
 class ModelPool:
     """The loaded models of a process, which are kept until `drop` or `close`.
 
-    A model with fewer slots than `load` requests is freed and loaded again.
+    If a loaded model has fewer slots than a call of `load` asks for, it is freed and loaded again.
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
         backends: the backends of this process, by name.
-        preferred: the model that the user has chosen in the session, by task; the name may be any
-            name that `--model` accepts.
+        preferred: the name of the model that the user has chosen in the session, by task. All names
+            that `--model` accepts are possible.
         executor: the executor that loads models; by default, `backends` load them in this process.
 
     Attributes:
@@ -225,7 +228,7 @@ class ModelPool:
                 `Loaded.slots` of the result.
 
         Raises:
-            ModelUnavailable: the candidate cannot be loaded, for any reason.
+            ModelUnavailable: the candidate cannot be loaded.
             ChecksumMismatch: a file does not match the SHA-256 in the registry.
             ClusterUnavailable: the executor is a cluster that cannot be used.
         """
@@ -258,11 +261,11 @@ class Models:
 
     Args:
         choice: the user's choice of model for the run.
-        notice: called with a line about the model that serves, and with another line if this model
-            is a fallback.
+        notice: called with a line about the model that serves, with another line if this model is a
+            fallback, and with a line about each change of the model's servers.
         usage: receives the tokens and seconds of each generation.
         cancel: is set when the run must end.
-        announced: the lines that `notice` has received.
+        announced: the lines about serving models that `notice` has received; they are not repeated.
         on_served: called with each model before it is used, for the run log.
     """
 
@@ -281,7 +284,7 @@ class Models:
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first.
 
-        If the user chose a model, the candidates are the serve entries of this model.
+        If the user chose a model, the candidates are the serve entries that its name selects.
 
         Raises:
             ModelUnavailable: no model in the registry serves the task.
@@ -304,12 +307,11 @@ class Models:
                 best number, which is then `ServedModel.slots`.
 
         Raises:
-            ModelUnavailable: no candidate can serve; the message contains all candidates with
-                reasons.
-            ModelError: `work` found that the server replaced the model; the next run loads the new
-                model.
-            Exception: any other exception of `work`. After ModelUnavailable, `work` is called again
-                with the next candidate.
+            ModelUnavailable: no candidate can serve (see `resolve`). If `work` raises
+                ModelUnavailable, `work` is called again with the next candidate.
+            ModelChanged: `work` found that the server replaced the model; the next run loads the
+                new model.
+            Exception: any other exception of `resolve`, `ModelPool.load` or `work`.
         """
         unavailable: dict[Candidate, Availability] = {}
         while True:

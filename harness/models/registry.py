@@ -1,7 +1,8 @@
 """The registry: models, their tasks, files of weights, and the backends that serve them.
 
-`load` reads models/registry.yaml, the user's registry, and the models that `/finetune register` has
-registered. Of several entries with the same id, the entry that was read last is used.
+`load` reads models/registry.yaml, then the user's registry, then the files of registry.d in the
+order of their `registered` times. If several files have an entry with the same id, the entry of the
+last of these files is used.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Form = Literal["json", "tagged", "quotes"]
 """The format of a model's replies; `ModelEntry.form` describes the formats."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_FILES = 1000
-"""Maximum number of files in registry.d."""
+"""Maximum number of files and folders in registry.d."""
 MAX_SHOWN = 100
 """Maximum number of characters of a name in a message."""
 
@@ -98,7 +99,7 @@ class ServeEntry(Strict):
         api_key_env: the environment variable with the server's key.
         allow_redirects_to: another host, to which the server may redirect requests.
         gguf, adapter: the ids in `Registry.files` of the weights, and of a LoRA adapter that is
-            applied to them. For `ollama`, a model with other files and another digest is not used.
+            applied to them. For `ollama`, a model is used only if it has these files or `digest`.
         file: for the backend `reader`, the id in `Registry.files` of the reader's file.
         form: the reply format, if it differs from `ModelEntry.form`.
         digest: the digest of the model at Ollama. A model with another digest is used only if it
@@ -108,10 +109,10 @@ class ServeEntry(Strict):
         context: the context of a generation in tokens, for prompt and completion together. The
             embedded engine and Ollama allocate this context. For `openai`, the field states the
             server's context.
-        slots: number of concurrent generations of a job, on each server. The default is 4 for
-            the embedded engine, and 1 for a server.
-        size, license: the size in bytes and the SPDX identifier of the license of a model that
-            Ollama downloads; both are shown before the download.
+        slots: number of concurrent generations of a job; with `urls`, the number for each server.
+            The default is 4 for the embedded engine, and 1 for a server.
+        size, license: the size in bytes, and the license as an SPDX identifier, of a model that
+            Ollama downloads. Both are shown before the download.
         unfit_for: tasks for which the model's answers are poor. The entry serves these tasks only
             if the user names the model.
     """
@@ -205,8 +206,9 @@ class ModelEntry(Strict):
             A model with the task "annotate/two-moves" annotates only with the framework two-moves.
         form: the reply format: "json" for a general model, "tagged" for a model tuned on this
             format, "quotes" for a reader.
-        examples: the path, relative to the registry, of a table of annotated papers that are added
-            to each prompt (few-shot); only for the form "json".
+        examples: the path of a table of annotated papers, which are added to each prompt
+            (few-shot); only for the form "json". A relative path is relative to the folder of the
+            registry file.
         fallback: the id of the model to use if no entry in `serve` can serve.
         trained_on, scores: records of the training and the scores. They do not affect serving.
     """
@@ -299,8 +301,8 @@ class Registry(Strict):
         files.
 
         Args:
-            name: the id of a model, one of `ServeEntry.names`, or BACKEND/NAME with the name of a
-                model of Ollama or an OpenAI-compatible server that is not in the registry.
+            name: the id of a model, or one of `ServeEntry.names`. For a model that is not in the
+                registry, ollama/NAME or openai/NAME, with the model's name on the server.
 
         Raises:
             UsageError: the name is unknown.
@@ -309,8 +311,8 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            # A model that the user has named may differ from the entry in digest and files.
             if found:
+                # A model that the user has named may differ from the entry in digest and files.
                 meant = {"digest": None, "gguf": None, "adapter": None}
                 return model_id, tuple(
                     serve.model_copy(update=meant) if serve.model else serve for serve in found
@@ -436,9 +438,9 @@ def _missing_references(
 def _problems(
     registry: Registry, model: ModelEntry
 ) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message for each missing fallback or file, followed by the keys of the reference.
+    """Yield a message and YAML keys for each reference to a missing fallback or file.
 
-    The YAML keys lead from `model` to the reference.
+    The keys lead from the entry of `model` to the reference.
     """
     if model.fallback is not None and model.fallback not in registry.models:
         yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"

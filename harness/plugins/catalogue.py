@@ -142,8 +142,8 @@ class Catalogue:
         disabled: the names that the user disabled, each with the origin of the skill, or "" if no
             skill has the name.
         shadowed: the skill folders that are not loaded, since another skill has the name.
-        framework: the names of the harness's own commands; they are not related to frameworks of
-            moves.
+        framework: the names of the harness's own commands, and of the skills of additional plugin
+            objects. These names are not related to frameworks of moves.
         remarks: a line for each deprecated feature that a loaded plugin uses, each damaged file of
             the user's choices, and each folder of skills with very many subfolders.
     """

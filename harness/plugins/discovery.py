@@ -3,20 +3,24 @@
 Three sources are searched in the order below. The first plugin that registers a name keeps it. A
 later folder with the same name is recorded as shadowed, not as a failure.
 
-    built in      the harness's own commands and backends, and skills/ beside the code
+    built in      the harness's own commands and backends, and the shipped plugins in skills/
     entry points  of the group "harness.skills", by name
-    folders       with a SKILL.md under ./skills, .agents/skills of this folder and its parents
-                  up to the root of the git repository, the user's config folder, ~/.agents/skills
+    folders       with a SKILL.md under ./skills, .agents/skills of the working folder and its
+                  parents up to the root of the git repository, skills/ of the user's config folder,
+                  ~/.agents/skills
 
 A folder with a plugin.py is a pluggy plugin; a folder without a plugin.py is a prompt skill. If a
-SKILL.md deviates from the specification, a shipped skill is refused, and any other skill is loaded
-with a remark. A project's plugins are loaded only after the user has trusted them. The folder of a
-shipped plugin is a package with an `__init__.py`; the folder of a user's plugin is not a package.
-Shipped plugins are imported on first use (`harness.plugins.plugin_table`). A plugin with a disabled
-name is skipped before its code is imported.
+SKILL.md deviates from the specification, a shipped skill is refused. Any other skill is loaded if
+the deviation can be tolerated, and `Found.problems` lists the deviations. The plugin of a folder is
+loaded only after the user has trusted the folder. Plugins that the user has written in skills/ of
+the config folder need no trust. The folder of a shipped plugin is a package with an `__init__.py`;
+the folder of a user's plugin needs no `__init__.py`. Most shipped plugins are imported on first use
+(`harness.plugins.plugin_table`). A plugin with a disabled name is skipped before its code is
+imported.
 
-A user's folder is always imported from source, under a unique module name. Otherwise Python would
-import compiled code from `__pycache__`, which may differ from the source that the user has read.
+The plugin.py of a folder is always imported from source, under a unique module name. Otherwise
+Python would import compiled code from `__pycache__`, which may differ from the source that the user
+has read.
 """
 
 from __future__ import annotations
@@ -107,7 +111,7 @@ class Discovery:
         """Find and load all plugins, and return the catalogue.
 
         Args:
-            bare: True to load only the harness's own commands and backends.
+            bare: True to load only the harness's own commands and backends, and `builtins`.
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
@@ -169,10 +173,11 @@ class Discovery:
         forget([*self._settings.skill_folders, private_folder()], packages)
 
     def trust(self, name: str, shown: str = "") -> None:
-        """Trust the project's plugin `name` with its current content, and load it.
+        """Trust the plugin `name` with its current content, and load the plugin.
 
         Args:
-            shown: the hash of the content that the user has seen, or "".
+            name: the name of a plugin in `Catalogue.untrusted`.
+            shown: the hash of the content that the user has seen, or "" to trust any content.
 
         Raises:
             UsageError: the plugin cannot be trusted or loaded.
@@ -310,7 +315,7 @@ class Discovery:
             file: the SKILL.md of the folder.
             by: the origin of the other skill with this name.
         """
-        with contextlib.suppress(OSError):  # raised if `by` is the name of a source
+        with contextlib.suppress(OSError):  # raised if `by` is not a path
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
@@ -341,7 +346,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
 
 
 class _FolderFinder:
-    """A finder for the relative imports of a plugin.py; it loads modules from source only."""
+    """A finder for the relative imports of a plugin.py; it does not load compiled Python."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -390,7 +395,10 @@ def import_file(name: str, path: Path, folder: Path, loader: Loader | None = Non
 
 
 def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
-    """Remove the modules below these folders, and of these packages, from `sys.modules`."""
+    """Remove the modules in `folders`, and the modules of `packages`, from `sys.modules`.
+
+    The modules of this program are kept.
+    """
     importlib.invalidate_caches()  # otherwise, a newly installed package would not be found
     below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
     for name, module in list(sys.modules.items()):

@@ -1,7 +1,8 @@
 """Install skills from a folder, a git repository or an index.
 
-Repositories are cloned by the system's git, without hooks, submodules, filters and prompts, and
-only with the protocols in `PROTOCOLS`. Fetched code is never run.
+Repositories are cloned by the system's git, without hooks, submodules, Git LFS downloads and
+prompts. Only the protocols in `PROTOCOLS` are used, and http for an http URL. Fetched code is never
+run.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from https to http.
 CLONE_SECONDS = 120.0
 """Time limit of a clone in seconds."""
 SEARCH_SECONDS = 30.0
-"""Time limit of the search of a source in seconds."""
+"""Time limit in seconds for searching the folder of a source for skills."""
 MAX_FILES = 2_000
 """Maximum number of files and folders of a skill."""
 MAX_BYTES = 50_000_000
@@ -127,8 +128,8 @@ def opened(
         revision: the commit of a repository; "" for the latest commit.
 
     Raises:
-        InputError: the source does not exist, or cannot be fetched in time, or is an index without
-            the selected skills.
+        InputError: the source does not exist, cannot be fetched, exceeds a time limit, or is an
+            index without the selected skills.
         UsageError: git is not installed, an index has an http address, or a SKILL.md is unusable.
         TooLong: a download exceeds its limit.
     """
@@ -189,7 +190,7 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
         revision: the hash of the commit; "" for the latest commit.
 
     Raises:
-        InputError: the repository cannot be cloned in time.
+        InputError: the repository cannot be cloned, or the time limit has passed.
         UsageError: git is not installed.
     """
     if (git := shutil.which("git")) is None:
@@ -281,7 +282,7 @@ def _is_linked(path: Path, root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy of a skill in a hidden folder, before the copy is moved to its final folder.
+    """A copy of a skill in a hidden folder, before the skill is installed.
 
     Attributes:
         file: the SKILL.md of the copy.

@@ -53,8 +53,8 @@ class PluginHost:
 
     Args:
         files: the store of model files, which is passed to plugins that register backends.
-        deadline: time limit in seconds for importing a third-party plugin, and for each call of a
-            hook.
+        deadline: time limit in seconds for each step of a third-party plugin. The steps are the
+            import, all `register_` hooks together, and each call of another hook.
         strict: True to raise exceptions instead of recording failures.
 
     Attributes:
@@ -118,7 +118,7 @@ class PluginHost:
             return None
 
     def add(self, name: str, origin: str, indexed: Contributions) -> None:
-        """Add the contributions of a plugin that is not imported yet, or record a failure."""
+        """Add contributions without importing a plugin, or record a failure."""
         try:
             self.catalogue.add(indexed, self.disabled)
         except UsageError as exc:
@@ -143,7 +143,7 @@ class PluginHost:
     def _register(self, plugin: object, name: str) -> list[str]:
         """Register a plugin, and return a line for each deprecated feature that it uses.
 
-        Each line is also issued as a DeprecationWarning, for the tests of the plugin.
+        Each warning of the registration is issued again, for the tests of the plugin.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -201,7 +201,7 @@ class PluginHost:
                 return work()
             try:
                 return within(self._deadline, work, f"{hook} of {name}")
-            except Interrupted as exc:  # of the plugin, not of the user
+            except Interrupted as exc:  # raised by the plugin, not by Ctrl-C
                 raise Raised from exc
 
         return Listener(name, origin, call)
@@ -223,11 +223,11 @@ def _redirected() -> Iterator[None]:
 
 
 def _check_api(plugin: Any) -> None:
-    """Check that this program supports the `harness_api` that a plugin states, if any.
+    """Check that this program supports the hook version in a plugin's `harness_api`, if any.
 
     Raises:
-        UsageError: the plugin needs another major version or a later minor version, or states an
-            invalid version.
+        UsageError: the plugin needs another major version or a later minor version of the hooks, or
+            states an invalid version.
     """
     stated = getattr(plugin, "harness_api", None)
     if stated is None:

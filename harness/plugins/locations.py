@@ -115,11 +115,12 @@ class Search(NamedTuple):
 def skill_files(
     root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
 ) -> Search:
-    """Read and return every SKILL.md below `root`, in the sorted order of the paths.
+    """Read and return every SKILL.md below `root`, sorted by path.
 
-    Hidden folders and the subfolders of a folder with a SKILL.md are not searched. A file whose
-    name differs only in case, such as skill.md, counts as a SKILL.md. The search ends after
-    `seconds`, even if a file system does not answer; the result contains the files found before.
+    Hidden folders, `SKIPPED_FOLDERS` and the subfolders of a folder with a SKILL.md are not
+    searched. A file whose name differs only in case, such as skill.md, counts as a SKILL.md. The
+    search ends after `seconds`, even if a file system does not answer; the result contains the
+    files found before.
 
     Args:
         skipped: returns True for a folder whose SKILL.md must not be read.

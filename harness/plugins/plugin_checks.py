@@ -89,7 +89,7 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
 
 
 def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
-    """Check that a model has a JSON Schema, which /help, the chat model and MCP clients need.
+    """Check that a Pydantic model has a JSON Schema, for /help, the chat model and MCP clients.
 
     Args:
         what: the beginning of the message after the name of the skill, such as "Options have".

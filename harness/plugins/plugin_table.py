@@ -108,8 +108,8 @@ class LazyBackend:
 
     Attributes:
         make: imports and returns the backend.
-        refuse: returns the unavailability of an entry, or None if the imported backend must
-            determine the availability.
+        refuse: returns a negative `Availability` for a serve entry, or None if the imported backend
+            must determine the availability.
     """
 
     name: str
@@ -166,7 +166,7 @@ def own_backends(files: FileStore) -> list[Backend]:
 
 
 def without_ollama(entry: ServeEntry) -> Availability | None:
-    """Return the unavailability of Ollama if its port is closed; None if a server may answer.
+    """Return a negative `Availability` if Ollama's port is closed; None if a server may answer.
 
     The port is checked before the backend is imported, since most machines have no Ollama, and
     importing the client takes longer than annotating six abstracts with a reader.

@@ -38,7 +38,7 @@ SCHEMA = "https://schemas.agentskills.io/discovery/0.2.0/schema.json"
 SECONDS = 60.0
 """Time limit of a download in seconds."""
 ARCHIVE_BYTES = 10_000_000
-"""Maximum size of an archive in bytes."""
+"""Maximum size in bytes of a downloaded SKILL.md or archive."""
 _ADDRESS = re.compile(rf"(https?://[^/\s?#]+)(?:/|{re.escape(PATH)})?")
 _UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError),
@@ -152,8 +152,9 @@ def unpack(content: bytes, folder: Path, shown: str, files: int, size: int) -> N
         size: maximum size of all entries together, in bytes.
 
     Raises:
-        InputError: the archive cannot be read, exceeds a limit, or contains a device, a path that
-            leads out of the folder, or (in a .zip file) a link. The message names the entry.
+        InputError: the archive cannot be read, exceeds a limit, or contains a path that leads out
+            of the folder, a link (in a .zip file) or a device (in a .tar.gz file). The message
+            names the entry, if there is one.
     """
     name, left = "", size
     members = _in_zip if content.startswith(b"PK") else _in_tar
@@ -177,7 +178,8 @@ Member = tuple[str, int, Callable[[], object]]
 
 def _in_zip(content: bytes, folder: Path, files: int, size: int) -> Iterator[Member]:
     # The entries are counted before they are parsed, since a parsed entry needs 1,000 bytes of
-    # memory. The limit is doubled, since the four bytes may also occur in compressed data.
+    # memory. The limit is doubled, since the signature of an entry may also occur in compressed
+    # data.
     if content.count(b"PK\1\2") > 2 * files:
         raise zipfile.BadZipFile(f"it has more than {files:,} entries")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -238,7 +238,8 @@ class TrustStore(ChoicesFile):
         """Trust a folder or file with its present content.
 
         Args:
-            shown: the hash of the content that the user has seen, or "" to trust any content.
+            shown: the hash of the content that the user has seen, which is compared with the
+                present content; "" for no comparison.
 
         Raises:
             UsageError: the folder cannot be trusted (see `content_hash`), or differs from the

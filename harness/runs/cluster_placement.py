@@ -74,7 +74,7 @@ def _address(call: Call, on: str | None) -> Address | None:
 
 
 def _placement(call: Call, address: Address) -> Placement:
-    """Return the placement on a cluster; the registry has the values that the line omits."""
+    """Return the placement on a cluster; options of the line override values of the registry."""
     default = call.models.registry.cluster or ClusterEntry()
     given = call.options.model_dump(include=_OWN, exclude_none=True)
     return Placement(address, **{**default.model_dump(include=_OWN, exclude_none=True), **given})

@@ -51,13 +51,13 @@ class Frontend:
 
     Attributes:
         name: "one-shot", "repl", "model", "mcp", "acp" or "test", for the run log.
-        confirm: asks the user a yes-or-no question; None if the session is not interactive.
+        confirm: asks the user a yes-or-no question; None if the user cannot be asked.
         stdin: the stream that is read for the text `-` and for missing text; None if stdin is
             missing or a terminal.
         choose: asks the user a question with a choice of answers, and returns the chosen answer or
-            ""; None if the session is not interactive.
-        ask: asks the user a question, and returns the answer as typed; None if the session is not
-            interactive.
+            ""; None if the user cannot be asked in this way.
+        ask: asks the user a question, and returns the answer as typed; None if the user cannot be
+            asked in this way.
         is_model: True if invocations come from a model, so that changes need the user's consent.
         files: the text files of the editor, which the tools read and write instead of the files on
             the disk; None without an editor.
@@ -165,7 +165,7 @@ def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str)
 
 
 def _rendered(result: Result, screen: Screen) -> bool:
-    """Show the object of `Result.terminal`; return True if it was shown."""
+    """Show the object that `Result.terminal` returns; return True if an object was shown."""
     if result.terminal is None:
         return False
     try:

@@ -224,11 +224,12 @@ def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invo
 def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
     """Parse the general options and the options of the program that precede a line.
 
-    Returns: the options by key, and the remaining words. `--help`, `-h` and `--version` are not
-        parsed, and remain with all words after them.
+    Returns:
+        The options by key, and the remaining words. `--help`, `-h` and `--version` are not parsed,
+        and remain with all words after them.
 
     Raises:
-        UsageError: an unknown option, a missing value, or an option -o, which is part of the line.
+        UsageError: an unknown option, a missing value, or -o, which is only allowed in the line.
     """
     parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), SHORT)
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
@@ -337,8 +338,9 @@ class _Parser:
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options and targets at the end of a text; return the text before them.
 
-        The targets are at most one `save to PATH`, and any number of `-o PATH` after it. Another
-        `save to` or `-o` before this `save to` is an error, since it could belong to the text.
+        The targets are any number of `-o PATH`, with at most one `save to PATH` before them.
+        Another `save to` or `-o` before the `save to` is an error, since it could belong to the
+        text.
         """
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)

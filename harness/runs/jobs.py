@@ -34,11 +34,11 @@ R = TypeVar("R")
 ATTEMPTS = 5
 """The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds to wait before the second attempt, and maximum seconds before each later attempt. The
-wait is doubled for each attempt. A server may request a longer wait.
+"""The wait before the second attempt, and the longest wait, in seconds. The wait is doubled for
+each later attempt, and up to a second is added at random. A server may request a longer wait.
 """
 LONGEST_REQUESTED = 120.0
-"""Maximum wait in seconds that a server may request; with a longer wait, the task fails."""
+"""Maximum wait in seconds that a server may request; if it requests more, the task fails."""
 TICK = 0.1
 """Interval in seconds at which a job checks whether a stop was requested."""
 AHEAD = 2
@@ -74,8 +74,8 @@ class Job(Generic[T, R]):
         slots: number of tasks that run at the same time.
         stop: a token that ends the job if it is set. A job that ends early also sets the token;
             `perform` must then return.
-        tick: called about every `TICK` seconds and after the last task, in the same thread. It may
-            store parts of the results of running tasks.
+        tick: called about every `TICK` seconds, and before the results of ended tasks are stored,
+            in the same thread. It may store parts of the results of running tasks.
     """
 
     perform: Callable[[T], R]
@@ -130,7 +130,7 @@ class Job(Generic[T, R]):
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
             self._check()
-        # the results are stored in the order of the tasks
+        # the results of these tasks are stored in the order in which the tasks were started
         for future in [one for one in self._running if one in ended]:
             self._settle(future)
 
@@ -173,6 +173,8 @@ class Job(Generic[T, R]):
 
     def _stop(self, error: HarnessError) -> None:
         """End the job early: cancel running tasks, and store the tasks that complete nevertheless.
+
+        After an OutputError, no task is stored.
 
         Args:
             error: the reason, which is kept in `Tally.stopped`.

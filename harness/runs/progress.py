@@ -1,8 +1,8 @@
 """The progress of a job: finished and failed rows, tokens per second, and remaining time.
 
 A terminal shows a bar, and a command has a single bar for all its phases. Any other stream, such as
-the log of an unattended job, receives a line when the remaining time is known, and then a line at
-intervals.
+the log of an unattended job, receives a line at intervals. If the job will take long, an additional
+line is printed as soon as the remaining time is known.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from harness.terminal.console import Screen
 LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 LONG = 10.0
-"""Minimum remaining time in seconds for which the first estimate is printed as a line."""
+"""Minimum remaining time in seconds for which the first estimate is printed immediately."""
 WINDOW = 60.0
 """Seconds over which the speed is measured. A job that has run for a shorter time is measured from
 its first token.
 """
 LEAST_LEFT = 0.2
-"""Minimum fraction of the work of all unfinished rows that counts as remaining, since work may
-follow the last token of a row.
+"""The remaining tokens are at least this fraction of the estimated tokens of all unfinished rows,
+since work may follow the last token of a row.
 """
 
 
@@ -36,9 +36,10 @@ class ProgressEstimate:
     """The counts of a running job, its speed, and its remaining time.
 
     Rows differ in length, so each row has a weight. The remaining tokens are the remaining weight
-    times the tokens per unit of weight in finished rows, minus the tokens of unfinished rows. The
-    remaining time is the remaining tokens divided by the tokens per second, or, if the finished
-    rows have no tokens, the remaining weight divided by the mean weight per second.
+    times the tokens per unit of weight in finished rows, minus the tokens received so far for
+    unfinished rows. The remaining time is the remaining tokens divided by the tokens per second. If
+    the finished rows have no tokens, the remaining time is the remaining weight divided by the mean
+    weight per second.
 
     Attributes:
         rows, weight: the number of rows and their total weight, over all phases of the job.
@@ -191,7 +192,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
     from rich.progress import BarColumn, Progress, TextColumn
 
     class AboveTheBar(FileProxy):
-        """A stream whose lines are printed above the bar, without control characters."""
+        """A stream whose lines are printed above the bar; the stream counts as a terminal."""
 
         def isatty(self) -> bool:
             return True

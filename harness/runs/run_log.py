@@ -2,7 +2,8 @@
 
 If a process dies, its run keeps the status "running" until another process opens the log and closes
 the run. The log contains the user's input, and can be read only by the user (mode 0600). If the log
-cannot be written, a notice is printed, and runs continue.
+cannot be written, a notice is printed, and runs continue. Runs that save files fail instead if the
+disk is full or the log is locked (`RunLog.check_usable`).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Run:
         resolution: the choice of the model that served last, or None.
         answered_by: `ServedModel.about` of the model that served last, or None.
         written: the files and folders that were written.
-        allowed: how the user allowed a call of a model; "" for a line of the user.
+        allowed: how the user allowed a model's call; "" for a line of the user.
     """
 
     log: RunLog | None = None
@@ -88,7 +89,7 @@ class Run:
     allowed: str = ""
 
     def allow(self, how: str) -> None:
-        """Record how the user allowed a call of a model or a part of the call."""
+        """Record how the user allowed a model's call; texts of earlier answers are kept."""
         self.allowed = "; ".join(filter(None, (self.allowed, how)))
         self._update(allowed=self.allowed)
 
@@ -149,7 +150,7 @@ class RunLog:
 
     Args:
         path: the file, which is created with its folder if it does not exist.
-        notice: called once with a message if the log cannot be written.
+        notice: called once with a message if the log cannot be used.
         died: called if an earlier run is still open, but its process has ended.
     """
 
@@ -195,7 +196,7 @@ class RunLog:
         return run
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
-        """Return True if `path` with this content was last written by `job`.
+        """Return True if `job` was the last job that wrote this content to `path`.
 
         Rows with other content are ignored: a process stores the row before it writes the file, and
         may have been killed in between.
@@ -212,7 +213,7 @@ class RunLog:
         return self.query("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])
 
     def get(self, run_id: int) -> dict[str, Any] | None:
-        """Return the columns of a run, and its "outputs"; None if there is no such run."""
+        """Return the columns of a run, and its files as "outputs"; None if there is no such run."""
         rows = self.query("SELECT * FROM runs WHERE id = ?", [run_id])
         if not rows:
             return None
@@ -220,7 +221,7 @@ class RunLog:
         return {**rows[0], "outputs": outputs}
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Return rows as dictionaries, or [] if the log cannot be read."""
+        """Execute a query and return its rows as dictionaries; [] if the log cannot be read."""
         given = [*map(_storable, parameters)]
         return self._database.run(lambda db: [dict(row) for row in db.execute(sql, given)], [])
 
@@ -235,10 +236,12 @@ class RunLog:
         return self._database.run(lambda db: db.execute(sql, given).lastrowid, None)
 
     def check_usable(self) -> None:
-        """Check that targets can be recorded, so that the same line can replace them later.
+        """Check that no earlier statement found the disk full or the log locked.
+
+        Without a record of the targets, the same line could not replace them later.
 
         Raises:
-            OutputError: the disk is full, or another program has locked the log.
+            OutputError: the disk is full or has failed, or another program has locked the log.
         """
         if is_full_or_locked(self._database.error):
             raise OutputError(

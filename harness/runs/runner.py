@@ -1,8 +1,8 @@
 """Run an invocation: read the text, check the targets, run the skill, and save its result.
 
-As many errors as possible are found before the skill runs. The row in the log is always closed. An
-unexpected exception of a skill becomes an error of the harness, and text that the skill prints goes
-to stderr.
+As many errors as possible are found before the skill runs. The row in the log is also closed after
+an error. An unexpected exception of a skill becomes SkillFailed, and text that the skill prints
+goes to stderr.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class Runner:
 
         Raises:
             HarnessError: raised by the skill.
-            SkillFailed: the skill raised another exception, or the result cannot be saved.
+            SkillFailed: the skill raised another exception or returned no `Result`, or the result
+                cannot be saved to a target.
         """
         with self._isolated():
             result = self.skill.run(call)
@@ -154,7 +155,7 @@ class Runner:
         """Return a context manager that loads the models on a cluster if a cluster is set.
 
         Raises:
-            UsageError: an address is invalid, or an option has no effect here.
+            UsageError: an address is invalid, or an option has no effect on this run.
         """
         if not isinstance(call.options, opts.ClusterOptions):
             return contextlib.nullcontext()
@@ -238,10 +239,12 @@ class Runner:
             }
 
     def _read_text(self) -> Source:
-        """If the text is `-`, or required and missing, read it from stdin; return its source.
+        """Read the text from stdin if necessary, and return the source of the text.
+
+        The text is read from stdin if it is `-`, or if it is required and missing.
 
         Raises:
-            UsageError: the skill needs a text or takes no text.
+            UsageError: a required text is missing, or the skill takes no text.
             InputError: stdin is empty, not available or not UTF-8 text.
         """
         text = self.invocation.text
@@ -281,7 +284,7 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """The key of the job. A later run with the same key may replace the files of this run.
+        """The key of the job; a later run with the same key may replace the files of this run.
 
         The key does not depend on the content of input files, so that results can be updated.
         """
@@ -299,7 +302,7 @@ class Runner:
         if self.run_log.made(target, sha256, self._job):
             return True
         confirm = self.frontend.confirm
-        # For a model, the question about the call also covers existing files.
+        # For a model's call, the question of `_check_consent` also covers existing files.
         unasked = self.frontend.is_model or self.invocation.general.yes
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
@@ -364,7 +367,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _isolated(self, owner: str = "") -> Iterator[None]:
-        """Run code of the skill or of a plugin in the block; text that it prints goes to stderr.
+        """Isolate code of a skill or plugin in the block; text that the code prints goes to stderr.
 
         Args:
             owner: the owner of the code, for messages; by default, the skill.
@@ -396,7 +399,7 @@ class Runner:
         A run that is not logged has no listeners.
 
         Raises:
-            OutputError: there are targets, and the log is full or locked.
+            OutputError: the line names targets, and `RunLog.check_usable` fails.
         """
         given = self.invocation
         logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged

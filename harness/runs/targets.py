@@ -36,8 +36,9 @@ def check(
         formats: suffixes of the formats of plugins.
 
     Raises:
-        UsageError: the skill cannot save to a file with the suffix of a target.
-        OutputError: a folder is missing or not writable, or a target may not be replaced.
+        UsageError: the skill saves no files, or no files with the suffix of a target.
+        OutputError: a folder is missing or not writable, or a target has the wrong file type or
+            may not be replaced.
     """
     for target in targets:
         _check_suffix(target, skill, (*skill.saves, *formats))
@@ -71,7 +72,7 @@ def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], dict[Path, str | 
 
 
 def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
-    """Return the suffix of a target folder, which is one of `Skill.folders` and may be "".
+    """Return the suffix in `Skill.folders` that applies to a target folder; it may be "".
 
     The result is None for a file, and for a folder that the skill fills itself
     (`Skill.saves_folder`).
@@ -178,11 +179,11 @@ def write(
     """Write the output of `produce` to `target` atomically; on errors the target is unchanged.
 
     Args:
-        before_replacing: called with the SHA-256 of the new content just before the file is written
-            or replaced, so that the job is known even if the process is killed.
+        before_replacing: called with the SHA-256 of the new content just before the target is
+            created or replaced, so that the caller can record the file first.
         may_replace: returns True if the existing file with this SHA-256 may be replaced. It is
-            called when the content is ready, since the file may have been written after `check`.
-            If the argument is None, every file may be replaced.
+            called when the content is ready, since another process may have written the file after
+            `check`. If the argument is None, every file may be replaced.
 
     Raises:
         OutputError: an existing file may not be replaced, or the file cannot be written.

@@ -1,7 +1,7 @@
 """Limit HTTP responses: the size of lines and bodies, compression, and redirects.
 
-A server may be faulty or hostile. A response hook of a client of httpx or httpx2 calls
-`limit_response`; the client then reads no more bytes than a `Meter` allows. Clients request
+A server may be faulty or hostile. A client of httpx or httpx2 has a response hook that calls
+`limit_response`. The client then reads no more bytes than a `Meter` allows. Clients request
 uncompressed responses ("identity"), and compressed responses are refused.
 """
 
@@ -39,7 +39,7 @@ IDENTITY = {"Accept-Encoding": "identity"}
 
 
 class TooLong(SkillFailed):
-    """Raised if a response, a line or a message exceeds its limit."""
+    """Raised if a response, a line or a message exceeds its limit, or a response is compressed."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Meter:
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
             self._tail = text[-3:]  # the longest separator has four bytes
-            # If a line ends in this piece, all objects of the piece count for the line after it.
+            # If a line ends in this piece, all objects of the piece are counted for the next line.
             self._objects = piece.count(b"{") + (0 if ended else self._objects)
             if self._line > LINE or self._objects > OBJECTS:
                 most = f"{LINE:,} bytes or {OBJECTS:,} objects"

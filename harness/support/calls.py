@@ -24,8 +24,8 @@ class Overdue(Exception):
 class Raised(Exception):
     """Raised if a call raised an exception that is not an `Exception`, such as SystemExit.
 
-    `__cause__` is the exception of the call. `within` raises `Raised` in its place, so that a
-    KeyboardInterrupt always comes from Ctrl-C.
+    `__cause__` is the exception of the call. `within` raises `Raised` instead of this exception, so
+    that a KeyboardInterrupt of `within` always comes from Ctrl-C.
     """
 
 

@@ -37,7 +37,7 @@ EXIT_CODE = 130
 kill_first: list[Callable[[], None]] = []
 """Functions that kill other processes without waiting; called before this process is ended."""
 _ENDED, _LOST = 0, 255
-"""Bytes that inform the thread of the end of a block, and of a swallowed KeyboardInterrupt. Any
+"""Bytes in the pipe of `_Watch` for the end of a block, and for a swallowed KeyboardInterrupt. Any
 other byte is the number of a signal.
 """
 _started: list[_Watch] = []
@@ -71,7 +71,7 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unlimited() -> Iterator[None]:
-    """In the block, do not repeat the first Ctrl-C, whose signal handler may take any time."""
+    """In the block, do not repeat the first Ctrl-C, after which the work may take any time."""
     watch = _watch()
     before, watch.is_unlimited = watch.is_unlimited, True
     try:
@@ -98,7 +98,7 @@ def left_to_the_system() -> Iterator[None]:
 
 
 def end_process() -> NoReturn:
-    """Kill the processes of `kill_first`, report the interruption, and exit with `EXIT_CODE`.
+    """Call the functions of `kill_first`, report the interruption, and exit with `EXIT_CODE`.
 
     The cleanup of Python and native libraries is skipped, since this cleanup may block.
     """
@@ -188,7 +188,7 @@ class _Watch:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Interrupt the main thread again, except at a prompt; this does not count as Ctrl-C."""
+        """Interrupt the main thread again, except at a prompt; the signal is not counted."""
         self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

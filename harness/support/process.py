@@ -1,4 +1,4 @@
-"""Cores, environment and locks of processes, files of killed processes, optional packages."""
+"""Helpers for processes (cores, environment, locks, left-over files) and optional packages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 from harness.errors import UsageError
 
 SPINS = "1000"
-"""Number of times that an idle thread looks for work before it sleeps. On idle cores, llama.cpp is
-as fast as with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep
-immediately). With the default, a training step of torch that takes 9 s on idle cores had not ended
-after a minute while other processes used the cores.
+"""Number of times that an idle thread looks for work before it sleeps. On idle cores, this number
+makes llama.cpp as fast as GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads
+sleep immediately). While other processes used the cores, a training step of torch with the default
+had not ended after a minute; it takes 9 s on idle cores.
 """
 _limit: int | None = None
 

@@ -137,8 +137,9 @@ class UserDatabase:
 def execute_when_free(connection: sqlite3.Connection, statement: str, seconds: float) -> None:
     """Execute a statement that needs a lock, waiting at most `seconds` for other processes.
 
-    The wait is in Python, which cannot handle signals while SQLite waits. Besides, SQLite does not
-    wait if another connection switches the same new database to WAL at the same time.
+    The function waits in Python, since Python cannot handle signals while SQLite waits. Besides,
+    SQLite does not wait if another connection switches the same new database to WAL at the same
+    time.
 
     Raises:
         sqlite3.OperationalError: another process holds the lock for longer than `seconds`.
@@ -184,7 +185,7 @@ def integrity_fault(db: sqlite3.Connection) -> str:
 
 
 def storable(text: str) -> str:
-    """Return `text` without secrets, and with lone surrogates escaped: SQLite refuses them."""
+    """Return `text` without secrets, and with escapes for lone surrogates, which SQLite refuses."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 
@@ -199,7 +200,7 @@ def handle_signals(connection: sqlite3.Connection) -> None:
 
 
 def is_interrupted(error: sqlite3.Error) -> bool:
-    """Return True if Ctrl-C aborted the statement."""
+    """Return True for the error of a statement that Ctrl-C aborted."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
 
 
@@ -212,5 +213,5 @@ def is_full_or_locked(error: Exception | None) -> bool:
 
 def is_of_storage(error: Exception) -> bool:
     """Return True for a storage error, such as a full disk, or a locked or damaged database."""
-    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
+    damaged = type(error) is sqlite3.DatabaseError  # most subclasses are errors of statements
     return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

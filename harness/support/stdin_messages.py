@@ -1,7 +1,8 @@
 """Read messages from stdin, one per line, within limits.
 
-`agent.py mcp` and `agent.py acp` communicate over stdin and stdout. A client may be faulty: reading
-a line of any length, or with any number of values, needs no more memory than an allowed message.
+`agent.py mcp` and `agent.py acp` communicate over stdin and stdout. A client may be faulty, so
+reading a line that is too long or has too many values needs no more memory than reading an allowed
+message.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import anyio.to_thread
 from harness.support.bounded_http import MESSAGE, VALUES, has_too_many_values
 
 HEAD = 999
-"""Number of bytes at the beginning of an overlong line that are searched for the message's id."""
+"""Number of leading bytes that are searched for id and method if a line exceeds a limit."""
 INVALID_REQUEST = -32600
 _ID = re.compile(rb'"id"\s*:\s*(\d{1,18}|"[\w-]{1,99}")')
 _METHOD = re.compile(rb'"method"\s*:')

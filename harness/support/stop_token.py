@@ -1,4 +1,4 @@
-"""The token that tells a run to stop; the token is passed to all layers of the run."""
+"""The token that requests the stop of a run; it is passed to all layers of the run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ TICK = 0.1
 class StopToken(threading.Event):
     """An event that is set when work must end; `Call.cancel` is the token of a run.
 
-    The runner creates the token, and passes it to jobs, models, backends and generations. Code
-    calls `check` between steps of the work, or passes the token on.
+    The runner creates the token of a run, and passes it to jobs, models, backends and generations.
+    Code calls `check` between steps of the work, or passes the token on.
 
     Args:
-        parent: an event which, if it is set, also stops this token.
-        seconds: the time limit from now on. `remaining` and `check` use it; `is_set` does not.
+        parent: another event; this token also counts as set if the parent is set.
+        seconds: the time limit, counted from the creation of the token. `remaining` and `check` use
+            the limit; `is_set` and `wait` do not.
     """
 
     def __init__(self, parent: threading.Event | None = None, seconds: float = math.inf) -> None:
@@ -83,8 +84,8 @@ class StopToken(threading.Event):
         Args:
             signals: other signals that request a stop.
             notify: called at the first signal.
-            unlimited: True if the step may take any time after Ctrl-C; otherwise `ctrl_c` ends the
-                block in time.
+            unlimited: True if the step may take any time after Ctrl-C; otherwise `ctrl_c`
+                interrupts a step that takes too long.
         """
         before = signal.getsignal(signal.SIGINT)
         main = threading.current_thread() is threading.main_thread()

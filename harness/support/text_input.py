@@ -28,10 +28,10 @@ MAX_BYTES = 1_000_000
 MAX_ROW = 1_500_000
 """Maximum number of characters of a line, or of a row or reference that has several lines."""
 _LINE_COST = 50
-"""Number of bytes of memory that a line of a row needs in addition to its characters."""
+"""Bytes of memory that each further line of a row needs; they also count towards `MAX_ROW`."""
 
 PIPED = "nanda-stdin-"
-"""Name prefix of the temporary folder of piped input; `shown` omits this folder."""
+"""Name prefix of the temporary folder of piped input; `shown` returns "stdin" for its file."""
 
 _PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
 _CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}
@@ -313,7 +313,7 @@ def shown(path: Path) -> str:
 
 
 class SurrogateJoiner:
-    """Joins the surrogates of pairs that are divided between two pieces of a text."""
+    """Joins surrogate pairs that are divided between two pieces of a text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")

@@ -4,14 +4,14 @@ Traces are on if `OTEL_TRACES_EXPORTER` contains `console` or `otlp`; without th
 are on if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. With
 `OTEL_SDK_DISABLED=true`, traces are off. If traces are off, opentelemetry is not imported.
 
-    invoke_workflow NAME        a run: of a command, or of a skill that a model calls
+    invoke_workflow NAME        a run of a command, or of a skill that a model calls
       row                       a task of a job; only some tasks are traced, see `rows`
         chat MODEL              a generation
       invoke_agent chat         a turn of a conversation
         chat MODEL
         execute_tool NAME       a call of a tool by the model
 
-Texts of prompts, answers, arguments and reasons are recorded only if
+The texts of prompts and answers, and the arguments and results of tool calls, are recorded only if
 `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is true, span_only or span_and_event.
 """
 
@@ -72,7 +72,7 @@ class _Tracing:
     Attributes:
         wanted: True if traces are recorded, or will be recorded from the first run on.
         content: True if texts are recorded.
-        problem: the first message of the SDK about an export that failed, or "".
+        problem: the first warning of the SDK, for example about a failed export, or "".
     """
 
     wanted: bool
@@ -98,7 +98,7 @@ class Traced:
             self._span.set_attributes(_dotted(attributes))
 
     def failed(self, kind: str) -> None:
-        """Mark the span as failed with a kind of error.
+        """Mark the span as failed, and set `kind` as the type of the error.
 
         The message of the error is not recorded, since it may contain texts.
         """
@@ -178,7 +178,7 @@ def _provider(exporters: set[str]) -> TracerProvider:
     )
 
     class Problems(logging.Handler):
-        """Keeps the first message of the SDK, which would print each failed export to stderr."""
+        """Keeps the first warning of the SDK; without a handler, warnings are printed to stderr."""
 
         def emit(self, record: logging.LogRecord) -> None:
             _tracing.problem = _tracing.problem or record.getMessage()
@@ -326,9 +326,9 @@ def rows(perform: Callable[[T], R]) -> Callable[[T], R]:
 
     If traces are off, the result is `perform` itself.
 
-    The first `FIRST_ROWS` tasks are sampled, and then one in `EACH_ROW` tasks. The generations of
-    the other tasks have a parent that is not sampled. Only a sampler that is not based on the
-    parent, such as `OTEL_TRACES_SAMPLER=always_on`, records these generations.
+    The first `FIRST_ROWS` tasks are sampled, and then one in `EACH_ROW` tasks. The other
+    tasks have a parent that is not sampled. They and their generations are recorded only by a
+    sampler that ignores the parent, such as `OTEL_TRACES_SAMPLER=always_on`.
     """
     if _tracing.tracer is None:
         return perform

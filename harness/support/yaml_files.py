@@ -2,7 +2,7 @@
 
 Before any node is created, the parser's events are checked for nesting, the number of nodes, and
 repetition by aliases, so that time and memory are proportional to the length of the text. libyaml
-is used if PyYAML was built with it. Errors contain the file and, if it is known, the line.
+is used if PyYAML was built with it. Errors contain the file, and the line if it is known.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
 since larger integers can be chosen so that their hashes collide.
 """
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
-"""The error message of libyaml at its own nesting limit. libyaml may reach that limit before the
-document exceeds `DEPTH`, since libyaml reads ahead.
+"""The error message of libyaml at its own nesting limit. libyaml reads ahead, so it may report
+this error before the parser's events exceed `DEPTH`.
 """
 _DIRECTIVE = re.compile(r"^%", re.M)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -165,8 +165,8 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
 
     Raises:
         error: the file cannot be read, is not YAML, has a duplicate key, exceeds a limit, or does
-            not match the model; the message contains the line of the first error, and the number of
-            other errors.
+            not match the model. If several fields do not match, the message contains the first
+            error, its line and the number of other errors.
     """
     root, found = _parsed(path, error)
     for key, line in repeated_keys(root):
@@ -209,7 +209,7 @@ def where(path: Path, *loc: str | int) -> str:
 
 
 def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Yield each duplicate key below `node` with its line; PyYAML ignores duplicates."""
+    """Yield each duplicate key below `node` with its line; PyYAML accepts duplicate keys."""
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
             yield from repeated_keys(child)

@@ -52,9 +52,10 @@ class Screen:
 
     Attributes:
         part: a prefix of every description of progress, such as "stage 2 of 8, ".
-        rates: the speed of each node of a cluster, which is printed after the progress of a job.
+        rates: the speeds of the nodes of a cluster, printed after the progress of a job; "" without
+            a cluster.
         emitted: True if a piece of the result has been printed.
-        line_ended: True if no line feed is needed after the pieces that have been printed.
+        line_ended: True if the last printed piece was rendered, and so ends with a line feed.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Screen:
         return self.quiet_results or self.out is None or not self.out.isatty()
 
     def begin_call(self, tool: str, line: str) -> None:
-        """Show that the model calls a tool; `line` is the call as a user would type it."""
+        """Show that the model calls a tool; `line` is the call as one line of text."""
         self.notice(f"-> {line}")
 
     def end_call(self, content: str, *, failed: bool) -> None:
@@ -122,7 +123,7 @@ class Screen:
         """Return a writer for a Markdown text that arrives in pieces.
 
         On a terminal, the text is rendered: `write(piece)` prints complete blocks, and `close()`
-        prints the last block. Otherwise, the pieces are printed unchanged.
+        prints the rest. Otherwise, or if TERM is "dumb", the pieces are printed as plain text.
         """
         if self.is_reserved or not self.is_terminal or os.environ.get("TERM") == "dumb":
             return PlainWriter(self.emit)
@@ -170,7 +171,7 @@ class Screen:
         """Write text to stdout unchanged; the text may contain escape sequences.
 
         Raises:
-            HarnessError: the reader of stdout has closed the pipe; the exit code is then 0.
+            ReaderGone: the reader of stdout has closed the pipe; the exit code is then 0.
             OutputError: stdout is closed, or cannot be written.
         """
         if self.out is None:
@@ -246,8 +247,8 @@ class Screen:
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
+        parts = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        with Progress(*parts, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
 
             def update(status: str) -> None:

@@ -49,7 +49,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """A Markdown text for rich that shows HTML as text, and `<URL>` as the bare address."""
+    """A rich renderable of Markdown; HTML is shown as text, and `<URL>` as the bare address."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -139,7 +139,7 @@ class MarkdownWriter:
         self._write()
 
     def close(self) -> None:
-        """Print the last block; called after the last piece."""
+        """Print the text that has not been printed yet; called after the last piece."""
         self._live.stop()
         if self._text.strip():
             self._print(self._text)

@@ -47,7 +47,7 @@ JSON parser decodes to the same characters.
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""Number of characters up to which a word in a column of a table is not broken."""
+"""The columns of a table do not break words of up to this number of characters."""
 
 
 def columns(stream: IO[str]) -> int:
@@ -105,7 +105,7 @@ def console(stream: IO[str], into: IO[str] | None = None) -> Console:
 
 
 def rendered(content: RenderableType, stream: IO[str]) -> str:
-    """Return the text with escape sequences that shows `content` on the terminal `stream`."""
+    """Return `content` as text with escape sequences for the terminal `stream`."""
     drawn = console(stream)
     with drawn.capture() as captured:
         drawn.print(Plain(content))
@@ -153,7 +153,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FittedTable:
-    """A table for rich without frames and colours; long cells continue on the next line.
+    """A renderable table without frames and colours; long cells continue on the next line.
 
     If the terminal is too narrow for the longest words of all columns, each row is shown as a block
     with a line for each cell that is not empty.

@@ -58,7 +58,7 @@ def results() -> IO[str] | None:
 
 
 def terminal() -> IO[str] | None:
-    """Return the stream that shows whether results go to a terminal; None if stdout is closed."""
+    """Return the original stdout, to check if it is a terminal; None if stdout is closed."""
     return _own or sys.__stdout__
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.cli.app import App
 
 VALUE = 80
-"""Maximum number of characters that are shown of an invalid value."""
+"""Maximum number of characters of an invalid value that a message shows."""
 
 
 class ToolArguments(BaseModel):
@@ -66,10 +66,10 @@ class Workplace:
         return self.settings.project_dir.resolve()
 
     def path(self, given: str) -> Path:
-        """Return the resolved path that a model has given, which may be relative to the project.
+        """Resolve a path that a model has given; a relative path starts at the project folder.
 
         Raises:
-            InputError: the text cannot be the path of a file.
+            InputError: `given` cannot be the path of a file.
         """
         try:
             path = (self.project / Path(given).expanduser()).resolve()
@@ -81,14 +81,14 @@ class Workplace:
         return path
 
     def path_to_read(self, given: str) -> Path:
-        """Return the resolved path that a model has given to read a file or folder.
+        """Resolve the path of a file or folder that a model wants to read.
 
         A relative path that does not exist in the project is searched in the folders of the
         activated skills, beginning with the last activated skill. If the path is not found, the
         result is the path in the project.
 
         Raises:
-            InputError: the text cannot be the path of a file.
+            InputError: `given` cannot be the path of a file.
         """
         path = self.path(given)
         if path.exists() or Path(given).is_absolute():

@@ -26,25 +26,25 @@ MAX_READ = 20_000_000
 CHARACTERS = 16_000
 """Maximum number of characters of a text that read_file returns."""
 LINE = 2_000
-"""Maximum number of characters that are kept of a line."""
+"""Maximum number of characters of a line that read_file returns."""
 ENTRIES = 500
 """Maximum number of entries that list_files returns."""
 SCANNED = 100_000
-"""Maximum number of entries that a search examines."""
+"""Maximum number of entries that list_files or search_files examines."""
 SECONDS = 10.0
-"""Time limit of a search in seconds."""
+"""Time limit of list_files and search_files in seconds."""
 MAX_SEARCHED = 2_000_000
 """Maximum size in bytes of a file that is searched."""
 MATCHES = 100
 MATCHED_LINE = 200
-"""Number of characters that are shown of a line around a match."""
+"""Maximum number of characters of a matching line that search_files shows."""
 PATTERN = 1_000
 """Maximum number of characters of a regular expression."""
 MAX_WRITTEN = 1_000_000
 """Maximum size in bytes of a file that is written or changed."""
 COMPARED = 2_000
-"""Maximum number of lines of both texts together for which a diff is computed. In longer texts, all
-lines from the first to the last difference are shown as removed and added.
+"""Maximum total number of lines of two texts for which a unified diff is computed. For longer
+texts, all lines from the first to the last difference are shown as removed and added.
 """
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -58,7 +58,7 @@ LEGACY = "cp1252"
 
 
 class TextFile(NamedTuple):
-    """The content of a text file with its line endings, and its encoding."""
+    """The text of a file with unchanged line endings, and the encoding of the file."""
 
     text: str
     encoding: str
@@ -154,7 +154,7 @@ class ReadFile(BuiltinTool):
 
 
 class ListFiles(BuiltinTool):
-    """Lists a folder, or all files below it."""
+    """Lists the entries of a folder, or all files and folders below it."""
 
     name = "list_files"
     summary = "List the files and folders of a folder"
@@ -426,7 +426,7 @@ def _replaced(old: str, given: WriteFile.Arguments) -> str:
 
 
 def differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a unified diff without its header."""
+    """Yield the lines of a unified diff without its header; for long texts, see `COMPARED`."""
     if len(old) + len(new) <= COMPARED:
         yield from list(difflib.unified_diff(old, new, lineterm=""))[2:]
         return

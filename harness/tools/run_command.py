@@ -1,8 +1,9 @@
 """The tool `run`: run a command in the project's folder, in a sandbox if bubblewrap works.
 
-In the sandbox, commands can write to /tmp, an empty folder that is deleted afterwards, and below
-the project, where files that control git or the harness are read-only. The network is off unless
-HARNESS_RUN_NETWORK=1 is set. Sockets below /run are hidden.
+In the sandbox, commands can write to /tmp and to the project. /tmp is an empty folder that is
+deleted afterwards. The files of the project that control git or the harness are read-only. The
+network is off unless HARNESS_RUN_NETWORK=1 is set. Below /run, only /run/current-system and
+/run/systemd/resolve are visible, so other sockets there are hidden.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ commands.
 MAX_BYTES = 10_000_000
 """Size of the output in bytes at which a program is stopped."""
 KEPT = 6_000
-"""Number of characters that are kept at the beginning and at the end of the output."""
+"""Number of characters that are kept at each end of a long output."""
 CHECKED = 0.1
 """Seconds between two checks of the stop token."""
 _PIECE = 65_536
@@ -189,8 +190,8 @@ def run_program(
 ) -> Ended:
     """Run a program, and return its exit code and output, which includes stderr by default.
 
-    The middle of a long output is left out. At the end, at a limit and on Ctrl-C, all processes of
-    the program's group are killed.
+    The middle of a long output is left out. When the program ends, exceeds a limit or is
+    interrupted, all processes of its group are killed.
 
     Args:
         folder: the working directory.
@@ -295,8 +296,8 @@ def confined(
 ) -> Iterator[list[str]]:
     """Yield the command that runs `command` in the sandbox.
 
-    Missing protected paths in the project, except registries and databases, are created as folders
-    until the block ends, since only existing paths can be made read-only.
+    Missing protected paths in the project, except registries and databases, are created as folders,
+    since only existing paths can be made read-only. Empty created folders are removed afterwards.
 
     Args:
         protected: files and folders that are read-only in the sandbox.
@@ -319,9 +320,9 @@ def confined(
 def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Iterator[str]:
     """Yield the options that make paths below the project read-only.
 
-    The parent folders of these paths also become mounts, since renaming a parent would move the
-    path. A mount hides earlier mounts below it, so outer folders are mounted first. Each path is
-    mounted only once.
+    The parent folders of these paths also become mounts, so that a command cannot move a path by
+    renaming a parent. A mount hides earlier mounts below it, so outer folders are mounted first.
+    Each path is mounted only once.
 
     Args:
         made: receives the folders that are created.

@@ -1,6 +1,7 @@
 """Let plugins and commands of hooks.json refuse the tool calls of a model, or add notes.
 
 A hook that fails, or is not finished in time, refuses the call, so that no call passes unchecked.
+If a hook refuses a call that has already run, the model does not receive the result.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _pattern(given: object) -> object:
 
 
 class Matched(BaseModel):
-    """Commands for the tools whose name matches a regular expression; "" and "*" match all."""
+    """Commands for tools whose names match a regular expression; "" and "*" match all tools."""
 
     model_config = ConfigDict(extra="forbid")
     matcher: Annotated[re.Pattern[str], BeforeValidator(_pattern)] = _ALL
@@ -130,7 +131,7 @@ class ToolHooks:
     _reported: set[Path] = field(default_factory=set)
 
     def run(self, hook: ToolHook, call: ToolStarted, screen: Screen) -> list[str]:
-        """Call a hook of all plugins and commands in turn, and return their notes for the model.
+        """Run the plugins' functions and the commands for a hook; return their notes for the model.
 
         Raises:
             NotAllowed: a hook refuses the call, fails, or is not finished in time.
@@ -191,8 +192,8 @@ class ToolHooks:
         """Run a command with the call as JSON on stdin, and return a list with its stdout.
 
         Raises:
-            NotAllowed: the exit code is not 0, the command does not end in time, or the system has
-                no process groups.
+            NotAllowed: the exit code is not 0, the command exceeds a limit of time or output, or
+                the system has no process groups.
             SkillFailed: the command cannot be started.
         """
         if os.name != "posix":

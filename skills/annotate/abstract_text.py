@@ -94,9 +94,10 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
     The title is a Markdown heading at the beginning of the text, or else a short first line. The
     line must not end with a full stop, and an empty line and more text must follow. The abstract is
-    the content of LaTeX's environment `abstract` (the title is then ""), or the text from a line
-    "Abstract" to the next heading, or else the text after the title and the label "Abstract:". A
-    title or an abstract in YAML front matter takes precedence.
+    the content of LaTeX's environment `abstract`; the title is then "". Without this environment,
+    the abstract is the text from a line "Abstract" to the next heading. Without such a line, it is
+    the text after the title and a label "Abstract:", if any. A title or an abstract in YAML front
+    matter takes precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, stated, body = _without_front_matter(body)
@@ -116,9 +117,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str, str]:
-    """Return the title and the abstract in the YAML front matter, or "", and the text after it.
+    """Return the title and the abstract in YAML front matter, and the text after the front matter.
 
-    The text is the whole text if there is no front matter.
+    A missing title or abstract is "". Without front matter, the third value is the whole text.
     """
     found = _FRONT_MATTER.match(text)
     if found is None:

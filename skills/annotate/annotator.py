@@ -108,9 +108,10 @@ class Annotator:
         """Return the request for the annotation of a paper, with provenance and content key.
 
         The provenance has the facts that are needed to compare and repeat annotations. Its first
-        keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages as
-        canonical JSON. "schema_sha256" is the SHA-256 of the constraint of the reply (the settings
-        for selecting passages, the JSON Schema or the grammar), or null if there is no constraint.
+        keys are the keys of `ServedModel.about`. "prompt_sha256" is the SHA-256 of the messages,
+        changed by `Form.hashed`, as canonical JSON. "schema_sha256" is the SHA-256 of the
+        constraint of the reply (the settings for selecting passages, the JSON Schema or the
+        grammar), or null if there is no constraint.
 
         Raises:
             ModelUnavailable: the model was trained on the moves of another framework, or cannot
@@ -139,7 +140,7 @@ class Annotator:
         return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
 
     def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
-        """Return the annotation of a paper in the stored form, with the moves of its sections.
+        """Return the annotation of a paper in stored form, with moves from the paper's sections.
 
         Args:
             on_text: called with each piece of generated text, to show progress.
@@ -229,7 +230,7 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
     """Return the text of each move in a reply, by the name of the move.
 
     Raises:
-        UnusableReply: the reply has another format, or the moves are repetitive or invented.
+        UnusableReply: `Form.read` refuses the reply, or the moves are repetitive or invented.
     """
     form, abstract = prepared.form, prepared.paper.abstract
     moves = form.read(reply, abstract)

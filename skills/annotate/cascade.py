@@ -8,8 +8,8 @@ which the next model fails, and the doubtful papers of the last model remain for
 With --sample, the gold of papers drawn at random gives a lower bound for the mean share of right
 anchors. The share of a paper is the share of right anchors among the moves that both its annotation
 and its gold state, or 0 if there is no such move. As in /evaluate, the anchor of a move is right if
-it has a sentence in common with the anchor of the gold move, which lexical alignment finds. Moves
-whose gold has no such anchor do not count.
+it has a sentence in common with the anchor of the gold move, which lexical alignment finds. A
+move does not count if lexical alignment finds no anchor for its gold text.
 
 The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
@@ -46,7 +46,7 @@ from skills.nanda.framework import Framework, task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Default certainty below which a paper is doubtful; in /evaluate, the limit for "sure" moves."""
+"""Default certainty below which a paper is doubtful; equal to the limit for "sure" in /evaluate."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
@@ -107,8 +107,8 @@ class _Cascade:
         finished: the job of the first model, in which later models replace annotations.
         models: the numbers of papers, failures and tokens of each model, by the name of the model.
         doubtful: the doubtful papers of the latest model, as pairs of certainty and row index.
-        review: the papers that remain for a person's review, as the same pairs.
-        pending: number of papers that a model should have annotated, but has not.
+        review: the papers that remain for a person's review, as pairs like those of `doubtful`.
+        pending: number of papers for a later model that this model has not processed.
         stopped: the error that ended the cascade early, or None.
     """
 
@@ -292,7 +292,8 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
     """Return the gold of `papers` from a table; rows about other papers are left out.
 
     Raises:
-        InputError: the table cannot be read, has no gold of any of `papers`, or has invalid moves.
+        InputError: the table cannot be read, has no gold for any of the papers, or has invalid
+            moves.
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()

@@ -64,7 +64,7 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
             as a failure of this paper.
 
     Raises:
-        HarnessError: the model or the framework is unusable, whatever the paper.
+        HarnessError: the model or the framework cannot be used for any paper.
     """
     try:
         prepared = prepare()
@@ -104,7 +104,7 @@ def annotate_tasks(
 
 @dataclass
 class AnnotateJob:
-    """A job that annotates the papers of `source` with `model` into the corpus `db`.
+    """A job that annotates the papers of `source`, and stores the results in the corpus `db`.
 
     Attributes:
         command: the name under which the corpus records the job.
@@ -248,7 +248,7 @@ class AnnotateJob:
                     tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
-        """Return the number of due content keys, and of characters in the abstracts for them."""
+        """Return the number of due content keys, and the total length of their abstracts."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
@@ -298,8 +298,9 @@ class AnnotateJob:
     def _link(self) -> None:
         """Make each annotation the current annotation of all papers with the same content key.
 
-        An annotation that this run made is already current for the first of these papers. Ctrl-C
-        ends this work; the next run of the same line continues the work.
+        An annotation that this run made is already current for the first of these papers. If the
+        stop token is set while the method runs, the method returns early, and the next run of the
+        same line continues. A token that was set before, by an error of the job, has no effect.
         """
         stopped_before = self.call.cancel.is_set()
         for entry in self.plan.entries("done"):

@@ -27,7 +27,8 @@ SECTIONS = ("limitation", "conclusion")
 LEAST_RELEVANCE = 0.6
 """Default minimum relevance of a paper in a survey (see `topic.relevance`).
 
-Papers that only mention a topic of one or two words have a lower relevance.
+If each word of the topic occurs once in the abstract and not in the title, the relevance is 0.5,
+unless the abstract is short or the paper has no title.
 """
 
 _CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
@@ -75,8 +76,8 @@ def _until(value: Any) -> Any:
 Until = Annotated[date | float | None, BeforeValidator(_until)]
 """The value of --until.
 
-For a topic, it is the last day on which papers were published. With --cascade, it is the minimum
-certainty of a paper that is not doubtful.
+For a topic, it is a date, and papers published later are left out. With --cascade, it is the
+certainty below which a paper is doubtful.
 """
 
 
@@ -185,7 +186,7 @@ class TableSummary(Output):
     input: str
     rows: int
     done: int = Field(description="number of rows annotated by this run or by earlier runs")
-    made: int = Field(description="number of rows annotated by this run")
+    made: int = Field(description="number of annotations made by this run")
     failed: int
     errors: dict[str, int] = Field(description="number of failed rows by type of error")
     filtered: dict[str, int] = Field(description="number of rows left out, by reason")

@@ -49,7 +49,7 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""Matches an incomplete arXiv id, such as 2405.123, but not a file name such as 2405.123.txt."""
+"""Matches a text like an arXiv id, such as 2405.123, but not a file name such as 2405.123.txt."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """
@@ -60,7 +60,7 @@ FUNCTION_WORDS = set_of(
 )
 """Frequent English words; few of them occur in Danish, Dutch, French, German or Portuguese."""
 LEAST_ENGLISH = 0.05
-"""Share of `FUNCTION_WORDS` among the words of a text below which the text is not English.
+"""Minimum share of `FUNCTION_WORDS` among the words of an English text.
 
 The share in English abstracts is at least 0.078.
 """
@@ -119,7 +119,7 @@ class Input:
     """The input on a line or from stdin.
 
     Attributes:
-        path: the path of a table, a PDF file or a text file.
+        path: the path of a table, a list of ids, a PDF file or a text file.
         ids: the ids in a list.
         id: a DOI, a PMID or an OpenAlex id.
         arxiv_id: an arXiv id, with its version if there is one.
@@ -151,16 +151,16 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
     """Return the input on a line, with its kind.
 
     The suffix of a file decides whether it is a table or a text. The content decides whether a .md
-    file is a list of papers, and whether a text file is a list of ids. The files in a folder decide
-    the kind of the folder. A text that is neither a path nor an id is an abstract or a topic.
+    file is a list of papers, and whether a .txt file is a list of ids. A folder is a table. A text
+    that is neither a path nor an id is an abstract or a topic.
 
     Args:
         source: "stdin" for a text from stdin, whose kind is always "stdin".
         limit: the maximum number of ids that are read from a list.
 
     Raises:
-        InputError: the file cannot be read, or the text is an incomplete id, several ids or a URL
-            other than of arXiv (see `arxiv_id_in`).
+        InputError: the file cannot be read; or the text is an invalid arXiv id, several arXiv ids,
+            or a URL that does not lead to an arXiv paper (see `arxiv_id_in`).
     """
     given = text.strip()
     if source == "stdin":
@@ -206,7 +206,7 @@ def arxiv_id_in(text: str) -> str | None:
     HTML pages.
 
     Raises:
-        InputError: `text` consists of several ids, is an incomplete id, or is another URL.
+        InputError: `text` is an invalid arXiv id, several arXiv ids, or another URL.
     """
     if found := WHOLE_ARXIV_ID.fullmatch(text):
         return found["id"]

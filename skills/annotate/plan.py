@@ -247,7 +247,7 @@ class Source:
 
     @property
     def title(self) -> str:
-        """The name of the papers for headings and progress: the file name or the topic."""
+        """A name for headings and progress: the file name of `path`, or `name` without a path."""
         return self.path.name if self.path else self.name
 
 

@@ -87,7 +87,10 @@ def for_terminal(
 
 
 def warning(record: Record) -> str:
-    """Return a line about unsupported, doubtful and repeated moves, or "" without such moves."""
+    """Return a line about unsupported words, doubtful moves and duplicate moves, or "".
+
+    Unsupported words are numbers and names that the abstract lacks.
+    """
     checks = record["checks"]
     found = [
         counted(count, what)

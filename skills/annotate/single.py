@@ -138,7 +138,11 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
 
 
 def _next(call: Call) -> str:
-    """Return a line that saves the result; "" with a target, stdin as input or a long input."""
+    """Return a line that saves the result, or "".
+
+    The result is "" if the line has a target, or if the input comes from stdin, is long or has
+    several lines.
+    """
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""

@@ -1,10 +1,10 @@
 """Write the survey of a topic as Markdown and HTML: papers by claim, table of moves, gaps.
 
-A survey depends only on the annotations; no model is used. A paper is cited as [n]; for a paper at
-arXiv, a definition at the end of the page links [n]. TeX in titles, names and moves becomes plain
-text. Papers are grouped by the terms in title, claim and abstract: the tf-idf vectors of the papers
-are clustered with Ward's method. The name of a group consists of the terms that distinguish the
-group from other papers.
+A survey depends only on the annotations; no model is used. A paper is cited as [n]. If the paper is
+at arXiv, [n] is a link, whose URL is defined at the end of the page. TeX in titles, names and moves
+becomes plain text. Papers are grouped by the terms in title, claim and abstract: the tf-idf vectors
+of the papers are clustered with Ward's method. The name of a group consists of the terms that
+distinguish the group from other papers.
 """
 
 from __future__ import annotations
@@ -163,7 +163,10 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return the known authors and the year, such as "Zhou et al., 2025" or "n.d." if unknown."""
+    """Return the authors and the year of a paper, such as "Zhou et al., 2025".
+
+    Unknown authors are left out, and an unknown year becomes "n.d.".
+    """
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -274,9 +277,9 @@ class _Terms:
 def grouped(topic: str, papers: Sequence[tuple[str, str]]) -> list[Group]:
     """Return the groups of papers by descending size; papers without a group come last.
 
-    Words of the topic and generic words are not used as terms. A paper without any term of its
-    group's name leaves the group, and a group of one paper is dissolved. The result is [] for fewer
-    than `FEWEST` papers, or if there is no group.
+    A term is not used if its first word is generic, or if all its words are generic or words of the
+    topic. A paper without any term of its group's name leaves the group, and a group of one paper
+    is dissolved. The result is [] for fewer than `FEWEST` papers, or if there is no group.
 
     Args:
         papers: two texts for each paper: the title with the claim, and the abstract.
@@ -394,6 +397,6 @@ def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
     marks = [i for i in opens if tokens[i].tag in ("h1", "h2")]
     for start, end in itertools.pairwise([*marks, len(tokens)]):
         body = parser.renderer.render(tokens[start + 3 : end], parser.options, environment)
-        # The renderer escapes all text, and raw HTML is disabled.
         children = tokens[start + 1].children or ()
+        # The renderer escapes all text, and raw HTML is disabled.
         yield "".join(child.content for child in children), Markup(body)  # noqa: S704

@@ -303,8 +303,8 @@ def summary_of(
     """Return the summary of a job for `--json`.
 
     rows = done + failed + pending + the filtered rows. "made" and "failed_now" count only the work
-    of this run. "tokens" are the tokens of this run, including failed attempts. "seconds" is the
-    duration of the run, including planning.
+    of this run. "tokens" are the tokens of this run, including the tokens of unusable replies.
+    "seconds" is the duration of the run; the duration of an `AnnotateJob` includes planning.
 
     Args:
         errors: number of failures by the class of the error.

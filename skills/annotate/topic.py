@@ -54,9 +54,9 @@ Otherwise, the words may belong to the subject: "survey sampling", "direct curre
 _ENDERS = set_of("literature overview paper papers review reviews summary survey surveys tutorial")
 """Words that request papers at the end of a topic, as in "RAG: a literature review"."""
 _LONE_ENDERS = set_of("overview papers survey surveys")
-"""Words of `_ENDERS` that request papers even as the only such word at the end of a topic.
+"""Words of `_ENDERS` that request papers even as the only word of an ending.
 
-Another single word, such as "review", may belong to the subject: "automated code review".
+Any other single word, such as "review", may belong to the subject: "automated code review".
 """
 _FILLERS = STOP_WORDS | set_of(
     "approach approaches comprehensive latest method methods recent systematic technique techniques"
@@ -210,13 +210,13 @@ def find_papers(
     """Return distinct papers on a topic; papers of the corpus come first.
 
     The papers contain all words of `subject_words(topic)`. If no paper contains all words, the
-    result has papers of the corpus with half of the words (at least two), and papers of the sources
-    with any of the words.
+    result has papers of the corpus with at least half of the words (and at least two words), and
+    papers of the sources with any of the words.
 
     Args:
         limit: the maximum number of papers. Sources are searched if the corpus has fewer papers.
-        from_corpus: the search of the corpus, called with the words and the number of words that a
-            paper must contain; None to search only the sources.
+        from_corpus: the search of the corpus, called with the words and the minimum number of
+            these words in a paper; None to search only the sources.
         sources: the searches of sources, by the title of the source. A search is called with the
             words and "AND" or "OR".
         notice: called with a message if no paper contains all words, or if a source fails.
@@ -243,8 +243,8 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    # Since the corpus is searched for at least two words, only sources can find more papers on a
-    # topic of two words.
+    # The second search of the corpus also requires at least two words. If the topic has only two
+    # words, the second search can thus find papers only at the sources.
     if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")

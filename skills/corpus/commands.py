@@ -36,7 +36,7 @@ from skills.nanda.text import counted, set_of
 HITS = 20
 """Maximum number of moves or passages that `search` and `quote` return without --limit."""
 SHOWN = 50
-"""Maximum number of papers that `filter` shows without --limit; `save to` saves all."""
+"""Maximum number of papers that `filter` shows without --limit; `save to` saves all papers."""
 NEAREST = 10
 """Maximum number of papers that `similar` shows without --limit."""
 
@@ -211,7 +211,7 @@ def export(call: Call) -> Result:
 
 
 def highlight(call: Call) -> Result:
-    """Return a result that saves copies of PDF files with the passages of moves highlighted."""
+    """Return a result that saves PDF copies in which the passages of moves are highlighted."""
     if not call.targets or any(one not in call.folders for one in call.targets):
         raise UsageError(
             "/corpus highlight saves to a folder",
@@ -409,9 +409,9 @@ def _text(call: Call, usage: str) -> str:
 def _way(call: Call, corpus: Engine) -> By:
     """Return the kind of search that `--like` or `--words` selects.
 
-    Without these options, the kind is "both", or "words" if the corpus has no vectors or the extra
-    `meaning` is missing; a notice names the missing extra. If the kind is not "words", missing
-    vectors are computed.
+    Without these options, the kind is "words" if the corpus is a folder of parts or the extra
+    `meaning` is missing, and otherwise "both". A notice names the missing extra. If the kind is not
+    "words", missing vectors are computed.
 
     Raises:
         UsageError: `--like` and `--words` are both given, or `--like` is given without the extra

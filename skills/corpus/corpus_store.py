@@ -178,7 +178,7 @@ def opened(
     Args:
         path: the file of a database, or a folder of parts with an index.
         framework: the framework of the annotations to read.
-        notice: called with a sentence for each reason why parts are left out.
+        notice: called with each sentence about parts that are left out.
 
     Raises:
         InputError, OutputError: the corpus does not exist, or cannot be opened.

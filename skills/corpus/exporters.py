@@ -37,8 +37,8 @@ def writers(
         id_column: the name of the id column in tables.
         items: returns a new iterator over the annotations.
         failures: returns a new iterator over the failures.
-        title: the heading of a page.
-        about: facts that a page shows below the heading; None for no facts.
+        title: the heading of an HTML page or a Markdown list.
+        about: facts that an HTML page shows below the heading; None for no facts.
         library: the file from which the papers were read, or None. If the file contains references,
             saved reference files keep the fields of these references.
         sections: True to add a column to tables, with the moves that were found in sections.

@@ -159,7 +159,8 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
 def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any]) -> bool:
     """Store a failed annotation, unless the corpus already has a result for the content key.
 
-    The result is False if `error` lacks a text that a failure needs, and otherwise True.
+    If `error` lacks a text that a failure needs, nothing is stored and False is returned.
+    Otherwise, True is returned.
 
     Args:
         error: a value of the column "error" of a part.
@@ -231,13 +232,14 @@ def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -
 def complete_rows(
     db: sqlite3.Connection, table: Table
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, with abstracts from the corpus if the table has none.
+    """Yield the rows of a table, with abstracts from the corpus if the table has no abstracts.
 
     For a row that cannot be read, an error is yielded instead. If the table has no column of
     abstracts, an error is also yielded for a row whose abstract the corpus does not contain.
 
     Args:
-        table: a table that was opened with `abstract_by="provenance"`.
+        table: a table with a column of abstracts, or a table that was opened with
+            `abstract_by="provenance"`.
     """
     if table.has_abstracts:
         yield from table.rows_or_errors()

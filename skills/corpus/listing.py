@@ -49,7 +49,7 @@ SORTS: Mapping[str, tuple[str, bool]] = {
 }
 """For each order, the SQL expression to sort by, and True for descending order."""
 _OPEN, _CLOSE = "\x02", "\x03"
-"""Marks around matching words; stored texts cannot contain these characters."""
+"""Marks around matching words: control characters, which texts usually do not contain."""
 
 # This subquery has the columns of the relation "annotations" (see search/engine.py) and the facet
 # "state", for all papers, annotated or not. Of merged rows, the annotated row is listed; if no row
@@ -84,7 +84,8 @@ class Selection:
         conditions: conditions in the syntax of `/corpus filter`.
         facets: the selected values of each facet: "year", "category", "model", "state" or
             "move.NAME". A paper must have one of the selected values of each facet.
-        by: how `words` are searched. "both" and "meaning" select the papers of the nearest moves.
+        by: how `words` are searched. "both" and "meaning" select the papers of the best moves
+            (see `NEAREST`).
     """
 
     words: str = ""
@@ -133,8 +134,8 @@ class Listing:
         """Search for the words of the selection.
 
         Raises:
-            InputError: the search text contains no word, a condition is invalid, or the vectors for
-                a search by meaning are not complete yet.
+            InputError: the search text contains no word, a condition or a facet is invalid, or the
+                vectors for a search by meaning are not complete yet.
             UsageError: a search by meaning requires an extra that is not installed.
         """
         self.selection, self._db, self._framework = selection, corpus.db, corpus.framework

@@ -21,9 +21,9 @@ TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The suffixes of tables that contain annotations, for saving and reading."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
-"""The suffixes of reference files that contain annotations as notes."""
+"""The suffixes of reference files that are saved; annotations are saved as notes."""
 SAVED_SPANS = (".annotations.json", ".labelstudio.json", ".argilla.json")
-"""The suffixes of files for annotation tools, which contain the passages of moves."""
+"""The suffixes of files that contain the passages of moves, for annotation tools."""
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)
@@ -31,7 +31,7 @@ SAVES = (".html", ".json", *PICTURES)
 
 
 def as_share(given: object) -> object:
-    """Return the number 0.2 for a percentage such as "20%"; return other values unchanged."""
+    """Return a percentage such as "20%" as the number 0.2; return other values unchanged."""
     text = str(given).strip()
     try:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else given
@@ -142,7 +142,7 @@ class MapOptions(SkillOptions):
 
 
 def check_target(target: Path, subcommand: str) -> None:
-    """Check that a subcommand of /corpus can save a file with the suffix of `target`.
+    """Check that a map is saved in a format of `SAVES`, and that only a map is saved as a picture.
 
     Raises:
         UsageError: the subcommand cannot save this format.

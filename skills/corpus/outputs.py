@@ -15,7 +15,7 @@ from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
 class OfPaper(Output):
     """The base class of results about one paper; the id is the first value of the JSON object.
 
-    The key of the id is the name of the id field.
+    The key of the id is the value of `id_field`, such as "arxiv_id".
     """
 
     id_field: SkipJsonSchema[str] = Field("id", exclude=True)
@@ -53,14 +53,14 @@ class Added(Output):
     awaited: int = Field(
         0, description="number of papers without an abstract, kept for /corpus complete"
     )
-    lacks: list[str] = Field([], description="moves without a column, if other moves have one")
+    lacks: list[str] = Field([], description="moves without a column, if other moves have a column")
     refused: list[RefusedRow] = []
 
 
 class Indexed(Output):
     """The result of `index`: the indexed parts of a folder.
 
-    `parts` and `rows` count the whole index.
+    `parts` and `rows` are the totals of the index, without refused parts.
     """
 
     folder: str = ""
@@ -79,7 +79,7 @@ class Hit(OfPaper):
     text: str
     snippet: str = Field(description="text of the move, with the matching words between ** and **")
     score: float = Field(
-        description="relevance to the query: higher is better; comparable only within one search"
+        description="relevance to the query, comparable only within one search; higher is better"
     )
     paper_id: int | str
     annotation_id: int
@@ -285,8 +285,8 @@ class ZoteroNote(Output):
     """A note in Zotero, and the action on it."""
 
     action: str = Field(
-        description="create, update or delete; or the reason why nothing is written: unchanged, "
-        "edited or removed by a person, missing (no such item) or too_long (the passage)",
+        description="create, update or delete; or an action that writes nothing: unchanged, edited "
+        "(by a person), removed (by a person), missing (no such item) or too_long (the passage)",
     )
     library: str
     item: str
@@ -310,7 +310,7 @@ class Pushed(Output):
     dry_run: bool
     counts: dict[str, int] = Field(description="number of notes by action")
     elsewhere: int = Field(description="number of annotations whose papers do not come from Zotero")
-    failed: dict[str, str] = Field(description="for each note that was not written, the reason")
+    failed: dict[str, str] = Field(description="the reason for each item that was not written")
     notes: list[ZoteroNote]
     highlights: list[ZoteroHighlight]
 
@@ -320,17 +320,17 @@ class Undone(Output):
 
     dry_run: bool
     deleted: list[str]
-    kept: dict[str, str] = Field(description="for each note that was not deleted, the reason")
+    kept: dict[str, str] = Field(description="the reason for each item that was not deleted")
 
 
 class Pulled(Output):
     """The highlights and comments of people that were read from Zotero."""
 
-    papers: int = Field(description="number of papers with highlights or comments")
+    papers: int = Field(description="number of papers with highlights, comments or the tag")
     highlights: int
     comments: int
     moves: int = Field(description="number of highlights whose tag is a move")
-    reviewed: int = Field(description="number of papers with the tag nanda:reviewed")
+    reviewed: int = Field(description="number of papers with the tag (nanda:reviewed)")
 
 
 class MapCluster(Output):
@@ -377,7 +377,7 @@ class MapMatrix(Output):
 
 
 class MapOutput(Output):
-    """A map of papers; papers are listed by id."""
+    """A map of papers, in which each paper is represented by its id."""
 
     title: str
     papers: int

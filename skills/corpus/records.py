@@ -120,8 +120,8 @@ class Found:
     def paper(self) -> Paper:
         """The paper that the facts describe.
 
-        Its id is the first known id of these: the arXiv id, the DOI, the PMID, the OpenAlex id, and
-        an id that is made from the abstract.
+        Its id is the first of these ids that is known: the arXiv id, the DOI, the PMID, the
+        OpenAlex id, and an id that is made from the abstract.
         """
         known = self.identifiers
         kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
@@ -196,8 +196,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
         key = "n1:" + sha256 of the canonical JSON of these values:
             input       sha256 of the abstract on one line
             prompt      sha256 of the canonical JSON of the first request's messages
-            schema      sha256 of the JSON Schema or grammar that constrains the reply, or of the
-                        settings by which moves are quoted from the abstract, or null
+            schema      sha256 of the constraint of the reply (the JSON Schema, the grammar, or the
+                        settings for selecting passages), or null without a constraint
             form        the format of the reply: "json", "tagged" or "quotes"
             framework   sha256 of the framework's content
             model       sha256 of the weights, adapter and selector, by role; for a server that
@@ -205,7 +205,7 @@ def key_of(provenance: Mapping[str, Any]) -> str:
             sampling    temperature, seed, max_tokens
             sections    only if sections of the paper were read: by kind of section, sha256 of its
                         text on one line
-            moves       only for an imported annotation, which no model made: sha256 of the
+            moves       only for an imported annotation, whose model is unknown: sha256 of the
                         canonical JSON of its moves
 
     Canonical JSON has sorted keys and no blanks, in UTF-8. Slots, threads and addresses of servers

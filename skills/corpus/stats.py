@@ -23,8 +23,9 @@ OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")
 """The names of the sums for each move, over the annotations that state the move.
 
-"supports" is the number of annotations with a support, and "support" the sum of the supports.
-"numbers" and "names" are the numbers of annotations with an unsupported number or name.
+"supports" is the number of annotations with a support of the move, and "support" is the sum of
+these supports. "numbers" is the number of annotations whose move has an unsupported number, and
+"names" is the number of annotations whose move has an unsupported name.
 """
 
 _Facets = tuple[str, int | None, frozenset[str]]

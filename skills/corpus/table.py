@@ -91,12 +91,8 @@ class TableRow:
         made_from = (self.provenance or {}).get("input")
         return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
 
-    def valid_moves(self, framework: Framework) -> dict[str, str]:
-        """Return the moves in their stored form.
-
-        Raises:
-            InputError: a move is invalid, or the annotation was made with another framework.
-        """
+    def require_framework(self, framework: Framework) -> None:
+        """Raise InputError if the annotation was made with another framework."""
         made_with = (self.provenance or {}).get("framework")
         name = made_with.get("name") if isinstance(made_with, dict) else None
         if isinstance(name, str) and name != framework.name:
@@ -105,6 +101,14 @@ class TableRow:
                 where=self.where,
                 hint="`--framework FILE` selects another framework.",
             )
+
+    def valid_moves(self, framework: Framework) -> dict[str, str]:
+        """Return the moves in their stored form.
+
+        Raises:
+            InputError: a move is invalid, or the annotation was made with another framework.
+        """
+        self.require_framework(framework)
         return framework.valid_moves(self.moves, self.where)
 
 
@@ -165,9 +169,9 @@ class Table:
         """Yield the rows in the order of the file; for a refused row, yield an error instead.
 
         A row is refused if it cannot be read, or if an earlier row has the same id and another
-        abstract. A row without an id gets an id that is made from its abstract. An arXiv id is
-        returned without its version or URL; the written form is kept in `Paper.source` as
-        "arxiv_id". The memory use does not grow with the number of rows.
+        abstract. A row without an id gets an id that is made from its abstract. In a column
+        of arXiv ids, the version and the URL of an id are removed; the written form is kept in
+        `Paper.source` as "arxiv_id". The memory use does not grow with the number of rows.
 
         Raises:
             InputError: the file cannot be read to its end.
@@ -296,13 +300,13 @@ def open_table(
 ) -> Table:
     """Return a table, after its header has been read and the columns to read have been found.
 
-    A column is found by its name or by another heading in `columns.HEADINGS`; case is ignored. The
-    columns of a paper are abstract, title, authors, published, categories, doi, pmid, venue and one
-    id column: arxiv_id if it exists, otherwise paper_id, otherwise id. With `moves`, the columns of
-    annotations are also read (see `find_columns`).
+    A column is found by its name or by another heading in `tables.columns.HEADINGS`; case is
+    ignored. The columns of a paper are abstract, title, authors, published, categories, doi, pmid,
+    venue and one id column: arxiv_id if it exists, otherwise paper_id, otherwise id. With `moves`,
+    the columns of annotations are also read (see `find_columns`).
 
     Args:
-        columns: column names from options, which take precedence.
+        columns: the options of the user; a column that an option names takes precedence.
         moves: the names of the moves to read.
         limit: maximum number of rows; None for all.
         abstract_by: how the table must provide abstracts; see `AbstractBy`.
@@ -324,7 +328,7 @@ def open_table(
 
 
 def _object(value: Any) -> Mapping[str, Any] | None:
-    """Return a JSON object, parsed if `value` is a string; return None for any other value."""
+    """Return a JSON object, given as an object or as text; return None for any other value."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -467,7 +471,7 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
 
 
 class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
-    """The first position of each id and the digest of its abstract, in a temporary database."""
+    """A temporary database with the position and abstract digest of the first row of each id."""
 
     def __init__(self) -> None:
         self._db = open_temporary(

@@ -47,7 +47,7 @@ def hits(found: Hits, framework: Framework) -> RenderableType:
 
 
 def passages(found: Sequence[Passage], framework: Framework) -> RenderableType:
-    """Return the passages grouped by paper, with the wording highlighted."""
+    """Return the passages grouped by paper, with the searched wording highlighted."""
     labels = {"abstract": "Abstract", **framework.labels}
 
     def shown(one: Passage) -> Text:

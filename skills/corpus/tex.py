@@ -104,7 +104,7 @@ def _quoted(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return plain text in which the special characters of BibTeX are escaped as TeX."""
+    """Return plain text as TeX for a BibTeX field, with the special characters escaped."""
     return text.translate(_ESCAPES)
 
 

@@ -92,7 +92,7 @@ def hits(found: Hits) -> str:
 
 
 def left_out(count: int, column: str) -> str:
-    """Return a sentence about papers that are left out, since a value is unknown."""
+    """Return a sentence about papers that are left out because their value is unknown."""
     papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
     return f"{papers} left out, since the {_NOUNS.get(column, column)} is unknown"
 
@@ -127,8 +127,8 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     """Return the paragraphs and tables of the statistics; a table is (headings, rows).
 
     Args:
-        brief: True to omit the intervals of categories and years, all intervals if there are fewer
-            than `FEWEST` annotations, and facets without known values.
+        brief: True to omit facets without known values, and the intervals of categories and years.
+            With fewer than `FEWEST` annotations, the intervals of moves are omitted, too.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent
@@ -215,7 +215,7 @@ def _paper_details(found: PaperDetails) -> str:
 
 
 def _looked_up(found: PaperDetails) -> Iterator[str]:
-    """Yield lines about facts that were looked up for a paper, and the days of the lookups."""
+    """Yield lines with the facts that were looked up for a paper, the services and the days."""
     if found.retracted:
         yield "RETRACTED" + (f" by {found.retraction}" if found.retraction else "")
     known = [f"in {found.venue}"] if found.venue else []

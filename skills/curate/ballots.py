@@ -1,7 +1,7 @@
 """Store ballots in the corpus under content keys, so that no vote is requested twice.
 
-    key = "b1:" + sha256(canonical JSON of)
-        input       sha256 of the abstract on one line
+    key = "b1:" + sha256(canonical JSON of these fields)
+        input       sha256 of the abstract as one line (`Paper.sha256`)
         moves       sha256 of the canonical JSON of the moves
         labels      the labels of the moves, in the order of the prompt
         panel       the digest of the panel (`Panel.digest`)

@@ -1,7 +1,7 @@
 """The steps of a run of /curate: read the input, judge it, decide, and report.
 
-As in `skills.annotate.job`, the corpus stores votes and failures under content keys: the same line
-continues an interrupted job, and no vote is requested twice.
+As in `skills.annotate.job`, the corpus stores votes and failures under content keys. Therefore the
+same line continues an interrupted job, and no vote is requested twice.
 """
 
 from __future__ import annotations
@@ -233,8 +233,8 @@ class Curation:
 
         Args:
             verdicts: the verdicts on the annotations of the input, then on the probes.
-            stopped: the error that ended the run early, or None. This method adds a hint to the
-                error, which states how to continue.
+            stopped: the error that ended the run early, or None. This method extends the hint of
+                the error by a sentence on how to continue.
             started: the time at which the run began, from `time.monotonic`.
         """
         call, db, path, raw = self.call, self.db, self.path, self.call.options.raw
@@ -347,9 +347,11 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge: items that are not judged yet; only failed items with --retry-failed.
+        """The items to judge.
 
-        Of equal annotations, which have the same ballot, only the first is included.
+        With --retry-failed, these are the items that failed. Otherwise, these are the items without
+        a complete ballot and without a failure. Of equal annotations, which have the same ballot,
+        only the first is included.
         """
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
@@ -377,7 +379,7 @@ class CurateJob:
         return job.run(self.due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Request and store reasons for the rejections of the panel, and return the counts.
+        """Request and store reasons for the rejections by the panel, and return the counts.
 
         A reason is requested from the persona whose score is furthest below its threshold, unless a
         reason for the rejection is stored already.

@@ -88,8 +88,8 @@ class Judge:
             on_vote: called with each requested vote.
 
         Raises:
-            InvalidReply: the votes are by token probabilities, and in all votes all answers have
-                the probability 0.
+            InvalidReply: the votes are computed from token probabilities, and every answer has the
+                probability 0 in every vote.
         """
         found = dict(known or {})
         for persona in self.panel.personas:
@@ -178,8 +178,8 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: the codes of the gates' findings; without findings, the names of the personas
-            whose vote is a fail, after `INVALID` if the annotation is undecided. Empty
+        reasons: the codes of the gates' findings. Without findings, the names of the personas whose
+            vote is a fail; if the annotation is undecided, `INVALID` precedes these names. Empty
             unless the annotation is rejected or undecided.
         ballot: the votes, or None if there are no votes.
         passes: the result of each persona's vote: True for a pass, False for a fail, None for an
@@ -243,13 +243,13 @@ def decide(
     """Return the verdict on an annotation.
 
     An annotation with a finding of a gate is rejected. Any other annotation is kept if at least
-    `min_votes` votes pass. If fewer votes pass, the annotation is undecided if its invalid votes
-    could change the decision, and rejected otherwise.
+    `criteria.min_votes` votes pass. If fewer votes pass, the annotation is undecided if its invalid
+    votes could change the decision, and rejected otherwise.
 
     Args:
-        found: the ballot; the error that prevented the votes, for the decision "failed"; or None
-            without votes, for the decision "pending".
-        panel_votes: False if the judge cannot answer: the decision without votes is then "kept".
+        found: the ballot, the error that prevented the votes, or None if there are no votes yet.
+            Without a finding, an error gives the decision "failed", and None gives "pending".
+        panel_votes: False if the judge cannot answer. None then gives the decision "kept".
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):

@@ -1,4 +1,4 @@
-"""The gates: checks of an annotation against its abstract that need no model.
+"""The gates: checks that find faults of annotations without a model.
 
 `find` returns the findings of all gates; an annotation without findings passes.
 """
@@ -39,7 +39,7 @@ REASONS: Mapping[str, str] = {
 }
 """The meaning of each code of a finding, in the order in which `find` returns findings."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that must be stated if the framework has them, as in every gold annotation."""
+"""Moves that must be stated if the framework has them; every gold annotation states them."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
 """Divisors of the framework's `max_chars` that give the limits of a move in words.
 
@@ -49,7 +49,7 @@ A move that does not quote the abstract has at most `max_chars` / 7 words, and a
 have 6 to 44 words.
 """
 CONTENT_OF_QUOTE = 2
-"""Minimum number of content words of a quote that may have fewer words than other moves.
+"""Minimum number of content words of a quote to which the minimum length does not apply.
 
 The quote "materials science articles" is a complete scope, but "with it, 2% to 5%" needs the
 preceding text to be understood.
@@ -75,8 +75,9 @@ TELLING = 5
 MOST_COPIED = 0.85
 """Minimum share of copied words in an annotation that counts as a copy of the abstract.
 
-The share in the annotations of the gold, which use the terms of their abstracts, is at most 0.84,
-with a median of 0.42.
+The same minimum applies to the share of words that are in the order of the abstract. Annotations
+use the terms of their abstracts: in the gold, the share of copied words is at most 0.84, with a
+median of 0.42.
 """
 SEVERAL = 4
 """Minimum number of stated moves of an annotation that counts as a copy of the abstract.
@@ -108,7 +109,7 @@ The foreign passages of the gold have at most 4 content words.
 PHRASE = 4
 """Number of words of a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""Minimum number of a foreign phrase's content words that the abstract lacks.
+"""A phrase is foreign if the abstract lacks at least this number of its content words.
 
 Three annotations of the gold repeat a foreign phrase. With a minimum of 1, 36 annotations would
 repeat a foreign phrase.

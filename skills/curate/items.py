@@ -1,7 +1,7 @@
 """Read the annotations to be judged, from a table or from the corpus.
 
-An item keeps its moves as they were written, so that the gates can report faults in them. Only
-variants of "Not stated." are replaced.
+The moves of an item are not validated, so that the gates can report their faults. Each text is only
+put on one line, and variants of "Not stated." are replaced.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def from_table(
     """Read the annotations of a table.
 
     Args:
-        db: the corpus, which provides the abstracts for a .jsonl file that lacks them.
+        db: the corpus, which provides the abstracts if the table has no column of abstracts.
         limit: maximum number of rows to read; None for all rows.
         notice: called with assumptions about the file, and with the columns that are not read.
 
@@ -125,7 +125,7 @@ def from_table(
     if not items:
         what = "no row has an annotation" if filtered else "has no rows below its header"
         raise InputError(what, where=shown(path))
-    # A saved .jsonl file without abstracts has no id column of its own.
+    # A saved .jsonl file may have a column for each id field, so that the first paper decides.
     own = table.id_column if table.has_abstracts else None
     return Input(shown(path), items, own or items[0].paper.id_field, filtered, refused, path)
 
@@ -148,7 +148,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def _gated(
     entries: Iterable[TableRow], framework: Framework, refused: Refusals
 ) -> tuple[tuple[Item, ...], Counter[str]]:
-    """Return annotations with findings of the gates, and numbers of left-out rows by reason.
+    """Check annotations by the gates; return items and the number of left-out rows by reason.
 
     Args:
         refused: receives the errors of rows that cannot be used.
@@ -161,6 +161,7 @@ def _gated(
     for entry in entries:
         identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
         with refusing(entry.where) as gated:
+            entry.require_framework(framework)
             moves = framework.written(entry.moves)
             if reason := _left_out(entry, moves, found.get(identity)):
                 filtered[reason] += 1
@@ -179,10 +180,13 @@ def _gated(
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the paper and the record of each item whose moves are valid in the framework.
+    """Yield the paper and the record of each item that is not a probe.
 
     If the corpus has an annotation of the paper with the same moves, the record is the stored
     record. Otherwise the record is made from the row of the table.
+
+    Raises:
+        InputError: the moves of a row are invalid.
     """
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)

@@ -104,8 +104,8 @@ class PersonaFigures(Output):
     )
     weight: dict[str, int] = Field(
         description="numbers of annotations: lost (kept only with the persona), gained (kept only "
-        "without it), flips (lost plus gained), deciding (reversed if its vote were reversed), of "
-        "(all)",
+        "without the persona), flips (lost plus gained), deciding (decided differently if the "
+        "persona's vote were reversed), of (all)",
     )
 
 
@@ -116,8 +116,8 @@ class BorderlineRow(Output):
     decision: str
     votes: int
     distance: float = Field(
-        description="largest distance between a score that must change to reverse the decision "
-        "and its threshold; 0 if the annotation is undecided",
+        description="of the scores that must change to reverse the decision, the largest distance "
+        "to the threshold; 0 if the annotation is undecided",
     )
 
 
@@ -169,8 +169,8 @@ class Added(Output):
     caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
     cost: Share = Field(description="share of the annotations of the input that are rejected")
     alone: int | None = Field(
-        description="number of known-bad annotations that only this persona rejects; None if not "
-        "a persona",
+        description="number of known-bad annotations that only this persona rejects; None if `who` "
+        "is not a persona",
     )
     no_vote: int = Field(
         description="number of annotations without a decision because of invalid votes"
@@ -224,7 +224,7 @@ class Curation(Output):
 class Reviewed(Output):
     """The result of a review by a person.
 
-    The fields from `papers` to `disputed` are numbers of annotations, one for each paper.
+    The fields from `papers` to `disputed` are numbers of papers; each paper has one annotation.
     """
 
     input: str

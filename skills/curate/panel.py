@@ -1,8 +1,8 @@
 """Read a panel of personas from a file, and request votes from a model.
 
-`shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each message
-begins with the abstract and the annotation, and ends with the question of a persona, so that a
-server evaluates the beginning only once for all personas.
+`shipped()` returns the panel in personas.yaml; `load` reads the panel in another file. Each user
+message begins with the abstract and the annotation, and ends with the question of a persona, so
+that a server evaluates the beginning only once for all personas.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Persona(BaseModel, extra="forbid", frozen=True):
         ask: the question at the end of the message. The question may quote moves: {claim} is the
             claim, and {claim_source} is the sentence of the abstract that the claim comes from.
         threshold: the minimum score of a vote that passes, unless thresholds were calibrated.
-        reads: unused. Panel files may have `reads`, and `Panel.digest` includes its values, so that
-            stored votes remain valid.
+        reads: unused. Panel files may have `reads`, and `Panel.digest` includes its values "moves"
+            and "least", so that stored votes remain valid.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -125,7 +125,7 @@ class Panel(BaseModel, extra="forbid", frozen=True):
         """SHA-256 of the prompts and the answers, which is part of the key of stored votes.
 
         The digest excludes thresholds, prefills and the question of `explain`. If a persona has
-        `reads`, the digest includes `reading` and `reads`.
+        `reads`, the digest includes `reading`, and the values "moves" and "least" of `reads`.
         """
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {

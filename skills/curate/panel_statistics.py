@@ -22,10 +22,10 @@ Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
 """One result for each persona: True for a pass, False for a fail, None for an invalid vote."""
 MARGIN = 0.15
-"""Distance of a score from its threshold below which the vote counts as uncertain.
+"""A vote counts as uncertain if its score differs from the threshold by less than this margin.
 
-The distance is for scores from 1 to 5. It is more than 0.14, the largest difference of the scores
-that a judge gave with a full and with an empty prompt cache.
+The margin is for scores from 1 to 5. It is more than 0.14, the largest difference between the
+scores of a judge with a full prompt cache and its scores with an empty prompt cache.
 """
 INCOMPLETE = "with an invalid vote"
 """The key of `splits` for annotations with an invalid vote."""
@@ -68,7 +68,7 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Return the number of annotations with each split into passes and fails, such as "4-1".
+    """Return the number of annotations by passes and fails, such as {"5-0": 2, "4-1": 7, ...}.
 
     Annotations with an invalid vote are counted only under `INCOMPLETE`. Without annotations, the
     result is {}.
@@ -111,8 +111,9 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    Without a persona, an annotation is kept if `min_votes` of the other votes pass, or all other
-    votes if there are fewer than `min_votes`. Undecided annotations count as not kept.
+    Without a persona, an annotation is kept if `min_votes` of the other votes pass. If there are
+    fewer than `min_votes` other votes, all of them must pass. Undecided annotations count as not
+    kept.
 
     Returns:
         For each persona, these numbers of annotations:
@@ -145,9 +146,9 @@ def borderline(
 ) -> list[tuple[float, int, int]]:
     """Return the annotations that a person should read, the closest decision first.
 
-    An annotation is returned if it is undecided because of invalid votes, if a change of one vote
-    would change its decision, or if a change of all scores within `margin` of their thresholds
-    would change its decision.
+    An annotation is returned if it is undecided because of invalid votes, or if a change of one
+    vote would change its decision. It is also returned if its decision would change with all votes
+    whose scores differ from their thresholds by less than `margin`.
 
     Let an annotation have p passes and i invalid votes. To change its decision, p - min_votes + 1
     passes of a kept annotation must become fails, or min_votes - p - i fails of a rejected
@@ -181,7 +182,7 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     """Return the probability that a score of `good` is above a score of `bad`; ties count half.
 
     The value is U / (n m), with the U of Mann and Whitney. Scores that are None are ignored.
-    Without a score on either side, the result has no value and no interval.
+    If `good` or `bad` has no score, the result has no value and no interval.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
@@ -212,8 +213,9 @@ def added(
     """Return the shares of bad and good annotations that gates, personas and panel reject.
 
     The result has an element for the gates, for each persona, for the panel, and for gates and
-    panel together. The first and the last are shares of all annotations; the other elements are
-    shares of the annotations that pass the gates. Annotations without a decision are excluded.
+    panel together. The first and the last element have shares of all annotations; the other
+    elements have shares of the annotations that pass the gates. The shares exclude a persona's
+    invalid votes, and annotations that the panel leaves undecided.
 
     Args:
         bad: the votes on each probe, or None if a gate rejects the probe.
@@ -308,8 +310,8 @@ def calibrate(
             f"{(rejected[0.0] + gate_rejected) / total:.1%} already: each threshold is the lowest "
             "score of its persona"
         )
-    # Between neighbouring quantiles, each threshold moves by one score, and at most k decisions
-    # change.
+    # Without ties, at most one F_j(score) of each persona equals a given quantile, so that at most
+    # k decisions change between neighbouring quantiles.
     elif abs(rejected[best] - wanted) > max(1.0, personas / 2):
         notes.append("the scores have too many ties to come closer to the reject rate")
     if len(scores) < FEW:

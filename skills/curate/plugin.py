@@ -54,7 +54,7 @@ class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
 
 
 class BuildOptions(PanelOptions, DatasetOptions):
-    """Options of a run that builds a training set from the kept annotations."""
+    """Options of a run of the panel that also builds a training set."""
 
 
 class ReviewOptions(SkillOptions):

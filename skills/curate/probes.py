@@ -48,10 +48,10 @@ def make(
     """Return up to `per_kind` probes of each kind, with the findings of the gates.
 
     The probes are in the order of `KINDS` and `SUBTLE`. The choice of annotations and changes
-    depends only on seed, kind and abstract: if annotations are added, probes of new annotations
-    may replace probes, and the other probes stay the same. The exception is an "other-paper"
-    probe, which may get the moves of a new annotation. Of several annotations of an abstract, only
-    the first is used. A probe that equals its original annotation is left out.
+    depends only on seed, kind and abstract. If annotations are added, their probes may replace
+    existing probes, and the other probes stay the same. Only an "other-paper" probe may get the
+    moves of an added annotation. Of several annotations of an abstract, only the first is used. A
+    probe that equals its original annotation is left out.
 
     Args:
         per_kind: maximum number of probes of each kind.
@@ -288,8 +288,8 @@ def rank(*parts: object) -> str:
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     """Return a number near `shown` that the abstract lacks, or "" if none is found.
 
-    The number has the format of `shown`. The difference of both numbers is at most a third of
-    `shown`, or at most 3 units of the last decimal place if 3 units are more.
+    The number has the format of `shown`. The two numbers differ by at most a third of `shown` or
+    3 units of the last decimal place, whichever is more.
     """
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place

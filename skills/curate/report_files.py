@@ -30,7 +30,7 @@ from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 
 SUFFIX = "_curated"
-"""Suffix of a target's name, which `beside` removes from the names of the other files."""
+"""Suffix of a target's stem; the names of the files beside the target omit the suffix."""
 
 
 FOLDER = Path(__file__).parent
@@ -56,7 +56,7 @@ def beside(target: Path) -> dict[str, Path]:
 
 
 def dataset(build: Path | None) -> dict[str, Path]:
-    """Return the files of `--build` by role: training set and manifest; {} without `--build`."""
+    """Return the training set and the manifest of `--build` by role, or {} without `--build`."""
     if build is None:
         return {}
     from skills.finetune.dataset_command import manifest_path
@@ -148,8 +148,8 @@ def build_files(call: Call, run: Run) -> Mapping[str, Write]:
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
     """Write a CSV table of the rejected, undecided and failed annotations.
 
-    Commands can read the table again. The columns are id, title and abstract, the moves as they
-    were written, decision, reasons (codes), details (in words), votes, mean, the score of each
+    Commands can read the table again. The columns are id, title, abstract, the moves (as in
+    `Item.moves`), decision, reasons (codes), details (in words), votes, mean, the score of each
     persona, and explanation.
 
     Args:
@@ -218,7 +218,7 @@ def _log_line(verdict: Verdict) -> dict[str, Any]:
 
 
 def _entropy(probabilities: Iterable[float]) -> float | None:
-    """Return the entropy of the normalised probabilities in bits; None if all are 0."""
+    """Return the entropy, in bits, of the normalised probabilities; None if all are 0."""
     found = [p for p in probabilities if p > 0]
     total = math.fsum(found)
     if not found:

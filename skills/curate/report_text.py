@@ -149,8 +149,9 @@ def _added(probes: ProbeFigures) -> str:
 
 
 def verdict_of(summary: Curation) -> list[str]:
-    """Return two sentences: the number of each decision, and whether the panel catches bad
-    annotations that the gates miss.
+    """Return two sentences: the number of each decision, and a verdict on the panel.
+
+    The verdict states whether the panel rejects known-bad annotations that the gates miss.
     """
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"
@@ -239,7 +240,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Yield a note if scores hardly separate probes from the input, or if this is not known."""
+    """Yield a note if the separation of probes and input by their scores is weak or unknown."""
     probes = summary.probes
     if not probes:
         yield (

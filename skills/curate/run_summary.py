@@ -64,9 +64,9 @@ class Run:
 
 
 def of_run(run: Run) -> Curation:
-    """Return the summary of a run, without verdict, notes, tokens, seconds, database and run.
+    """Return the summary of a run, without the fields that `skills.curate.curation` adds.
 
-    `skills.curate.curation` adds these fields.
+    These fields are `verdict`, `notes`, `tokens`, `seconds`, `database` and `run`.
     """
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
@@ -140,7 +140,7 @@ def _panel(run: Run) -> PanelFigures:
 
 
 def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> PersonaFigures:
-    """Return figures of a persona's votes on the input, and its AUROC against the probes.
+    """Return figures of a persona's votes on the input, and its AUROC against the plain probes.
 
     Args:
         place: the index of the persona in the panel.

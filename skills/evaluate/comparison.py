@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from skills.reporting.statistics import Floats
 
 TIE = 0.01
-"""Maximum difference of the scores of two annotators on a paper that counts as a tie."""
+"""Two annotators tie on a paper if their scores on the paper differ by at most this value."""
 WORST = 10
 """Number of papers that a report shows with abstracts: the papers with the lowest scores."""
 

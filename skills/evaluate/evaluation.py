@@ -133,8 +133,8 @@ Record = dict[str, Any]
 def models_of(call: Call) -> tuple[str, ...]:
     """Return the names of the models to compare, from the options or else from the registry.
 
-    The options are --models and --model; the registry lists the models that serve /annotate. Each
-    model is probed, but not loaded.
+    Without --models and --model, the models are the first model of the registry that serves
+    /annotate, and its fallbacks. Each model is probed, but not loaded.
 
     Raises:
         UsageError: a name is unknown, or both options are given.
@@ -199,7 +199,7 @@ class ModelRunner:
         path: the file of the corpus `db`.
         pace: the progress of all models.
         update: redraws the progress bar.
-        repeated: number of papers, from the beginning of the input, to annotate in all variations.
+        repeated: number of papers at the beginning of the input to annotate in all variations.
     """
 
     call: Call
@@ -265,7 +265,7 @@ class ModelRunner:
 
         Args:
             rows: the fields of the `Answer` for each paper; the key "again" is added.
-            failed: the numbers of failures by class of error, to which faults of the run are added.
+            failed: the number of failures by class of error; the method adds faults of the run.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
@@ -299,7 +299,7 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                raise tally.stopped  # so that `models.run` tries a fallback
+                raise tally.stopped  # so that `models.run` tries the next serve entry
             finish(job, tally, self.path, time.monotonic() - started)
         if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
             raise tally.stopped
@@ -310,8 +310,7 @@ class ModelRunner:
         """Return the stored annotation of each row of a job, or None after a failure.
 
         Args:
-            failed: the numbers of failures by class of error, to which the failures of the job are
-                added.
+            failed: the number of failures by class of error; the method adds failures of the job.
             of_papers: True to add all failures; False to add only faults of the run.
         """
         for entry in job.plan.entries("failed"):
@@ -377,8 +376,8 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
-        # Unlike `/annotate --retry-failed`, this job also annotates new papers with --retry-failed,
-        # since the comparison needs an annotation of each paper.
+        # With --retry-failed, this job also annotates new papers, unlike /annotate, since the
+        # comparison needs an annotation of each paper.
         return state is None or (state == "failed" and self.call.options.retry_failed)
 
     def _link(self) -> None:

@@ -41,7 +41,7 @@ MAX_BYTES = 200_000_000
 """Maximum size in bytes of a saved evaluation: about 50,000 papers of one model."""
 HINT = "`/evaluate ... save to FILE.json` writes an evaluation."
 OF_GOLD = ("stated", "overlap")
-"""Metrics of the gold annotations themselves that are computed without the abstracts."""
+"""Metrics of the gold annotations that do not depend on the abstracts."""
 FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
 """The fields of `Evaluated` that a report shows in addition to the figures of a model."""
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -80,7 +80,7 @@ def _with_gold(
     The moves of a repeated row, or of a row whose abstract is too short, are not added.
 
     Args:
-        gold: the moves by the id and the digest of the abstract of a paper.
+        gold: the moves of each paper, by the id of the paper and the digest of its abstract.
     """
     for row in table.rows_or_errors():
         if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):

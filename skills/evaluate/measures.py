@@ -151,7 +151,7 @@ def _overlap(move: str, moves: Mapping[str, str]) -> float:
 
 @functools.cache
 def _code() -> str:
-    """Return the digest of the code that computes measures, and of the packages that it uses.
+    """Return the digest of the code that computes measures, and of `versions()`.
 
     Measures that are stored with another digest are not used.
     """

@@ -1,8 +1,8 @@
 """Compute the metrics of an annotator, as statistics by metric and move.
 
 Shares and similarities range from 0 to 1, and kappa from -1 to 1. Numbers of tokens are means over
-papers. A statistic for `OVERALL` covers all moves together; for ROUGE-L and chrF, it is the mean of
-the statistics of all moves (macro).
+the papers with an annotation. A statistic for `OVERALL` covers all moves together; for ROUGE-L and
+chrF, it is the mean of the statistics of all moves (macro).
 """
 
 from __future__ import annotations
@@ -169,14 +169,13 @@ def _against_gold(
 
 
 def per_paper(values: Floats, among: Flags) -> Floats:
-    """Return the mean of each paper's values over the moves of the paper in `among`.
+    """Return for each paper the mean of its values, over the moves that are True in `among`.
 
-    The mean is 1 for a paper without moves in `among`, since two annotations that state no move
-    agree.
+    The mean is 1 for a paper without such moves, since two annotations that state no move agree.
 
     Args:
         values: the similarities; shape (papers, moves). Values outside `among` are 0.
-        among: True for each move that one of two annotations states; the same shape.
+        among: True for each move that at least one of two annotations states; the same shape.
     """
     import numpy as np
 

@@ -10,7 +10,7 @@ from skills.reporting.outputs import Output, RefusedRow
 from skills.reporting.statistics import Figure
 
 OVERALL = "overall"
-"""The name that stands for all moves together where figures are listed by move."""
+"""The key of the figures for all moves together, beside the keys of the single moves."""
 Kind = Literal["seeds", "prompts"]
 Figures = dict[str, dict[str, Figure]]
 """Figures with their intervals, by metric, then by move or `OVERALL`."""
@@ -25,7 +25,7 @@ class PaperDigests(Output):
 
 
 class Answer(Output):
-    """The annotation of a paper by a model, with facts about the model's answers."""
+    """The annotation of a paper by a model or a baseline, with facts about the model's answers."""
 
     moves: dict[str, str] | None
     anchors: dict[str, Any] | None = None
@@ -33,16 +33,16 @@ class Answer(Output):
     valid: bool = Field(description="True if the first answer was a valid annotation")
     valid_freely: bool | None = Field(
         None,
-        description="True if the first answer without constrained output was valid and in order; "
-        "None if not measured",
+        description="True if the first answer without constrained output was valid, with the moves "
+        "in order; None if not measured",
     )
     tokens: tuple[int, int] | None = Field(
         description="number of tokens of all prompts, and number of tokens of all replies"
     )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
         None,
-        description='the moves of repeated annotations, by what varies: "seeds" or "prompts"; '
-        'the first of "prompts" is the annotation itself',
+        description="the moves of repeated annotations, by the varied setting (seeds or prompts). "
+        'The first item of "prompts" has the moves of the annotation itself',
     )
 
 
@@ -65,7 +65,7 @@ class ReliabilityBin(Output):
 
 
 class Reliability(Output):
-    """The share of right moves, by their confidence."""
+    """The shares of moves with a right anchor, by the confidence of the moves."""
 
     moves: int = Field(
         description="number of stated moves that have a confidence and a gold anchor"
@@ -83,7 +83,7 @@ class Reliability(Output):
 class Evaluated(Output):
     """A model or a baseline, with its figures.
 
-    The fields about a model have their defaults for a baseline.
+    For a baseline, the fields about a model have their default values.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Evaluated(Output):
     digests: dict[str, str] = {}
     slots: int = 0
     answered_by: dict[str, Any] = {}
-    failed: dict[str, int] = Field({}, description="number of failed requests by class of error")
+    failed: dict[str, int] = Field({}, description="number of failed annotations by class of error")
     speed: Speed | None = None
     by_paper: list[Answer] | None = None
     reliability: Reliability | None = None
@@ -108,7 +108,7 @@ class Evaluated(Output):
 
 
 class Outcomes(Output):
-    """Numbers of papers on which the first annotator has a higher, equal or lower score.
+    """The numbers of papers that the first annotator wins, ties and loses by score.
 
     Attributes:
         score: the metric that is compared for each paper.

@@ -19,7 +19,7 @@ from skills.reporting.statistics import Figure
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's colour scheme "bright", whose colours colour-blind readers can distinguish."""
+"""Paul Tol's colour scheme "bright"; colour-blind readers can distinguish its colours."""
 MARKERS = "osD^vP*X"
 
 
@@ -83,20 +83,20 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
 
 
 ROW, HEAD = 0.34, 1.4
-"""Height of a row of the picture, and height of the picture without rows, in inches."""
+"""Height of a row with up to three annotators, and of the picture without rows, in inches."""
 
 
 def draw(found: Evaluation, file: IO[bytes]) -> None:
     """Write a PNG picture with a row for each metric.
 
     A row has a mark and a 95% interval for each annotator. Numbers of tokens are left out, since
-    they are not shares. A metric without an overall figure has a row for each move.
+    they need another scale. A metric without an overall figure has a row for each move.
     """
     from matplotlib import figure as figures
     from matplotlib import rc_context, rcParamsDefault
 
-    # The default settings replace the settings of a matplotlibrc in the current folder, which could
-    # run TeX. Without "text.parse_math", a "$" in a name does not begin a formula.
+    # Use the default settings, since a matplotlibrc in the current folder could make matplotlib run
+    # TeX. Without "text.parse_math", a "$" in a name does not begin a formula.
     with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))

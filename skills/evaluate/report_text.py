@@ -1,4 +1,4 @@
-"""Write the comparison as text for a terminal: verdict and tables."""
+"""Write a comparison as text for a terminal: verdict, facts and tables."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ NAMES = {
 """Names of metrics in reports. A metric without a name is shown by its key."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
-"""Metrics in the first rows of the table for all moves."""
+"""Metrics that come first in the verdict and, with details, in the table for all moves."""
 MAIN = (
     *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
     "completion_tokens",
 )
-"""Metrics in the table for all moves of a report without details."""
+"""Metrics in the table for all moves if the report has no details."""
 BY_MOVE = (
     *("rouge_l", "anchor", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
 )
 """Metrics with a table by move."""
 DIFFERENCES = ("anchor", "kappa", "label_precision", "background", "abstention", "false_fill")
-"""Metrics whose differences are also shown by move."""
+"""Metrics whose differences the text report also shows by move."""
 LESS = ("ece", "overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
 """Metrics for which a lower figure is better."""
 NEITHER = ("stated", "copied", "floor")
@@ -63,9 +63,9 @@ NEITHER = ("stated", "copied", "floor")
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics that are also shown for the gold, as a reference."""
 FEW = 20
-"""Minimum number of papers that are enough for the verdict that no difference is shown."""
+"""Number of papers below which a verdict without differences calls the papers too few."""
 NAMED = 4
-"""Maximum number of metrics that a sentence of the verdict names."""
+"""Maximum number of metrics that `_named` lists by name."""
 NO_REGRESSION = "No metric is worse than before"
 RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 

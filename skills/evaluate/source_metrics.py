@@ -5,7 +5,8 @@ stored anchor. A move is compared if annotation and gold state the move, and the
 anchor.
 
 The confidence of a move estimates the probability that its anchor is right. The n compared moves
-are divided into bins B of equal width by confidence. The expected calibration error is
+with a confidence are divided by confidence into bins B of equal width. The expected calibration
+error is
 
     ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
 
@@ -44,7 +45,7 @@ SURE = 0.8
 LABELS = ("background", "objective", "method", "result", "other")
 BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
-"""The label that the sentences of a move should have, for each move with such a label."""
+"""The expected label of an anchor, by move; the other moves have no expected label."""
 METRICS: Mapping[str, str] = {
     "anchor": "of the moves that annotator and gold both state, the share with a common sentence "
     "in both anchors",
@@ -158,8 +159,8 @@ def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statist
 
     papers, moves = rated.nonzero()
     places = _bins(confidence[papers, moves])
-    # Each row is a paper. For each bin, a column has the number of right moves minus the sum of all
-    # confidences. The last column has the number of rated moves.
+    # Each row is a paper. For each bin, a column has the number of the right moves in the bin minus
+    # the sum of the confidences in the bin. The last column has the number of rated moves.
     sums = np.zeros((len(rated), BINS + 1))
     gaps = right[papers, moves] - confidence[papers, moves]
     np.add.at(sums, (papers, places), gaps)

@@ -65,13 +65,14 @@ def build_dataset(
     Args:
         gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.
         curated_only: leave out agent rows that were not curated, whatever `choices` contains.
-        dev, test: papers to hold out of training, with all copies of them: tables, .txt files of
-            ids, or comma-separated ids.
-        choices, reading: see these classes; None for the defaults.
-        tick: called with the name of each step.
+        dev, test: tables, .txt files of ids, or comma-separated ids. Their papers, and all copies
+            of these papers, are held out of training.
+        choices, reading: see `Choices` and `Reading`; None for the defaults.
+        tick: called with the current step, such as "reading gold".
 
     Raises:
-        InputError: a table cannot be read, lacks a move or is not given, or no row is left.
+        InputError: a necessary table is not given, a file cannot be read, a table lacks a move, or
+            no row is left.
     """
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
@@ -89,7 +90,8 @@ def build_dataset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune dataset` with the arguments as options, and return the exit code.
 
-    The data set is saved to `--out PATH` or `-o PATH`. If `argv` is None, the process then exits.
+    The data set is saved to `--out PATH` or `-o PATH`. If `argv` is None, the arguments are those
+    of the process, and the function may end the process.
     """
     from harness.cli.main import run_script
 

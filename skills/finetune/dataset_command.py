@@ -24,7 +24,7 @@ from skills.nanda.framework import Framework, selected_framework
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5
-"""Maximum number of rows that stderr names for each reason; the manifest lists all rows."""
+"""Maximum number of rows that are printed for each reason; the manifest lists all rows."""
 
 
 def make_dataset(call: Call) -> Result:
@@ -74,7 +74,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the `Choices` that the options state: limits for rows, and weights of rows."""
+    """Return the `Choices` with the values of the options."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,
@@ -134,8 +134,8 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         counts: for each source, the number of rows read, written, and left out for each reason.
         rare: as in `Dataset.rare`.
         left_out: each row that is left out, with its place (`where`) and reason. Two kinds of rows
-            are only counted: rows that were not curated, and rows of a paper that a preferred
-            source has with the same abstract.
+            are only counted: rows that were not curated, and rows whose paper occurs in a
+            preferred source with the same abstract.
         options, framework, harness, inputs, held_out: how the data set was built.
         tokens: the argument `tokens`.
     """
@@ -199,7 +199,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about rows that are left out, and ids in --dev or --test that no row has."""
+    """Yield messages about left-out rows, and about ids in --dev or --test that no row has."""
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

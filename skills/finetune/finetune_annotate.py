@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""The training set if the arguments name none, and the output folder contains no run."""
+"""The training set if the arguments name no training set, and the output folder has no run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +85,7 @@ def _default(options: Any) -> str:
 
     Raises:
         UsageError: there is neither a run nor a default training set.
-        InputError: the manifest in this folder cannot be read.
+        InputError: the manifest in `options.run_folder` cannot be read.
     """
     from harness.errors import UsageError
     from harness.terminal.console import Screen

@@ -87,8 +87,9 @@ def show_plan(call: Call) -> Result:
 def check(context: StageContext) -> None:
     """Check the requirements of all stages before the first stage starts.
 
-    An Ollama server is contacted only if --host names one. Without --host, the run skips the stage
-    `ollama` if no server answers, or if the user does not consent to sending the model.
+    An Ollama server is contacted only if --host is given. Without --host, the run skips the stage
+    `ollama` if no server answers, the server is too old, or the user does not consent to sending
+    the model.
 
     Raises:
         UsageError: a package is missing, the model's name cannot be used, or the server is too
@@ -116,7 +117,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:
-        """Perform a stage; for an error of the classes `skipped`, print it and remove the entry."""
+        """Perform a stage; for an error of a class in `skipped`, print it and remove the entry."""
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
                 done[name] = STAGES[name](context)
@@ -144,9 +145,9 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     _remember(context)
     for name in ("merge", "gguf", "quantize", "modelfile"):
         perform(name)
+    # Without --host, skip the stage `ollama` if no server answers, the server is too old, or the
+    # user does not consent.
     no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
-    # Without --host, skip the stage if no server answers, the server is too old, or the user does
-    # not consent.
     perform("ollama", *no_server)
     perform("register")
     if not done["register"].facts["default"]:
@@ -172,7 +173,7 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
 
 def _context(call: Call) -> StageContext:
-    """Return the context of a command, from its options and the settings stored in the folder.
+    """Return the context of a command, from its options and the stored settings of the run.
 
     Raises:
         UsageError: options contradict each other, or the text is neither a file nor a folder.

@@ -213,7 +213,8 @@ def checkpoints(steps: int, training: Training) -> tuple[int, int]:
     """Return the number of checkpoints written, and the maximum that exist at the same time.
 
     With the setting `keep`, at most `keep` + 2 checkpoints exist: the latest `keep`, the best, and
-    a new checkpoint that is written before the oldest is deleted.
+    a new checkpoint that is written before the oldest is deleted. Checkpoints that are written only
+    because the dev loss is the lowest so far are not counted.
     """
     written = math.ceil(steps / training.save_steps)
     return written, written if training.keep is None else min(written, training.keep + 2)
@@ -301,9 +302,10 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return a hint to change one of the two settings that save most, or to use a smaller base.
+    """Return a hint to change a setting, or to use a smaller base.
 
-    If no setting saves memory, the hint names only a smaller base.
+    The hint names the two changes that save the most memory. Changes that save no memory are left
+    out.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -340,11 +342,11 @@ def memory_knobs(plan: Plan) -> str:
 def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
     """Return the measurements of the run in `folder`, or an empty `Measured`.
 
-    The result is empty if there are no measurements, or if the recipe, the device or the number of
-    processes of that run is different.
+    The result is empty if there are no measurements, or if the run differs from the plan in a
+    setting of `RELEVANT`, the device or the number of processes.
 
     Args:
-        recipe: the planned recipe; only the settings in `RELEVANT` must be equal.
+        recipe: the planned recipe.
         tokens: number of tokens of all planned steps.
     """
     try:
@@ -376,7 +378,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return the refusals of a plan, or else the needed resources; then the adapted settings."""
+    """Return the refusals of a plan or the resources it needs, followed by adapted settings."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)

@@ -49,8 +49,8 @@ def processes(wanted: int | None) -> int:
         wanted: the value of the option `--processes`.
 
     Raises:
-        UsageError: a launcher and `wanted` are both given, or the launcher has not started all
-            processes.
+        UsageError: a launcher and `wanted` are both given, or the number of processes that
+            `accelerate launch` should start is unknown.
     """
     launched = world() if world() > 1 else _processes_of_accelerate()
     if wanted is not None and launched is not None:
@@ -64,15 +64,16 @@ def processes(wanted: int | None) -> int:
 def is_sharded(wanted: str | None) -> bool:
     """Return True if FSDP divides the base among the ranks.
 
+    `--sharding fsdp` and `accelerate launch --use_fsdp` have the same effect.
+
     Args:
-        wanted: the value of the option `--sharding`; `accelerate launch --use_fsdp` has the same
-            effect.
+        wanted: the value of the option `--sharding`.
     """
     return wanted == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def on_this_machine(processes: int) -> int:
-    """Return how many of the processes of a training run on this machine."""
+    """Return the number of training processes on this machine, of `processes` on all machines."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 
@@ -105,8 +106,8 @@ def leave_ranks() -> None:
 def leading() -> Iterator[None]:
     """Connect the ranks of a launcher, and run the block in rank 0.
 
-    Without a launcher, only the block is run. The other ranks wait in `follow_rank_0`; if the block
-    ends without a training, `broadcast("")` ends the wait.
+    The other ranks wait in `follow_rank_0`. If the block ends without a training, `broadcast("")`
+    ends the wait. Without a launcher, there are no other ranks, and only the block is run.
 
     Raises:
         UsageError: the rank of this process is not 0.

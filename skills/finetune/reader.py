@@ -3,9 +3,9 @@
 Training starts from the first reader in the registry that serves the framework and was not trained
 on papers of the table. In a cross-validation with `FOLDS` folds, one reader for each fold is
 trained on the other folds, and predicts the moves of the papers in the fold. If these predictions
-are better than those of the starting reader, a reader trained on all papers is registered.
-The predictions of each fold and the final reader are stored in OUT/reader-KEY, so that repeating
-the line continues the work.
+are better than the predictions of the starting reader, a reader trained on all papers is
+registered. OUT/reader-KEY contains the predictions for each fold, and the final reader. If the
+command is repeated, it continues with these files.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Start:
         name: the name of the model in the registry.
         digest: SHA-256 of the reader's file.
         about: the metadata in the reader's file.
-        figures: the thresholds and scales of the reader; the threshold of a move that the reader
-            does not have is 0.5.
+        figures: the thresholds and scales of the reader. For a move that the reader does not have,
+            `Fitted.stated` is 0.5 and `Fitted.part` is 1.
         comparable: True if the reader was trained on the same framework as the new reader. Only
             then can the decisions of both readers be compared.
         passed: the readers that are not used because they were trained on papers of the table, with
@@ -112,7 +112,9 @@ def run(call: Call) -> Result:
     """Train a reader, and register it if it is better; return the result of the command.
 
     Raises:
-        UsageError: an option, the name or the table cannot be used, or a package is missing.
+        InputError: the table cannot be used.
+        UsageError: an option or the name cannot be used, no table is named, or a package is
+            missing.
         ModelUnavailable: there is no reader to start from.
         Interrupted: Ctrl-C; the finished folds are kept.
         OutputError: a file cannot be written.
@@ -221,7 +223,7 @@ class _Training:
             example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
             for one in gold.papers
         )
-        # `example_of` returns no labels for a paper with too many tokens.
+        # An example has no labels if all its moves are in sentences beyond `encoder.MOST` tokens.
         self.examples = [example for example in examples if example.stated]
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
         self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
@@ -332,10 +334,10 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return thresholds and scales fitted on all folds, and for each fold on the other folds.
+        """Return the figures fitted on all folds, and for each fold the figures of other folds.
 
-        With fewer than `ENOUGH` papers, or without a stated move, the results are the thresholds
-        and scales of the starting reader.
+        The figures are thresholds and scales. With fewer than `ENOUGH` papers, or without a stated
+        move, the figures of the starting reader are returned.
 
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
@@ -437,7 +439,7 @@ class _Training:
         return path
 
     def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
-        """Register a copy of the reader as default of its framework; return the facts of `add`."""
+        """Register a copy of the reader as the default for its framework, and return the facts."""
         settings, name = self.call.settings, str(self.call.options.as_name)
         digest, content = file_sha256(made), made.read_bytes()
         kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"
@@ -466,7 +468,7 @@ def registration_of(
     """Return the registry entries of a reader, which serves the task of its framework.
 
     Args:
-        file: the reader, in the folder where it remains.
+        file: the reader's file, at its final path.
         origin: facts about the training: data, number of papers, framework and starting reader.
     """
     file_id = f"{name}-reader"

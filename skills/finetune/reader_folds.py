@@ -26,9 +26,9 @@ LOW, LEAST, HIGH = 0.025, 0.05, 0.975
 LEAST is the lower end of the one-sided interval.
 """
 ENDS = 3
-"""Number of sentences at each end of an abstract that `by_place` considers as places."""
+"""`by_place` considers the first `ENDS` and the last `ENDS` sentences of an abstract as places."""
 KEPT = ("sentence", "part", "unstated")
-"""The fields of `Scores` that are stored; the comparison needs no predictions of tokens."""
+"""The fields of `Scores` that are stored. The gain does not depend on the scores of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Gain:
         value: the gain, `after` - `before`.
         low, high: 95% interval of the gain, by a bootstrap over papers.
         least: lower end of the one-sided 95% interval of the gain.
-        kappa: for the old and the new reader, the mean kappa of the decisions whether a move is
-            stated; None if unknown.
+        kappa: for the old and the new reader, the mean over moves of the kappa between predicted
+            and labelled "stated". None for the baseline, or if no move has a kappa.
     """
 
     papers: int
@@ -88,8 +88,8 @@ def by_place(examples: Sequence[Example]) -> NDArray[Any]:
     """Count the right decisions of a baseline that always predicts a move at the same place.
 
     A place is the number of a sentence, counted from the beginning or from the end, or "not
-    stated". In each fold, the baseline predicts the place that is most often right in the other
-    folds.
+    stated". In each fold, the baseline predicts for each move the place that is most often right in
+    the other folds.
 
     Returns: an array (papers, 2) for `gain_of`: for each paper, the number of right decisions and
         the number of all decisions.
@@ -120,7 +120,7 @@ def by_place(examples: Sequence[Example]) -> NDArray[Any]:
 
 
 def store(path: Path, found: Sequence[Scores]) -> None:
-    """Write predictions to a file, without the predictions of tokens.
+    """Write predictions to a file, without the scores of tokens.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,8 +1,8 @@
 """Read the annotated table that a reader is trained on, with the places of the moves.
 
-The place of a move is known exactly if `exact_spans` finds each of its passages in the abstract,
-word for word. Otherwise the stored anchor is used if the table has anchors, or else the sentences
-that share most words with the move (`anchors.lexical_anchors`).
+The place of a move is known exactly if `exact_spans` finds each passage of the move in the
+abstract, word for word. Otherwise, the stored anchor of the move is used. If the table has no valid
+anchor of the move, `anchors.lexical_anchors` selects the sentences that share most words with it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Gold:
     """The usable papers of a table, ordered by the digests of their abstracts.
 
     Attributes:
-        left_out: for each reason, the places of the rows that are unusable for this reason.
+        left_out: for each reason why rows are unusable, the places of these rows, such as
+            "gold.csv, line 3".
     """
 
     papers: Sequence[GoldPaper]
@@ -93,8 +94,8 @@ def read_gold(
         notice: called with each assumption about the table, as in `open_table`.
 
     Raises:
-        InputError: the table cannot be read, has no column of abstracts or of a move, or has fewer
-            than `FEWEST` usable papers.
+        InputError: the table cannot be read, lacks the column of abstracts or the column of a move,
+            or has fewer than `FEWEST` usable papers.
     """
     table = open_table(path, columns, moves=framework.names, notice=notice)
     table.require_moves()
@@ -125,7 +126,8 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
     """Return the paper of a row.
 
     Raises:
-        InputError: the row lacks the abstract or a move, or no move shares words with the abstract.
+        InputError: the row has no abstract or an invalid move, or was annotated with another
+            framework, or all moves are stated and none shares words with the abstract.
     """
     abstract = row.paper.abstract
     if not sentence_spans(abstract):

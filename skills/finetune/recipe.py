@@ -3,8 +3,8 @@
     recipe = load_recipe("lesson")     # a preset of recipes/, or a path
     recipe = overridden(recipe, {"training.epochs": 2})
 
-An unknown key is an error with the file and the line. Settings that do not change the result, such
-as the output folder, are not part of a recipe.
+An unknown key is an error, and its message contains the file and the line. Settings that do not
+change the result, such as the output folder, are not part of a recipe.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Quantization(_Strict):
         kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
         double: quantize the quantization constants as well.
         compute: the type in which training computes, and in which unquantized weights are stored.
-        unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass.
-            Training gives the same numbers in less time, with four times the memory. The setting
-            is meant for a small base on a CPU, where unpacking is slow.
+        unpacked: unpack the NF4 weights once to the compute type, and not again in every pass.
+            Training gives the same numbers in less time, but 16-bit weights need four times the
+            memory. The setting is meant for a small base on a CPU, where unpacking is slow.
     """
 
     kind: Literal["nf4", "none"] = "nf4"
@@ -66,8 +66,9 @@ class Adapter(_Strict):
     Attributes:
         targets: names of the layers with an adapter, or "all-linear" for every linear layer except
             the output.
-        start_from: an adapter of the same r, alpha and targets to start from: a folder of peft, the
-            GGUF of an adapter, or a model of the registry with an adapter. None for a new adapter.
+        start_from: the adapter that training starts from, with the same r, alpha and targets; None
+            for a new adapter. The value names a folder of peft, the GGUF of an adapter, or a model
+            of the registry with an adapter.
     """
 
     r: int = Field(16, ge=1, le=1024)
@@ -88,10 +89,11 @@ class Training(_Strict):
         max_length: maximum number of tokens of a row, prompt and completion together; a longer row
             is an error.
         max_steps: maximum number of steps; None to train all epochs.
-        checkpointing: save memory: compute activations again in the backward pass.
-        save_steps, log_steps, eval_steps: number of steps between savings, log lines, and
-            measurements of the dev loss.
-        keep: number of checkpoints to keep, in addition to the best checkpoint; None for all.
+        checkpointing: compute activations again in the backward pass, to save memory.
+        save_steps, log_steps, eval_steps: number of steps between two checkpoints, two log lines,
+            and two measurements of the dev loss.
+        keep: number of latest checkpoints to keep; None for all. The best checkpoint is always
+            kept.
     """
 
     epochs: float = Field(3, gt=0)
@@ -137,8 +139,8 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: the name of the model in Ollama and in the registry. For a recipe without a name,
-            `chosen_recipe` sets the name of the run's folder.
+        name: the name of the model in Ollama and in the registry. If the recipe has no name,
+            `chosen_recipe` makes a name from the name of the run's folder.
         merge_base: the weights into which the adapter is merged: the 16-bit weights of the base, or
             these weights after quantization to NF4 and dequantization.
         quantize: the type of the quantized GGUF.
@@ -187,8 +189,8 @@ def load_recipe(name: str | Path) -> Recipe:
     """Return the preset with this name, or the recipe in the file with this path.
 
     Raises:
-        UsageError: neither the preset nor the file exists.
-        InputError: the file is not a valid recipe; the error contains the file and the line.
+        UsageError: `name` is neither a preset nor an existing path, and has no suffix.
+        InputError: the file cannot be read, or is not a valid recipe.
     """
     known = presets()
     if (path := known.get(str(name))) is None:
@@ -224,7 +226,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
     """Return the recipe of --preset or --recipe, or else the stored or the default recipe.
 
     The other options then change settings of the recipe. If the recipe does not name the model,
-    the model gets the name of the folder.
+    the name is made from the name of the folder.
 
     Args:
         options: the options of the command.

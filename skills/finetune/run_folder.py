@@ -2,7 +2,7 @@
 
     out/
       manifest.json                      an entry for each stage that was performed
-      prepared/                          rows as tokens, with the mask of the loss
+      prepared/                          rows as tokens, with the start of each completion
       checkpoint-N/                      the adapter and the optimizer after step N
       adapter/                           the adapter of the best checkpoint
       merged/                            the base with the adapter merged into it
@@ -86,7 +86,7 @@ class Entry:
     """The entry of the manifest for a performed stage.
 
     Attributes:
-        inputs: all values that the result depends on: digests and settings, as JSON values.
+        inputs: the digests and settings that the result depends on, as JSON values.
         outputs: a record of each file that the stage wrote, by its path in the folder.
         facts: results other than files, for display and for later stages.
         seconds: the duration of the stage.
@@ -248,7 +248,7 @@ class RunDir:
 
 @contextmanager
 def emptied(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder for the block; the folder is removed before and after the block."""
+    """Remove and recreate `folder`, yield it for the block, and remove it after the block."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
@@ -328,7 +328,7 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
         stage: the stage that writes `path`, for the hint.
 
     Raises:
-        InputError: `path` does not exist.
+        InputError: `path` does not exist, or is a folder without files.
     """
     files = [*_files([path])]
     if not files or not path.exists():
@@ -399,7 +399,7 @@ class StageContext:
         """Announce a stage, and return its `Stage`; `unchanged` is None if the stage must run.
 
         Args:
-            inputs: all values that the result depends on: digests of files, and settings.
+            inputs: the digests of files and the settings that the result depends on.
         """
         notice, entry = self.call.screen.notice, self.run_dir.entry(name)
         if entry is not None and self.run_dir.is_current(name, inputs):

@@ -7,11 +7,11 @@ it is stored with the paper. The oldest annotations have no anchors.
 Lexical alignment selects one or two sentences. The first is the sentence with the highest ROUGE-L
 recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the length of the
 longest common subsequence of stemmed words, divided by the number of words of the move. Only
-sentences that share a content word with the move are considered, so that a move may have no anchor.
-The second sentence is the sentence with the most content words of the move, in the order of the
-move, that the first sentence lacks. There must be at least `FEWEST` such words, and at least the
-share `SHARE` of the content words of the move. Of equally good sentences, the earlier sentence is
-selected.
+sentences that share a content word with the move are considered, so an anchor may have no sentence.
+The second sentence is selected by the content words of the move that the first sentence lacks: it
+has the longest common subsequence with these words. This subsequence must have at least `FEWEST`
+words, and at least the share `SHARE` of the content words of the move. Of equally good sentences,
+the earlier sentence is selected.
 
 3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
 one sentence. ROUGE-L recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%,
@@ -178,7 +178,8 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 
     Args:
         stored: the value of "anchors" in the annotation, or None. If the anchor of a move is
-            missing or invalid, such as outside of the abstract, lexical alignment finds the anchor.
+            missing or invalid, for example because a span is outside of the abstract, lexical
+            alignment finds the anchor.
     """
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
@@ -272,7 +273,7 @@ def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> 
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
-    """Return the position in the new layout of the visible character at or after `at`.
+    """Return the new position of the first visible character at or after the old position `at`.
 
     Args:
         old, new: the positions of the visible characters in the old and in the new layout.

@@ -1,7 +1,7 @@
 """Check an annotation against its abstract without a model.
 
-All functions are pure. `check` returns the results as annotations store them. The argument `moves`
-has only stated moves.
+All functions are pure. `check` returns the results as annotations store them. In every function,
+the argument `moves` has only stated moves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ The most similar pair of moves of a paper in gold_train.csv and gold_dev.csv (53
 similarity of 0.82.
 """
 LOW_SUPPORT = 0.6
-"""Support of a move (see `support`) below which a doubt is reported.
+"""Support of a move (see `support`) below which a finding is reported.
 
 Of the 3,581 stated moves of gold_train.csv and gold_dev.csv, 12 have a lower support.
 """
@@ -48,7 +48,7 @@ DOUBTS: Mapping[str, tuple[str, str]] = {
     "turned_words": ("Directions turned", "the abstract has the opposite beside these words"),
     "repeated_words": ("Words repeated", "words that it repeats"),
 }
-"""The group of each check for doubtful words, and the clause that introduces the words.
+"""For each check for doubtful words, the name of its group and the clause before the words.
 
 The keys of `UNSUPPORTED` and `DOUBTS` are keys of "checks" in a stored annotation.
 """
@@ -73,8 +73,8 @@ def check(
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words that lie in copied runs of `RUN` words}.
         source: {move: {"index": index of a sentence of the abstract, from 0, "score": ROUGE-L
-            recall, "text": the sentence}}, for the sentence of the move's anchor with the highest
-            score.
+            recall, "text": the sentence}}. The sentence has the highest score of the sentences of
+            the move's anchor, or of all sentences if the anchor has no sentence.
         Shares, scores and similarities range from 0 to 1 and have three decimals.
     """
     if anchors is None:
@@ -119,12 +119,13 @@ def _lacks_negation(abstract: str, text: str, numbers: Sequence[int]) -> bool:
 def unusable(abstract: str, moves: Mapping[str, str]) -> str:
     """Return the reason why the moves of a reply are not an annotation of the abstract, or "".
 
-    There are two reasons. Repetition: more than half of the moves, and at least three, have the
-    same content. An abstract with fewer sentences than half the number of moves leaves the model
-    little choice: its moves are a repetition only if there are more than three moves, all moves
-    have the same content, and the abstract has several sentences. Invention: more than half of the
-    moves have no content word of the abstract. No annotation in gold_train.csv and gold_dev.csv is
-    refused.
+    There are two reasons:
+        - Repetition: more than half of the moves, and at least three moves, have the same content.
+          An abstract with fewer sentences than half the number of moves leaves the model little
+          choice. In this case, all moves must have the same content, there must be more than three
+          moves, and the abstract must have several sentences.
+        - Invention: more than half of the moves have no content word of the abstract.
+    No annotation in gold_train.csv and gold_dev.csv is refused.
     """
     half = len(moves) / 2
     alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
@@ -168,9 +169,10 @@ def findings_by_kind(
 def doubts_about(
     move: str, checks: Mapping[str, Any], among: Mapping[str, tuple[str, str]] = DOUBTS
 ) -> Iterator[tuple[str, str]]:
-    """Yield the group and the clause of each doubt about a move in the checks of an annotation.
+    """Yield the group and the clause of each doubt about a move.
 
     Args:
+        checks: the value of "checks" in an annotation.
         among: the checks whose findings are yielded, in the form of `DOUBTS`.
     """
     for key, (group, clause) in among.items():
@@ -179,7 +181,7 @@ def doubts_about(
 
 
 def support(abstract: str, text: str) -> float:
-    """Return the share of the content words of `text` that occur in the abstract, as stems.
+    """Return the share of the content words of `text` whose stems occur in the abstract.
 
     The share is 1.0 for a text without content words. The mean share of the moves of the gold data
     is 0.94; without stemming, the mean would be 0.90.

@@ -30,7 +30,7 @@ and 75% of the other moves are right.
 SUGGESTED = 0.3
 """Minimum confidence with which the passages selected for a move become the text of the move.
 
-The confidence is the estimated probability that a passage is right, given that the abstract states
+Here, the confidence is the estimated probability that a passage is right if the abstract states
 the move. Passages with a lower confidence are only a suggestion, since most of them are wrong.
 """
 
@@ -144,8 +144,8 @@ def read_suggestions(
 
     Args:
         stored: suggestions by move, or None. A suggestion is valid if it has a text and a
-            confidence. If one of its spans is not inside the abstract, lexical alignment finds its
-            sentences and spans.
+            confidence. If its spans are missing, or one of them is not inside the abstract, lexical
+            alignment finds its sentences and spans.
     """
     from skills.nanda.anchors import read_anchors
 

@@ -1,9 +1,9 @@
 """Find doubtful words of a reworded move by comparing the move with the abstract.
 
 The context of a word consists of its neighbours: the nearest content words and numbers in the same
-sentence. In a measurement (`python bench/checks.py`), each check finds at least 70% of the moves
-that were corrupted for this check, and doubts at most 5% of the moves of the gold data. The checks
-find few of the false moves that a small model writes (docs/checks.md).
+sentence. In a measurement (`python bench/checks.py`), each check of this module finds at least 70%
+of the moves that were corrupted for this check, and marks at most 5% of the moves of the gold data.
+The checks find few of the false moves that a small model writes (docs/checks.md).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ A framework may allow moves of 2,000 characters, whose comparison would take too
 MOST_PLACES = 20
 """Maximum number of occurrences of a word in the abstract that are compared."""
 REACH = 12
-"""Maximum distance of a word and its neighbour, in tokens."""
+"""Maximum distance between a word and its neighbour, in tokens."""
 OF_MOVE, OF_ABSTRACT = 3, 5
 """Number of neighbours compared on each side of a word: in a move, and in the abstract.
 
@@ -100,9 +100,9 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words of a move whose opposites `turned_words` does not search in the abstract.
+"""Words of a move that `turned_words` does not compare with their opposites.
 
-If the abstract has "without" or "cannot" instead, `lost_negations` reports the move.
+The opposites "without" and "cannot" are negations, which `lost_negations` checks.
 """
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
@@ -209,7 +209,7 @@ def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> flo
 
     Args:
         wanted: the neighbours of the word in the move.
-        indices: the indices of the tokens in the abstract.
+        indices: the indices of the tokens of the abstract whose contexts are compared.
     """
     given = tokens(abstract)
     total = sum(1 / rank for rank in wanted.values())
@@ -373,8 +373,8 @@ OPPOSITES = _opposites()
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
     """Return the words of `text` whose opposites the abstract has in the same context.
 
-    A `text` that is a passage of the abstract is not checked, since "with and without" would
-    contradict itself.
+    A `text` that is a passage of the abstract is not checked, since a passage such as "with and
+    without" contains a word and its opposite.
     """
     if is_passage(abstract, text):
         return []
@@ -421,7 +421,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
 def _content_words(word: str) -> Sequence[str]:
     """Return the stems of the content words in `word`.
 
-    A stop word has no stem. A word that case folding divides may have several stems.
+    The result is empty for a stop word. It may have several stems if case folding divides the word.
     """
     return content_words(word)
 

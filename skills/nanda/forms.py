@@ -29,7 +29,7 @@ QUOTED_CHARS = 1200
 
 
 class UnusableReply(ValueError):
-    """Raised if a reply of a model is not an annotation; the repair request quotes the message."""
+    """Raised if a reply is not an annotation; the repair request quotes the error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Form(ABC):
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the values of a reply like `parse`; positions in the abstract are checked first.
+        """Return the result of `parse`; a format with positions in the abstract checks them first.
 
         Raises:
             UnusableReply: the text does not have this format, or a position is wrong.
@@ -80,7 +80,7 @@ class Form(ABC):
         return self.parse(text)
 
     def read(self, reply: Reply, abstract: str) -> dict[str, str]:
-        """Return the valid moves of a reply, without headings, in the order of the framework.
+        """Return the validated moves of a reply, without headings, in the order of the framework.
 
         Raises:
             UnusableReply: the reply was cut off or does not have this format, or a move is missing,
@@ -107,14 +107,14 @@ class Form(ABC):
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return a request that also names moves that are known to be stated.
+        """Return the request, extended by the names of moves that are known to be stated.
 
         A format that cannot name moves returns the same request.
         """
         return request
 
     def hashed(self, content: str) -> str:
-        """Return the text that replaces the content of a message in the hash of a content key."""
+        """Return the text that "prompt_sha256" covers in place of the content of a message."""
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
@@ -129,7 +129,7 @@ class Form(ABC):
         """Return the request for the annotation of a paper.
 
         Args:
-            max_tokens: maximum length of the reply; by default, enough for every complete reply.
+            max_tokens: maximum number of tokens of the reply; by default, `Form.max_tokens`.
         """
         return model.request(
             messages=self.messages(paper),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 TASK = "annotate"
-"""The task, in the registry, of models that annotate with the built-in or with every framework."""
+"""The task of models that annotate with the built-in framework, or with every framework."""
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = set_of(
     "arxiv_id paper_id id title abstract anchors confidence uncertain suggestions sections checks"
@@ -156,7 +156,7 @@ class Framework(_Strict):
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
     def written(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Return `canonical(text)` of each move, in the order of the framework.
+        """Return the canonical text of each move (see `canonical`), in the order of the framework.
 
         A missing move gets the text "".
         """

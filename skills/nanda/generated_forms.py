@@ -40,8 +40,8 @@ class Decision:
 class JsonForm(Form):
     """The format `json`, for general models.
 
-    The prompt has the moves, the rules and the abstract with numbered sentences; the reply is JSON
-    under a schema:
+    The prompt has the moves, the rules and the abstract with numbered sentences. The reply is JSON
+    that follows a schema:
 
         {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
 
@@ -56,8 +56,8 @@ class JsonForm(Form):
         """Return the system message (the same for all papers), the examples and the request.
 
         The prompt has the instructions for the moves, but not their definitions, since a small
-        model copies definitions: SmolLM2-135M copied prompt text for 7 of 15 abstracts with
-        definitions, and for 3 of 15 without definitions.
+        model copies definitions. With definitions in the prompt, SmolLM2-135M copied prompt text
+        for 7 of 15 abstracts, and without definitions for 3 of 15.
         """
         framework = self.framework
         moves = (f"- {move.name}: {move.write}." for move in framework.moves)
@@ -93,7 +93,7 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves of a JSON object without sentence numbers; a code fence is ignored."""
+        """Return the moves of a JSON reply, without sentence numbers; a code fence is ignored."""
         found = _json_object(text).items()
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
@@ -169,7 +169,7 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Return the moves on the lines between the tags. Both tags may be missing."""
+        """Return the moves on the lines between the tags; each of the tags may be missing."""
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -194,7 +194,7 @@ class TaggedForm(Form):
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
             name = names.get(label[1].strip().casefold(), "")
-            if moves.get(name):  # False for a label before the tags
+            if moves.get(name):  # False for a label that is not the label of a move
                 yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:

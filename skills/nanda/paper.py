@@ -12,7 +12,7 @@ from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
-"""Names of the columns and keys that may have the id of a paper, in order of preference."""
+"""Names of the columns and keys that can contain the id of a paper, in order of preference."""
 METADATA = ("title", "authors", "published", "categories")
 """The text fields of a `Paper` other than the id and the abstract."""
 _DATE = re.compile(
@@ -20,7 +20,7 @@ _DATE = re.compile(
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
     re.ASCII,
 )
-# Without possessive quantifiers, the matcher would use stack space for each of many hyphens.
+# Without possessive quantifiers, the matcher would use stack space for each hyphen of a text.
 ARXIV_ID = (
     r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 )
@@ -30,9 +30,10 @@ WHOLE_ARXIV_ID = re.compile(
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""Matches a text that is only an arXiv id.
+"""Matches a text that consists only of an arXiv id in a common notation.
 
-The id may be alone, after "arXiv:", in a URL, or as stamped on a PDF.
+The id may be alone, after "arXiv:", or in a URL of arxiv.org. The category and the date may follow
+the id, as in the stamp on a PDF.
 """
 _ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
@@ -61,10 +62,10 @@ class Paper:
     """An abstract and its metadata.
 
     Attributes:
-        id_field: the name of the column or key of the id.
+        id_field: the name of the column or key that contains the id.
         abstract: the text as read, with line breaks, without the label "Abstract".
-        source: the origin of the paper: "kind" ("text", "stdin", "file", "arxiv", "table" or
-            "corpus"), and keys such as "path" or "arxiv_id".
+        source: the origin of the paper. "kind" is "text", "stdin", "file", "table", "corpus" or the
+            name of a source such as "arxiv"; other keys are, for example, "path" and "arxiv_id".
         authors, categories: as written in the source; "" if unknown.
         published: a date that begins with the year, such as "2024-05-17"; "" if unknown.
         sections: the sections that are annotated in addition to the abstract.
@@ -99,18 +100,18 @@ class Paper:
 
     @property
     def is_arxiv(self) -> bool:
-        """True if the id is an arXiv id."""
+        """True if `id_field` is "arxiv_id" and the id has the form of an arXiv id."""
         return self.id_field == "arxiv_id" and bool(re.fullmatch(ARXIV_ID, self.id, re.IGNORECASE))
 
 
 def year_of(published: str) -> int | None:
-    """Return the year at the beginning of a text, or None without four digits at the beginning."""
+    """Return the year at the beginning of a text, or None if it does not begin with four digits."""
     digits = published[:4]
     return int(digits) if len(digits) == 4 and digits.isdecimal() else None
 
 
 def iso_date(published: str) -> str:
-    """Return a date as "2024-05-17", "2024-05" or "2024", or "" for a text without a year.
+    """Return a date as "2024-05-17", "2024-05" or "2024", or "" if it does not begin with a year.
 
     The input may be 2024/5/17, 20240517, a date with a time, or 2024.0 from a table.
     """
@@ -122,7 +123,7 @@ def iso_date(published: str) -> str:
 
 
 def abstract_digest(abstract: str) -> str:
-    """Return the SHA-256 of an abstract, which does not depend on line breaks."""
+    """Return the SHA-256 of an abstract after `flatten`, so that line breaks do not affect it."""
     return hashlib.sha256(flatten(abstract).encode()).hexdigest()
 
 
@@ -132,7 +133,7 @@ def own_id(abstract: str) -> str:
 
 
 def page_address(text: str) -> str:
-    """Return the URL of a paper at arXiv if `text` is only an arXiv id, else ""."""
+    """Return the URL of a paper at arXiv if `WHOLE_ARXIV_ID` matches `text`, else ""."""
     found = WHOLE_ARXIV_ID.fullmatch(text)
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
@@ -150,5 +151,5 @@ def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
 
 
 def bare_arxiv_id(text: str) -> str | None:
-    """Return the arXiv id without its version if `text` is only an arXiv id, else None."""
+    """Return the arXiv id without its version if `WHOLE_ARXIV_ID` matches `text`, else None."""
     return find_arxiv_id(text, allow_bare=True) if WHOLE_ARXIV_ID.fullmatch(text) else None

@@ -17,8 +17,8 @@ from skills.nanda.text import flatten, is_passage, sanitize, set_of, visible_pla
 JOINT = " ... "
 """The text between two passages of a move."""
 # Matches a word or mark that joins a passage to the text before it and does not affect the meaning.
-# It matches no preposition, and neither "that" in "that of X" nor "or" in "or more X". A blank must
-# follow a mark, unlike in "-0.7" and ".05".
+# It does not match a preposition, "that" in "that of X", or "or" in "or more X". It matches a mark
+# only before a blank, so that "-0.7" and ".05" are kept.
 _JOINING = re.compile(
     r"""
     (?:
@@ -160,8 +160,8 @@ def prompt_of(sentences: Sequence[Sentence]) -> str:
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
     """Return the start and the end of a trimmed passage in the abstract (see `trimmed`).
 
-    The prompt differs from the abstract only in blanks and invisible characters. The n-th visible
-    character of the prompt is therefore the n-th visible character of the abstract.
+    `sentence.text` differs from the sentence in the abstract only in blanks and invisible
+    characters. The n-th visible character is therefore the same in both.
     """
     before, text = sentence.text[: sentence.words[passage.first][0]], sentence.quoted(passage)
     start, end = trimmed(text)

@@ -20,7 +20,7 @@ from skills.nanda.text import flatten
 
 
 class Referent(BaseModel):
-    """A name in the abstract, and the first words of a move, which the name replaces.
+    """A name in the abstract that replaces the first words of a move.
 
     Attributes:
         span: the start and the end of the name in the abstract.
@@ -34,13 +34,14 @@ class Referent(BaseModel):
 
 
 class Quote(BaseModel):
-    """A move in a reply of the format `quotes`. A move without text is not stated.
+    """A move in a reply of the format `quotes`.
 
     Attributes:
+        text: the text of the move; None if the move is not stated.
         spans: the start and the end of each passage of the move in the abstract, in order.
         referent: the name that replaces the first words of the move; None without such a name.
         confidence: the probability that the passages, or "not stated", are right.
-        suggestion: for a move that is not stated, the best passage, which is probably wrong.
+        suggestion: for a move that is not stated, the best passages, which are probably wrong.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,9 +79,10 @@ class QuotesForm(Form):
 
     If the paper has a title, the title is the first message, with the role "system". The next
     message is the unchanged abstract. Each later message names a move that is known to be stated.
-    The reply is a JSON object. It has the passages of each stated move, the spans of the passages
-    in the abstract, and the probability that the passages, or "not stated", are right. A move that
-    is not stated may have a suggestion, a passage that is probably wrong:
+    The reply is a JSON object. It has the passages of each stated move, and the spans of the
+    passages in the abstract. For each move, it has the probability that the passages, or "not
+    stated", are right. A move that is not stated may have a suggestion: passages that are probably
+    wrong. For example:
 
         {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
          "limitation": {"confidence": 0.9},
@@ -95,7 +97,10 @@ class QuotesForm(Form):
     name = "quotes"
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the title and the abstract. The reply has positions in the unchanged abstract."""
+        """Return messages with the title and with the abstract.
+
+        The abstract is not changed, since the spans in the reply are positions in the abstract.
+        """
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 
@@ -115,7 +120,7 @@ class QuotesForm(Form):
         return {move: quote.text or unstated for move, quote in _read(text).items()}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the text of each move by name: "Not stated." for a move without text.
+        """Return the text of each move by name, or "Not stated." for a move without text.
 
         Raises:
             UnusableReply: the reply does not have this format, or a text is not in the abstract at

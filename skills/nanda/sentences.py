@@ -43,17 +43,18 @@ _HEADING = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Matches a heading, with the white space after it, of Markdown or of a structured abstract.
+"""Matches a heading of Markdown or of a structured abstract, and the white space after it.
 
 A heading of a structured abstract has a colon, a dash before a capital, emphasis or brackets. A
 heading without these marks is a whole sentence or line, or is in capitals before a word that is not
-in capitals. Several words in capitals before a colon are always a heading.
+in capitals. A heading of a structured abstract consists of known words (`_NAME`), or of several
+words in capitals before a colon (`_IN_CAPITALS`).
 """
 # The lookbehind and the possessive quantifier make the search of a run of marks linear in time.
 _END = re.compile(
     rf"""
     (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}}*_`$]*+
-        # Tokenized text and LaTeX: a blank may precede the closing marks: `“word. ”`, `x = 1. \]`.
+        # In tokenized text and LaTeX, a blank may precede closing marks: `“word. ”`, `x = 1. \]`.
         (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | \\end\{{\w++\}} | [”\u2019)\]]++ ) (?=\s|\Z) )*+
         (?=\s|\Z)
     | (?<=\w) \. (?= (?:We|The|Our|This|These|In|To|It|However|Finally|Experiments) [\s,] )
@@ -71,7 +72,7 @@ _CLOSING = re.compile(r"[^\S\n]*+\n?[^\S\n]*+\$\$(?=\s|\Z)")
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
 _QUANTITY = re.compile(r"\d\)?\Z")
-"""Matches the number before a unit, as in "14 T" and "23.4(2) K"."""
+"""Matches the end of a number before a unit, as in "14 T" and "23.4(2) K"."""
 _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Number of characters before a full stop that are searched for an abbreviation."""
@@ -96,7 +97,10 @@ _BEGINNERS = set_of(
 
 
 MOST = 1_000
-"""Maximum number of characters of a sentence; the longest in gold_train.csv has 753."""
+"""Number of characters above which a sentence is divided.
+
+The longest sentence in gold_train.csv has 677 characters.
+"""
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),
@@ -110,7 +114,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
-    """Return the end of the heading at the beginning of a sentence; `start` without a heading.
+    """Return the end of the heading of a sentence, or `start` if the sentence has no heading.
 
     Examples of headings are "CONCLUSIONS:", "Methods -", "Results." and "## Goals".
 
@@ -132,9 +136,10 @@ def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
 
     A sentence ends:
         - at ".", "!", "?" or "…", with the closing quotes and brackets, before white space;
+        - at "." before a heading or a word such as "We", even without white space;
         - at an empty line, and before and after a heading of Markdown;
-        - before an item of a list: a line that begins with "-", "*" or a number, "•", or LaTeX's
-          "\\item".
+        - before an item of a list: before "•" or LaTeX's "\\item", and before a line that begins
+          with "-", "*" or a label such as "2.".
     A sentence does not end within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label
     of an item ("2."), or before a word in lower case. A sentence of more than `MOST` characters is
     divided at line breaks. A part that is still too long is divided at semicolons, and then after

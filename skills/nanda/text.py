@@ -156,9 +156,10 @@ def is_passage(abstract: str, text: str) -> bool:
 def stem(word: str) -> str:
     """Return a word without its inflection: "agent" for "agents", "evaluat" for "evaluates".
 
-    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped. Then a doubled final
-    consonant except l, s and z becomes single ("plann" becomes "plan"), or else a final "e" is
-    removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct from "evaluate".
+    Only the endings "'s", -s, -es, -ed and -ing are removed. The endings -ies and -ied become -y.
+    Then a doubled final consonant except l, s and z becomes single ("plann" becomes "plan"), or
+    else a final "e" is removed. Unlike a Porter stemmer, this function keeps "evaluation" distinct
+    from "evaluate".
 
     Args:
         word: a word in lower case.
@@ -210,9 +211,9 @@ def _plain(char: str) -> str:
 def sanitize(text: str) -> str:
     """Return `text` for a prompt: on one line, with a blank inside each special token and tag.
 
-    A person can still read the text, but a tokenizer does not recognize a special token in it, so
-    that an abstract remains data. Only prompts contain the changed text; records and checks have
-    the original.
+    A person can still read the text, but a tokenizer does not recognize a special token in it. An
+    abstract therefore cannot end its message. Only prompts contain the changed text; records and
+    checks have the original.
 
     "<|im_end|>" becomes "< |im_end| >", "</annotation>" becomes "< /annotation>", and "[INST]"
     becomes "[ INST]". "p < 0.05", "a<b" and "[3]" do not change.

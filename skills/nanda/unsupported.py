@@ -45,9 +45,9 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
 
     Values are compared: 1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %. Number words below
     one hundred in the abstract ("twenty-three") have values too. "80, 000" in the abstract, as in
-    tokenized text, has the values 80, 0 and 80000. Digits of a name ("GPT-4") are ignored, since
-    `unsupported_names` compares names. Number words of `text` are ignored, since "two directions"
-    may be a count by the annotator.
+    tokenized text, has the values 80, 0 and 80000. Digits of a name in `text` ("GPT-4") are
+    ignored, since `unsupported_names` compares names. Number words of `text` are ignored, since
+    "two directions" may be a count by the annotator.
     """
     known = _known_numbers(abstract)
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
@@ -58,10 +58,10 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
     """Return the distinct names of `text`, as written, that are not in the abstract.
 
     A name is an acronym ("LLM"), a word with an inner capital ("AutoML"), a word with a digit after
-    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. A part of a
-    compound may be a name ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may
-    differ in the abstract ("GPT 4o"). An acronym may also stand for the initials of consecutive
-    words ("reinforcement learning" for "RL").
+    letters ("GPT-4o"), or a capitalized word that does not begin a sentence. A part of a compound
+    may be a name ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may differ
+    in the abstract ("GPT 4o"). Instead of an acronym such as "RL", the abstract may have words with
+    these initials ("reinforcement learning").
     """
     abstract, text = composed(abstract), composed(text)
     known, initials = _known(abstract), _initials(abstract)
@@ -91,7 +91,7 @@ def _names(text: str) -> tuple[tuple[str, int], ...]:
 
 @kept(WORDS, LONG_WORD)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
-    """Return the name in a token and the index of its first character; ("", 0) without a name.
+    """Return the name in a token and its index in the token, or ("", 0) if there is no name.
 
     Args:
         first: True if the token begins a sentence.
@@ -150,10 +150,10 @@ def _folded(text: str) -> str:
 
 @kept(ABSTRACTS)
 def _known(abstract: str) -> frozenset[str]:
-    """Return every sequence of one to `LONGEST` runs of letters and digits of the abstract.
+    """Return every sequence of one to `LONGEST` adjacent runs in the abstract, joined.
 
-    A run is not divided, so that "GPT-4o" does not contain "GPT-4", and "Qwen2.5" does not contain
-    "Qwen2".
+    A run consists of letters and digits (`_RUN`). It is not divided, so that "GPT-4o" does not
+    contain "GPT-4", and "Qwen2.5" does not contain "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
     found = set[str]()

@@ -1,4 +1,4 @@
-"""The backend `reader`: a model that quotes the passages of moves and generates no text."""
+"""The backend `reader`, for models that quote the passages of moves and generate no text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return the availability: whether the file exists or can be downloaded, and why not."""
+        """Return whether the file exists or can be downloaded, with the reason if it cannot."""
         assert entry.file is not None  # checked by the registry
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")
@@ -42,7 +42,7 @@ class ReaderBackend:
 
         Args:
             slots: number of abstracts that are read at the same time; None for the number in the
-                serve entry, or `SLOTS`.
+                serve entry, or for `SLOTS` if the entry has no number.
 
         Raises:
             ModelUnavailable: the file cannot be downloaded or read.
@@ -96,7 +96,7 @@ class ReaderModel:
                 "needs `form: quotes`.",
             )
         started = time.perf_counter()
-        abstract, *known = given  # the names of moves that are known to be stated
+        abstract, *known = given  # `known`: names of the moves that are known to be stated
         sentences, read = numbered(abstract), self.encoder
         scores = read.read([one.text for one in sentences], "".join(titles))
         found = choose(scores, read.fitted, read.moves, abstract, sentences, read.longest, known)

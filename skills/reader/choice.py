@@ -1,17 +1,19 @@
 """Choose the passages of an abstract that state moves, by the scores of the encoder.
 
-A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets a
-sentence, unless all are taken: at most two moves get the same sentence. The score of a sentence for
-a second move is reduced by `Fitted.repeated`. The move that would lose most without its best
-sentence chooses first. All moves choose again until the choices no longer change.
+A move is stated if its probability reaches the threshold `Fitted.stated`, or if it is known to be
+stated. Each stated move gets a sentence, unless all sentences are taken: at most two moves get the
+same sentence. The score of a sentence for a second move is reduced by `Fitted.repeated`. The move
+that would lose most without its best sentence chooses first. All moves choose again until the
+choices no longer change.
 
-The passage is a statement of the sentence (`readable.statements`). Other sentences that also state
-the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in `SINGLE`. A
-move that names its content in a few words (`NAMING`) has one passage of its most probable sentence:
-from the most probable first word to the most probable last word. Two other moves may also have this
-sentence. If the passages of a move outside `NAMING` have a low confidence (`SUGGESTED`), the next
-most probable sentences are quoted too. If the confidence is still low, the passages are only a
-suggestion.
+The passage of a sentence is one of its statements (`readable.statements`). Other sentences that
+also state the move (`Fitted.part`) are quoted too, up to `MOST` sentences, but not for a move in
+`SINGLE`. If the passages have a low confidence (`SUGGESTED`), the next most probable sentences are
+quoted too. A move in `NAMING` has only one passage, from the most probable first word to the most
+probable last word of its most probable sentence. Two other moves may also have this sentence.
+
+If the confidence is still low, the passages are only a suggestion, unless the move is known to be
+stated.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from skills.reader.encoder import Fitted, Scores
 
 VERSION = 4
-"""Version of the choice, increased when the same scores lead to other passages."""
+"""Version of the rules of choice; it changes when the same scores lead to other passages."""
 MOST = 3
 """Maximum number of sentences that a move quotes."""
 NAMING = frozenset(["scope"])
@@ -150,7 +152,7 @@ def further(scores: Scores, number: int, move: str, best: int, least: float) -> 
     Args:
         number: the index of the move in the scores.
         move: the name of the move.
-        best: the index of the sentence that the move quotes first, which is left out.
+        best: the index of the sentence that the move got; the result does not contain it.
         least: the minimum probability of a sentence (`Fitted.part`).
     """
     if move in SINGLE:
@@ -201,9 +203,10 @@ def assigned(
 
 
 def calibrated(probability: float, slope: float, intercept: float) -> float:
-    """Return the probability that a decision is right, given the probability by the network.
+    """Return the probability that a decision is right.
 
     Args:
+        probability: the probability that the network gives to the decision.
         slope, intercept: `Fitted.confidence`.
     """
     bounded = min(max(probability, 1e-4), 1 - 1e-4)
@@ -215,9 +218,9 @@ def _passage(
 ) -> Passage:
     """Return the passage of a sentence that states a move.
 
-    A move in `NAMING` gets the most probable passage, if the length of this passage is allowed. For
-    other moves, the passage is a statement of the sentence: the most probable passage, or else the
-    longest statement.
+    A move in `NAMING` gets the most probable passage as a phrase (`name_of`), if the length of the
+    phrase is allowed. Otherwise, the passage is a statement of the sentence: the most probable
+    passage if it is a statement, or else the first statement.
 
     Args:
         number: the index of the move in the scores.
@@ -278,7 +281,10 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote with these passages; a known name replaces a pronoun at the beginning.
+    """Return the quote with these passages.
+
+    If `opening` finds the name to which a pronoun at the beginning refers, the name replaces the
+    pronoun, unless the quote becomes too long.
 
     Args:
         placed: the span of each passage by the index of its sentence, in order.

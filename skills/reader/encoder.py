@@ -1,9 +1,10 @@
 """Run the network of a reader: one pass over an abstract scores its sentences and tokens.
 
-The file of a reader is an ONNX graph, with its tokenizer, moves and fitted figures in the metadata
-(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with 8-bit weights.
-Its vectors give the scores of tokens. The scores of sentences come from another layer over the mean
-vectors of the sentences, to which vectors of their positions are added.
+The file of a reader is an ONNX graph, which `skills.reader.onnx_file` writes. The metadata of the
+graph contain the tokenizer, the moves and the fitted figures. The encoder is BERT (Devlin et al.
+2019) with 8-bit weights. The vectors from the encoder give the scores of tokens. For the scores of
+sentences, position vectors are added to the mean vectors of the sentences, and another layer
+follows.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Text:
     Attributes:
         ids: the ids of the tokens.
         sentences: for each sentence, the indices of its first token and of the token after its last
-            token. Sentences that do not fit into `MOST` tokens are left out.
+            token. The sentence that exceeds `MOST` tokens is cut, and later sentences are left out.
         offsets: for each sentence, the start and the end of each token in characters.
     """
 
@@ -97,8 +98,9 @@ class Scores:
             stated.
         part: (sentences, moves), the score of each sentence as one of the sentences of a move.
         unstated: (moves,), the score of "not stated", on the scale of `sentence`.
-        token: (tokens, 2 x moves), the score of each token as the first token of a passage of each
-            move, then as the last token. Only scores within a sentence can be compared.
+        token: (tokens, 2 x moves). The first half has, for each move, the score of a token as the
+            first token of a passage. The second half has its score as the last token. Only scores
+            within a sentence can be compared.
     """
 
     text: Text
@@ -131,7 +133,7 @@ class Encoder:
 
     Attributes:
         moves: the names of the moves, in the order of the scores.
-        framework: name and digest of the framework on which the reader was trained.
+        framework: name and digest of the framework whose moves the reader was trained to find.
         longest: maximum number of characters of a quote (`Framework.longest`).
         digest: SHA-256 of the file.
     """

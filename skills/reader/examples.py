@@ -72,10 +72,10 @@ def example_of(
 def _placed(
     text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield the indices (sentence, first token, last token) for each sentence in a span.
+    """Yield the indices (sentence, first token, last token) for each sentence that overlaps a span.
 
     The span may contain only a part of a sentence. The tokens of a heading at the beginning of a
-    sentence are left out, and so are sentences that do not fit into `encoder.MOST` tokens.
+    sentence are left out, and so are sentences that `text` does not contain.
 
     Args:
         start, end: the span in the abstract.
@@ -84,7 +84,7 @@ def _placed(
         common = abstract[max(start, own.start) : min(end, own.end)]
         if not any(map(str.isalnum, common)):
             continue
-        # The text of a sentence differs from the abstract only in invisible characters.
+        # `own.text` differs from the abstract only in blanks and invisible characters.
         visible = visible_places(own.text)
         first = len(visible_places(abstract[own.start : max(start, own.start)]))
         last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1

@@ -42,12 +42,13 @@ def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices agree best with the labels of these papers.
 
     The threshold of "stated" is the median of the thresholds whose kappa with the labels is at most
-    `NEAR` below the highest kappa, and above 0 if possible. The threshold for a second sentence
-    maximizes F1 with the labelled sentences. The first threshold is 0.5 for a move that all papers
-    or no papers state, and the second is 1 without labels of a second sentence. The confidence
-    comes from a logistic regression on whether a quoted sentence is right (Platt 1999). A sentence
-    that is quoted for a move that is not stated counts as wrong. The sentences that `choice` adds
-    to passages with a low confidence are not included.
+    `NEAR` below the highest kappa, and above 0 if possible. This threshold is 0.5 for a move that
+    all papers or no papers state. The threshold for a second sentence maximizes F1 with the
+    labelled sentences. It is 1 if only the most probable sentences are labelled.
+
+    The confidence comes from a logistic regression (Platt 1999) on whether at least one of the
+    quoted sentences states the move. A sentence that is quoted for a move that is not stated counts
+    as wrong. The sentences that `choice` adds to passages with a low confidence are not included.
 
     Args:
         read: examples with labels, and their scores.
@@ -95,7 +96,9 @@ def _part(read: Read, number: int, move: str) -> float:
 def _confidence(
     read: Read, stated: Mapping[str, float], part: Mapping[str, float], moves: Sequence[str]
 ) -> tuple[float, float]:
-    """Return slope and intercept of a logistic regression: is a quoted sentence right?
+    """Return slope and intercept of a logistic regression on whether a quote is right.
+
+    A quote is right if at least one of its sentences states the move.
 
     Args:
         stated, part: `Fitted.stated` and `Fitted.part`.
@@ -129,7 +132,7 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return the numbers of right decisions and of all decisions, as an array (papers, 2).
+    """Return the number of right and the number of all decisions per paper, of shape (papers, 2).
 
     The decision about a move is its sentence (`choices`), or "not stated"; `is_right` compares it
     with the label. Moves without a label do not count.
@@ -157,7 +160,7 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
 def stated_kappa(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> float | None:
-    """Return the mean over the moves of kappa between predicted and labelled "stated".
+    """Return the kappa between predicted and labelled "stated", averaged over the moves.
 
     A move is left out if all papers state it, or if no paper states it. The result is None if all
     moves are left out.

@@ -1,9 +1,10 @@
 """The network of a reader, for training with torch.
 
 BERT (Devlin et al. 2019) reads the title and the abstract together. The vector of a sentence is the
-normalized mean of its tokens plus learned vectors of its positions from the beginning and from the
-end. A transformer layer over the sentences follows. Linear layers compute the scores
-(`encoder.Scores`) and the role of each sentence, an auxiliary task that only training uses.
+normalized mean of its token vectors, plus learned vectors of the positions of the sentence from the
+beginning and from the end. A transformer layer over the sentences follows. Linear layers compute
+the scores (`encoder.Scores`). Another linear layer predicts the role of each sentence. The role is
+an auxiliary task that only training uses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
 """The shape of all-MiniLM-L6-v2: layers, width, attention heads, size of the vocabulary."""
 ROLES = ("background", "objective", "method", "result", "other")
 EPSILON = 1e-12
-"""Epsilon of the layer norm in BERT. The layer over sentences has the default of torch, 1e-5."""
+"""Epsilon of the layer norms in BERT. Other layer norms have the default of torch, 1e-5."""
 
 
 class Output(NamedTuple):
@@ -103,11 +104,11 @@ class Block(nn.Module):  # type: ignore[misc]  # mypy skips torch
 
 
 def output_of(network: Any, tokens: torch.Tensor, batch: Batch) -> Output:
-    """Return the output of a network, given the vectors of the tokens after the encoder.
+    """Return the output of a network, given the vectors of the tokens.
 
     Args:
         network: a `Network`, or another encoder with the same layers above it.
-        tokens: (abstracts, tokens, width).
+        tokens: the vectors that the encoder computes, (abstracts, tokens, width).
     """
     vectors = network.mean(batch.means @ tokens)
     vectors = vectors + network.begin(batch.places[0]) + network.end(batch.places[1])

@@ -1,8 +1,8 @@
-"""Write a network to the file that `encoder` loads: an ONNX graph with metadata.
+"""Write and read the file that `encoder` loads: an ONNX graph of a network, with metadata.
 
-Matrices and word vectors are stored as 8-bit integers with a scale for each row, which takes a
-quarter of the space. When the engine loads the file, it multiplies integers by scales, and then
-computes with 32-bit floats.
+The weights of linear layers and the vectors of tokens are stored as 8-bit integers with a scale for
+each row. They take about a quarter of the space of 32-bit floats. The engine multiplies the
+integers by the scales, and computes with 32-bit floats.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def write(network: Network, tokenizer: str, about: Mapping[str, Any], path: Path
 
     Args:
         tokenizer: the tokenizer as JSON of the package `tokenizers`.
-        about: the metadata: moves, framework and fitted figures for `encoder.Encoder`, and more
-            keys for people.
+        about: the metadata: the keys that `encoder.Encoder` reads, and more keys for training and
+            for people.
     """
     model = graph_of(network)
     for key, value in (("reader", json.dumps(about)), ("tokenizer", tokenizer)):

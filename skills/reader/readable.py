@@ -2,13 +2,13 @@
 
 A statement is a whole sentence, its part after an announcement ("We show that"), or its main clause
 after an introduction ("Unlike X, we wait"). Other parts of a sentence may lack a condition, a
-negation or the subject. If a statement is longer than a move may be, only its beginning is quoted.
+negation or the subject. If a statement is too long for a move, only its beginning is quoted.
 
-A name may replace a pronoun: in "It needs no model", "It" may refer to the system DryRun. The
-pronoun must be "It", or a phrase about something that authors make, such as "this system" or "the
-proposed method". The pronoun must be the subject, and the previous sentence must present exactly
-one name. A name has an inner capital, a digit or only capitals ("DryRun", "BERT", "GPT-4"). The
-name begins the sentence, or follows "called" or a verb such as "present", or is in brackets after
+A name may replace a pronoun: in "It needs no model", "It" may refer to the system DryRun. Only "It"
+and phrases about something that authors make, such as "this system" or "the proposed method", count
+as pronouns. The pronoun must be the subject, and the previous sentence must present exactly one
+name. A name has an inner capital, a digit or only capitals ("DryRun", "BERT", "GPT-4"). The name
+begins the sentence, or follows "called" or a verb such as "present", or is in brackets after
 such a verb ("We present a tool (DryRun)").
 """
 
@@ -175,8 +175,8 @@ def name_of(sentence: Sentence, first: int, last: int) -> Passage:
     """Return a passage, cut or extended to a phrase that can be quoted alone.
 
     The passage has the words from index `first` to the word before index `last`. It is cut before a
-    main clause or a second predicate, and extended to the end of an open bracket, and by the "in"
-    before a word such as "vivo".
+    main clause or a second predicate. It is extended to the end of an open bracket. If the passage
+    begins with a word such as "vivo", the "in" before this word is added.
     """
     last = _predicate(sentence, first, main_clause(sentence, first, last))
     if first and f"{sentence.word(first - 1)} {sentence.word(first)}".casefold() in _LATIN:
@@ -189,9 +189,10 @@ def name_of(sentence: Sentence, first: int, last: int) -> Passage:
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
-    """Return the spans of a passage's first words and of the name to which these words refer.
+    """Return the spans of the pronoun that begins a passage and of the name to which it refers.
 
-    The result is None if no name is found.
+    The result is None if the passage does not begin with a pronoun, or if the previous sentence
+    does not present exactly one name.
 
     Args:
         passage: the span of the passage in the abstract.

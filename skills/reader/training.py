@@ -3,8 +3,8 @@
 The loss of a move is the cross-entropy of "stated". If the move is stated, the negative log of the
 summed probability of its sentences is added. If the move is not stated, or if the passages are
 known, the cross-entropy of each sentence as a part of the move is added. If the passages are known,
-the cross-entropies of the first and last tokens of the passages are also added. The roles that
-people gave to the sentences of other abstracts are an auxiliary task.
+the cross-entropies of the first and last tokens of the passages are also added. An auxiliary task
+is to predict the roles that people gave to the sentences of other abstracts.
 """
 
 from __future__ import annotations
@@ -167,14 +167,14 @@ def _batches(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Return the factor of the learning rate at a step, which first rises and then falls to 0."""
+    """Return the factor of the learning rate at a step; the factor first rises, then falls to 0."""
     return min((step + 1) / (WARMUP * steps + 1), 1.0) * max(0.0, 1 - step / steps)
 
 
 def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
     """Return a group with learning rate and weight decay for each parameter that is trained.
 
-    Parameters that are not trained no longer require a gradient.
+    For all other parameters, `requires_grad` is set to False.
     """
     groups: list[dict[str, object]] = []
     layers = len(network.layers)

@@ -1,4 +1,4 @@
-"""Render an annotation for a terminal, with the doubts about each move."""
+"""Render an annotation with its doubts for a terminal, and compare texts word by word."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 """Matches a word or sign and the blanks after it. `word_diff` does not compare the blanks."""
 MOST = 4_000
-"""Maximum number of words of a text that `word_diff` compares by words, in quadratic time.
+"""Maximum number of words and signs of each text that `word_diff` compares word by word.
 
-The whole of a longer text is shown as replaced.
+The comparison takes quadratic time. If one text is longer, both are shown as replaced as a whole.
 """
 ALIKE = 0.35
 """Minimum similarity of two texts, from 0 to 1, for which `word_diff` shows the changed words.
 
-The whole of a less similar text is shown as replaced.
+Less similar texts are shown as replaced as a whole.
 """
 
 
@@ -103,7 +103,7 @@ def narrow(content: RenderableType) -> RenderableType:
 
 
 def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
-    """Stack renderables vertically, with `empty` lines between them."""
+    """Stack renderables vertically, and separate them by `empty` blank lines."""
     between = [Text("")] * empty
     return Group(*[part for content in contents for part in (*between, content)][empty:])
 

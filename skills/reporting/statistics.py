@@ -1,8 +1,8 @@
 """Compute statistics over papers or annotations, such as kappa and alpha, with intervals.
 
-A statistic is a function of sums over units, which are papers or annotations, so that one matrix
-product computes the sums of all bootstrap resamples. The difference of two statistics is paired: it
-is computed in each resample.
+A statistic with a bootstrap interval is a function of sums over units (papers or annotations). One
+matrix product therefore computes the sums of all resamples. `difference` is paired: it computes the
+difference of two statistics in each resample.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Table = Sequence[Sequence[float | None]]
-"""One row of votes or scores for each annotation; None is an invalid vote, which is ignored."""
+"""One row of votes or scores for each annotation; missing and invalid values are None."""
 
 EQUAL = 1e-9
 """Maximum difference of two numbers that are equal except for rounding errors."""
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
-"""Minimum number of papers for an interval, since fewer papers have few distinct resamples."""
+"""Minimum number of papers for a bootstrap interval; fewer papers have few distinct resamples."""
 PANEL_RESAMPLES = 2_000
 LEAST_UNITS = 10
 """Minimum number of annotations or papers for an interval of an agreement."""
@@ -42,9 +42,9 @@ RELIABLE, TENTATIVE = 0.8, 0.667
 def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
     """Draw bootstrap resamples, and return the count of each unit in each resample.
 
-    The product of this matrix with the summands of a statistic is the statistic's sums in all
-    resamples. This is a hundred times as fast as `scipy.stats.bootstrap`, which copies the units of
-    each resample.
+    The product of the result with the summands of a statistic has the sums of the statistic in each
+    resample. The product is a hundred times as fast as `scipy.stats.bootstrap`, which copies the
+    units of each resample.
 
     Returns:
         An array of shape (resamples, units).
@@ -142,10 +142,6 @@ class Resamples:
     def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
         self._weights = bootstrap_weights(papers, count, seed)
 
-    def of(self, statistic: Statistic) -> Sampled:
-        """Return the value of a statistic over all papers and in each resample."""
-        return self.of_all({"": statistic})[""]
-
     def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
         """Return the values of several statistics over all papers and in each resample, by key."""
         import numpy as np
@@ -201,7 +197,7 @@ def unpaired_difference(first: Figure, other: Figure) -> Figure:
 
     The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
     limits about effect measures"). If both values are over the same papers, this interval
-    is wider than the paired interval.
+    is usually wider than the paired interval.
     """
     papers = max(first.papers, other.papers)
     if first.value is None or other.value is None:
@@ -251,8 +247,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
 def kappa(first: Flags, second: Flags) -> Statistic:
     """Return Cohen's kappa of two judges as a statistic: (p_o - p_e) / (1 - p_e).
 
-    Kappa (Cohen 1960) is undefined if both judges always answer yes, or always no. p_o is the share
-    of cases with equal answers, and p_e the share that is expected by chance.
+    p_o is the share of cases with equal answers, and p_e the share that is expected by chance
+    (Cohen 1960). Kappa is undefined if all answers of both judges are equal.
 
     Args:
         first: the answers of the first judge, one for each paper, or of shape (papers, m). Several
@@ -306,14 +302,14 @@ class Alpha(Agreement):
     """Krippendorff's alpha: 1 for full agreement, 0 for chance, negative for less than chance.
 
     Attributes:
-        reading: the interpretation of the value, or `why` there is no value.
+        reading: the interpretation of the value; without a value, the text of `why`.
     """
 
     reading: str
 
 
 def alpha(table: Table) -> Alpha:
-    """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
+    """Return Krippendorff's alpha of personas or reviewers, with a bootstrap interval.
 
     alpha = 1 - D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). D_o is
     the mean distance of two values of the same annotation, and D_e the mean distance of any two
@@ -322,7 +318,7 @@ def alpha(table: Table) -> Alpha:
     tests), but needs terabytes if all scores of 2,400 annotations differ.
 
     Args:
-        table: the values of the personas for each annotation.
+        table: the values of the personas or reviewers for each annotation.
     """
     none = "n/a, no annotation has two valid votes"
     sums = _unit_sums(_floats(table))
@@ -353,7 +349,7 @@ def _agreement(
 
     Args:
         sums: the summands of each unit; shape (units, sums).
-        statistic: computes the statistic from sums, for each row.
+        statistic: computes the statistic for each row of an array of sums.
         none: the value of `why` if there are no units.
         units: the plural noun for the units, for messages.
     """
@@ -381,11 +377,12 @@ def effective_votes(scores: Table) -> float | None:
     """Return the effective number of independent personas: k / (1 + (k - 1) r).
 
     k is the number of personas and r the mean of Pearson's correlation over all pairs of personas.
-    The formula is Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two
+    The divisor is Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two
     Effective Votes" (arXiv 2605.29800) applies to judges.
 
-    Personas with equal scores for all annotations, and pairs with fewer than three common
-    annotations, are omitted. A negative r counts as 0. The result is None if no pair is left.
+    A persona is omitted if all its scores are equal. A pair is omitted if it has fewer than three
+    common annotations, or if all scores of one persona for these annotations are equal. A negative
+    r counts as 0. The result is None if no pair is left.
     """
     import numpy as np
 
@@ -436,11 +433,12 @@ def _floats(table: Table) -> Floats:
 
 
 def _unit_sums(values: Floats) -> Floats:
-    """Return four numbers for each unit with at least two values; their sums give alpha.
+    """Return the four summands of alpha for each unit with at least two values.
 
-    First, the mean of all values is subtracted from each value. For a unit with m such differences,
-    the numbers are m, m s / (m - 1), the sum of the squared differences, and the sum of the
-    differences. Here s is the sum of their squared distances from the mean of the unit.
+    First, the values are centred: the mean of all values is subtracted from each value. For a unit
+    with m values, the summands are m, m s / (m - 1), the sum of the squared centred values, and the
+    sum of the centred values. Here s is the sum of the squared distances of the unit's values from
+    their mean.
     """
     import numpy as np
 

@@ -32,7 +32,7 @@ Outcome = Literal["won", "lost", "tied", "invalid", ""]
 PATH = "/compare/evaluations"
 OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
 ROWS = 10
-"""Number of papers on a page, with the annotations of both models."""
+"""Maximum number of papers on a page."""
 MOST = 50
 """Maximum number of files from the run log, and of files from the workspace."""
 MOST_BYTES = 50_000_000
@@ -61,10 +61,11 @@ class Side:
 
 
 def sides(state: State) -> list[Side]:
-    """Return the models of all saved evaluations, without baselines.
+    """Return the models of saved evaluations, without baselines.
 
-    The evaluations are the .json files that /evaluate has written according to the run log, the
-    .json files in the workspace, and the eval*.json files in the folders of shipped models.
+    Evaluations are read from the .json files that /evaluate has written according to the run log,
+    the .json files in the workspace, and the eval*.json files in the folders of shipped models.
+    Files beyond the limits `MOST` and `MOST_BYTES` are ignored.
     """
     found = []
     for path in _paths(state):
@@ -115,8 +116,8 @@ class Pair:
         answers: the annotation by the first model, and by the other model.
         scores: the scores of both annotations; None if a file has no scores, or if the files differ
             in the score or in the gold of the paper.
-        outcome: the outcome for the first model; "invalid" if an annotation is missing or invalid,
-            and "" if there are no scores.
+        outcome: the outcome for the first model; "invalid" if a model has no annotation or its
+            first answer was invalid, and "" if there are no scores.
     """
 
     id: str
@@ -134,7 +135,8 @@ class Compared:
         score: the name of the score that decides the outcome of a paper; "" if the files have
             different scores.
         paired: the paired difference of the mean scores; None if no pair has scores.
-        metrics: for each metric: its name, both values, and their unpaired difference.
+        metrics: the name of each common metric, the values of both models for all moves together,
+            and the unpaired difference of the values.
         pairs: the papers in both files, in the order of the first file.
     """
 

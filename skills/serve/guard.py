@@ -1,9 +1,9 @@
-"""Refuse requests that do not come from a page of the application in a known browser.
+"""Refuse requests for other hosts, from pages of other origins, and from unknown browsers.
 
-The Host header must name this server, since another domain may also resolve to 127.0.0.1. The
-request must not come from a page of another origin, and must have the cookie of a session. A token
-in the URL opens a session: the browser gets the cookie, and is redirected to the URL without the
-token.
+The Host header must name this server, since another domain may also resolve to 127.0.0.1. A page of
+another origin can link to the application, but its other requests are refused. A request must have
+the cookie of a session. A token in the URL opens a session: the browser gets the cookie, and is
+redirected to the URL without the token.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Guard:
         self.app, self.sessions = app, sessions
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self.cookie = f"nanda-{port}"
-        """The name of the cookie, with the port, since browsers send cookies to every port."""
+        """The name of the cookie; it contains the port, since all ports of a host share cookies."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
@@ -137,7 +137,10 @@ Session = dict[str, Any]
 
 
 class Sessions:
-    """The sessions by cookie. Only digests are stored, so that timing reveals no secret."""
+    """The unused tokens, and the sessions by cookie.
+
+    Only digests of tokens and cookies are stored, so that the time of a lookup reveals no secret.
+    """
 
     def __init__(self) -> None:
         self._tokens: set[str] = set()

@@ -44,7 +44,7 @@ class State:
         database: the path of the corpus.
         framework: the framework with which annotations are shown.
         workspace: the folder with the evaluations and training runs that can be compared.
-        title: the name of the corpus on every page.
+        title: the name of the corpus, which every page shows.
         queue: the stores of the review.
         table: a table with the annotations to review, or `CORPUS`.
         is_closing: returns True when the server shuts down, so that event streams end.

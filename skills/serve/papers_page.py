@@ -43,7 +43,7 @@ ORDERS = {
     "unsupported": "Most unknown numbers and names first",
 }
 WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
-"""The labels of the kinds of search, which are offered if the extra `meaning` is installed."""
+"""The labels of the kinds of search; the choice requires the extra `meaning`."""
 SHOWN = 8
 """Number of values of a facet that are shown before the user selects "more"."""
 
@@ -55,8 +55,8 @@ class View:
     Attributes:
         sort: the selected order; "" for the default order.
         after: the key of the last paper of the previous page, or "".
-        before: the key of the first paper of the next page, or "".
-            At most one of `after` and `before` is set.
+        before: the key of the first paper of the next page, or ""; if it is set, `after` has no
+            effect.
     """
 
     selection: Selection
@@ -91,7 +91,8 @@ class View:
     def review(self) -> str:
         """The URL of the review form for these papers, or "" if the form cannot select them.
 
-        The form does not support a search by meaning, nor several values of a facet.
+        The form does not support a search by meaning, several values of a facet, or a value without
+        a filter condition (see `_condition`).
         """
         one = self.selection
         conditions = [_condition(name, values) for name, values in one.facets.items() if values]
@@ -177,7 +178,11 @@ class Facet:
 
 
 def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
-    """Return the facets with at least two values or a selected value, in the order of `counts`."""
+    """Return the facets to show, in the order of `counts`.
+
+    A facet of a move is shown with both values if one of them is counted or selected. Other facets
+    are shown if they have at least two values or a selected value.
+    """
     labels = {MOVE + move.name: move.label for move in framework.moves}
     facets = []
     for name, counted in counts.facets.items():

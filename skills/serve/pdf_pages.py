@@ -1,4 +1,4 @@
-"""Render the pages of PDF files for the page of a paper, with highlighted passages.
+"""Render pages of PDF files as images, and locate the passages to highlight on them.
 
 PDFium runs in a separate process, so that a malicious file cannot crash the server. Images are
 cached in a folder, by the digest of the file and the page number.
@@ -34,9 +34,9 @@ SECONDS = 20.0
 MOST_BYTES = 200_000_000
 """Maximum size of the image cache in bytes; the least recently used images are removed."""
 KEPT = 500
-"""Maximum number of results of the process that are cached in memory."""
+"""Maximum number of results of the process, and of file digests, that are cached in memory."""
 Boxes = tuple[tuple[float, float, float, float], ...]
-"""The left, top, width and height of each line of a passage, on a page with the width 1000."""
+"""The left, top, width and height of each box around a passage, on a page of the width 1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Sheet:
         height: the height of the page if its width is 1000.
         highlights: the passages on the page, the largest first.
         stated: for each page with passages, the labels of their moves.
-        places: for each move: the page of its first passage, the first of the moves that this
+        places: by move, the page of one of its passages, the name of the first move that this
             passage states, and the colour of the move.
         missing: the labels of moves whose passages were not found.
     """
@@ -104,8 +104,8 @@ class PdfPages:
         """Return a page of a paper's PDF file, or None if the paper has no PDF file.
 
         Args:
-            wanted: the page number; None, or the number of a missing page, for the first page with
-                a passage.
+            wanted: the page number. If it is None, or if the page does not exist, the first page
+                with a passage is returned, or page 1 without passages.
         """
         path = pdf_of(item)
         if path is None:
@@ -194,7 +194,7 @@ class PdfPages:
                     [answer] = self._process.read(path, **request)
                 except Unreadable as exc:
                     answer = exc
-            if not isinstance(answer, str):  # an image
+            if not isinstance(answer, str):  # a string is an image
                 self._answers[key] = answer
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)

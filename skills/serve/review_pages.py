@@ -40,7 +40,7 @@ CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "see
 Handler = Callable[[Participant, "Request"], Response]
 DISPUTES = "/review/disputes"
 OWN = "own"
-"""The value of the form field for a text that neither reviewer has written."""
+"""The value of a form field `choice-MOVE` that selects the text in the field `text-MOVE`."""
 
 
 def routes(state: State) -> list[Route]:
@@ -109,7 +109,7 @@ def _queue(
 
     Args:
         choice: the values that were entered in the form; None for the values of the participant in
-            this browser, and of the URL parameters.
+            this browser, which URL parameters override.
         error: the error that prevented joining, or None.
     """
     participant, all_papers = participants.find(request), participants.overview()
@@ -148,7 +148,7 @@ def _enter(
 def _next(participant: Participant, request: Request) -> Response:
     """Return a redirect to the next paper to review, or the page for the end of the queue.
 
-    The search begins after the paper in the URL parameter `after`.
+    The search begins after the paper in the URL parameter `after`, unless `Desk.teaches` is True.
     """
     desk = participant.desk
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
@@ -320,7 +320,7 @@ def _disputes(participants: Participants, request: Request) -> Response:
 
 
 def _settle(participant: Participant, request: Request) -> Response:
-    """Settle a disagreement, and return a redirect to the list; after an error, the same page."""
+    """Settle a disagreement, and redirect to the list; after an error, return the same page."""
     fields = fields_of(request)
     key, desk = fields.get("id", ""), participant.desk
     at, dispute = _found(participant, key)
@@ -344,12 +344,12 @@ def _shown_dispute(
     error: str = "",
     choices: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the page with the decisions of both reviewers on a paper.
+    """Return the page with the decisions of the reviewers on a disputed paper.
 
     Args:
         key: the key of the paper; "" for the URL parameter `id`.
         error: the reason why the entered decision was not stored, or "".
-        choices: the chosen text of each move; None for the choices that are stored.
+        choices: the chosen texts, by move; None for the stored choices.
     """
     key = key or request.query_params.get("id", "")
     at, dispute = _found(participant, key)
@@ -374,7 +374,7 @@ def _shown_dispute(
 def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | None]:
     """Return the index of a paper in the queue, and the disagreement on the paper.
 
-    The index is None for an unknown paper; the disagreement is None if there is none.
+    The index is None for an unknown paper. The disagreement is None if the paper is not disputed.
     """
     at = participant.desk.papers.places.get(key)
     return at, None if at is None else dispute_at(participant.desk, at)

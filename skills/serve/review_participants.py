@@ -37,9 +37,9 @@ class Participant:
     Attributes:
         desk: the reviewer's queue and decisions.
         choice: the values that the reviewer entered in the form.
-        lock: held during a request, since the requests of a browser are handled one by one.
+        lock: held during a request, so that the requests of a browser are handled one by one.
         notice: the result of the last action, for the next page.
-        papers: number of decided papers when the share of correct moves was last shown.
+        papers: number of papers that the last shown share of correct moves covers.
         used: the time of the last request, from `time.monotonic`.
     """
 
@@ -68,7 +68,7 @@ class Participants:
         self._overview: Participant | None = None
 
     def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Make a browser a participant of the review, and store the reviewer's Zotero highlights.
+        """Make a browser a participant of the review, and take over highlights from Zotero.
 
         Args:
             choice: the values of the form fields name, words, where, sample, seed and order.

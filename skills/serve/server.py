@@ -65,14 +65,14 @@ DEMO = Path(__file__).with_name("demo")
 """The folder of the demo, which also contains an evaluation and a training run."""
 DEMO_TITLE = "invented papers for a first look; all your changes are deleted when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""JSON Lines: the fields of a `Paper` and the record of its annotation in each line.
+"""JSON Lines; each line has the fields of a `Paper` and the record of its annotation.
 
 The path of a PDF file is relative to the folder `DEMO`.
 """
 VERSIONS = DEMO / "versions.jsonl"
 """JSON Lines with the records of earlier annotations of some papers of the demo."""
 CURATION = DEMO / "curation.jsonl"
-"""JSON Lines: the name of a database table and the columns of one row in each line."""
+"""JSON Lines; each line has the name of a database table and the columns of one row."""
 
 
 class Connection(H11Protocol):
@@ -216,7 +216,7 @@ def listener(port: int | None) -> socket.socket:
 
 
 def write_demo(path: Path, framework: Framework) -> None:
-    """Write the demo corpus to `path`, without annotations for a framework other than Nanda."""
+    """Write the demo corpus to `path`; for a framework other than Nanda, write only the papers."""
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):

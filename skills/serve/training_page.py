@@ -84,8 +84,8 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
     """Return the rows of the table of dev losses.
 
     Returns:
-        For each row: the step, the loss of each run or None, and the first loss minus the second
-        loss, or None without two losses.
+        Rows of a step, the losses of the runs at this step (None for a run without a loss), and the
+        first loss minus the second loss (None without two losses).
     """
     by_step = [dict(one.dev) for one in losses]
     rows = []
@@ -97,9 +97,9 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return the name of each stage, its duration in each run, and its end in the first run.
+    """Return the name of each stage, its duration in each run, and its end time in the first run.
 
-    Durations and ends are texts, which are "" for a run without the stage. The end is a time.
+    Durations and end times are texts. They are "" for a run without the stage.
     """
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
@@ -179,7 +179,7 @@ class RunFolder(_Tolerant):
 
     @property
     def dev_digest(self) -> str:
-        """The SHA-256 of the prepared dev rows, or the key of the run if it is unknown."""
+        """The SHA-256 of the prepared dev rows; if it is unknown, the key of the run."""
         outputs = self.stages["prepare"].outputs if "prepare" in self.stages else {}
         return str(outputs.get("prepared/dev.jsonl", {}).get("sha256", self.key))
 
@@ -219,7 +219,7 @@ class Line(NamedTuple):
     """A line of the chart.
 
     Attributes:
-        kind: the CSS class: "training" or "dev", with "other" for a second run.
+        kind: the CSS classes, "training" or "dev", followed by "other" for the second run.
         points: pairs of step and loss; in a `Curve`, pairs of coordinates.
     """
 
@@ -232,7 +232,7 @@ class Curve(NamedTuple):
 
     Attributes:
         last: the last step.
-        rules: the coordinate and the loss of each horizontal line.
+        rules: the y coordinate and the label of each horizontal line.
     """
 
     lines: Sequence[Line]

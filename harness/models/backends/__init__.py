@@ -1,1 +1,1 @@
-"""The backends that run models: embedded engine, Ollama and OpenAI-compatible servers."""
+"""Backends that run models: the embedded engine, Ollama, and OpenAI-compatible servers."""

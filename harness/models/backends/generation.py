@@ -146,8 +146,8 @@ class GenerationState:
     def drop_tokens(self, text: str) -> None:
         """Remove the tokens of `text`, a repeated prefill, from the start of `tokens`.
 
-        If the tokens do not begin with `text`, nothing is removed; otherwise the entries of these
-        tokens are also removed from `logprobs`.
+        The entries of these tokens are also removed from `logprobs`. If the tokens do not begin
+        with `text`, nothing is removed.
         """
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return

@@ -36,21 +36,23 @@ default of 2048, an interrupted prompt of 900 tokens continued for 2.5 s. With 5
 be 6% faster.
 """
 SLOTS = 4
-"""Default number of concurrent generations of a job. On two cores with 1, 2, 4 and 8 slots, the
-best of three runs annotated 31, 28, 36 and 31 papers a minute.
+"""Default number of concurrent generations of a job. On two cores, the best of three runs annotated
+31 papers a minute with 1 slot, 28 with 2 slots, 36 with 4 slots, and 31 with 8 slots.
 """
 FREE_SECONDS = 5.0
-"""Maximum number of seconds that `Engine.free` waits."""
+"""Maximum number of seconds that `Engine.free` waits for the thread that frees the engine."""
 LARGE = 500_000_000
-"""Minimum size in bytes of weights whose loading may delay Ctrl-C too long: the engine blocks other
-Python code during loading. 98 MB take 0.4 s.
+"""Total file size in bytes above which loading a model may delay Ctrl-C too long. The engine blocks
+other Python code during loading; loading 98 MB takes 0.4 s.
 """
 _CHANGING = threading.Lock()
 """Held by a thread while it loads or frees a model."""
 SECONDS = 30.0
 """Timeout in seconds of a request to the engine's port; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
-"""Maximum idle time in seconds of the connection to the port, which the engine closes after 5 s."""
+"""Maximum idle time in seconds of a connection to the port. The engine closes an idle connection
+after 5 s.
+"""
 GRAMMAR_HEADER = "%llguidance {}\n"
 """The header of an LLGuidance grammar; without it, the engine parses GBNF."""
 
@@ -122,7 +124,10 @@ class Engine:
         return answer
 
     def free(self) -> None:
-        """Free the engine when its generations have ended; wait at most `FREE_SECONDS`."""
+        """Free the engine in a thread when its generations have ended.
+
+        The method waits at most `FREE_SECONDS` for this thread.
+        """
         with self._turn:
             self._port.close()
         thread = threading.Thread(target=self._free, name="freeing")
@@ -136,7 +141,7 @@ class Engine:
 
 
 def module() -> Any:
-    """Import and return xllamacpp, with idle threads that soon yield to other processes."""
+    """Import xllamacpp so that its idle threads soon sleep, and return the module."""
     with low_spin_openmp():
         import xllamacpp
     return xllamacpp
@@ -152,7 +157,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
             23 KB per token for SmolLM2-135M.
 
     Raises:
-        ModelUnavailable: the files cannot be loaded, or this build is not supported.
+        ModelUnavailable: the files cannot be loaded, or this build of xllamacpp is not supported.
     """
     for path in paths.values():
         with path.open("rb") as file:
@@ -163,9 +168,9 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 )
     large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
-        # `_start` runs in a thread, where Ctrl-C cannot interrupt it. In the main thread, Ctrl-C
-        # could free an engine before the engine's loop has started, which would block.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
+            # `_start` runs in a thread, where Ctrl-C cannot interrupt it. In the main thread,
+            # Ctrl-C could free the engine before its loop has started; freeing would then block.
             return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
         files = " with ".join(str(path) for path in paths.values())
@@ -201,12 +206,12 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
 
     If keys and values are f16, the engine computes the attention of 64 or more tokens in another
     way than the attention of a single token. A cached beginning, or other prompts at the same time,
-    change the division of a prompt into batches, which changed the texts for 4 of 8 abstracts. If
-    values are bf16, attention is always computed in the same way. A prompt of 700 tokens then takes
-    a quarter longer, and a prompt of 200 tokens takes a tenth longer. Since every prompt begins
-    with the same instructions, the cache compensates for the longer time. Texts were equally
-    reproducible with weights as Q4_1, Q8_0 and F32. With an f16 adapter, the texts for 1 of 6
-    abstracts still differed. On a GPU, the settings do not help; there, prompts are not cached.
+    change the division of a prompt into batches. With f16, this division changed the texts for 4 of
+    8 abstracts. If values are bf16, attention is always computed in the same way. A prompt of 700
+    tokens then takes a quarter longer, and a prompt of 200 tokens takes a tenth longer. Since every
+    prompt begins with the same instructions, the cache compensates for the longer time. Texts were
+    equally reproducible with weights as Q4_1, Q8_0 and F32. With an f16 adapter, the texts for 1 of
+    6 abstracts still differed. On a GPU, these settings do not help, so prompts are not cached.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -280,9 +285,10 @@ class LlamaCppBackend:
 class LlamaCppModel:
     """A model in this process, with one concurrent generation for each slot.
 
-    On a CPU, a request gives the same text and the same `logprobs` in every slot, with or without
-    other requests at the same time (`cache_settings`). This was measured for 18 prompts of 79 to
-    564 tokens, without a cache and with all tokens but the last cached.
+    On a CPU and without an f16 adapter, a request gives the same text and the same `logprobs` in
+    every slot, with or without other requests at the same time (see `cache_settings`). This was
+    measured for 18 prompts of 79 to 564 tokens, both without a cache and with a cache of all tokens
+    but the last token.
     """
 
     takes_grammar = in_process = True
@@ -388,8 +394,8 @@ def _body(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "stream": True,
         "stream_options": {"include_usage": True},
-        # The engine then also sends a chunk after each batch of the prompt, so that a request can
-        # be stopped before its first token.
+        # With this option, the engine also sends a chunk after each batch of the prompt, so that a
+        # request can be stopped before its first token.
         "return_progress": True,
     }
     if request.top_logprobs:

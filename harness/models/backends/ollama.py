@@ -98,17 +98,17 @@ class OllamaModel:
     """A model of an Ollama server. Grammars are not supported, since `format` is only for JSON.
 
     `context` is sent as num_ctx; the server allocates a context of this size for each generation.
-    With the option `truncate`, a request forbids the server to truncate the prompt. The stop texts
+    Requests set `truncate` to False, so that the server does not cut a long prompt. The stop texts
     of a request replace the stop texts of the model. Servers before 0.12.11 do not report logprobs.
 
     The server continues a prefill ("continued"), continues the prefill and also repeats it in the
-    answer ("repeated"), or ignores the prefill ("ignored"). This depends on the model's template,
-    and is measured once for a model.
+    answer ("repeated"), or ignores the prefill ("ignored"). The treatment depends on the model's
+    template, and is measured once for each model.
 
     Args:
         digest: the digest of the model at the server, or "" if the server reports no digest.
-        prefills: the measured treatment of prefills, by the server and the digest of the model; the
-            model adds the result of a measurement.
+        prefills: the measured treatments of prefills, by the server's address and the model's
+            digest. The object adds the treatment that it measures.
     """
 
     takes_grammar = False
@@ -139,7 +139,7 @@ class OllamaModel:
 
     @cached_property
     def takes_tools(self) -> bool:
-        """True if the server reports support for tools, which servers do since version 0.6.4."""
+        """True if the server reports that the model supports tools; False before version 0.6.4."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
@@ -232,7 +232,7 @@ class OllamaModel:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
     def _check_digest(self, client: ollama.Client) -> None:
-        """Raise ModelChanged if the model with this name has another digest on the server."""
+        """Raise ModelChanged if the server now has another digest for the model's name."""
         import httpx
         import ollama
 
@@ -301,10 +301,10 @@ class OllamaModel:
         return body
 
     def _refuse_cut(self, request: Request, evaluated: int) -> None:
-        """Raise InputError if the server has cut the prompt to about half of its context.
+        """Raise InputError if the server has cut the prompt.
 
-        Servers without the option `truncate` cut a long prompt silently. The number of evaluated
-        tokens is then too small for the size of the text.
+        Servers without the option `truncate` cut a long prompt silently. After a cut, the evaluated
+        tokens fill at least half of the context, but are too few for the size of the text.
 
         Args:
             evaluated: the number of prompt tokens that the server evaluated.

@@ -29,10 +29,11 @@ DEFAULT_HOST = "http://127.0.0.1:11434"
 _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 """Matches the lines with the files of a model in the Modelfile that /api/show returns."""
 PULL_SECONDS = 600.0
-"""Read timeout of a download in seconds; long, since a server is silent while it verifies files.
+"""Seconds without a message or progress after which a download is given up. The number is large,
+since a server sends no messages while it verifies files.
 """
 PULL_BYTES = 1_000_000_000
-"""Maximum number of bytes of all progress messages of a download."""
+"""Maximum total size in bytes of the progress messages of a download."""
 DOWNLOAD = "https://ollama.com/download"
 START = "Start Ollama with `ollama serve`, or set OLLAMA_HOST to another address."
 
@@ -219,8 +220,8 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
     """Download a model to the server; an interrupted download is continued.
 
     Args:
-        tick: called with the status that the server reports, and the downloaded and total size in
-            megabytes.
+        tick: called with a text: the status that the server reports, followed by the downloaded
+            and the total size in megabytes if the total size is known.
 
     Raises:
         ModelUnavailable: no Ollama server answers at `host`, the server cannot download the model,

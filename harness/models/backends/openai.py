@@ -45,7 +45,7 @@ TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 MAY_REFUSE_LOGPROBS = frozenset({400, 403, 422})
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
-"""OpenAI's limit, and vLLM's default limit, of the number of alternatives for a token."""
+"""The maximum number of alternatives for a token at OpenAI, and by default at vLLM."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """Fields that vLLM requires to continue a message. OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -54,7 +54,10 @@ CONTINUING = frozenset({"vllm", "sglang"})
 
 
 class OpenAIServer:
-    """The server at an entry's `url`, or else OPENAI_BASE_URL or `DEFAULT_URL`, and the key."""
+    """The server of an entry, with its address and key.
+
+    The address is the entry's `url`, or else OPENAI_BASE_URL, or else `DEFAULT_URL`.
+    """
 
     def __init__(self, entry: ServeEntry) -> None:
         self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
@@ -83,8 +86,8 @@ class OpenAIServer:
     def models(self) -> Mapping[str, str] | None:
         """Return the owner of each model by model id; None if the server does not list its models.
 
-        The owner is "" if the server does not name an owner. A list that is not complete in time
-        counts as missing.
+        The owner is "" if the server does not name an owner. The result is also None if the server
+        has accepted the connection, but does not send the whole list in time.
 
         Raises:
             ModelUnavailable: the server does not answer, refuses the request (for example because
@@ -160,14 +163,14 @@ def as_message(message: Message) -> dict[str, Any]:
 
 
 class AnswerReader:
-    """Collects the tool calls, the end and the counts of an answer from its chunks.
+    """Reads the chunks of an answer, and collects its tool calls, finish reason and token counts.
 
     The client does not check the types in a chunk. A piece of a tool call belongs to the call with
     the same `index`. Some servers send the same index, or no index, for all calls; they send each
     call with a different id, so that a new id begins a new call.
 
     Attributes:
-        model: the model that answers, or "" if the server does not name the model.
+        model: the name of the model that answers, or "" if the server does not send the name.
         finish: the finish_reason; "" before the end.
         counts: the numbers of prompt tokens, completion tokens and cached prompt tokens; 0 if the
             server does not report a number.
@@ -225,7 +228,8 @@ class AnswerReader:
 class OpenAIBackend:
     """The backend for a server at the entry's `url`, or else OPENAI_BASE_URL, or else OpenAI.
 
-    The key is read from the environment variable `api_key_env`, or else OPENAI_API_KEY.
+    The key is read from the environment variable that the entry's `api_key_env` names, by default
+    OPENAI_API_KEY.
     """
 
     name = "openai"
@@ -272,11 +276,11 @@ class OpenAIModel:
     `context` is known only if the registry entry contains it. A schema is sent as a strict
     `response_format`; the protocol has no field for `Request.grammar`.
 
-    A prefill is sent as a final message of the assistant. llama-server continues it; vLLM and
-    SGLang continue it if the request has additional fields (`CONTINUE`); and OpenAI begins a new
-    answer. A prefill that the answer repeats is removed. If a server refuses logprobs or tools, the
-    request is sent again without them, since the protocol does not report in advance whether a
-    model supports them.
+    A prefill is sent as a final message of the assistant. llama-server continues this message. vLLM
+    and SGLang continue it if the request has the additional fields of `CONTINUE`. OpenAI begins a
+    new answer. If an answer repeats the prefill, the repetition is removed. If a server refuses
+    logprobs or tools, the request is sent again without them, since the protocol does not report in
+    advance whether a model supports them.
 
     Args:
         owner: the owner of the model in the server's list of models; None if the server does not

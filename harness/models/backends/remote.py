@@ -1,4 +1,4 @@
-"""Limited connections and the errors of HTTP requests, for backends that use servers."""
+"""Limit the responses of model servers, and create the errors for failed requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 its deadline.
 """
 PROBE_LIMIT = 5.0
-"""Time limit of a whole probe, as a multiple of `PROBE_SECONDS`, which limits single reads."""
+"""Time limit of a whole probe, as a multiple of the timeout of a single read."""
 TOKEN_BYTES = 4000
 """Maximum number of bytes per token of an answer, twice the size of a token with 20 alternatives.
 """

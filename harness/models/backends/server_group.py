@@ -77,7 +77,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, with the error if the server is left out, or else the model's digests."""
+        """The address, followed by the error if the server is left out, or else by the digests."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -86,7 +86,7 @@ class Server:
 
 
 class Balanced:
-    """A model on equal servers; at least one server must be reachable at the beginning.
+    """A model on equal servers; at least one server must serve the model at the beginning.
 
     Args:
         backend: loads the model of each server.
@@ -95,7 +95,7 @@ class Balanced:
 
     Raises:
         NotServed: the servers that answer do not all serve the same model.
-        ModelUnavailable: no server can be reached.
+        ModelUnavailable: no server can be reached, or no reachable server has the model.
     """
 
     def __init__(self, entry: ServeEntry, backend: Backend, slots: int | None = None) -> None:
@@ -241,9 +241,9 @@ class Balanced:
         if (server := self._least_work(failed)) is not None:
             return server
         for out in self._servers:
-            # Another request may leave the server out again before it is chosen.
             if out in failed or not self._connect(out):
                 continue
+            # Another request may leave the server out again before this request chooses it.
             if (server := self._least_work(failed)) is not None:
                 return server
         return None
@@ -283,7 +283,7 @@ class Balanced:
     def _leave_out(self, server: Server, error: HarnessError) -> None:
         with self._lock:
             if isinstance(error, NotServed) and not isinstance(server.error, NotServed):
-                # Waiting does not help, so this error is reported even after another error.
+                # Waiting cannot end NotServed, so NotServed is reported even after another error.
                 server.reported = False
             server.error, server.again = error, time.monotonic() + PAUSE
         self._report(server)

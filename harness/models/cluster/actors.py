@@ -24,8 +24,9 @@ FEWER_SECONDS = 30.0
 NONE_SECONDS = 60.0
 """Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
-"""Seconds without a ready actor after which the cluster counts as lost. If the head is lost, Ray
-ends the process of a job on a node after 60 seconds, and the job must store its results earlier.
+"""Seconds without a ready actor after which the cluster counts as lost. If a job runs on a node and
+the head is lost, Ray ends the job's process after 60 seconds. The job must store its results
+earlier.
 """
 RETRY_SECONDS = 1.0
 """Interval in seconds at which a lost actor is requested to load its model again."""
@@ -263,8 +264,8 @@ class Actors:
     def _error_of(self, report: Report | HarnessError) -> HarnessError | None:
         """Return the reason for leaving an actor out, or None if the actor can be used.
 
-        The reason is the error that the actor reports, or ChecksumMismatch if `Report.identity`
-        differs from the first report.
+        The reason is the error that the actor reports, or ChecksumMismatch if the `identity` of its
+        report differs from the `identity` of the first report.
         """
         if isinstance(report, HarnessError):
             return report

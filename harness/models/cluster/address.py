@@ -11,7 +11,7 @@ from harness.errors import UsageError
 LOCAL = "local"
 """The value of `--on` with which a job runs in this process."""
 RAY_DATA = "ray-data"
-"""The value of `--on` for a pipeline of Ray Data; the address may follow: ray-data://HOST:6379."""
+"""The value of `--on` for a pipeline of Ray Data; with an address, it is ray-data://HOST:6379."""
 _PLACE = re.compile(
     r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})"
 )
@@ -88,8 +88,8 @@ class Placement:
         slots: number of concurrent generations of each actor; None for the slots of the serve
             entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
-            If `cpus` is None, each actor reserves `node.CPUS` CPUs, or all CPUs of the smallest
-            node if the smallest node has fewer CPUs.
+            If `cpus` is None, each actor reserves `node.CPUS` CPUs, or the CPUs of the smallest
+            suitable node if this node has fewer CPUs.
     """
 
     address: Address

@@ -50,13 +50,13 @@ _in_use = threading.Lock()
 """Held while this process has a connection, since a process can have only one connection."""
 T = TypeVar("T")
 TICK = 0.05
-"""Interval in seconds at which `wait_for` calls `check`."""
+"""Interval in seconds at which `wait_for` and the methods of `Actors` call `check`."""
 MAX_SHOWN = 300
 """Maximum number of characters of a line that `last_line` returns."""
 
 
 class Connection:
-    """The connection of this process to a cluster; the package `ray` needs an open connection."""
+    """The connection of this process to a cluster; functions of `ray` need an open connection."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -152,11 +152,12 @@ def own_folder() -> Path:
 def check_address(address: Address) -> None:
     """Check that Ray answers at the address within `ANSWER_SECONDS`, and accepts the token.
 
-    `ray.init` would try for half a minute, and then raise the same error for both problems.
+    `ray.init` would try for half a minute, and then raise the same error for a missing answer and
+    for a refused token.
 
     Raises:
-        ClusterUnavailable: the address does not answer or refuses the token; the message contains
-            the address.
+        ClusterUnavailable: the address does not answer, refuses the token, or belongs to another
+            service of Ray; the message contains the address.
     """
     import grpc
 
@@ -225,7 +226,7 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
         try:
             return future.result(TICK)
         except TimeoutError:
-            if future.done():  # the work itself raised a TimeoutError
+            if future.done():  # the work has just ended, or raised a TimeoutError itself
                 return future.result()
             if time.monotonic() > end:
                 raise

@@ -81,7 +81,7 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
     same address.
 
     Args:
-        nodes: the address and the id of each node, as the keys.
+        nodes: a counter whose keys are pairs of a node's address and id; the counts are not used.
     """
     shared = Counter(address for address, _ in nodes)
     return {
@@ -125,8 +125,9 @@ class ClusterModel:
         """Generate a reply on an actor (see `backend.Model.generate`).
 
         Raises:
-            GenerationFailed: the actor or its node is lost; the next attempt uses another actor.
-            ClusterUnavailable: all actors are lost, or the cluster is lost.
+            GenerationFailed: the generation failed on the node, or the actor or its node is lost. A
+                lost actor is used again only after it has reloaded its model.
+            ClusterUnavailable: all actors are lost, or the connection to the cluster is lost.
         """
         if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
@@ -170,7 +171,7 @@ class ClusterModel:
                 f"the actor on node {actor.name} was lost",
                 hint="Another actor takes over the work.",
             ) from exc
-        except Exception as exc:  # errors of the connection: grpc and Ray's client have many types
+        except Exception as exc:  # grpc and Ray's client raise many types of connection errors
             raise ClusterUnavailable(
                 f"the connection was lost: {last_line(exc)}",
                 hint="The same line continues the job when the cluster is back.",
@@ -188,7 +189,7 @@ class RayExecutor:
     """An executor that loads each candidate on every actor; this process needs no weights.
 
     The executor connects to the cluster on first use. `close` ends the connection, and stops Ray if
-    Ray was started on this machine.
+    the executor has started Ray.
 
     Args:
         files: returns the entries of files in the registry, by id.

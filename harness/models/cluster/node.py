@@ -41,12 +41,12 @@ class Assignment:
 
     Attributes:
         files: the registry's entries of the files, by id.
-        code_root: the folder of the code in the process of the job. A file below this folder has
-            the same relative path on the node.
+        code_root: the code folder of the job's process. A file below this folder is read from the
+            same relative path in the code folder of the node.
         environment: HARNESS_ variables of the job's process; variables of the node take precedence.
         make_backends: makes the backends on a node; the function is pickled by name.
         slots: number of concurrent generations; None for the slots of the serve entry.
-        threads: number of CPUs that the actor reserves, and threads with which its model computes.
+        threads: number of CPUs that the actor reserves, and of threads that its model uses.
     """
 
     candidate: Candidate
@@ -89,7 +89,7 @@ class Report:
 def available(assignment: Assignment) -> Availability:
     """Return whether this node could serve the candidate of an assignment.
 
-    The backend, the files, and the free space in the cache are checked.
+    The backend, the files, and the free space and write permission of the cache are checked.
     """
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
@@ -188,7 +188,7 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Set an assignment's environment variables, unless they are set; return its file store.
+    """Set the missing environment variables of an assignment, and return its file store.
 
     A file below the code folder of the job's process is read from the code folder of this node.
     """
@@ -324,9 +324,9 @@ def probe_nodes(
 def _examination(pickled: bytes) -> Callable[[], str | Availability]:
     """Return a function that probes the node on which it is called.
 
-    The function is nested, since Ray pickles a nested function with its code: the node may have no
-    harness, or another version of it. In these cases the function returns a message about the
-    problem; otherwise it returns the result of `available`.
+    The node may have no harness, or another version of the harness. Then the function returns a
+    message about the problem; otherwise it returns the result of `available`. The function is
+    nested, since Ray pickles a nested function with its code.
 
     Args:
         pickled: the pickled assignment.
@@ -345,6 +345,6 @@ def _examination(pickled: bytes) -> Callable[[], str | Availability]:
             return f"nanda-harness {found} is installed, here it is {version}"
         from harness.models.cluster import node
 
-        return node.available(pickle.loads(pickled))  # noqa: S301  the bytes are from the driver
+        return node.available(pickle.loads(pickled))  # noqa: S301  from the job's process
 
     return examine

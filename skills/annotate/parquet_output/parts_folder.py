@@ -1,18 +1,19 @@
 """A folder of Parquet files with annotations ("parts"), at a path or a URL of fsspec.
 
     part-20261127T154400-1b2c-0f3a....parquet   a part, named after its run and its papers
-    _run                                        the name of the only run that may write parts
+    _run                                        a file with the name of the run that may write parts
     _broken-part-...                            an incomplete part that was set aside
 
 A part is written under a temporary name and then renamed, so that an interrupted run leaves no
 incomplete part. If a failure of the storage leaves an incomplete part, the next run renames the
-part. Readers of Parquet ignore names that begin with "_". The rows have the columns of `save to
-FILE.parquet`, and two more columns:
+part. Readers of Parquet ignore names that begin with "_". The rows have the columns of a .parquet
+file that /annotate saves, and two more columns:
 
     paper_key   identifies the paper: 32 hex digits of the SHA-256 of its id and abstract
-    error       "" for an annotation; for a failure, which has no moves, JSON with the content key
-                of the request, error_type, reason, retryable and raw_reply
+    error       "" for an annotation; for a failure, JSON with key (`Failed.key`), error_type,
+                reason, retryable and raw_reply
 
+The moves in the row of a failure are "".
 The metadata of a part contain the identity of its job (`PartsJob.identity`) as JSON.
 """
 
@@ -75,7 +76,10 @@ def new_run() -> str:
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """A folder of parts at a path or URL, as a value without open files that is sent to nodes."""
+    """A folder of parts at a path or URL.
+
+    The object holds no open files, so that it can be sent to nodes.
+    """
 
     url: str
 
@@ -214,7 +218,7 @@ def paper_key(paper: Paper) -> bytes:
 
 
 def part_name(run: str, papers: Iterable[Paper]) -> str:
-    """Return the name of the part of a run with these papers, in any order."""
+    """Return the name of a part of `run`, which does not depend on the order of `papers`."""
     keys = b"".join(sorted(map(paper_key, papers)))
     return f"part-{run}-{hashlib.sha256(keys).hexdigest()[:16]}{SUFFIX}"
 
@@ -223,7 +227,7 @@ def part_schema(framework: Framework, id_column: str, job: Mapping[str, Any]) ->
     """Return the schema of the parts of a job.
 
     Raises:
-        UsageError: a move of the framework has the name of a column of parts.
+        UsageError: a move of the framework has the name of a column in `ADDED`.
     """
     import pyarrow as pa
 
@@ -277,7 +281,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The complete parts in a folder.
+    """The result of `scan`: the keys of the papers in a folder, and the incomplete parts.
 
     Attributes:
         done, failed: keys of annotated papers, and of failed papers; a paper that was annotated
@@ -316,7 +320,9 @@ def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
 
 
 def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
-    """Check that the first part belongs to the job, before files in the folder are changed.
+    """Check that the first part of a folder belongs to the job.
+
+    A run calls this function before it changes files in the folder.
 
     Raises:
         UsageError: the part belongs to another job, or the file is not a part.

@@ -57,7 +57,9 @@ LARGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class PartsJob:
-    """The settings of a job that writes parts. The settings are sent to the nodes.
+    """The settings of a job that writes parts.
+
+    The settings are sent to the nodes.
 
     Attributes:
         id_column: the name of the id column of the input.
@@ -123,8 +125,8 @@ class BatchAnnotator:
         """Annotate a batch, write it as a part, and return figures such as `done` and `failed`.
 
         Ray repeats the batch of a lost actor. If the part of a batch exists, the batch is not
-        annotated again. If the model becomes unavailable, the papers annotated until then are
-        written.
+        annotated again. If an error such as an unavailable model ends the work, the papers
+        processed before the error are written.
 
         Args:
             batch: a mapping, in which `papers` is the JSON of a list of papers.

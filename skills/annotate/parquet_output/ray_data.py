@@ -1,15 +1,15 @@
 """/annotate TABLE save to FOLDER/ --on ray-data: annotate a table with Ray Data.
 
-The driver (the process of the command) reads the table, and writes the papers that are due to a
-temporary file, in batches. A task on the driver's node runs the pipeline: another task yields each
-batch as a row of a data set; an actor from a pool annotates the batch, writes it as a part, and
-returns its figures, such as numbers of papers and tokens. Only the figures reach the driver. The
-parts are the only state: if a process is killed, the next run continues from the parts in the
+The driver is the process of the command. It reads the table, and writes batches of due papers to a
+temporary file. A task on the driver's node runs the pipeline. In the pipeline, another task yields
+each batch as a row of a data set. An actor from a pool annotates the batch, writes it as a part,
+and returns its figures, such as numbers of papers and tokens. Only the figures reach the driver.
+The parts are the only state: if a process is killed, the next run continues from the parts in the
 folder.
 
-The driver does not run the pipeline itself: Ray Data executes it in threads that cannot be stopped
-through its public interface, and sometimes ends a process that disconnects from the cluster while
-the threads run.
+The driver does not run the pipeline itself, since Ray Data executes a pipeline in threads. These
+threads cannot be stopped through the public interface of Ray Data. If a process disconnects from
+the cluster while the threads run, Ray Data sometimes ends the process.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Counts:
 
 
 def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
-    """Annotate the papers of a table on a cluster, into a folder of Parquet parts.
+    """Annotate the papers of a table on a cluster, and write them to a folder of parts.
 
     Raises:
         UsageError: the parts in the folder belong to another job, or options do not apply.
@@ -123,8 +123,8 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     folder.create()
     placement = cluster_placement.data_placement(call)
 
-    # One actor is started first: it reports its model, and ends before the pool starts. Ctrl-C is
-    # noticed immediately, but disconnecting from the cluster then takes a second or two.
+    # One actor is started first: it reports its model, and ends before the pool starts. After
+    # Ctrl-C, disconnecting from the cluster takes a second or two, hence `ctrl_c.unlimited`.
     with (
         ctrl_c.unlimited(),
         cluster_placement.placed(call, replace(placement, actors=1), quietly=True),
@@ -217,7 +217,7 @@ def write_batches(
 
 
 def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
-    """Yield each batch of a file from `write_batches`, with the JSON of its papers as `papers`."""
+    """Yield each batch in a file of `write_batches`, as {"papers": JSON of a list of papers}."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
             yield {"papers": line}
@@ -245,8 +245,8 @@ class PartsRun:
         """Annotate the papers that are due, and return the result of the line.
 
         Raises:
-            ModelUnavailable: the model became unavailable before any paper was annotated. A
-                fallback is then tried.
+            ModelUnavailable: the model became unavailable, and neither this run nor an earlier run
+                has annotated a paper. A fallback is then tried.
         """
         counts, screen, options = self.counts, self.call.screen, self.call.options
         counts.refused.report(screen)
@@ -344,10 +344,11 @@ class Pipeline:
 
 
 def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
-    """Run a pipeline, and yield the figures of each part (`BatchAnnotator.__call__`).
+    """Run a pipeline, and yield the figures of each batch (`BatchAnnotator.__call__`).
 
     Raises:
-        HarnessError: a batch failed, the model cannot be loaded, or the run was interrupted.
+        HarnessError: a batch or the cluster failed, the model cannot be loaded, or the run was
+            interrupted.
     """
     import ray
 
@@ -378,7 +379,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
 
 
 def _rows(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
-    """Run a pipeline in this process, and yield the figures of each part."""
+    """Run a pipeline in this process, and yield the figures of each batch."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import ray
     import ray.data
@@ -404,7 +405,8 @@ def _rows(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
             return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    # Since the task reserves no CPU, it is not fused with the pool, and does not wait for a CPU.
+    # The read task reserves no CPU. Ray thus does not fuse it with the pool, and it does not wait
+    # for a CPU.
     batches = ray.data.read_datasource(
         Batches(), override_num_blocks=1, num_cpus=0, label_selector=here
     )

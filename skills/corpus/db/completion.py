@@ -31,7 +31,10 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""For each fact, the SQL condition that is true for rows of `papers` without the fact."""
+"""For each fact, the SQL condition that is true for rows of `papers` without the fact.
+
+A retraction notice is only expected for a retracted paper.
+"""
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
@@ -39,9 +42,9 @@ TEXTS = ("title", "authors", "published")
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
-    The names do not include the year and the DOI of a retraction notice. Known facts are kept, with
-    two exceptions: a new number of citations replaces the old number, and `retracted` may change
-    from 0 to 1. The row may be merged with or linked to other rows (see `merging.record`).
+    The names include neither the year nor the DOI of a retraction notice. Known facts are kept,
+    with two exceptions: a new number of citations replaces the old number, and `retracted` may
+    change from 0 to 1. The row may be merged with or linked to other rows (see `merging.record`).
 
     Args:
         paper_id: the id of a row of `papers`.
@@ -88,17 +91,18 @@ def due(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the row id and the identifiers of each paper to look up at a source.
 
-    A paper is omitted if it was looked up at the source after the time `since`. Otherwise, the
-    paper is yielded if it lacks one of the facts `states`, or if it was looked up at the source
-    earlier, since citations and retractions change.
+    A paper is omitted if its last lookup at the source was at or after the time `since`. Otherwise,
+    the paper is yielded if it lacks one of the facts `states`. A paper with an earlier lookup is
+    also yielded, since citations and retractions change.
 
     Args:
         source: the name of the source.
         states: the names of the facts that the source may state; names that are not in `COLUMNS`
             are ignored.
         since: a time in the format of `rows.now`.
-        by_title: True if the source finds papers by title. A paper without identifiers is yielded
-            with its title under the key `TITLE`, or with {} if `by_title` is False.
+        by_title: True if the source finds papers by title. A paper without identifiers is then
+            yielded with {TITLE: title}. If `by_title` is False or the title is empty, the paper is
+            yielded with {}.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
@@ -130,7 +134,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
     """Return the identifiers and the venue of each paper, by row id.
 
     The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue". A
-    paper without identifiers and venue is omitted.
+    paper with neither an identifier nor a venue is omitted.
     """
     wanted = json.dumps(list(paper_ids))
     stated: dict[int, dict[str, str]] = {}
@@ -140,7 +144,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # None for the key of a Zotero item
+        if name := SOURCE_NAMES.get(row["kind"]):  # None for the kind "zotero"
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
@@ -170,11 +174,11 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return the facts of each row, by row id, completed from the rows of the same paper.
+    """Return the facts of each row, by row id, completed from other rows of the same paper.
 
     The facts are the identifiers and the venue, as `stated_of` returns them. The facts of a row
-    that was merged with other rows include the columns `TEXTS`. A fact of the row itself takes
-    precedence, then a fact of the row with the lowest id.
+    that was merged with other rows also include the columns `TEXTS`. If several rows have a fact,
+    the fact of the row itself is used, or else the fact of the row with the lowest id.
     """
     wanted = list(paper_ids)
     merged = db.execute(

@@ -64,7 +64,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
             not changed.
         OutputError: the file cannot be created or written: `path` is a folder, permission is
             denied, the disk is full, or another process blocked the file for `BUSY_SECONDS`. The
-            block raises the same error if a later statement fails for one of these reasons.
+            same error is raised if an SQL statement in the block fails for one of these reasons.
     """
     if path.is_dir():
         raise OutputError(
@@ -166,7 +166,8 @@ def refuse_damaged(connection: sqlite3.Connection, path: Path) -> None:
 def _translated(path: Path) -> Iterator[None]:
     """Translate SQLite errors that concern the file or the disk to errors of the harness.
 
-    Errors of SQL statements are raised unchanged. An interruption becomes a KeyboardInterrupt.
+    Errors of SQL statements are raised unchanged, unless the database is damaged. An interruption
+    becomes a KeyboardInterrupt.
     """
     try:
         yield

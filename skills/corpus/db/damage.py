@@ -21,7 +21,10 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
 }
 """The functions that parse the JSON values of columns, by table and column."""
 SHOWN = 200
-"""Maximum number of characters of SQLite's message, which may contain the schema of a table."""
+"""Maximum number of characters that an error quotes from SQLite's message.
+
+The message may contain the schema of a table.
+"""
 COMPANIONS = ("", "-wal", "-shm")
 """Suffixes of the file names of an SQLite database, its log and its shared memory."""
 
@@ -29,8 +32,8 @@ COMPANIONS = ("", "-wal", "-shm")
 def find(path: Path) -> str:
     """Return a description of the first damage in a database, or "" if there is none.
 
-    SQLite checks the structure of the file. Then all stored values are read, and the JSON values
-    are parsed. The file is not changed.
+    SQLite checks the structure of the file. Then all stored values are read, and the values of the
+    columns in `STORED` are parsed. The file is not changed.
 
     Raises:
         OutputError: the file cannot be read, since another process blocks it or permission is

@@ -1,9 +1,9 @@
 """Encode the facets of papers and moves as words of the full-text index.
 
 A facet is a property to filter by: move, year or category. The full-text index contains the text of
-each move, and words for its facets. One full-text query thus finds, for example, the methods of
-2024 that contain a given word. A join of every matching move with its paper would take twenty times
-as long. The words for facets occur in no text, and no stemmer changes these words.
+each stated move, and the facet words of the move. One full-text query thus finds, for example, the
+methods of 2024 that contain a given word. A join of every matching move with its paper would take
+twenty times as long. The facet words occur in no text, and no stemmer changes these words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from skills.nanda.paper import Paper
 Kind = Literal["move", "year", "category"]
 
 UNKNOWN = "unknown"
-"""The facet value of a paper without a year or a category."""
+"""The value of the facets "year" and "category" if the year or the category is unknown."""
 STATED, UNSTATED = "stated", "not stated"
 """The values of the facet of a move."""
 MOVE = "move."
@@ -30,7 +30,7 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 @lru_cache(maxsize=4096)
 def word(kind: Kind, value: object) -> str:
-    """Return the word for a facet value in the full-text index.
+    """Return the word that represents a facet value in the full-text index.
 
     The word consists of letters and digits. Values that differ only in case have the same word;
     other values have different words.

@@ -28,7 +28,10 @@ JOINED = """(
         UNION SELECT joined.id, pair.other FROM joined JOIN pair ON pair.id = joined.other
     )
     SELECT id, other FROM joined)"""
-"""SQL for the pairs of merged rows, including pairs that are merged only by a third row."""
+"""SQL for the pairs of merged rows, including pairs that are merged only through a third row.
+
+Each pair occurs in both orders, and each merged row is also paired with itself.
+"""
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
@@ -153,7 +156,7 @@ def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identif
 
 
 def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of other rows with a common identifier or title key.
+    """Return the ids of other rows that share an identifier or a title key with this row.
 
     An identifier or key that more than `BLOCK` rows have is ignored.
     """
@@ -252,7 +255,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> None:
     db.execute(
         "UPDATE duplicates SET relation = 'split' WHERE ? IN (paper_id, other_id)", [paper_id]
     )
-    # Two rows that were merged only through a third row are not in `duplicates` yet.
+    # `duplicates` does not yet contain pairs of rows that were merged only through a third row.
     db.executemany(
         "INSERT OR IGNORE INTO duplicates"
         " (paper_id, other_id, relation, rule, evidence, created_at)"

@@ -85,10 +85,10 @@ def confidences(
 
 
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
-    """Return the annotation of `paper` by `framework`, or None if its row has no annotation.
+    """Return the annotation of `paper` by `framework`, or None if there is no annotation.
 
-    This is the current annotation, or the latest annotation of the row if the current annotation
-    belongs to another row of the same paper.
+    Only the row that contains `paper` is read. The row's current annotation is returned, or its
+    latest annotation if the current annotation of the paper belongs to another row.
     """
     row = one(
         db,
@@ -109,7 +109,10 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the last stored annotation of `paper` with these moves, after its id; or None."""
+    """Return the last stored annotation of `paper` with these moves, or None.
+
+    The first value of the returned pair is the id of the annotation.
+    """
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
@@ -162,7 +165,7 @@ class StoredPaper:
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
     """Return the papers that `wanted` identifies; see `rows_of` for the accepted ids.
 
-    For merged rows, the row with the current annotation is returned.
+    Merged rows are replaced by their annotated rows (see `rows_with_annotations`).
     """
     shown = rows_with_annotations(db, rows_of(db, wanted))
     return [found for found in (numbered(db, row) for row in shown) if found]
@@ -171,9 +174,9 @@ def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
 def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
     """Return the ids of the rows that `wanted` identifies.
 
-    `wanted` is compared with the ids that papers have in their tables or sources (`source_id`),
-    then with the row ids, then with the identifiers: DOI, arXiv id, PMID and OpenAlex id. An arXiv
-    id may have a version or the prefix "arXiv:", or be a URL.
+    `wanted` is compared with the ids that papers have in their tables or sources (`source_id`). If
+    no id is equal, `wanted` is compared with the row ids, and then with the identifiers: DOI, arXiv
+    id, PMID and OpenAlex id. An arXiv id may have a version or the prefix "arXiv:", or be a URL.
     """
     rows = db.execute("SELECT id FROM papers WHERE source_id = ? ORDER BY id", [wanted]).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
@@ -186,11 +189,11 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
 
 
 def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return the ids of rows, each replaced by the rows of the same paper that are annotated.
+    """Replace each row by the annotated rows of the same paper, and return the row ids.
 
-    A row is annotated if it has a current annotation. Of a paper without annotated rows, only the
-    first row in `paper_ids` is returned. A given row is also returned if a row that replaces it has
-    the same source id, as versions of an arXiv paper have.
+    A row is annotated if it has a current annotation. If a paper has no annotated row, its first
+    row in `paper_ids` is used instead. A given row is also returned if it has the same source id as
+    one of the rows that replace it. Versions of an arXiv paper, for example, have the same id.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:
@@ -275,7 +278,7 @@ def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
 
 
 def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the common `id_field` of the papers of annotations, or "id" if there is none."""
+    """Return the `id_field` that the papers of these annotations share, or else "id"."""
     rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",
@@ -311,7 +314,7 @@ def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
 
     Args:
         row: the columns of `papers`, and the record of the annotation.
-        stated: facts that other rows or sources state; they are used if the row has no value.
+        stated: facts from `stated_together`; a fact is used if the row and the record lack it.
     """
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
@@ -340,7 +343,7 @@ class PulledHighlight:
     Attributes:
         library: the name of the library.
         attachment: the key of the PDF file in the library.
-        key: the key of the highlight in the library.
+        key: the key of the highlight in the library, or of the item if `kind` is `REVIEWED`.
         kind: the type of the highlight in Zotero, such as "highlight" or "note"; or else `DELETED`
             or `REVIEWED`.
         version: the number that Zotero increases when the highlight is changed.
@@ -372,9 +375,9 @@ class PulledHighlight:
     def moves(self, framework: Framework) -> list[str]:
         """Return the names of the moves with which the highlight is tagged.
 
-        The tag of a move is its name or its label, with or without the name of the framework and a
-        colon before it. Case is ignored: "nanda:claim", "Nanda:claim" and "Claim" are tags of the
-        move "claim".
+        The tag of a move is the name or the label of the move. The prefix "FRAMEWORK:" is optional,
+        and case is ignored. Thus, "nanda:claim", "Nanda:claim" and "Claim" are tags of the move
+        "claim".
         """
         prefix = f"{framework.name}:".casefold()
         names = {str(tag).casefold().removeprefix(prefix) for tag in json.loads(self.tags)}
@@ -400,7 +403,7 @@ def store_highlights(
 
 
 def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight]:
-    """Return the highlights of people in a paper, sorted by PDF file and position."""
+    """Return the pulled highlights of all rows of a paper, sorted by PDF file and position."""
     rows = db.execute(
         f"SELECT {', '.join(_HIGHLIGHTS)} FROM zotero_highlights"  # noqa: S608  names of columns
         " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY attachment, sort, id",
@@ -410,7 +413,7 @@ def highlights_of(db: sqlite3.Connection, paper_id: int) -> list[PulledHighlight
 
 
 def papers_with_highlights(db: sqlite3.Connection) -> dict[str, list[PulledHighlight]]:
-    """Return the highlights of people in all papers, by the source id of the paper.
+    """Return the pulled highlights of all papers, by the source id of the paper.
 
     The highlights of a merged paper are listed under the source id of each of its rows.
     """

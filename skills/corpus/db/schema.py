@@ -10,15 +10,15 @@
     verdicts        the decision of a run of /curate on each row of its input
     judge_forms     the form of question that a judge answers best, as measured
     calibrations    thresholds of a judge that --calibrate has set
-    identifiers     the DOI, arXiv id, PMID, OpenAlex id and title keys of each row of papers
+    identifiers     the identifiers, title keys and Zotero keys of each row of papers
     duplicates      pairs of rows that were merged, linked or split, and the rule that decided
     reviews         gold tables of /curate --review, and the share of papers for two reviewers
     review_leases   papers that are reserved for a reviewer until a time
     review_drafts   texts of moves that a reviewer has edited but not submitted
-    measures        figures that /evaluate has computed, by the digest of the measured texts
-    embedding       the model of the vectors, and the last move that has a vector
+    measures        figures that /evaluate has computed, by digest of the function and its arguments
+    embedding       the model of the vectors, and the id of the last move that was processed
     vectors         the vector of each stated move, one signed byte for each dimension
-    vector_blocks   the signs of some thousand vectors of one move, and their row ids in moves
+    vector_blocks   the signs of thousands of vectors of one move, and the row ids in moves
     awaited         papers without an abstract, until a source states the abstract
     lookups         the last lookup of a row of papers or awaited at each source, and the result
     zotero_highlights   highlights and comments of people in PDF files of Zotero
@@ -29,18 +29,18 @@ VACUUM may change the rowid of a table without this declaration.
 Some values are stored twice, for speed. `moves` repeats the framework and the flag `current` of the
 annotation, and has the facet words of the full-text index (facets.py). `annotations` has the names
 of the stated moves, separated by blanks, and the mean support of these moves. The column
-`unsupported` counts the numbers and names that the abstract lacks, in all moves. Statistics and
-filters thus read the indexes papers_facets, annotations_paper and moves_current, and never the long
-records and abstracts.
+`unsupported` counts the numbers and names that the abstract lacks, in all moves. Most statistics
+and filters thus read only the indexes papers_facets, annotations_paper and moves_current, and not
+the long records and abstracts.
 
 Rows of the same paper are not combined, so that a merged pair can be split without loss; the pair
 is listed in `duplicates`. In `identifiers`, the kind "title" is a key that finds candidates for
-a merge, not an identifier. `cited`, `retracted` and `retraction` (the DOI of the notice) are null
-or empty until a lookup.
+a merge, not an identifier. In `papers`, the columns `cited`, `retracted` and `retraction` (the DOI
+of the notice) are null or empty until a lookup.
 
 A ballot names its annotation by the digests of the moves and the abstract, because probes and
-annotations from files are not in the corpus; `annotation_id` is then null. The first search by
-meaning fills the tables of vectors. A block stores the signs of many vectors in one value, because
+annotations from files are not in the corpus; `annotation_id` is then null. Missing vectors are
+computed before a search by meaning. A block stores the signs of many vectors in one value, because
 reading one row for each vector would take seconds.
 """
 

@@ -1,6 +1,6 @@
 """Write annotations and failures to the corpus database, and find them by content key.
 
-All functions take a database that `connection.open_corpus` opened. Every write is a transaction, so
+The argument `db` is a connection from `connection.open_corpus`. Every write is a transaction, so
 that a killed process never leaves an incomplete annotation.
 """
 
@@ -42,8 +42,8 @@ def save(
 
     Args:
         run_id: the id of the job in `runs`, or None.
-        unless_newer: True to leave a current annotation of a later time current.
-        unless_any: True to leave any current annotation current.
+        unless_newer: True to keep the current annotation of the paper if it is newer than `item`.
+        unless_any: True to keep the current annotation of the paper, if there is one.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -228,9 +228,10 @@ class Version:
 
 
 def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
-    """Return all annotations of a paper and of its merged rows, the current annotation first.
+    """Return all annotations of a paper by `framework`, the current annotation first.
 
-    An annotation that lacks a move of `framework` is omitted.
+    The annotations of merged rows are included. An annotation that lacks a move of `framework` is
+    omitted.
     """
     rows = db.execute(
         "SELECT id, model, created_at, current, record FROM annotations"

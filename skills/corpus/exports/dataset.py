@@ -1,4 +1,4 @@
-"""Save annotations as a dataset: a folder that the Hugging Face Hub and `datasets` read.
+"""Save annotations as a dataset folder for the Hugging Face Hub and the library `datasets`.
 
 README.md is the dataset card. Texts that a person has added to the card are kept, such as the
 license, the language and a description of the papers. The rows of a split are in the file
@@ -54,7 +54,7 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The size categories of the Hub; a category has fewer rows than its key."""
+"""The size categories of the Hub; a dataset of a category has fewer rows than the key."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],
@@ -117,7 +117,8 @@ def save(
         split: the name of the split.
         abstracts: False to omit the texts of the abstracts.
         sections: True to add a column with the moves that were found in sections of the papers.
-        force: True to replace the harness's part of the card even if a person has changed it.
+        force: True to accept a folder with other files, and to replace the harness's part of the
+            card even if a person has changed it.
         notice: called with each sentence about the result.
 
     Raises:
@@ -214,7 +215,7 @@ def _splits(folder: Path) -> dict[str, Path]:
 
 
 def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
-    """Return an annotation without paths, server addresses and account names of the user.
+    """Return an annotation without folders, server addresses and Zotero accounts of the user.
 
     Args:
         abstracts: False to also remove the sentences that the checks quote from the abstract.

@@ -46,7 +46,7 @@ def save(
     Args:
         items: returns an iterator over the annotations.
         tick: called with the progress.
-        check: called before each file; may raise an error to stop. Finished copies are kept.
+        check: called before each paper; may raise an error to stop. Finished copies are kept.
 
     Raises:
         OutputError: a copy cannot be written.
@@ -114,7 +114,10 @@ def placing() -> ReaderProcess:
 def places_of(
     process: ReaderProcess, item: Annotated, framework: Framework
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the places of each move in a paper's PDF file, or {} if no file can be read."""
+    """Return the places of each move that is found in a paper's PDF file.
+
+    The result is {} if the paper has no readable PDF file.
+    """
     path = pdf_of(item)
     try:
         if path is None:

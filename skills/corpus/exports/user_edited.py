@@ -69,14 +69,15 @@ class Owned:
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
         """Replace the harness's part of a file, and return the new text and the state.
 
-        The state is "updated", or "unchanged" if this part is equal to the part that the harness
-        wrote before. If a person has changed or removed the old part, the text is not changed; the
-        state is then "kept" instead of "updated". A property that a person has added is kept, even
-        if the harness owns a property with the same name.
+        The state is "unchanged" if the file contains this part, or if the harness wrote the same
+        part before. Otherwise, if a person has changed or removed the old part, the text is not
+        changed, and the state is "kept". In all other cases, the state is "updated". A property
+        that a person has added is kept, even if the harness owns a property with the same name.
 
         Args:
             text: the text of the file.
-            force: True to replace the old part even if a person has changed it.
+            force: True to write this part even if a person has changed or removed the old part. In
+                a file without the old part, properties with the same names are also replaced.
             adopt: True to add this part to a file that does not contain an old part.
 
         Raises:
@@ -188,7 +189,7 @@ def _texts(value: Any) -> Any:
 
 
 def _digest(properties: Mapping[str, Any], block: str) -> str:
-    """Return the digest of a part, without the names of linked notes, which may change."""
+    """Return the digest of a part; the names of linked notes do not change the digest."""
     kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
@@ -199,10 +200,10 @@ class BrokenFrontMatterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A file split into front matter and text.
+    """The text of a file, and the place and the values of its front matter.
 
     Attributes:
-        text: the whole text.
+        text: the whole text, including the front matter.
         start: offset of the YAML in `text`.
         end: offset of the end of the YAML.
         values: the properties; numbers and dates are strings.
@@ -215,9 +216,9 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Split a file into front matter and text.
+    """Find and parse the front matter in the text of a file.
 
-    Without front matter, `start` and `end` of the result are 0.
+    If there is no front matter, `start` and `end` of the result are 0.
 
     Raises:
         BrokenFrontMatterError: the front matter cannot be parsed, or exceeds a limit.

@@ -1,7 +1,7 @@
 """Save annotations as an Obsidian vault, with a note for each paper.
 
-The note of a paper is found by the id in its properties, even if a person has moved or renamed the
-note.
+The note of a paper is found by the id or an identifier in the properties of the note. A person may
+therefore move or rename the note.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _NAMED = {
 A report counts the notes in each state, and lists the first notes in the states of `_NAMED`.
 """
 LONGEST = 120
-"""Maximum number of characters of a file name.
+"""Maximum number of characters of a file name, without an added id or number.
 
 Windows allows 260 characters for a path, and Linux 255 bytes for a name.
 """
@@ -73,13 +73,13 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.I
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder that contains other files, unless `force` is True.
+    """Refuse a folder that is neither empty nor a vault, unless `force` is True.
 
     A new or empty folder, an Obsidian vault, a folder within a vault, and a folder with notes of
     the harness are accepted.
 
     Raises:
-        UsageError: the folder contains other files.
+        UsageError: the folder is refused.
     """
     if force or not folder.is_dir() or not any(folder.iterdir()) or _vault_of(folder):
         return
@@ -109,11 +109,12 @@ def save(
 
     Args:
         items: returns a new iterator over the annotations.
-        force: True to replace the harness's part of a note even if a person has changed it.
+        force: True to accept every folder, and to replace the harness's part of a note even if a
+            person has changed this part.
         tick: called with the progress.
 
     Raises:
-        UsageError: the folder contains other files.
+        UsageError: `check` refuses the folder.
         OutputError: a note cannot be written.
     """
     check(folder, force=force)
@@ -223,10 +224,10 @@ class Notes:
     """The notes in a vault.
 
     Attributes:
-        ours: the first note of the harness for each id of a paper.
+        ours: for each id of a paper, the first note of the harness with this id.
         taken: the names of all notes in all folders, as `key` returns them. A new note needs
             another name, since links contain no folder.
-        pdfs: the names of PDF files that links can contain.
+        pdfs: the names of the PDF files to which a note can link.
     """
 
     ours: dict[str, Found] = field(default_factory=dict)

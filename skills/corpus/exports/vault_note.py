@@ -4,8 +4,8 @@ Texts are escaped, so that Obsidian shows Markdown, HTML and Obsidian syntax as 
 
 A note links to the notes of papers with common terms. A term is a pair of adjacent words in the
 title or in a stated move; the first word must not be generic. A word with a capital inside, such as
-"LoRA", is also a term. A term is ignored if only one paper contains the term, or if so many papers
-contain it that it is a term of the whole field (see `FEW`).
+"LoRA", is also a term. A term is ignored if only one paper contains the term, or if more papers
+than a maximum contain the term (see `FEW`).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 
 ID = "nanda-id"
 IDENTIFIERS = ("doi", "arxiv", "pmid")
-"""Properties by which a note is found if its paper has another id in another source."""
+"""Properties by which the note of a paper is found if no note has the id of the paper."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a special meaning in Obsidian, which users set themselves."""
 _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
 """Matches Markdown and Obsidian syntax within a line.
 
-The syntax of Obsidian is that of tags, formulas, block ids, highlights, Dataview fields, comments.
+The Obsidian syntax consists of tags, formulas, block ids, highlights, Dataview fields and comments.
 """
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
 """Matches characters that begin a list, a quotation or the underline of a heading."""
@@ -63,8 +63,9 @@ _NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
 def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
-    Ids such as "12" may belong to different papers of different tables. Therefore the id contains a
-    digest of the title, or of the abstract if there is no title. An arXiv id needs no digest.
+    An id such as "12" may belong to different papers in different tables. Therefore the id in a
+    vault contains a digest of the title, or of the abstract if there is no title. An arXiv id needs
+    no digest.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):
@@ -207,8 +208,9 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
     """Return for each paper the indexes of up to `LINKS` related papers, with shared terms.
 
-    Up to `TERMS` shared terms are returned, from the rarest to the most frequent. The related
-    papers are ordered by the weight of all shared terms; a rarer term weighs more.
+    For each related paper, up to `TERMS` shared terms are returned, from the rarest to the most
+    frequent. The related papers are ordered by the weight of all shared terms; a rarer term weighs
+    more.
 
     Args:
         papers: the terms of each paper.

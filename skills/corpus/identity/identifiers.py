@@ -15,7 +15,7 @@ from skills.corpus.identity import titles
 from skills.nanda.paper import Paper, bare_arxiv_id
 
 BLOCK = 50
-"""Maximum number of papers with the same key that are compared with each other.
+"""Maximum number of papers with the same blocking key that are compared with each other.
 
 A more frequent key is ignored, since it usually comes from wording that many titles share.
 """
@@ -55,7 +55,7 @@ Authorea, APSA, Zenodo and arXiv.
 
 
 def doi(text: str) -> str:
-    """Return a DOI or DOI URL in lower case and without its prefix; "" for other text.
+    """Return the bare DOI in a DOI or DOI URL, in lower case; "" for other text.
 
     DOIs are case-insensitive (https://www.doi.org/doi-handbook). Punctuation after the DOI is
     removed, since it belongs to the sentence.
@@ -68,7 +68,7 @@ def doi(text: str) -> str:
 
 
 def written_doi(text: str) -> str:
-    """Return a DOI or DOI URL as written, without its prefix; "" for other text."""
+    """Return the bare DOI in a DOI or DOI URL, as written; "" for other text."""
     found = _DOI.fullmatch(text.strip())
     return found["id"] if found else ""
 
@@ -79,7 +79,7 @@ def dois_within(text: str) -> set[str]:
 
 
 def arxiv(text: str) -> str:
-    """Return the arXiv id, without the version, in an id, URL or arXiv DOI; "" for other text."""
+    """Return the arXiv id in an id, URL or arXiv DOI, without the version; "" for other text."""
     own = _ARXIV_DOI.fullmatch(doi(text))
     bare = bare_arxiv_id(own[1] if own else text.strip()) or ""
     archive, slash, number = bare.lower().partition("/")
@@ -108,7 +108,7 @@ _READERS: Mapping[str, Callable[[str], str]] = {
 
 
 def identifiers(text: str) -> dict[str, str]:
-    """Return the identifiers in an id or URL by kind; {} for other ids, such as "12"."""
+    """Return the identifiers in an id or URL, by kind; {} for other text, such as "12"."""
     found = {kind: read(text) for kind, read in _READERS.items()}
     if found["arxiv"]:  # an arXiv DOI is not kept as a second identifier
         found["doi"] = ""

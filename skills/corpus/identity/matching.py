@@ -1,4 +1,4 @@
-"""Decide whether two records are the same paper, or a preprint and its published version.
+"""Decide whether two records describe the same paper, or a preprint and its published version.
 
 Identifiers take precedence over title, authors and year. Authors' names match despite initials,
 missing accents or a different order of the words.
@@ -28,7 +28,7 @@ A paper may appear online in one year and in print in the next year.
 LINKED_YEARS = 2
 """Maximum difference of the years of a preprint and its published version."""
 LONG_TITLE = 5
-"""Minimum number of words of equal titles, if the authors of one of the records are unknown."""
+"""Minimum length in words of a common title, if the authors of one of the records are unknown."""
 AUTHORS = 0.5
 """Minimum share of common authors if the titles are similar but not equal."""
 ALIKE = 0.5
@@ -148,8 +148,9 @@ def names(authors: str) -> tuple[Name, ...]:
 
     The authors may be separated by semicolons ("Family, Given; Family, Given"), by commas ("Given
     Family, Given Family") or by "and", as in BibTeX. In a list such as "Family, Given, Family,
-    Given", pairs are joined to names if all items are single words or initials, or if all given
-    names are initials.
+    Given", each pair is joined into a name if all items are single words or initials, or if all
+    given names are initials. A list of two items is one name if one of the items is a single
+    word or initials.
     """
     text = _REST.sub("", plain_field(authors)).strip()
     parts = [part for part in _AND.split(text) if part.strip(" ,")]

@@ -53,7 +53,7 @@ GENERIC = set_of(
     obituary overview preface reply response specialissue tableofcontents untitled
     """
 )
-"""Titles that do not identify a paper, without blanks and articles."""
+"""Titles that do not identify a paper; blanks and articles are left out of these titles."""
 _TYPO_LETTERS = 6
 """Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
 CUT_WORDS = 6

@@ -37,8 +37,8 @@ class Wanted:
 
     Attributes:
         key: a number by which the caller recognizes the paper.
-        identifiers: the identifiers by kind, such as "doi"; if there are none, the title under the
-            key `TITLE`.
+        identifiers: the identifiers by kind, such as "doi"; if the paper has no identifier, the
+            title under the key `TITLE`.
     """
 
     key: int
@@ -260,8 +260,8 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
 
 
 def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if two records with a common identifier describe different papers.
+    """Return True if a stored paper and the facts from a source describe different papers.
 
-    If one of the records has no title, the result is False.
+    If the paper or the facts have no title, the result is False.
     """
     return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

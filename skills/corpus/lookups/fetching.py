@@ -102,10 +102,11 @@ def fetch(call: Call) -> Result:
 
 
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Return one record for each paper, in the order in which `found` first names the papers.
+    """Return one record for each paper, in the order of the first records of the papers.
 
     The first record of a paper takes precedence; facts that the first record lacks are taken from
-    the later records. A preprint and its published version are one paper.
+    the later records. A paper is retracted if any of its records states a retraction. A preprint
+    and its published version are one paper.
     """
     made: dict[int, Found] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):

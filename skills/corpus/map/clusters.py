@@ -214,7 +214,7 @@ def _chosen(vectors: Floats, most: int, check: Callable[[], None]) -> int:
         if len(set(labels.tolist())) < len(sample):
             scores[number] = silhouette_score(sample, labels)
     best = max(scores.values(), default=0)
-    return next((one for one, score in scores.items() if score >= best * GOOD), most)
+    return next((one for one, score in scores.items() if score >= min(best, best * GOOD)), most)
 
 
 def _k_means(vectors: Floats, number: int) -> Any:
@@ -254,7 +254,7 @@ def vectors_of(texts: Sequence[str]) -> Vectors | None:
     )
     try:
         counts = counting.fit_transform(texts)
-    except ValueError:  # raised if no term is frequent enough
+    except ValueError:  # raised if all terms are too rare or too frequent
         return None
     dimensions = min(DIMENSIONS, min(counts.shape) - 1)
     if dimensions < 2:

@@ -20,7 +20,7 @@ from skills.nanda.text import counted, flatten
 RARE = 0.05
 """The significance level of gaps.
 
-A cell is a gap if the probability of so few papers by chance is below this value.
+A cell is a gap if its value of `Cell.chance` is below this level.
 """
 MOST = 20
 """Maximum number of years in a timeline; the first column includes all earlier years."""
@@ -35,7 +35,7 @@ class Cell:
         column: the value of these papers in `Matrix.columns.places`.
         papers: the indices of the papers.
         expected: the expected number of papers if both moves were independent; None in a row or
-            column for papers without a cluster.
+            column for papers without a cluster, and in all cells if `Matrix.papers` is 0.
         chance: the probability of at most this number of papers if both moves were independent; 1
             if `expected` is None.
     """
@@ -230,7 +230,8 @@ def map_of(
         moves: the moves by which the papers are clustered.
         title: the heading of the map.
         crossing: True to make a matrix of the first two moves.
-        number: maximum number of clusters of each move; None to choose it by the silhouette.
+        number: maximum number of clusters of each move; None to choose the number by the
+            silhouette.
         check: called between steps; may raise an error to stop.
         tick: called with the progress.
 

@@ -76,7 +76,7 @@ def draw_map(call: Call) -> Result:
 def _selected(call: Call, corpus: Engine, conditions: Sequence[filters.Condition]) -> list[int]:
     """Return the ids of the current annotations that meet all conditions.
 
-    A notice states how many papers are left out, since a value in a condition is unknown.
+    Papers without a value that a condition needs are left out; a notice states their number.
 
     Raises:
         NothingFound: no annotation meets the conditions.

@@ -135,7 +135,7 @@ _SENTENCES = {
     "cluster_key": cluster_key,
     "cluster_name": cluster_name,
 }
-"""The functions that the templates may call."""
+"""Functions that both templates may call."""
 
 
 def svg(found: FieldMap) -> str:

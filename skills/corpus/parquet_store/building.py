@@ -10,10 +10,12 @@ Filters and statistics read these facts, not the texts. The columns of the facts
     source_id   the id of the paper at its source
     arxiv       True if source_id is an arXiv id
     digest      the first 64 bits of the digest of the abstract
-    year, category, categories   as in the table `papers`; categories in lower case
+    year, category   as in the table `papers`
+    categories  the list of categories, in lower case
     annotated   True if the row has an annotation
     error       the type of the error, or ""
-    model, created, stated, support, unsupported   as in the table `annotations`
+    created     the creation time in the provenance, or ""
+    model, stated, support, unsupported   as in the table `annotations`
     support_0, ...   the support of each move of the framework; null if not stated
     numbers     the moves with a number that the abstract lacks
     names       the moves with a name that the abstract lacks
@@ -357,7 +359,7 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 
 
 def folded_categories(text: str) -> list[str]:
-    """Return the categories in a text in lower case, since filters ignore case."""
+    """Return the categories of a text, converted to lower case, since filters ignore case."""
     return [category.casefold() for category in split_categories(text)]
 
 

@@ -63,7 +63,7 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except RuntimeError as exc:
         if type(exc) is not RuntimeError:
             raise
-        raise KeyboardInterrupt from exc  # DuckDB's reaction to Ctrl-C
+        raise KeyboardInterrupt from exc  # DuckDB raises RuntimeError on Ctrl-C
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
         raise  # a fault of the query, not of a file
     except duckdb.Error as exc:

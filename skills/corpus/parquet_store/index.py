@@ -67,7 +67,7 @@ CREATE VIRTUAL TABLE moves_fts USING fts5 (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a part; a different size or time means that the part has changed."""
+    """The file of a part; a new size or modification time means that the part has changed."""
 
     path: Path
     size: int
@@ -79,14 +79,15 @@ class Part:
     """A part in the index, or a part to be indexed, which has no ids yet.
 
     Attributes:
-        file: the path, the size and the time of the file when it was indexed.
+        file: the path, and the size and modification time that the file had when it was indexed.
         rows: number of rows.
         id_column: the name of the first column, which contains the ids of papers.
         facts: the name of the file with the facts about the rows, or "" if there is no file.
         refused: the reason why the part cannot be read, or "".
         id: the id of the part.
         first: the id of the first row.
-        has_errors: True if a part to be indexed has the column "error"; the index lacks this value.
+        has_errors: True if a part to be indexed has the column "error". The index does not store
+            this value.
     """
 
     file: File
@@ -229,7 +230,7 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
 def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
     """Return True if an index has the format `VERSION` and the moves of `framework`.
 
-    The text of moves that are not stated must also be that of `framework`.
+    The index must also have the text of `framework` for moves that are not stated.
     """
     about = dict(db.execute("SELECT name, value FROM about").fetchall())
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()

@@ -99,7 +99,7 @@ class Rows:
         return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
     def failure(self, row_id: int, row: Row) -> Failure | None:
-        """Return the failure in a row, or None if the row has an annotation."""
+        """Return the failure in a row, or None if the row contains no failure."""
         if not row.get(ERROR):
             return None
         try:
@@ -130,7 +130,7 @@ class Rows:
                 for (row_id, _), row in zip(places, rows, strict=True):
                     paper = {"id_field": part.id_field, "source_id": row[part.id_column]}
                     found[row_id] = {**row, **paper}
-            # ValueError is raised for text that is not UTF-8.
+            # ValueError is raised for text that is not UTF-8, missing rows and damaged pages.
             except (pa.ArrowException, OSError, ValueError) as exc:
                 raise _unreadable(part, exc) from exc
         return found
@@ -203,7 +203,7 @@ class _Group:
         self.begin = 0
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Yield the rows at ascending positions in the row group; none may be before `begin`.
+        """Yield the rows at ascending positions in the row group, from `begin` or later.
 
         Raises:
             ValueError: the row group ends before one of the positions.

@@ -31,7 +31,7 @@ The second number is needed if a repository has added a cover page.
 TITLE_SIZE = 1.15
 """Minimum font size of a title, as a multiple of the font size of the abstract."""
 FEWEST_LETTERS = 200
-"""Minimum number of letters on the searched pages; a scan without text has fewer."""
+"""Minimum number of letters and digits on the searched pages; a scan without text has fewer."""
 READABLE = 0.6
 """Minimum share of letters and digits in a text.
 
@@ -68,9 +68,10 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
         kinds: the kinds of sections to read: "limitation", "conclusion".
 
     Returns:
-        A dictionary with the keys title, abstract and authors, whose values are "" if unknown; the
-        keys doi, arxiv_id, published and categories, if their values are known; and the key
-        sections with a list of objects with kind, heading, page and text.
+        A dictionary. The keys abstract, title and authors always exist; an unknown title is "", and
+        so are unknown authors. The keys doi, arxiv_id, published and categories exist if their
+        values are known. The value of the key sections is a list of dictionaries with the keys
+        kind, heading, page and text.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -158,7 +159,7 @@ class Found:
         kind: "limitation" or "conclusion".
         heading: the heading without its number.
         page: the page of the heading, from 1.
-        lines: the lines below the heading.
+        lines: the lines after the heading, including text after the heading in the same line.
     """
 
     kind: str
@@ -178,7 +179,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         body: a line of the body text.
     """
     best: dict[str, Found] = {}
-    # A heading in the first third is ignored, since it may be in a table of contents.
+    # "References" in the first third is ignored, since it may be in a table of contents.
     ends = (
         place
         for place in range(len(lines) // 3, len(lines))
@@ -283,7 +284,7 @@ def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
 
 
 def read(path: str, sections: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the result of `extract`; called by `ReaderProcess.read`."""
+    """Yield the result of `extract`; `serve` calls this function for each file."""
     yield extract(Path(path), sections)
 
 

@@ -71,8 +71,8 @@ def read(
 ) -> Iterator[dict[str, list[Place]]]:
     """Write a copy of a file with highlights, and yield the places of the passages by move.
 
-    A single mapping of all moves is yielded. No copy is written if no passage is found.
-    `ReaderProcess.read` calls this function.
+    The function yields one mapping, from each found move to its places. No copy is written if no
+    passage is found. `serve` calls this function for each file.
 
     Args:
         passages: the passages to find and highlight.
@@ -81,7 +81,8 @@ def read(
         out: the path of the new copy.
 
     Raises:
-        Unreadable: the file or the earlier copy cannot be read, or highlights would damage it.
+        Unreadable: the file or the earlier copy cannot be read, highlights would damage the file,
+            or PDF annotations of the earlier copy would be lost.
     """
     found = places_of(Path(path), passages)
     if marks is not None and found:
@@ -207,7 +208,7 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Add the PDF annotations that people made in an earlier copy to the new file.
+    """Transfer the PDF annotations of people from an earlier copy to the new file.
 
     Args:
         copy: the path of the earlier copy.

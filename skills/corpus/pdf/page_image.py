@@ -33,7 +33,7 @@ _FINE = 100_000
 
 
 def read(path: str, page: int | None = None, passages: Passages | None = None) -> Iterator[Any]:
-    """Yield the image of a page, or the places of passages; called by `ReaderProcess.read`.
+    """Yield the image of a page, or the places of passages; called by `serve` for each file.
 
     Args:
         page: the page to render, from 0. The result is the PNG file in Base64.
@@ -126,7 +126,7 @@ def _ratio(document: PdfDocument, number: int) -> float:
 
 
 def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
-    """Return the left, top, width and height of a box on the rendered page.
+    """Return the left, top, width and height of a box in the coordinates of `UNIT`.
 
     Args:
         box: the box in points.

@@ -43,7 +43,10 @@ MOST_PIECES = 5000
 A page of text typically has 200 pieces, but a drawing may have many more.
 """
 STEP = 2.0
-"""Minimum distance in points between two positions that are tested as gutters."""
+"""Minimum distance in points between two positions that are tested as gutters.
+
+A line crosses a gutter if the line extends more than this distance to both sides of the gutter.
+"""
 WIDE = 2.0
 """Maximum distance in ems between two pieces on a baseline that are joined into one line."""
 MOST_PAGES = 200
@@ -68,8 +71,8 @@ _ERRORS = {
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
     """Join the pieces of a page into lines, and return the lines in reading order.
 
-    Joining changes pieces. Line numbers and blank pieces are removed. If more than `MOST_PIECES`
-    pieces remain, the pieces are neither joined nor sorted.
+    Joining modifies the given pieces. Line numbers and blank pieces are removed. If more than
+    `MOST_PIECES` pieces remain, the pieces are neither joined nor sorted.
     """
     shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
     if not shown or len(shown) > MOST_PIECES:
@@ -145,7 +148,7 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    """Return lines, each joined from the pieces on a baseline up to a gutter or a wide space."""
+    """Join the pieces on each baseline into lines; a gutter or a wide space ends a line."""
     rows: list[list[Line]] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
@@ -295,8 +298,8 @@ class Pages(contextlib.AbstractContextManager["Pages"]):
     def label_and_top(self, page: int) -> tuple[str, float]:
         """Return the label of a page, such as "iv", and the height of its visible part.
 
-        For a page without a label, the position from 1 is returned. The height in points is the
-        difference of the top and the bottom of the crop box, as in Zotero.
+        If a page has no label, its number from 1 is returned as the label. The height in points is
+        the difference of the top and the bottom of the crop box, as in Zotero.
         """
         found = self._document[page]
         _, bottom, _, top = found.get_cropbox()

@@ -113,11 +113,11 @@ def read(text_page: Any) -> tuple[list[Line], str]:
     """Return the text of a page as pieces of lines, and the turned text as a string.
 
     Args:
-        text_page: a FPDF_TEXTPAGE of PDFium.
+        text_page: an FPDF_TEXTPAGE of PDFium.
 
     Returns:
-        The pieces of text that are written from left to right; and the other text as a string, such
-        as the arXiv stamp in the margin.
+        The pieces of text that are written from left to right; and a string with the other text,
+        such as the arXiv stamp in the margin.
     """
     pieces: list[list[_Word]] = []
     turned: list[str] = []
@@ -242,7 +242,8 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
 
     The hyphen at a line end is removed if the paper contains the word without this hyphen.
     Otherwise the hyphen is kept if the paper contains the word with this hyphen, if a capital
-    follows, or if another hyphen precedes ("state-of-the-art"); if not, the hyphen is removed.
+    follows, or if another hyphen precedes ("state-of-the-art"). In all other cases, the hyphen is
+    removed.
 
     Args:
         known: the words of the paper, as `words_of` returns them.

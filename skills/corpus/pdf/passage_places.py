@@ -1,7 +1,7 @@
 """Locate passages on the pages of a PDF file, as boxes around parts of lines.
 
-A passage is searched in the letters and digits of the abstract or section from which it was read.
-Other characters are ignored, so that hyphens, ligatures, accents and footnote marks do not matter.
+A passage is searched for in the abstract or section from which it was read. Only letters and digits
+are compared, without case and accents, so that hyphens, ligatures and footnote marks do not matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from skills.corpus.pdf.page_text import MARK, Line
 from skills.nanda.text import letters_of
 
 ALIKE = 90.0
-"""Minimum similarity, 0 to 100, of a passage and a text that is accepted as the passage."""
+"""Minimum similarity, 0 to 100, at which a text is accepted as an inexact copy of a passage."""
 KINDS = ("limitation", "conclusion")
 Box = tuple[float, float, float, float]
 """The left, bottom, right and top of a box, in points."""
@@ -30,7 +30,7 @@ class Passages(TypedDict):
 
     Attributes:
         abstract: the text of the abstract.
-        spans: for each move, the start and the end of its passages in the abstract.
+        spans: for each move, the start and the end of each of its passages in the abstract.
         quotes: for each move that a section states, the passage of the section.
     """
 
@@ -44,7 +44,7 @@ class Place(TypedDict):
 
     Attributes:
         page: the page, from 0.
-        label: the printed number of the page, such as "iv".
+        label: the label of the page, such as "iv", or else the page number from 1.
         boxes: one box for each line, or several boxes if footnote marks divide the line.
         start: number of characters on the page before the passage.
         below: distance in points from the top of the page to the highest box.
@@ -58,7 +58,9 @@ class Place(TypedDict):
 
 
 def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
-    """Return the places of the passages by move; a move with a missing passage is omitted.
+    """Return the places of the passages by move.
+
+    A move is omitted if one of its passages is not found.
 
     Raises:
         Unreadable: the file has no abstract, or cannot be read.
@@ -89,8 +91,8 @@ class Letters:
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
         self._chars: list[tuple[int, int, int]] = []
-        """For each visible character: the index of its line, the number of footnote marks before
-        the character, and its index on the page.
+        """For each character except blanks and footnote marks: the index of its line, the number of
+        footnote marks before the character, and its index on the page.
         """
         self._places: list[int] = []
         """For each letter of `text`, the index of its character in `_chars`."""

@@ -15,7 +15,7 @@ from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memor
 
 SUFFIX = ".pdf"
 MOST_ENTRIES = 200_000
-"""Maximum number of files and folders in a folder of PDF files."""
+"""Maximum number of files and folders in a folder of PDF files and its subfolders."""
 MOST_BYTES = 500_000_000
 """Maximum size of a PDF file in bytes."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories")
@@ -97,7 +97,8 @@ def check_pdf(path: Path) -> Path:
 def is_of_pdfs(path: Path) -> bool:
     """Return True for a path with the suffix .pdf, and for a folder of PDF files.
 
-    A folder of PDF files has a PDF file in it or in a subfolder, and no Parquet file in it.
+    A folder of PDF files contains a PDF file, directly or in a subfolder. It does not directly
+    contain a Parquet file.
     """
     place = at_home(path)
     if not place.is_dir():

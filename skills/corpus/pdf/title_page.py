@@ -52,9 +52,12 @@ _PARTS = (
     "hypothesis", "question", "implication", "trial", "registration", "funding", "intervention",
     "introduction",
 )  # fmt: skip
-"""The first words of the parts of a structured abstract."""
+"""The beginnings of the headings within a structured abstract."""
 FEWEST_WORDS = 20
-"""Minimum number of words after the heading "Abstract"; a table of contents has fewer."""
+"""Minimum number of words after the heading "Abstract".
+
+Fewer words follow the entry "Abstract" in a table of contents.
+"""
 MOST_WORDS = 700
 """Maximum number of words of an abstract."""
 UNHEADED_WORDS = range(40, 401)
@@ -106,7 +109,7 @@ def name_of(text: str) -> str:
 
 
 def is_short(text: str) -> bool:
-    """Return True if a line has the length and the last character of a heading."""
+    """Return True if a line is as short as a heading, and does not end with ",", ";" or "-"."""
     text = text.strip()
     return 0 < len(text.split()) <= HEADING_WORDS and len(text) <= 100 and text[-1] not in ",;-"
 
@@ -259,7 +262,7 @@ def _unheaded(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
-    """Return True if the space between two lines of a column exceeds `most` times the font size."""
+    """Return True if the baselines of two lines in a column are more than `most` ems apart."""
     same_column = line.page == before.page and line.left < before.right and before.left < line.right
     return same_column and before.y - line.y > most * max(before.size, line.size)
 

@@ -1,1 +1,4 @@
-"""Read and write reference files (.bib, .ris, .nbib, CSL-JSON), and read Zotero's library."""
+"""Read and write reference files, and read Zotero libraries.
+
+.bib, .ris, .nbib and CSL-JSON files are read; all of these formats except .nbib are written.
+"""

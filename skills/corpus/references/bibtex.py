@@ -1,8 +1,9 @@
 """Read and write BibTeX and BibLaTeX entries, and add notes to the entries of a file.
 
-Adding notes changes no other text of the file, except an encoding in the first line. A file is
-parsed in pieces of several blocks (entries, strings and comments). A piece ends before a line that
-begins with a block; at such a line, bibtexparser also ends an unclosed block.
+Adding notes changes no other text of the file, except that an encoding that is declared in the
+first line becomes UTF-8. A file is parsed in pieces of several blocks (entries, strings and
+comments). A piece ends before a line that begins a block. At such a line, bibtexparser also ends an
+unclosed block.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number of the first line, and the text, of each piece of a file."""
+    """Yield the number of the first line of each piece of a file, and the text of the piece."""
     lines: list[str] = []
     first, blocks, size = 1, 0, 0
     for number, line in enumerate(decoded_lines(path, _BLOCK.match), start=1):
@@ -248,7 +249,7 @@ def _concatenated(written: str) -> Iterator[str]:
 
 
 def _verbatim(value: str) -> str:
-    """Return a value that TeX does not interpret, such as a URL, without braces and escapes."""
+    """Return a verbatim value, such as a URL, without braces and TeX escapes."""
     return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
 
 
@@ -378,9 +379,9 @@ def _name(name: csl.Item) -> str:
 def _key(item: csl.Item) -> str:
     """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
 
-    An id that is the digest of an abstract or not a valid key, such as a DOI, is replaced by the
-    name of the first author and the year. Without a name in Latin letters, only the invalid
-    characters of the id are replaced.
+    The id is replaced by the name of the first author and the year if it is the digest of an
+    abstract, or if it is not a valid key, such as a DOI. Without a name in Latin letters, only the
+    invalid characters of the id are replaced.
     """
     key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):

@@ -77,7 +77,7 @@ def row_of(item: Item) -> dict[str, str]:
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
     published = date_of(item)
-    # The URL of a Zotero item is not a citation key.
+    # A key may be the URL of a Zotero item, which is not used as id.
     own_key = "" if key.startswith("http") else key
     return {
         "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,
@@ -150,7 +150,7 @@ def pmid_of(item: Item) -> str:
 
 
 def arxiv_id_of(item: Item) -> str:
-    """Return the arXiv id of an item as written, with or without version, or ""."""
+    """Return the arXiv id of an item, with or without its version, or ""."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
     if found := _ARXIV_DOI.fullmatch(doi_of(item)):
@@ -172,7 +172,7 @@ def archive(arxiv_id: str) -> Item:
 
 
 def is_preprint(item: Item) -> bool:
-    """Return True if an item has an arXiv id, and neither a venue nor a DOI of a publisher."""
+    """Return True if an item has an arXiv id, and no venue or DOI other than arXiv's."""
     venue, doi = text(item, "container-title"), doi_of(item)
     elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not _ARXIV_DOI.match(doi))
     return bool(arxiv_id_of(item)) and not elsewhere
@@ -184,7 +184,7 @@ def names_of(item: Item, role: str) -> list[Item]:
 
 
 def without_et_al(item: Item) -> Item:
-    """Return an item without the name "et al.", which is a name only in BibTeX."""
+    """Return an item without the name "et al."; only BibTeX has a name for omitted authors."""
     named: Item = {
         role: [name for name in names_of(item, role) if name != {"literal": ET_AL}]
         for role in ("author", "editor")
@@ -201,7 +201,7 @@ def full_name(name: Item) -> str:
 
 
 def inverted_name(name: Item) -> tuple[str, str, str]:
-    """Return the family name with particles, the suffix and the given name.
+    """Return the family name (with its particles), the suffix, and the given name.
 
     For a name that is not divided, the family name is the whole name.
     """
@@ -217,7 +217,7 @@ def joined_names(names: Iterable[str]) -> str:
 
 
 def separate_names(authors: str) -> list[str]:
-    """Return the names in a text of authors, separated by ";" or else by ",".
+    """Split a text of authors at each ";", or else at each ",", and return the names.
 
     A single comma is part of a name if there is one word on one side of the comma, and at most two
     words on the other: "Müller, Jörg" is one name.
@@ -231,8 +231,8 @@ def separate_names(authors: str) -> list[str]:
 def name_of(written: str) -> Item:
     """Return a name in CSL-JSON from "Family, Given", "Family, Suffix, Given" or "Given Family".
 
-    In the last form, words in lower case before the family name are its particle. A single word
-    becomes a "literal", since it may be the name of a group.
+    In the last form, words in lower case before the family name are its particle. A text without a
+    given name becomes a "literal", since it may be the name of a group.
     """
     parts = [flatten(part) for part in written.split(",")]
     if len(parts) > 1:
@@ -338,14 +338,14 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
 
 
 def _with_note(item: Item, note: str) -> Item:
-    """Return an item with a note, unless the note is ""."""
+    """Return an item with `note` added to its note; if `note` is "", return the item unchanged."""
     before = item.get("note")
     text = with_note(before if isinstance(before, str) else "", note)
     return {**item, "note": text} if note else item
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Yield the values of the list in a JSON file, of which only a part is in memory at a time.
+    """Yield the values of the list in a JSON file; only a part of the file is in memory.
 
     Raises:
         InputError: the file is not JSON, or a value is too large.

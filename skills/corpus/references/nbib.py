@@ -79,9 +79,10 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _date(written: str) -> str:
-    """Return a date in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall".
+    """Return a date such as "2020-03-05" for "2020 Mar 5", or "2020-Fal" for "2020 Fall".
 
-    A text that does not begin with a year is returned unchanged.
+    `csl.issued` ignores such a season. A text that does not begin with a year is returned
+    unchanged.
     """
     found = _DATE.match(written)
     return csl.date_from(*found.groups(default="")) if found else written

@@ -106,7 +106,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line of each record, from 1, and the lines of the record.
 
-    Lines between two records are yielded with the number 0.
+    Lines outside of records are yielded with the number 0.
     """
     lines: list[str] = []
     first = 0

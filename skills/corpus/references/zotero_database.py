@@ -1,10 +1,10 @@
 """Open a copy of Zotero's database, which Zotero locks while it runs.
 
-The database itself is never opened, since SQLite would have to write files next to it. Instead, the
-file and the journals are copied without a lock. The copy is consistent if no file changed during
-the copying: Zotero writes the journal before the database, so that the files together always
-contain a complete state, even during a transaction. SQLite recovers the copy from the journals, as
-it recovers a database after a crash.
+The database itself is never opened with SQLite, which would have to write files next to it.
+Instead, the file and the journals are copied without a lock. The copy is consistent if no file
+changed during the copying: Zotero writes the journal before the database, so that the files
+together always contain a complete state, even during a transaction. SQLite recovers the copy from
+the journals, as it recovers a database after a crash.
 
 Before Zotero 8, the plugin Better BibTeX stores the citation keys in a separate database.
 """

@@ -245,7 +245,8 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
         tags: names of tags; an item must have all these tags.
 
     Raises:
-        InputError: a collection or tag does not exist, or no item is selected.
+        InputError: the collection or a tag does not exist, several collections match, or no item is
+            selected.
     """
     db.execute("CREATE TEMP TABLE chosen (itemID INTEGER PRIMARY KEY)")
     if collection is None:
@@ -272,13 +273,13 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> tuple[int, int | None]:
-    """Find the collection or group with the path `name`, or with the only path ending in `name`.
+    """Find the collection or group whose path is `name`, or else whose path ends with `name`.
 
     Case is ignored if no path has the same case.
 
     Returns:
-        The id of the library and the id of the collection. The second id is None if `name` is a
-        group, which has all items of its library.
+        The id of the library and the id of the collection. The second id is None for a group, which
+        has all items of its library.
 
     Raises:
         InputError: no collection or group matches, or several match.

@@ -1,12 +1,12 @@
 """Define the searches, filters and statistics of an open corpus.
 
 An engine reads a database with SQLite, or a folder of parts with DuckDB. Both engines provide the
-following relations, so that each filter and statistic is one query for both:
+following relations, so that the same query computes a filter or statistic in both engines:
 
     annotations   current annotations with their papers: id, paper, year, category, categories,
                   stated, support, unsupported, model; in a database also cited, retracted
     moves         for each move, the sums that `stats.SUMS` names
-    failures      papers without an annotation: paper, error
+    failures      failed papers without a current annotation: paper, error
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Engine(MoveIndex):
 
     @abstractmethod
     def matched(self, match: str) -> tuple[str, list[Any]]:
-        """Return a query for the ids of annotations with a matching move, and its parameters.
+        """Return a subquery for the ids of annotations with a matching move, and the parameters.
 
         Args:
             match: an FTS5 expression.
@@ -196,7 +196,7 @@ class Engine(MoveIndex):
         return [row_id for (row_id,) in rows]
 
     def all_of(self, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """Return the SQL condition that all `conditions` are met, and its parameters."""
+        """Return the SQL condition that combines all `conditions` with AND, and its parameters."""
         sql, parameters = ["TRUE"], list[Any]()
         for one in conditions:
             matched, of_match = self.matched(one.match) if one.match else ("", [])

@@ -24,8 +24,8 @@ from skills.nanda.framework import Framework
 NUMBERS = ("support", "unsupported")
 """Numeric columns of annotations.
 
-`support` is the mean support of the moves, 0 to 1. `unsupported` is the number of numbers and names
-in the moves that the abstract lacks.
+`support` is the mean support of the stated moves, 0 to 1. `unsupported` counts the numbers and
+names in the moves that do not occur in the abstract.
 """
 LOOKED_UP = ("cited", "retracted")
 """Columns of papers that `/corpus complete` fills; a folder of parts lacks these columns."""
@@ -66,8 +66,9 @@ class Selected:
 
     Attributes:
         ids: the ids of the annotations, sorted by paper.
-        unknown: for each column that a condition needs, the number of annotations without a
-            value that meet the conditions on all other columns.
+        unknown: for each column that a condition needs, the number of annotations that have no
+            value in this column and meet all conditions that do not need it. Columns without such
+            annotations are omitted.
     """
 
     ids: list[int]
@@ -99,7 +100,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
 
 
 def facet(name: str, value: str, framework: Framework) -> Condition:
-    """Return the condition that selects the annotations with a facet value.
+    """Return the condition that selects papers with a facet value in a listing (`listing.py`).
 
     Args:
         name: "year", "category", "model", "state", or "move." and the name of a move.

@@ -27,7 +27,7 @@ from skills.nanda.text import STOP_WORDS
 RANKED = 2_000
 """Maximum number of ranked matches, since bm25 is slow: only the latest matches are ranked."""
 COMMON = 100_000
-"""Maximum number of moves with a word; words in more moves do not affect the ranking.
+"""A word that occurs in more than this number of moves does not affect the ranking.
 
 bm25 would count all moves with such a word in each search, and then give the word a small weight.
 """
@@ -80,8 +80,8 @@ class MoveIndex(ABC):
         """Yield the search results for moves with these ids and scores.
 
         Args:
-            words: the FTS5 expression that determines and marks the snippets; "" for moves that
-                were found by meaning, for which the snippet is the beginning of the text.
+            words: the FTS5 expression for the words that are marked in the snippets; "" for moves
+                that were found by meaning. Their snippets are the beginnings of their texts.
         """
 
 
@@ -196,8 +196,8 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
 def by_any_word(moves: MoveIndex, text: str, narrowing: Narrowing, limit: int) -> list[Scored]:
     """Return the best moves with at least one rare word or phrase of `text`, ranked by bm25.
 
-    Only moves of current annotations are returned. A word is rare if at most `RARE` moves contain
-    the word.
+    Only moves of current annotations that meet `narrowing` are returned. A word is rare if at most
+    `RARE` moves contain the word.
     """
     rare = [token for token in content_tokens(text) if not is_in_more(moves.fts, token, RARE)]
     if not rare:
@@ -242,9 +242,10 @@ def beginning_of(text: str) -> str:
 def find_papers(moves: MoveIndex, words: str) -> None:
     """Find the papers of a database that contain all words, and store their ids in `temp.found`.
 
-    A paper is found if its id is `words`, if its title and abstract contain all words, or if one of
-    its moves contains all words. The scores rank the papers in this order; the lowest score is the
-    best. If many papers match, see `COMMON_IN_PAPERS`.
+    A paper is found if its id is `words`, if its title and abstract together contain all words, or
+    if one of its moves contains all words. The scores rank the papers in this order; the lowest
+    score is the best. If the titles and abstracts of more than `COMMON_IN_PAPERS` papers match, the
+    latest papers come first, and moves are not searched.
 
     Raises:
         InputError: `words` contains no word.
@@ -284,14 +285,15 @@ def papers_about(
 
     Papers with all words come first. Both the papers with all words and the other papers are ranked
     by bm25. If the corpus has several versions of an arXiv paper, only the version that was added
-    last is returned. If several papers have the same abstract, only the best paper is returned.
+    last is returned. If several papers have the same abstract, only the best paper is returned. A
+    paper without a date is omitted if `since` or `until` is given.
 
     Args:
         words: words or phrases, without stop words.
         limit: maximum number of papers.
-        since: the first day, or None. If only the year of a paper is known, the years are compared.
-            A paper without a date is omitted if `since` or `until` is given.
-        until: the last day, or None.
+        since: the first day of publication, or None. If only the year of a paper is known, the
+            years are compared.
+        until: the last day of publication, or None; years are compared in the same way.
         fewest: minimum number of `words` in a paper; None for all.
     """
     wanted = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))

@@ -101,7 +101,8 @@ class Query:
     Attributes:
         text: the words and phrases to search for.
         moves: the names of the moves to search; all moves if empty.
-        categories: the paper must have one of these categories, ignoring case; all papers if empty.
+        categories: the paper must have one of these categories; case is ignored. If empty, papers
+            of all categories match.
         years: the allowed years of papers; None for all papers.
         limit: maximum number of results.
         by: the kind of search.

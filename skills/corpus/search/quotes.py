@@ -27,8 +27,8 @@ class QuotableText(NamedTuple):
     Attributes:
         number: the row number of the paper in the corpus.
         place: `ABSTRACT`, or the name of the move.
-        read: returns the paper and the stored anchors of the annotation; None instead of anchors
-            for an abstract.
+        read: returns the paper and the stored anchors of its annotation. For an abstract, the
+            anchors are None.
     """
 
     number: int
@@ -38,7 +38,7 @@ class QuotableText(NamedTuple):
 
 
 def passages(texts: Iterable[QuotableText], wanted: str) -> Iterator[Passage]:
-    """Yield the passages that contain the wording `wanted`, which must be folded."""
+    """Yield the passage around each occurrence of `wanted`, a wording in folded form."""
     for one in texts:
         for start, end in places_of(wanted, one.text):
             yield _passage(one, start, end)

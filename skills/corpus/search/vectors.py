@@ -32,11 +32,11 @@ DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 MOST_CHARACTERS = 8_000
-"""Maximum number of characters of a text that are embedded; moves have a few hundred."""
+"""Number of characters to which a text is cut before embedding; moves have a few hundred."""
 
 Vectors = NDArray[np.float32]
 BATCH = 4_000
-"""Number of moves whose vectors are computed and stored in one transaction."""
+"""Maximum number of moves whose vectors are stored in one transaction."""
 BLOCK = 8_192
 """Maximum number of vectors in a row of `vector_blocks`."""
 Ids = NDArray[np.int64]
@@ -69,7 +69,7 @@ class Embedder:
         return _loaded()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return a vector of length 1 for each text, or of zeros for a text without tokens.
+        """Return a vector of length 1 for each text; a text without tokens has a vector of zeros.
 
         Returns:
             An array of shape (len(texts), `DIMENSIONS`).
@@ -165,12 +165,12 @@ def blocks_of(
 
 
 def signs(vectors: Vectors) -> Signs:
-    """Return the sign bits of vectors; shape (vectors, `DIMENSIONS` / 64)."""
+    """Return the sign bits of vectors, in an array of shape (len(vectors), `DIMENSIONS` / 64)."""
     return np.packbits(vectors > 0, axis=1).view(np.uint64)
 
 
 def unpacked(stored: Iterable[bytes]) -> Vectors:
-    """Return stored vectors as an array with one row of length 1 for each vector."""
+    """Return stored vectors as the rows of an array, each scaled to length 1."""
     whole = np.frombuffer(b"".join(stored), dtype=np.int8).reshape(-1, DIMENSIONS)
     return normalized(whole.astype(np.float32))
 
@@ -210,7 +210,7 @@ def _add(db: sqlite3.Connection, rows: Sequence[Row], vectors: Vectors) -> None:
 def _extend_blocks(
     db: sqlite3.Connection, framework: str, move: str, ids: Ids, coarse: Signs
 ) -> None:
-    """Append moves to the last block that is not full, and to new blocks.
+    """Append moves to the block that is not full, if there is such a block, and to new blocks.
 
     Args:
         ids: the ids of the moves.

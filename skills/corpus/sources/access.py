@@ -1,6 +1,6 @@
 """Send requests to a source of papers, with a cache, a rate limit and retries.
 
-The import of this module is slow, since it includes the package requests. Other modules should
+Importing this module is slow, since this module imports the package requests. Other modules should
 import this module only where they send a request.
 """
 
@@ -39,18 +39,19 @@ TIMEOUT = 20.0
 RETRIES = 3
 """Number of retries of a failed request.
 
-The pause before the first retry is the delay of the source, but at least 1 s, or 10 times a delay
-below 0.1 s. Each further pause is twice as long as the pause before.
+The pause before the first retry is the delay of the source, but at least 1 s. If the delay is below
+0.1 s, this pause is 10 times the delay. Each further pause is twice as long as the pause before. A
+longer pause that the source asks for takes precedence.
 """
 LONGEST_WAIT = 60.0
 """Maximum pause in seconds; a request fails if the source asks for a longer pause."""
 PATIENCE = 600.0
-"""Seconds to wait while other processes send requests."""
+"""Maximum seconds to wait until other processes have sent their requests."""
 
 LONGEST_ANSWER = 16_000_000
 """Maximum size of a response in bytes, after decompression."""
 LONGEST = 600.0
-"""Maximum seconds of a request, with all retries and pauses."""
+"""Maximum duration of a request in seconds, including retries and the pauses before them."""
 MOST_VALUES = 1_000_000
 """Maximum number of values in a JSON response."""
 CHUNK = 1 << 16
@@ -63,7 +64,7 @@ _REFUSED = (401, 403)
 class Source(ABC):
     """A source of papers: a service with an HTTP API.
 
-    Requests are sent one at a time, across all processes of the user.
+    Requests are sent one at a time, across all processes that use the same `folder`.
 
     Attributes:
         name: the name of the source in options and environment variables.
@@ -72,7 +73,7 @@ class Source(ABC):
         rates: the sizes and prices of requests.
         key_header: the name of the HTTP header that contains the key, and its value with {} in
             place of the key; empty if the key is not in a header.
-        hint: the hint of errors that may be temporary.
+        hint: the hint of `failed`, and the default hint of `unavailable`.
         url: the base URL of the API.
         folder: the folder with the cache and the time of the last request.
         notice: prints a message before a failed request is repeated.
@@ -81,8 +82,9 @@ class Source(ABC):
         wait: sleeps for a number of seconds.
         key: the user's API key or email address. It is added to a request only when the request is
             sent, so that it does not occur in the cache, in a message or in a log.
-        key_hint: the hint of an error if the source refuses the request because of the key.
-        sent: number of requests that were sent; cached responses are not counted.
+        key_hint: the hint about the key in errors for the HTTP status 401, 403 or 429; "" to use
+            `hint`.
+        sent: number of requests that were sent, without retries and cached responses.
     """
 
     name: ClassVar[str]
@@ -244,9 +246,9 @@ class Source(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Let only this process send a request during the block, after a pause if necessary.
+        """Lock the source, so that no other process sends a request during the block.
 
-        The block begins at least `delay` seconds after the last request of any process.
+        The block begins at least `delay` seconds after the end of the last request of any process.
 
         Raises:
             SourceUnavailable: other processes sent requests for `PATIENCE` seconds.
@@ -317,7 +319,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _retries(source: Source) -> Retry:
-    """Return a retry policy for urllib3 with limited pauses, and a message before each pause."""
+    """Return a retry policy for urllib3 that limits the pauses and announces each pause."""
 
     class Announced(Retry):
         def sleep(self, response: BaseHTTPResponse | None = None) -> None:
@@ -431,7 +433,8 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
     Args:
         kind: the kind of the identifiers.
         values: the requested identifiers.
-        found: the papers in a response; of papers with the same identifier, the first is returned.
+        found: the papers in a response. If several papers have the same identifier, the first paper
+            is returned.
     """
     wanted = set(values)
     known = ((one.identifiers.get(kind, ""), one) for one in reversed(list(found)))

@@ -118,10 +118,11 @@ class Arxiv(Source):
     def _page(self, **parameters: str) -> tuple[list[Any], int]:
         """Request a page; return its Atom entries, and the number of results that arXiv states.
 
-        arXiv sometimes sends an empty page by mistake. In this case, the request is repeated.
+        arXiv sometimes sends an empty page by mistake. The request is then repeated, at most
+        `RETRIES` times.
 
         Raises:
-            SkillFailed: arXiv refuses the request, or the response is invalid.
+            SkillFailed: arXiv refuses the request, or the response is invalid or still empty.
             SourceUnavailable: arXiv cannot be reached.
             OutputError: the cache cannot be read or written.
         """
@@ -166,8 +167,8 @@ class Arxiv(Source):
 def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:
     """Return an arXiv query for papers with `words` that were submitted in a period.
 
-    Words that arXiv could read as operators are quoted. The syntax is described in section 5.1 of
-    arXiv's API User's Manual.
+    Operators, and words with characters other than ASCII letters and digits, are quoted. The syntax
+    is described in section 5.1 of arXiv's API User's Manual.
 
     Args:
         operator: "AND" if all words must occur, or "OR" if at least one word must occur.

@@ -18,7 +18,7 @@ from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
 
 PAGE = 50
-"""Maximum number of works in a response; the lists of references make works large."""
+"""Maximum number of works in a response; works are large, since they contain references."""
 RETRACTIONS = frozenset({"retraction", "withdrawal", "removal"})
 
 _MARK_UP = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """The names of the sources of papers, and the choice of the enabled sources.
 
-Sources are enabled by the option --source, or by the environment variable HARNESS_SOURCES, such as
-openalex,crossref.
+Sources are enabled by the option --source or by the environment variable HARNESS_SOURCES. The value
+is a list of names, such as openalex,crossref.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from harness.errors import UsageError
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed", "arxiv")
 CORPUS = "corpus"
-"""The value of `--source` that restricts a search to the corpus."""
+"""The name of the corpus as a value of `--source`; the corpus is not one of the sources."""
 VARIABLE = "HARNESS_SOURCES"
 
 

@@ -17,7 +17,7 @@ from skills.nanda.text import flatten
 
 PAGE = 100
 LONGEST = 100_000
-"""Number of positions in an abstract; words at later positions are ignored."""
+"""Maximum number of positions in an abstract; words at later positions are ignored."""
 ARXIV_DOI = "10.48550/arxiv."
 
 _FIELDS = (

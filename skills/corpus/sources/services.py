@@ -3,7 +3,8 @@
 Users configure the sources with these environment variables:
 
     HARNESS_EMAIL             your email address for PubMed, and for Crossref's faster service
-    OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY, NCBI_API_KEY
+    OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY,
+    NCBI_API_KEY              your API keys for OpenAlex, Semantic Scholar and PubMed
     HARNESS_OPENALEX_URL, HARNESS_CROSSREF_URL, HARNESS_SEMANTICSCHOLAR_URL, HARNESS_PUBMED_URL,
     HARNESS_ARXIV_URL         base URLs of mirrors
 """
@@ -36,8 +37,8 @@ class Service:
     Attributes:
         title: the name of the source in messages.
         url: the base URL of the API.
-        key: the environment variable with the API key, or for Crossref the user's email address; ""
-            if the source accepts no key.
+        key: the environment variable with the API key, or with the user's email address in the case
+            of Crossref; "" if the source accepts no key.
         delay: minimum seconds between two requests.
         delay_with_key: minimum seconds between two requests with a key.
     """
@@ -71,7 +72,7 @@ _CLASSES = {
     "pubmed": "pubmed:PubMed",
     "arxiv": "arxiv:Arxiv",
 }
-"""The module and the class of each source; the modules import requests, which is slow."""
+"""The module and the class of each source, as text, since importing the modules is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Rates:
     Attributes:
         batch: maximum number of papers in a request by id.
         page: maximum number of papers in a page of search results.
-        requests: by kind of identifier, the number of HTTP requests for a batch, if not 1.
+        requests: the number of HTTP requests for a batch, for each kind of identifier that needs
+            more than one request.
         before_pages: number of requests of a search before the first page.
         by_ids: the price of a request by id, in US dollars.
         by_search: the price of a request of a search, in US dollars.

@@ -37,14 +37,14 @@ OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
 """Columns of saved annotations (see `TableRow`) that contain objects instead of text."""
 UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
-"""Columns of .csv and .xlsx files about uncertain moves, which are not read back."""
+"""Columns about uncertain moves in saved .csv and .xlsx files; these columns are not read back."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
 """Columns that the harness writes, and which are therefore not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Maximum number of characters of the column names in a message."""
 MAX_CHARS = 1_000_000
-"""Maximum number of characters of a cell; bench/text.py measures readers with such cells."""
+"""Maximum number of characters of a cell; bench/text.py measures readers with cells this long."""
 _NAMES = {
     "abstract": """Abstract, Abstract Note, Abstract Text, Zusammenfassung, Kurzfassung, Résumé,
         Resumen, Riassunto, Sommario, Resumo, Samenvatting, Streszczenie, Abstrakt, 摘要, 要旨,
@@ -243,16 +243,17 @@ def find_columns(
 def as_text(value: object, role: str, name: str, where: str) -> str:
     """Return a value of the column `name` as text; None becomes "".
 
-    For the roles in `EXTRAS`, values of every type are accepted: a list becomes "one, other", and
-    an object in a list is represented by its "name". Other values without a text, such as true or
-    an object, become "".
+    Strings and integers are accepted for every role. For the roles in `EXTRAS`, values of every
+    type are accepted: a list becomes "one, other", and an object in a list is represented by its
+    "name". Other values without a text, such as true or an object, become "".
 
     Args:
         role: the role of the column; see `Layout.columns`.
         where: the place of the row, for messages.
 
     Raises:
-        InputError: the value is not text, or has more than `MAX_CHARS`.
+        InputError: the role does not accept the type of the value, or a string has more than
+            `MAX_CHARS` characters.
     """
     if value is None:
         return ""
@@ -285,7 +286,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return column names as a text of at most `SHOWN_CHARS`, separated by commas."""
+    """Return column names, separated by commas, in a text of at most `SHOWN_CHARS` characters."""
     return textwrap.shorten(flatten(", ".join(names)), SHOWN_CHARS, placeholder=" ...")
 
 
@@ -301,22 +302,24 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "", *, required: bool = False) -> str | None:
-        """Return the column with this name, ignoring case, or with one of its `HEADINGS`.
+        """Return the column that matches `name`, ignoring case, or one of the headings of `name`.
 
-        An exact match takes precedence. A column with the name of a move matches no heading.
+        The headings are in `HEADINGS`. An exact match of `name` takes precedence. A column with the
+        name of a move matches no heading.
 
         Args:
             option: the option that selects the column, or "".
             required: True to raise an error if no column matches.
 
         Raises:
-            InputError: several columns match, and there is no exact match; or a required column is
-                missing.
+            InputError: a required column is missing, or several columns match without a unique
+                exact match. Without `option`, several columns may match the same heading.
         """
         if self.names.count(name) == 1:
             return name
         others = [column for column in self.names if fold(column) not in self.moves]
-        # If no option can select a column, the first of several columns is used.
+        # If no option can select a column, the first of several columns with the same heading is
+        # used.
         most = None if option else 1
         alike = [column for column in self.names if fold(column) == fold(name)]
         for heading in HEADINGS.get(name, ()):

@@ -8,9 +8,9 @@ A paper may be a section with labels:
     **Abstract:** Text of any number of lines and paragraphs.
 
 The heading may have any level. A section is a paper if it has an abstract or its heading contains
-an arXiv id; below the first level, any of these labels suffices. An abstract contains the labels of
-its parts ("**Methods:** ...") and ends at any other bold label, rule or heading. A <summary>
-element is read as a heading or a label.
+an arXiv id; below the first level, any of these labels suffices. An abstract may contain labels of
+its parts ("**Methods:** ..."). It ends at any other bold label, at a rule or at a heading. A
+<summary> element is read as a heading or a label.
 
 In a list without labels, a paper is a section, a text below a line in bold ("**Title**"), a row of
 a table with the column "abstract", or an item of a list: "- **Title.** Text." or "- Author, A.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 SUMMARY_LEVEL = 6
 HEAD = 200_000
-"""Number of characters that are parsed to recognize a list, since 1 MB would take seconds."""
+"""Maximum number of characters that are parsed to recognize a list; 1 MB would take seconds."""
 
 _LABELS = {
     name: role
@@ -105,9 +105,9 @@ BOLD_LEVEL = 7
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
-"""Minimum number of words of an abstract without label, for papers with and without a title."""
+"""Minimum words of an abstract without a label: for a paper with a title, and without a title."""
 TITLE_CHARS = 1000
-"""Number of characters at the beginning of a heading in which a title in bold is searched."""
+"""Number of characters at the start of a heading that are searched for a title in bold."""
 
 
 class _Line(NamedTuple):
@@ -132,11 +132,11 @@ class _Section:
         line: the line number of the heading.
         level: the level of the heading; 0 for a list item or a row of a table.
         fields: the lines of each field.
-        linked_id: the arXiv id in the first link, or None.
+        linked_id: the first arXiv id in a URL or after "arXiv:", outside of the abstract; or None.
         has_two_abstracts: True if the section has two labels "Abstract".
         current: the field to which the next line is added, or "".
-        marked: True if the label of the current field is emphasized or a heading; only such labels
-            then end an abstract.
+        marked: True if the label of the current field is emphasized or a heading. If it is True,
+            a plain label does not end an abstract.
     """
 
     line: int
@@ -246,7 +246,7 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
     A list with labels has at least two sections with an abstract in the first `HEAD` characters.
     One section suffices if its heading is below the first level, and the section has another field
-    or an arXiv id in its heading. A heading "Abstract" begins no section.
+    or an arXiv id in its heading. A heading "Abstract" within a section begins no new section.
 
     Args:
         source: the text, or the path of a file. A file that cannot be read is not a list.
@@ -265,9 +265,9 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
 
 def consists_of_items(text: str) -> bool:
-    """Return True if two or more items or table rows contain at least 80% of the words.
+    """Return True if the text has two or more items or table rows, with at least 80% of the words.
 
-    An item with a heading of a structured abstract, such as "Methods:", makes the result False.
+    The result is False if an item begins with a heading of an abstract, such as "Methods:".
     """
     (items, rows, *_), words = _groups(text[:HEAD])
     texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
@@ -348,7 +348,7 @@ def _rows(text: str, line: int) -> Iterator[_Section]:
 
 
 def _split(item: _Section) -> None:
-    """Replace the text of an item by its title, abstract and other fields, if it has a title."""
+    """Split the text of an item into title, abstract and other fields, if the item has a title."""
     text = "\n\n".join(item.fields.get("abstract", ()))
     if cited := _CITED.match(text):
         found = {name: [value] for name, value in cited.groupdict().items()}
@@ -384,7 +384,7 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
 
 
 def _sections(text: str) -> Iterator[_Section]:
-    """Yield a section for each heading except `_HEADINGS` within a section, with its text."""
+    """Yield a section for each heading, except `_HEADINGS` within a section, with its text."""
     section: _Section | None = None
     for line in _lines(text):
         if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
@@ -432,7 +432,7 @@ def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
     """Return the label of a line, the text after the label, and True for an emphasized label.
 
     The result is None if the line does not begin with a label. A label that is not emphasized is
-    accepted if `plain` is True.
+    accepted only if `plain` is True.
     """
     if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
@@ -452,7 +452,7 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """Return the title in a heading without its number: the text in bold, or else the heading."""
+    """Return the title in a heading: the text in bold or else all text, without a number."""
     strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 

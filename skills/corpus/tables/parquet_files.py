@@ -2,7 +2,7 @@
 
 A table is a file, or several files with the same columns:
 
-    papers/             the .parquet files of a folder; its name may end with .parquet
+    papers/             the .parquet files of a folder, even if the folder is named *.parquet
     "parts/*.parquet"   the files that match a pattern; ** matches any number of folders
 
 Several files are read in the order of their names. In a folder, names that begin with "." or "_"
@@ -42,7 +42,10 @@ _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
 """Maximum number of rows that are read together, and maximum number of bytes of these rows."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
-"""Maximum bytes of one uncompressed page, and of the sum of the largest pages of all columns."""
+"""Maximum bytes of one page after decompression, and of the largest pages of all read columns.
+
+The second maximum also applies to the estimated memory of each column of lists.
+"""
 ITEM_BYTES = 8
 """Assumed bytes of memory for a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
@@ -109,7 +112,7 @@ class ParquetFiles(Reader):
         """Check that a file has the same columns as the first file, in any order.
 
         Raises:
-            InputError: the columns differ.
+            InputError: the columns or their types differ.
         """
         first = shown(self._parts[0].path)
         expected, found = ({field.name: field for field in s} for s in (self._schema, schema))
@@ -197,7 +200,7 @@ class ParquetReader(Reader):
             names: the columns to read.
 
         Raises:
-            InputError: an uncompressed page or a column of lists would take too much memory.
+            InputError: the decompressed pages or a column of lists would take too much memory.
             ValueError: the header of a page is damaged.
         """
         group, total, widths = metadata.row_group(number), 0, 0
@@ -229,9 +232,9 @@ def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool
     contains only the sums of all pages.
 
     Yields:
-        True for a page with a dictionary; the uncompressed size in bytes; the number of values, 0
-        for a dictionary; and the length of the longest text in a dictionary, or the mean length of
-        the values in another page.
+        True for a page with a dictionary, the size after decompression in bytes, the number of
+        values, and a length in bytes. For a dictionary, the number of values is 0, and the length
+        is the length of the longest text. For other pages, it is the mean length of the values.
 
     Raises:
         ValueError: a header is damaged.
@@ -329,7 +332,11 @@ def first_line(exc: Exception) -> str:
 def write_parquet(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, schema: pa.Schema
 ) -> None:
-    """Write annotations with a schema of `parquet_schema`, which may lack columns of the paper."""
+    """Write annotations as a Parquet file.
+
+    Args:
+        schema: a schema of `parquet_schema`, from which columns after the id may be removed.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -340,10 +347,10 @@ def write_parquet(
 
 
 def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
-    """Return the schema of annotations by a framework, which is the same for all annotations.
+    """Return the schema of a Parquet file with annotations by a framework.
 
     The id, the fields of the paper and the moves are strings. `support` and `confidence` are
-    structs with one double for each move, or null. `uncertain` is a list of move names. `anchors`,
+    structs with a double or null for each move. `uncertain` is a list of move names. `anchors`,
     `suggestions`, `checks` and `provenance` are JSON strings, since their keys differ between
     annotations.
 

@@ -1,8 +1,9 @@
 """Read files in a separate process, one file after another.
 
-If a parser crashes, hangs or needs too much memory, only the process ends; a new process reads the
-next file. The process runs a module that calls `serve`. A request is a line of JSON with the path
-and the options of a file. Each answer is a line of JSON, and the line `null` ends the answers.
+If a parser crashes, hangs or needs too much memory, only the separate process ends, and a new
+process reads the next file. The process runs a module that calls `serve`. A request is a line of
+JSON with the path and the options of a file. Each answer is a line of JSON, and the line `null`
+ends the answers.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from harness.settings import CODE_ROOT
 from harness.support.process import with_modules
 
 MEMORY = 2 * 1024**3
-"""Maximum bytes of memory that the process may use, even for a large file."""
+"""Upper limit of the bytes of memory that the process may use for a file of any size."""
 LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
-"""Bytes of memory for a file: a fixed number, and a number for each byte of the file.
+"""The memory limit for a file: a fixed number of bytes, plus a number for each byte of the file.
 
 A page with a figure of 500,000 lines needs 35 bytes for each byte of the file, and a table of texts
 needs 20 bytes.
@@ -182,14 +183,14 @@ def _answers(
         yield {"unreadable": str(error)}
     except MemoryError:
         yield {"unreadable": f"needs more than {memory // 1_000_000:,} MB of memory"}
-    except Exception as error:  # noqa: BLE001 a fault of this code affects only this file
+    except Exception as error:  # noqa: BLE001 an error in `read` affects only one file
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         yield {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
 
 
 def _addresses() -> int:
-    """Return the bytes of this process's address space, or `MEMORY` if the system lacks /proc."""
+    """Return the size in bytes of the address space in use, or `MEMORY` without /proc."""
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return MEMORY

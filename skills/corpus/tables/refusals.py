@@ -105,9 +105,9 @@ class Refusals:
             self.errors.append(error)
 
     def raise_first(self) -> None:
-        """Raise the first error if there is any, with the other errors in the hint.
+        """Raise the first error, with up to `SHOWN` - 1 further errors listed in its hint.
 
-        Callers use this method if no row of a table can be used.
+        Without errors, do nothing. Callers use this method if no row of a table can be used.
         """
         if len(self) == 1:
             raise self.errors[0]

@@ -1,4 +1,4 @@
-"""Write the passages that state moves as spans of the abstract, for annotation tools.
+"""Write the passages of the moves as spans of the abstract, for annotation tools.
 
 The formats are W3C Web Annotation (JSON-LD), tasks of Label Studio with predictions, and records of
 Argilla with suggestions. Offsets count Unicode characters of the stored abstract.
@@ -23,11 +23,11 @@ from skills.nanda.paper import page_address
 from skills.nanda.text import flatten
 
 CONTEXT = 32
-"""Number of characters before and after a passage that a TextQuoteSelector contains."""
+"""Maximum length of the prefix and of the suffix in a TextQuoteSelector, in characters."""
 FIELD, QUESTION = "text", "move"
-"""The names of the text field and of the labels, for Label Studio and Argilla."""
+"""The names of the text field and of the set of labels, in Label Studio and Argilla."""
 _NAMES = uuid.UUID("6c1c1ad0-5d0e-5d0c-9b4b-6e616e646121")
-"""The UUID namespace of the annotation ids."""
+"""The UUID namespace of the ids of W3C annotations and annotation pages."""
 
 
 class Span(NamedTuple):
@@ -60,8 +60,8 @@ def spans_of(item: Annotated, framework: Framework) -> list[Span]:
 def write(file: IO[bytes], suffix: str, items: Iterable[Annotated], framework: Framework) -> None:
     """Write the passages of annotations in the format of a suffix in `SAVED_SPANS`.
 
-    The W3C format is an annotation page with one annotation for each passage. The other formats are
-    lists with a task of Label Studio or a record of Argilla for each paper.
+    A W3C file is an annotation page with one W3C annotation for each passage. The other files are
+    lists, with one task of Label Studio or one record of Argilla for each item.
     """
     if suffix in _RECORDS:
         write_json_list(file, (_RECORDS[suffix](item, framework) for item in items))

@@ -27,12 +27,12 @@ MOST_BYTES = 200_000_000
 """Maximum size of a file in bytes."""
 WORKER = "skills.corpus.tables.spreadsheets"
 _CREATED = datetime.datetime(1980, 1, 1)
-"""The date of every written file and of its ZIP entries, so that equal rows give equal files."""
+"""The creation date in every written file; it is constant, so that equal rows give equal files."""
 _REFUSED = {
     -1: "a spreadsheet has 1,048,576 rows at most",
     -2: "a cell of a spreadsheet has 32,767 characters at most",
 }
-"""Messages for the codes with which xlsxwriter reports a row or text that is too long."""
+"""Messages for the error codes of xlsxwriter: too many rows, and a text that is too long."""
 MOST_UNPACKED = 500_000_000
 """Maximum uncompressed size of a file in bytes."""
 
@@ -98,7 +98,7 @@ class SheetReader(Reader):
         """A temporary database with the rows of all sheets, each row as a JSON array.
 
         Raises:
-            InputError: the file is too large, damaged, or not a spreadsheet.
+            InputError: the file is too large, protected, damaged, or not a spreadsheet.
         """
         read = open_temporary("CREATE TABLE rows (sheet TEXT, number INTEGER, cells TEXT)")
         try:
@@ -122,8 +122,8 @@ class SheetReader(Reader):
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
     """Write rows of texts as an .xlsx file.
 
-    Every cell is written as a string, so that a spreadsheet does not turn it into a formula, a link
-    or a number. `inert` adds apostrophes, in case the sheet is later saved as a .csv file.
+    Every cell is written as a string, so that a spreadsheet program does not turn it into a
+    formula, a link or a number. `inert` adds apostrophes, in case the sheet is saved as .csv later.
 
     Args:
         raw: True to write the texts without the apostrophes of `inert`.
@@ -194,6 +194,6 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
-    import python_calamine  # noqa: F401 imported first, so that its memory does not count
+    import python_calamine  # noqa: F401 loaded before the memory limit is set
 
     serve(read_sheets)

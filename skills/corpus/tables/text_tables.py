@@ -2,16 +2,16 @@
 
 The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
-A spreadsheet executes a cell that begins with "=", "+", "-", "@", a tab or a carriage return.
-Therefore, in .csv and .xlsx files, an apostrophe is written before a text that begins with one of
-these characters, unless the text is a number. An apostrophe marks text in spreadsheets. A text that
-begins with apostrophes and one of these characters gets another apostrophe.
+A spreadsheet program executes a cell that begins with "=", "+", "-", "@", a tab or a carriage
+return. Therefore, in .csv and .xlsx files, an apostrophe is written before a text that begins with
+one of these characters, unless the text is a number. An apostrophe marks text in spreadsheets. A
+text that begins with apostrophes followed by one of these characters gets another apostrophe.
 
-A reader removes one apostrophe from a cell that begins with apostrophes and one of these
-characters, so that saving and reading do not change a text. Readers of spreadsheets always remove
-the apostrophe; the reader of .csv files removes it only if the file has the columns of a saved
-table: an id column, "title" and "abstract". In a table that was saved with `--raw`, a text that
-begins with "'=" loses its apostrophe.
+A reader removes one apostrophe from a cell that begins with apostrophes followed by one of these
+characters, so that saving and reading do not change a text. The reader of spreadsheets always
+removes the apostrophe. The reader of .csv files removes it only if the file has the columns of a
+saved table, which are an id column, "title" and "abstract". In a table that was saved with `--raw`,
+a text that begins with "'=" loses its apostrophe when it is read.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 
 MAX_VALUES = 50_000
-"""Maximum number of values in a line of JSON; each may need 200 bytes of memory."""
+"""Maximum number of commas in a line of JSON, since each value may need 200 bytes of memory."""
 _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 """Names of encodings in messages; other encodings are shown by their codec name."""
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
-"""Number of rows from which the header is formed, since a row may omit a key without a value."""
+"""Number of JSON rows whose keys form the header, since a row may omit a key without a value."""
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -238,8 +238,8 @@ class JsonlReader(Reader):
         if not isinstance(found, dict):
             return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
-            # Numbers are kept as texts, since the id 2405.10 would lose a digit as a float. NaN,
-            # which pandas writes, is read as null.
+            # Decimal numbers are kept as texts, since the id 2405.10 would lose a digit as a float.
+            # NaN, which pandas writes, is read as null.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
@@ -266,7 +266,7 @@ def is_saved_table(names: Sequence[str]) -> bool:
 
 
 def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON array in UTF-8, with one value in each line."""
+    """Write a JSON array in UTF-8, with each value on its own line."""
     for piece in json_list(values):
         file.write(piece.encode())
 
@@ -409,7 +409,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return the line ending of a text file; "\\n" if the file has none or several kinds."""
+    """Return the line ending at the start of a text file; "\\n" for no or mixed line endings."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"

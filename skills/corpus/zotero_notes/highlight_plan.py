@@ -3,7 +3,7 @@
 A highlight is an annotation item that belongs to the PDF attachment of an item. The key of a
 highlight is computed from the framework, the library, the attachment and the move, so that a push
 from another computer finds the highlight. If the content of a highlight differs from all contents
-that were sent, a person has edited the highlight, and it is not changed.
+that were sent, a person has edited the highlight, and the harness does not change it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def highlights_in(
     """Yield the highlights of the papers with a PDF file on this computer.
 
     Args:
-        check: called before each file; may raise an error to stop.
+        check: called before each paper; may raise an error to stop.
         notice: called with a sentence about each file that cannot be read.
     """
     attachments: defaultdict[str, list[Data]] = defaultdict(list)
@@ -85,9 +85,10 @@ def highlights_in(
 def _file_of(attachment: Data, item: Annotated) -> Path | None:
     """Return the path of an attachment's file on this computer, or None.
 
-    The annotated PDF file is returned if its path ends with the linked path, the key of the
-    attachment is the name of its folder, or the MD5 digests are equal. Otherwise the file is
-    searched at the linked path or in Zotero's storage.
+    The annotated PDF file is returned if its path ends with the attachment's linked path, if its
+    folder is named after the attachment's key, or if its MD5 digest is the attachment's digest.
+    Otherwise the file is looked for at the linked path, or without a linked path in Zotero's
+    storage.
     """
     key, name = str(attachment.get("key")), Path(str(attachment.get("filename") or "")).name
     if attachment.get("contentType") != PDF or not _KEY.fullmatch(key):
@@ -117,7 +118,7 @@ def _highlights(
     places: Mapping[str, Sequence[Mapping[str, Any]]],
     framework: Framework,
 ) -> Iterator[Highlight]:
-    """Yield the highlights of a paper that are on one page or on two consecutive pages.
+    """Yield the highlights of the moves whose passage is on one page or two consecutive pages.
 
     Args:
         attachment: the key of the PDF attachment.
@@ -170,10 +171,10 @@ def plan_highlights(
     recorded: Sequence[Entry],
     framework: Framework,
 ) -> list[Step]:
-    """Return a step for each highlight, and a step that deletes each obsolete highlight.
+    """Return a step for each highlight, and a deletion step for each obsolete highlight.
 
-    A recorded highlight is obsolete if `highlights` contains highlights of the same item, but not
-    this highlight. Obsolete highlights that a person has edited are not deleted.
+    A recorded highlight is obsolete if `highlights` contains other highlights of its item, but not
+    the recorded highlight. Obsolete highlights that a person has edited are not deleted.
 
     Args:
         highlights: the highlights that the library should have.

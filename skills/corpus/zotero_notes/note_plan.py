@@ -9,10 +9,10 @@ A note has this form:
     <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
 Zotero's editor rewrites the markup of a note, and removes comments and unknown elements. Therefore
-the mark at the end is text: the framework, and a digest of the preceding text without blanks. If
-the digest matches, no person has changed the note.
+the mark at the end of a note is text. It contains the name of the framework, and a digest of the
+preceding text without blanks. If the digest matches, no person has changed the note.
 
-Highlights (see `highlight_plan`) are recorded in the same way and have the same actions.
+`Record` and `Step` are also used for highlights (see `highlight_plan`).
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Entry:
         library: the name of the library, such as "users/475425" or "groups/77".
         item: the key of the item.
         note: the key of the note or highlight.
-        state: "sent" before the server has answered, then "written"; "gone" if it was deleted, or
-            was never created.
+        state: "sent" until the server confirms the write, then "written"; "gone" if the note or
+            highlight was deleted or never created.
         framework: the name of the annotation's framework.
         digests: for a highlight, the digests of all contents that were sent (see `highlight_plan`).
     """
@@ -153,11 +153,11 @@ class Record:
     def entries(self) -> list[Entry]:
         """Return the last record of each note and highlight, unless its state is "gone".
 
-        A returned record of a highlight has the digests of all earlier records of the highlight.
+        A returned record of a highlight has the digests of all records of the highlight. An
+        incomplete last line of the file is ignored.
 
         Raises:
-            InputError: a line is damaged. An incomplete last line is ignored: its note was not
-                sent.
+            InputError: a line is damaged.
         """
         with reading(self.path):
             lines = complete_lines(self.path)
@@ -196,8 +196,8 @@ class Step:
 
     Attributes:
         note: the note or the highlight.
-        key: the key of `note` at the server, even if `note` is new; "" if no note exists and none
-            is created.
+        key: the key of `note` at the server, chosen before a new note is sent; "" if the library
+            does not contain the item of the note.
         data: the object to send to the server; empty if nothing is sent.
     """
 
@@ -248,7 +248,7 @@ def notes_of(
 def plan(
     library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
 ) -> list[Step]:
-    """Compare notes with the notes in a library, and return the step for each note.
+    """Compare `notes` with the notes in a library, and return the step for each of `notes`.
 
     Args:
         notes: the notes that the library should have.
@@ -315,7 +315,7 @@ def tags_of(data: Data) -> list[dict[str, Any]]:
 
 
 def merged_tags(data: Data, own: Sequence[str], framework: Framework) -> list[dict[str, Any]]:
-    """Return the tags of an item without the tags of the harness, followed by the tags `own`."""
+    """Return the tags of an item, with `own` in place of the harness's tags for the framework."""
     ours = (TAG, f"{framework.name}:")
     others = [one for one in tags_of(data) if not one["tag"].startswith(ours)]
     return [*others, *({"tag": tag} for tag in own)]

@@ -3,8 +3,8 @@
 `Library` sends requests to zotero.org, or to the server in ZOTERO_API_URL, with the key in
 ZOTERO_API_KEY. The key is sent in a header, and does not occur in messages, records or logs.
 
-`LocalLibrary` sends requests to the running Zotero on this computer, version 10 or newer, which has
-the same API, but needs no account and has no rate limit. Before Zotero issues a key for writing, it
+`LocalLibrary` sends requests to the Zotero that runs on this computer, version 10 or newer. Its API
+is the same, but needs no account and has no rate limit. Before Zotero issues a key for writing, it
 asks the user for permission; the key is valid for one request or until the command ends.
 """
 
@@ -112,7 +112,7 @@ class Library:
         The name of the user is stored in `user`.
 
         Raises:
-            UsageError: the key lacks the permission.
+            UsageError: the key lacks the permission, or belongs to another user.
         """
         reply = _object(self._json("GET", "/keys/current"))
         access = _object(reply.get("access"))
@@ -247,7 +247,7 @@ class Library:
             raise self._failed("its reply cannot be read") from exc
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Return the response to a request, which is repeated while the server is busy.
+        """Send a request, repeat it while the server is busy, and return the response.
 
         Raises:
             SkillFailed: the server cannot be reached, or is busy after `TRIES` requests.
@@ -397,10 +397,14 @@ class LocalLibrary(Library):
 
         Raises:
             NotAllowed: the user refuses in Zotero.
+            SkillFailed: Zotero does not reply within `TIME_TO_ANSWER`, or the reply cannot be read.
         """
         url, asked = f"{self.url}/local/authorize", {"appName": PROGRAM}
-        reply = self._client.post(url, json=asked, timeout=TIME_TO_ANSWER)
-        key = reply.json().get("key") if reply.status_code == 200 else None
+        try:
+            reply = self._client.post(url, json=asked, timeout=TIME_TO_ANSWER)
+            key = reply.json().get("key") if reply.status_code == 200 else None
+        except (httpx.HTTPError, ValueError) as exc:
+            raise self._failed(f"it did not state whether access is allowed ({exc})") from exc
         if not key:
             raise NotAllowed("you did not allow it in Zotero, and nothing was changed there")
         self._client.headers["Zotero-API-Key"] = key

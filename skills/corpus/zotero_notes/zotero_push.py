@@ -112,7 +112,7 @@ def _planned(
 ) -> list[Step]:
     """Return the steps that write the notes and highlights `wanted` to a library.
 
-    The steps also delete the highlights in the library that are obsolete.
+    Further steps delete obsolete highlights (see `plan_highlights`).
     """
     at = library.server, library.name
     recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
@@ -231,7 +231,7 @@ def _selected(
     from Zotero.
 
     Raises:
-        NothingFound: there is no annotation, or no paper comes from Zotero.
+        NothingFound: no annotation is selected, or none of the papers comes from Zotero.
     """
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
@@ -244,7 +244,7 @@ def _selected(
             f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
             hint="`/corpus stats` shows the contents of the corpus.",
         )
-    # An item with several abstracts has several annotations; the last is the latest.
+    # An item with several abstracts has several annotations; the latest annotation is used.
     by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
         raise NothingFound(
@@ -258,10 +258,10 @@ def _selected(
 def _written_steps(
     call: Call, steps: list[Step], record: Record, framework: Framework
 ) -> tuple[list[Step], dict[str, str]]:
-    """Perform steps, and return the performed steps and the reason of each failure, by key.
+    """Perform steps, and return the final steps and the reason of each failure, by key.
 
-    If an item has changed since it was read, the item is read again, and a new step is planned. The
-    new step keeps a note or highlight that a person has changed.
+    If the server refuses a write because the note or highlight has changed since it was read, the
+    step is replaced by a new step. The new step does not overwrite the changes of a person.
     """
     failed = _write(call, steps, record, framework)
     for _ in range(TRIES):
@@ -283,9 +283,9 @@ def _written_steps(
 def _write(
     call: Call, steps: Iterable[Step], record: Record, framework: Framework
 ) -> dict[str, str]:
-    """Send the steps that are due in batches, and return the reason of each failure, by key.
+    """Send the due steps in batches, and return the reason of each failure, by key.
 
-    After an error of a request, no further step is sent.
+    After a request has failed, no further step is sent.
     """
     failed: dict[str, str] = {}
     done = 0
@@ -345,8 +345,8 @@ def _delete(
     """Delete the notes and highlights that nobody has changed.
 
     Returns:
-        The entries that were deleted, or would be deleted with `dry_run`; and the entries that were
-        kept, each with the reason.
+        The deleted entries (with `dry_run`, the entries that would be deleted), and the kept
+        entries, each with the reason.
     """
     for _ in range(TRIES):
         present = library.items((entry.note for entry in batch), trashed=True)

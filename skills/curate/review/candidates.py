@@ -1,8 +1,8 @@
 """Read the annotations to review, each with the abstract of its paper.
 
 Abstracts that the table of annotations lacks are looked up by id, first in a table of papers, then
-in the corpus. If an annotation stores the digest of its abstract, only an abstract with this
-digest is used.
+in the corpus. If an annotation stores the digest of its abstract, the abstract that is found must
+have this digest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from skills.nanda.paper import Paper
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
 """Papers with abstracts, by the place where they were found, then by the key of the id.
 
-A place is a clause for messages: the path of a table, or "the corpus".
+A place is a name for messages: the path of a table, or "the corpus".
 """
 CHUNK = 500
 """Maximum number of annotations that are read at once."""
@@ -155,8 +155,8 @@ def read(
         abstracts: a table of papers, or None.
         corpus: the corpus database, which need not exist for a table.
         conditions: conditions in the form of `/corpus filter`, or ""; allowed for the corpus only.
-        words: words that must all occur in title and abstract, or in one move; the id of a paper;
-            or "".
+        words: the id of a paper, or words that must all occur in one move, or all in title and
+            abstract; "" selects all annotations.
 
     Raises:
         UsageError: there are conditions, but the annotations come from a table.
@@ -272,9 +272,9 @@ def _without(words: str, conditions: str = "") -> InputError:
 def _open(
     path: Path, columns: Columns, moves: Sequence[str] = (), abstract_by: AbstractBy = "column"
 ) -> Table:
-    """Open a table; names of columns that the table lacks are ignored.
+    """Open a table, and ignore the names in `columns` that the table lacks.
 
-    The options name columns of two tables: the annotations and the papers.
+    The same options name the columns of the table of annotations and of the table of papers.
     """
     present = columns.present_in(read_header(path))
     return open_table(path, present, moves=moves, abstract_by=abstract_by)
@@ -299,7 +299,7 @@ def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: 
 
 
 def _find(row: TableRow, places: Places) -> Paper | str:
-    """Return the paper of a row with its abstract, or the reason why there is no abstract."""
+    """Return the paper of a row with its abstract, or the reason why no abstract can be used."""
     named = f"paper {row.paper.id}" if row.paper.id else "a paper without an id"
     reason = f"no abstract of {named} in {' or '.join(places) or 'the table'}"
     for place, papers in places.items():
@@ -321,13 +321,13 @@ def _find(row: TableRow, places: Places) -> Paper | str:
 
 
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
-    """Return the keys of the annotations that contain all words and phrases.
+    """Return the keys of the annotations that contain all words and phrases in `words`.
 
-    All words must occur in title and abstract, or in one stated move. Case and inflection are
+    They must all occur in one stated move, or all in title and abstract. Case and inflection are
     ignored. An annotation is also found if `words` is the id of its paper.
 
     Raises:
-        InputError: `words` is empty.
+        InputError: `words` contains no word.
     """
 
     def texts() -> Iterator[tuple[str, str, str]]:

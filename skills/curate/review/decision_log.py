@@ -186,7 +186,7 @@ class Journal:
     def append(self, decision: Decision) -> None:
         """Append a decision to the journal, and sync the journal to the disk.
 
-        The caller has locked the journal, and has read all new decisions.
+        The caller must hold the lock of the journal, and must have read all new decisions.
 
         Raises:
             OutputError: the decision cannot be written; the file is unchanged.
@@ -201,7 +201,7 @@ class Journal:
         self._lines += 1
 
     def repair(self) -> None:
-        """Remove an incomplete last line of the journal, which the caller has locked."""
+        """Remove an incomplete last line of the journal; the caller must hold the lock."""
         with reading(self.path):
             if self.path.exists():
                 append_lines(self.path, b"")

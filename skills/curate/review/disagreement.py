@@ -31,7 +31,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A move of a disagreement, with the text of each reviewer.
+    """A move of a disputed paper, with the text of each reviewer.
 
     Attributes:
         number: the number of the move, from 1.
@@ -56,8 +56,8 @@ class Row:
     def side(self, place: int) -> list[Piece]:
         """Return the text of a reviewer, divided into pieces, to show the differences.
 
-        If there are two texts, words that the other text lacks are pieces of the kind "added".
-        Otherwise the text is one piece of the kind "same".
+        With two reviewers, words that the other text lacks are pieces of the kind "added", and
+        other words are "same". With more reviewers, the text is one piece of the kind "same".
 
         Args:
             place: the index of the reviewer.
@@ -179,8 +179,9 @@ def _agreed(
 ) -> Agreed:
     """Return the agreement of reviewers in one judgement.
 
-    Kappa compares the first two reviewers of each paper, in the order of the reviewers' names. If
-    there are only two reviewers, it is Cohen's kappa. Alpha compares all reviewers.
+    For each paper, kappa compares the first two reviewers by name whose decisions contain the
+    judgement. With only two reviewers in total, the value is Cohen's kappa. Alpha compares all
+    reviewers.
 
     Args:
         judge: returns the judgement that a decision contains, or None without a judgement.
@@ -228,8 +229,7 @@ def passage_agreement(
     labels = {"All moves": framework.names, **{one.label: (one.name,) for one in framework.moves}}
     rows = []
     for label, names in labels.items():
-        pairs = [pair for name in names for pair in words[name].values()]
-        common, both = (sum(pair[at] for pair in pairs) for at in (0, 1))
+        common, both = (sum(pair[at] for n in names for pair in words[n].values()) for at in (0, 1))
         observed, expected = (sum(figures[name][at] for name in names) for at in (0, 1))
         rows.append(
             AgreedPassages(

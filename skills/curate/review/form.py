@@ -19,7 +19,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten, is_visible, letters_of, visible_places
 
 WEAK_SOURCE = 0.25
-"""Similarity of a move to its nearest sentence below which the move is marked with "?".
+"""A move is marked with "?" if its similarity to its nearest sentence is lower than this value.
 
 1% of the 3,581 moves of gold_train.csv and gold_dev.csv have a lower similarity.
 """
@@ -35,13 +35,13 @@ class MoveView:
         number: the number of the move, from 1.
         text: the text with the reviewer's edits.
         before: the text of the annotation under review.
-        findings: the doubts about `text`, as clauses.
+        findings: the fault of an invalid `text`, and the findings of the checks, as clauses.
         confidence: the confidence of the model in the text; None if unknown or if the text was
             edited.
         suggestion: a passage of the abstract that may state the move; "" without a suggestion.
         suggested: the suggestion with its confidence, for display; "" without a suggestion.
         origin: a clause about the sentences that the move comes from; "" if the move is not stated.
-        is_weak: True if the move is hardly similar to the sentences that were found for it.
+        is_weak: True if the move is hardly similar to the sentences of its anchor.
     """
 
     number: int
@@ -119,8 +119,8 @@ def anchors_in(
 ) -> dict[str, Anchor]:
     """Return the anchor of each stated move.
 
-    The anchor is the reviewer's selection or, without a selection, the stored anchor of an unedited
-    move. For any other move, lexical alignment finds the anchor.
+    If the reviewer has selected passages for a move, the passages are its anchor. Otherwise, an
+    unedited move has its stored anchor. For any other move, lexical alignment finds the anchor.
 
     Args:
         moves, selected: as for `sheet_of`.
@@ -146,16 +146,16 @@ def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, A
     """Return the values of the moves that were not edited, by move.
 
     Args:
-        stored: values by move, as stored with the annotation; {} is returned for other types.
+        stored: the stored values by move. If `stored` is not a mapping, the result is {}.
     """
     given = stored if isinstance(stored, Mapping) else {}
     return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
 
 
 def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
-    """Return True if a move is hardly similar to the sentences that were found for it.
+    """Return True if a move is hardly similar to the sentences of its anchor.
 
-    Sentences that a reviewer has selected are never weak.
+    A move whose sentences a reviewer has selected is never weak.
     """
     if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
         return False
@@ -235,11 +235,12 @@ def of_selection(abstract: str, text: str, before: int) -> Spans:
 
     Args:
         text: the selected text.
-        before: number of visible characters of the abstract before the text, which does not depend
-            on the layout. If the abstract has another text at this place, `text` is searched.
+        before: number of visible characters of the abstract before the text; this number does not
+            depend on the layout. If the abstract has another text at this place, `selected` finds
+            the passage.
 
     Raises:
-        UsageError: the selection is empty, or its text is searched and occurs never or repeatedly.
+        UsageError: `text` has no visible character, or `selected` refuses it.
     """
     visible, count = visible_places(abstract), sum(map(is_visible, text))
     if not count:

@@ -1,7 +1,7 @@
 """Read and write the gold table of a review: a CSV file with a row for each accepted paper.
 
-A new table has the columns of `text_tables.write_csv`. An existing table keeps its columns, its
-rows and their order.
+A new table has a column for the id, the title, the abstract and each move. An existing table keeps
+its columns. Rows that the review does not change stay in their order.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class GoldTable:
     Attributes:
         target: the file of the table.
         columns: the names of the columns, in order.
-        roles: the name of the `Paper` field or move that a column contains, by column. Other
-            columns have no role.
+        roles: for each column, the name of the `Paper` field or of the move that the column
+            contains. Columns with other contents have no role.
         rows: the line of each row, by the key of the paper, or by the index of the row if an
             earlier row has the same key.
     """

@@ -111,7 +111,7 @@ class Leases:
 
 
 def _delete(db: sqlite3.Connection, table: str, **columns: Any) -> None:
-    """Delete the rows of a table in which all given columns have the given values."""
+    """Delete the rows of a table that have the given value in each given column."""
     matching = " AND ".join(f"{name} = ?" for name in columns)
     db.execute(
         f"DELETE FROM {table} WHERE {matching}",  # noqa: S608  not user input

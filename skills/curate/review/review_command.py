@@ -35,7 +35,8 @@ def review(
         keys, terminal: input and output of prompt_toolkit, for tests; by default the terminal.
 
     Raises:
-        UsageError: there is no terminal, or another process reviews for the same table.
+        UsageError: there is no terminal, or another process reviews for the same table under the
+            same name.
         InputError: the annotations or the existing gold table cannot be used.
         OutputError: a decision cannot be stored.
     """
@@ -169,7 +170,7 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
 
 def _shown(call: Call, desk: Desk, text: str, found: Agreement | Reviewed) -> Result:
     """Return a result, and print its text as well if the line has a target."""
-    if call.targets:  # otherwise, the harness would only report that the file was saved
+    if call.targets:  # with a target, the harness itself reports only that the file was saved
         call.screen.notice(text)
     summary = found.model_dump(mode="json")
     return Result(text=text, writers={".csv": desk.log.write_table}, summary=summary)

@@ -77,7 +77,7 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Lease the next free paper to the reviewer; return its index, or None without a paper.
+        """Lease the next free paper, and return its index, or None if no paper is free.
 
         Papers from the index `start` on are searched first, then the papers before `start`. If
         `teaches` is True, `start` is ignored: the search begins at the first paper or, at the
@@ -195,7 +195,7 @@ class Desk:
         The text of a move becomes the passages that are highlighted with the tag of the move, or
         "Not stated." if a person has deleted the highlights of the move. A move changes only
         if a highlight of the move is new or was changed. A paper is accepted if its Zotero item has
-        the tag "reviewed".
+        the tag "FRAMEWORK:reviewed", such as "nanda:reviewed".
 
         Args:
             papers: the highlights by the ids of papers. If the reviewer has a name, the highlights
@@ -223,7 +223,7 @@ class Desk:
                 passages = (item.paper.abstract[start:end] for start, end in spans)
                 texts[move] = " ".join(map(flatten, passages)) or self.framework.not_stated
             anchors = {move: spans for move, spans in {**anchors, **found}.items() if spans}
-            with contextlib.suppress(Taken, UsageError):  # the reviewer can decide on it later
+            with contextlib.suppress(Taken, UsageError):  # the reviewer can decide later
                 if is_reviewed:
                     self.take(at)
                 names = tuple(one.name for one in new if one.chosen or one.kind == REVIEWED)
@@ -309,7 +309,7 @@ class Desk:
         self.leases.forget_drafts(self.reviewer, item.key)
 
     def last(self) -> int | None:
-        """Return the index of the paper the reviewer last decided on; None without a decision."""
+        """Return the index of the paper that the reviewer decided on last, or None."""
         for decision in self.log.latest(self.reviewer):
             at = self.papers.places.get(decision.key)
             if at is not None and decision.is_about(self.papers[at]):
@@ -485,8 +485,8 @@ class Queue:
                 conditions keep their order, and other papers have the order "teach".
 
         Raises:
-            InputError: the gold table cannot be used.
-            UsageError, OutputError: the gold table or the corpus cannot be written.
+            UsageError: the gold table is not a .csv file.
+            InputError, OutputError: the gold table, its journal or the corpus cannot be used.
         """
         selected = papers if sample is None else papers.sample(sample, seed)
         if order == "uncertain":

@@ -21,7 +21,7 @@ from skills.reporting.outputs import Share
 ROUND = 20
 """Number of papers of a round, and the minimum that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of least certain papers that `teaching_order` orders; the other papers follow."""
+"""`teaching_order` orders this number of the least certain papers; the other papers follow."""
 
 Order = Literal["teach", "uncertain"]
 """The order of the papers in a review.
@@ -102,11 +102,12 @@ def teaching_order(
 ) -> list[str]:
     """Return the keys of papers, starting with the paper that would teach a model most.
 
-    The next paper always is the paper with the highest product of uncertainty and novelty; of equal
-    papers, it is the first. Uncertainty is 1 minus the certainty. Novelty is the share of new words
-    among the content words of the abstract. A word is new if it occurs neither in a reviewed
-    abstract nor in the abstract of an earlier paper of the order. Words that occur in the abstract
-    of only one candidate are ignored, since they do not help with other papers.
+    The next paper is always the paper with the highest product of uncertainty and novelty. If
+    several papers have this product, the first of them is next. Uncertainty is 1 minus the
+    certainty. Novelty is the share of new words among the content words of the abstract. A word is
+    new if it occurs neither in a reviewed abstract nor in the abstract of an earlier paper of the
+    order. Words that occur in the abstract of only one candidate are ignored, since they do not
+    help with other papers.
 
     Args:
         candidates: certainty and abstract of each paper by key.

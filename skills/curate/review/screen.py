@@ -235,11 +235,11 @@ def drawn_choices(dispute: Dispute) -> RenderableType:
 def drawn_sides(row: Row, dispute: Dispute, width: int) -> RenderableType:
     """Return the texts of the reviewers for a move, with marked differences.
 
-    The texts are in columns if the terminal has at least `NARROW` columns. If the user has chosen
-    another text for the move, this text follows the texts of the reviewers.
+    The texts are side by side if `width` is at least `NARROW`. If the user has chosen another text
+    for the move, this text follows the texts of the reviewers.
 
     Args:
-        width: the width of the terminal.
+        width: the width of the terminal, in characters.
     """
     cells = []
     for place, name in enumerate(names_of(dispute)):
@@ -270,7 +270,7 @@ def names_of(dispute: Dispute) -> list[str]:
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
-    """Prompt for a move by its number or first letters until the input names exactly one move.
+    """Prompt until the user enters the number or the first letters of exactly one move.
 
     Returns:
         The move, or None if the user enters nothing or presses Ctrl-C or Ctrl-D.

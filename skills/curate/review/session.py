@@ -36,7 +36,7 @@ KEYS = (
 HELP = """\
 a  accept: the paper becomes a row of the gold table
 e  edit a move: by its number, or by the first letters of its name; the keys
-   1 to 9 edit that move at once
+   1 to 9 edit the move with this number at once
 n  set a move to "Not stated." in one step
 t  take the suggestion ("?") for a move as its text
 h  highlight where a move comes from: by numbers of sentences, or by words of
@@ -49,8 +49,8 @@ q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
 move shares few words with it. "!" marks findings of the checks.
 """
 DISPUTE_HELP = """\
-1, 2  choose the text of this reviewer for the move that is asked for
-e     write another text for it
+1, 2  choose the text of reviewer 1 or 2 for the move that is shown
+e     write another text for this move
 c     choose again for a move, by its number or the first letters of its name;
       also for a move on which both reviewers agree
 a     accept the moves as chosen: the paper becomes a row of the gold table
@@ -116,7 +116,7 @@ class Review:
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
-        """Show a paper and handle keys; return the index of the next paper, or None without one."""
+        """Show a paper and handle keys; return the index of the next paper, or None."""
         self._show(at)
         acts: dict[str, Act] = {
             "a": self._accept,
@@ -313,7 +313,7 @@ class Review:
         return at if self.desk.not_stated(at, move.name) else STAY
 
     def _take(self, at: int) -> int | None:
-        """Use the only suggestion, or let the user name a move and use the suggestion for it.
+        """Use the only suggestion, or else the suggestion for a move that the user names.
 
         Returns:
             `at`, or STAY if no text changes.

@@ -36,7 +36,7 @@ class Reading:
     """The settings for reading tables.
 
     Attributes:
-        columns: the names of the columns, for all tables.
+        columns: the column names that the user has given, for all tables.
         corpus: the database with the abstracts for tables without a column of abstracts; None for
             the user's corpus. The database is opened only for such tables.
         notice: as in `open_table`.
@@ -117,7 +117,7 @@ class AnnotationRow:
         instead: AnnotationRow | HeldOutPaper | None = None,
         **more: Any,
     ) -> LeftOut:
-        """Return the record that this row is left out of the data set.
+        """Return the `LeftOut` record of this row.
 
         Args:
             instead: the row that is used instead, or the held-out paper.
@@ -184,7 +184,8 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
     """Yield all rows of a table of papers, with or without annotations.
 
     Raises:
-        InputError: the file or a row cannot be read, or an abstract is missing.
+        InputError: the file or a row cannot be read, or the table has no column of abstracts and
+            the corpus lacks the abstract of a row.
     """
     return accepted(_rows(path, reading, annotated=False))
 
@@ -192,7 +193,9 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
 def _rows(
     path: Path, reading: Reading, *, annotated: bool
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield rows, or the error of an unreadable row; the corpus provides missing abstracts.
+    """Yield all rows of a table; for an unreadable row, yield its error.
+
+    If the table has no column of abstracts, the abstracts come from the corpus.
 
     Args:
         annotated: True to require a column for each move.
@@ -219,7 +222,7 @@ def _rows(
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
-    """Return the user message: the abstract on one line; special tokens and tags are broken up."""
+    """Return the user message: the abstract on one line, with special tokens and tags broken up."""
     return _messages(abstract, framework)[-1].content
 
 
@@ -229,7 +232,9 @@ def format_annotation_system(framework: Framework | None = None) -> str:
 
 
 def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
-    """Return the completion: a line for each move in `<annotation>` tags, without an end token.
+    """Return the completion: `<annotation>`, a line for each move, and `</annotation>`.
+
+    The completion has no end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
     "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores each move exactly if the

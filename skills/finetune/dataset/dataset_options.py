@@ -84,5 +84,5 @@ class DatasetOptions(SkillOptions):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The paths of the input files; a path from --dev or --test may be an id instead."""
+        """The input files as paths; a value of --dev or --test may be a list of ids instead."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

@@ -50,13 +50,13 @@ T = TypeVar("T")
 RUN = 3
 """Number of words in a run."""
 COMMON = 100
-"""Number of abstracts above which a run is not used to find similar abstracts.
+"""Maximum number of abstracts with a run that is used to find similar abstracts.
 
 Rare runs suffice: two abstracts with a similarity of 0.5 share two thirds of their runs.
 """
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
-"""Number of characters from which a value of --dev or --test without a suffix is not a file."""
+"""Length from which a value of --dev or --test without a suffix is not looked up as a file."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 """Matches a value of --dev or --test that counts as a file name even if the file is missing."""
 
@@ -75,9 +75,11 @@ class Dataset:
     """The training set.
 
     Attributes:
-        rows: one row for each paper: gold, then curated, then agent, in the order of the files.
+        rows: one row for each paper. Gold rows come first, then curated rows, then agent rows; the
+            rows of a source are in the order of the files.
         left_out: a record of every other row of the tables.
-        choices, held_out, inputs: the arguments from which the data set was built.
+        choices, held_out, inputs: the choices, the held-out papers and the input files from which
+            the data set was built.
     """
 
     framework: Framework
@@ -101,7 +103,10 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """For each move that some rows, but fewer than half, state: the number of these rows."""
+        """The number of rows that state a rare move, by move.
+
+        A move is rare if some rows, but fewer than half of the rows, state the move.
+        """
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -112,8 +117,8 @@ class Dataset:
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield the rows as JSON objects, one for each line of the .jsonl file.
 
-        `prompt`, `completion` and `system` contain no chat template. `id_field` is the name of the
-        id column in the table, and `sha256` is the digest of the abstract on one line.
+        `prompt`, `completion` and `system` contain no chat template. `id_field` is the role of the
+        id column (arxiv_id, paper_id or id), and `sha256` is the digest of the abstract.
         """
         rare = set(self.rare)
         system = format_annotation_system(self.framework)
@@ -215,7 +220,7 @@ class HeldOutSet:
     """The papers that one value of --dev or --test names.
 
     Attributes:
-        path: the file of the papers, or None for a list of ids.
+        path: the file with the papers; None if the value itself is a list of ids.
     """
 
     split: Split
@@ -310,7 +315,7 @@ def merge(
     Args:
         files: the tables that the rows come from, for the manifest.
         dev, test: the papers to hold out, as in `read_held_out`.
-        tick: called with the name of each step.
+        tick: called with the current step, such as "reading gold".
 
     Raises:
         InputError: a table or a list of ids cannot be read, or no row is left.

@@ -110,9 +110,10 @@ def histogram(
         name, sha256, counts: as in `TokenCounter`.
         pairs: the numbers of tokens of prompt and completion of each row.
 
-    Returns: tokenizer (name, sha256, counts), and for prompt, completion and total: p50 and p95
-        (nearest-rank percentiles), max, sum, bin_width, and bins: the numbers of rows with 0 to 127
-        tokens, 128 to 255 tokens, and so on.
+    Returns:
+        The keys tokenizer (name, sha256, counts), prompt, completion and total. Each of the last
+        three has p50 and p95 (nearest-rank percentiles), max, sum, bin_width and bins. The bins are
+        the numbers of rows with 0 to 127 tokens, 128 to 255 tokens, and so on.
     """
     return {
         "tokenizer": {"name": name, "sha256": sha256, "counts": counts},

@@ -1,1 +1,1 @@
-"""Export an adapter to a served model: merge, convert, quantize, Ollama, registry."""
+"""Turn an adapter into a served model: merge, convert, quantize, create in Ollama, register."""

@@ -1,7 +1,7 @@
 """The stages `gguf` and `quantize`: convert the merged model and the adapter for llama.cpp.
 
-llama.cpp's own converters and library write the files. If a converter loses the template, uses
-another end token or splits words differently, the model can still be loaded, but its answers are
+llama.cpp's own converters and library write the files. If a converter loses the chat template, or
+changes the end token or the splitting of words, the model can still be loaded, but its answers are
 worse (llama.cpp #7062, ollama #17939). So every file is read back and compared with its source.
 """
 
@@ -33,7 +33,7 @@ LORA_TYPE = "f32"
 """Default type of the converted adapter: the type of the trained adapter, so that nothing is lost.
 
 An adapter with r 16 on all linear layers of SmolLM2-135M has 19.6 MB in f32 and 9.8 MB in f16. But
-with f16 and bf16, three of four generated texts differed from f32 within 72 tokens.
+with f16 and bf16, three of four generated texts differed within 72 tokens from the texts with f32.
 """
 VOCABULARY = 64_000_000
 """Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""
@@ -114,12 +114,12 @@ def convert(context: StageContext) -> Entry:
 
 
 def quantize(context: StageContext) -> Entry:
-    """Quantize the f16 GGUF with llama.cpp's library, check it, and return the stage's entry.
+    """Quantize the f16 GGUF, check the quantized file, and return the stage's entry.
 
-    The converter cannot write Q4_K_M. In a mix of types such as Q4_K_M, a tensor gets a larger type
-    if its row length is not a multiple of 256 (src/llama-quant.cpp). In a small model, most tensors
-    may get a larger type. So the file is named after the requested type, and the manifest contains
-    the number of tensors of each type.
+    llama.cpp's library quantizes, since the converter cannot write Q4_K_M. In a mix of types such
+    as Q4_K_M, a tensor gets a larger type if its row length is not a multiple of 256
+    (src/llama-quant.cpp). In a small model, most tensors may get a larger type. So the file is
+    named after the requested type, and the manifest contains the number of tensors of each type.
 
     Raises:
         UsageError: the finetune extra is missing.

@@ -1,8 +1,8 @@
-"""Run llama.cpp's converters and quantizer from wheels, in separate processes.
+"""Run llama.cpp's converters and quantizer in separate processes.
 
 The converters are scripts that end their process, and bring their own copy of the package `gguf`.
-The quantizer is a library that writes to file descriptors directly, and aborts the process on
-errors.
+They come from a wheel, or from a checkout of llama.cpp. The quantizer is a library in a wheel. The
+library writes to file descriptors directly, and aborts the process on errors.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The stage `merge`: merge the adapter into the base, in the format of transformers.
 
-The setting `export.merge_base` selects the weights: the 16-bit weights of the base, as in published
-models, or these weights after NF4 quantization and dequantization, as in training. Which choice is
-better depends on the model. The adapter is never merged into weights that are stored in 4 bits,
-since the stage `quantize` would quantize them a second time.
+The setting `export.merge_base` selects the weights into which the adapter is merged: the 16-bit
+weights of the base, or these weights after NF4 quantization and dequantization, as in NF4 training.
+Which choice is better depends on the model. The adapter is never merged into weights that are
+stored in 4 bits, since the stage `quantize` would quantize them a second time.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ Which papers the model was trained for: describe them here.
 
 
 class Score(NamedTuple):
-    """A figure on the model card: metric, meaning, data, value, and a note with the interval."""
+    """A figure on the model card; `note` has the number of papers and, if known, the interval."""
 
     metric: str
     meaning: str
@@ -225,7 +225,7 @@ A LoRA adapter for {base.base_model or "its base"} that annotates abstracts of p
 def _results(dataset: str | None, scores: Sequence[Score]) -> Mapping[str, bytes]:
     """Return the file with the scores in the Hub's format, by its path in the repository.
 
-    The result is {} if there is no score, or if the evaluated dataset is not on the Hub.
+    The result is {} if there is no score, or if `dataset` names no dataset.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 

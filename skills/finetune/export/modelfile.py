@@ -114,7 +114,10 @@ def parse_modelfile(text: str) -> Modelfile:
 
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
-    """Add a parameter: convert numbers and booleans; collect the values of `stop` in a list."""
+    """Add a parameter to `parameters`.
+
+    Numbers and booleans are converted. The values of `stop` are collected in a list.
+    """
     if name == "stop":
         before = parameters.get(name)
         parameters[name] = [*before, value] if isinstance(before, list) else [value]

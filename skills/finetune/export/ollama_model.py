@@ -87,8 +87,8 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     """Request the user's consent to send a model to a server that the user has not named.
 
     A server counts as named if it is the server of --host, of an entry of the registry, or of an
-    earlier consent for this run. OLLAMA_HOST and the default port only locate a server, and do not
-    count as consent.
+    earlier consent for this run. OLLAMA_HOST and the default address only locate a server, and do
+    not count as consent.
 
     Raises:
         UsageError: the user refuses, or the session is not interactive.
@@ -113,7 +113,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
 
 
 def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
-    """Send a file that the server does not have yet; return the number of bytes sent."""
+    """Send a file unless the server already has it; return the number of bytes sent."""
     sha256, size = file_digest(run_dir, path), path.stat().st_size
     if ollama.has_blob(sha256):
         screen.notice(f"ollama: the server already has {path.name}")
@@ -256,9 +256,11 @@ def verify(
         form: the form that the model was trained on.
         trained_with: SHA-256 of the chat template used for training, or None if unknown.
 
-    Returns: verified (True if there are no problems); problems: differences from the trained model;
-        notes: differences without effect; quantization_level; same_prompt: True if the server
-        builds the same prompt as the training; done_reason and answer of the test annotation.
+    Returns:
+        The keys verified (True if there are no problems), problems (differences from the trained
+        model), notes (differences without effect), quantization_level, same_prompt (True if the
+        server builds the same prompt as the training), and done_reason and answer (of the test
+        annotation).
 
     Raises:
         HarnessError: the server rejects a request, or its answer is incomplete.
@@ -331,7 +333,7 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
 def _prompt(
     ollama: Ollama, plan: OllamaPlan, version: str, messages: list[dict[str, str]]
 ) -> Iterator[str]:
-    """Yield a problem if the server's prompt differs from the training, or cannot be compared."""
+    """Yield a problem if the server's prompt is not the training prompt, or cannot be compared."""
     gguf = plan.gguf
     found = ollama.render(plan.model, messages)
     if found is None:

@@ -1,8 +1,8 @@
 """The stage `register`: add a trained model to the user's registry, or remove the model.
 
 Each registered model has its own file in registry.d, beside the user's registry.yaml. A model gets
-the task `annotate` with `--default`, or if it wins in the stage `compare`. Then it serves
-`/annotate` by default. Without the task, a model is selected only by `--model NAME`.
+the task `annotate` if `--default` is given, or if it is better in the stage `compare`. A model
+with this task serves `/annotate` by default. Without the task, only `--model NAME` selects a model.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _RELOAD = "In a running session, use /reload."
 
 
 def register(context: StageContext) -> Entry:
-    """Perform the stage: write the model's entries to registry.d. Return the stage's entry.
+    """Write the model's entries to registry.d, and return the stage's entry in the manifest.
 
     Raises:
-        InputError: the GGUF is missing, or older than the training.
-        UsageError: the user wrote or changed an entry of this name, or another process is
-            registering a model.
+        InputError: no model was trained, or the GGUF is missing or older than the training.
+        UsageError: the name cannot be used, another process is changing the registry, or --force is
+            not given and the user wrote or changed an entry with this name.
         OutputError: the file cannot be written.
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
@@ -61,7 +61,7 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # If the entry was removed, the current time changes the inputs, so the stage is repeated.
+        # If `_stands` is False, the current time changes the inputs, so that the stage is repeated.
         "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
     stage = context.begin("register", "add the model to your registry", inputs)
@@ -71,14 +71,14 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write a model's entries to registry.d unless they are stored; return the stage's facts.
+    """Write a model's entries to registry.d if necessary, and return facts about the registration.
 
     Args:
         chosen: True to make the model the default of its tasks.
 
     Raises:
-        UsageError: the user wrote or changed an entry of this name, or another process is
-            registering a model.
+        UsageError: another process is changing the registry, or --force is not given and the user
+            wrote or changed an entry with this name.
         OutputError: the file cannot be written.
     """
     user = call.settings.user_registry
@@ -86,7 +86,8 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         is_known, written = bool(_entry_of(user, wanted.name)), not _stands(call, wanted, chosen)
-        if written:  # the default model with the latest time serves the task
+        if written:
+            # Of the models with a task, the model with the latest time `registered` is the default.
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -113,7 +114,8 @@ def unregister(call: Call, name: str) -> Result:
     The model is also removed from Ollama if the user agrees. The files of the entry are kept.
 
     Raises:
-        UsageError: the model does not exist, or, without --force, was not registered by /finetune.
+        UsageError: the model is not in registry.d, another process is changing the registry, or
+            --force is not given and /finetune did not register the model.
         RegistryError: another entry needs the model or its files.
     """
     settings, name = call.settings, name.strip()
@@ -233,7 +235,10 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
 
 
 def usable_registry(settings: Settings, without: Path | None = None) -> registry.Registry:
-    """Return the shipped and the user's registry; ignore the file `without` and unusable files."""
+    """Return the shipped registry, overlaid by the user's registry.
+
+    The file `without` and unusable files of registry.d are ignored.
+    """
     shipped, user = settings.shipped_registry, settings.user_registry
     return registry.load(shipped, user, without=without, left_out=lambda _: None)
 
@@ -292,7 +297,7 @@ def name_of(context: StageContext) -> str:
             training started from.
     """
     name = own_name(context) or context.run_dir.name
-    # Without this check, repeating the line would start from the model of the first training.
+    # Without this check, a repeated command would start from the model that it registered before.
     if context.recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(
             f"the new model would replace {name}, from which it continues",
@@ -320,8 +325,8 @@ def check_name(name: str, settings: Settings) -> None:
 def registration_of(context: StageContext) -> Registration:
     """Return the registry entries of the model in the run's folder.
 
-    The model gets the task `annotate` only as the default: with --default, or if the same weights
-    are already registered as the default. Otherwise a user selects the model by its name.
+    The model gets the task `annotate` if --default is given, or if the same weights are already
+    registered with this task. Without the task, a user selects the model by its name.
 
     Raises:
         InputError: no model was trained, or the GGUF is missing or older than the training.
@@ -356,7 +361,10 @@ def registration_of(context: StageContext) -> Registration:
 
 
 def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
-    """Return the registry entry of a file, with a path relative to the registry if possible."""
+    """Return the registry entry of a file.
+
+    The path is relative to registry.d if the file is below the folder that contains registry.d.
+    """
     folder, file = registry_folder(settings.user_registry).resolve(), path.resolve()
     below = file.is_relative_to(folder.parent)
     shown = Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
@@ -388,7 +396,7 @@ def trained(run_dir: RunDir) -> Entry:
     """Return the manifest entry of the stage `train`.
 
     Raises:
-        InputError: the model was not trained, or the input of a GGUF has changed since.
+        InputError: no model was trained, or a GGUF is older than its inputs.
     """
     train, gguf, quantize = map(run_dir.entry, ("train", "gguf", "quantize"))
     if train is None:
@@ -403,7 +411,11 @@ def trained(run_dir: RunDir) -> Entry:
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield serve entries: a verified model at Ollama, the merged GGUF, an existing adapter."""
+    """Yield the serve entries of a model, best entry first.
+
+    The model at Ollama comes first if it was verified and made from `files`. The merged GGUF is
+    next. The base with the adapter is last if `files` contains the adapter.
+    """
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")
@@ -420,7 +432,7 @@ def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Itera
 
 
 def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
-    """Return the field `trained_on` of the entry: data, rows, base, recipe and steps."""
+    """Return facts about the training for `trained_on`: data, rows, base, recipe and steps."""
     prepare, facts = context.run_dir.entry("prepare"), context.run_dir.prepared_facts()
     rows = facts.get("rows", {})
     found = {
@@ -441,7 +453,7 @@ def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
 
 
 def file_of(user: Path, name: str) -> Path:
-    """Return the path in registry.d of the file with the entries of a registered model."""
+    """Return the path of a registered model's file in registry.d."""
     return registry_folder(user) / f"{name}.yaml"
 
 

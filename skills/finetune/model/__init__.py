@@ -1,1 +1,1 @@
-"""Find, check and load the base model and its adapter."""
+"""Find, check and load the base and the adapter, and compute the resources of a run."""

@@ -16,7 +16,7 @@ from harness.models.gguf_file import open_gguf
 
 PUBLISHED = "the published config, the weights are not here"
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""The supported model types of transformers, which are also architectures of GGUF."""
+"""The supported model types of transformers, and the supported architectures of a GGUF."""
 _KEYS = (
     "hidden_size",
     "num_hidden_layers",
@@ -54,7 +54,7 @@ class BaseFacts:
         vocab: number of rows of the embedding, including padding rows.
         tied: True if the output layer is the embedding.
         parameters: the total number of parameters, with a tied matrix counted once.
-        source: the source of the numbers, as a clause; `PUBLISHED` if they do not come from files.
+        source: the source of the numbers in words; `PUBLISHED` if no file of the base was read.
     """
 
     name: str
@@ -120,16 +120,16 @@ class BaseFacts:
 def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
     """Return the shapes of a base, computed from its config.json.
 
-    The parameters are those of the Llama architecture in transformers: the embedding; for each
-    layer seven matrices, their biases if any, and two norms (in Qwen3 two more norms, over a head);
-    a final norm; and the output layer if it is not the embedding.
+    The number of parameters follows the Llama architecture in transformers: an embedding, layers, a
+    final norm, and an output layer unless it is the embedding. Each layer has seven matrices, their
+    biases if any, and two norms. A layer of Qwen3 has two more norms, over the width of a head.
 
     Args:
         name, source: the values of these fields of `BaseFacts`.
         where: the file that an error names.
 
     Raises:
-        InputError: the config lacks a number.
+        InputError: a required number is missing or invalid.
     """
     try:
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])

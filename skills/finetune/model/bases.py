@@ -61,7 +61,8 @@ class Base:
         folder: a folder with config.json, weights as .safetensors, tokenizer.json and a chat
             template.
         name: the name in the recipe.
-        digest: a SHA-256 that identifies all files that loading reads, or the unpacked GGUF.
+        digest: a SHA-256 over the digests of all files that are loaded; for a base from a GGUF, a
+            SHA-256 over the digest of the GGUF and `UNPACKED_FORMAT`.
     """
 
     folder: Path
@@ -109,7 +110,7 @@ def open_base(context: StageContext) -> Base:
 def describe(context: StageContext) -> BaseFacts | None:
     """Return the shapes of the recipe's base; None if the base is not on this machine.
 
-    Neither torch nor the weights are needed, and nothing is downloaded.
+    The function needs no torch, loads no weights, and downloads nothing.
 
     Raises:
         InputError: the model exists, but cannot be a base.

@@ -5,8 +5,8 @@
     load_into(model, adapter)
 
 Only plain LoRA, W + s B A, is supported. Other settings of peft are refused, since llama.cpp's
-converter would silently drop them: the engine supports a single scale, s = alpha / r, for all
-layers (src/llama-adapter.h).
+converter would silently drop them. The engine supports only the scale s = alpha / r, with the same
+alpha for all layers (src/llama-adapter.h).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ UNSUPPORTED = {
 }
 """Settings of peft that a merge or a GGUF would not reproduce, with their meaning in words."""
 PERMUTED = ("q_proj", "k_proj")
-"""Layers with another order of rows in a GGUF of the architecture llama.
+"""Layers whose rows have another order in a GGUF of the architecture llama than in transformers.
 
 In a rotary embedding, llama.cpp pairs adjacent rows of a head; transformers pairs each row of the
 first half of a head with a row of the second half.
@@ -186,7 +186,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
         layer = layers.get(name, name)
         heads = facts.heads if layer.endswith("q_proj") else facts.kv_heads
         is_permuted = architecture == "llama" and layer.endswith(PERMUTED)
-        # `open_start` refuses an adapter of another base, whose shapes may not fit here.
+        # The rows of an adapter of another base may not fit; `open_start` refuses such an adapter.
         if is_permuted and len(b) % (2 * heads) == 0:
             b = b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
         matrices[layer] = a, b
@@ -195,7 +195,9 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
 
 
 def start_path(context: StageContext) -> Path | None:
-    """Return the path of the recipe's adapter, fetched if necessary; None for a new adapter.
+    """Return the path of the adapter to start from; None for a new adapter.
+
+    A file of the registry is fetched if necessary.
 
     Raises:
         InputError: the adapter does not exist, or is in the folder of the run itself.
@@ -233,7 +235,7 @@ def start_path(context: StageContext) -> Path | None:
 
 
 def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return the recipe; the path of an existing adapter in `start_from` becomes absolute."""
+    """Return the recipe, with an absolute path if `start_from` is the path of a file or folder."""
     name = recipe.adapter.start_from
     if name is None or name in registry.models or name in registry.files:
         return recipe

@@ -4,8 +4,9 @@ bitsandbytes quantizes only the linear layers of the decoder; other weights keep
 
 Activations are the tensors that autograd keeps from the forward pass for the backward pass. The
 table lists them for a decoder layer as implemented in transformers (modeling_llama.py,
-modeling_qwen2.py), in bytes per position. With H the hidden width, Q heads x head width, I the
-width of the MLP, S the tokens of a row, and c the bytes of the compute type:
+modeling_qwen2.py), in bytes per position. H is the hidden width, Q is the number of heads times the
+width of a head, I is the width of the MLP, S is the number of tokens of a row, and c is the number
+of bytes of the compute type.
 
     two RMS norms           8 H      their input in float32
     attention               4 Q c    queries, keys and values (repeated for every head), the result
@@ -14,9 +15,9 @@ width of the MLP, S the tokens of a row, and c the bytes of the compute type:
     adapted linear layer             its input after dropout, the output of A, the dropout mask
 
 A frozen linear layer keeps nothing: its input is only needed for the gradient of its weights. The
-dropout mask takes one byte on a GPU and four on a CPU. With checkpointing (Chen et al. 2016, arXiv
-1604.06174), only the input of each layer is kept, and one layer at a time is computed again. A test
-checks that the sum is within 5 % of the bytes that autograd keeps on a CPU.
+dropout mask takes one byte per value on a GPU, and four on a CPU. With checkpointing (Chen et al.
+2016, arXiv 1604.06174), only the input of each layer is kept, and one layer at a time is computed
+again. A test checks that the sum is within 5 % of the bytes that autograd keeps on a CPU.
 """
 
 from __future__ import annotations
@@ -75,14 +76,14 @@ TEXTS = 12_000_000
 STATE = 100_000
 """Bytes of a checkpoint besides adapter and optimizer: random states, schedule, history."""
 BYTES_PER_ID = 7
-"""Bytes of a token of a prepared row as JSON: five or six digits, a comma and a space."""
+"""Bytes of a token id in the JSON of a prepared row: about five digits, a comma and a space."""
 COMPUTE = ("bfloat16", "float16", "float32")
 """The compute types of a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The size of the largest batch of a run.
+    """The size of the largest batch that one process of a run computes.
 
     Attributes:
         length: number of tokens of the longest row, to which the other rows are padded.
@@ -103,15 +104,16 @@ class Batch:
 def training_memory(
     facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, shards: int = 1
 ) -> dict[str, int]:
-    """Return the peak memory in bytes of a process that trains, by use, such as "gradients".
+    """Return the peak memory of one training process in bytes, by use, such as "gradients".
 
     bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
     transformers.quantizers.base).
 
     Args:
-        shards: number of processes among which FSDP divides the weights. FSDP gathers two layers at
-            a time: the layer in use, and the next layer. Each process first loads the whole base,
-            since weights in NF4 cannot be divided earlier (`fsdp2_prepare_model` of accelerate).
+        shards: number of processes among which FSDP divides base, adapter, gradients and optimizer.
+            FSDP gathers two layers at a time: the layer in use, and the next layer. Each process
+            first loads the whole base, since weights in NF4 cannot be divided earlier
+            (`fsdp2_prepare_model` of accelerate).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -149,7 +151,7 @@ def training_memory(
 
 
 def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> int:
-    """Return the bytes of a batch's activations, computed as at the top of this module.
+    """Return the bytes of a batch's activations, as described in the docstring of this module.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -194,8 +196,9 @@ def nf4_bytes(weights: int, *, double: bool) -> int:
 def optimizer_bytes(matrices: Iterable[int], optimizer: str) -> int:
     """Return the bytes of Adam's two moving averages for trained matrices of these sizes.
 
-    An average has 4 bytes per value (Kingma and Ba 2014, arXiv 1412.6980). In 8 bits it has 1 byte
-    per value, and 256 values share a constant of 4 bytes (Dettmers et al. 2021, arXiv 2110.02861).
+    An average has 4 bytes per value (Kingma and Ba 2014, arXiv 1412.6980). With an 8-bit optimizer,
+    an average of at least `SMALLEST_8BIT` values has 1 byte per value, and 256 values share a
+    constant of 4 bytes (Dettmers et al. 2021, arXiv 2110.02861).
     Paged optimizers count in full, although the driver may move their pages to main memory.
     """
     smallest = SMALLEST_8BIT if optimizer.endswith("8bit") else math.inf
@@ -262,7 +265,10 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return the downloaded GGUF, if any, and the unpacked files; () if the base is no GGUF."""
+    """Return the artifacts of a base in the registry: its unpacked folder, and its download if any.
+
+    The result is () if the base is not in the registry.
+    """
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
@@ -353,9 +359,9 @@ class Machine:
 def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
     """Return the resources of this machine; GPUs are only detected if torch is installed.
 
-    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
-    as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on
-    an EPYC with AVX2).
+    On a CPU without AVX-512, `fast` does not contain bfloat16: oneDNN computes it in plain loops,
+    which takes 9 times as long as float32 in the forward pass, and 47 times as long in the backward
+    pass (400 x 576 by 576 x 1536, on an EPYC with AVX2).
     """
     import psutil
 
@@ -428,10 +434,11 @@ def of_run(context: StageContext) -> Machine:
 
 
 def check_processes(recipe: Recipe, machine: Machine) -> None:
-    """Check that each process of a run gets rows and a GPU, and that --sharding can be used.
+    """Check the number of processes of a run, and whether --sharding can be used.
 
     Raises:
-        UsageError: a process would have no rows or no GPU, or --sharding cannot be used.
+        UsageError: there are more processes than rows in a batch, GPUs are used and there are more
+            processes than GPUs, or --sharding cannot be used.
     """
     count, training = machine.processes, recipe.training
     if count > training.batch:
@@ -468,7 +475,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Return the recipe with a fast compute type, and the reason for a change or ""."""
+    """Return the recipe with a fast compute type, and a clause about the change, or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""

@@ -14,7 +14,7 @@ from harness.errors import InputError, first_error
 from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes
 
 FLOATS = frozenset({"BF16", "F16", "F32"})
-"""The types into which an adapter can be merged."""
+"""The types of weights into which an adapter can be merged."""
 PACKED = frozenset({"U8", "I8", "F8_E4M3", "F8_E5M2"})
 """The types of quantized weights."""
 AS_SAVED = "A base is a folder as transformers saves a model, with its weights as .safetensors."

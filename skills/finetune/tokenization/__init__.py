@@ -1,1 +1,1 @@
-"""The stage `prepare`: split, render and tokenize the training rows."""
+"""The stage `prepare`: split, render and tokenize the rows of a data set."""

@@ -6,11 +6,11 @@ Each line is a JSON object in one of these forms; `/finetune dataset` writes the
     {"prompt": [{"role": ..., "content": ...}, ...], "completion": [{"role": "assistant", ...}]}
     {"messages": [{"role": ..., "content": ...}, ..., {"role": "assistant", "content": ...}]}
 
-By default a row has no system text, the source gold and the weight 1; its id is the beginning of
-the digest of the user's message. Other keys are ignored.
+By default, a row has the source gold, the weight 1 and no system text. The default id is the
+beginning of the digest of the user's message. Other keys are ignored.
 
-The dev rows come from a separate file, or are gold rows for which a hash of paper and seed is
-small. So a dev row remains a dev row if other rows are added or removed.
+The dev rows come from a separate file, or are the gold rows for which a hash of id and seed is
+below a limit. So a dev row remains a dev row if other rows are added or removed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Example:
     """A row of a data set.
 
     Attributes:
-        sha256: SHA-256 of the abstract, or of the user's message, on one line.
+        sha256: SHA-256 of the abstract as given in the data set, or else the `abstract_digest` of
+            the user's message.
         messages: the messages before the completion, for a chat template.
         where: the file and the line of the row.
     """
@@ -140,8 +141,8 @@ def _example(text: str, where: str) -> Example:
         raise InputError(
             f"is not a row of a data set: {first_error(exc)}",
             where=where,
-            hint="A row has prompt and completion, or messages of which the last is the "
-            "assistant's answer.",
+            hint="A row has prompt and completion, or messages that end with the assistant's "
+            "answer.",
         ) from exc
     *messages, completion = line.messages or []
     prompt = messages[-1].content
@@ -161,7 +162,7 @@ class Split:
     """The training rows and the dev rows, in the order of their files; they share no paper.
 
     Attributes:
-        kept_out: rows that are excluded from training because their paper is a dev row.
+        kept_out: rows that are excluded from training because a dev row has the same paper.
     """
 
     train: list[Example]
@@ -236,7 +237,7 @@ def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example
 
 
 def check_answers(rows: Sequence[Example]) -> None:
-    """Raise InputError if a completion lacks the tag at which /annotate stops generation."""
+    """Raise InputError if a completion does not end with the tag at which generation stops."""
     for row in rows:
         if not row.completion.rstrip().endswith(CLOSE_TAG):
             raise InputError(

@@ -10,8 +10,8 @@ too long is an error.
 
 A completion has about two hundred tokens. Only the first token of each move decides whether the
 move is stated: it is either the token that begins "not stated", or another token. A recipe can add
-a loss for these decisions (`recipe.Decisions`). A stated move that also starts with the token of
-"not stated" ("Not much was known ...") has no decision, since a later token decides.
+a loss for these decisions (`recipe.Decisions`). A stated move that starts with the first
+token of "not stated" ("Not much was known ...") has no decision, since a later token decides.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ COUNTS = "the rendered row as in training; the completion includes the end token
 def prepare(context: StageContext) -> Entry:
     """Perform the stage: write tokenized rows and prepared.json. Return the stage's entry.
 
-    Without a data set, the stage keeps rows that are prepared already, so that stages can be
-    performed with the folder alone.
+    Without a data set, the stage keeps the rows that are already prepared, so that a command for a
+    later stage only needs the folder.
 
     Raises:
         InputError: the data set, a row or the base cannot be used.
-        UsageError: there is no data set and no prepared row, or the finetune extra is not
-            installed.
+        UsageError: there is no data set and the prepared rows are missing or outdated, the recipe
+            names an unknown move, or the finetune extra is not installed.
         OutputError: the files cannot be written.
     """
     require("transformers", "jinja2")
@@ -119,10 +119,11 @@ def prepare(context: StageContext) -> Entry:
 
 
 def row_inputs(context: StageContext, before: Entry | None) -> dict[str, Any]:
-    """Return the inputs of the stage that determine the choice of rows, without the base.
+    """Return the stage's inputs that determine the rows and do not depend on the base.
 
     Args:
-        before: the stage's entry, with the digests to keep if the run names no data set.
+        before: the stage's entry in the manifest, or None. If the run names no data set, the
+            digests of the data files are taken from this entry.
     """
     recipe = context.recipe
     kept = before.inputs if before is not None and context.data is None else {}
@@ -204,7 +205,7 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names dev rows"
-    # An unusable completion is not an error: a model may be trained to write other lines.
+    # An unusable completion is not an error: a model may be trained on lines other than moves.
     rows, form = [*examples.train, *examples.dev], TaggedForm(context.framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
     if found:
@@ -216,7 +217,7 @@ def _notices(context: StageContext, examples: Split) -> Iterator[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Return the first `NAMED` names, and the number of further names."""
+    """Return a text with the first `NAMED` names and the number of further names."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
@@ -283,7 +284,7 @@ class Renderer:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def pieces(self, row: Row) -> list[tuple[str, bool]]:
-        """Return the decoded text of a row in pieces; True marks a piece that the loss includes."""
+        """Return the texts of prompt and completion, each with True if the loss includes it."""
         start = row.completion_start
         return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
 
@@ -314,7 +315,7 @@ class Renderer:
             written = self.tokenizer(other, add_special_tokens=False)
             unstated = written.input_ids[written.char_to_token(place)]
             if decision.stated and encoded.input_ids[at] == unstated:
-                continue  # training would treat it as "not stated"
+                continue  # training would treat the move as "not stated"
             found.append((tokens_before + at, weight, unstated))
         return tuple(found)
 
@@ -323,7 +324,7 @@ class Renderer:
         return self.ends | {self.tokenizer.eos_token_id}
 
     def _check_prompt(self, example: Example) -> None:
-        """Raise InputError if the prompt contains tokens of a chat template."""
+        """Raise InputError if a message of the prompt contains a special token."""
         for message in example.messages:
             if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
                 raise InputError(

@@ -1,8 +1,8 @@
 """Read prepared rows, and group them into batches.
 
-Rows of similar length share a batch, so that there is little padding. The order depends only on
-seed and epoch: a run that is resumed within an epoch continues in the same order (see transformers
-#40690).
+Rows of similar length share a batch, so that there is little padding. For given rows and a given
+batch size, the order depends only on seed and epoch, so that a run that is resumed within an epoch
+continues in the same order (see transformers #40690).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Row:
     """One example as tokens; the loss is on `input_ids[completion_start:]`.
 
     Attributes:
-        input_ids: prompt and completion under the base's chat template. The last token is the end
-            token, which occurs nowhere else in the completion.
+        input_ids: prompt and completion, rendered with the base's chat template. The last token is
+            the end token, which occurs nowhere else in the completion.
         weight: weight of the tokens in the loss, relative to other rows.
-        decisions: for each token that decides whether a move is stated: its position in
+        decisions: for each token that decides whether a move is stated, a tuple of its position in
             `input_ids`, the weight of the decision (`Decisions` of the recipe), and the token that
             means "not stated".
     """
@@ -138,7 +138,7 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
 
 
 class Batches:
-    """A batch sampler that yields the batches of `epoch`, which the trainer sets."""
+    """A batch sampler that yields the batches of `epoch`, which `TrainingCallbacks` sets."""
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
         self.lengths = [len(row.input_ids) for row in rows]

@@ -7,8 +7,7 @@ training line has step, epoch, loss, learning_rate, grad_norm, tokens_per_second
 
     tokens      tokens of prompts and completions since the previous training line, without padding
     seconds     seconds since the previous training line, without evaluation and saving
-    peak_bytes  peak memory of the run: on a GPU, the memory that torch allocated, otherwise the
-                resident set of the process
+    peak_bytes  peak memory of the process of rank 0 so far (see the function `peak_bytes`)
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Schedule:
     Attributes:
         per_epoch: number of steps of one epoch.
         total: number of steps of all epochs, on which the schedule of the learning rate depends.
-        last: the last step: `total`, or a lower number with `max_steps`.
+        last: the number of the last step, which is the lower of `total` and `max_steps`.
     """
 
     per_epoch: int
@@ -111,7 +110,8 @@ class TrainingCallbacks:
         stop_requested: a function that returns True if the run must end after the current step.
         update: a function that refreshes the progress display.
         saved: step of the latest checkpoint, 0 without a checkpoint.
-        tokens, seconds: number of tokens without padding, and seconds, of all finished steps.
+        tokens: number of tokens of all steps that this process has finished, without padding.
+        seconds: duration of these steps in seconds.
         step_tokens: number of tokens of the current step in all ranks, without padding.
     """
 
@@ -129,7 +129,7 @@ class TrainingCallbacks:
     _logged: tuple[int, float] = (0, 0.0)
 
     def count(self, loss: Any) -> None:
-        """Add the loss that a batch contributes to the loss of the current step."""
+        """Record the contribution of a batch to the loss of the current step."""
         self._step_loss.append(loss.detach())
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,8 +1,8 @@
 """Write and check checkpoints, and handle earlier trainings in the folder of a run.
 
-A checkpoint is written under a temporary name; then checkpoint.json is written, with the SHA-256 of
-each file; then the folder is renamed. If the process is killed, the earlier checkpoints are
-complete. Later damage is detected by the digests.
+The trainer writes a checkpoint into a temporary folder. `seal` adds checkpoint.json, with the
+SHA-256 of each file, and then renames the folder. If the process is killed, the earlier checkpoints
+are complete. The digests reveal later damage.
 
 On resume, transformers merely warns if the batch size or the intervals of logging, evaluation and
 saving have changed, and does not notice changed data, a changed learning rate or a changed seed. So
@@ -36,7 +36,7 @@ SEAL = "checkpoint.json"
 ASIDE = "earlier"
 """Prefix of the folders that earlier trainings are moved to."""
 STAGING = ".saving"
-"""Name of the folder in the run's folder in which the trainer writes a checkpoint."""
+"""Name of the subfolder of a run's folder into which the trainer writes each checkpoint."""
 STATE = "trainer_state.json"
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 UNWANTED = ("README.md", "training_args.bin")
@@ -44,7 +44,7 @@ UNWANTED = ("README.md", "training_args.bin")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
 FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
-"""Settings that may change on resume, since they do not change the steps.
+"""Settings that may change on resume, since they do not change the result of a step.
 
 Instead of the name in `start_from`, the digest of the adapter is compared. The intervals of
 logging, evaluation and saving may not change: transformers would continue with the old intervals.
@@ -168,8 +168,8 @@ def to_resume(
     """Return the checkpoint to resume from, or None to start at step 0.
 
     Args:
-        resume: a checkpoint; True for the latest valid checkpoint; None or False to start at step
-            0.
+        resume: the path of a checkpoint, or True for the latest valid checkpoint; None or False to
+            start at step 0.
 
     Raises:
         InputError: the checkpoint cannot be used, or existing checkpoints would be overwritten.
@@ -259,7 +259,7 @@ def guard(
     """Return all settings and digests that determine the steps of a run, by name.
 
     Args:
-        prepared: the contents of prepared.json, which include all keys of `PREPARED`.
+        prepared: the contents of prepared.json; only the values of the keys `PREPARED` are used.
         digests: SHA-256 of the files with training rows and dev rows.
         start: SHA-256 of the adapter that training starts from, or None.
     """
@@ -358,7 +358,7 @@ def _refuse(context: StageContext) -> None:
         reason,
         where=str(folder),
         hint="--resume continues the training; --force starts again and moves it to "
-        f"{folder.name}/{_free(folder).name}; --out names another folder for a new training.",
+        f"{folder.name}/{_free(folder).name}. --out names another folder for a new training.",
     )
 
 
@@ -372,7 +372,7 @@ def _trained(run_dir: RunDir) -> list[str]:
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move a training's files to a new subfolder, remove its entry, and return the subfolder.
+    """Move a training to a new subfolder, remove its manifest entry, and return the subfolder.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

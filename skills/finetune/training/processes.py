@@ -309,7 +309,7 @@ def main() -> int:
 
 
 def follow() -> int:
-    """Train as a rank other than 0 that torchrun started; return the exit code."""
+    """Train as a rank other than 0 that the user's launcher started; return the exit code."""
     try:
         follow_rank_0()
     except HarnessError as exc:

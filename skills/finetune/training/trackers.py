@@ -1,7 +1,8 @@
 """Trackers: forward metrics.jsonl to trackio, MLflow, Weights & Biases or TensorBoard.
 
-A thread follows the file, so that a slow or failing tracker neither delays nor stops the training.
-For each tracker, tracking.json contains the id of its run and the number of lines that were sent.
+A thread reads the file, so that the training steps do not wait for a tracker, and a failing tracker
+does not stop the training. For each tracker, tracking.json contains the id of its run, the number
+of lines that were sent, and the final facts.
 So a training that is stopped and continued is one run at the tracker. Without --track-to,
 measurements are stored on this machine, even if environment variables name a server.
 """
@@ -29,15 +30,15 @@ from skills.finetune.training.checkpoints import TRACKING
 
 PROJECT = "nanda-harness"
 POLL, PATIENCE = 1.0, 30.0
-"""Seconds between two reads of the file, and maximum seconds to wait for a tracker at the end."""
+"""Seconds between two reads of metrics.jsonl, and maximum seconds to wait after the training."""
 UNSEEN = io.StringIO()
-"""Receives the output of trackio; it is a global, since a thread of trackio may print later."""
+"""Receives the output of trackio; it is global, so that a thread of trackio can use it later."""
 Facts = Mapping[str, str | float]
 """The final figures of a run and the digests of its files, by name."""
 
 
 class Tracker(ABC):
-    """A run at a tracker; a run with the id `run` is continued if it exists.
+    """A run at a tracker; an existing run with the id `run` is continued.
 
     Attributes:
         run: the id of the run.
@@ -61,7 +62,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self, facts: Facts) -> None:
-        """Record `facts`, and close the run; `facts` are empty if the training is not complete."""
+        """Record `facts`, and close the run; `facts` are empty if the command did not complete."""
 
 
 class Trackio(Tracker):
@@ -191,7 +192,8 @@ class Tracking:
         name: a key of `TRACKERS`.
         to: see `Tracker`.
         folder: the folder of the run.
-        notice: called with the id of the run at the tracker, and with the error that ends tracking.
+        notice: called with a message when the run at the tracker is opened, and when an error ends
+            tracking.
 
     Raises:
         UsageError: the package of the tracker is not installed.
@@ -226,7 +228,7 @@ class Tracking:
                 self._end(f"it has not answered for {PATIENCE:.0f} s")
 
     def close(self, facts: Facts) -> None:
-        """Close the run at the tracker; `facts` are empty if the training is not complete."""
+        """Close the run at the tracker; `facts` are empty if the command did not complete."""
         self._guarded(lambda: self._close(facts))
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -269,7 +271,7 @@ class Tracking:
         return self._tracker
 
     def _state(self) -> dict[str, Any]:
-        """Return the stored state of this tracker: the id of its run, sent lines, and facts."""
+        """Return the stored state of this tracker: run id, number of sent lines, and facts."""
         known = load_json(self._folder / TRACKING) or {}
         return {"run": "", "lines": 0, "facts": {}, **known.get(self._name, {})}
 

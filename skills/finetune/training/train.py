@@ -57,12 +57,13 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
 
 
 def train(context: StageContext) -> Entry:
-    """Perform the stage: train, or resume training. Return the stage's entry.
+    """Train an adapter, or resume its training, and return the entry of the stage.
 
     Raises:
         UsageError: a package is missing, or this machine cannot train with the recipe.
         InputError: the prepared rows, the base or the checkpoint cannot be used.
-        SkillFailed: the loss is not finite, or there is not enough memory.
+        SkillFailed: a loss or a gradient is not finite, there is not enough memory, or a rank has
+            ended.
         OutputError: a checkpoint cannot be written.
         Interrupted: the training was stopped before its last step.
     """
@@ -182,7 +183,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the figures of a training; print a notice if the dev loss did not improve."""
+    """Return a training's figures; print a notice if the dev loss of `start_from` did not fall."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)
@@ -212,7 +213,8 @@ def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | Non
 
     Args:
         lines: the lines of metrics.jsonl.
-        best: the step of the final adapter, which is marked if `lines` contain its dev loss.
+        best: the step of the final adapter. It is marked if `lines` contain the dev loss of this
+            step.
 
     Raises:
         OutputError: the file cannot be written.

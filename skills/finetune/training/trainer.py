@@ -1,10 +1,10 @@
 """Load the model, and train it with the trainer of transformers and a weighted loss.
 
-A step has completion tokens t of all its rows, and decisions d whether a move is stated. The weight
-w of a token is the weight of its row; the weight of a decision is the weight of its row times the
-weight in the recipe (`recipe.Decisions`).
+The loss of a step covers the completion tokens t of all its rows, and the decisions d of the model
+whether a move is stated. The weight w of a token is the weight of its row. The weight of a decision
+is the weight of its row times the weight in the recipe (`recipe.Decisions`).
 
-    loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
+    loss = -(sum_t w_t log p(t) + sum_d w_d log q(d)) / (sum_t w_t + sum_d w_d)
 
 Here p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
 is the probability of the token that means "not stated"; if it is stated, q(d) is 1 minus this
@@ -116,7 +116,7 @@ class _Completions:
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Tensor:
-        """Return the loss that a batch contributes to the step, and record it for the display."""
+        """Return the loss that a batch contributes to the step, and count it in `watch`."""
         losses, weights = self.losses(model, inputs)
         loss = weighted_loss(losses, weights, num_items_in_batch)
         self.watch.count(loss)
@@ -137,7 +137,7 @@ class _Completions:
         ignore_keys: Any = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Return and log the mean loss over the completion tokens of the dev rows, unweighted."""
+        """Return and log the unweighted mean loss of the completion tokens of the dev rows."""
         import torch
 
         dev = [replace(row, decisions=()) for row in self.prepared.dev]
@@ -200,7 +200,7 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
         fsdp=run.is_sharded or None,
         fsdp_config=dict(FSDP) if run.is_sharded else None,
     )
-    args._n_gpu = min(args.n_gpu, 1)  # with several GPUs, each GPU would get a copy of the model
+    args._n_gpu = min(args.n_gpu, 1)  # otherwise, each of several GPUs would get a model copy
     return args
 
 
@@ -241,8 +241,8 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
 def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tensor:
     """Return the loss of each decision: the binary cross-entropy of a token against all others.
 
-    The log-odds of a token are its logit minus the logsumexp of all other logits, which remains
-    precise if the probability is close to 0 or 1.
+    The log-odds of a token are its logit minus the logsumexp of all other logits. This difference
+    remains precise if the probability is close to 0 or 1.
 
     Args:
         logits: n x vocabulary.
@@ -265,7 +265,7 @@ def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
 
     Args:
         losses, weights: the result of `completion_losses`.
-        total: the `total_weight` of all batches of the step.
+        total: the `total_weight` of all batches of the step, divided by the number of ranks.
     """
     return (losses * weights).sum() / total
 
@@ -299,7 +299,7 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block, hide warnings of libraries that a user cannot act on."""
+    """Within the block, hide warnings of libraries, since a user cannot act on them."""
     logger = logging.getLogger("bitsandbytes")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -387,8 +387,8 @@ def _unpack(model: Any, compute: Any) -> None:
     """Replace each NF4 layer with a linear layer that has the dequantized weights.
 
     Results do not change, since bitsandbytes dequantizes to the same weights for every matrix
-    product. The attributes that mark a model as quantized are removed, so that transformers and
-    peft treat the model as a 16-bit model.
+    product. The attributes that mark a model as quantized are reset or removed, so that
+    transformers and peft treat the model as not quantized.
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit
@@ -406,7 +406,7 @@ def _unpack(model: Any, compute: Any) -> None:
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:
-    """Return the model with a new adapter, whose layers `resources.adapted` has checked."""
+    """Return the model with a new adapter; `resources.adapted` checked that its layers exist."""
     from peft import LoraConfig, get_peft_model
 
     adapter = recipe.adapter

@@ -13,7 +13,14 @@ from agent_workspace import AgentWorkspace, Producer, consistent
 from protocol_server import ProtocolServer
 
 from harness import App
-from harness.chat.conversation import SUMMARIZE, SUMMARY_REQUEST, Conversation, as_text, fit
+from harness.chat.conversation import (
+    SHOWN_CALL,
+    SUMMARIZE,
+    SUMMARY_REQUEST,
+    Conversation,
+    as_text,
+    fit,
+)
 from harness.errors import (
     HarnessError,
     LoopingReply,
@@ -330,6 +337,13 @@ def test_results_of_tools_are_left_out_before_turns_and_of_summaries() -> None:
     head = [Message("user", SUMMARY_REQUEST), Message("assistant", SUMMARY)]
     kept = fit([*head, *turn, Message("user", "and now?")], 50)
     assert [message.content for message in kept] == [SUMMARY_REQUEST, SUMMARY, "and now?"]
+
+
+def test_a_long_tool_call_is_cut_inside_its_brackets() -> None:
+    call = ToolCall("write_file", '{"content": "' + "x" * 500 + '"}')
+    text = as_text(Message("assistant", "", tool_calls=(call,)))
+    assert text.endswith("xxx)")
+    assert len(text) == len("assistant: ") + SHOWN_CALL + 1
 
 
 def test_a_very_long_conversation_is_summarized_in_pieces(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from harness.mcp.client_config import Configuration, add, read, remove
 from harness.places import is_protected
 from harness.plugins import user_choices
 from harness.plugins.user_choices import TrustStore
+from harness.redaction import REDACTED, redact
 from harness.settings import Settings
 from harness.testing import fake_settings
 
@@ -140,6 +141,16 @@ def test_a_server_that_variables_make_unusable_is_refused_without_values(
         entry.resolved({"V": value})
     assert caught.value.where == f"{settings.mcp_file}:3"
     assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic", "token"])
+def test_the_key_after_a_scheme_is_redacted(settings: Settings, scheme: str) -> None:
+    key = f"{scheme}-0123456789"
+    headers = {"Authorization": f"{scheme} {key}"}
+    write(settings.mcp_file, api={"url": "https://example.org", "headers": headers})
+    [entry] = read(settings).entries
+    entry.resolved({})
+    assert redact(f"refused: {key}") == f"refused: {REDACTED}"
 
 
 def test_names_become_beginnings_of_tool_names(settings: Settings) -> None:

@@ -68,6 +68,6 @@ def test_a_step_that_is_not_reported_is_shown_on_a_terminal_alone() -> None:
     with pseudo_terminal(80) as terminal:
         screen = Screen(terminal.stream, terminal.stream, on_progress=reports.append)
         with screen.progress("reading", reported=False) as tick:
-            tick("1,000 rows")
+            tick("1,000 rows of [bold]a.csv")
     assert reports == []
-    assert "reading: 1,000 rows" in terminal.raw
+    assert "reading: 1,000 rows of [bold]a.csv" in terminal.raw

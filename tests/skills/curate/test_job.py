@@ -121,6 +121,16 @@ def test_what_a_gate_rejects_costs_no_request(workspace: Workspace) -> None:
     assert found["details"] == "claim: the number 777 is not in the abstract"
 
 
+def test_a_row_of_another_framework_is_refused_before_the_panel_judges(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeBackend, "load", lambda *_: pytest.fail("a model was loaded"))
+    other = {"provenance": json.dumps({"framework": {"name": "other"}})}
+    write_table(workspace.table, row(1) | other)
+    with pytest.raises(InputError, match="was made with the framework other, not nanda"):
+        workspace.curate()
+
+
 def test_no_model_is_loaded_if_the_gates_reject_all(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,10 @@ def value_of(statistic: Statistic) -> float:
     return float(statistic.value(statistic.sums.sum(axis=0, keepdims=True))[0])
 
 
+def of(draws: Resamples, statistic: Statistic) -> Sampled:
+    return draws.of_all({"": statistic})[""]
+
+
 def flags(text: str) -> np.ndarray:
     return np.array([char == "1" for char in text])
 
@@ -82,7 +86,7 @@ def test_kappa(predicted, gold, expected):
 
 
 def test_kappa_is_undefined_where_both_always_say_the_same():
-    found = Resamples(6, 50).of(kappa(flags("111111"), flags("111111")))
+    found = of(Resamples(6, 50), kappa(flags("111111"), flags("111111")))
     assert estimate(found).model_dump() == {
         "value": None,
         "low": None,
@@ -94,19 +98,19 @@ def test_kappa_is_undefined_where_both_always_say_the_same():
 
 def test_the_interval_is_that_of_the_mean():
     values = np.arange(100, dtype=float)
-    found = estimate(Resamples(100).of(ratio(values, np.ones(100))))
+    found = estimate(of(Resamples(100), ratio(values, np.ones(100))))
     error = values.std() / 10  # the standard error of a mean of 100 values
     assert found.value == pytest.approx(49.5)
     assert found.low == pytest.approx(49.5 - 1.96 * error, abs=0.3)
     assert found.high == pytest.approx(49.5 + 1.96 * error, abs=0.3)
-    assert found == estimate(Resamples(100).of(ratio(values, np.ones(100))))
+    assert found == estimate(of(Resamples(100), ratio(values, np.ones(100))))
 
 
 def test_a_difference_is_paired_by_paper():
     draws, values = Resamples(40), np.linspace(0, 1, 40)
     ones = np.ones(40)
     gain = np.tile([0.09, 0.11], 20)  # nearly the same gain for every paper
-    better, worse = draws.of(ratio(values + gain, ones)), draws.of(ratio(values, ones))
+    better, worse = of(draws, ratio(values + gain, ones)), of(draws, ratio(values, ones))
     found = difference(better, worse)
     assert found.value == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
@@ -115,7 +119,7 @@ def test_a_difference_is_paired_by_paper():
 
 def test_a_difference_needs_enough_papers_on_both_sides():
     draws, values = Resamples(9, 100), np.linspace(0, 1, 9)
-    many, five, four = (draws.of(ratio(values, np.arange(9) < n)) for n in (9, 5, 4))
+    many, five, four = (of(draws, ratio(values, np.arange(9) < n)) for n in (9, 5, 4))
     assert difference(many, five).low is not None
     for found in (difference(many, four), difference(four, many)):
         assert found.value is not None
@@ -125,11 +129,11 @@ def test_a_difference_needs_enough_papers_on_both_sides():
 
 def test_there_is_no_interval_where_all_resamples_are_alike():
     draws, values, ones = Resamples(40, 100), np.linspace(0, 1, 40), np.ones(40)
-    better, worse = draws.of(ratio(values + 0.1, ones)), draws.of(ratio(values, ones))
+    better, worse = of(draws, ratio(values + 0.1, ones)), of(draws, ratio(values, ones))
     for found, value in (
         (difference(better, worse), 0.1),  # equal except for rounding
         (difference(worse, worse), 0.0),
-        (estimate(draws.of(ratio(ones, ones))), 1.0),
+        (estimate(of(draws, ratio(ones, ones))), 1.0),
     ):
         assert found.value == pytest.approx(value)
         assert (found.low, found.high, found.papers) == (None, None, 40)
@@ -147,9 +151,9 @@ def test_resamples_without_a_value_count_beyond_either_end():
 
 def test_a_kappa_of_three_papers_does_not_differ_from_none():
     draws, gold = Resamples(60), flags("0" * 3 + "1" * 57)
-    model = draws.of(kappa(flags("0" * 8 + "1" * 52), gold))
+    model = of(draws, kappa(flags("0" * 8 + "1" * 52), gold))
     # The kappa is undefined in a resample without any of the three papers.
-    nothing = draws.of(kappa(flags("1" * 60), gold))
+    nothing = of(draws, kappa(flags("1" * 60), gold))
     assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
     found = difference(model, nothing)
     assert found.value == pytest.approx(0.51, abs=0.01)
@@ -158,14 +162,14 @@ def test_a_kappa_of_three_papers_does_not_differ_from_none():
 
 
 def test_a_share_of_all_papers_has_an_interval():
-    found = estimate(Resamples(60).of(ratio(flags("1" * 60), flags("1" * 60))))
+    found = estimate(of(Resamples(60), ratio(flags("1" * 60), flags("1" * 60))))
     assert (found.value, found.papers) == (1.0, 60)
     assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's bound, 60 of 60
     assert found.high == pytest.approx(1.0)
 
 
 def test_few_papers_give_a_value_without_an_interval():
-    found = estimate(Resamples(3, 100).of(ratio(np.array([0.2, 0.4, 0.6]), np.ones(3))))
+    found = estimate(of(Resamples(3, 100), ratio(np.array([0.2, 0.4, 0.6]), np.ones(3))))
     assert found.value == pytest.approx(0.4)
     assert (found.low, found.papers) == (None, 3)
     assert "fewer than 5 papers" in found.why

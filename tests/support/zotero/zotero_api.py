@@ -219,6 +219,9 @@ class _Handler(Handler):
 
     def _authorize(self, asked: Data) -> None:
         answer = self.api.answers.pop(0)
+        if answer == "quit":
+            self.close_connection = True
+            return
         if not asked["appName"] or answer == "deny":
             self._answer(403, {"denied": True})
             return

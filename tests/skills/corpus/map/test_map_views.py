@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from map_corpus import mapped, planted
@@ -11,7 +12,7 @@ from page_corpus import HOSTILE
 from page_elements import Elements, assert_harmless, assert_self_contained
 
 from skills.corpus.map import map_views
-from skills.corpus.map.field_map import FieldMap, map_of, read_papers
+from skills.corpus.map.field_map import Cell, FieldMap, map_of, read_papers
 from skills.corpus.map.map_views import png, svg
 from skills.nanda.framework import nanda
 
@@ -69,6 +70,16 @@ def test_a_picture_is_valid_and_its_text_is_text() -> None:
     titles = ["".join(one.itertext()) for one in root.iter(f"{space}title")]
     assert any(title.endswith(": 0, expected 3.2") for title in titles)
     assert root.get("role") == "img"
+
+
+def test_a_cell_has_no_expected_number_if_no_paper_is_in_two_clusters() -> None:
+    found = map_()
+    assert found.matrix is not None
+    cells = tuple(
+        tuple(Cell(cell.row, cell.column, ()) for cell in row) for row in found.matrix.cells
+    )
+    bare = replace(found, matrix=replace(found.matrix, cells=cells, papers=0, by_chance=0.0))
+    assert "expected" not in svg(bare).replace("papers / expected", "")
 
 
 def test_narrow_columns_have_keys_alone() -> None:

@@ -67,6 +67,15 @@ def test_the_person_refuses_in_zotero(here: Pushing) -> None:
     assert not here.api.notes("users/0")
 
 
+def test_zotero_ends_before_the_person_answers(here: Pushing) -> None:
+    annotated(here, 1)
+    here.api.answers = ["quit"]
+    assert here.run("zotero-push --local")["code"] == 1
+    assert "it did not state whether access is allowed" in here.stderr
+    here.api.answers = ["always"]
+    assert here.run("zotero-push --local")["counts"] == {"create": 1}
+
+
 def test_an_older_zotero(here: Pushing) -> None:
     annotated(here, 1)
     here.api.server = ""
