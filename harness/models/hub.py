@@ -253,7 +253,7 @@ def find(reference: str, file: str = "") -> Found:
         raise InputError(
             f"has {'several GGUF files' if names else 'no GGUF file or adapter to load'}",
             where=where,
-            hint=f"`/models add {reference} FILE` adds one of its GGUF files: "
+            hint=f"`/models add {reference} FILE` adds a GGUF file of the repository, which has "
             f"{', '.join(ggufs) or 'none'}. Pickle files are not loaded, since they can run code.",
         )
     lfs = present[names[0]]

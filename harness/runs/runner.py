@@ -307,10 +307,12 @@ class Runner:
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """Ask the user for consent to the changes of a model's call, if any; record the answer.
+        """If the call of a model would change anything, ask the user for consent.
+
+        The answer is recorded in the run log.
 
         Raises:
-            NotAllowed: the user refuses, or a file is protected.
+            NotAllowed: the user refuses or cannot be asked, or a file is protected.
         """
         from harness.permissions import consent, in_one_line, refuse_protected
 

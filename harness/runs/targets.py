@@ -27,7 +27,7 @@ def check(
     folders: Iterable[Path] = (),
     formats: Iterable[str] = (),
 ) -> None:
-    """Check before any work that the targets can be written; delete old temporary files.
+    """Check that the targets can be written, before any work, and delete old temporary files.
 
     Args:
         may_replace: returns True if an existing target may be replaced.
@@ -37,8 +37,8 @@ def check(
 
     Raises:
         UsageError: the skill saves no files, or no files with the suffix of a target.
-        OutputError: a folder is missing or not writable, or a target has the wrong file type or
-            may not be replaced.
+        OutputError: the folder of a target or companion is missing, a folder is not writable, or a
+            target has the wrong file type or may not be replaced.
     """
     for target in targets:
         _check_suffix(target, skill, (*skill.saves, *formats))

@@ -117,7 +117,11 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:
-        """Perform a stage; for an error of a class in `skipped`, print it and remove the entry."""
+        """Perform a stage.
+
+        If the stage raises an error of a class in `skipped`, print the error, and remove the entry
+        of the stage from the run folder.
+        """
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
                 done[name] = STAGES[name](context)

@@ -203,9 +203,9 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
     """Return the similarity of the context of a word in a move to contexts in the abstract.
 
-    The result, 0 to 1, is the similarity of the most similar context. A neighbour in both contexts
-    scores the inverse of its rank in the move; the score is reduced if the neighbour is far from
-    the token in the abstract. The sum of the scores is divided by its maximum.
+    The result, 0 to 1, is the similarity of the most similar context. Each neighbour that occurs in
+    both contexts scores the inverse of its rank in the move, and less if it is far from the
+    compared token of the abstract. The sum of the scores is divided by the highest possible sum.
 
     Args:
         wanted: the neighbours of the word in the move.

@@ -379,9 +379,9 @@ def _name(name: csl.Item) -> str:
 def _key(item: csl.Item) -> str:
     """Return the BibTeX key of an item: its id, or a key such as "mueller2024".
 
-    The id is replaced by the name of the first author and the year if it is the digest of an
-    abstract, or if it is not a valid key, such as a DOI. Without a name in Latin letters, only the
-    invalid characters of the id are replaced.
+    A digest of an abstract, or an id that is not a valid key (for example a DOI), is replaced by
+    the name of the first author and the year. If the name has no Latin letters, only the invalid
+    characters of the id are replaced.
     """
     key = csl.text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):

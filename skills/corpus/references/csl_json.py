@@ -290,7 +290,7 @@ def date_of(item: Item) -> str:
 
 
 def joined(values: Iterable[str]) -> str:
-    """Return the non-empty values, each on one line, separated by ", "."""
+    """Join the non-empty values by ", "; line breaks within a value become blanks."""
     return ", ".join(filter(None, map(flatten, values)))
 
 

@@ -341,11 +341,12 @@ class _Header:
 
 
 def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[IdField, str]:
-    """Return the columns with ids, by the id field for which they are read.
+    """Return the columns with ids, by the id field whose values they contain.
 
     Args:
-        given: the value of `--id-column`, or None.
-        several: True to return all id columns; saved .jsonl files have a column for each id field.
+        given: the value of `--id-column`, which is then the only column; or None.
+        several: True to return a column for each id field, as in saved .jsonl files; False to
+            return only the first.
     """
     if given is not None:
         column = header.find(given, "--id-column", required=True) or given

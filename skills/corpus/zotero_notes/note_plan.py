@@ -172,7 +172,7 @@ class Record:
                 raise InputError(
                     "is not a record of a note in Zotero",
                     where=place(self.path, "line", number),
-                    hint="Remove the line; its note can be deleted in Zotero.",
+                    hint="Remove the line. The note that it names stays in Zotero.",
                 ) from exc
             found[entry.server, entry.library, entry.note] = entry
         return [entry for entry in found.values() if entry.state != "gone"]

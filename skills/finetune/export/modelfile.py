@@ -135,8 +135,8 @@ def _error(text: str, position: int) -> InputError:
     return InputError(
         f"{line[:40]!r} is not a Modelfile instruction that can be sent to a server",
         where=f"Modelfile, line {text.count(chr(10), 0, position) + 1}",
-        hint="Write one FROM. ADAPTER, TEMPLATE, SYSTEM and `PARAMETER NAME VALUE` are optional. "
-        "Close quotes.",
+        hint="A Modelfile has one `FROM` line; `ADAPTER`, `TEMPLATE`, `SYSTEM` and `PARAMETER NAME "
+        "VALUE` are optional. A text that begins with a quotation mark must end with one.",
     )
 
 
