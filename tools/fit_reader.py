@@ -74,7 +74,7 @@ class Papers:
 
     Attributes:
         held: the held-out papers, on which `encoder.Fitted` is fitted.
-        trained: the papers for training.
+        trained: the papers for training; each has the label of a move.
         digests: the digest of the abstract of each paper in `trained`.
     """
 
@@ -146,6 +146,7 @@ def papers_of(tokenizer: Tokenizer, options: argparse.Namespace, labels: Sequenc
     held += [example for label, example in labelled if is_held_out(label)]
     trained = gold[options.held_out :]
     trained += [(label["sha256"], one) for label, one in labelled if not label["twice"]]
+    trained = [(digest, one) for digest, one in trained if one.stated]
     return Papers(held, [one for _, one in trained], [digest for digest, _ in trained])
 
 
