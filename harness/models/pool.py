@@ -309,7 +309,7 @@ class Models:
         Raises:
             ModelUnavailable: no candidate can serve (see `resolve`). If `work` raises
                 ModelUnavailable, `work` is called again with the next candidate.
-            ModelChanged: `work` found that the server replaced the model; the next run loads the
+            ModelError: `work` found that the server replaced the model; the next run loads the
                 new model.
             Exception: any other exception of `resolve`, `ModelPool.load` or `work`.
         """

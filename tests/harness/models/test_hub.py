@@ -220,7 +220,7 @@ def test_the_gguf_of_a_model_is_found_at_its_commit(model: Repository) -> None:
         ({"pytorch_model.bin": b""}, "has no GGUF file or adapter to load.*Pickle files are not"),
         (
             {"a.gguf": b"", "b.gguf": b""},
-            "has several GGUF files. `/models add hf:me/model FILE` .*: a.gguf, b.gguf",
+            "has several GGUF files. `/models add hf:me/model FILE` .* has a.gguf, b.gguf",
         ),
     ],
 )
