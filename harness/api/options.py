@@ -42,8 +42,8 @@ _OWN = ("value_error", "assertion_error")
 class ClusterOptions(SkillOptions):
     """Options for running models on a Ray cluster.
 
-    The harness reads these options; a skill reads only `ray_data`. The defaults come from
-    HARNESS_ON and the section `cluster` of the registry.
+    The harness reads these options; a skill reads only `ray_data` and `is_remote`. The defaults
+    come from HARNESS_ON and the section `cluster` of the registry.
     """
 
     manner: ClassVar[frozenset[str]] = frozenset({"on", "actors", "slots", "cpus", "gpus"})

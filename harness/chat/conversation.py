@@ -30,7 +30,7 @@ earlier summary, and the answer.
 MOST_PIECES = 8
 """Maximum number of requests for a summary. Only the end of a longer conversation is summarized."""
 SHOWN_CALL = 200
-"""Maximum number of characters of a tool call in the result of `as_text`."""
+"""Number of characters after which `as_text` cuts a tool call."""
 LEFT_OUT = "(left out: the conversation is too long)"
 CUT = "... (cut: the conversation is too long)"
 

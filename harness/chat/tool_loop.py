@@ -89,8 +89,8 @@ class AnswerText:
     """The text that the model writes, printed as it arrives unless `kept` is True.
 
     Args:
-        kept: True if a program reads stdout. The text is then printed only when it is complete and
-            known to be the answer. A text before a tool call is a remark, which goes to stderr.
+        kept: True to print the text only when it is complete and known to be the answer. A text
+            before a tool call is then a remark for stderr, since a program may read stdout.
 
     Attributes:
         pieces: the pieces of the text since the last tool calls.

@@ -45,7 +45,7 @@ def add(app: App, source: str, call: Call) -> Result:
     Raises:
         UsageError: the source is missing, or the name of a skill is taken or disabled.
         InputError: the source has no usable skill, or a skill exceeds a limit.
-        NotAllowed: the user refuses, or a consent is needed and the session is not interactive.
+        NotAllowed: the user refuses, or consent is needed and the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
     if not source:

@@ -171,7 +171,6 @@ class Screen:
         """Write text to stdout unchanged; the text may contain escape sequences.
 
         Raises:
-            ReaderGone: the reader of stdout has closed the pipe; the exit code is then 0.
             OutputError: stdout is closed, or cannot be written.
         """
         if self.out is None:

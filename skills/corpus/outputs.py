@@ -310,7 +310,7 @@ class Pushed(Output):
     dry_run: bool
     counts: dict[str, int] = Field(description="number of notes by action")
     elsewhere: int = Field(description="number of annotations whose papers do not come from Zotero")
-    failed: dict[str, str] = Field(description="the reason for each item that was not written")
+    failed: dict[str, str] = Field(description="the reason for each unwritten note or highlight")
     notes: list[ZoteroNote]
     highlights: list[ZoteroHighlight]
 
@@ -320,17 +320,17 @@ class Undone(Output):
 
     dry_run: bool
     deleted: list[str]
-    kept: dict[str, str] = Field(description="the reason for each item that was not deleted")
+    kept: dict[str, str] = Field(description="the reason for each kept note or highlight")
 
 
 class Pulled(Output):
     """The highlights and comments of people that were read from Zotero."""
 
-    papers: int = Field(description="number of papers with highlights, comments or the tag")
+    papers: int = Field(description="number of papers with highlights, comments or nanda:reviewed")
     highlights: int
     comments: int
     moves: int = Field(description="number of highlights whose tag is a move")
-    reviewed: int = Field(description="number of papers with the tag (nanda:reviewed)")
+    reviewed: int = Field(description="number of papers with the tag nanda:reviewed")
 
 
 class MapCluster(Output):

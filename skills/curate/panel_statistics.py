@@ -311,7 +311,7 @@ def calibrate(
             "score of its persona"
         )
     # Without ties, at most one F_j(score) of each persona equals a given quantile, so that at most
-    # k decisions change between neighbouring quantiles.
+    # `personas` decisions change between neighbouring quantiles.
     elif abs(rejected[best] - wanted) > max(1.0, personas / 2):
         notes.append("the scores have too many ties to come closer to the reject rate")
     if len(scores) < FEW:

@@ -49,9 +49,9 @@ def make(
 
     The probes are in the order of `KINDS` and `SUBTLE`. The choice of annotations and changes
     depends only on seed, kind and abstract. If annotations are added, their probes may replace
-    existing probes, and the other probes stay the same. Only an "other-paper" probe may get the
-    moves of an added annotation. Of several annotations of an abstract, only the first is used. A
-    probe that equals its original annotation is left out.
+    existing probes, and the other probes stay the same, except that an "other-paper" probe may get
+    the moves of an added annotation. Of several annotations of an abstract, only the first is used.
+    A probe that equals its original annotation is left out.
 
     Args:
         per_kind: maximum number of probes of each kind.

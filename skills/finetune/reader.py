@@ -334,7 +334,7 @@ class _Training:
         self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return the figures fitted on all folds, and for each fold the figures of other folds.
+        """Return figures fitted on all folds, and for each fold figures fitted on the others.
 
         The figures are thresholds and scales. With fewer than `ENOUGH` papers, or without a stated
         move, the figures of the starting reader are returned.

@@ -248,7 +248,7 @@ def kappa(first: Flags, second: Flags) -> Statistic:
     """Return Cohen's kappa of two judges as a statistic: (p_o - p_e) / (1 - p_e).
 
     p_o is the share of cases with equal answers, and p_e the share that is expected by chance
-    (Cohen 1960). Kappa is undefined if all answers of both judges are equal.
+    (Cohen 1960). Kappa is undefined if both judges always answer yes, or always no.
 
     Args:
         first: the answers of the first judge, one for each paper, or of shape (papers, m). Several

@@ -174,7 +174,7 @@ def test_card_states_agreement_of_agents_with_labels() -> None:
     ]
     found = source_metrics.statistics(baseline("agents", moves), subject, Measures())
     for move in ("method", "evidence"):
-        one = estimate(Resamples(60).of(found["label_precision", move]))
+        one = estimate(Resamples(60).of_all(found)["label_precision", move])
         sentence = f"{one} for {move}"
         assert sentence in " ".join(CARD.split())
 

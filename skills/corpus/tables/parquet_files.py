@@ -42,7 +42,7 @@ _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
 """Maximum number of rows that are read together, and maximum number of bytes of these rows."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
-"""Maximum bytes of one page after decompression, and of the largest pages of all read columns.
+"""Maximum bytes of a decompressed page, and of the sum of the largest pages of all read columns.
 
 The second maximum also applies to the estimated memory of each column of lists.
 """

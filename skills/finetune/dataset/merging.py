@@ -118,7 +118,7 @@ class Dataset:
         """Yield the rows as JSON objects, one for each line of the .jsonl file.
 
         `prompt`, `completion` and `system` contain no chat template. `id_field` is the role of the
-        id column (arxiv_id, paper_id or id), and `sha256` is the digest of the abstract.
+        id column (arxiv_id, paper_id or id), and `sha256` is `Paper.sha256`.
         """
         rare = set(self.rare)
         system = format_annotation_system(self.framework)

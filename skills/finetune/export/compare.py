@@ -63,7 +63,7 @@ def compare(context: StageContext) -> Entry:
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
         "held_out": file_sha256(table) if table.is_file() else None,
-        # Perform the stage again if the new model won before, but is no longer the default.
+        # Perform the stage again if the new model won before, but no longer has the task.
         "stands": is_done or time.time_ns(),
     }
     stage = context.begin("compare", "compare the model with the default of /annotate", inputs)

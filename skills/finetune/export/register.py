@@ -1,8 +1,8 @@
 """The stage `register`: add a trained model to the user's registry, or remove the model.
 
 Each registered model has its own file in registry.d, beside the user's registry.yaml. A model gets
-the task `annotate` if `--default` is given, or if it is better in the stage `compare`. A model
-with this task serves `/annotate` by default. Without the task, only `--model NAME` selects a model.
+the task `annotate` if `--default` is given, or if it is better in the stage `compare`. The latest
+such model serves `/annotate` by default. Without the task, only `--model NAME` selects a model.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Schedule:
     Attributes:
         per_epoch: number of steps of one epoch.
         total: number of steps of all epochs, on which the schedule of the learning rate depends.
-        last: the number of the last step, which is the lower of `total` and `max_steps`.
+        last: the number of the last step: `total`, or `max_steps` if it is given and lower.
     """
 
     per_epoch: int

@@ -2,9 +2,9 @@
 
 A thread reads the file, so that the training steps do not wait for a tracker, and a failing tracker
 does not stop the training. For each tracker, tracking.json contains the id of its run, the number
-of lines that were sent, and the final facts.
-So a training that is stopped and continued is one run at the tracker. Without --track-to,
-measurements are stored on this machine, even if environment variables name a server.
+of lines that were sent, and the final facts. So a training that is stopped and continued is one run
+at the tracker. Without --track-to, measurements are stored on this machine, even if environment
+variables name a server.
 """
 
 from __future__ import annotations
