@@ -117,11 +117,16 @@ def test_ctrl_c_kills_the_command_of_a_one_shot(
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "Interrupted." in err
-    assert not [
-        entry
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and b"4321" in _command(entry)
-    ]
+    for _ in range(100):  # a killed process may still be listed for a moment
+        if not (left := _running(b"sleep\x004321", command.encode())):
+            break
+        time.sleep(0.1)
+    assert not left
+
+
+def _running(*commands: bytes) -> list[Path]:
+    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [entry for entry in entries if any(one in _command(entry) for one in commands)]
 
 
 def _command(entry: Path) -> bytes:
