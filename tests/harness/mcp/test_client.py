@@ -439,7 +439,11 @@ def test_the_best_match_is_first(make: Make) -> None:
 
     assert found("Report errors")[0] == "fail"
     assert found("die")[0] == "die"
-    assert found("") == found("?!") == found("is") == []
+    assert found("") == found("?!") == []
+    first = tools[0]
+    described = replace(first, tool=first.tool.model_copy(update={"description": "It is here."}))
+    assert search([described], "is") == search([described], "it") == []
+    assert search([described], "here") == [described]
     assert all(tool.described(BARE) == tool.described(ALL) for tool in tools)
     assert isinstance(tools[0], ServerTool)
 
