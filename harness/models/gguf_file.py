@@ -90,7 +90,7 @@ class GgufFile:
         """
         number = self.values.get(f"tokenizer.ggml.{role}_token_id")
         tokens = self.values.get("tokenizer.ggml.tokens", [])
-        return tokens[number] if number is not None and number < len(tokens) else None
+        return tokens[number] if number is not None and 0 <= number < len(tokens) else None
 
     @property
     def end_of_turn(self) -> str | None:

@@ -135,10 +135,10 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         layers, vocab = int(config["num_hidden_layers"]), int(config["vocab_size"])
         intermediate = int(config["intermediate_size"])
-    except (KeyError, TypeError, ValueError) as exc:
-        raise InputError(f"a number is missing: {exc}", where=where) from exc
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    head_dim = int(config.get("head_dim") or hidden // heads)
+        kv_heads = int(config.get("num_key_value_heads") or heads)
+        head_dim = int(config.get("head_dim") or hidden // heads)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
+        raise InputError(f"a number is missing or invalid: {exc}", where=where) from exc
     queries, keys = heads * head_dim, kv_heads * head_dim
     layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
     if config["model_type"] == "qwen2":  # qwen2 always has biases of queries, keys and values

@@ -67,6 +67,11 @@ def test_end_of_turn_prefers_the_eot_token() -> None:
     assert GgufFile(Path(), {}, {}).end_of_turn is None
 
 
+def test_a_negative_id_is_the_id_of_no_token() -> None:
+    values = {"tokenizer.ggml.tokens": ["<a>", "<b>"], "tokenizer.ggml.eos_token_id": -1}
+    assert GgufFile(Path(), values, {}).end_of_turn is None
+
+
 UINT8, UINT32, TEXT, ARRAY = 0, 4, 8, 9
 F32, Q8_0 = 0, 8
 GB = 1 << 30

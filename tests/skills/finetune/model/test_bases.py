@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -40,9 +41,17 @@ def test_a_pipe_in_place_of_a_chat_template_is_not_read(tmp_path: Path) -> None:
 
 def test_config_without_required_numbers_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"config\.json: a number is missing: 'num_attention_heads'"
+        InputError, match=r"config\.json: a number is missing or invalid: 'num_attention_heads'"
     ):
         shapes_of_config({"model_type": "llama", "hidden_size": 8}, "x", "y", "config.json")
+
+
+def test_config_without_heads_is_refused(tmp_path: Path) -> None:
+    numbers = dict.fromkeys(("num_attention_heads", "num_hidden_layers", "vocab_size"), 0)
+    config = {"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, **numbers}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json: a number is missing or invalid: .* zero"):
+        describe(work_over(tmp_path, str(tmp_path)))
 
 
 @pytest.fixture
