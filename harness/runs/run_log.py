@@ -172,10 +172,9 @@ class RunLog:
         skill: str,
         options: Mapping[str, Any],
         job: str,
-        run: Run | None = None,
-    ) -> Run:
-        """Open the row of `run`, or of a new run if `run` is None, and return the run."""
-        run = run or Run()
+        run: Run,
+    ) -> None:
+        """Open the row of `run`."""
         run.log = self
         run.id = self.execute(
             "INSERT INTO runs"
@@ -193,7 +192,6 @@ class RunLog:
                 run.allowed or None,
             ],
         )
-        return run
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
         """Return True if `job` was the last job that wrote this content to `path`.

@@ -12,7 +12,7 @@ from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidRe
 from harness.errors import OutputError
 from harness.models.served import Usage
 from harness.runs.frontend import Frontend
-from harness.runs.run_log import RunLog, m004_allowed
+from harness.runs.run_log import Run, RunLog, m004_allowed
 from harness.support import sqlite
 from harness.support.sqlite import migrate
 from harness.testing import FakeModel, fake_app
@@ -111,7 +111,7 @@ def test_an_unwritable_log_is_reported_once(tmp_path):
 def test_runs_of_dead_processes_are_closed(tmp_path):
     path = tmp_path / "runs.db"
     log = RunLog(path, print)
-    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    log.start(door="test", line="/x", skill="x", options={}, job="j", run=Run())
     log.execute("UPDATE runs SET pid = ?", [_dead_pid()])
     [run] = RunLog(path, print).recent(1)
     assert (run["status"], run["error"]) == ("interrupted", "the process died")
@@ -162,7 +162,7 @@ def test_a_target_is_not_written_while_the_log_is_locked(tmp_path, monkeypatch):
 
 def test_running_runs_are_not_closed(tmp_path):
     log = RunLog(tmp_path / "runs.db", print)
-    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    log.start(door="test", line="/x", skill="x", options={}, job="j", run=Run())
     [run] = RunLog(log.path, print).recent(1)
     assert run["status"] == "running"
 
@@ -170,7 +170,7 @@ def test_running_runs_are_not_closed(tmp_path):
 def test_processes_are_checked_without_a_signal(tmp_path, monkeypatch):
     """On Windows `os.kill(pid, 0)` sends Ctrl-C."""
     log = RunLog(tmp_path / "runs.db", print)
-    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    log.start(door="test", line="/x", skill="x", options={}, job="j", run=Run())
     asked = []
     monkeypatch.setattr("psutil.pid_exists", lambda pid: bool(asked.append(pid)))
     [run] = RunLog(log.path, print).recent(1)
@@ -181,7 +181,8 @@ def test_text_that_is_not_utf8_is_escaped(tmp_path):
     """A file name in another encoding, and a lone surrogate in a reply."""
     notices = []
     log = RunLog(tmp_path / "runs.db", notices.append)
-    run = log.start(door="test", line="/x", skill="x", options={}, job="j")
+    run = Run()
+    log.start(door="test", line="/x", skill="x", options={}, job="j", run=run)
     odd = Path(os.fsdecode(b"/tmp/caf\xe9/a.txt"))
     run.wrote(odd, "0" * 64)
     run.close("failed", 1, Usage(), raw_reply="half \ud83d")

@@ -249,7 +249,8 @@ def test_a_file_that_changes_during_the_run_is_not_replaced(tmp_path, confirm):
     app.dispatch(f"/meanwhile {other} save to {target}")
     line = f"/meanwhile {target} save to {target}"
     if confirm is None:  # as if the same line had made the file
-        run = app.run_log.start(door="test", line=line, skill="meanwhile", options={}, job="")
+        run = Run()
+        app.run_log.start(door="test", line=line, skill="meanwhile", options={}, job="", run=run)
         run.wrote(target, file_sha256(target))
         app.run_log.made = lambda *args: True
     with pytest.raises(OutputError, match="exists already"):

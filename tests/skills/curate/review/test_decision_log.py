@@ -205,12 +205,13 @@ def test_each_written_table_is_logged_before(workspace: Workspace) -> None:
     from prompt_toolkit.input import create_pipe_input
     from prompt_toolkit.output import DummyOutput
 
-    from harness.runs.run_log import RunLog
+    from harness.runs.run_log import Run, RunLog
     from skills.curate.review.review_command import review
 
     call = workspace.call()
     log = RunLog(workspace.folder / "runs.db", print)
-    call.log = log.start(door="test", line="", skill="curate", options={}, job="j")
+    call.log = Run()
+    log.start(door="test", line="", skill="curate", options={}, job="j", run=call.log)
     with create_pipe_input() as keys:
         keys.send_text("aq")
         review(call, workspace.agent, workspace.gold, keys, DummyOutput())
