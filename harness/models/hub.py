@@ -281,10 +281,14 @@ def download(entry: FileEntry) -> Path:
     For the weights of an adapter in safetensors, the configuration is downloaded as well.
 
     Raises:
-        ModelUnavailable: the file cannot be downloaded.
+        ModelUnavailable: the file cannot be downloaded, or `client` raises UsageError.
         ChecksumMismatch: the file has another SHA-256, and is deleted.
     """
-    api, (repository, _, commit) = client(), str(entry.hub).partition("@")
+    repository, _, commit = str(entry.hub).partition("@")
+    try:
+        api = client()
+    except UsageError as exc:
+        raise ModelUnavailable(exc.message, hint=exc.hint) from exc
     names = PEFT[::-1] if entry.member == PEFT[0] else (str(entry.member),)
     with _errors(f"{api.endpoint}/{repository}", ModelUnavailable):
         path = [Path(api.hf_hub_download(repository, one, revision=commit)) for one in names][-1]

@@ -273,6 +273,22 @@ def test_a_download_is_verified_and_an_interrupted_one_continues(
     assert len(hub.requests) == requests
 
 
+def test_a_download_without_the_hub_makes_a_model_unavailable(
+    model: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model may serve then."""
+    from huggingface_hub import constants
+
+    entry = hubs.find("hf:me/model").entry
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(ModelUnavailable, match="HF_HUB_OFFLINE is set"):
+            store(tmp_path, entry).ensure("m")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelUnavailable, match=r"huggingface_hub, .* \"nanda-harness\[hub\]\""):
+        store(tmp_path, entry).ensure("m")
+
+
 def test_another_file_than_the_pinned_one_is_deleted(model: Repository, tmp_path: Path) -> None:
     entry = hubs.find("hf:me/model").entry
     model.files["m.Q4_K_M.gguf"] = WEIGHTS[::-1]
