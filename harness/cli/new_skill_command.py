@@ -135,7 +135,8 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
     example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else SENTENCES
     steps = [("Run it", f'{program} "/{name} {example}"')]
     if kind == "package":
-        steps.insert(0, ("Install it", f"{python} -m pip install ./{where}"))
+        start = "./" * folder.is_relative_to(settings.project_dir)  # else `where` is absolute
+        steps.insert(0, ("Install it", f"{python} -m pip install {start}{where}"))
     if kind != "prompt":
         get = "" if importlib.util.find_spec("pytest") else f"{python} -m pip install pytest && "
         steps.append(("Test it", f"{get}{python} -m pytest {where}"))

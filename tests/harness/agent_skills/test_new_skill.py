@@ -6,6 +6,7 @@ import fnmatch
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -321,6 +322,16 @@ def test_package_passes_its_test_uninstalled(project):
     done = pytest_run(["word-count"], project)
     assert done.returncode == 0, done.stdout
     assert "6 passed" in done.stdout
+
+
+@pytest.mark.parametrize("parent", ["sub/..", "{tmp_path}/with blank"])
+def test_the_printed_path_of_a_package_is_its_path(tmp_path, parent):
+    project = tmp_path / "project"
+    made = fake_app(project).dispatch(
+        f"/new-skill gist --package --folder '{parent.format(tmp_path=tmp_path)}'"
+    )
+    words = shlex.split(made.result.data["next"][0])
+    assert (project / words[-1]).samefile(made.result.data["folder"])
 
 
 def test_package_of_a_skill_in_a_folder(tmp_path):
