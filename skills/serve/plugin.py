@@ -39,10 +39,7 @@ class Serve(Skill):
         demo: bool = Field(
             False, description="serve an invented corpus of 30 abstracts, for a first look"
         )
-        review: str = Field(
-            "corpus",
-            description="a table of annotations to review (default: the annotations of the corpus)",
-        )
+        review: str = Field("corpus", description="a table of annotations to review, or corpus")
         gold: Path | None = Field(
             None, description="the gold table that reviews are saved in (default: gold.csv)"
         )

@@ -43,6 +43,11 @@ def test_generated_documents_are_current():
     assert done.returncode == 0, done.stderr
 
 
+def test_an_option_has_one_default():
+    commands = (CODE_ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"\(default: [^)]*\)\s+\(default: [^)]*\)", commands) == []
+
+
 def test_registries_in_the_guide_are_valid(tmp_path):
     shipped = registry.load(CODE_ROOT / "models" / "registry.yaml")
     for text in blocks("docs/models.md", "yaml"):
