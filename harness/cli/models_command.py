@@ -244,7 +244,7 @@ class ModelsCommand(AppCommand):
         text = f"{name} is in {path}, with the commit and the SHA-256 of {file.member}. {use}"
         return Downloads(downloads=[one]).as_result(text)
 
-    def _entry(self, name: str, found: hub.Found) -> Registry:
+    def _entry(self, name: str, found: hub.HubFile) -> Registry:
         """Return a registry with one model and one file, for a GGUF of the Hub.
 
         If the GGUF is an adapter, the model is served with the adapter and a file of its base.

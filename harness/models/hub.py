@@ -206,7 +206,7 @@ def push(
     return HubPush(url=url, commit=commit.oid, changed=changed, private=private, files=sizes)
 
 
-class Found(NamedTuple):
+class HubFile(NamedTuple):
     """A file of a model on the Hub, at a commit.
 
     Attributes:
@@ -220,7 +220,7 @@ class Found(NamedTuple):
     tags: frozenset[str]
 
 
-def find(reference: str, file: str = "") -> Found:
+def find(reference: str, file: str = "") -> HubFile:
     """Find the weights file of a model on the Hub: a GGUF, or else an adapter in safetensors.
 
     Args:
@@ -267,7 +267,7 @@ def find(reference: str, file: str = "") -> Found:
         license=card.get("license"),
     )
     named = (bases,) if isinstance(bases, str) else tuple(bases)
-    return Found(entry, named, frozenset(info.tags or ()))
+    return HubFile(entry, named, frozenset(info.tags or ()))
 
 
 def is_lora(name: str) -> bool:

@@ -29,7 +29,7 @@ from skills.corpus.lookups.resolving import Resolved, papers_of, report, resolve
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import papers_about
 from skills.corpus.sources.names import CORPUS, switched_on
-from skills.corpus.sources.services import SERVICES, Query, open_arxiv, opened
+from skills.corpus.sources.services import SERVICES, SourceQuery, open_arxiv, opened
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten, set_of
@@ -136,7 +136,7 @@ def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> 
     return {"topic": topic, **counts, **{k: v for k, v in job.items() if k not in _OF_A_TABLE}}
 
 
-def _find(call: Call, topic: str) -> Found:
+def _find(call: Call, topic: str) -> TopicPapers:
     options, path = call.options, database(call)
     limit, since, until = options.max, options.since, options.until
     if since and until and since > until:
@@ -155,7 +155,7 @@ def _find(call: Call, topic: str) -> Found:
 
     def from_source(name: str, words: Sequence[str], operator: str) -> list[Paper]:
         text = (f" {operator} " if name in _BOOLEAN else " ").join(words)
-        found = opened(name, call).search(Query(text, limit, since, until))
+        found = opened(name, call).search(SourceQuery(text, limit, since, until))
         return [one.paper for one in found]
 
     named = options.source.split(",") if options.source else switched_on(None) or ["arxiv"]
@@ -186,7 +186,7 @@ def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, A
     return {sha256: item for sha256, item in found.items() if item}
 
 
-def _announce(call: Call, topic: str, found: Found, known: Mapping[str, Annotated]) -> None:
+def _announce(call: Call, topic: str, found: TopicPapers, known: Mapping[str, Annotated]) -> None:
     count = f"{counted(len(found.papers), 'paper')} on {topic!r}"
     if found.left_out:
         count += (
@@ -359,14 +359,16 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TopicPapers:
     """The papers on a topic, and the papers left out because their relevance is low."""
 
     papers: list[Paper]
     left_out: list[Paper]
 
 
-def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE) -> Found:
+def relevant(
+    found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE
+) -> TopicPapers:
     """Return the found papers, separated into relevant papers and papers that are left out.
 
     The relevance of papers that are left out is below `least`.
@@ -380,7 +382,7 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
             f"{counted(len(found), 'paper')} found, but none has a relevance of {least:g} or more",
             hint="Try fewer or other words, or `--relevance 0` to accept all found papers.",
         )
-    return Found(papers, [paper for paper in found if paper not in papers])
+    return TopicPapers(papers, [paper for paper in found if paper not in papers])
 
 
 def relevance(paper: Paper, words: Sequence[str]) -> float:

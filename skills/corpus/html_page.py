@@ -24,7 +24,7 @@ from skills.reporting.page import ANNOTATIONS, percent, write_page
 
 FOLDER = Path(__file__).with_name("templates")
 SCRIPTS = (ANNOTATIONS, FOLDER / "corpus_page.js")
-Facts = tuple[tuple[str, str], ...]
+Pairs = tuple[tuple[str, str], ...]
 """Pairs of a name and a text, as `facts` returns them."""
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
@@ -52,7 +52,7 @@ def write_html(
         about: facts about the run, which are shown below the heading; None for no facts.
     """
     failed, tally = list(failures), Tally(framework)
-    provenances: dict[Facts, int] = {}
+    provenances: dict[Pairs, int] = {}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     copied: defaultdict[str, list[float]] = defaultdict(list)
 
@@ -85,7 +85,7 @@ def write_html(
 
 
 def paper_view(
-    item: Annotated, framework: Framework, provenances: dict[Facts, int]
+    item: Annotated, framework: Framework, provenances: dict[Pairs, int]
 ) -> dict[str, Any]:
     """Return the variables of the page template for one paper.
 
@@ -136,7 +136,7 @@ def paper_view(
     }
 
 
-def facts(given: Mapping[str, Any]) -> Facts:
+def facts(given: Mapping[str, Any]) -> Pairs:
     """Return the items of a mapping as names and texts.
 
     The name of an item in a nested mapping is "outer, inner". Underscores in names are replaced by

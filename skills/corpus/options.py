@@ -39,7 +39,7 @@ def as_share(given: object) -> object:
         return given
 
 
-Share = Annotated[float, BeforeValidator(as_share), Field(ge=0, le=1)]
+ShareOption = Annotated[float, BeforeValidator(as_share), Field(ge=0, le=1)]
 """A number from 0 to 1; "20%" is also accepted."""
 
 

@@ -87,7 +87,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Facts:
     """The facts about a paper that a source states; "" and None stand for unknown facts.
 
     Attributes:

@@ -18,7 +18,7 @@ from skills.corpus.options import (
     DatabaseOptions,
     RawOptions,
     ReportOptions,
-    Share,
+    ShareOption,
     TitledColumnOptions,
     WorkerOptions,
 )
@@ -62,7 +62,7 @@ class ReviewOptions(SkillOptions):
         None, alias="from", description="a table with the abstracts, if TABLE does not contain them"
     )
     reviewer: str = Field("", max_length=80, description="your name, if several people review")
-    double: Share | None = Field(
+    double: ShareOption | None = Field(
         None, description="share of papers that two reviewers decide on, such as 20% or 0.2"
     )
     words: str = Field("", description="only papers that contain all these words, or have this id")

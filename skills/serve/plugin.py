@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill
-from skills.corpus.options import DatabaseOptions, Share
+from skills.corpus.options import DatabaseOptions, ShareOption
 from skills.nanda.framework import FrameworkOption
 
 
@@ -43,7 +43,7 @@ class Serve(Skill):
         gold: Path | None = Field(
             None, description="the gold table that reviews are saved in (default: gold.csv)"
         )
-        double: Share | None = Field(
+        double: ShareOption | None = Field(
             None, description="share of papers on which two reviewers decide: 20% or 0.2"
         )
         framework: FrameworkOption = None

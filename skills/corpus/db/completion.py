@@ -17,7 +17,7 @@ from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, now, one, update
 from skills.corpus.outputs import LookedUp
-from skills.corpus.records import SOURCE_NAMES, Found
+from skills.corpus.records import SOURCE_NAMES, Facts
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
@@ -39,7 +39,7 @@ TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
 
-def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
+def complete(db: sqlite3.Connection, paper_id: int, found: Facts) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
     The names include neither the year nor the DOI of a retraction notice. Known facts are kept,
@@ -155,7 +155,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
     return stated
 
 
-def _columns(row: Row, found: Found) -> dict[str, Any]:
+def _columns(row: Row, found: Facts) -> dict[str, Any]:
     """Return the new values of the columns of `papers` that `found` changes."""
     paper = found.paper
     texts = {name: getattr(found, name) for name in (*TEXTS, "venue")}

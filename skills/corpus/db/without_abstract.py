@@ -11,7 +11,7 @@ from skills.corpus.db import completion, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one
 from skills.corpus.identity.identifiers import identifiers_of
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.nanda.paper import METADATA, Paper
 
 
@@ -59,7 +59,7 @@ def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, 
         yield row["id"], identifiers_of(paper, paper.source)
 
 
-def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
+def complete(db: sqlite3.Connection, row_id: int, found: Facts) -> int | None:
     """Move a paper from `awaited` to `papers`, with the abstract that a source states.
 
     Args:

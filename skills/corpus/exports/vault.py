@@ -206,7 +206,7 @@ def _papers(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class VaultNote:
     """A note that the harness has written.
 
     Attributes:
@@ -230,18 +230,18 @@ class Notes:
         pdfs: the names of the PDF files to which a note can link.
     """
 
-    ours: dict[str, Found] = field(default_factory=dict)
+    ours: dict[str, VaultNote] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     pdfs: set[str] = field(default_factory=set)
-    _identified: dict[tuple[str, str], Found] = field(default_factory=dict)
+    _identified: dict[tuple[str, str], VaultNote] = field(default_factory=dict)
 
-    def add(self, note: Found) -> None:
+    def add(self, note: VaultNote) -> None:
         self.ours.setdefault(note.id, note)
         for name in IDENTIFIERS:
             if value := note.about.get(name):
                 self._identified.setdefault((name, value), note)
 
-    def of(self, paper_id: str, about: Mapping[str, object]) -> Found | None:
+    def of(self, paper_id: str, about: Mapping[str, object]) -> VaultNote | None:
         """Return the note with this id or with one of the identifiers, or None.
 
         Several papers may have the DOI of a volume. Therefore a note is found by an identifier only
@@ -284,7 +284,7 @@ def _scan(folder: Path) -> Notes:
     return notes
 
 
-def _read(path: Path) -> Found | None:
+def _read(path: Path) -> VaultNote | None:
     """Return the note in a file, or None if the harness did not write the note.
 
     The properties are found without parsing YAML, for speed.
@@ -301,7 +301,7 @@ def _read(path: Path) -> Found | None:
         found["name"]: found["value"].strip().strip("\"'")
         for found in _PROPERTY.finditer(text[: text.find("\n---", 3)])
     }
-    return Found(path, stated[ID], stated) if stated.get(ID) else None
+    return VaultNote(path, stated[ID], stated) if stated.get(ID) else None
 
 
 def file_name(title: str, paper_id: str) -> str:

@@ -20,8 +20,8 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.identity import titles
 from skills.corpus.identity.identifiers import known
 from skills.corpus.identity.matching import compare
-from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, Query
+from skills.corpus.records import Facts
+from skills.corpus.sources.services import SERVICES, SourceQuery
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def look_up(
     source: Source,
     wanted: Iterable[Wanted],
     total: int,
-    keep: Callable[[Wanted, Found | None], None],
+    keep: Callable[[Wanted, Facts | None], None],
     most: int | None = None,
 ) -> Answers:
     """Look up papers at a source, pass each result to `keep`, and return counts and errors.
@@ -150,7 +150,7 @@ def look_up(
             else:
                 yield kind, batch
 
-    def perform(task: Batch) -> Mapping[str, Found]:
+    def perform(task: Batch) -> Mapping[str, Facts]:
         nonlocal gone
         if gone:
             raise gone
@@ -162,7 +162,7 @@ def look_up(
             gone = error  # set here, since `refuse` may run after the next batch has begun
             raise
 
-    def store(task: Batch, found: Mapping[str, Found]) -> None:
+    def store(task: Batch, found: Mapping[str, Facts]) -> None:
         kind, batch = task
         for paper in batch:
             one = found.get(paper.identifiers[kind])
@@ -182,15 +182,15 @@ def look_up(
     return made
 
 
-def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
+def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Facts]:
     """Return the first search result with the same title for each title that the source has.
 
     The keys are the titles. Authors and years are compared later, when the result is stored.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Facts] = {}
     for value in values:
         words = " ".join(re.findall(r"\w+", value))
-        for one in source.search(Query(words, CANDIDATES, with_abstract=False)):
+        for one in source.search(SourceQuery(words, CANDIDATES, with_abstract=False)):
             if titles.compare(titles.title(value), titles.title(one.title)) == "same":
                 found.setdefault(value, one)
     return found
@@ -240,7 +240,7 @@ def costs_shown(costs: Sequence[Cost]) -> str:
     return table(("at most", "papers", "requests", "price", "pauses"), rows)
 
 
-def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
+def store(db: sqlite3.Connection, found: Facts) -> tuple[int | None, bool]:
     """Add a found paper to the corpus, or complete the stored paper if the corpus contains it.
 
     A new paper without an abstract is stored in the table `awaited` if it has an identifier.
@@ -259,7 +259,7 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
         return row, not rows
 
 
-def is_other(paper: Paper, found: Found) -> bool:
+def is_other(paper: Paper, found: Facts) -> bool:
     """Return True if a stored paper and the facts from a source describe different papers.
 
     If the paper or the facts have no title, the result is False.

@@ -22,7 +22,7 @@ from skills.corpus.db import without_abstract as awaited
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.outputs import Completed
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.sources.names import required
 from skills.corpus.sources.services import SERVICES, opened
 from skills.nanda.text import counted
@@ -131,7 +131,7 @@ class Completion:
             if batches.can_look_up(source, known):
                 yield batches.Wanted(row, known)
 
-    def _keep(self, source: str, wanted: batches.Wanted, found: Found | None) -> None:
+    def _keep(self, source: str, wanted: batches.Wanted, found: Facts | None) -> None:
         if wanted.key < 0:
             if found is not None and awaited.complete(self.db, -wanted.key, found) is not None:
                 self.made.added += 1
@@ -142,7 +142,7 @@ class Completion:
             self._complete(wanted, found)
         facts.remember(self.db, "papers", wanted.key, source, found=found is not None)
 
-    def _complete(self, wanted: batches.Wanted, found: Found) -> None:
+    def _complete(self, wanted: batches.Wanted, found: Facts) -> None:
         paper = papers.stored(self.db, wanted.key)
         if batches.is_other(paper, found):
             if facts.TITLE not in wanted.identifiers:

@@ -24,12 +24,12 @@ from skills.corpus.identity.matching import pairs
 from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
 from skills.corpus.options import SAVED_REFERENCES
 from skills.corpus.outputs import Fetched, FetchedToFile
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
 from skills.corpus.sources.names import named
-from skills.corpus.sources.services import SERVICES, Query, opened
+from skills.corpus.sources.services import SERVICES, SourceQuery, opened
 from skills.corpus.tables.text_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
@@ -62,7 +62,7 @@ def fetch(call: Call) -> Result:
         made = Fetched(query=text, found=0, errors=[], budget=budget, new=0, known=0, papers=[])
         return Result(costs_shown(costs), made.model_dump())
     call.screen.notice(costs_shown(costs))
-    found, errors = _search(call, sources, Query(text, options.max, since, until))
+    found, errors = _search(call, sources, SourceQuery(text, options.max, since, until))
     papers = merged(interleaved(found))[: options.max]
     if not papers:
         raise NothingFound(
@@ -101,14 +101,14 @@ def fetch(call: Call) -> Result:
     return Result(shown, made.model_dump(), exit_code=int(bool(errors)))
 
 
-def merged(found: Sequence[Found]) -> list[Found]:
+def merged(found: Sequence[Facts]) -> list[Facts]:
     """Return one record for each paper, in the order of the first records of the papers.
 
     The first record of a paper takes precedence; facts that the first record lacks are taken from
     the later records. A paper is retracted if any of its records states a retraction. A preprint
     and its published version are one paper.
     """
-    made: dict[int, Found] = {}
+    made: dict[int, Facts] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):
         made[first] = _with(made[first], paper) if first in made else paper
     return list(made.values())
@@ -134,7 +134,7 @@ def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
     return [one for row in itertools.zip_longest(*lists) for one in row if one is not None]
 
 
-def _with(one: Found, other: Found) -> Found:
+def _with(one: Facts, other: Facts) -> Facts:
     """Return a copy of `one`, in which the missing facts are filled with the facts of `other`."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
@@ -158,8 +158,8 @@ def _sources_and_query(call: Call) -> tuple[list[str], str]:
 
 
 def _search(
-    call: Call, sources: Sequence[Source], query: Query
-) -> tuple[list[list[Found]], list[str]]:
+    call: Call, sources: Sequence[Source], query: SourceQuery
+) -> tuple[list[list[Facts]], list[str]]:
     """Search at each source; print the errors, and return the results and the error messages.
 
     A source that fails has no list of results.
@@ -167,7 +167,7 @@ def _search(
     Raises:
         SkillFailed: all sources fail. The error of the first source is raised.
     """
-    found: list[list[Found]] = []
+    found: list[list[Facts]] = []
     errors: list[SkillFailed] = []
     for source in sources:
         try:
@@ -182,7 +182,7 @@ def _search(
     return found, list(map(str, errors))
 
 
-def _row(found: Found) -> dict[str, Any]:
+def _row(found: Facts) -> dict[str, Any]:
     """Return a paper as a row of a table, by column name."""
     paper = found.paper
     return {
@@ -201,7 +201,7 @@ def _row(found: Found) -> dict[str, Any]:
     }
 
 
-def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
+def _writers(papers: Sequence[Facts], *, raw: bool) -> dict[str, Write]:
     """Return the functions that write the papers to a file, by the suffix of the file.
 
     Args:

@@ -17,7 +17,7 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.outputs import Added
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.sources.names import NAMES, VARIABLE, switched_on
 from skills.corpus.sources.services import opened
 from skills.nanda.paper import Paper
@@ -137,7 +137,7 @@ def _look_up(
             if place not in made.rows and batches.can_look_up(source, one.identifiers)
         ]
 
-    def keep(title: str, wanted: batches.Wanted, found: Found | None) -> None:
+    def keep(title: str, wanted: batches.Wanted, found: Facts | None) -> None:
         tried[wanted.key].append(title)
         if found is None:
             return

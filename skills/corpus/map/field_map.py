@@ -112,7 +112,7 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Years:
+class TimelineYears:
     """The columns of a timeline: the years of a map.
 
     Attributes:
@@ -130,13 +130,13 @@ class Years:
         return [f"{before * (year == self.columns.start)}{year}" for year in self.columns]
 
 
-def years_of(known: Iterable[int | None]) -> Years:
+def years_of(known: Iterable[int | None]) -> TimelineYears:
     """Return the columns of a timeline for the given years of papers."""
     years = {year for year in known if year is not None}
     if not years:
-        return Years(range(0))
+        return TimelineYears(range(0))
     first, last = min(years), max(years)
-    return Years(range(max(first, last - MOST + 1), last + 1), earlier=first <= last - MOST)
+    return TimelineYears(range(max(first, last - MOST + 1), last + 1), earlier=first <= last - MOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class FieldMap:
     papers: Sequence[MappedPaper]
     groupings: Sequence[Grouping]
     matrix: Matrix | None
-    years: Years
+    years: TimelineYears
 
     @property
     def without_year(self) -> list[MappedPaper]:

@@ -133,7 +133,7 @@ def _check_text(lines: Sequence[Line]) -> None:
         raise Unreadable("has text in fonts without Unicode mappings")
 
 
-def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[Found]:
+def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[SectionLines]:
     """Return the result of `find_sections` for the lines after the abstract."""
     lines = pages.lines(MOST_PAGES)
     last = abstract.lines[-1]
@@ -152,7 +152,7 @@ def _body(lines: Sequence[Line]) -> Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SectionLines:
     """A section of a paper.
 
     Attributes:
@@ -168,7 +168,7 @@ class Found:
     lines: list[Line]
 
 
-def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
+def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[SectionLines]:
     """Return the longest section of each of `kinds`, in the order of `kinds`.
 
     A kind without a section of at least `FEWEST_WORDS` words is omitted.
@@ -178,7 +178,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
         kinds: the kinds of sections to find.
         body: a line of the body text.
     """
-    best: dict[str, Found] = {}
+    best: dict[str, SectionLines] = {}
     # "References" in the first third is ignored, since it may be in a table of contents.
     ends = (
         place
@@ -193,7 +193,7 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
             known = count_words(best[kind].lines) if kind in best else FEWEST_WORDS - 1
             if count_words(found) > known:
                 shown = BEFORE_NAME.sub("", heading).rstrip(" .:—–-")  # noqa: RUF001
-                best[kind] = Found(kind, " ".join(shown.split()), line.page + 1, found)
+                best[kind] = SectionLines(kind, " ".join(shown.split()), line.page + 1, found)
     return [best[kind] for kind in kinds if kind in best]
 
 

@@ -28,8 +28,8 @@ from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
 from harness.support.bounded_http import Meter, has_too_many_values
 from harness.support.calls import Overdue, retry_after, within
-from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, Query, Rates
+from skills.corpus.records import Facts
+from skills.corpus.sources.services import SERVICES, Rates, SourceQuery
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400
@@ -107,7 +107,7 @@ class Source(ABC):
     sent: int = 0
 
     @abstractmethod
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Facts]:
         """Return the papers with these identifiers, by identifier.
 
         Papers that the source does not have are missing from the result.
@@ -123,7 +123,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def search(self, query: Query) -> list[Found]:
+    def search(self, query: SourceQuery) -> list[Facts]:
         """Search for papers, and return the results, the most relevant first.
 
         Raises:
@@ -162,14 +162,14 @@ class Source(ABC):
         """The form fields that are added to the body of a POST; by default, no fields."""
         return {}
 
-    def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
+    def found(self, identifiers: Mapping[str, str], **stated: Any) -> Facts:
         """Return the facts that this source states about a paper.
 
         Args:
             identifiers: the identifiers by kind; empty identifiers are removed.
-            stated: other fields of `Found`.
+            stated: other fields of `Facts`.
         """
-        return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
+        return Facts(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
         """Return the response to a request, from the cache if the response is cached.
@@ -399,10 +399,10 @@ class CursorSource(JsonSource):
         """Return the value of "filter" for the works with these identifiers."""
 
     @abstractmethod
-    def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
+    def page(self, parameters: Mapping[str, str]) -> tuple[list[Facts], str]:
         """Request a page of results; return its papers and the cursor of the next page, or ""."""
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Facts]:
         sendable = [value for value in values if set(self.separators).isdisjoint(value)]
         if not sendable:
             return {}
@@ -410,7 +410,7 @@ class CursorSource(JsonSource):
         found, _ = self.page({"filter": self.filter_by(kind, sendable), **size})
         return by_value(kind, sendable, found)
 
-    def search(self, query: Query) -> list[Found]:
+    def search(self, query: SourceQuery) -> list[Facts]:
         parameters = {self.words: query.text, self.size: str(min(self.rates.page, query.limit))}
         since, until, with_abstract = self.conditions
         days = ((since, query.since), (until, query.until))
@@ -418,7 +418,7 @@ class CursorSource(JsonSource):
         conditions += [f"{with_abstract}:true"] * query.with_abstract
         if conditions:
             parameters["filter"] = ",".join(conditions)
-        found: list[Found] = []
+        found: list[Facts] = []
         cursor = "*"
         while cursor and len(found) < query.limit:
             papers, following = self.page({**parameters, "cursor": cursor})
@@ -427,7 +427,7 @@ class CursorSource(JsonSource):
         return query.chosen(found)
 
 
-def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:
+def by_value(kind: str, values: Iterable[str], found: Iterable[Facts]) -> dict[str, Facts]:
     """Return a mapping of the requested identifiers to the papers that were found.
 
     Args:

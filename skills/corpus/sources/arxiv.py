@@ -14,10 +14,10 @@ import requests
 
 from harness.errors import NothingFound
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
-from skills.corpus.sources.services import Query, Rates
+from skills.corpus.sources.services import Rates, SourceQuery
 from skills.corpus.tex import typographic
 from skills.nanda.paper import METADATA, Paper
 from skills.nanda.text import WORD, flatten
@@ -87,11 +87,11 @@ class Arxiv(Source):
         found = self._entries(_query(words, operator, since, until), limit)
         return [paper for paper in map(_paper, found) if paper.abstract]
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Facts]:
         found, _ = self._page(id_list=",".join(values), max_results=str(len(values)))
         return by_value(kind, values, (self._stated(one) for one in found if not _is_error(one)))
 
-    def search(self, query: Query) -> list[Found]:
+    def search(self, query: SourceQuery) -> list[Facts]:
         words = WORD.findall(query.text)
         if not words:
             return []
@@ -156,7 +156,7 @@ class Arxiv(Source):
         """Return True if the page may be cached: it has entries and no error."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
-    def _stated(self, entry: Any) -> Found:
+    def _stated(self, entry: Any) -> Facts:
         paper = _paper(entry)
         return self.found(
             {"arxiv": ids.arxiv(paper.id), "doi": ids.doi(entry.findtext(_DOI) or "")},

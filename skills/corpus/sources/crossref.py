@@ -11,7 +11,7 @@ from html import unescape
 from typing import Any
 
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references import csl_json as csl
 from skills.corpus.sources.access import USER_AGENT, CursorSource, count
 from skills.corpus.sources.services import Rates
@@ -42,12 +42,12 @@ class Crossref(CursorSource):
     def filter_by(self, kind: str, values: Sequence[str]) -> str:
         return ",".join(f"doi:{value}" for value in values)
 
-    def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
+    def page(self, parameters: Mapping[str, str]) -> tuple[list[Facts], str]:
         message = self.get("/works", parameters)["message"]
         works = map(self._work, csl.objects(message["items"]))
         return list(works), csl.text(message, "next-cursor")
 
-    def _work(self, work: Mapping[str, Any]) -> Found:
+    def _work(self, work: Mapping[str, Any]) -> Facts:
         # A retraction notice has the field `update-to`; the retracted work has `updated-by`.
         notices = [
             ids.doi(csl.text(update, "DOI"))

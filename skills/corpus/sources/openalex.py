@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import CursorSource, count
 from skills.corpus.sources.services import Rates
@@ -45,12 +45,12 @@ class OpenAlex(CursorSource):
         prefix = ARXIV_DOI if kind == "arxiv" else ""
         return f"{_FILTERS[kind]}:{'|'.join(prefix + value for value in values)}"
 
-    def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
+    def page(self, parameters: Mapping[str, str]) -> tuple[list[Facts], str]:
         page = self.get("/works", {**parameters, "select": _FIELDS})
         works = map(self._work, objects(page["results"]))
         return list(works), text(page.get("meta"), "next_cursor")
 
-    def _work(self, work: Mapping[str, Any]) -> Found:
+    def _work(self, work: Mapping[str, Any]) -> Facts:
         doi = ids.doi(text(work, "doi"))
         arxiv = ids.arxiv(doi)
         pmid = text(work, "ids", "pmid")

@@ -13,10 +13,10 @@ from typing import Any
 import requests
 
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import date_from, joined_names, text
 from skills.corpus.sources.access import Source, by_value
-from skills.corpus.sources.services import EMAIL, Query, Rates
+from skills.corpus.sources.services import EMAIL, Rates, SourceQuery
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
 
@@ -44,14 +44,14 @@ class PubMed(Source):
         else:
             self._pmids(response)
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Facts]:
         pmids = values
         if kind == "doi":
             term = " OR ".join('"{}"[doi]'.format(value.replace('"', "")) for value in values)
             pmids = self._searched(term, len(values))
         return by_value(kind, values, self._fetched(pmids))
 
-    def search(self, query: Query) -> list[Found]:
+    def search(self, query: SourceQuery) -> list[Facts]:
         term = f"({query.text})" + " AND hasabstract" * query.with_abstract
         if query.since or query.until:
             first, last = (f"{day:%Y/%m/%d}" if day else "" for day in (query.since, query.until))
@@ -65,7 +65,7 @@ class PubMed(Source):
         parameters |= {"retmax": str(limit), "term": term}
         return self._pmids(self.request("POST", _SEARCH, data=parameters))
 
-    def _fetched(self, pmids: Sequence[str]) -> list[Found]:
+    def _fetched(self, pmids: Sequence[str]) -> list[Facts]:
         if not pmids:
             return []
         parameters = {"db": "pubmed", "retmode": "xml", "id": ",".join(pmids)}
@@ -99,7 +99,7 @@ class PubMed(Source):
             raise self.failed(reason or "the response has no esearchresult.idlist")
         return [pmid for pmid in pmids if isinstance(pmid, str) and pmid.isdigit()]
 
-    def _article(self, article: Any) -> Found:
+    def _article(self, article: Any) -> Facts:
         dois = article.iterfind("PubmedData/ArticleIdList/ArticleId[@IdType='doi']")
         types = {_whole(one) for one in article.iter("PublicationType")}
         notices = article.iterfind(".//CommentsCorrections[@RefType='RetractionIn']")

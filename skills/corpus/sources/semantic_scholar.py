@@ -11,10 +11,10 @@ from typing import Any
 import requests
 
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
+from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import JsonSource, count
-from skills.corpus.sources.services import Query, Rates
+from skills.corpus.sources.services import Rates, SourceQuery
 
 BATCH, PAGE = 500, 100
 MOST = 1000
@@ -43,7 +43,7 @@ class SemanticScholar(JsonSource):
         if response.status_code != 400 or _NONE_KNOWN not in response.text[:500].lower():
             super().check(response)
 
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Facts]:
         response = self.request(
             "POST",
             "/paper/batch",
@@ -58,8 +58,8 @@ class SemanticScholar(JsonSource):
         both = zip(values, papers, strict=True)
         return {value: self._paper(paper) for value, paper in both if isinstance(paper, Mapping)}
 
-    def search(self, query: Query) -> list[Found]:
-        found: list[Found] = []
+    def search(self, query: SourceQuery) -> list[Facts]:
+        found: list[Facts] = []
         most = min(query.limit, MOST)
         days = ":".join(day.isoformat() if day else "" for day in (query.since, query.until))
         start: Any = 0
@@ -77,7 +77,7 @@ class SemanticScholar(JsonSource):
             start = page.get("next") if papers else None
         return query.chosen(found)
 
-    def _paper(self, paper: Mapping[str, Any]) -> Found:
+    def _paper(self, paper: Mapping[str, Any]) -> Facts:
         external = paper.get("externalIds")
         doi = ids.doi(text(external, "DOI"))
         known = {

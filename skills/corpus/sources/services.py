@@ -23,7 +23,7 @@ from harness.api.skill import Call
 from harness.errors import Interrupted
 
 if TYPE_CHECKING:
-    from skills.corpus.records import Found
+    from skills.corpus.records import Facts
     from skills.corpus.sources.access import Source
     from skills.corpus.sources.arxiv import Arxiv
 
@@ -76,7 +76,7 @@ _CLASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SourceQuery:
     """A search at a source.
 
     Attributes:
@@ -93,7 +93,7 @@ class Query:
     until: date | None = None
     with_abstract: bool = True
 
-    def chosen(self, found: Iterable[Found]) -> list[Found]:
+    def chosen(self, found: Iterable[Facts]) -> list[Facts]:
         """Return the first `limit` papers, after removing papers that lack a required abstract."""
         kept = (one for one in found if one.abstract or not self.with_abstract)
         return list(itertools.islice(kept, self.limit))

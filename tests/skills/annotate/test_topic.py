@@ -17,7 +17,7 @@ from declared_outputs import check_output
 from harness.errors import InputError, NothingFound, SkillFailed
 from harness.testing import FakeModel
 from skills.annotate.plugin import Annotate
-from skills.annotate.topic import Found, find_papers, relevance, relevant, subject_words
+from skills.annotate.topic import TopicPapers, find_papers, relevance, relevant, subject_words
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -243,8 +243,8 @@ def test_relevance(title: str, abstract: str, expected: float) -> None:
 def test_papers_that_mention_the_topic_in_passing_are_left_out() -> None:
     passing = paper("P", abstract=f"RAG is used. {LONG}")
     about = paper("Q", abstract=f"RAG is used. RAG is studied. {LONG}")
-    assert relevant([passing, about], ["RAG"]) == Found([about], [passing])
-    assert relevant([passing, about], ["RAG"], 0.5) == Found([passing, about], [])
+    assert relevant([passing, about], ["RAG"]) == TopicPapers([about], [passing])
+    assert relevant([passing, about], ["RAG"], 0.5) == TopicPapers([passing, about], [])
     with pytest.raises(NothingFound, match="1 paper found, but none") as caught:
         relevant([passing], ["RAG"])
     assert "--relevance 0" in caught.value.hint

@@ -37,7 +37,7 @@ from skills.annotate.plugin import Annotate
 from skills.annotate.topic import subject_words
 from skills.corpus.sources import access
 from skills.corpus.sources.arxiv import Arxiv
-from skills.corpus.sources.services import Query
+from skills.corpus.sources.services import SourceQuery
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -407,10 +407,10 @@ def test_papers_by_several_ids(server: ArxivServer) -> None:
 
 
 def test_a_search_of_a_source(server: ArxivServer) -> None:
-    found = arxiv(server).search(Query("RAG, agents", 10))
+    found = arxiv(server).search(SourceQuery("RAG, agents", 10))
     assert server.asked == ["all:RAG AND all:agents"]
     assert [one.identifiers for one in found] == [{"arxiv": "2403.00002"}]
-    assert arxiv(server).search(Query("?!", 10)) == []
+    assert arxiv(server).search(SourceQuery("?!", 10)) == []
 
 
 def test_entities_of_an_answer_are_not_expanded(server: ArxivServer) -> None:

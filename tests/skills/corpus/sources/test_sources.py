@@ -20,7 +20,7 @@ from skills.corpus.references.csl_json import separate_names
 from skills.corpus.sources import names
 from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
-from skills.corpus.sources.services import SERVICES, Query, opened
+from skills.corpus.sources.services import SERVICES, SourceQuery, opened
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed")
 KEYS = {
@@ -123,11 +123,11 @@ def test_a_retracted_paper(open_source: Callable[..., Source], name: str, notice
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search(server: PapersServer, open_source: Callable[..., Source], name: str) -> None:
-    found = open_source(name).search(Query("plans before", 10))
+    found = open_source(name).search(SourceQuery("plans before", 10))
     titles = ["Planner: Tools That Plan", "Ledger of Retracted Plans"]
     assert [one.title for one in found] == titles
     assert all(one.abstract for one in found)
-    assert open_source(name).search(Query("basket weaving", 10)) == []
+    assert open_source(name).search(SourceQuery("basket weaving", 10)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,7 +138,7 @@ def test_a_search_in_pages(
         Work(f"10.1000/{n}", "", str(20000 + n), f"W{50000 + n}", f"Plan {n}", f"Plan of kind {n}.")
         for n in range(250)
     )
-    found = open_source(name).search(Query("plan", 230))
+    found = open_source(name).search(SourceQuery("plan", 230))
     assert [one.title for one in found] == [f"Plan {n}" for n in range(230)]
     pages = {"openalex": 3, "crossref": 5, "semanticscholar": 3, "pubmed": 3}
     assert len(server.asked) == pages[name]
@@ -157,7 +157,7 @@ def test_a_search_within_years(
     server: PapersServer, open_source: Callable[..., Source], name: str, sent: str
 ) -> None:
     server.shelf = ()
-    open_source(name).search(Query("plans", 10, date(2023, 1, 1), date(2024, 12, 31)))
+    open_source(name).search(SourceQuery("plans", 10, date(2023, 1, 1), date(2024, 12, 31)))
     assert any(sent in value for value in server.asked[0].values.values())
 
 
