@@ -72,8 +72,8 @@ class Permission:
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
-        if len(lines) > LINES:
-            yield f"... ({len(lines) - LINES:,} more lines)"
+        if (more := len(lines) - LINES) > 0:
+            yield f"... ({more:,} more line{'s' * (more != 1)})"
 
 
 def visible(text: str) -> str:

@@ -183,7 +183,7 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     if strict and problems:
         raise UsageError("; ".join(problems), where=str(path), hint="Correct the file.")
     if (more := len(problems) - MAX_PROBLEMS) > 0:
-        problems[MAX_PROBLEMS:] = [f"{more} more problems"]
+        problems[MAX_PROBLEMS:] = [f"{more} more problem{'s' * (more != 1)}"]
     return SkillFile(path, name, description, front.fields, tuple(problems))
 
 

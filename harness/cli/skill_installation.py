@@ -170,8 +170,9 @@ def _preview(copy: installer.Staged) -> list[str]:
     sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]
     lines += sizes[: installer.MOST_LISTED]
     if (more := len(sizes) - installer.MOST_LISTED) > 0:
-        lines.append(f"  and {more} more files")
-    lines.append(f"{len(sizes)} files, {copy.size:,} bytes, sha256 {copy.sha256}")
+        lines.append(f"  and {more} more file{'s' * (more != 1)}")
+    files = f"{len(sizes)} file{'s' * (len(sizes) != 1)}"
+    lines.append(f"{files}, {copy.size:,} bytes, sha256 {copy.sha256}")
     for key in ("license", "allowed-tools"):
         if key in file.fields:
             lines.append(f"{key}: {in_one_line(str(file.fields[key]))}")
@@ -345,7 +346,7 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
     shown = [visible(line.replace("\t", "    ")) for line in lines[:MOST_LINES]]
     shown = [f"{one[:LONGEST_LINE]}..." if len(one) > LONGEST_LINE else one for one in shown]
     more = len(lines) - MOST_LINES
-    return [*shown, f"... and {more:,} more lines"] if more > 0 else shown
+    return [*shown, f"... and {more:,} more line{'s' * (more != 1)}"] if more > 0 else shown
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -136,7 +136,7 @@ class SearchTool:
 
     def described(self, level: int) -> Tool:
         counts = Counter(tool.server.entry.name for tool in self._tools)
-        servers = ", ".join(f"{name} ({count} tools)" for name, count in counts.items())
+        servers = ", ".join(f"{name} (tools: {count})" for name, count in counts.items())
         about = (
             f"Find tools of the servers {servers}. The tools found can be called in the next step."
         )

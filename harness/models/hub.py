@@ -189,7 +189,7 @@ def push(
         for name, file in files.items()
     }
     state = f"{'a new' if found is None else 'the'} {'private' if private else 'public'} repository"
-    total = f"{len(files)} files, {sum(sizes.values()):,} bytes"
+    total = f"{len(files)} file{'s' * (len(files) != 1)}, {sum(sizes.values()):,} bytes"
     lines = [f"{size:>15,}  {name}" for name, size in sizes.items()]
     notice("\n".join([f"{url}, {state}: {total}", *lines]))
     allow(f"sends {total} to {url}, {state}")

@@ -165,7 +165,7 @@ class Catalogue:
         for failure in self.failures[:MAX_NOTICES]:
             yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
         if (more := len(self.failures) - MAX_NOTICES) > 0:
-            yield f"{more} more plugins left out (/skills)"
+            yield f"{more} more plugin{'s' * (more != 1)} left out (/skills)"
         if self.shadowed:
             names = ", ".join(f"/{one.name}" for one in self.shadowed[:MAX_NOTICES])
             rest = len(self.shadowed) - MAX_NOTICES

@@ -134,7 +134,7 @@ class ReadFile(BuiltinTool):
             file = TextFile(edited, "utf-8")
         lines = file.text.splitlines()
         if given.offset > max(1, len(lines)):
-            raise InputError(f"has only {len(lines):,} lines", where=given.path)
+            raise InputError(f"ends at line {len(lines):,}", where=given.path)
         kept, room = [], CHARACTERS
         for line in lines[given.offset - 1 : given.offset - 1 + given.limit]:
             more = len(line) - LINE

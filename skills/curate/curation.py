@@ -113,8 +113,8 @@ class Curation:
         with runs.recorded(self.db, lambda: run_id):
             run_id = self._start(None)
             self.call.screen.notice(
-                f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
-                "gates: nothing is left to judge, and no model is loaded"
+                f"{self.source.name}: the gates rejected all annotations: "
+                "nothing is left to judge, and no model is loaded"
             )
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]

@@ -20,7 +20,7 @@ from skills.nanda.checks import copied, duplicate_moves, support
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.passages import is_quote
-from skills.nanda.text import content_words, words
+from skills.nanda.text import content_words, counted, words
 from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 
 REASONS: Mapping[str, str] = {
@@ -178,7 +178,7 @@ def _length(abstract: str, stated: Mapping[str, str], max_chars: int) -> Iterato
         if is_telling and is_quote(abstract, text):
             continue
         if not least <= count <= most:
-            yield Finding("length", move, f"it has {count} words, not {least} to {most}")
+            yield Finding("length", move, f"it has {counted(count, 'word')}, not {least} to {most}")
 
 
 def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from skills.curate.items import Item
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
-from skills.nanda.text import flatten
+from skills.nanda.text import counted, flatten
 from skills.nanda.unsupported import unsupported_numbers, without_names
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ def _copied(draft: Draft) -> str:
         return ""
     taken = sorted(draft.chance.sample(range(len(pieces)), len(stated)))
     draft.moves |= dict(zip(stated, (pieces[place] for place in taken), strict=True))
-    return f"{len(stated)} moves are pieces of the abstract"
+    return f"pieces of the abstract in {counted(len(stated), 'move')}"
 
 
 def _within(text: str, limit: int) -> list[str]:
@@ -200,7 +200,7 @@ def _padded(draft: Draft) -> str:
             clauses.remove(clause)
             draft.moves[move] = f"{text}, {clause}."
             padded += 1
-    return f"{padded} moves end in filler" if padded else ""
+    return f"filler at the end of {counted(padded, 'move')}" if padded else ""
 
 
 def _moves_swapped(draft: Draft) -> str:

@@ -279,8 +279,8 @@ def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
         return
     if own:
         yield (
-            f"{own:,} of {summary.judged:,} judged annotations were made by the judge's own "
-            "weights, and a model favours its own; --model names another judge"
+            f"the judge's own weights made {own:,} of {summary.judged:,} judged annotations, and a "
+            "model favours its own; --model names another judge"
         )
     form = run.judge.form
     if form.mass is not None and not form.can_answer:

@@ -126,7 +126,7 @@ class _Line(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> _Line:
         if len(self.labels) != len(self.sentences):
-            raise ValueError(f"{len(self.sentences)} sentences have {len(self.labels)} labels")
+            raise ValueError(f"sentences: {len(self.sentences)}, labels: {len(self.labels)}")
         if strange := [label for label in self.labels if label not in LABELS]:
             raise ValueError(f"{strange[0]!r} is not a label; they are {', '.join(LABELS)}")
         return self

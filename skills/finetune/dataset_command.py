@@ -21,6 +21,7 @@ from skills.finetune.dataset.dataset_options import Choices, DatasetOptions, Sou
 from skills.finetune.dataset.merging import Dataset
 from skills.finetune.dataset.token_counts import histogram, open_counter, with_progress
 from skills.nanda.framework import Framework, selected_framework
+from skills.nanda.text import counted
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5
@@ -185,7 +186,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
         [part, *(f"{tokens[part][name]:,}" for name in ("p50", "p95", "max"))]
         for part in ("prompt", "completion", "total")
     ]
-    parts = [f"{made['rows']:,} rows", table(headers, rows)]
+    parts = [counted(made["rows"], "row"), table(headers, rows)]
     factor, rare = made["options"]["rare_weight"], made["rare"]
     if factor != 1 and rare:
         moves = ", ".join(f"{name} ({rare[name]:,} of {made['rows']:,})" for name in rare)

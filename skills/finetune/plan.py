@@ -284,10 +284,10 @@ def notes(plan: Plan) -> tuple[str, ...]:
         "the base is not on this machine: training needs it, a plan does not": (
             plan.facts.source == PUBLISHED
         ),
-        f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "
+        f"the rows include {rows.too_long:,} of more than {recipe.training.max_length:,} tokens; "
         "`/finetune prepare` refuses such rows and names them": rows.too_long,
         f"rows and tokens are {rows.source}; `/finetune prepare` makes them exact": rows.estimated,
-        f"{rows.count} rows do not fill one step of {recipe.training.rows_per_step}: "
+        f"{counted(rows.count, 'row')} cannot fill one step of {recipe.training.rows_per_step}: "
         "reduce batch or accumulation for more steps": (
             0 < rows.count < recipe.training.rows_per_step
         ),

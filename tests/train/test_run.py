@@ -88,7 +88,7 @@ def test_the_files_and_facts_of_each_stage(trained: Trained) -> None:
     assert left_out == f"ollama: skipped: no Ollama server at {NOBODY}"
     assert trained.stages["quantize"]["fallbacks"] > 0, "576 is no multiple of 256"
     assert not trained.stages["register"]["default"]
-    why = f"{DEV_ROWS} gold papers were held out, and a comparison needs {FEWEST}"
+    why = f"a comparison needs {FEWEST} held-out gold papers, and this run has {DEV_ROWS}"
     assert trained.stages["compare"]["outcome"].endswith(why)
 
 

@@ -249,7 +249,7 @@ class RayExecutor:
         missing = f"; {count - ready} more when nodes have room" if ready < count else ""
         self._notice(
             f"cluster {self._placement.address}: {ready} actor{'s' * (ready != 1)} on "
-            f"{nodes} node{'s' * (nodes != 1)}, {report.slots} slots each{missing}"
+            f"{nodes} node{'s' * (nodes != 1)}, slots of each: {report.slots}{missing}"
         )
         return ClusterModel(actors, report, self.rates)
 

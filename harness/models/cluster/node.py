@@ -83,7 +83,7 @@ class Report:
 
     def __str__(self) -> str:
         files = ", ".join(f"{role} {digest[:12]}" for role, digest in self.digests.items())
-        return f"node {self.node[0]}: nanda-harness {self.version}, {files}, {self.slots} slots"
+        return f"node {self.node[0]}: nanda-harness {self.version}, {files}, slots: {self.slots}"
 
 
 def available(assignment: Assignment) -> Availability:

@@ -114,7 +114,7 @@ class Parts(Engine):
         for name, reason in itertools.islice(index.refused.items(), NAMED):
             yield f"{name} is left out: it {reason}"
         if (more := len(index.refused) - NAMED) > 0:
-            yield f"{more:,} more parts are left out: `/corpus index {folder}` names them"
+            yield f"{counted(more, 'more part')} left out: `/corpus index {folder}` names them"
         if index.gone:
             yield (
                 f"{_parts(index.gone)} no longer in the folder: `/corpus index {folder}` finds "

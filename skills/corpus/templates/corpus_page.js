@@ -273,7 +273,7 @@ function render() {
     rows = sorted(found);
     facets.forEach((facet, f) => facet.boxes.forEach((box) => showBox(facet, box, counts[f])));
     const some = rows.length < papers.length ? `${grouped(rows.length)} of ` : "";
-    byId("count").textContent = `${some}${grouped(papers.length)} papers`;
+    byId("count").textContent = `${some}${grouped(papers.length)} paper${papers.length === 1 ? "" : "s"}`;
     byId("show-all").hidden = !some;
   }
   showDetail(); // first, since it reduces the width of the table

@@ -288,7 +288,7 @@ class Library:
         seconds = self._next_request - time.monotonic()
         if seconds > LONGEST_WAIT:
             raise SkillFailed(
-                f"Zotero's server allows no request for {seconds:,.0f} seconds",
+                f"Zotero's server allows no request for {seconds:,.0f} s",
                 hint="Repeat the line later: finished notes are kept.",
             )
         if seconds > 0:

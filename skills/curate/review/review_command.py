@@ -131,10 +131,8 @@ def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
         hidden.append(f"{counted(papers.repeats, 'row')} about the paper of an earlier row")
     yield from (f"not shown: {what}" for what in hidden)
     if log.restored:
-        yield (
-            f"{log.restored} accepted rows were missing from {log.gold.target.name}, and were "
-            f"restored from {log.journal.name}"
-        )
+        missing = f"{counted(log.restored, 'accepted row')} missing from {log.gold.target.name}"
+        yield f"restored from {log.journal.name}: {missing}"
 
 
 def _result(call: Call, desk: Desk, path: Path) -> Result:

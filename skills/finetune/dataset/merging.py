@@ -349,7 +349,7 @@ def merge(
         first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
         raise InputError(
             "no row is left to train on",
-            hint=f"{len(excluded):,} rows were read and left out.{first}",
+            hint=f"Rows that were read and left out: {len(excluded):,}.{first}",
         )
     return Dataset(
         reading.framework,

@@ -73,7 +73,7 @@ def compare(context: StageContext) -> Entry:
     facts: dict[str, Any] = {"default": default, "papers": papers, "better": False}
     cut = is_cut(trained(context.run_dir))
     if cut or papers < FEWEST:
-        few = f"{papers} gold papers were held out, and a comparison needs {FEWEST}"
+        few = f"a comparison needs {FEWEST} held-out gold papers, and this run has {papers}"
         reason = "its training was cut short" if cut else few
         outcome = f"{name} is not compared with {default}: {reason}"
         return stage.record(facts={**facts, "outcome": outcome})

@@ -450,7 +450,7 @@ def check_processes(recipe: Recipe, machine: Machine) -> None:
         )
     if machine.gpus and count > len(machine.gpus):
         raise UsageError(
-            f"{count} processes need as many GPUs, and there are {len(machine.gpus)} to use",
+            f"{count} processes need as many GPUs, and {len(machine.gpus)} can be used",
             hint=f"`--processes {len(machine.gpus)}` uses each GPU.",
         )
     if not machine.is_sharded:

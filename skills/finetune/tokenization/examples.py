@@ -206,8 +206,8 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
     train, kept_out = _separate(rest, dev)
     if not train:
         raise InputError(
-            f"no row is left to train on: {len(dev)} are dev rows, and {len(kept_out)} have papers "
-            "of dev rows",
+            f"no row is left to train on (dev rows: {len(dev)}, rows with papers of dev rows: "
+            f"{len(kept_out)})",
             hint="Give more rows, a smaller dev_share, or another --dev.",
         )
     return Split(train, list(dev), kept_out)

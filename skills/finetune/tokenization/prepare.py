@@ -44,6 +44,7 @@ from skills.finetune.tokenization.prepared_rows import Row
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.generated_forms import TaggedForm
+from skills.nanda.text import counted
 
 FORMAT = 2
 """Version of the files that this stage writes."""
@@ -199,9 +200,8 @@ def _facts_of_rows(
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     """Yield warnings about rows kept out of training, missing dev rows, and bad completions."""
     if examples.kept_out:
-        names = _some([example.id for example in examples.kept_out])
-        number = len(examples.kept_out)
-        yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
+        names = [example.id for example in examples.kept_out]
+        yield f"{counted(len(names), 'row')} not trained on: dev has the papers {_some(names)}"
     if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names dev rows"

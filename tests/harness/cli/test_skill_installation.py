@@ -118,6 +118,7 @@ def test_check_of_an_index_and_of_sources_that_are_gone(tmp_path):
     app.dispatch(f"/skills add {folder}")
     with published(files, ("one", "/one.md")) as (host, _):
         app.dispatch(f"--yes /skills add {host}")
+        assert "\n1 file, " in app.screen.err.getvalue()
         assert app.dispatch("/skills check one").result.text == "/one is current"
         (own(tmp_path) / "one" / "more.md").write_text("mine")
         shutil.rmtree(folder)

@@ -150,7 +150,7 @@ def test_nothing_is_sent_without_consent(hub: Hub, folder: Path) -> None:
     def refuse(action: str) -> None:
         raise NotAllowed(action)
 
-    with pytest.raises(NotAllowed, match="sends 1 files, 2 bytes to"):
+    with pytest.raises(NotAllowed, match="sends 1 file, 2 bytes to"):
         hubs.push("me/m", "model", {"a": b"ab"}, public=False, notice=print, allow=refuse)
     assert hub.requests == ["GET /api/models/me/m"]
 

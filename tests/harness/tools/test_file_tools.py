@@ -40,7 +40,7 @@ def test_a_file_is_read_without_asking(project: Path, use: Use, user: User) -> N
 
 def test_offset_beyond_the_end(project: Path, use: Use) -> None:
     (project / "a.txt").write_text("one\n")
-    with pytest.raises(InputError, match="has only 1 lines"):
+    with pytest.raises(InputError, match="ends at line 1"):
         use(ReadFile(), path="a.txt", offset=2)
     (project / "empty").touch()
     assert use(ReadFile(), path="empty")["text"] == ""

@@ -170,7 +170,7 @@ def test_padding_follows_every_stated_move_and_differs() -> None:
         }
         assert len(added) == 7
         assert all(clause.strip(" ,.") in FILLER for clause in added)
-        assert probe.changed == "7 moves end in filler"
+        assert probe.changed == "filler at the end of 7 moves"
         assert all(len(text) <= NANDA.max_chars for text in probe.moves.values())
         seen |= added
     assert len(seen) > len(FILLER) / 2

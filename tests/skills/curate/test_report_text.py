@@ -207,7 +207,7 @@ def test_the_judges_own_annotations_are_counted(workspace: Workspace) -> None:
             )
         db.commit()
     summary = workspace.summary(workspace.curate())
-    assert "2 of 3 judged annotations were made by the judge's own weights" in notes(summary)
+    assert "the judge's own weights made 2 of 3 judged annotations" in notes(summary)
     other = Judge()
     other.digests = {"fake": "1" * 64}
     assert "own weights" not in notes(workspace.summary(workspace.again(other).curate()))

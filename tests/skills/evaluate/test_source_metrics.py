@@ -294,7 +294,7 @@ def test_a_file_of_labels_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"labels": ["method"]}, "3 sentences have 1 labels"),
+        ({"labels": ["method"]}, "sentences: 3, labels: 1"),
         ({"labels": ["background", "method", "nonsense"]}, "'nonsense' is not a label"),
         ({"sentences": []}, "sentences: "),
         ({"paper_id": "a"}, "has the paper_id a of line 1"),

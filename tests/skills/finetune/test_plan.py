@@ -253,7 +253,7 @@ def test_rows_that_are_too_long_are_counted(tmp_path: Path) -> None:
     assert found.rows.too_long == 1
     assert found.batch.length == 191
     assert found.rows.count + found.rows.dev == 40
-    assert "1 of the rows have more than 191 tokens" in " ".join(found.notes)
+    assert "the rows include 1 of more than 191 tokens" in " ".join(found.notes)
 
 
 def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
 def test_less_than_a_step_is_noted(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
     (note,) = [note for note in make_plan(context, LARGE, room()).notes if "step" in note]
-    assert note.startswith("3 rows do not fill one step of 16")
+    assert note.startswith("3 rows cannot fill one step of 16")
 
 
 def test_the_text_lists_memory_and_disk(tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_each_process_has_a_gpu(tmp_path: Path) -> None:
     assert "GPU NVIDIA A100, NVIDIA A100" in plan_text(found)
     (refusal,) = planned(tmp_path, replace(LARGE, gpus=gpus, processes=3)).refusals
     assert str(refusal) == (
-        "3 processes need as many GPUs, and there are 2 to use. `--processes 2` uses each GPU."
+        "3 processes need as many GPUs, and 2 can be used. `--processes 2` uses each GPU."
     )
 
 

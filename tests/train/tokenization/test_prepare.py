@@ -366,7 +366,7 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert facts["tokens"]["total"]["sum"] == sum(
         len(one["input_ids"]) for one in (*train, *measured)
     )
-    assert "2 rows are not trained on" in messages_of(work)
+    assert "2 rows not trained on" in messages_of(work)
     assert "2401.00001, 2401.00005" in messages_of(work)
 
 

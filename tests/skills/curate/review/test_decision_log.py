@@ -34,7 +34,7 @@ def test_a_killed_process_loses_no_decision(workspace: Workspace) -> None:
     workspace.gold.write_bytes(before)
     summary = workspace.review("q")
     assert (summary["accepted"], workspace.ids()) == (2, ["1", "2"])
-    assert "1 accepted rows were missing from gold.csv" in workspace.stderr
+    assert ": 1 accepted row missing from gold.csv" in workspace.stderr
 
 
 def test_a_decision_that_was_undone_does_not_come_back(workspace: Workspace) -> None:

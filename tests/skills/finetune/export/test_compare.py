@@ -149,7 +149,7 @@ def test_a_comparison_in_which_papers_failed_decides_nothing(
 @pytest.mark.parametrize(
     ("papers", "steps", "reason"),
     [
-        (FEWEST - 1, 90, "5 gold papers were held out, and a comparison needs 6"),
+        (FEWEST - 1, 90, "a comparison needs 6 held-out gold papers, and this run has 5"),
         (0, 90, "0 gold papers were held out"),
         (FEWEST, 4, "its training was cut short"),
     ],
