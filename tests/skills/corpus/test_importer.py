@@ -276,7 +276,7 @@ def test_unexpected_error_of_a_row_is_its_own(
     [error] = added.refused
     assert error.where == f"{path}, line 3"
     assert re.search(
-        r"cannot be used: IndexError: .* \(test_importing.py, line \d+\)", error.reason
+        r"cannot be used: IndexError: .* \(test_importer.py, line \d+\)", error.reason
     )
 
 
