@@ -275,9 +275,7 @@ def test_unexpected_error_of_a_row_is_its_own(
     assert (added.papers, added.annotations, len(added.refused)) == (2, 2, 1)
     [error] = added.refused
     assert error.where == f"{path}, line 3"
-    assert re.search(
-        r"cannot be used: IndexError: .* \(test_importer.py, line \d+\)", error.reason
-    )
+    assert re.search(r"cannot be used: IndexError: .* \(test_importer.py, line \d+\)", error.reason)
 
 
 def test_columns_can_be_named(db: sqlite3.Connection, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_comparison_in_which_papers_failed_decides_nothing(
     ("papers", "steps", "reason"),
     [
         (FEWEST - 1, 90, "a comparison needs 6 held-out gold papers, and this run has 5"),
-        (0, 90, "0 gold papers were held out"),
+        (0, 90, "a comparison needs 6 held-out gold papers, and this run has 0"),
         (FEWEST, 4, "its training was cut short"),
     ],
 )
