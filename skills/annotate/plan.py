@@ -189,10 +189,10 @@ class Plan:
         )
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
-    def count(self, state: State) -> int:
-        """Return the number of rows with this state."""
-        query = "SELECT count(*) FROM plan WHERE state = ?"
-        return int(self._db.execute(query, [state]).fetchone()[0])
+    def count(self, state: State, *, made: bool = False) -> int:
+        """Return the number of rows with this state; with `made`, only rows done by this run."""
+        query = "SELECT count(*) FROM plan WHERE state = ? AND made >= ?"
+        return int(self._db.execute(query, [state, made]).fetchone()[0])
 
 
 class PaperFile:

@@ -160,6 +160,7 @@ def test_a_repeated_abstract_is_generated_once(workspace: Workspace) -> None:
     workspace.annotate()
     assert workspace.annotator.counts == {1: 1, 2: 1}
     assert workspace.ids() == ["2401.00001", "2401.99999", "2401.00002"]
+    assert "3 papers: 3 done; 3 in" in workspace.stderr  # not "(2 now)", since all are new
     with open_corpus(workspace.corpus) as db:
         assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 3
 
