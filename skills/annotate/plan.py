@@ -347,7 +347,8 @@ def usable_rows(
         filtered["refused"] = len(refused)
     if not count:
         refused.raise_first()
-        problem = "no row has an abstract" if filtered else "has no rows below its header"
+        left_out = ", ".join(f"{n:,} ({reason})" for reason, n in filtered.items())
+        problem = f"no row can be used: {left_out}" if filtered else "has no rows below its header"
         raise InputError(problem, where=shown(table.path))
 
 

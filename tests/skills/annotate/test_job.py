@@ -439,7 +439,10 @@ def test_a_row_of_too_many_words_fails_alone(workspace: Workspace) -> None:
         ("", "is empty"),
         ("arxiv_id,abstract\n", "no rows"),
         ("arxiv_id,text\n1,x\n", "abstract"),
-        ("arxiv_id,abstract\n1,\n2,\n", "no row has an abstract"),
+        (
+            "arxiv_id,abstract\n1,\n2,\n3,Too short.\n",
+            r"no row can be used: 2 \(no abstract\), 1 \(fewer than 5 words\)",
+        ),
     ],
 )
 def test_bad_tables_are_refused_before_a_model_loads(
