@@ -31,7 +31,7 @@ from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError, did_you_mean
 from harness.support.text_input import unquote
 
-_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
+_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to(?!\S))|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
 _HELP = ("-h", "--help")
 SHORT = {"-c": "--continue", "-p": "--prompt"}
@@ -45,7 +45,7 @@ _LEADING = re.compile(
 )
 _NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
 _SAVE_AT_END = re.compile(
-    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
+    rf"(?:\A|\s)(?P<how>save\s+to|-o)(?:\s+(?P<path>{_VALUE}))?\s*\Z", re.IGNORECASE
 )
 _SAVE_UNQUOTED = re.compile(
     r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
@@ -345,14 +345,15 @@ class _Parser:
         found: list[tuple[str, str | None]] = []  # in reverse order, the last option first
         saved, end = False, len(text)
         while True:
-            if match := _search_end(_SAVE_AT_END, text, end):
+            match = _search_end(_SAVE_AT_END, text, end)
+            if match and (flags or match["path"]):  # a message may end with "save to"
                 if saved:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",
                         hint="Give more targets with -o after the path. If the text itself ends "
                         f"with a target, write {'-o PATH ' * flags}-- TEXT.",
                     )
-                found.append(("-o", match["path"]))
+                found.append(("-o", match["path"] or ""))
                 saved = match["how"] != "-o"
             elif flags and (match := self._option_at_end(text, end)):
                 found.append((match["flag"], match["value"]))

@@ -186,7 +186,7 @@ class TableSummary(Output):
     input: str
     rows: int
     done: int = Field(description="number of rows annotated by this run or by earlier runs")
-    made: int = Field(description="number of annotations made by this run")
+    made: int = Field(description="number of rows annotated by this run")
     failed: int
     errors: dict[str, int] = Field(description="number of failed rows by type of error")
     filtered: dict[str, int] = Field(description="number of rows left out, by reason")

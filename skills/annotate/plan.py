@@ -189,10 +189,10 @@ class Plan:
         )
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
-    def count(self, state: State) -> int:
-        """Return the number of rows with this state."""
-        query = "SELECT count(*) FROM plan WHERE state = ?"
-        return int(self._db.execute(query, [state]).fetchone()[0])
+    def count(self, state: State, *, made: bool = False) -> int:
+        """Return the number of rows with this state; with `made`, only rows done by this run."""
+        query = "SELECT count(*) FROM plan WHERE state = ? AND made >= ?"
+        return int(self._db.execute(query, [state, made]).fetchone()[0])
 
 
 class PaperFile:
@@ -347,7 +347,8 @@ def usable_rows(
         filtered["refused"] = len(refused)
     if not count:
         refused.raise_first()
-        problem = "no row has an abstract" if filtered else "has no rows below its header"
+        left_out = ", ".join(f"{n:,} ({reason})" for reason, n in filtered.items())
+        problem = f"no row can be used: {left_out}" if filtered else "has no rows below its header"
         raise InputError(problem, where=shown(table.path))
 
 

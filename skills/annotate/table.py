@@ -239,7 +239,7 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
             filtered=source.filtered,
             refused=source.refused,
             done=job.plan.count("done"),
-            made=tally.done,
+            made=job.plan.count("done", made=True),
             failed_now=tally.failed,
             errors=Counter(store.error_type(job.db, entry.key) for entry in failed),
             model=job.model,

@@ -26,15 +26,12 @@ from skills.nanda.unsupported import unsupported_names, unsupported_numbers
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
     "not-stated": "The claim or the method is not stated, or no move is stated.",
-    "length": (
-        "A move that does not quote the abstract has far more or far fewer words than the moves of "
-        "the gold."
-    ),
-    "repeated": "Two moves have the same content in their own words, or three have the same quote.",
+    "length": "A move in its own words is far longer or shorter than the moves of the gold.",
+    "repeated": "Two moves have the same content. Two equal quotes are allowed, three are not.",
     "number": "A move has a number that is not in the abstract.",
     "name": "A move has a name that is not in the abstract.",
-    "other-text": "Too few of the words are in the abstract: the text is about another paper.",
-    "copied": "The annotation is the abstract in its own order, divided into moves.",
+    "other-text": "Few of the words are in the abstract, as if the text were about another paper.",
+    "copied": "The moves, one after the other, copy the abstract in its own order.",
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
 """The meaning of each code of a finding, in the order in which `find` returns findings."""

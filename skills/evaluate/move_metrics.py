@@ -29,15 +29,16 @@ METRICS: Mapping[str, str] = {
     "valid_freely": "share of papers whose first answer is valid and has the moves in order, "
     "without any constraint",
     "stated": "share of moves that are stated (completeness)",
-    "precision": "share of the moves stated by the annotator that the gold states, too",
-    "recall": "share of the moves stated by the gold that the annotator states, too",
+    "precision": "of the moves that the annotator states, the share that the gold states, too",
+    "recall": "of the moves that the gold states, the share that the annotator states, too",
     "kappa": "Cohen's kappa with the gold on whether a move is stated",
     "numbers": "share of stated moves whose numbers are all in the abstract",
     "names": "share of stated moves whose names are all in the abstract",
     "support": "share of the content words of a stated move that are in the abstract",
     "floor": "support measured with the abstract of another paper",
-    "copied": "share of a stated move's words that belong to a run of five words of the abstract",
-    "overlap": "highest ROUGE-L F1 of a stated move with another move of its paper",
+    "copied": "share of the words of a stated move that are copied from the abstract, five or "
+    "more in a row",
+    "overlap": "ROUGE-L F1 of a stated move with the most similar other move of its paper",
     "rouge_l": "ROUGE-L F1 with the gold, over the papers in which both state the move; 0 "
     "without such papers",
     "chrf": "chrF2 with the gold, over the papers in which both state the move; 0 without "
@@ -48,13 +49,11 @@ METRICS: Mapping[str, str] = {
     f"{TEMPERATURE}",
     "seeds_stated": "share of moves on which two seeds agree: both answers state the move, or "
     "neither does",
-    "prompts": "agreement among a paper's answers to reworded prompts and the usual prompt",
+    "prompts": "agreement among a paper's answers to the usual prompt and to reworded prompts",
     "prompts_stated": "share of moves on which two prompts agree: both answers state the move, or "
     "neither does",
-    "prompt_tokens": "tokens of a paper's prompts, including repairs, if the paper has an "
-    "annotation",
-    "completion_tokens": "tokens of a paper's answers, including repairs, if the paper has an "
-    "annotation",
+    "prompt_tokens": "tokens of the prompts of an annotated paper, including repairs",
+    "completion_tokens": "tokens of the answers for an annotated paper, including repairs",
 }
 """The meaning of each metric, in the order of a report."""
 

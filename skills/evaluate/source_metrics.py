@@ -52,19 +52,20 @@ METRICS: Mapping[str, str] = {
     "nearest": "of the moves that annotator and gold both state, the share with the same nearest "
     "sentence in both anchors",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
-    "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
+    "ece": "expected calibration error: mean difference of confidence and share of right anchors, "
+    f"in {BINS} bins of confidence",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
     "evidence: result)",
     "label_prior": "share of sentences with the expected label: the precision of a random anchor",
     "label_lift": "label_precision minus label_prior",
     "background": "share of the move's anchors labelled background: earlier work presented as "
     "own work",
-    "abstention": "Cohen's kappa between two decisions: the move is stated; a sentence has the "
-    "label",
-    "false_fill": "share of papers that state the move, among the papers without a sentence of the "
-    "label",
+    "abstention": "Cohen's kappa between two facts: the annotator states the move, and a sentence "
+    "has the expected label",
+    "false_fill": "of the papers without a sentence of the expected label, the share in which the "
+    "move is stated",
     "placed": "share of right decisions on method and evidence: the move is anchored in a sentence "
-    "of the label, or is not stated and no sentence has the label",
+    "with the expected label, or it is not stated and no sentence has this label",
 }
 
 

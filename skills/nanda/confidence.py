@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 from typing import Any, TypedDict
 
+from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
@@ -180,3 +181,9 @@ def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
             place = f"section {one.get('section', '')}, p. {one.get('page', '')}"
             shown[move] = f"{one['text']} ({place}{doubt})"
     return shown
+
+
+def stated_in_paper(record: Mapping[str, Any], framework: Framework) -> dict[str, str]:
+    """Return the text of each move that the abstract or a section states, in their usual order."""
+    found = {**from_sections(record), **framework.stated(record)}
+    return {name: found[name] for name in framework.names if name in found}

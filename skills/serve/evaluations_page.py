@@ -116,8 +116,8 @@ class Pair:
         answers: the annotation by the first model, and by the other model.
         scores: the scores of both annotations; None if a file has no scores, or if the files differ
             in the score or in the gold of the paper.
-        outcome: the outcome for the first model; "invalid" if a model has no annotation or its
-            first answer was invalid, and "" if there are no scores.
+        outcome: the outcome for the first model; "invalid" if a model has no annotation, and "" if
+            there are no scores.
     """
 
     id: str
@@ -188,7 +188,7 @@ def _pairs(first: Side, other: Side, *, with_scores: bool) -> Iterator[Pair]:
 
 
 def _outcome(answers: tuple[Answer, Answer], scores: tuple[float, float] | None) -> Outcome:
-    if any(answer.moves is None or not answer.valid for answer in answers):
+    if any(answer.moves is None for answer in answers):
         return "invalid"
     if scores is None:
         return ""

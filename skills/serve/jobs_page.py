@@ -40,6 +40,7 @@ def routes(state: State) -> list[Route]:
 def _jobs(state: State, request: Request) -> Response:
     with state.corpus() as db:
         rows = db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [SHOWN]).fetchall()
+        [(count,)] = db.execute("SELECT count(*) FROM runs")
         unfinished = {one["run"]: one for one in running(db)}
         judged = dict(map(tuple, db.execute(JUDGED)))
     ended = {row["id"]: stored_json(row["summary"] or "{}") for row in rows}
@@ -48,6 +49,7 @@ def _jobs(state: State, request: Request) -> Response:
         "jobs/jobs.html",
         title="Jobs",
         rows=rows,
+        more=count - len(rows),
         unfinished=unfinished,
         ended=ended,
         judged=judged,

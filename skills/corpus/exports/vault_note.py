@@ -23,7 +23,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import separate_names
 from skills.nanda.anchors import read_anchors
 from skills.nanda.checks import findings
-from skills.nanda.confidence import from_sections, labelled_suggestions, uncertain_moves
+from skills.nanda.confidence import labelled_suggestions, stated_in_paper, uncertain_moves
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import iso_date, page_address
@@ -120,11 +120,9 @@ def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
     """Return the properties of a note that have a value."""
     paper, made = item.paper, item.record["provenance"]
     about = known(paper)
-    stated = {**from_sections(item.record), **framework.stated(item.record)}
     moves = {
-        f"{move}-move" if move in _OF_OBSIDIAN else move: flatten(stated[move])
-        for move in framework.names
-        if move in stated
+        f"{move}-move" if move in _OF_OBSIDIAN else move: flatten(text)
+        for move, text in stated_in_paper(item.record, framework).items()
     }
     arxiv, doi = about.identifiers.get("arxiv", ""), about.identifiers.get("doi", "")
     found: dict[str, Value | None] = {

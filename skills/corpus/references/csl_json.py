@@ -26,7 +26,7 @@ from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
 from skills.corpus.identity.identifiers import written_doi
 from skills.corpus.records import Annotated
 from skills.corpus.tables.text_tables import encoding_of, json_list
-from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
+from skills.nanda.confidence import labelled_suggestions, stated_in_paper, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
 from skills.nanda.text import flatten
@@ -396,12 +396,10 @@ def note_of(item: Annotated, framework: Framework) -> str:
     The note has a heading, one line for each move that the abstract or a section states, and one
     line for each suggestion.
     """
-    stated = framework.stated(item.record)
-    found, labels = {**from_sections(item.record), **stated}, framework.labels
+    labels = framework.labels
     lines = [
-        f"{labels[name]}{uncertainty(item.record, name)}: {flatten(found[name])}"
-        for name in framework.names
-        if name in found
+        f"{labels[move]}{uncertainty(item.record, move)}: {flatten(text)}"
+        for move, text in stated_in_paper(item.record, framework).items()
     ] or [NONE_STATED]
     lines += [f"{label}: {text}" for label, text in labelled_suggestions(item.record, labels)]
     return "\n".join((HEADING, *lines))

@@ -32,7 +32,7 @@ from harness.support.text_input import place, reading, shown, text_lines
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Reader
 from skills.nanda.checks import findings
-from skills.nanda.confidence import from_sections, labelled_suggestions
+from skills.nanda.confidence import labelled_suggestions, stated_in_paper
 from skills.nanda.framework import Framework
 from skills.nanda.paper import find_arxiv_id, page_address
 from skills.nanda.sentences import heading_end
@@ -489,12 +489,10 @@ def _paper(item: Annotated, framework: Framework) -> str:
     about = map(escape_markdown, (paper.authors, paper.published[:10], paper.categories))
     facts = " · ".join(filter(None, (paper_id, *about)))
     lines = [f"## {escape_markdown(paper.title) or 'Without title'}", "", facts, ""]
-    found = {**from_sections(item.record), **framework.stated(item.record)}
-    for name in framework.names:
-        if name in found:
-            doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
-            text = escape_markdown(found[name] + "".join(doubts))
-            lines.append(f"- **{labels[name]}:** {text}")
+    found = stated_in_paper(item.record, framework)
+    for move, text in found.items():
+        doubts = (f" ⚠ {one}." for one in findings(move, item.record, labels))
+        lines.append(f"- **{labels[move]}:** {escape_markdown(text + ''.join(doubts))}")
     suggestions = labelled_suggestions(item.record, labels)
     lines += [f"- {label}: {escape_markdown(text)}" for label, text in suggestions]
     return "\n".join(lines if found else [*lines, "The abstract states none of the moves."])

@@ -38,7 +38,12 @@ from skills.corpus.db.rows import one as one_row
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, objects
 from skills.corpus.zotero_notes.zotero_api import Data, Library
-from skills.nanda.confidence import labelled_suggestions, uncertain_moves, uncertainty
+from skills.nanda.confidence import (
+    labelled_suggestions,
+    stated_in_paper,
+    uncertain_moves,
+    uncertainty,
+)
 from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
@@ -74,8 +79,8 @@ class Note:
         item: the key of the item to which the note belongs.
         title: the title of the paper.
         html: the content of the note.
-        tags: `TAG`, "FRAMEWORK:MOVE" for each stated move, and "FRAMEWORK:uncertain" if a stated
-            move is uncertain.
+        tags: `TAG`, "FRAMEWORK:MOVE" for each move that the abstract or a section states, and
+            "FRAMEWORK:uncertain" if a stated move is uncertain.
     """
 
     kind: ClassVar[Kind] = "note"
@@ -280,7 +285,7 @@ def plan(
 
 def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...]]:
     """Return the HTML and the tags of the note of an annotation."""
-    stated, labels = framework.stated(item.record), framework.labels
+    stated, labels = stated_in_paper(item.record, framework), framework.labels
     moves = [(labels[move] + uncertainty(item.record, move), text) for move, text in stated.items()]
     paragraphs = [
         f"<p><strong>{escape(label)}:</strong> {escape(flatten(text))}</p>"

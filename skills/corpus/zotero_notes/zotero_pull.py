@@ -31,7 +31,7 @@ _FIELDS = {"text": "Text", "comment": "Comment", "page": "PageLabel"}
 def pull(call: Call) -> Result:
     """Store people's highlights and comments in place of the highlights of the last pull."""
     framework = selected_framework(call.options.framework, call.frameworks)
-    every: dict[str, list[PulledHighlight]] = {}
+    marks: list[tuple[str, PulledHighlight]] = []
     with locked(call) as path, open_corpus(path, must_exist=True) as db:
         written = {entry.note: entry for entry in Record(path).entries() if entry.digests}
         rows = db.execute("SELECT value, paper_id FROM identifiers WHERE kind = ?", [ZOTERO])
@@ -51,19 +51,17 @@ def pull(call: Call) -> Result:
                 found = [*_read(library, items, written, framework)]
             stored = ((n, one) for item, one in found for n in papers[f"{name}/items/{item}"])
             reads.store_highlights(db, name, stored)
-            for item, one in found:
-                every.setdefault(f"{name}/{item}", []).append(one)
-    marks = [one for own in every.values() for one in own if one.kind != DELETED]
+            marks += [(f"{name}/{item}", one) for item, one in found if one.kind != DELETED]
     summary = Pulled(
-        papers=len(every),
-        highlights=sum(bool(one.text) for one in marks),
-        comments=sum(bool(one.comment) for one in marks),
-        moves=sum(one.chosen and bool(one.moves(framework)) for one in marks),
-        reviewed=sum(one.kind == REVIEWED for one in marks),
+        papers=len({item for item, _ in marks}),
+        highlights=sum(bool(one.text) for _, one in marks),
+        comments=sum(bool(one.comment) for _, one in marks),
+        moves=sum(one.chosen and bool(one.moves(framework)) for _, one in marks),
+        reviewed=sum(one.kind == REVIEWED for _, one in marks),
     )
     text = (
         f"Read {counted(summary.highlights, 'highlight')} and "
-        f"{counted(summary.comments, 'comment')} of people in {counted(len(every), 'paper')}.\n"
+        f"{counted(summary.comments, 'comment')} of people in {counted(summary.papers, 'paper')}.\n"
         f"{counted(summary.moves, 'highlight')} with the tag of a move, and "
         f"{counted(summary.reviewed, 'paper')} with the tag {framework.name}:{REVIEWED}, which "
         "`/curate corpus --review` takes over."

@@ -160,6 +160,7 @@ def test_a_repeated_abstract_is_generated_once(workspace: Workspace) -> None:
     workspace.annotate()
     assert workspace.annotator.counts == {1: 1, 2: 1}
     assert workspace.ids() == ["2401.00001", "2401.99999", "2401.00002"]
+    assert "3 papers: 3 done; 3 in" in workspace.stderr  # not "(2 now)", since all are new
     with open_corpus(workspace.corpus) as db:
         assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 3
 
@@ -438,7 +439,10 @@ def test_a_row_of_too_many_words_fails_alone(workspace: Workspace) -> None:
         ("", "is empty"),
         ("arxiv_id,abstract\n", "no rows"),
         ("arxiv_id,text\n1,x\n", "abstract"),
-        ("arxiv_id,abstract\n1,\n2,\n", "no row has an abstract"),
+        (
+            "arxiv_id,abstract\n1,\n2,\n3,Too short.\n",
+            r"no row can be used: 2 \(no abstract\), 1 \(fewer than 5 words\)",
+        ),
     ],
 )
 def test_bad_tables_are_refused_before_a_model_loads(

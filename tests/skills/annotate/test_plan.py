@@ -54,6 +54,7 @@ def test_a_state_is_looked_up_once_for_each_key() -> None:
 def test_what_was_done_before_the_run_is_linked_and_what_is_made_is_not() -> None:
     plan = plan_of("a", "b", "c", "a", b="done", c="failed")
     plan.set_done("a", RECORD)
+    assert (plan.count("done"), plan.count("done", made=True)) == (3, 2)
     assert [entry.is_linked for entry in plan.entries()] == [False, True, False, True]
 
 

@@ -77,6 +77,14 @@ def test_a_side_without_an_annotation_is_named_and_not_compared(client: httpx.Cl
     )
 
 
+def test_a_repaired_annotation_is_compared(client: httpx.Client, space: Workspace) -> None:
+    content = json.loads((space.folder / "good.json").read_text())
+    content["annotators"][0]["by_paper"][0]["valid"] = False
+    (space.folder / "repaired.json").write_text(json.dumps(content))
+    answer = client.get(address(client, "repaired.json", "bad.json"))
+    assert ": 2 won, 9 tied, 0 lost" in " ".join(answer.text.split())
+
+
 def test_annotations_are_compared_word_by_word(client: httpx.Client) -> None:
     text = client.get(address(client, "good.json", "bad.json", "&show=won")).text
     assert '<td class="words" dir="auto">Method 1 sorts papers.</td>' in text

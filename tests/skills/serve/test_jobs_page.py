@@ -117,6 +117,16 @@ def test_the_page_lists_jobs_and_what_they_have_done(app: Served, writable: Path
         assert client.get("/jobs/999").status_code == 404
 
 
+def test_the_page_counts_the_jobs_that_it_does_not_list(app: Served, writable: Path) -> None:
+    with app.client() as client:
+        assert "Earlier jobs" not in client.get("/jobs").text
+        for _ in range(jobs_page.SHOWN + 2):
+            start(writable, {})
+        text = client.get("/jobs").text
+    assert text.count('data-name="due"') == jobs_page.SHOWN
+    assert "Earlier jobs that are not listed: 2" in text
+
+
 def test_a_job_whose_process_is_gone_was_killed(app: Served, writable: Path) -> None:
     run = start(writable, {})
     gone = subprocess.Popen([sys.executable, "-c", ""])

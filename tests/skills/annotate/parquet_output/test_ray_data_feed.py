@@ -63,5 +63,5 @@ def test_rows_that_are_left_out_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_table_without_papers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no row has an abstract"):
+    with pytest.raises(InputError, match="no row can be used: 1"):
         batches_of(tmp_path, {**paper(1), "abstract": ""})

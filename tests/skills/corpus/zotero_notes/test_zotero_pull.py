@@ -107,6 +107,12 @@ def test_our_highlights_count_if_a_person_has_changed_them(pushed: Pushing) -> N
     }
 
 
+def test_a_paper_whose_highlight_was_only_deleted_is_not_counted(pushed: Pushing) -> None:
+    pushed.api.add(LIBRARY, of_move(pushed, "scope")["key"], deleted=1)
+    assert pushed.run("zotero-pull")["papers"] == 0
+    assert [one.kind for one in pulled(pushed)] == ["deleted"]
+
+
 def test_a_highlight_with_the_tag_of_a_move_is_an_edit_of_the_review(pushed: Pushing) -> None:
     highlight(pushed, "MINE2345", SECOND.replace(" ", "\n"), "", "claim")
     highlight(pushed, "MINE2344", SECOND[:20], "", "Nanda:Claim")  # a part of the same passage

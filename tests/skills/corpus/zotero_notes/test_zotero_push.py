@@ -58,6 +58,18 @@ def test_a_note_has_the_doubts(pushing: Pushing) -> None:
     assert pushing.run("zotero-push")["counts"] == {"unchanged": 1}
 
 
+def test_a_note_has_the_moves_of_sections(pushing: Pushing) -> None:
+    item = from_zotero(1, claim="Plans fail.", limitation="Not stated.")
+    one = {"section": "Limits", "page": 9, "text": "We saw <one> plan."}
+    pushing.annotations(replace(item, record={**item.record, "sections": {"limitation": one}}))
+    pushing.run("zotero-push")
+    note = pushing.api.notes()[item_key(1)]
+    limitation = "Limitation:</strong> We saw &lt;one&gt; plan. (section Limits, p. 9)</p>"
+    assert limitation in note["note"]
+    assert note["note"].index("Claim") < note["note"].index("Limitation")
+    assert {"tag": "nanda:limitation"} in note["tags"]
+
+
 def test_a_second_push_changes_nothing(pushing: Pushing) -> None:
     pushing.annotations(*map(from_zotero, range(1, 121)))
     assert pushing.run("zotero-push")["counts"] == {"create": 120}
