@@ -382,12 +382,12 @@ class StageContext:
         Raises:
             UsageError: as for `ranks.processes`.
         """
-        return ranks.processes(getattr(self.call.options, "processes", None))
+        return ranks.processes(self.call.options.processes)
 
     @property
     def is_sharded(self) -> bool:
         """True if FSDP divides the base among the training processes."""
-        return ranks.is_sharded(getattr(self.call.options, "sharding", None))
+        return ranks.is_sharded(self.call.options.sharding)
 
     @property
     def files(self) -> FileStore:

@@ -71,8 +71,8 @@ def convert(context: StageContext) -> Entry:
     """
     require("torch", "transformers", "sentencepiece")
     out, base = context.run_dir, open_base(context)
-    converters = find_converters(getattr(context.call.options, "llama_cpp", None))
-    lora_type = getattr(context.call.options, "lora_type", None) or LORA_TYPE
+    converters = find_converters(context.call.options.llama_cpp)
+    lora_type = context.call.options.lora_type or LORA_TYPE
     inputs = {
         "converters": converters.version,
         "merged": digest_of(out, "merge", out.merged),

@@ -55,7 +55,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     """
     plan, run_dir, screen = ollama_plan(context), context.run_dir, context.call.screen
     entry = run_dir.entry("ollama")
-    with Ollama(getattr(context.call.options, "host", None)) as ollama:
+    with Ollama(context.call.options.host) as ollama:
         version = ollama.version()
         check_version(version, plan)
         # `stands` is False if the model was deleted from the server, was replaced there, or has
@@ -101,7 +101,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
         with Ollama(url) as ollama:  # `Ollama` completes the address
             named.add(ollama.host)
     before = entry.facts.get("host") if entry else None
-    if getattr(call.options, "host", None) or host in {*named, before}:
+    if call.options.host or host in {*named, before}:
         return
     size = sum(path.stat().st_size for path in paths)
     question = f"Send {model} ({size / 1e6:,.1f} MB) to Ollama at {host}?"
@@ -189,7 +189,7 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
     """
-    of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
+    of_adapter, run_dir = context.call.options.adapter, context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
     if not path.is_file():
         raise run_dir.needs("modelfile", f"{path.name} does not exist")

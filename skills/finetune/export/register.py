@@ -55,7 +55,7 @@ def register(context: StageContext) -> Entry:
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
     refuse_to_replace(context.call, wanted.name)
-    chosen = bool(getattr(context.call.options, "default", False))
+    chosen = context.call.options.default
     inputs = {
         "registry": str(user),
         "name": wanted.name,
@@ -284,8 +284,8 @@ def own_name(context: StageContext) -> str | None:
     count.
     """
     options = context.call.options
-    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
-    name: str | None = getattr(options, "as_name", None) or kept
+    kept = None if options.name else context.run_dir.run.get("as_name")
+    name: str | None = options.as_name or kept
     return name
 
 
@@ -342,10 +342,9 @@ def registration_of(context: StageContext) -> Registration:
     was_default = bool(known["models"].get(name, {}).get("tasks")) and (
         known["files"].get(f"{name}-gguf") == files[f"{name}-gguf"]
     )
-    is_default = getattr(context.call.options, "default", False) or was_default
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [TASK] if is_default else [],
+        "tasks": [TASK] if context.call.options.default or was_default else [],
         "form": "tagged",
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},

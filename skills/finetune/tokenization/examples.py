@@ -227,13 +227,11 @@ def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example
     """
     known = {name for row in dev for name in (row.key, row.sha256)}
     train, kept_out = rows, list[Example]()
-    while True:
-        found = [row for row in train if row.key in known or row.sha256 in known]
-        if not found:
-            return train, kept_out
+    while found := [row for row in train if row.key in known or row.sha256 in known]:
         train = [row for row in train if row.key not in known and row.sha256 not in known]
         kept_out += found
         known.update(name for row in found for name in (row.key, row.sha256))
+    return train, kept_out
 
 
 def check_answers(rows: Sequence[Example]) -> None:

@@ -73,7 +73,6 @@ def train(context: StageContext) -> Entry:
         return stage.unchanged
     require(*packages(context.recipe))
     folder, screen, options = context.run_dir.folder, context.call.screen, context.call.options
-    named = getattr(options, "checkpoint", None) or getattr(options, "resume", None)
     prepared, base = prepared_rows.read_prepared(context.run_dir.prepared), open_base(context)
     if base.digest != prepared.facts.get("base_digest"):
         raise InputError(
@@ -93,7 +92,7 @@ def train(context: StageContext) -> Entry:
     guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
     if context.is_sharded:  # checkpoints with and without sharding contain different files
         guard["sharding"] = "fsdp"
-    checkpoint = checkpoints.to_resume(folder, named, screen.notice)
+    checkpoint = checkpoints.to_resume(folder, options.checkpoint or options.resume, screen.notice)
     if checkpoint is not None:
         checkpoints.check_guard(checkpoint.guard, guard, str(folder))
     run = TrainingRun(
@@ -153,7 +152,8 @@ def _optimized(
     screen, cancel, last = context.call.screen, context.call.cancel, run.steps.last
     if run.start_step >= last:
         return run.start_step
-    checkpoints.clean(run.folder)
+    # Remove an incomplete checkpoint that a killed process left.
+    shutil.rmtree(run.folder / checkpoints.STAGING, ignore_errors=True)
     screen.notice(
         f"train: {rows:,} rows, {last - run.start_step:,} of {last:,} steps to do, "
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
@@ -173,7 +173,7 @@ def _optimized(
         ranks.broadcast(run.model_dump_json())
         saved = processes.optimize(run, run.progress(), screen, cancel)
         ranks.leave_ranks()
-    checkpoints.clean(run.folder)
+    shutil.rmtree(run.folder / checkpoints.STAGING, ignore_errors=True)
     return max(run.start_step, saved)
 
 

@@ -10,7 +10,6 @@ import io
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +19,7 @@ from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import Entry, RunDir, Stage, StageContext
 from skills.nanda.framework import nanda
@@ -43,7 +43,7 @@ def work_in(
     out.make()
     call = Call(
         text="",
-        options=SimpleNamespace(**options),
+        options=Finetune.Options(**options),
         models=fake_models(FakeModel()),
         screen=Screen(io.StringIO(), io.StringIO()),
         log=Run(),
