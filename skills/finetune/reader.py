@@ -10,7 +10,6 @@ command is repeated, it continues with these files.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -227,6 +226,7 @@ class _Training:
         self.examples = [example for example in examples if example.stated]
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
         self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
+        self.reader: Path = self.folder / "reader.onnx"  # the reader that is trained on all papers
         self._spent = self._passes = self._left = 0.0
 
     def run(self) -> Result:
@@ -244,7 +244,7 @@ class _Training:
         ]
         figures, by_fold = self._figures(held)
         gain = self._gain(held, by_fold)
-        text, better = self._compared(gain)
+        text, better = self._compared(gain), gain.least > 0
         data = {"compare": {**gain.as_dict(), "with": self.start.name, "better": better}}
         facts = {"out": str(self.folder), "stages": data}
         if self.start.comparable and not better and not self.call.force:
@@ -281,7 +281,7 @@ class _Training:
         count = len(self.examples)
         self._left = sum(
             count - len(own) for own, kept in zip(held, found, strict=True) if not kept
-        ) + count * (not self._reader.is_file())
+        ) + count * (not self.reader.is_file())
         for number in range(FOLDS):
             if found[number] is None:
                 rest = [one for at, one in enumerate(self.examples) if at % FOLDS != number]
@@ -302,11 +302,8 @@ class _Training:
         from skills.reader.training import train
 
         torch.manual_seed(self.settings.seed)  # the initial weights of new heads are random
-        moves = self.start.about["moves"], self.framework.names
-        same = tuple(moves[0]) == moves[1]
-        network = (
-            copy.deepcopy(self.start.network) if same else self.start.network.for_moves(*moves)
-        )
+        start = self.start
+        network = start.network.for_moves(start.about["moves"], self.framework.names)
         started = time.monotonic()
         with self.call.screen.progress(f"training, {name}") as tick:
 
@@ -377,8 +374,8 @@ class _Training:
         kappas = kappa_before, kappa
         return gain_of(before, after, kappas, self.settings.seed)
 
-    def _compared(self, gain: Gain) -> tuple[str, bool]:
-        """Return the comparison in words, and whether the new reader is shown to be better."""
+    def _compared(self, gain: Gain) -> str:
+        """Return the comparison of the readers in words."""
         other = (
             self.start.name
             if self.start.comparable
@@ -396,23 +393,18 @@ class _Training:
                 f"\nno other reader has the moves of {self.framework.name}. The general model "
                 "was not run, since it is slow: `/evaluate` compares with it"
             )
-        return text, gain.least > 0
+        return text
 
     @property
     def _digest(self) -> str:
         """The digest of the table; if the table is a folder, the digest of its papers."""
         return file_sha256(self.path) if self.path.is_file() else self.gold.digest
 
-    @property
-    def _reader(self) -> Path:
-        """The file of the reader that is trained on all papers."""
-        return self.folder / "reader.onnx"
-
     def _final(self, figures: Fitted, gain: Gain) -> Path:
         """Train the reader on all papers, unless its file exists; return the path of the file."""
         from skills.reader import onnx_file
 
-        path, start = self._reader, self.start
+        path, start = self.reader, self.start
         if path.is_file():
             return path
         network = self._trained(self.examples, "all papers")

@@ -16,14 +16,7 @@ from typing import Any
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
 from harness.support.process import require
-from skills.finetune.export.llama_cpp import (
-    LORA_SCRIPT,
-    MODEL_SCRIPT,
-    find_converters,
-    library_version,
-    quantizer,
-    run_program,
-)
+from skills.finetune.export import llama_cpp
 from skills.finetune.model.bases import chat_template, end_tokens, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.safetensors_files import read_weights
@@ -71,7 +64,7 @@ def convert(context: StageContext) -> Entry:
     """
     require("torch", "transformers", "sentencepiece")
     out, base = context.run_dir, open_base(context)
-    converters = find_converters(context.call.options.llama_cpp)
+    converters = llama_cpp.find_converters(context.call.options.llama_cpp)
     lora_type = context.call.options.lora_type or LORA_TYPE
     inputs = {
         "converters": converters.version,
@@ -90,10 +83,10 @@ def convert(context: StageContext) -> Entry:
     need_disk(out.folder, needed + VOCABULARY, "the GGUF of the merged model")
     with emptied(out.folder / ".gguf") as temporary:
         path, lora_path = temporary / out.f16.name, temporary / out.lora.name
-        command = converters.command(MODEL_SCRIPT, out.merged, path, "f16")
+        command = converters.command(llama_cpp.MODEL_SCRIPT, out.merged, path, "f16")
         _run(context, command, "gguf-f16", "converting the model", converters.environment())
         command = converters.command(
-            LORA_SCRIPT, out.adapter, lora_path, lora_type, "--base", base.folder
+            llama_cpp.LORA_SCRIPT, out.adapter, lora_path, lora_type, "--base", base.folder
         )
         _run(context, command, "gguf-lora", "converting the adapter", converters.environment())
         model, lora = open_gguf(path), open_gguf(lora_path)
@@ -130,7 +123,7 @@ def quantize(context: StageContext) -> Entry:
     """
     require("cffi")
     out, kind = context.run_dir, context.recipe.export.quantize
-    library = library_version()
+    library = llama_cpp.library_version()
     inputs = {"library": library, "f16": digest_of(out, "gguf", out.f16), "quantize": kind}
     stage = context.begin("quantize", "quantize the model", inputs)
     if stage.unchanged is not None:
@@ -140,7 +133,7 @@ def quantize(context: StageContext) -> Entry:
     before = identity_of(open_gguf(source))
     with emptied(out.folder / ".quantize") as temporary:
         written = temporary / target.name
-        command, environment = quantizer(source, written, kind)
+        command, environment = llama_cpp.quantizer(source, written, kind)
         log = _run(context, command, "quantize", f"quantizing to {kind}", environment)
         after = open_gguf(written)
         check_identity(after, before, source.name)
@@ -164,7 +157,7 @@ def _run(
 ) -> str:
     """Run a program, and return its output, which is also written to the file NAME.log."""
     with context.call.screen.progress(doing) as tick:
-        return run_program(
+        return llama_cpp.run_program(
             command,
             context.run_dir.folder / f"{name}.log",
             doing=doing,

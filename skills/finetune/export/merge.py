@@ -13,7 +13,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
@@ -201,31 +201,15 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base to `folder`, and change two copies for the converters."""
+    """Copy the text files of a base to `folder`, and add the template for the converters."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)
-    config = read_json(base / "config.json")
-    _write_json(folder / "config.json", _without_quantization(config))
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
         # transformers 5 writes the template only to chat_template.jinja, which older converters do
         # not read.
         content = read_json(settings)
-        _write_json(settings, {**content, "chat_template": template})
-
-
-def _without_quantization(value: Any) -> Any:
-    """Return a config without `quantization_config` at any depth, since converters reject it."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _without_quantization(inner)
-        for name, inner in value.items()
-        if name != "quantization_config"
-    }
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps({**content, "chat_template": template}, indent=2, ensure_ascii=False)
+        settings.write_text(text + "\n", encoding="utf-8")

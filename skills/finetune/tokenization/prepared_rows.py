@@ -137,14 +137,14 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     return batches
 
 
+@dataclass
 class Batches:
     """A batch sampler that yields the batches of `epoch`, which `TrainingCallbacks` sets."""
 
-    def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
-        self.lengths = [len(row.input_ids) for row in rows]
-        self.batch = batch
-        self.seed = seed
-        self.epoch = 0
+    lengths: Sequence[int]
+    batch: int
+    seed: int
+    epoch: int = 0
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch)

@@ -83,9 +83,9 @@ def train(context: StageContext) -> Entry:
         )
     machine = resources.of_run(context)
     resources.check_processes(context.recipe, machine)
-    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
-    largest = resources.Batch.largest(prepared.lengths, prepared.completions, each)
-    recipe, adapted = resources.adapted(context.recipe, _shapes(context), largest, machine)
+    recipe, shapes = context.recipe, _shapes(context)
+    batch = resources.Batch.largest(prepared.lengths, prepared.completions, recipe, machine)
+    recipe, adapted = resources.adapted(recipe, shapes, batch, machine)
     for change in adapted:
         screen.notice(change)
     start = lora_adapters.start_digest(context)
@@ -99,7 +99,7 @@ def train(context: StageContext) -> Entry:
         folder=folder.absolute(),
         base=base.folder.absolute(),
         base_name=base.name,
-        facts=_shapes(context),
+        facts=shapes,
         recipe=recipe,
         guard=guard,
         steps=schedule(len(prepared.train), recipe.training),
