@@ -30,15 +30,15 @@ from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.export import register
 from skills.finetune.export.register import BY, TASK, Registration, file_entry, signed
-from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
 from skills.finetune.reader_gold import Gold, read_gold
 from skills.finetune.run_folder import RunDir
 from skills.nanda.framework import Framework, selected_framework, sha256_of, task_of, task_with
 from skills.nanda.text import counted, flatten
-from skills.reader.encoder import Fitted, Scores
+from skills.reader import encoder, fitting
+from skills.reader.encoder import Example, Fitted, Scores
+from skills.reader.fitting import FOLDS, Gain, by_place, gain_of, store, stored
 
 if TYPE_CHECKING:
-    from skills.reader.examples import Example
     from skills.reader.network import Network
 
 VERSION = 2
@@ -165,7 +165,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.
         ChecksumMismatch: the file of a reader has another digest than in the registry.
     """
-    from skills.reader import encoder, onnx_file
+    from skills.reader import onnx_file
 
     known = call.models.registry
     files = FileStore(known.files, call.settings.cache_dir, call.screen.notice)
@@ -209,7 +209,6 @@ class _Training:
         from tokenizers import Tokenizer
 
         from skills.reader import training
-        from skills.reader.examples import example_of
 
         self.call, self.path, self.framework = call, path, framework
         self.gold, self.start = gold, start
@@ -219,7 +218,9 @@ class _Training:
         self.settings = training.Settings(**{**TRAINING, **fresh, **chosen})
         tokenizer, names = Tokenizer.from_str(start.tokenizer), framework.names
         examples = (
-            example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
+            encoder.example_of(
+                tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors
+            )
             for one in gold.papers
         )
         # An example has no labels if all its moves are in sentences beyond `encoder.MOST` tokens.
@@ -339,36 +340,34 @@ class _Training:
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
         """
-        from skills.reader.fitting import fit
-
         if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
             return self.start.figures, [self.start.figures] * FOLDS
         names = self.framework.names
         others = ([pair for at, pair in enumerate(held) if at % FOLDS != n] for n in range(FOLDS))
-        return fit(held, names), [fit(one, names) for one in others]
+        return fitting.fit(held, names), [fitting.fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
         """Return the gain in accuracy over the starting reader.
 
         If the starting reader has another framework, the comparison is with the baseline
-        `reader_folds.by_place`.
+        `fitting.by_place`.
 
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
             figures: thresholds and scales for the papers of each fold.
         """
-        from skills.reader.fitting import right_decisions, stated_kappa
         from skills.reader.training import scores_of
 
         names, start = self.framework.names, self.start
         stated = [figures[at % FOLDS].stated for at in range(len(held))]
-        after = right_decisions(held, stated, names)
-        kappa, kappa_before = stated_kappa(held, stated, names), None
+        after = fitting.right_decisions(held, stated, names)
+        kappa, kappa_before = fitting.stated_kappa(held, stated, names), None
         if start.comparable:
             scores = scores_of(start.network, self.examples)
             read = [*zip(self.examples, scores, strict=True)]
             own = [start.figures.stated] * len(read)
-            before, kappa_before = right_decisions(read, own, names), stated_kappa(read, own, names)
+            before = fitting.right_decisions(read, own, names)
+            kappa_before = fitting.stated_kappa(read, own, names)
         else:
             before = by_place(self.examples)
         kappas = kappa_before, kappa

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
 from harness.support.process import require
+from skills.finetune.model.base_shapes import FLOATS, PACKED, Weights, read_weights
 from skills.finetune.model.bases import Base, chat_template, describe, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.resources import BLOCK
-from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:

@@ -25,12 +25,13 @@ from harness.support.bounded_files import MAX_JSON_BYTES, file_sha256, read_json
 from harness.support.process import require
 from harness.support.text_input import at_home, is_folder, reading
 from skills.finetune.model.base_shapes import (
+    AS_SAVED,
     BaseFacts,
     check_family,
+    read_weights,
     shapes_of_config,
     shapes_of_gguf,
 )
-from skills.finetune.model.safetensors_files import AS_SAVED, read_weights
 from skills.finetune.run_folder import StageContext, partial
 from skills.nanda.framework import sha256_of
 

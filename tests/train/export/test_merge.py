@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
-from skills.finetune.model.safetensors_files import read_weights
+from skills.finetune.model.base_shapes import read_weights
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 peft = pytest.importorskip("peft", reason="needs the finetune extra")
