@@ -14,7 +14,7 @@ import numpy as np
 from harness.runs import targets
 from skills.reader.choice import MOST, assigned, further, log_shares, stated_shares
 from skills.reader.encoder import Example, Fitted, Scores
-from skills.reporting.statistics import bootstrap_weights, kappa_of
+from skills.reporting.statistics import bootstrap_weights, kappa_of, rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -220,9 +220,8 @@ class Gain:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields, rounded to four decimals."""
-        found = {name: round(value, 4) for name, value in asdict(self).items() if name != "kappa"}
-        kappas = [value if value is None else round(value, 4) for value in self.kappa]
-        return {**found, "kappa": kappas}
+        found = {name: rounded(value) for name, value in asdict(self).items() if name != "kappa"}
+        return {**found, "kappa": [*map(rounded, self.kappa)]}
 
 
 def gain_of(

@@ -19,7 +19,7 @@ from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
 from harness.support.process import require
 from skills.finetune.model.base_shapes import FLOATS, PACKED, Weights, read_weights
-from skills.finetune.model.bases import Base, chat_template, describe, open_base
+from skills.finetune.model.bases import Base, chat_template, check_prepared, describe, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.resources import BLOCK
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
@@ -64,7 +64,7 @@ def merge(context: StageContext) -> Entry:
         require("bitsandbytes")
     adapter, base = read_adapter(out.adapter), open_base(context)
     weights = read_weights(base.folder)
-    _check_prepared(context, base)
+    check_prepared(out.prepared_facts(), base, out.folder)
     _check_fit(adapter, weights, base)
     inputs = {
         "adapter": digest_of(out, "train", out.adapter / WEIGHTS),
@@ -161,22 +161,6 @@ def _round_trips(context: StageContext, weights: Weights) -> dict[str, RoundTrip
     assert shapes is not None  # `merge` has opened the base
     linear = {f"{layer}.weight" for layer in shapes.layer_shapes}
     return dict.fromkeys(linear & weights.tensors.keys(), round_trip)
-
-
-def _check_prepared(context: StageContext, base: Base) -> None:
-    """Raise InputError if the training rows were prepared for a base with another digest.
-
-    Two bases may have the same shapes, so the digests are compared. The base is not checked if no
-    rows are prepared in this folder, since the adapter was then trained elsewhere.
-    """
-    prepared = context.run_dir.prepared_facts()
-    if prepared.get("base_digest", base.digest) != base.digest:
-        raise InputError(
-            f"the adapter was trained on {prepared.get('base')}, which is not {base.name} in its "
-            "current state",
-            where=str(context.run_dir.folder),
-            hint="Merge with the recipe that the adapter was trained with.",
-        )
 
 
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:

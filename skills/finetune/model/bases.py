@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,25 @@ def open_base(context: StageContext) -> Base:
             tick(path.name)
             known[path.name] = context.files.digest_of(path.resolve())
     return Base(folder, name, sha256_of(known))
+
+
+def check_prepared(prepared: Mapping[str, Any], base: Base, folder: Path) -> None:
+    """Raise InputError if the rows of a run were prepared for a base with another digest.
+
+    Two bases may have the same shapes, so the digests are compared.
+
+    Args:
+        prepared: the contents of prepared.json; {} if the adapter was trained elsewhere.
+        folder: the folder of the run.
+    """
+    if prepared.get("base_digest", base.digest) != base.digest:
+        raise InputError(
+            f"the rows were prepared for {prepared.get('base')}, which is not "
+            f"{base.name} in its current state",
+            where=str(folder),
+            hint="Use the recipe that the run was started with, or `/finetune prepare` to train "
+            "again.",
+        )
 
 
 def describe(context: StageContext) -> BaseFacts | None:

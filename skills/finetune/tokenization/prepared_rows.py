@@ -190,18 +190,3 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
             batch["deciding"][place, position] = row.weight * weight
             batch["not_stated"][place, position] = token
     return batch
-
-
-def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
-    """Return the rows of a batch for a rank: every `world`-th row, beginning with row `rank`.
-
-    A rank without a row gets a row without loss, since all ranks must take part in each step.
-
-    Args:
-        batch: the result of `collate`.
-    """
-    own = {name: rows[rank::world] for name, rows in batch.items()}
-    if len(own["labels"]):
-        return own
-    first = {name: rows[:1] for name, rows in batch.items()}
-    return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}

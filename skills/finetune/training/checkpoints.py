@@ -203,12 +203,10 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
     if last.best is None:
         return last
     path = _path(folder, last.best[0])
-    if (damage := damage_of(path)) is not None:
-        notify(
-            f"{path.name}, the best checkpoint, is damaged, so {last.path.name} is used: {damage}"
-        )
-        return last
-    return load(path, folder)
+    if (damage := damage_of(path)) is None:
+        return load(path, folder)
+    notify(f"{path.name}, the best checkpoint, is damaged, so {last.path.name} is used: {damage}")
+    return last
 
 
 def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:

@@ -14,13 +14,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, Interrupted
+from harness.errors import Interrupted
 from harness.runs import targets
 from harness.support.process import require
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import BaseFacts
-from skills.finetune.model.bases import describe, open_base
+from skills.finetune.model.bases import check_prepared, describe, open_base
 from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import Entry, StageContext, partial
 from skills.finetune.tokenization import prepared_rows
@@ -74,13 +74,7 @@ def train(context: StageContext) -> Entry:
     require(*packages(context.recipe))
     folder, screen, options = context.run_dir.folder, context.call.screen, context.call.options
     prepared, base = prepared_rows.read_prepared(context.run_dir.prepared), open_base(context)
-    if base.digest != prepared.facts.get("base_digest"):
-        raise InputError(
-            f"the rows were prepared for {prepared.facts.get('base')}, which is not "
-            f"{base.name} in its current state",
-            where=str(context.run_dir.prepared),
-            hint="`/finetune prepare` writes the rows again.",
-        )
+    check_prepared(prepared.facts, base, folder)
     machine = resources.of_run(context)
     resources.check_processes(context.recipe, machine)
     recipe, shapes = context.recipe, _shapes(context)

@@ -253,7 +253,7 @@ def test_base_with_another_digest_than_the_rows_is_refused(base: Path, tmp_path:
     assert inputs_of(merge.merge, work)["base"] == digest
 
     prepared.write_text(json.dumps({"base": "another", "base_digest": "0" * 64}))
-    with pytest.raises(InputError, match="the adapter was trained on another, which is not"):
+    with pytest.raises(InputError, match="were prepared for another, which is not"):
         merge.merge(work)
 
 
