@@ -7,7 +7,6 @@ interrupted comparison can be continued.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,17 +55,17 @@ def compare(context: StageContext) -> Entry:
     settings = context.call.settings
     without = usable_registry(settings, without=file_of(settings.user_registry, name))
     default = without.serving(TASK)
-    is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
+    # Perform the stage again if the new model won before, but no longer has the task.
+    stands = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
     inputs = {
         "name": name,
         "serve": wanted.model["serve"],
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
         "held_out": file_sha256(table) if table.is_file() else None,
-        # Perform the stage again if the new model won before, but no longer has the task.
-        "stands": is_done or time.time_ns(),
     }
-    stage = context.begin("compare", "compare the model with the default of /annotate", inputs)
+    summary = "compare the model with the default of /annotate"
+    stage = context.begin("compare", summary, inputs, stands=stands)
     if stage.unchanged is not None:
         return stage.unchanged
     papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
@@ -91,7 +90,7 @@ def compare(context: StageContext) -> Entry:
         options = context.call.options.model_copy(update={"default": True})
         register(replace(context, call=replace(context.call, options=options)))
     facts |= {"papers": found["papers"], "better": better, "outcome": outcome}
-    return stage.record(facts={**facts, METRIC: [new, old], "difference": figure}, stands=True)
+    return stage.record(facts={**facts, METRIC: [new, old], "difference": figure})
 
 
 def _evaluated(context: StageContext, table: Path, models: Sequence[str]) -> Mapping[str, Any]:

@@ -65,8 +65,9 @@ def create_in_ollama(context: StageContext) -> Entry:
             and bool(entry.facts.get("verified"))
         )
         request = plan.request(run_dir)
-        inputs = {"host": ollama.host, "version": version, "stands": stands, "create": request}
-        stage = context.begin("ollama", "create the model in Ollama, and verify it", inputs)
+        inputs = {"host": ollama.host, "version": version, "create": request}
+        summary = "create the model in Ollama, and verify it"
+        stage = context.begin("ollama", summary, inputs, stands=stands)
         if stage.unchanged is not None:
             return stage.unchanged
         paths = [path for path in (plan.file, plan.adapter) if path is not None]
@@ -129,17 +130,13 @@ def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
 def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
     """Create a model, and show each step of the server once."""
     last = ""
-
-    def on_status(status: str) -> None:
-        nonlocal last
-        tick(status)
-        step = status.rstrip("0123456789%").strip()
-        if step != last:  # the percentage changes many times a second
-            screen.notice(f"ollama: {step}")
-        last = step
-
     with screen.progress("creating the model") as tick:
-        ollama.create(on_status, request)
+        for status in ollama.create(request):
+            tick(status)
+            step = status.rstrip("0123456789%").strip()
+            if step != last:  # the percentage changes many times a second
+                screen.notice(f"ollama: {step}")
+            last = step
 
 
 @dataclass(frozen=True, slots=True)

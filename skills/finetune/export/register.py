@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -61,13 +60,12 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # If `_stands` is False, the current time changes the inputs, so that the stage is repeated.
-        "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
-    stage = context.begin("register", "add the model to your registry", inputs)
+    stands = _stands(context.call, wanted, chosen)
+    stage = context.begin("register", "add the model to your registry", inputs, stands=stands)
     if stage.unchanged is not None:
         return stage.unchanged
-    return stage.record(facts=add(context.call, wanted, chosen=chosen), stands=True)
+    return stage.record(facts=add(context.call, wanted, chosen=chosen))
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
