@@ -41,13 +41,14 @@ sys.path.insert(0, str(ROOT))
 from train_arms import ARMS, TRL  # noqa: E402
 
 from harness import settings as settings_module  # noqa: E402
-from harness.api.skill import Call, SkillOptions  # noqa: E402
+from harness.api.skill import Call  # noqa: E402
 from harness.models import registry  # noqa: E402
 from harness.models.pool import ModelPool, Models  # noqa: E402
 from harness.runs.run_log import Run  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.finetune import recipe as recipes  # noqa: E402
 from skills.finetune.build_finetune_from_annotations import build_dataset  # noqa: E402
+from skills.finetune.plugin import Finetune  # noqa: E402
 from skills.finetune.recipe import SETTINGS  # noqa: E402
 from skills.finetune.run_folder import RunDir, StageContext  # noqa: E402
 from skills.finetune.tokenization.prepare import prepare  # noqa: E402
@@ -144,7 +145,7 @@ def work_of(options: argparse.Namespace) -> StageContext:
     settings = settings_module.from_environment()
     call = Call(
         text="",
-        options=SkillOptions(),
+        options=Finetune.Options(),
         models=Models(ModelPool(registry.load(settings.shipped_registry), {})),
         screen=Screen(io.StringIO(), sys.stderr),
         log=Run(),

@@ -178,7 +178,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
             clock.end()
             args[2].should_save = False
 
-    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    order = prepared_rows.Batches(prepared.lengths, recipe.training.batch, recipe.training.seed)
     with tempfile.TemporaryDirectory() as folder:
         run = TrainingRun(
             folder=Path(folder),

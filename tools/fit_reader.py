@@ -51,8 +51,7 @@ from skills.nanda.anchors import Anchor, lexical_anchors
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.reader import onnx_file
-from skills.reader.encoder import text_of
-from skills.reader.examples import Example, example_of
+from skills.reader.encoder import Example, example_of, text_of
 from skills.reader.fitting import fit
 from skills.reader.network import ROLES, Network, Output
 from skills.reader.training import PARTS, Settings, moves_loss, scores_of, train

@@ -148,7 +148,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         "options": asdict(dataset.choices),
         "framework": dataset.framework.identity,
         "harness": __version__,
-        "inputs": [asdict(file) for file in dataset.inputs],
+        "inputs": list(dataset.inputs),
         "held_out": [
             {
                 "split": held.split,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -254,17 +254,6 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     )
 
 
-def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
-    """Yield sentences on the training and its adapted settings, if `done` contains `train`."""
-    if "train" not in done:
-        return
-    facts = done["train"].facts
-    loss = "" if facts["loss"] is None else f", training loss {facts['loss']:.3f}"
-    dev = "" if facts["dev_loss"] is None else f", dev loss {facts['dev_loss']:.3f}"
-    yield f"trained: the adapter of step {facts['step']:,} of {facts['steps']:,} is kept{loss}{dev}"
-    yield from facts.get("adapted", ())
-
-
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
     """Return sentences on the comparison and use of the new model, and a line that uses it.
 
@@ -286,7 +275,13 @@ def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], s
 
 
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
-    lines = [*_outcome(done)]
+    lines = []
+    if "train" in done:
+        train = done["train"].facts
+        loss = "" if train["loss"] is None else f", training loss {train['loss']:.3f}"
+        dev = "" if train["dev_loss"] is None else f", dev loss {train['dev_loss']:.3f}"
+        step = f"step {train['step']:,} of {train['steps']:,}"
+        lines = [f"trained: the adapter of {step} is kept{loss}{dev}", *train.get("adapted", ())]
     lines += [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
     kept = [path for entry in done.values() for path in entry.outputs]
     lines += [f"{context.run_dir.folder / path}" for path in kept if "/" not in path]

@@ -18,21 +18,9 @@ from harness.errors import HarnessError, InputError, UsageError
 from harness.runs.progress import duration
 from harness.support.bounded_files import read_json
 from harness.terminal.rendering import table
-from skills.finetune import ranks
 from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import PUBLISHED, BaseFacts, published
 from skills.finetune.model.bases import describe
-from skills.finetune.model.resources import (
-    Artifact,
-    Batch,
-    Disk,
-    Machine,
-    adapted,
-    artifacts,
-    check_processes,
-    of_run,
-    training_memory,
-)
 from skills.finetune.plan_rows import PlannedRows, planned_rows
 from skills.finetune.recipe import Recipe, Training, overridden
 from skills.finetune.run_folder import SPARE, StageContext, in_words
@@ -100,11 +88,11 @@ class Plan:
     rows: PlannedRows
     steps: Schedule
     checkpoints: tuple[int, int]
-    batch: Batch
-    machine: Machine
+    batch: resources.Batch
+    machine: resources.Machine
     memory: dict[str, int]
-    artifacts: tuple[Artifact, ...]
-    disks: tuple[Disk, ...]
+    artifacts: tuple[resources.Artifact, ...]
+    disks: tuple[resources.Disk, ...]
     measured: Measured
     notes: tuple[str, ...] = ()
     refusals: tuple[HarnessError, ...] = ()
@@ -162,8 +150,8 @@ class Plan:
 
 def make_plan(
     context: StageContext,
-    machine: Machine | None = None,
-    disk: Callable[[Path], Disk] = resources.disk_of,
+    machine: resources.Machine | None = None,
+    disk: Callable[[Path], resources.Disk] = resources.disk_of,
 ) -> Plan:
     """Return the plan of a run; its `refusals` are the reasons why the run cannot start.
 
@@ -176,16 +164,15 @@ def make_plan(
             unknown.
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
-    machine, facts = machine or of_run(context), _shapes(context)
+    machine, facts = machine or resources.of_run(context), _shapes(context)
     lora_adapters.open_start(context, facts)
     rows = planned_rows(context)
-    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
-    batch = Batch.largest(rows.lengths, rows.completions, each)
-    recipe, changes = adapted(context.recipe, facts, batch, machine)
+    batch = resources.Batch.largest(rows.lengths, rows.completions, context.recipe, machine)
+    recipe, changes = resources.adapted(context.recipe, facts, batch, machine)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
-    written = artifacts(facts, context, tokens=rows.tokens, checkpoints=saved[1])
-    disks: dict[int, Disk] = {}
+    written = resources.artifacts(facts, context, tokens=rows.tokens, checkpoints=saved[1])
+    disks: dict[int, resources.Disk] = {}
     for artifact in written:
         where = disk(artifact.path.parent)
         before = disks.get(where.device, where)
@@ -201,7 +188,7 @@ def make_plan(
         saved,
         batch,
         machine,
-        training_memory(facts, recipe, batch, machine.place, shards=machine.shards),
+        resources.training_memory(facts, recipe, batch, machine.place, shards=machine.shards),
         written,
         tuple(disks.values()),
         measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
@@ -248,7 +235,7 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
         )
         return
     try:
-        check_processes(recipe, plan.machine)
+        resources.check_processes(recipe, plan.machine)
     except UsageError as error:
         yield error
     if gpu is None and recipe.quantization.compute == "float16":
@@ -329,17 +316,18 @@ def memory_knobs(plan: Plan) -> str:
     needs, machine = [], plan.machine
     for words, changes in knobs.items():
         recipe = overridden(plan.recipe, changes)
-        each = ranks.rows_each(recipe.training.batch, machine.processes)
         rows = plan.rows.up_to(recipe.training.max_length)
-        batch = Batch.largest(rows.lengths, rows.completions, each)
-        memory = training_memory(plan.facts, recipe, batch, machine.place, shards=machine.shards)
+        batch = resources.Batch.largest(rows.lengths, rows.completions, recipe, machine)
+        memory = resources.training_memory(
+            plan.facts, recipe, batch, machine.place, shards=machine.shards
+        )
         needs.append((sum(memory.values()), words))
     best = sorted(one for one in needs if one[0] < plan.need)[:2]
     found = [f"{words} ({in_words(need)})" for need, words in best]
     return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."
 
 
-def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
+def measured(folder: Path, recipe: Recipe, machine: resources.Machine, tokens: float) -> Measured:
     """Return the measurements of the run in `folder`, or an empty `Measured`.
 
     The result is empty if there are no measurements, or if the run differs from the plan in a
@@ -386,8 +374,14 @@ def _verdict(plan: Plan) -> str:
         disks = " and ".join(in_words(disk.free) for disk in plan.disks)
         count = plan.machine.processes
         where, each = (f" in {count} processes", " for each") if count > 1 else ("", "")
+        place, seconds = "fits", plan.measured.seconds
+        if plan.machine.gpu is None:
+            time = "time not measured" if seconds is None else f"about {duration(seconds)}"
+            place = (
+                f"fits in memory, but on the CPU ({counted(plan.machine.cores, 'core')}; {time})"
+            )
         lines.append(
-            f"{_place(plan)}: training {plan.facts.name}{where} needs {need} of memory{each}, and "
+            f"{place}: training {plan.facts.name}{where} needs {need} of memory{each}, and "
             f"{free} are free{each}; it writes {missing}, and the disk has {disks} free"
         )
         if plan.machine.gpu is None and plan.facts.parameters >= LARGE:
@@ -396,15 +390,6 @@ def _verdict(plan: Plan) -> str:
                 "use --preset smollm2-cpu, or a machine with a GPU"
             )
     return "\n".join([*lines, *plan.adapted])
-
-
-def _place(plan: Plan) -> str:
-    """Return a clause which states that the run fits; on a CPU, it includes the time needed."""
-    if plan.machine.gpu is not None:
-        return "fits"
-    cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds
-    time = "time not measured" if seconds is None else f"about {duration(seconds)}"
-    return f"fits in memory, but on the CPU ({cores}; {time})"
 
 
 def _run(plan: Plan) -> str:

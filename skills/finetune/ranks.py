@@ -77,11 +77,6 @@ def on_this_machine(processes: int) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 
-def rows_each(batch: int, processes: int) -> int:
-    """Return the maximum number of rows per process if processes share a batch of `batch` rows."""
-    return -(-batch // processes)
-
-
 @low_spin_openmp()  # this function may be the first to import torch
 def join_ranks() -> None:
     """Connect this rank to the others."""

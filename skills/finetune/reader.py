@@ -10,7 +10,6 @@ command is repeated, it continues with these files.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,15 +30,15 @@ from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.export import register
 from skills.finetune.export.register import BY, TASK, Registration, file_entry, signed
-from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
 from skills.finetune.reader_gold import Gold, read_gold
 from skills.finetune.run_folder import RunDir
 from skills.nanda.framework import Framework, selected_framework, sha256_of, task_of, task_with
 from skills.nanda.text import counted, flatten
-from skills.reader.encoder import Fitted, Scores
+from skills.reader import encoder, fitting
+from skills.reader.encoder import Example, Fitted, Scores
+from skills.reader.fitting import FOLDS, Gain, by_place, gain_of, store, stored
 
 if TYPE_CHECKING:
-    from skills.reader.examples import Example
     from skills.reader.network import Network
 
 VERSION = 2
@@ -166,7 +165,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         ModelUnavailable: there is no such reader, or a registered file is not a reader.
         ChecksumMismatch: the file of a reader has another digest than in the registry.
     """
-    from skills.reader import encoder, onnx_file
+    from skills.reader import onnx_file
 
     known = call.models.registry
     files = FileStore(known.files, call.settings.cache_dir, call.screen.notice)
@@ -210,7 +209,6 @@ class _Training:
         from tokenizers import Tokenizer
 
         from skills.reader import training
-        from skills.reader.examples import example_of
 
         self.call, self.path, self.framework = call, path, framework
         self.gold, self.start = gold, start
@@ -220,13 +218,16 @@ class _Training:
         self.settings = training.Settings(**{**TRAINING, **fresh, **chosen})
         tokenizer, names = Tokenizer.from_str(start.tokenizer), framework.names
         examples = (
-            example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
+            encoder.example_of(
+                tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors
+            )
             for one in gold.papers
         )
         # An example has no labels if all its moves are in sentences beyond `encoder.MOST` tokens.
         self.examples = [example for example in examples if example.stated]
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
         self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
+        self.reader: Path = self.folder / "reader.onnx"  # the reader that is trained on all papers
         self._spent = self._passes = self._left = 0.0
 
     def run(self) -> Result:
@@ -244,7 +245,7 @@ class _Training:
         ]
         figures, by_fold = self._figures(held)
         gain = self._gain(held, by_fold)
-        text, better = self._compared(gain)
+        text, better = self._compared(gain), gain.least > 0
         data = {"compare": {**gain.as_dict(), "with": self.start.name, "better": better}}
         facts = {"out": str(self.folder), "stages": data}
         if self.start.comparable and not better and not self.call.force:
@@ -281,7 +282,7 @@ class _Training:
         count = len(self.examples)
         self._left = sum(
             count - len(own) for own, kept in zip(held, found, strict=True) if not kept
-        ) + count * (not self._reader.is_file())
+        ) + count * (not self.reader.is_file())
         for number in range(FOLDS):
             if found[number] is None:
                 rest = [one for at, one in enumerate(self.examples) if at % FOLDS != number]
@@ -302,11 +303,8 @@ class _Training:
         from skills.reader.training import train
 
         torch.manual_seed(self.settings.seed)  # the initial weights of new heads are random
-        moves = self.start.about["moves"], self.framework.names
-        same = tuple(moves[0]) == moves[1]
-        network = (
-            copy.deepcopy(self.start.network) if same else self.start.network.for_moves(*moves)
-        )
+        start = self.start
+        network = start.network.for_moves(start.about["moves"], self.framework.names)
         started = time.monotonic()
         with self.call.screen.progress(f"training, {name}") as tick:
 
@@ -342,43 +340,41 @@ class _Training:
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
         """
-        from skills.reader.fitting import fit
-
         if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
             return self.start.figures, [self.start.figures] * FOLDS
         names = self.framework.names
         others = ([pair for at, pair in enumerate(held) if at % FOLDS != n] for n in range(FOLDS))
-        return fit(held, names), [fit(one, names) for one in others]
+        return fitting.fit(held, names), [fitting.fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
         """Return the gain in accuracy over the starting reader.
 
         If the starting reader has another framework, the comparison is with the baseline
-        `reader_folds.by_place`.
+        `fitting.by_place`.
 
         Args:
             held: each paper with the predictions of the reader that was not trained on it.
             figures: thresholds and scales for the papers of each fold.
         """
-        from skills.reader.fitting import right_decisions, stated_kappa
         from skills.reader.training import scores_of
 
         names, start = self.framework.names, self.start
         stated = [figures[at % FOLDS].stated for at in range(len(held))]
-        after = right_decisions(held, stated, names)
-        kappa, kappa_before = stated_kappa(held, stated, names), None
+        after = fitting.right_decisions(held, stated, names)
+        kappa, kappa_before = fitting.stated_kappa(held, stated, names), None
         if start.comparable:
             scores = scores_of(start.network, self.examples)
             read = [*zip(self.examples, scores, strict=True)]
             own = [start.figures.stated] * len(read)
-            before, kappa_before = right_decisions(read, own, names), stated_kappa(read, own, names)
+            before = fitting.right_decisions(read, own, names)
+            kappa_before = fitting.stated_kappa(read, own, names)
         else:
             before = by_place(self.examples)
         kappas = kappa_before, kappa
         return gain_of(before, after, kappas, self.settings.seed)
 
-    def _compared(self, gain: Gain) -> tuple[str, bool]:
-        """Return the comparison in words, and whether the new reader is shown to be better."""
+    def _compared(self, gain: Gain) -> str:
+        """Return the comparison of the readers in words."""
         other = (
             self.start.name
             if self.start.comparable
@@ -396,23 +392,18 @@ class _Training:
                 f"\nno other reader has the moves of {self.framework.name}. The general model "
                 "was not run, since it is slow: `/evaluate` compares with it"
             )
-        return text, gain.least > 0
+        return text
 
     @property
     def _digest(self) -> str:
         """The digest of the table; if the table is a folder, the digest of its papers."""
         return file_sha256(self.path) if self.path.is_file() else self.gold.digest
 
-    @property
-    def _reader(self) -> Path:
-        """The file of the reader that is trained on all papers."""
-        return self.folder / "reader.onnx"
-
     def _final(self, figures: Fitted, gain: Gain) -> Path:
         """Train the reader on all papers, unless its file exists; return the path of the file."""
         from skills.reader import onnx_file
 
-        path, start = self._reader, self.start
+        path, start = self.reader, self.start
         if path.is_file():
             return path
         network = self._trained(self.examples, "all papers")

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from harness.errors import InputError, UsageError, first_error
+from harness.models.registry import Strict
 from harness.support import yaml_files
 from skills.nanda.framework import sha256_of
 
@@ -38,11 +39,7 @@ SETTINGS = {
 """For each option of /finetune that changes one setting of a recipe, the name of the setting."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Quantization(_Strict):
+class Quantization(Strict):
     """Storage of the base's weights during training.
 
     Attributes:
@@ -60,7 +57,7 @@ class Quantization(_Strict):
     unpacked: bool = False
 
 
-class Adapter(_Strict):
+class Adapter(Strict):
     """The LoRA adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha / r * B A.
 
     Attributes:
@@ -79,7 +76,7 @@ class Adapter(_Strict):
     start_from: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
 
 
-class Training(_Strict):
+class Training(Strict):
     """Settings of the optimization.
 
     Attributes:
@@ -121,7 +118,7 @@ class Training(_Strict):
         return self.batch * self.accumulation
 
 
-class Decisions(_Strict):
+class Decisions(Strict):
     """Loss of the decision whether a move is stated, in addition to the loss of the tokens.
 
     Attributes:
@@ -135,7 +132,7 @@ class Decisions(_Strict):
     stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
-class Export(_Strict):
+class Export(Strict):
     """Settings of the exported model.
 
     Attributes:
@@ -155,7 +152,7 @@ class Export(_Strict):
     temperature: float = Field(0.1, ge=0)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A complete recipe.
 
     Attributes:

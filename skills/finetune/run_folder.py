@@ -382,12 +382,12 @@ class StageContext:
         Raises:
             UsageError: as for `ranks.processes`.
         """
-        return ranks.processes(getattr(self.call.options, "processes", None))
+        return ranks.processes(self.call.options.processes)
 
     @property
     def is_sharded(self) -> bool:
         """True if FSDP divides the base among the training processes."""
-        return ranks.is_sharded(getattr(self.call.options, "sharding", None))
+        return ranks.is_sharded(self.call.options.sharding)
 
     @property
     def files(self) -> FileStore:
@@ -395,14 +395,20 @@ class StageContext:
         call = self.call
         return FileStore(call.models.registry.files, call.settings.cache_dir, call.screen.notice)
 
-    def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
+    def begin(
+        self, name: str, summary: str, inputs: Mapping[str, Any], *, stands: bool | None = None
+    ) -> Stage:
         """Announce a stage, and return its `Stage`; `unchanged` is None if the stage must run.
 
         Args:
             inputs: the digests of files and the settings that the result depends on.
+            stands: False if a result outside of the folder was changed or lost, so that the stage
+                must run again; None for a stage without such a result.
         """
         notice, entry = self.call.screen.notice, self.run_dir.entry(name)
-        if entry is not None and self.run_dir.is_current(name, inputs):
+        if stands is not None:
+            inputs = {**inputs, "stands": True}
+        if entry is not None and stands is not False and self.run_dir.is_current(name, inputs):
             notice(f"{name}: unchanged")
             return Stage(self.run_dir, name, inputs, entry)
         changed = self.run_dir.changed(name, inputs)
@@ -425,15 +431,12 @@ class Stage:
     unchanged: Entry | None = None
     begun: float = field(default_factory=time.monotonic)
 
-    def record(
-        self, outputs: Sequence[Path] = (), facts: Mapping[str, Any] | None = None, **changed: Any
-    ) -> Entry:
+    def record(self, outputs: Sequence[Path] = (), facts: Mapping[str, Any] | None = None) -> Entry:
         """Add the entry of the stage to the manifest, and return the entry.
 
         Args:
             outputs: the files and folders that were written.
             facts: results other than files, for display and for later stages.
-            changed: new values of the inputs that the stage itself has changed.
         """
         seconds = time.monotonic() - self.begun
-        return self.run_dir.record(self.name, {**self.inputs, **changed}, outputs, facts, seconds)
+        return self.run_dir.record(self.name, self.inputs, outputs, facts, seconds)

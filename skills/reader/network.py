@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skills.reader.encoder import FAR, MOST, Text
+from skills.reader.encoder import FAR, MOST, Text, inputs_of
 
 LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
 """The shape of all-MiniLM-L6-v2: layers, width, attention heads, size of the vocabulary."""
@@ -60,18 +60,13 @@ class Batch:
         shape = len(texts), max(len(one.sentences) for one in texts)
         length = max(len(one.ids) for one in texts)
         ids = torch.zeros(len(texts), length, dtype=torch.long)
-        is_token = torch.zeros(len(texts), length, dtype=torch.bool)
-        means, is_sentence = torch.zeros(*shape, length), torch.zeros(*shape, dtype=torch.bool)
-        places = torch.zeros(2, *shape, dtype=torch.long)
+        means, places = torch.zeros(*shape, length), torch.zeros(2, *shape, dtype=torch.long)
+        is_token, is_sentence = ids.bool(), means.any(2)
         for row, text in enumerate(texts):
-            count = len(text.sentences)
-            ids[row, : len(text.ids)] = torch.tensor(text.ids)
-            is_token[row, : len(text.ids)] = True
-            is_sentence[row, :count] = True
-            order = torch.arange(count).clamp(max=FAR)
-            places[0, row, :count], places[1, row, :count] = order, order.flip(0)
-            for number, (first, after) in enumerate(text.sentences):
-                means[row, number, first:after] = 1 / (after - first)
+            size, count = len(text.ids), len(text.sentences)
+            own = map(torch.from_numpy, inputs_of(text))
+            ids[row, :size], means[row, :count, :size], places[:, row, :count] = own
+            is_token[row, :size], is_sentence[row, :count] = True, True
         return cls(ids, is_token, means, places, is_sentence)
 
 

@@ -136,13 +136,11 @@ def _within(limit: int, sentence: Sentence, first: int) -> Passage:
     fitting = [end for end in reversed(sizes) if sizes[end] <= limit] or [first + 1]
     if fitting[0] == after:
         return Passage(first, after)
-    ends = (end for end in fitting if sizes[end] > limit // 2 and _begins_phrase(sentence, end))
-    return Passage(first, next(ends, fitting[0]))
-
-
-def _begins_phrase(sentence: Sentence, place: int) -> bool:
-    before, word = sentence.word(place - 1), sentence.word(place)
-    return before.endswith(_ENDS) or word.casefold() in _BEGINNINGS
+    for end in fitting:
+        before, word = sentence.word(end - 1), sentence.word(end)
+        if sizes[end] > limit // 2 and (before.endswith(_ENDS) or word.casefold() in _BEGINNINGS):
+            return Passage(first, end)
+    return Passage(first, fitting[0])
 
 
 def main_clause(sentence: Sentence, first: int, last: int) -> int:

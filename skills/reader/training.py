@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from skills.reader.encoder import Scores
-from skills.reader.examples import Example
+from skills.reader.encoder import Example, Scores
 from skills.reader.network import Batch, Network, Output
 
 PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3

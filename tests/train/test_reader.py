@@ -20,9 +20,9 @@ from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.finetune import reader
-from skills.finetune.reader_folds import gain_of, store
 from skills.nanda.framework import load, nanda
 from skills.reader import encoder, onnx_file
+from skills.reader.fitting import gain_of, store
 from skills.reader.network import Network
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]

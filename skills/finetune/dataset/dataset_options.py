@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ WEIGHTS: Mapping[Source, float] = {"gold": 1.0, "curated": 0.75, "agent": 0.5}
 person wrote; a row that the panel accepted has a weight between the two. The numbers are chosen,
 not measured.
 """
+Weight = Annotated[float, Field(gt=0, le=100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +52,15 @@ class DatasetOptions(SkillOptions):
         "are held out of training; may be repeated",
     )
     test: tuple[str, ...] = Field((), description="like --dev, for the test set")
-    gold_weight: float = Field(
-        WEIGHTS["gold"], gt=0, le=100, description="the training weight of a gold row"
+    gold_weight: Weight = Field(WEIGHTS["gold"], description="the training weight of a gold row")
+    curated_weight: Weight = Field(
+        WEIGHTS["curated"], description="the training weight of a curated row"
     )
-    curated_weight: float = Field(
-        WEIGHTS["curated"], gt=0, le=100, description="the training weight of a curated row"
+    agent_weight: Weight = Field(
+        WEIGHTS["agent"], description="the training weight of a row that was not curated"
     )
-    agent_weight: float = Field(
-        WEIGHTS["agent"],
-        gt=0,
-        le=100,
-        description="the training weight of a row that was not curated",
-    )
-    rare_weight: float = Field(
+    rare_weight: Weight = Field(
         1.0,
-        gt=0,
-        le=100,
         description="factor for the training weight of rows that state a rare move, which fewer "
         "than half of the rows state",
     )

@@ -62,15 +62,6 @@ _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class InputFile:
-    """An input file: its role, its path as given, and its SHA-256."""
-
-    role: str
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Dataset:
     """The training set.
 
@@ -78,8 +69,8 @@ class Dataset:
         rows: one row for each paper. Gold rows come first, then curated rows, then agent rows; the
             rows of a source are in the order of the files.
         left_out: a record of every other row of the tables.
-        choices, held_out, inputs: the choices, the held-out papers and the input files from which
-            the data set was built.
+        choices, held_out: the choices and the held-out papers from which the data set was built.
+        inputs: the role, the path as given, and the SHA-256 of each input file.
     """
 
     framework: Framework
@@ -87,7 +78,7 @@ class Dataset:
     left_out: tuple[LeftOut, ...]
     choices: Choices
     held_out: tuple[HeldOutSet, ...] = ()
-    inputs: tuple[InputFile, ...] = ()
+    inputs: tuple[Mapping[str, str], ...] = ()
 
     @property
     def counts(self) -> dict[Source, dict[str, int]]:
@@ -107,12 +98,9 @@ class Dataset:
 
         A move is rare if some rows, but fewer than half of the rows, state the move.
         """
-        stated = Counter(name for row in self.rows for name in self._stated(row))
-        return {
-            name: stated[name]
-            for name in self.framework.names
-            if 0 < stated[name] < len(self.rows) / 2
-        }
+        stated = Counter(name for row in self.rows for name in self.framework.stated(row.moves))
+        names = (name for name in self.framework.names if 0 < stated[name] < len(self.rows) / 2)
+        return {name: stated[name] for name in names}
 
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield the rows as JSON objects, one for each line of the .jsonl file.
@@ -123,7 +111,7 @@ class Dataset:
         rare = set(self.rare)
         system = format_annotation_system(self.framework)
         for row in self.rows:
-            is_rare = not rare.isdisjoint(self._stated(row))
+            is_rare = not rare.isdisjoint(self.framework.stated(row.moves))
             weight = self.choices.weights[row.source]
             yield {
                 "prompt": format_annotation_prompt(row.paper.abstract, self.framework),
@@ -135,9 +123,6 @@ class Dataset:
                 "weight": weight * self.choices.rare_weight if is_rare else weight,
                 "sha256": row.paper.sha256,
             }
-
-    def _stated(self, row: AnnotationRow) -> Iterable[str]:
-        return self.framework.stated(row.moves)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of the .jsonl file, encoded in UTF-8."""
@@ -357,7 +342,10 @@ def merge(
         tuple(sorted(excluded, key=lambda left: SOURCES.index(left.source))),
         choices,
         tuple(held_out),
-        tuple(InputFile(role, shown(path), file_sha256(path.expanduser())) for role, path in named),
+        tuple(
+            {"role": role, "path": shown(path), "sha256": file_sha256(path.expanduser())}
+            for role, path in named
+        ),
     )
 
 

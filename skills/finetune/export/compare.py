@@ -7,7 +7,6 @@ interrupted comparison can be continued.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,21 +51,21 @@ def compare(context: StageContext) -> Entry:
         HarnessError: a model cannot be served, or the comparison failed or was interrupted.
     """
     wanted, entry = registration_of(context), context.run_dir.entry("compare")
-    table, name = _table(context), wanted.name
+    table, name = context.run_dir.prepared / HELD_OUT, wanted.name
     settings = context.call.settings
     without = usable_registry(settings, without=file_of(settings.user_registry, name))
     default = without.serving(TASK)
-    is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
+    # Perform the stage again if the new model won before, but no longer has the task.
+    stands = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
     inputs = {
         "name": name,
         "serve": wanted.model["serve"],
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
         "held_out": file_sha256(table) if table.is_file() else None,
-        # Perform the stage again if the new model won before, but no longer has the task.
-        "stands": is_done or time.time_ns(),
     }
-    stage = context.begin("compare", "compare the model with the default of /annotate", inputs)
+    summary = "compare the model with the default of /annotate"
+    stage = context.begin("compare", summary, inputs, stands=stands)
     if stage.unchanged is not None:
         return stage.unchanged
     papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
@@ -77,7 +76,7 @@ def compare(context: StageContext) -> Entry:
         reason = "its training was cut short" if cut else few
         outcome = f"{name} is not compared with {default}: {reason}"
         return stage.record(facts={**facts, "outcome": outcome})
-    found = _evaluated(context, (name, default))
+    found = _evaluated(context, table, (name, default))
     new, old = (one["metrics"][METRIC]["overall"]["value"] for one in found["annotators"][:2])
     figure = found["differences"][0]["metrics"][METRIC]["overall"]
     better = figure["low"] is not None and figure["low"] > 0
@@ -91,15 +90,11 @@ def compare(context: StageContext) -> Entry:
         options = context.call.options.model_copy(update={"default": True})
         register(replace(context, call=replace(context.call, options=options)))
     facts |= {"papers": found["papers"], "better": better, "outcome": outcome}
-    return stage.record(facts={**facts, METRIC: [new, old], "difference": figure}, stands=True)
+    return stage.record(facts={**facts, METRIC: [new, old], "difference": figure})
 
 
-def _table(context: StageContext) -> Path:
-    return context.run_dir.prepared / HELD_OUT
-
-
-def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
-    """Run `/evaluate` with `models` on the held-out papers, and return the data of its result."""
+def _evaluated(context: StageContext, table: Path, models: Sequence[str]) -> Mapping[str, Any]:
+    """Run `/evaluate` with `models` on a table, and return the data of its result."""
     call, settings = context.call, context.call.settings
     known = usable_registry(settings)
     files = FileStore(known.files, settings.cache_dir, call.screen.notice)
@@ -115,7 +110,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
     )
     own = replace(
         call,
-        text=str(_table(context)),
+        text=str(table),
         source="line",
         subcommand="",
         options=options,
@@ -128,7 +123,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
     if result.exit_code:  # without this check, papers that timed out would have a metric of 0
         raise SkillFailed(
             "some held-out papers could not be annotated",
-            where=str(_table(context)),
+            where=str(table),
             hint=f"`/finetune compare {context.run_dir.folder}` continues the comparison.",
         )
     found: Mapping[str, Any] = result.data

@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
 from harness.support.process import require
-from skills.finetune.export.llama_cpp import (
-    LORA_SCRIPT,
-    MODEL_SCRIPT,
-    find_converters,
-    library_version,
-    quantizer,
-    run_program,
-)
+from skills.finetune.export import llama_cpp
+from skills.finetune.model.base_shapes import read_weights
 from skills.finetune.model.bases import chat_template, end_tokens, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
-from skills.finetune.model.safetensors_files import read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, emptied, need_disk
 
 LORA_TYPE = "f32"
@@ -71,8 +64,8 @@ def convert(context: StageContext) -> Entry:
     """
     require("torch", "transformers", "sentencepiece")
     out, base = context.run_dir, open_base(context)
-    converters = find_converters(getattr(context.call.options, "llama_cpp", None))
-    lora_type = getattr(context.call.options, "lora_type", None) or LORA_TYPE
+    converters = llama_cpp.find_converters(context.call.options.llama_cpp)
+    lora_type = context.call.options.lora_type or LORA_TYPE
     inputs = {
         "converters": converters.version,
         "merged": digest_of(out, "merge", out.merged),
@@ -90,12 +83,14 @@ def convert(context: StageContext) -> Entry:
     need_disk(out.folder, needed + VOCABULARY, "the GGUF of the merged model")
     with emptied(out.folder / ".gguf") as temporary:
         path, lora_path = temporary / out.f16.name, temporary / out.lora.name
-        command = converters.command(MODEL_SCRIPT, out.merged, path, "f16")
-        _run(context, command, "gguf-f16", "converting the model", converters.environment())
-        command = converters.command(
-            LORA_SCRIPT, out.adapter, lora_path, lora_type, "--base", base.folder
+        program = converters.program(llama_cpp.MODEL_SCRIPT, out.merged, path, "f16")
+        log, call = out.folder / "gguf-f16.log", context.call
+        llama_cpp.run_program(call, program, log, "converting the model")
+        program = converters.program(
+            llama_cpp.LORA_SCRIPT, out.adapter, lora_path, lora_type, "--base", base.folder
         )
-        _run(context, command, "gguf-lora", "converting the adapter", converters.environment())
+        log = out.folder / "gguf-lora.log"
+        llama_cpp.run_program(call, program, log, "converting the adapter")
         model, lora = open_gguf(path), open_gguf(lora_path)
         check_base(model, base.folder)
         _check_lora(lora, adapter, model.values["general.architecture"])
@@ -130,7 +125,7 @@ def quantize(context: StageContext) -> Entry:
     """
     require("cffi")
     out, kind = context.run_dir, context.recipe.export.quantize
-    library = library_version()
+    library = llama_cpp.library_version()
     inputs = {"library": library, "f16": digest_of(out, "gguf", out.f16), "quantize": kind}
     stage = context.begin("quantize", "quantize the model", inputs)
     if stage.unchanged is not None:
@@ -140,12 +135,12 @@ def quantize(context: StageContext) -> Entry:
     before = identity_of(open_gguf(source))
     with emptied(out.folder / ".quantize") as temporary:
         written = temporary / target.name
-        command, environment = quantizer(source, written, kind)
-        log = _run(context, command, "quantize", f"quantizing to {kind}", environment)
+        program, doing = llama_cpp.quantizer(source, written, kind), f"quantizing to {kind}"
+        text = llama_cpp.run_program(context.call, program, out.folder / "quantize.log", doing)
         after = open_gguf(written)
         check_identity(after, before, source.name)
         _check_type(after, kind)
-        fallbacks = FALLBACKS.search(log)
+        fallbacks = FALLBACKS.search(text)
         facts = {
             "library": library,
             **facts_of(after),
@@ -153,25 +148,6 @@ def quantize(context: StageContext) -> Entry:
         }
         written.replace(target)
     return stage.record([target], facts)
-
-
-def _run(
-    context: StageContext,
-    command: Sequence[str],
-    name: str,
-    doing: str,
-    environment: Mapping[str, str],
-) -> str:
-    """Run a program, and return its output, which is also written to the file NAME.log."""
-    with context.call.screen.progress(doing) as tick:
-        return run_program(
-            command,
-            context.run_dir.folder / f"{name}.log",
-            doing=doing,
-            tick=tick,
-            cancel=context.call.cancel,
-            environment=environment,
-        )
 
 
 def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None:

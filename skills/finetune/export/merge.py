@@ -13,15 +13,15 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.bounded_files import read_json
 from harness.support.process import require
-from skills.finetune.model.bases import Base, chat_template, describe, open_base
+from skills.finetune.model.base_shapes import FLOATS, PACKED, Weights, read_weights
+from skills.finetune.model.bases import Base, chat_template, check_prepared, describe, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.resources import BLOCK
-from skills.finetune.model.safetensors_files import FLOATS, PACKED, Weights, read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def merge(context: StageContext) -> Entry:
         require("bitsandbytes")
     adapter, base = read_adapter(out.adapter), open_base(context)
     weights = read_weights(base.folder)
-    _check_prepared(context, base)
+    check_prepared(out.prepared_facts(), base, out.folder)
     _check_fit(adapter, weights, base)
     inputs = {
         "adapter": digest_of(out, "train", out.adapter / WEIGHTS),
@@ -163,22 +163,6 @@ def _round_trips(context: StageContext, weights: Weights) -> dict[str, RoundTrip
     return dict.fromkeys(linear & weights.tensors.keys(), round_trip)
 
 
-def _check_prepared(context: StageContext, base: Base) -> None:
-    """Raise InputError if the training rows were prepared for a base with another digest.
-
-    Two bases may have the same shapes, so the digests are compared. The base is not checked if no
-    rows are prepared in this folder, since the adapter was then trained elsewhere.
-    """
-    prepared = context.run_dir.prepared_facts()
-    if prepared.get("base_digest", base.digest) != base.digest:
-        raise InputError(
-            f"the adapter was trained on {prepared.get('base')}, which is not {base.name} in its "
-            "current state",
-            where=str(context.run_dir.folder),
-            hint="Merge with the recipe that the adapter was trained with.",
-        )
-
-
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
     """Raise InputError if the base is quantized, or its layers do not fit the adapter."""
     where = str(base.folder)
@@ -201,31 +185,15 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy the text files of a base to `folder`, and change two copies for the converters."""
+    """Copy the text files of a base to `folder`, and add the template for the converters."""
     for path in base.iterdir():
         if path.suffix in COPIED and path.name not in NOT_COPIED and path.is_file():
             shutil.copyfile(path, folder / path.name)
-    config = read_json(base / "config.json")
-    _write_json(folder / "config.json", _without_quantization(config))
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
         # transformers 5 writes the template only to chat_template.jinja, which older converters do
         # not read.
         content = read_json(settings)
-        _write_json(settings, {**content, "chat_template": template})
-
-
-def _without_quantization(value: Any) -> Any:
-    """Return a config without `quantization_config` at any depth, since converters reject it."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _without_quantization(inner)
-        for name, inner in value.items()
-        if name != "quantization_config"
-    }
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps({**content, "chat_template": template}, indent=2, ensure_ascii=False)
+        settings.write_text(text + "\n", encoding="utf-8")

@@ -97,8 +97,8 @@ class Ollama:
             headers={"Content-Length": str(path.stat().st_size)},
         )
 
-    def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
-        """Create a model, and pass each status, such as "quantizing ... 40%", to `on_status`.
+    def create(self, request: dict[str, Any]) -> Iterator[str]:
+        """Create a model, and yield each status, such as "quantizing ... 40%".
 
         Args:
             request: the body of /api/create, without `stream`.
@@ -113,7 +113,7 @@ class Ollama:
             for line in self._client.create(**settings, stream=True):
                 last = line.status or last
                 share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
-                on_status(f"{last}{share}")
+                yield f"{last}{share}"
         if last != "success":
             ended = f"its last status was {last!r} instead of 'success'"
             raise stream_error(f"Ollama at {self.host}", ended)

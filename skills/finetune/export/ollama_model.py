@@ -55,7 +55,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     """
     plan, run_dir, screen = ollama_plan(context), context.run_dir, context.call.screen
     entry = run_dir.entry("ollama")
-    with Ollama(getattr(context.call.options, "host", None)) as ollama:
+    with Ollama(context.call.options.host) as ollama:
         version = ollama.version()
         check_version(version, plan)
         # `stands` is False if the model was deleted from the server, was replaced there, or has
@@ -65,8 +65,9 @@ def create_in_ollama(context: StageContext) -> Entry:
             and bool(entry.facts.get("verified"))
         )
         request = plan.request(run_dir)
-        inputs = {"host": ollama.host, "version": version, "stands": stands, "create": request}
-        stage = context.begin("ollama", "create the model in Ollama, and verify it", inputs)
+        inputs = {"host": ollama.host, "version": version, "create": request}
+        summary = "create the model in Ollama, and verify it"
+        stage = context.begin("ollama", summary, inputs, stands=stands)
         if stage.unchanged is not None:
             return stage.unchanged
         paths = [path for path in (plan.file, plan.adapter) if path is not None]
@@ -101,7 +102,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
         with Ollama(url) as ollama:  # `Ollama` completes the address
             named.add(ollama.host)
     before = entry.facts.get("host") if entry else None
-    if getattr(call.options, "host", None) or host in {*named, before}:
+    if call.options.host or host in {*named, before}:
         return
     size = sum(path.stat().st_size for path in paths)
     question = f"Send {model} ({size / 1e6:,.1f} MB) to Ollama at {host}?"
@@ -129,17 +130,13 @@ def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
 def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
     """Create a model, and show each step of the server once."""
     last = ""
-
-    def on_status(status: str) -> None:
-        nonlocal last
-        tick(status)
-        step = status.rstrip("0123456789%").strip()
-        if step != last:  # the percentage changes many times a second
-            screen.notice(f"ollama: {step}")
-        last = step
-
     with screen.progress("creating the model") as tick:
-        ollama.create(on_status, request)
+        for status in ollama.create(request):
+            tick(status)
+            step = status.rstrip("0123456789%").strip()
+            if step != last:  # the percentage changes many times a second
+                screen.notice(f"ollama: {step}")
+            last = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,7 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     Raises:
         InputError: the Modelfile or a file named in it is missing or cannot be used.
     """
-    of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
+    of_adapter, run_dir = context.call.options.adapter, context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
     if not path.is_file():
         raise run_dir.needs("modelfile", f"{path.name} does not exist")
@@ -374,13 +371,9 @@ def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def to_json(value: Any, **options: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, **options})
-
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
-    environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:

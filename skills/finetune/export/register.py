@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -55,19 +54,18 @@ def register(context: StageContext) -> Entry:
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
     refuse_to_replace(context.call, wanted.name)
-    chosen = bool(getattr(context.call.options, "default", False))
+    chosen = context.call.options.default
     inputs = {
         "registry": str(user),
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # If `_stands` is False, the current time changes the inputs, so that the stage is repeated.
-        "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
-    stage = context.begin("register", "add the model to your registry", inputs)
+    stands = _stands(context.call, wanted, chosen)
+    stage = context.begin("register", "add the model to your registry", inputs, stands=stands)
     if stage.unchanged is not None:
         return stage.unchanged
-    return stage.record(facts=add(context.call, wanted, chosen=chosen), stands=True)
+    return stage.record(facts=add(context.call, wanted, chosen=chosen))
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
@@ -284,8 +282,8 @@ def own_name(context: StageContext) -> str | None:
     count.
     """
     options = context.call.options
-    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
-    name: str | None = getattr(options, "as_name", None) or kept
+    kept = None if options.name else context.run_dir.run.get("as_name")
+    name: str | None = options.as_name or kept
     return name
 
 
@@ -342,10 +340,9 @@ def registration_of(context: StageContext) -> Registration:
     was_default = bool(known["models"].get(name, {}).get("tasks")) and (
         known["files"].get(f"{name}-gguf") == files[f"{name}-gguf"]
     )
-    is_default = getattr(context.call.options, "default", False) or was_default
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [TASK] if is_default else [],
+        "tasks": [TASK] if context.call.options.default or was_default else [],
         "form": "tagged",
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},

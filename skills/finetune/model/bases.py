@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,13 @@ from harness.support.bounded_files import MAX_JSON_BYTES, file_sha256, read_json
 from harness.support.process import require
 from harness.support.text_input import at_home, is_folder, reading
 from skills.finetune.model.base_shapes import (
+    AS_SAVED,
     BaseFacts,
     check_family,
+    read_weights,
     shapes_of_config,
     shapes_of_gguf,
 )
-from skills.finetune.model.safetensors_files import AS_SAVED, read_weights
 from skills.finetune.run_folder import StageContext, partial
 from skills.nanda.framework import sha256_of
 
@@ -105,6 +106,25 @@ def open_base(context: StageContext) -> Base:
             tick(path.name)
             known[path.name] = context.files.digest_of(path.resolve())
     return Base(folder, name, sha256_of(known))
+
+
+def check_prepared(prepared: Mapping[str, Any], base: Base, folder: Path) -> None:
+    """Raise InputError if the rows of a run were prepared for a base with another digest.
+
+    Two bases may have the same shapes, so the digests are compared.
+
+    Args:
+        prepared: the contents of prepared.json; {} if the adapter was trained elsewhere.
+        folder: the folder of the run.
+    """
+    if prepared.get("base_digest", base.digest) != base.digest:
+        raise InputError(
+            f"the rows were prepared for {prepared.get('base')}, which is not "
+            f"{base.name} in its current state",
+            where=str(folder),
+            hint="Use the recipe that the run was started with, or `/finetune prepare` to train "
+            "again.",
+        )
 
 
 def describe(context: StageContext) -> BaseFacts | None:

@@ -23,8 +23,7 @@ from harness.models.registry import Registry
 from harness.support.bounded_files import file_sha256, read_json
 from harness.support.process import require
 from harness.support.text_input import at_home, is_file, is_folder, reading
-from skills.finetune.model.base_shapes import BaseFacts
-from skills.finetune.model.safetensors_files import read_header
+from skills.finetune.model.base_shapes import BaseFacts, read_header
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import StageContext
 

@@ -95,9 +95,11 @@ class Batch:
     completion: int
 
     @classmethod
-    def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
-        """Return the largest batch: at most `batch` rows, with the longest row and completion."""
-        rows = min(batch, len(lengths))
+    def largest(
+        cls, lengths: Sequence[int], completions: Sequence[int], recipe: Recipe, machine: Machine
+    ) -> Batch:
+        """Return the largest part of a batch that a process computes, with the longest row."""
+        rows = min(-(-recipe.training.batch // machine.processes), len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
 

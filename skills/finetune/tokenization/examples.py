@@ -183,6 +183,8 @@ def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
 def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:
     """Return rows split into training rows and dev rows.
 
+    A row whose id or abstract belongs to a dev row is not a training row.
+
     Args:
         dev: rows of a separate file; None to use `share` of the gold rows.
         share: the share of the gold rows that become dev rows, from 0 to below 1; approximate for
@@ -203,7 +205,13 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
                 where=row.where,
                 hint="Dev rows must be gold: written or accepted by a person.",
             )
-    train, kept_out = _separate(rest, dev)
+    # The search is repeated, since a row with the id of a dev row may have another abstract.
+    known = {name for row in dev for name in (row.key, row.sha256)}
+    train, kept_out = rest, list[Example]()
+    while found := [row for row in train if row.key in known or row.sha256 in known]:
+        train = [row for row in train if row.key not in known and row.sha256 not in known]
+        kept_out += found
+        known.update(name for row in found for name in (row.key, row.sha256))
     if not train:
         raise InputError(
             f"no row is left to train on (dev rows: {len(dev)}, rows with papers of dev rows: "
@@ -217,23 +225,6 @@ def _draw(key: str, seed: int) -> float:
     """Return a pseudo-random number, 0 <= x < 1, that depends only on the arguments."""
     digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Return the rows without a paper of `dev`, and the rows with a paper of `dev`.
-
-    Papers are equal if their ids or their abstracts are equal. The search is repeated until it
-    finds no more rows, since a row with the id of a dev row may add another abstract.
-    """
-    known = {name for row in dev for name in (row.key, row.sha256)}
-    train, kept_out = rows, list[Example]()
-    while True:
-        found = [row for row in train if row.key in known or row.sha256 in known]
-        if not found:
-            return train, kept_out
-        train = [row for row in train if row.key not in known and row.sha256 not in known]
-        kept_out += found
-        known.update(name for row in found for name in (row.key, row.sha256))
 
 
 def check_answers(rows: Sequence[Example]) -> None:

@@ -17,8 +17,8 @@ token of "not stated" ("Not much was known ...") has no decision, since a later 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,7 @@ from harness.support.bounded_files import file_sha256
 from harness.support.process import require
 from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import histogram, with_progress
-from skills.finetune.model.bases import Base, end_tokens, open_base, open_tokenizer, template_sha256
+from skills.finetune.model.bases import end_tokens, open_base, open_tokenizer, template_sha256
 from skills.finetune.recipe import Decisions
 from skills.finetune.run_folder import Entry, StageContext, partial
 from skills.finetune.tokenization.examples import (
@@ -104,7 +104,7 @@ def prepare(context: StageContext) -> Entry:
         rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
     _check_lengths(all_examples, rows, recipe.training.max_length)
     train, dev_rows = rows[: len(examples.train)], rows[len(examples.train) :]
-    facts = _facts_of_rows(context, base, renderer, examples, train, dev_rows)
+    facts = _facts_of_rows(context, inputs, renderer, examples, train, dev_rows)
     for notice in _notices(context, examples):
         context.call.screen.notice(notice)
     with partial(out.prepared) as folder:
@@ -156,35 +156,39 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int)
 
 def _facts_of_rows(
     context: StageContext,
-    base: Base,
+    inputs: Mapping[str, Any],
     renderer: Renderer,
     examples: Split,
     train: Sequence[Row],
     dev: Sequence[Row],
 ) -> dict[str, Any]:
-    """Return the contents of prepared.json."""
-    tokenizer, training = file_sha256(base.folder / "tokenizer.json"), context.recipe.training
+    """Return the contents of prepared.json.
+
+    Args:
+        inputs: the inputs of the stage, with the digests of base, tokenizer and template.
+    """
+    base, tokenizer = context.recipe.base, inputs["tokenizer"]
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
+    weights: dict[str, list[float]] = defaultdict(list)
+    for row in train:
+        weights[row.source].append(row.weight)
     sources = {
-        name: {
-            "rows": count,
-            "weights": sorted({row.weight for row in train if row.source == name}),
-        }
-        for name, count in sorted(Counter(row.source for row in train).items())
+        name: {"rows": len(each), "weights": sorted({*each})}
+        for name, each in sorted(weights.items())
     }
     pairs = [
         (row.completion_start, len(row.input_ids) - row.completion_start) for row in (*train, *dev)
     ]
     return {
         "format": FORMAT,
-        "base": base.name,
-        "base_digest": base.digest,
+        "base": base,
+        "base_digest": inputs["base"],
         "tokenizer_sha256": tokenizer,
-        "template_sha256": template_sha256(base.folder),
+        "template_sha256": inputs["template"],
         "eos_token_id": end,
         "eos_token": renderer.text([end]),
         "pad_token_id": end if pad is None else pad,
-        "max_length": training.max_length,
+        "max_length": inputs["max_length"],
         "rows": {
             "train": len(train),
             "dev": len(dev),
@@ -192,7 +196,7 @@ def _facts_of_rows(
             "sources": sources,
             "kept_out": [example.id for example in examples.kept_out],
         },
-        "tokens": histogram(base.name, tokenizer, COUNTS, pairs),
+        "tokens": histogram(base, tokenizer, COUNTS, pairs),
         "sample": renderer.pieces(train[0]),
     }
 
@@ -253,18 +257,32 @@ class Renderer:
         The prompt is tokenized without the completion, as in /annotate.
 
         Raises:
-            InputError: the template cannot be used, or prompt or completion contains a special
-                token.
+            InputError: the template cannot be used or changes the texts, or prompt or completion
+                contains a special token.
         """
-        self._check_prompt(example)
+        for message in example.messages:
+            if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
+                raise InputError(
+                    f"its prompt contains the token {self.text([min(special)])}, which only the "
+                    "base's chat template may add",
+                    where=example.where,
+                    hint="Rows must not contain a template; `/finetune dataset` puts a blank into "
+                    "such a token of an abstract.",
+                )
         prompt = self._rendered(example, example.messages, to_answer=True)
-        written = self._written(example, prompt)
+        answer = {"role": "assistant", "content": example.completion}
+        written = self._rendered(example, [*example.messages, answer], to_answer=False)
+        if not written.startswith(prompt + example.completion):
+            raise InputError(
+                "the base's chat template changes a prompt or its answer",
+                where=example.where,
+                hint="Remove blanks at the ends of the completion, or use another base.",
+            )
         end = self._end(example, written[len(prompt) + len(example.completion) :])
         before, whole = self.tokens(prompt), self.tokens(prompt + example.completion)
         joined = whole[: len(before)] == before
         completion = whole[len(before) :] if joined else self.tokens(example.completion)
-        special = {*self._stops, end, *self.tokenizer.all_special_ids} & {*completion}
-        if special:
+        if special := {*self._stops, end, *self.tokenizer.all_special_ids} & {*completion}:
             raise InputError(
                 f"its completion contains the token {self.text([min(special)])}, at which "
                 "generation would stop",
@@ -322,34 +340,6 @@ class Renderer:
     @property
     def _stops(self) -> frozenset[int]:
         return self.ends | {self.tokenizer.eos_token_id}
-
-    def _check_prompt(self, example: Example) -> None:
-        """Raise InputError if a message of the prompt contains a special token."""
-        for message in example.messages:
-            if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
-                raise InputError(
-                    f"its prompt contains the token {self.text([min(special)])}, which only the "
-                    "base's chat template may add",
-                    where=example.where,
-                    hint="Rows must not contain a template; `/finetune dataset` puts a blank into "
-                    "such a token of an abstract.",
-                )
-
-    def _written(self, example: Example, prompt: str) -> str:
-        """Return the text of the whole row, rendered with the template.
-
-        Raises:
-            InputError: the text does not start with the prompt and the completion.
-        """
-        answer = {"role": "assistant", "content": example.completion}
-        written = self._rendered(example, [*example.messages, answer], to_answer=False)
-        if not written.startswith(prompt + example.completion):
-            raise InputError(
-                "the base's chat template changes a prompt or its answer",
-                where=example.where,
-                hint="Remove blanks at the ends of the completion, or use another base.",
-            )
-        return written
 
     def _end(self, example: Example, after: str) -> int:
         """Return the token at the beginning of `after`, the template's text after an answer.

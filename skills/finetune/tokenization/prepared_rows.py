@@ -137,14 +137,14 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     return batches
 
 
+@dataclass
 class Batches:
     """A batch sampler that yields the batches of `epoch`, which `TrainingCallbacks` sets."""
 
-    def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
-        self.lengths = [len(row.input_ids) for row in rows]
-        self.batch = batch
-        self.seed = seed
-        self.epoch = 0
+    lengths: Sequence[int]
+    batch: int
+    seed: int
+    epoch: int = 0
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch)
@@ -190,18 +190,3 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
             batch["deciding"][place, position] = row.weight * weight
             batch["not_stated"][place, position] = token
     return batch
-
-
-def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
-    """Return the rows of a batch for a rank: every `world`-th row, beginning with row `rank`.
-
-    A rank without a row gets a row without loss, since all ranks must take part in each step.
-
-    Args:
-        batch: the result of `collate`.
-    """
-    own = {name: rows[rank::world] for name, rows in batch.items()}
-    if len(own["labels"]):
-        return own
-    first = {name: rows[:1] for name, rows in batch.items()}
-    return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}

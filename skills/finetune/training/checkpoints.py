@@ -203,12 +203,10 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
     if last.best is None:
         return last
     path = _path(folder, last.best[0])
-    if (damage := damage_of(path)) is not None:
-        notify(
-            f"{path.name}, the best checkpoint, is damaged, so {last.path.name} is used: {damage}"
-        )
-        return last
-    return load(path, folder)
+    if (damage := damage_of(path)) is None:
+        return load(path, folder)
+    notify(f"{path.name}, the best checkpoint, is damaged, so {last.path.name} is used: {damage}")
+    return last
 
 
 def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:
@@ -226,11 +224,6 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
     for step in [step for step in steps(folder) if step <= newest][:-keep]:
         if step != best:
             shutil.rmtree(_path(folder, step), ignore_errors=True)
-
-
-def clean(folder: Path) -> None:
-    """Remove incomplete checkpoints that a killed process left in the folder of a run."""
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
 def _path(folder: Path, step: int) -> Path:
@@ -281,13 +274,12 @@ def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -
     Raises:
         InputError: some settings differ; the message contains their old and new values.
     """
-    names = [
-        name
+    changes = [
+        f"{name} was {_shown(before, name)}, is {_shown(now, name)}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name) and name.rpartition(".")[2] not in FREE
     ]
-    if names:
-        changes = (f"{name} was {_shown(before, name)}, is {_shown(now, name)}" for name in names)
+    if changes:
         raise InputError(
             f"the run was started with other settings: {'; '.join(changes)}",
             where=where,
@@ -305,8 +297,7 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
 
 def resumes(context: StageContext) -> bool:
     """Return True if the options request to continue the earlier training."""
-    options = context.call.options
-    return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
+    return bool(context.call.options.resume or context.call.options.checkpoint)
 
 
 def check_earlier(context: StageContext) -> None:
@@ -316,8 +307,8 @@ def check_earlier(context: StageContext) -> None:
         UsageError: an unfinished training would be overwritten.
         InputError: the named checkpoint is missing, damaged, or belongs to another run.
     """
-    if (named := getattr(context.call.options, "checkpoint", None)) is not None:
-        load(named, context.run_dir.folder)
+    if context.call.options.checkpoint is not None:
+        load(context.call.options.checkpoint, context.run_dir.folder)
     if context.run_dir.entry("train") is None and not context.call.force:
         _refuse(context)
 
@@ -336,11 +327,23 @@ def make_room(context: StageContext, *, done: bool) -> None:
         return
     if not context.call.force:
         _refuse(context)
-    aside = _move_aside(context.run_dir)
+    run_dir, folder = context.run_dir, context.run_dir.folder
+    target = _free(folder)
+    paths = [folder / f"checkpoint-{step}" for step in steps(folder)]
+    files = (folder / name for name in (METRICS, CURVE, RUN, TRACKING))
+    try:
+        target.mkdir()
+        for path in (*paths, *filter(Path.exists, (run_dir.adapter, *files))):
+            path.rename(target / path.name)
+    except OSError as exc:
+        raise OutputError(
+            f"the earlier training cannot be moved: {exc.strerror or exc}", where=str(target)
+        ) from exc
+    run_dir.forget("train")
     found = trained[0] if len(trained) == 1 else f"{trained[0]} to {trained[-1]}"
     context.call.screen.notice(
-        f"train: starting again. The earlier training ({found}) was moved to {aside}; delete it if "
-        "you do not need it. Its GGUF files are overwritten when the new training is exported"
+        f"train: starting again. The earlier training ({found}) was moved to {target}; delete it "
+        "if you do not need it. Its GGUF files are overwritten when the new training is exported"
     )
 
 
@@ -369,29 +372,6 @@ def _trained(run_dir: RunDir) -> list[str]:
     """
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
-
-
-def _move_aside(run_dir: RunDir) -> Path:
-    """Move a training to a new subfolder, remove its manifest entry, and return the subfolder.
-
-    Raises:
-        OutputError: the folder cannot be created, or a file cannot be moved.
-    """
-    folder = run_dir.folder
-    target = _free(folder)
-    files = [folder / name for name in (METRICS, CURVE, RUN, TRACKING)]
-    found = [folder / f"checkpoint-{step}" for step in steps(folder)]
-    found += [path for path in (run_dir.adapter, *files) if path.exists()]
-    try:
-        target.mkdir()
-        for path in found:
-            path.rename(target / path.name)
-    except OSError as exc:
-        raise OutputError(
-            f"the earlier training cannot be moved: {exc.strerror or exc}", where=str(target)
-        ) from exc
-    run_dir.forget("train")
-    return target
 
 
 def _free(folder: Path) -> Path:

@@ -77,7 +77,7 @@ def optimize(
 
     recipe, training = run.recipe, run.recipe.training
     prepared = prepared_rows.read_prepared(RunDir.of(run.folder, recipe).prepared)
-    order = prepared_rows.Batches(prepared.train, training.batch, training.seed)
+    order = prepared_rows.Batches(prepared.lengths, training.batch, training.seed)
     watch = TrainingCallbacks(run, order, pace, cancel.is_set)
     start = None if run.start is None else lora_adapters.read_start(run.start, run.facts)
     with screen.progress("loading the base"):

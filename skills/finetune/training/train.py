@@ -14,13 +14,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, Interrupted
+from harness.errors import Interrupted
 from harness.runs import targets
 from harness.support.process import require
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import BaseFacts
-from skills.finetune.model.bases import describe, open_base
+from skills.finetune.model.bases import check_prepared, describe, open_base
 from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import Entry, StageContext, partial
 from skills.finetune.tokenization import prepared_rows
@@ -73,34 +73,27 @@ def train(context: StageContext) -> Entry:
         return stage.unchanged
     require(*packages(context.recipe))
     folder, screen, options = context.run_dir.folder, context.call.screen, context.call.options
-    named = getattr(options, "checkpoint", None) or getattr(options, "resume", None)
     prepared, base = prepared_rows.read_prepared(context.run_dir.prepared), open_base(context)
-    if base.digest != prepared.facts.get("base_digest"):
-        raise InputError(
-            f"the rows were prepared for {prepared.facts.get('base')}, which is not "
-            f"{base.name} in its current state",
-            where=str(context.run_dir.prepared),
-            hint="`/finetune prepare` writes the rows again.",
-        )
+    check_prepared(prepared.facts, base, folder)
     machine = resources.of_run(context)
     resources.check_processes(context.recipe, machine)
-    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
-    largest = resources.Batch.largest(prepared.lengths, prepared.completions, each)
-    recipe, adapted = resources.adapted(context.recipe, _shapes(context), largest, machine)
+    recipe, shapes = context.recipe, _shapes(context)
+    batch = resources.Batch.largest(prepared.lengths, prepared.completions, recipe, machine)
+    recipe, adapted = resources.adapted(recipe, shapes, batch, machine)
     for change in adapted:
         screen.notice(change)
     start = lora_adapters.start_digest(context)
     guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
     if context.is_sharded:  # checkpoints with and without sharding contain different files
         guard["sharding"] = "fsdp"
-    checkpoint = checkpoints.to_resume(folder, named, screen.notice)
+    checkpoint = checkpoints.to_resume(folder, options.checkpoint or options.resume, screen.notice)
     if checkpoint is not None:
         checkpoints.check_guard(checkpoint.guard, guard, str(folder))
     run = TrainingRun(
         folder=folder.absolute(),
         base=base.folder.absolute(),
         base_name=base.name,
-        facts=_shapes(context),
+        facts=shapes,
         recipe=recipe,
         guard=guard,
         steps=schedule(len(prepared.train), recipe.training),
@@ -153,7 +146,8 @@ def _optimized(
     screen, cancel, last = context.call.screen, context.call.cancel, run.steps.last
     if run.start_step >= last:
         return run.start_step
-    checkpoints.clean(run.folder)
+    # Remove an incomplete checkpoint that a killed process left.
+    shutil.rmtree(run.folder / checkpoints.STAGING, ignore_errors=True)
     screen.notice(
         f"train: {rows:,} rows, {last - run.start_step:,} of {last:,} steps to do, "
         f"{run.recipe.training.rows_per_step:,} rows each; the first step shows how long it takes"
@@ -173,7 +167,7 @@ def _optimized(
         ranks.broadcast(run.model_dump_json())
         saved = processes.optimize(run, run.progress(), screen, cancel)
         ranks.leave_ranks()
-    checkpoints.clean(run.folder)
+    shutil.rmtree(run.folder / checkpoints.STAGING, ignore_errors=True)
     return max(run.start_step, saved)
 
 

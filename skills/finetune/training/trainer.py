@@ -28,7 +28,7 @@ from harness.errors import InputError
 from skills.finetune import ranks
 from skills.finetune.model.resources import device_kind
 from skills.finetune.recipe import Recipe
-from skills.finetune.tokenization.prepared_rows import IGNORED, Prepared, by_length, collate, share
+from skills.finetune.tokenization.prepared_rows import IGNORED, Prepared, by_length, collate
 from skills.finetune.training.callbacks import TrainingCallbacks
 from skills.finetune.training.checkpoints import STAGING
 
@@ -103,11 +103,7 @@ class _Completions:
         self.watch.step_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
         # The gradients of the ranks are averaged, but the step needs their sum.
         total = total_weight(batches).to(device) / ranks.world()
-        return [self.share(batch) for batch in batches], total
-
-    def share(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows of a batch that this rank computes."""
-        return dict(share(batch, ranks.rank(), ranks.world()))
+        return [share(batch) for batch in batches], total
 
     def compute_loss(
         self: Any,
@@ -146,7 +142,7 @@ class _Completions:
         self.model.eval()
         with torch.no_grad():
             for rows in by_length(dev, self.watch.run.recipe.training.batch):
-                batch = self.share(collate([dev[row] for row in rows], pad))
+                batch = share(collate([dev[row] for row in rows], pad))
                 inputs = self._prepare_inputs(batch)
                 losses, _ = self.losses(self.model, inputs)
                 total += float(losses.double().sum())
@@ -202,6 +198,21 @@ def _arguments(watch: TrainingCallbacks, *, evaluates: bool) -> Any:
     )
     args._n_gpu = min(args.n_gpu, 1)  # otherwise, each of several GPUs would get a model copy
     return args
+
+
+def share(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the rows of a batch that this rank computes: every n-th row for n ranks.
+
+    A rank without a row gets a row without loss, since all ranks must take part in each step.
+
+    Args:
+        batch: the result of `prepared_rows.collate`.
+    """
+    own = {name: rows[ranks.rank() :: ranks.world()] for name, rows in batch.items()}
+    if len(own["labels"]):
+        return own
+    first = {name: rows[:1] for name, rows in batch.items()}
+    return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}
 
 
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -80,11 +80,6 @@ def test_accelerate_with_fsdp_divides_the_base(launched: Any) -> None:
     assert ranks.is_sharded(None)
 
 
-@pytest.mark.parametrize(("batch", "processes", "each"), [(8, 1, 8), (8, 2, 4), (7, 2, 4)])
-def test_rows_of_a_process(batch: int, processes: int, each: int) -> None:
-    assert ranks.rows_each(batch, processes) == each
-
-
 def test_the_script_trains_with_rank_0_if_it_is_another(
     launched: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

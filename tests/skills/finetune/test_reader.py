@@ -25,12 +25,18 @@ from skills.annotate.annotator import Annotator
 from skills.finetune.export import register
 from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
-from skills.finetune.reader_folds import FOLDS, by_place, gain_of, store, stored
 from skills.nanda.framework import Framework, load, nanda, task_of
 from skills.nanda.paper import Paper
-from skills.reader.encoder import Scores, Text
-from skills.reader.examples import Example
-from skills.reader.fitting import right_decisions, stated_kappa
+from skills.reader.encoder import Example, Scores, Text
+from skills.reader.fitting import (
+    FOLDS,
+    by_place,
+    gain_of,
+    right_decisions,
+    stated_kappa,
+    store,
+    stored,
+)
 
 TWO = Path(__file__).parents[2] / "support" / "two_moves.yaml"
 TEXT = Text((0, 1, 2, 3), ((1, 2), (2, 3), (3, 4)), ())

@@ -6,7 +6,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from skills.nanda.anchors import Anchor, By
-from skills.reader.examples import example_of
+from skills.reader.encoder import example_of
 
 ABSTRACT = "RESULTS: Bees dance.  We show\nthat plans calm them."
 NAMES = "[UNK] [CLS] [SEP] RESULTS : Bees dance . We show that plans calm them"

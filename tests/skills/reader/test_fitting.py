@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from skills.reader.choice import calibrated, further
-from skills.reader.encoder import Scores, Text
-from skills.reader.examples import Example
+from skills.reader.encoder import Example, Scores, Text
 from skills.reader.fitting import fit
 
 MOVES = ("method",)

@@ -10,16 +10,15 @@ import io
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 from harness.api.skill import Call
 from harness.runs.run_log import Run
-from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import Entry, RunDir, Stage, StageContext
 from skills.nanda.framework import nanda
@@ -41,15 +40,19 @@ def work_in(
     recipe = overridden(Recipe(), {"base": str(base), **changes})
     out = RunDir.of(folder / "out", recipe)
     out.make()
-    call = Call(
+    return StageContext(call_of(folder, **options), recipe, out, nanda())
+
+
+def call_of(folder: Path, **options: Any) -> Call:
+    """Return a call of /finetune with settings in `folder`."""
+    return Call(
         text="",
-        options=SimpleNamespace(**options),
+        options=Finetune.Options(**options),
         models=fake_models(FakeModel()),
         screen=Screen(io.StringIO(), io.StringIO()),
         log=Run(),
         settings=fake_settings(folder),
     )
-    return StageContext(call, recipe, out, nanda())
 
 
 def random_adapter(
@@ -93,14 +96,11 @@ def converted_adapter(base: Path, adapter: Path, target: Path, kind: str = "f32"
 
 def _converted(script: str, source: Path, target: Path, kind: str, *more: str | Path) -> Path:
     converters = llama_cpp.find_converters()
-    llama_cpp.run_program(
-        converters.command(script, source, target, kind, *more),
+    program, log = (
+        converters.program(script, source, target, kind, *more),
         target.with_suffix(".log"),
-        doing="converting",
-        tick=lambda _: None,
-        cancel=StopToken(),
-        environment=converters.environment(),
     )
+    llama_cpp.run_program(call_of(target.parent), program, log, "converting")
     return target
 
 

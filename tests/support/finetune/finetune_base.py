@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from harness import settings
-from harness.api.skill import Call, SkillOptions
+from harness.api.skill import Call
 from harness.errors import ModelUnavailable
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
@@ -27,6 +27,7 @@ from harness.models.weights import FileStore
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda
@@ -75,7 +76,7 @@ def work_over(
     own = fake_settings(folder)
     call = Call(
         text="",
-        options=SkillOptions(),
+        options=Finetune.Options(),
         models=Models(ModelPool(registry.load(own.shipped_registry), {})),
         screen=Screen(io.StringIO(), io.StringIO()),
         log=Run(),

@@ -24,7 +24,7 @@ from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune import ranks
 from skills.finetune.model.bases import open_base
-from skills.finetune.plugin import TrainOptions
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import RunDir, StageContext
 from skills.finetune.training.callbacks import TrainingCallbacks
@@ -68,7 +68,7 @@ def work_in(
     out.make()
     call = Call(
         text="",
-        options=TrainOptions(
+        options=Finetune.Options(
             processes=processes,
             sharding=sharding,
             resume=resume is True,

@@ -6,7 +6,6 @@ import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export.modelfile import write_modelfiles
 from skills.finetune.export.ollama_model import create_in_ollama
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda
@@ -69,7 +69,7 @@ class Folder:
         self.err = io.StringIO()
         call = Call(
             text="",
-            options=SimpleNamespace(**self.options),
+            options=Finetune.Options(**self.options),
             models=self.models,
             screen=Screen(io.StringIO(), self.err),
             log=Run(),

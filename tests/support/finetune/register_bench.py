@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from declared_outputs import check_output
 
-from harness.api.skill import Call, SkillOptions
+from harness.api.skill import Call
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from harness.runs.run_log import Run
@@ -28,11 +28,6 @@ from skills.nanda import framework as frameworks
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
 NAME = "ft"
 DEFAULT = registry.load(SHIPPED).serving("annotate")
-
-
-class Options(SkillOptions):
-    as_name: str | None = None
-    default: bool = False
 
 
 @dataclass
@@ -77,7 +72,7 @@ class Bench:
         laid = registry.load(SHIPPED, self.path)
         return Call(
             text="",
-            options=Options(**options),
+            options=Finetune.Options(**options),
             models=Models(ModelPool(laid, {})),
             screen=Screen(io.StringIO(), self.stderr),
             log=Run(),

@@ -6,12 +6,20 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_artifacts import converted, converted_adapter, inputs_of, random_adapter, work_in
+from finetune_artifacts import (
+    call_of,
+    converted,
+    converted_adapter,
+    inputs_of,
+    random_adapter,
+    work_in,
+)
 from finetune_base import smollm2
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
@@ -277,14 +285,11 @@ def run(
     cancel: StopToken | None = None,
     tick: Callable[[str], None] = lambda _: None,
 ) -> str:
-    return llama_cpp.run_program(
-        converters.command(llama_cpp.MODEL_SCRIPT, log.parent, log.parent / "gguf", "f16"),
-        log,
-        doing="converting the model",
-        tick=tick,
-        cancel=cancel or StopToken(),
-        environment=converters.environment(),
-    )
+    call = call_of(log.parent)
+    call.cancel = cancel or call.cancel
+    call.screen.progress = lambda _: nullcontext(tick)  # type: ignore[assignment, method-assign]
+    program = converters.program(llama_cpp.MODEL_SCRIPT, log.parent, log.parent / "gguf", "f16")
+    return llama_cpp.run_program(call, program, log, "converting the model")
 
 
 def test_converter_imports_its_own_gguf_package(

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
-from skills.finetune.model.safetensors_files import read_weights
+from skills.finetune.model.base_shapes import read_weights
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 peft = pytest.importorskip("peft", reason="needs the finetune extra")
@@ -253,7 +253,7 @@ def test_base_with_another_digest_than_the_rows_is_refused(base: Path, tmp_path:
     assert inputs_of(merge.merge, work)["base"] == digest
 
     prepared.write_text(json.dumps({"base": "another", "base_digest": "0" * 64}))
-    with pytest.raises(InputError, match="the adapter was trained on another, which is not"):
+    with pytest.raises(InputError, match="were prepared for another, which is not"):
         merge.merge(work)
 
 

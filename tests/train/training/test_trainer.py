@@ -343,7 +343,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 
 def test_batches_group_by_length_with_the_largest_first() -> None:
     rows = [Row(str(place), (1,) * ((place * 37) % 101 + 8), 1, 1.0) for place in range(430)]
-    batches = Batches(rows, 4, 42)
+    batches = Batches([len(row.input_ids) for row in rows], 4, 42)
     assert len(batches) == len(list(batches)) == 108
     lengths = [[batches.lengths[row] for row in rows] for rows in batches]
     padded = sum(max(one) * len(one) for one in lengths)

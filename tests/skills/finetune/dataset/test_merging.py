@@ -286,7 +286,7 @@ def test_entries_and_tables_give_the_same_data_set(made: Make) -> None:
     tables = build_dataset(gold, agent, curated, dev=[row(1)["arxiv_id"]], curated_only=True)
     assert b"".join(in_hand.lines()) == b"".join(tables.lines())
     assert (in_hand.counts, in_hand.choices) == (tables.counts, tables.choices)
-    assert [file.role for file in in_hand.inputs] == ["gold", "agent"]
+    assert [file["role"] for file in in_hand.inputs] == ["gold", "agent"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -471,7 +471,7 @@ def test_id_list_may_have_comments(gold: Path, tmp_path: Path) -> None:
     dataset = build_dataset(gold, None, test=[str(path)])
     assert numbers(out(dataset)) == [1, 2]
     assert [each["of_where"][-6:] for each in out(dataset)] == ["line 3", "line 4"]
-    assert [(file.role, Path(file.path).name) for file in dataset.inputs] == [
+    assert [(file["role"], Path(file["path"]).name) for file in dataset.inputs] == [
         ("gold", "gold.csv"),
         ("test", "ids.txt"),
     ]

@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gguf as gguf_format
@@ -24,6 +23,7 @@ from harness.testing import fake_settings
 from skills.finetune.export.register import name_of
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.base_shapes import BaseFacts, published
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Recipe, load_recipe, overridden
 from skills.finetune.run_folder import StageContext
 
@@ -202,7 +202,7 @@ def test_stage_alone_does_not_replace_the_start_model(tmp_path: Path, name: str)
     work.run_dir.record("train", {}, facts={"steps": 4, "steps_of_all_epochs": 4})
     with pytest.raises(UsageError, match="would replace nanda-annotator"):
         name_of(work)
-    named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
+    named = replace(work, call=replace(work.call, options=Finetune.Options(as_name="mine")))
     assert name_of(named) == "mine"
 
 

@@ -247,3 +247,10 @@ def test_a_missing_folder_has_the_disk_of_its_parent(tmp_path: Path) -> None:
     found = resources.disk_of(tmp_path / "a" / "b")
     assert found.free > 0
     assert found.device == tmp_path.stat().st_dev
+
+
+@pytest.mark.parametrize(("batch", "processes", "rows"), [(8, 1, 8), (8, 2, 4), (7, 2, 4)])
+def test_the_processes_share_the_rows_of_a_batch(batch: int, processes: int, rows: int) -> None:
+    recipe = overridden(Recipe(), {"training.batch": batch})
+    machine = resources.Machine(0, (), 1, processes=processes)
+    assert Batch.largest([5] * 20, [3] * 20, recipe, machine) == Batch(rows, 5, 3)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import InputError
-from skills.finetune.model.safetensors_files import read_header, read_weights
+from skills.finetune.model.base_shapes import read_header, read_weights
 
 
 def stored(start: Any, end: Any, shape: Any = (2,)) -> dict[str, Any]:
