@@ -107,33 +107,32 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 
 
 def _run(words: list[str]) -> int:
-    general: dict[str, object] = {}
-    rest = words
-    if words and words[0] not in INFORMATION:
-        from harness.runs.invocation import parse_general
-
-        general, rest = parse_general(words)
+    general, rest = _parsed(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
-    prompt = [str(general.pop("prompt"))] if "prompt" in general else []
-    if prompt and rest:
-        raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
-    rest = rest or prompt
-    if rest[:1] == ["--version"]:
-        Screen().result(__version__)
-        return 0
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
-    if (serve := _other_than_line(rest)) is not None:
-        return serve(settings, general, rest[1:])
-    if rest[:1] in (["--help"], ["-h"]):
-        from harness.cli.overview import program_help
-        from harness.plugins import plugin_table
+    match rest:
+        case ["--version", *_]:
+            Screen().result(__version__)
+            return 0
+        case ["--help" | "-h", *_]:
+            from harness.cli.overview import program_help
+            from harness.plugins import plugin_table
 
-        app = App(settings, Frontend("one-shot"), general=general)
-        options = plugin_table.read()["options"]
-        Screen().result(program_help(app.catalogue, settings, options))
-        return 0
+            app = App(settings, Frontend("one-shot"), general=general)
+            options = plugin_table.read()["options"]
+            Screen().result(program_help(app.catalogue, settings, options))
+            return 0
+        case ["completion"] | ["completion", _]:
+            from harness.cli.shell_completion import script
+
+            app = App(settings, Frontend("one-shot"), general=general)
+            shell = "".join(rest[1:])
+            Screen().result(script(shell, app.catalogue, app.registry.names.items()))
+            return 0
+        case ["mcp" | "acp" as name, *words] if all(word.startswith("-") for word in words[:1]):
+            return (_serve_mcp if name == "mcp" else _serve_acp)(settings, general, words)
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import interactive_session
 
@@ -150,16 +149,19 @@ def _run(words: list[str]) -> int:
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
-def _other_than_line(
-    words: Sequence[str],
-) -> Callable[[Settings, Mapping[str, object], Sequence[str]], int] | None:
-    """Return the function for the word mcp, acp or completion, or None if the words are a line."""
-    match words:
-        case ["completion"] | ["completion", _]:
-            return _print_completion
-        case ["mcp" | "acp" as name, *options] if all(w.startswith("-") for w in options[:1]):
-            return _serve_mcp if name == "mcp" else _serve_acp
-    return None
+def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Return the general options by key, and the line as a list of words."""
+    if not words or words[0] in INFORMATION:
+        return {}, words
+    from harness.runs.invocation import parse_general
+
+    general, rest = parse_general(words)
+    if "prompt" not in general:
+        return general, rest
+    prompt = str(general.pop("prompt"))
+    if rest:
+        raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
+    return general, [prompt]
 
 
 def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
@@ -214,17 +216,6 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
         return App(replace(here, project_dir=project), Frontend("acp"), general=general)
 
     serve(make_app, here)
-    return 0
-
-
-def _print_completion(
-    settings: Settings, general: Mapping[str, object], words: Sequence[str]
-) -> int:
-    """Print the script with which a shell completes lines; return the exit code."""
-    from harness.cli.shell_completion import script
-
-    app = App(settings, Frontend("one-shot"), general=general)
-    Screen().result(script(" ".join(words), app.catalogue, app.registry.names.items()))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from harness.chat.conversation import as_text
 from harness.cli.app_command import AppCommand
 from harness.errors import NothingFound, UsageError
 from harness.plugins.user_choices import TrustStore
+from harness.support.sqlite import row_id
 from harness.terminal.console import render_markdown
 from harness.terminal.rendering import table
 
@@ -106,14 +107,15 @@ class Resume(AppCommand):
         return {} if option else {str(session.id): session.title for session in found}
 
     def run(self, call: Call) -> Result:
-        number = call.text.strip()
-        if number and not _is_id(number):
+        given = call.text.strip()
+        number = row_id(given)
+        if given and number is None:
             raise UsageError(
-                f"{number[:40]!r} is not the number of a session",
+                f"{given[:40]!r} is not the number of a session",
                 hint="`/sessions` lists the sessions.",
             )
         conversation = self._app.conversation
-        session = conversation.resume(int(number) if number else None)
+        session = conversation.resume(number)
         text = f"{_summary(session)}\n\n{_end(conversation)}".strip()
         return Result(text, asdict(session), terminal=lambda: render_markdown(text))
 
@@ -144,11 +146,6 @@ def _end(conversation: Conversation) -> str:
     summary = conversation.summary
     last = messages[-1:] if messages[2:] or not summary else []
     return "\n\n".join([*([f"{SUMMARIZED}\n\n{summary}"] if summary else ()), *last])
-
-
-def _is_id(text: str) -> bool:
-    """Return True if a text may be the number of a row: 1 to 18 digits, as SQLite can store."""
-    return text.isdecimal() and len(text) <= 18
 
 
 def _summary(session: Session) -> str:
@@ -272,33 +269,29 @@ class Logs(AppCommand):
         log = self._app.run_log
         if call.subcommand == "path":
             return Result(str(log.path), {"path": str(log.path)})
-        number = call.text.strip()
-        if not number:
+        given = call.text.strip()
+        if not given:
             runs = log.recent(call.options.limit)
-            return Result(_run_table(runs) if runs else "No runs yet.", {"runs": runs})
-        if not _is_id(number):
+            rows = []
+            for run in runs:
+                tokens = f"{run['prompt_tokens']} + {run['completion_tokens']}"
+                row = run["id"], run["started_at"], run["status"], run["resolved"]
+                line = " ".join(run["line"].split())[:SHOWN]
+                rows.append((*row, tokens if run["generations"] else "", line))
+            shown = table(("run", "started", "status", "model", "tokens", "line"), rows)
+            return Result(shown if runs else "No runs yet.", {"runs": runs})
+        if (number := row_id(given)) is None:
             raise UsageError(
-                f"{number[:40]!r} is not the number of a run", hint="`/logs` lists the runs."
+                f"{given[:40]!r} is not the number of a run", hint="`/logs` lists the runs."
             )
-        run = log.get(int(number))
-        if run is None:
+        if (found := log.get(number)) is None:
             raise NothingFound(f"there is no run {number}", hint="`/logs` lists the runs.")
         lines = []
-        for name, value in run.items():
+        for name, value in found.items():
             if value not in (None, [], "{}"):
                 shown = json.dumps(value) if isinstance(value, list) else str(value)
                 lines.append(f"{name}:\n{shown}" if "\n" in shown else f"{name}: {shown}")
-        return Result("\n".join(lines), run)
-
-
-def _run_table(runs: list[dict[str, Any]]) -> str:
-    rows = []
-    for run in runs:
-        tokens = f"{run['prompt_tokens']} + {run['completion_tokens']}"
-        row = run["id"], run["started_at"], run["status"], run["resolved"]
-        line = " ".join(run["line"].split())[:SHOWN]
-        rows.append((*row, tokens if run["generations"] else "", line))
-    return table(("run", "started", "status", "model", "tokens", "line"), rows)
+        return Result("\n".join(lines), found)
 
 
 class PermissionsCommand(AppCommand):
@@ -337,7 +330,7 @@ class PermissionsCommand(AppCommand):
             return Result(shown, {"project": str(call.settings.project_dir), "allowed": allowed})
         if given == "all":
             revoked = known
-        elif _is_id(given) and 0 < int(given) <= len(known):
+        elif 0 < (row_id(given) or 0) <= len(known):
             revoked = [known[int(given) - 1]]
         else:
             raise UsageError(

@@ -254,21 +254,10 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
     """
-    try:
-        text = bounded_files.read_text(source or path, MAX_BYTES)
-        content = json.loads(text)
-    except FileNotFoundError:
+    source = source or path
+    if not source.exists():
         return "", {SERVERS: {}}
-    except OSError as exc:
-        raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
-    except json.JSONDecodeError as exc:
-        raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    # raised for a number with too many digits, or deep nesting
-    except (ValueError, RecursionError) as exc:
-        raise InputError("it is not usable JSON", where=str(path)) from exc
+    text, content = bounded_files.parsed_json(source, MAX_BYTES, path)
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
             f"it has no object {SERVERS!r}",

@@ -96,8 +96,10 @@ class Run(BuiltinTool):
         command = self._of_skill(given.command, place)
         words = command_words(command)
         environment = environment_of(place.settings.run_environment)
-        if words is not None and not _exists(words[0], place.project, environment["PATH"]):
-            raise NothingFound(f"there is no program {words[0]!r}")
+        if words is not None:
+            program = place.project / words[0] if "/" in words[0] else words[0]
+            if shutil.which(program, path=environment["PATH"]) is None:
+                raise NothingFound(f"there is no program {words[0]!r}")
         unconfined, settings = no_sandbox(), place.settings
         if unconfined:
             how = f"with all your rights ({unconfined})"
@@ -140,12 +142,6 @@ class Run(BuiltinTool):
                 if is_file(str(script)) and script.resolve().is_relative_to(folder.resolve()):
                     return shlex.join([*words[:number], str(script), *words[number + 1 :]])
         return command
-
-
-def _exists(program: str, project: Path, path: str) -> bool:
-    if "/" in program:
-        return is_file(str(project / program))
-    return shutil.which(program, path=path) is not None
 
 
 def environment_of(named: Sequence[str]) -> dict[str, str]:
