@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -83,14 +82,8 @@ def serve(make_app: Callable[[Path], App], settings: Settings) -> None:
     Raises:
         OutputError: stdout is closed.
     """
-    out = stdout_guard.results()
-    if out is None:
-        raise errors.OutputError("stdout is closed, and an editor reads the answers there")
-    if sys.stdin is None:
-        return
-    if sys.stdin.isatty():
-        Screen().notice("Serving an editor on stdin and stdout (docs/editors.md). Ctrl-D ends it.")
-    asyncio.run(EditorAgent(make_app, settings).serve(cast("TextIO", out)))
+    if out := stdout_guard.for_client("an editor", "docs/editors.md"):
+        asyncio.run(EditorAgent(make_app, settings).serve(cast("TextIO", out)))
 
 
 class EditorAgent:
