@@ -125,12 +125,8 @@ class ModelsCommand(AppCommand):
         models = [
             RegisteredModel(
                 id=model_id,
-                summary=entry.summary,
-                tasks=list(entry.tasks),
-                fallback=entry.fallback,
                 serve=[self._probed(model_id, serve) for serve in entry.serve],
-                trained_on=dict(entry.trained_on),
-                scores=dict(entry.scores),
+                **entry.model_dump(include={*RegisteredModel.model_fields} - {"serve"}),
             )
             for model_id, entry in self._app.pool.registry.models.items()
         ]

@@ -154,9 +154,7 @@ def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None
     taken = app.catalogue.skills.get(file.name)
     if taken is not None and owner(taken.origin, app.settings) == "program":
         raise UsageError(f"the name /{file.name} is taken by a command", where=str(file.path))
-    if file.name in app.catalogue.disabled:
-        hint = f"`/skills enable {file.name}`"
-        raise UsageError(f"the name /{file.name} is disabled", hint=hint)
+    app.catalogue.check_enabled(file.name)
     if not force and (target.is_symlink() or target.exists()):
         raise OutputError("exists already", where=str(target), hint="--force replaces the skill.")
 

@@ -157,11 +157,10 @@ def read(settings: Settings) -> Configuration:
         for name, server in servers.items():
             try:
                 entry = _entry(name, server, partial(_place, path, text, SERVERS, name))
-                for known in found.entries:
-                    if known.name == entry.name:
-                        taken = f"{known.where} has a server with this name"
-                        message = f"the server {entry.name} is left out: {taken}"
-                        raise UsageError(message, where=entry.where)
+                known = {one.name: one.where for one in found.entries}
+                if taken := known.get(entry.name):
+                    reason = f"is left out: {taken} has a server with this name"
+                    raise UsageError(f"the server {entry.name} {reason}", where=entry.where)
                 found.entries.append(entry)
             except UsageError as error:
                 found.problems.append(error)

@@ -13,10 +13,10 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -195,13 +195,12 @@ class ToolHooks:
         """
         if os.name != "posix":
             raise NotAllowed("commands of hooks need process groups, which this system lacks")
-        facts = asdict(call)
-        given = {
+        given: dict[str, Any] = {
             "hook_event_name": hook,
             "cwd": str(self.settings.project_dir),
-            "tool_name": facts["tool"],
-            "tool_input": facts["arguments"],
-            "line": facts["line"],
+            "tool_name": call.tool,
+            "tool_input": dict(call.arguments),
+            "line": call.line,
         }
         if isinstance(call, ToolFinished):
             given |= {"tool_response": json.loads(call.result), "exit_code": call.exit_code}
