@@ -297,18 +297,19 @@ def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any])
     if app.current_general is None or not app.current_general.no_log:
         app.run_log.start(door="model", line=line, skill=tool, options=options, job="", run=run)
     try:
-        yield
-    except KeyboardInterrupt as exc:
-        run.close("interrupted", Interrupted.exit_code, Usage())
-        raise Interrupted("interrupted") from exc
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            raise Interrupted("interrupted") from exc
+        except HarnessError:
+            raise
+        except Exception as exc:
+            raise InternalError(exc) from exc
     except HarnessError as error:
         status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
         kind = type(error).__name__
         run.close(status, error.exit_code, Usage(), error_type=kind, error=str(error))
         raise
-    except Exception as exc:
-        run.close("failed", 1, Usage(), error_type=type(exc).__name__, error=str(exc))
-        raise InternalError(exc) from exc
     if not run.allowed:
         run.allow(WITHOUT_ASKING)
     run.close("done", 0, Usage())

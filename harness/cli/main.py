@@ -22,8 +22,8 @@ from typing import IO, TYPE_CHECKING
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.cli.app import App
-from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.frontend import Frontend, Outcome, in_shell, print_error, show
+from harness.errors import HarnessError, Interrupted, ReaderGone, UsageError
+from harness.runs.frontend import Frontend, Outcome, guarded, in_shell, print_error, show
 from harness.support import ctrl_c, traces
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
@@ -87,23 +87,23 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
             are general options and a line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
+
+    def work() -> int:
         if make is None:
             return _run(words)
         invocation, settings = make(words), settings_module.from_environment()
         app = App(settings, Frontend("one-shot", stdin=_piped_stdin()))
         return _closed(app, _run_each(app, [partial(app.run, invocation)]))
+
+    error: HarnessError
+    try:
+        return guarded("", work)
     except KeyboardInterrupt:
-        print_error(Interrupted("interrupted"), Screen())
-        return Interrupted.exit_code
-    except HarnessError as error:
-        print_error(error, Screen())
-        return error.exit_code
-    except Exception as exc:  # reported as a fault of the harness
-        if ctrl_c.is_cause_of(exc):
-            raise KeyboardInterrupt from exc
-        print_error(InternalError(exc), Screen())
-        return InternalError.exit_code
+        error = Interrupted("interrupted")
+    except HarnessError as exc:
+        error = exc
+    print_error(error, Screen())
+    return error.exit_code
 
 
 def _run(words: list[str]) -> int:
