@@ -181,7 +181,10 @@ class Toolbox:
             return answer
 
     def _call(self, call: ToolCall, screen: Screen) -> Answer:
-        tools, run, line = self._tools, Run(), ""
+        tools, run, line = self._own, Run(), ""
+        if more := self.app.mcp_servers.tools():
+            search, *_ = self.app.mcp_servers.searched()
+            tools = {search.name: search, **{tool.name: tool for tool in more}, **tools}
         tool = call.name if call.name in tools else ""
         try:
             if not tool:
@@ -213,14 +216,6 @@ class Toolbox:
         if line:
             screen.end_call(content, failed=bool(code))
         return Answer(content, tool, line, code)
-
-    @property
-    def _tools(self) -> dict[str, ChatTool]:
-        servers = self.app.mcp_servers
-        if not (more := servers.tools()):
-            return self._own
-        search, *_ = servers.searched()
-        return {search.name: search, **{tool.name: tool for tool in more}, **self._own}
 
     @property
     def _own(self) -> dict[str, ChatTool]:
