@@ -90,6 +90,8 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice, clean)
         path = self.general.get("registry")
         self._registry_path = at_home(path) if path else None
+        self._registry: Registry | None = None
+        self._pool: ModelPool | None = None
         self.preferred: dict[str, str] = {}
         self._discover()
 
@@ -360,14 +362,16 @@ class App:
             return self.settings
         return replace(self.settings, user_registry=self._registry_path, registry_required=True)
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
         """The registry, read on first use.
 
         Raises:
             RegistryError: the registry cannot be used.
         """
-        return self._read_registry()
+        if self._registry is None:
+            self._registry = self._read_registry()
+        return self._registry
 
     def _read_registry(self) -> Registry:
         from harness.models.registry import load
@@ -381,15 +385,18 @@ class App:
 
         return load(settings.shipped_registry, user, left_out=leave_out)
 
-    @cached_property
+    @property
     def pool(self) -> ModelPool:
         """The pool of loaded models, which reads the registry on first use."""
-        return ModelPool(lambda: self.registry, self.catalogue.backends, self.preferred)
+        if self._pool is None:
+            backends = self.catalogue.backends
+            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
+        return self._pool
 
     @property
     def last_resolution(self) -> Resolution | None:
         """The resolution of the model that was used last; None if no model was used."""
-        return self.pool.last if "pool" in self.__dict__ else None
+        return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
         """Read the registry and find the skills again, and free the loaded models.
@@ -400,7 +407,7 @@ class App:
         found = self._read_registry()
         self.discovery.forget()
         self._free_models()
-        self.registry = found
+        self._registry = found
         self._discover()
 
     def use_registry(self, path: Path | None) -> None:
@@ -422,9 +429,9 @@ class App:
             raise
 
     def _free_models(self) -> None:
-        if "pool" in self.__dict__:
-            self.pool.close()
-            del self.pool
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
     def _discover(self) -> None:
         screen = self.screen
