@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import errors
 from harness.agent_skills import skill_md
-from harness.chat import tool_calls
+from harness.chat.toolbox import shortened
 from harness.cli import intent
 from harness.errors import HarnessError
 from harness.models.backend import ToolCall
@@ -247,7 +247,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "intent.triggered": triggered,
     "intent._request": intent._request,
     "suggestions.did_you_mean": lambda t: errors.did_you_mean(t, ["annotate", "curate"]),
-    "tool_result.shortened": tool_calls.shortened,
+    "tool_result.shortened": shortened,
     "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
     "front_matter.parse": lambda t: skill_md.parse_front_matter(t, Path(), lenient=True),
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from harness.runs.frontend import Outcome, print_error
 from harness.runs.invocation import quoted, split_command, split_options
 from harness.sessions import SessionStore
 from harness.settings import Settings
+from harness.support.sqlite import row_id
 from harness.support.text_input import well_formed
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
@@ -49,8 +49,6 @@ LISTED = 200
 """Maximum number of sessions that are listed, the latest first."""
 TITLE = 160
 """Maximum number of characters of a tool call's title."""
-DIGITS = 18
-"""Maximum number of digits of the id of a session."""
 GRACE = 5.0
 """Time in seconds for a running prompt to store results after the editor has disconnected."""
 INVALID = -32602
@@ -84,14 +82,8 @@ def serve(make_app: Callable[[Path], App], settings: Settings) -> None:
     Raises:
         OutputError: stdout is closed.
     """
-    out = stdout_guard.results()
-    if out is None:
-        raise errors.OutputError("stdout is closed, and an editor reads the answers there")
-    if sys.stdin is None:
-        return
-    if sys.stdin.isatty():
-        Screen().notice("Serving an editor on stdin and stdout (docs/editors.md). Ctrl-D ends it.")
-    asyncio.run(EditorAgent(make_app, settings).serve(cast("TextIO", out)))
+    if out := stdout_guard.for_client("an editor", "docs/editors.md"):
+        asyncio.run(EditorAgent(make_app, settings).serve(cast("TextIO", out)))
 
 
 class EditorAgent:
@@ -177,9 +169,9 @@ class EditorAgent:
         app = self._apps[folder]
         conversation = Conversation.of(app.settings, Screen().notice)
         if session_id:
-            if not (session_id.isdecimal() and len(session_id) <= DIGITS):
+            if (number := row_id(session_id)) is None:
                 raise errors.NothingFound(f"there is no session {session_id[:60]!r}")
-            conversation.resume(int(session_id))
+            conversation.resume(number)
         elif conversation.keeps:
             conversation.session = conversation.store.begin(conversation.project)
         stored = conversation.session or f"unstored-{len(self._sessions)}"

@@ -61,15 +61,6 @@ class ToolCall:
     progress: str = ""
     changes: list[Any] = field(default_factory=list)
 
-    def content(self, result: str = "") -> list[Any]:
-        """Return the changes of files; if there are none, the notices and the result or progress.
-
-        Args:
-            result: the result of the call; "" to return the progress instead.
-        """
-        lines = [*self.lines[-LINES:], result or self.progress]
-        return [*self.changes] or as_content(shown("\n".join(filter(None, lines))))
-
 
 def as_content(text: str) -> list[Any]:
     """Return a Markdown text as the content of a tool call; [] for an empty text."""
@@ -222,7 +213,13 @@ class Editor:
         result: str = "",
         saved: Sequence[Path] = (),
     ) -> None:
-        content = call.content(result)
+        """Send the state of a call.
+
+        The content is the changes of files; if there are none, the notices and the result or
+        progress.
+        """
+        lines = filter(None, (*call.lines[-LINES:], result or call.progress))
+        content = [*call.changes] or as_content(shown("\n".join(lines)))
         paths = [well_formed(str(path.absolute())) for path in saved]
         places = [schema.ToolCallLocation(path=path) for path in paths] or None
         self.send(

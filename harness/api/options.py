@@ -263,19 +263,15 @@ def case_names(skill: Skill, cases: Iterable[str]) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
-def applies(skill: Skill, field: str, variant: str) -> bool:
-    """Return True if an option applies to a variant of the skill."""
-    cases = [case for case, model in skill.variants.items() if field in model.model_fields]
-    return not cases or variant in cases
+def cases_of(skill: Skill, field: str) -> list[str]:
+    """Return the variants of a skill that have an option; [] if the option applies to all cases."""
+    return [case for case, model in skill.variants.items() if field in model.model_fields]
 
 
 def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
     """Raise UsageError if a given option does not apply to a variant of the skill."""
-    for field in type(options).model_fields:
-        if field not in options.model_fields_set:
-            continue
-        cases = [case for case, model in skill.variants.items() if field in model.model_fields]
-        if cases and variant not in cases:
+    for field in sorted(options.model_fields_set):
+        if (cases := cases_of(skill, field)) and variant not in cases:
             name = _flag(field, type(options).model_fields[field]).name
             raise UsageError(
                 f"{name} does not apply to {case_names(skill, [variant])}",

@@ -16,11 +16,9 @@ from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
-from harness.chat import tool_calls
 from harness.chat.conversation import Conversation
 from harness.chat.skill_tools import TEXT, finished
-from harness.chat.tool_calls import arguments_of, string
-from harness.chat.toolbox import ALL, DETAILS, PreparedCall
+from harness.chat.toolbox import ALL, DETAILS, PreparedCall, arguments_of, content_of, string
 from harness.errors import HarnessError, SkillFailed, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN
@@ -236,7 +234,7 @@ class ActivateSkill:
             self._allow(skill, run)
             outcome = self.app.run_called(invocation, line, run=run)
             # The whole text is returned, since the separate conversation of the skill is not kept.
-            content = tool_calls.content_of(outcome, result=outcome.result.text)
+            content = content_of(outcome, result=outcome.result.text)
             return finished(outcome, content, screen)
 
         return PreparedCall(line, work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from harness.chat.context_files import ProjectInstructions, with_files
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
 from harness.errors import UsageError
-from harness.models.backend import Message, Tool
+from harness.models.backend import Message
 from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
 from harness.support import text_input
 from harness.terminal.console import render_markdown
@@ -179,7 +178,10 @@ class Chat(Skill):
             call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
-        """Print a notice about the skills and tools that this model cannot call, if any."""
+        """Print a notice about the skills and tools that this model cannot call, if any.
+
+        If the model cannot call the tool that activates prompt skills, no prompt skills are listed.
+        """
         if not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
@@ -190,25 +192,19 @@ class Chat(Skill):
                 f"{name} cannot call skills{refused}: use their commands, or words that one of "
                 "them recognizes",
             )
-        elif left := self._left_out(tools_for(model, self._app.toolbox)):
-            skills = self._app.catalogue.skills
+            return
+        tools, skills = tools_for(model, self._app.toolbox), self._app.catalogue.skills
+        left = self._app.toolbox.left_out(tools)
+        if active_skills.ACTIVATE not in left:
+            usable = {name for name, skill in self._skills.items() if skill.file.for_models}
+            left += sorted(usable - active_skills.activatable(tools))
+        if left:
             names = " and ".join(f"/{name}" if name in skills else name for name in left)
             self._explain(
                 call,
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
                 "for them; `context` of the model in the registry sets this size",
             )
-
-    def _left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of the tools and prompt skills that `tools` lacks.
-
-        If `tools` lacks the tool that activates prompt skills, no prompt skills are listed.
-        """
-        left = self._app.toolbox.left_out(tools)
-        if active_skills.ACTIVATE in left:
-            return left
-        usable = {name for name, skill in self._skills.items() if skill.file.for_models}
-        return left + sorted(usable - active_skills.activatable(tools))
 
 
 def _line(skill: PromptSkill, text: str) -> str:

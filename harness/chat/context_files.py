@@ -37,7 +37,6 @@ _FILES = re.compile(
 )
 MAX_INSTRUCTIONS = 32_000
 """Maximum size of an AGENTS.md file in bytes."""
-MOST_FOLDERS = 32
 
 
 def with_files(call: Call) -> str:
@@ -125,7 +124,7 @@ class ProjectInstructions:
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]
-        repositories = (folder for folder in around[:MOST_FOLDERS] if (folder / ".git").exists())
+        repositories = (folder for folder in around if (folder / ".git").exists())
         root = next(repositories, project)
         inside = [folder for folder in around if folder.is_relative_to(root)]
         paths = [path for folder in inside if (path := folder / INSTRUCTIONS_FILE).exists()]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.chat.tool_calls import shortened
+from harness.chat.toolbox import shortened
 from harness.errors import InvalidReply, NotAllowed, NothingFound
 from harness.models.backend import Message
 from harness.models.served import BYTES_PER_TOKEN, ServedModel, label

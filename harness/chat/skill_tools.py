@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
 from harness.api.skill import Skill
-from harness.chat import tool_calls
-from harness.chat.tool_calls import arguments_of, string
-from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
+from harness.chat import toolbox
+from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall, arguments_of, string
 from harness.errors import Interrupted, ReaderGone, UsageError, did_you_mean
 from harness.models.backend import Tool, ToolCall
 from harness.plugins.catalogue import BUILT_IN
@@ -233,8 +232,8 @@ class SkillTool:
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             outcome = self.app.run_called(invocation, line, run=run)
-            data = tool_calls.shortened(json.loads(outcome.result.as_json()))
-            return finished(outcome, tool_calls.content_of(outcome, result=data), screen)
+            data = toolbox.shortened(json.loads(outcome.result.as_json()))
+            return finished(outcome, toolbox.content_of(outcome, result=data), screen)
 
         return PreparedCall(line, work)
 
@@ -248,4 +247,4 @@ def finished(outcome: Outcome, content: Mapping[str, Any], screen: Screen) -> tu
     show_saved(outcome, screen)
     if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
         raise outcome.result.stopped
-    return tool_calls.compact(content), outcome.result.code
+    return toolbox.compact(content), outcome.result.code

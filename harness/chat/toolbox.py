@@ -1,19 +1,23 @@
-"""The tools that a model may call in a chat, and the selection of tools for a request."""
+"""The tools that a model may call in a chat: their selection, their calls and their results.
+
+The model receives a result as one JSON object. `shortened` cuts long results.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.api.hookspecs import ToolFinished, ToolHook, ToolStarted
-from harness.chat.tool_calls import arguments_of, compact, error_content, log_failure
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backend import Tool, ToolCall
+from harness.models.served import Usage
 from harness.permissions import in_one_line
-from harness.runs.frontend import print_error
-from harness.runs.run_log import Run
+from harness.runs.frontend import Outcome, print_error
+from harness.runs.run_log import WITHOUT_ASKING, Run, Status
 from harness.support import traces
 from harness.terminal.console import Screen
 
@@ -29,6 +33,14 @@ MOST = 128
 """Maximum number of tools of a request; servers refuse more."""
 SHOWN = 160
 """Maximum number of characters of a call that are shown."""
+CHARACTERS = 4000
+_LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
+"""Pairs of limits, which are tried in order until a result fits. The first limit is the number of
+items of a list; an object may have twice as many items. The second limit is the number of
+characters of a text.
+"""
+LINE = 2_000
+"""Maximum number of characters of a call that `log_failure` records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ def size(tool: Tool) -> int:
     return len(text.encode()) + 60
 
 
+@dataclass(frozen=True, slots=True)
 class Toolbox:
     """The tools of several sources; tools of earlier sources are preferred.
 
@@ -122,13 +135,9 @@ class Toolbox:
         hooks: calls the hooks before or after a call, and returns their notes for the model.
     """
 
-    def __init__(
-        self,
-        app: App,
-        sources: Sequence[Callable[[], Iterable[ChatTool]]],
-        hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]],
-    ) -> None:
-        self._app, self._sources, self._hooks = app, sources, hooks
+    app: App
+    sources: Sequence[Callable[[], Iterable[ChatTool]]]
+    hooks: Callable[[ToolHook, ToolStarted, Screen], list[str]]
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools to offer to a model, which together fit into `room` bytes.
@@ -138,7 +147,7 @@ class Toolbox:
         tool, and the server tools that its searches have found, in at most half of `room`.
         """
         own = [*self._own.values()]
-        servers = self._app.mcp_servers
+        servers = self.app.mcp_servers
         more = servers.tools()
         if not more:
             return offered(own, room)
@@ -172,7 +181,10 @@ class Toolbox:
             return answer
 
     def _call(self, call: ToolCall, screen: Screen) -> Answer:
-        tools, run, line = self._tools, Run(), ""
+        tools, run, line = self._own, Run(), ""
+        if more := self.app.mcp_servers.tools():
+            search, *_ = self.app.mcp_servers.searched()
+            tools = {search.name: search, **{tool.name: tool for tool in more}, **tools}
         tool = call.name if call.name in tools else ""
         try:
             if not tool:
@@ -185,10 +197,10 @@ class Toolbox:
             line = prepared.line
             screen.begin_call(tool, in_one_line(line, SHOWN))
             started = ToolStarted(tool, arguments_of(call), line)
-            notes = self._hooks("before_tool", started, screen)
+            notes = self.hooks("before_tool", started, screen)
             content, code = prepared.run(screen, run)
             finished = ToolFinished(tool, started.arguments, line, content, code)
-            notes += self._hooks("after_tool", finished, screen)
+            notes += self.hooks("after_tool", finished, screen)
             if notes:
                 content = compact({**json.loads(content), "notes": notes})
         except HarnessError as error:
@@ -196,7 +208,7 @@ class Toolbox:
                 screen.notice(f"-> {in_one_line(call.name, SHOWN)}: not run")
             if run.id is None:
                 given = line or f"{call.name} {call.arguments}"
-                log_failure(self._app, run, call.name, given, error)
+                log_failure(self.app, run, call.name, given, error)
             if isinstance(error, (Interrupted, ReaderGone, InternalError)):
                 raise
             print_error(error, screen)
@@ -206,17 +218,129 @@ class Toolbox:
         return Answer(content, tool, line, code)
 
     @property
-    def _tools(self) -> dict[str, ChatTool]:
-        servers = self._app.mcp_servers
-        if not (more := servers.tools()):
-            return self._own
-        search, *_ = servers.searched()
-        return {search.name: search, **{tool.name: tool for tool in more}, **self._own}
-
-    @property
     def _own(self) -> dict[str, ChatTool]:
         found: dict[str, ChatTool] = {}
-        for source in self._sources:
+        for source in self.sources:
             for tool in source():
                 found.setdefault(tool.name, tool)
         return found
+
+
+def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
+    """Return `content` with the exit code, the saved files and the error of an outcome added."""
+    content = {"exit_code": outcome.result.code, **content}
+    if outcome.saved:
+        content["saved"] = [str(path) for path in outcome.saved]
+    if outcome.result.stopped is not None:
+        content["error"] = str(outcome.result.stopped)
+    return content
+
+
+def error_content(error: HarnessError) -> str:
+    """Return the exit code, message, location and hint of an error as JSON."""
+    content = {"exit_code": error.exit_code, "error": error.message}
+    content |= {"where": error.where} if error.where else {}
+    return compact(content | ({"what_to_do": error.hint} if error.hint else {}))
+
+
+def shortened(data: Any, characters: int = CHARACTERS) -> Any:
+    """Return `data`, or a cut copy if the JSON of `data` has more than `characters` characters.
+
+    In the copy, lists, objects and texts are cut; each cut states the number of omitted items or
+    characters. If the JSON of the copy is still too long, the result is the beginning of this JSON.
+    """
+    if len(compact(data)) <= characters:
+        return data
+    smaller = data
+    for items, letters in _LIMITS:
+        smaller = _less(data, items, letters)
+        if len(compact(smaller)) <= characters:
+            return smaller
+    text = compact(smaller)
+    return f"{text[:characters]}... ({len(text) - characters:,} characters more)"
+
+
+def compact(data: Any) -> str:
+    """Return `data` as JSON without blanks between items."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _less(data: Any, items: int, letters: int) -> Any:
+    if isinstance(data, str) and len(data) > letters:
+        return f"{data[:letters]}... ({len(data) - letters:,} characters more)"
+    if isinstance(data, list):
+        kept = [_less(one, items, letters) for one in data[:items]]
+        return [*kept, f"... ({len(data) - items:,} more)"] if len(data) > items else kept
+    if isinstance(data, dict):
+        few = {key: _less(data[key], items, letters) for key in [*data][: items * 2]}
+        left = len(data) - len(few)
+        return {**few, "...": f"{left:,} more"} if left else few
+    return data
+
+
+@contextlib.contextmanager
+def logged(app: App, run: Run, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Record a tool call in a row of the run log; the block of the `with` statement runs the call.
+
+    The row is also recorded if the block raises an error; with --no-log, there is no row. If the
+    block succeeds without a call of `Run.allow`, the row has the permission `WITHOUT_ASKING`.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed.
+        InternalError: the block raised an error that is not a HarnessError.
+    """
+    if app.current_general is None or not app.current_general.no_log:
+        app.run_log.start(door="model", line=line, skill=tool, options=options, job="", run=run)
+    try:
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            raise Interrupted("interrupted") from exc
+        except HarnessError:
+            raise
+        except Exception as exc:
+            raise InternalError(exc) from exc
+    except HarnessError as error:
+        status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        kind = type(error).__name__
+        run.close(status, error.exit_code, Usage(), error_type=kind, error=str(error))
+        raise
+    if not run.allowed:
+        run.allow(WITHOUT_ASKING)
+    run.close("done", 0, Usage())
+
+
+def log_failure(app: App, run: Run, tool: str, line: str, error: HarnessError) -> None:
+    """Record a call that has no row in the run log yet, since it is invalid or not allowed."""
+    with contextlib.suppress(HarnessError), logged(app, run, tool, line[:LINE], {}):
+        raise error
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """Parse the arguments of a call, and return the arguments that are not null.
+
+    Raises:
+        UsageError: the arguments are not a JSON object.
+    """
+    try:
+        given = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(
+            f"the arguments are not JSON: {call.arguments[:200]!r} ({exc})",
+            hint="Give one JSON object.",
+        ) from exc
+    if not isinstance(given, dict):
+        raise UsageError(f"the arguments are not a JSON object: {call.arguments[:200]!r}")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def string(given: Mapping[str, Any], key: str) -> str:
+    """Return the argument `key`, which must be text, or "" if it is missing.
+
+    Raises:
+        UsageError: the argument is not text.
+    """
+    value = given.get(key, "")
+    if not isinstance(value, str):
+        raise UsageError(f"{key}: {value!r} is not text")
+    return value

@@ -1,12 +1,10 @@
-"""The base classes of the harness's own commands, and of the data of their results."""
+"""The base class of the harness's own commands."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from harness.api.skill import Result, Skill
+from harness.api.skill import Skill
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -20,14 +18,3 @@ class AppCommand(Skill):
 
     def __init__(self, app: App) -> None:
         self._app = app
-
-
-class CommandData(BaseModel):
-    """Base class of the data of a command's result, which contains only fields that were set."""
-
-    model_config = ConfigDict(defer_build=True)
-
-    def as_result(self, text: str, **more: Any) -> Result:
-        """Return a result with this data and a text for a person; `more` sets other fields."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return Result(text, data, **more)

@@ -161,7 +161,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
         if isinstance(skill := found.imported, PromptSkill)
         and skill.file.for_models
         and first in _verbs(skill.file.description)
-        and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
+        and terms <= {*map(_stem, _WORD.findall(f"{name} {skill.file.description}"))}
     ]
 
 
@@ -192,10 +192,6 @@ def _verbs(description: str) -> set[str]:
     """Return the stems of the first words of a description's clauses, without common words."""
     firsts = (_WORD.search(clause) for clause in _CLAUSE.split(description))
     return {_stem(first[0]) for first in firsts if first and first[0].lower() not in _STOP}
-
-
-def _terms(text: str) -> set[str]:
-    return {_stem(word) for word in _WORD.findall(text)}
 
 
 def _stem(word: str) -> str:

@@ -22,8 +22,8 @@ from typing import IO, TYPE_CHECKING
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.cli.app import App
-from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.frontend import Frontend, Outcome, in_shell, print_error, show
+from harness.errors import HarnessError, Interrupted, ReaderGone, UsageError
+from harness.runs.frontend import Frontend, Outcome, guarded, in_shell, print_error, show
 from harness.support import ctrl_c, traces
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
@@ -87,53 +87,52 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
             are general options and a line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
+
+    def work() -> int:
         if make is None:
             return _run(words)
         invocation, settings = make(words), settings_module.from_environment()
         app = App(settings, Frontend("one-shot", stdin=_piped_stdin()))
         return _closed(app, _run_each(app, [partial(app.run, invocation)]))
+
+    error: HarnessError
+    try:
+        return guarded("", work)
     except KeyboardInterrupt:
-        print_error(Interrupted("interrupted"), Screen())
-        return Interrupted.exit_code
-    except HarnessError as error:
-        print_error(error, Screen())
-        return error.exit_code
-    except Exception as exc:  # reported as a fault of the harness
-        if ctrl_c.is_cause_of(exc):
-            raise KeyboardInterrupt from exc
-        print_error(InternalError(exc), Screen())
-        return InternalError.exit_code
+        error = Interrupted("interrupted")
+    except HarnessError as exc:
+        error = exc
+    print_error(error, Screen())
+    return error.exit_code
 
 
 def _run(words: list[str]) -> int:
-    general: dict[str, object] = {}
-    rest = words
-    if words and words[0] not in INFORMATION:
-        from harness.runs.invocation import parse_general
-
-        general, rest = parse_general(words)
+    general, rest = _parsed(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
-    prompt = [str(general.pop("prompt"))] if "prompt" in general else []
-    if prompt and rest:
-        raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
-    rest = rest or prompt
-    if rest[:1] == ["--version"]:
-        Screen().result(__version__)
-        return 0
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
-    if (serve := _other_than_line(rest)) is not None:
-        return serve(settings, general, rest[1:])
-    if rest[:1] in (["--help"], ["-h"]):
-        from harness.cli.overview import program_help
-        from harness.plugins import plugin_table
+    match rest:
+        case ["--version", *_]:
+            Screen().result(__version__)
+            return 0
+        case ["--help" | "-h", *_]:
+            from harness.cli.overview import program_help
+            from harness.plugins import plugin_table
 
-        app = App(settings, Frontend("one-shot"), general=general)
-        options = plugin_table.read()["options"]
-        Screen().result(program_help(app.catalogue, settings, options))
-        return 0
+            app = App(settings, Frontend("one-shot"), general=general)
+            options = plugin_table.read()["options"]
+            Screen().result(program_help(app.catalogue, settings, options))
+            return 0
+        case ["completion"] | ["completion", _]:
+            from harness.cli.shell_completion import script
+
+            app = App(settings, Frontend("one-shot"), general=general)
+            shell = "".join(rest[1:])
+            Screen().result(script(shell, app.catalogue, app.registry.names.items()))
+            return 0
+        case ["mcp" | "acp" as name, *words] if all(word.startswith("-") for word in words[:1]):
+            return (_serve_mcp if name == "mcp" else _serve_acp)(settings, general, words)
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import interactive_session
 
@@ -150,16 +149,19 @@ def _run(words: list[str]) -> int:
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
-def _other_than_line(
-    words: Sequence[str],
-) -> Callable[[Settings, Mapping[str, object], Sequence[str]], int] | None:
-    """Return the function for the word mcp, acp or completion, or None if the words are a line."""
-    match words:
-        case ["completion"] | ["completion", _]:
-            return _print_completion
-        case ["mcp" | "acp" as name, *options] if all(w.startswith("-") for w in options[:1]):
-            return _serve_mcp if name == "mcp" else _serve_acp
-    return None
+def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Return the general options by key, and the line as a list of words."""
+    if not words or words[0] in INFORMATION:
+        return {}, words
+    from harness.runs.invocation import parse_general
+
+    general, rest = parse_general(words)
+    if "prompt" not in general:
+        return general, rest
+    prompt = str(general.pop("prompt"))
+    if rest:
+        raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
+    return general, [prompt]
 
 
 def _serve_mcp(settings: Settings, general: Mapping[str, object], options: Sequence[str]) -> int:
@@ -214,17 +216,6 @@ def _serve_acp(settings: Settings, general: Mapping[str, object], options: Seque
         return App(replace(here, project_dir=project), Frontend("acp"), general=general)
 
     serve(make_app, here)
-    return 0
-
-
-def _print_completion(
-    settings: Settings, general: Mapping[str, object], words: Sequence[str]
-) -> int:
-    """Print the script with which a shell completes lines; return the exit code."""
-    from harness.cli.shell_completion import script
-
-    app = App(settings, Frontend("one-shot"), general=general)
-    Screen().result(script(" ".join(words), app.catalogue, app.registry.names.items()))
     return 0
 
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.app_command import AppCommand, CommandData
+from harness.cli.app_command import AppCommand
 from harness.errors import ModelUnavailable, UsageError, did_you_mean
 from harness.models import hub
 from harness.models.pool import Candidate, Choice, Models
@@ -22,6 +22,16 @@ from harness.terminal.rendering import table
 
 TASK = "chat"
 OLLAMA = "Ollama"
+
+
+class CommandData(BaseModel):
+    """Base class of the data of /models, which an MCP client also receives as a schema."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    def as_result(self, text: str) -> Result:
+        """Return a result with this data and a text for a person."""
+        return Result(text, self.model_dump(mode="json"))
 
 
 class Place(CommandData):
@@ -115,12 +125,8 @@ class ModelsCommand(AppCommand):
         models = [
             RegisteredModel(
                 id=model_id,
-                summary=entry.summary,
-                tasks=list(entry.tasks),
-                fallback=entry.fallback,
                 serve=[self._probed(model_id, serve) for serve in entry.serve],
-                trained_on=dict(entry.trained_on),
-                scores=dict(entry.scores),
+                **entry.model_dump(include={*RegisteredModel.model_fields} - {"serve"}),
             )
             for model_id, entry in self._app.pool.registry.models.items()
         ]
@@ -296,13 +302,6 @@ def _download(
     return Download(name=name, source=source, size=size, license=spdx, tasks=[], here=here)
 
 
-class ChatModel(CommandData):
-    """The chat model, and the place that serves this model; both are None without a model."""
-
-    model: str | None
-    where: str | None
-
-
 class ModelCommand(AppCommand):
     """The command /model, which shows the chat model, or sets it until the process ends."""
 
@@ -314,8 +313,6 @@ class ModelCommand(AppCommand):
     serves plain text, prompt skills and other skills that converse; other tasks keep their
     models."""
     text = "optional"
-
-    output = ChatModel
 
     class Options(SkillOptions):
         default: bool = Field(False, description="use the registry's choice of model again")
@@ -330,9 +327,10 @@ class ModelCommand(AppCommand):
         except ModelUnavailable as exc:
             if name:
                 raise
-            return ChatModel(model=None, where=None).as_result(f"chat: no model. {exc.hint}")
+            return Result(f"chat: no model. {exc.hint}", {"model": None, "where": None})
         if name:
             app.preferred[TASK] = name
         label = found.chosen.serve.label
-        chosen = ChatModel(model=found.resolved, where=label)
-        return chosen.as_result(f"chat: {found.resolved} ({label})")
+        return Result(
+            f"chat: {found.resolved} ({label})", {"model": found.resolved, "where": label}
+        )

@@ -105,11 +105,7 @@ class NewSkill(AppCommand):
         A package may have the name of a skill that exists as a folder.
         """
         catalogue = self._app.catalogue
-        if name in catalogue.disabled:
-            raise UsageError(
-                f"the name /{name} is disabled, so the skill would not be loaded",
-                hint=f"`/skills enable {name}`, or choose another name.",
-            )
+        catalogue.check_enabled(name)
         origin = ""
         if name in catalogue.skills:
             origin = catalogue.skills[name].origin

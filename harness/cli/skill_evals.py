@@ -9,7 +9,6 @@ matches the request (`harness.cli.intent`). The test runs no skill.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +18,14 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, Va
 from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result
 from harness.chat.active_skills import ACTIVATE, SKILL_NAME
-from harness.chat.tool_calls import arguments_of, string
 from harness.chat.tool_loop import SYSTEM, tools_for
+from harness.chat.toolbox import arguments_of, string
 from harness.cli import intent
 from harness.errors import InputError, UsageError
 from harness.models import served
 from harness.models.backend import Message
 from harness.models.served import ServedModel
-from harness.support.bounded_files import read_json
+from harness.support.bounded_files import parsed_json
 from harness.terminal.rendering import table
 
 if TYPE_CHECKING:
@@ -107,14 +106,7 @@ def read(folder: Path) -> Sequence[Case]:
         raise InputError(
             "there is no file with cases", where=str(path), hint=f"Content of the file: {hint}"
         )
-    try:
-        content = read_json(path, MAX_BYTES)
-    except OSError as exc:
-        raise InputError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
-    except json.JSONDecodeError as exc:
-        raise InputError(f"is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    except ValueError as exc:
-        raise InputError(f"is not JSON: {exc}", where=str(path)) from exc
+    _, content = parsed_json(path, MAX_BYTES)
     listed = content.get("evals") if isinstance(content, dict) else content
     try:
         cases = TypeAdapter(list[Case]).validate_python(listed)

@@ -29,8 +29,6 @@ MOST_LINES = 200
 """Maximum number of lines that show the differences of a skill."""
 LONGEST_LINE = 1_000
 """Maximum number of characters of a line of the differences; longer lines are cut off."""
-MAX_COMPARED = 1_000_000
-"""Maximum size in bytes of a file whose differences are shown."""
 LOCK = "skills.lock"
 CURRENT = "is current"
 CHANGED = "has been changed since its installation; --force replaces it"
@@ -156,9 +154,7 @@ def _check_free(app: App, file: SkillFile, target: Path, *, force: bool) -> None
     taken = app.catalogue.skills.get(file.name)
     if taken is not None and owner(taken.origin, app.settings) == "program":
         raise UsageError(f"the name /{file.name} is taken by a command", where=str(file.path))
-    if file.name in app.catalogue.disabled:
-        hint = f"`/skills enable {file.name}`"
-        raise UsageError(f"the name /{file.name} is disabled", hint=hint)
+    app.catalogue.check_enabled(file.name)
     if not force and (target.is_symlink() or target.exists()):
         raise OutputError("exists already", where=str(target), hint="--force replaces the skill.")
 
@@ -338,10 +334,8 @@ def _differences(before: Path, copy: installer.Staged) -> list[str]:
         lines.append(name + " (new)" * (name not in old) + " (deleted)" * (name not in new))
         contents = old.get(name, b""), new.get(name, b"")
         try:
-            if max(map(len, contents)) > MAX_COMPARED:
-                raise ValueError
             lines += differences(*(content.decode().splitlines() for content in contents))
-        except ValueError:  # the file is too large, or not UTF-8 text
+        except UnicodeDecodeError:
             lines.append("({:,} -> {:,} bytes)".format(*map(len, contents)))
     shown = [visible(line.replace("\t", "    ")) for line in lines[:MOST_LINES]]
     shown = [f"{one[:LONGEST_LINE]}..." if len(one) > LONGEST_LINE else one for one in shown]

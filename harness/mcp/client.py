@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.chat.tool_calls import CHARACTERS, arguments_of, compact, logged, shortened, string
+from harness.chat import toolbox
 from harness.chat.tool_loop import CURRENT
-from harness.chat.toolbox import ALL, ChatTool, PreparedCall
+from harness.chat.toolbox import ALL, ChatTool, PreparedCall, arguments_of, compact, logged, string
 from harness.errors import NothingFound, SkillFailed, UsageError
 from harness.mcp import client_config
 from harness.mcp.client_connection import Server
@@ -80,7 +80,9 @@ class ServerTool:
     def described(self, level: int) -> Tool:
         """Return the whole tool at every level, since a model cannot use a part of a schema."""
         schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
-        return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
+        about = self.tool.description or self.tool.title or ""
+        printable = "".join(c for c in about if c.isprintable() or c in "\n\t")
+        return Tool(self.name, printable, schema)
 
     def prepared(self, call: ToolCall) -> PreparedCall:
         arguments = arguments_of(call)
@@ -112,12 +114,13 @@ class ServerTool:
         data = result.structured_content
         if data is None or result.is_error:
             data = "\n".join(_text(block) for block in result.content[:BLOCKS])
-        data = shortened(data)
+        data = toolbox.shortened(data)
         if result.is_error:
             raise SkillFailed(str(data) or f"{self.tool.name} has failed")
         return data
 
 
+@dataclass(frozen=True, slots=True)
 class SearchTool:
     """A tool that finds tools of MCP servers by words; the model can then call the found tools.
 
@@ -127,15 +130,13 @@ class SearchTool:
         found: called with the names of the found tools, which are then offered to the model.
     """
 
-    name = SEARCH
-
-    def __init__(
-        self, app: App, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]
-    ) -> None:
-        self._app, self._tools, self._found = app, tools, found
+    app: App
+    tools: Sequence[ServerTool]
+    found: Callable[[Sequence[str]], None]
+    name: str = SEARCH
 
     def described(self, level: int) -> Tool:
-        counts = Counter(tool.server.entry.name for tool in self._tools)
+        counts = Counter(tool.server.entry.name for tool in self.tools)
         servers = ", ".join(f"{name} (tools: {count})" for name, count in counts.items())
         about = (
             f"Find tools of the servers {servers}. The tools found can be called in the next step."
@@ -150,12 +151,13 @@ class SearchTool:
         line = f"{SEARCH} {call.arguments.strip()}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
-            with logged(self._app, run, SEARCH, line, {QUERY: query}):
-                found = search(self._tools, query)
+            with logged(self.app, run, SEARCH, line, {QUERY: query}):
+                found = search(self.tools, query)
                 if not found:
                     raise NothingFound("no tool matches", hint="Try other or fewer words.")
-                self._found([tool.name for tool in found])
-                return _listing(found), 0
+                self.found([tool.name for tool in found])
+            listed = toolbox.shortened([asdict(tool.described(ALL)) for tool in found])
+            return compact({"exit_code": 0, "callable_now": listed}), 0
 
         return PreparedCall(line, work)
 
@@ -187,21 +189,6 @@ def _words(text: str) -> set[str]:
     return {word.lower().removesuffix("s") for word in _WORD.findall(spaced)}
 
 
-def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the found tools as JSON for the model.
-
-    After `CHARACTERS` characters, only the names of further tools are listed.
-    """
-    listed: list[Any] = []
-    left = CHARACTERS
-    for tool in found:
-        whole = tool.described(ALL)
-        entry = asdict(whole)
-        left -= len(compact(entry))
-        listed.append(entry if left > 0 else {"name": whole.name})
-    return compact({"exit_code": 0, "callable_now": listed})
-
-
 def _text(block: Any) -> str:
     """Return the text of a content block, or a short description of a block without text."""
     if block.type == "text":
@@ -211,11 +198,6 @@ def _text(block: Any) -> str:
     if block.type == "resource":
         return str(getattr(block.resource, "text", f"({block.resource.uri}, not text)"))
     return f"({block.type}, {block.mime_type}, {len(block.data):,} characters, not shown)"
-
-
-def _clean(text: str) -> str:
-    """Return `text` without unprintable characters, except line breaks and tabs."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
 class Servers:

@@ -157,11 +157,10 @@ def read(settings: Settings) -> Configuration:
         for name, server in servers.items():
             try:
                 entry = _entry(name, server, partial(_place, path, text, SERVERS, name))
-                for known in found.entries:
-                    if known.name == entry.name:
-                        taken = f"{known.where} has a server with this name"
-                        message = f"the server {entry.name} is left out: {taken}"
-                        raise UsageError(message, where=entry.where)
+                known = {one.name: one.where for one in found.entries}
+                if taken := known.get(entry.name):
+                    reason = f"is left out: {taken} has a server with this name"
+                    raise UsageError(f"the server {entry.name} {reason}", where=entry.where)
                 found.entries.append(entry)
             except UsageError as error:
                 found.problems.append(error)
@@ -254,21 +253,10 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or has no object `mcpServers`.
     """
-    try:
-        text = bounded_files.read_text(source or path, MAX_BYTES)
-        content = json.loads(text)
-    except FileNotFoundError:
+    source = source or path
+    if not source.exists():
         return "", {SERVERS: {}}
-    except OSError as exc:
-        raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
-    except json.JSONDecodeError as exc:
-        raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    # raised for a number with too many digits, or deep nesting
-    except (ValueError, RecursionError) as exc:
-        raise InputError("it is not usable JSON", where=str(path)) from exc
+    text, content = bounded_files.parsed_json(source, MAX_BYTES, path)
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
             f"it has no object {SERVERS!r}",

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
@@ -186,21 +187,21 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     for name in ("SIGTERM", "SIGKILL"):
-        if not await _has_ended(process, GRACE):
+        if not await _has_ended(process):
             _signal(process.pid, name)
-    await _has_ended(process, GRACE)
+    await _has_ended(process)
     _signal(process.pid, "SIGKILL")  # kills remaining children
     running.discard(process.pid)
     process._transport.close()  # type: ignore[attr-defined]  # a child may keep the pipes open
 
 
-async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
-    """Return True if the process ends within `seconds`.
+async def _has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Return True if the process ends within `GRACE` seconds.
 
     `Process.wait` is not used, since it would also wait for the end of the process's pipes.
     """
-    until = asyncio.get_running_loop().time() + seconds
-    while process.returncode is None and asyncio.get_running_loop().time() < until:
+    until = time.monotonic() + GRACE
+    while process.returncode is None and time.monotonic() < until:
         await asyncio.sleep(0.01)
     return process.returncode is not None
 

@@ -42,9 +42,8 @@ from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
 from harness.api.skill import Impact, Skill
-from harness.chat import tool_calls
 from harness.chat.skill_tools import SAVE_TO, SUBCOMMAND, invocation_of, tool_of
-from harness.chat.toolbox import ALL, BARE, offered, size
+from harness.chat.toolbox import ALL, BARE, compact, content_of, offered, shortened, size
 from harness.errors import HarnessError, Interrupted, NotAllowed, SkillFailed, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.plugins.catalogue import Found
@@ -233,14 +232,14 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
         links.append(
             types.ResourceLink(name=real.name, uri=real.as_uri(), mime_type=media, size=size)
         )
-    content = tool_calls.content_of(outcome, **{kind: data})
+    content = content_of(outcome, **{kind: data})
     return _result(content, is_error=outcome.result.code != 0, links=links)
 
 
 def _result(
     content: dict[str, Any], *, is_error: bool, links: Sequence[types.ResourceLink] = ()
 ) -> types.CallToolResult:
-    text = tool_calls.compact(tool_calls.shortened(content, LONGEST))
+    text = compact(shortened(content, LONGEST))
     return types.CallToolResult(
         content=[types.TextContent(text=text), *links],
         structured_content=content,

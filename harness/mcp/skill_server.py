@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
-import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -30,7 +29,7 @@ from harness._version import __version__
 from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Document, DocumentSource
-from harness.errors import HarnessError, NothingFound, OutputError, ReaderGone, UsageError
+from harness.errors import HarnessError, NothingFound, ReaderGone, UsageError
 from harness.mcp.server_calls import Calls
 from harness.settings import Settings
 from harness.support.bounded_files import read_bytes
@@ -72,7 +71,7 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
         OutputError: stdout was already closed at the start.
         ReaderGone: the client has closed stdout.
     """
-    calls, out = Calls(app), stdout_guard.results()
+    calls = Calls(app)
     for name in skills:
         if name not in app.catalogue.skills:
             raise app.catalogue.unknown(name)
@@ -80,12 +79,8 @@ def serve(app: App, skills: Collection[str] = ()) -> bool:
             known = ", ".join(calls.skills)
             raise UsageError(f"/{name} is not offered to agents", hint=f"Choose from {known}.")
     calls.chosen = frozenset(skills)
-    if out is None:
-        raise OutputError("stdout is closed, and a client reads the answers there")
-    if sys.stdin is None:
+    if (out := stdout_guard.for_client("an MCP client", "docs/mcp.md")) is None:
         return True
-    if sys.stdin.isatty():
-        app.screen.notice("Serving MCP clients on stdin and stdout (docs/mcp.md). Ctrl-D ends it.")
     try:
         anyio.run(_serve, server_of(calls), out)
     except BaseExceptionGroup as group:

@@ -189,6 +189,12 @@ class Catalogue:
             reason = f"/{name} is for models only: `user-invocable` is false"
             raise UsageError(reason, hint=f"`/skills {name}` shows the skill.")
 
+    def check_enabled(self, name: str) -> None:
+        """Raise UsageError if the user has disabled the name, so that no skill can have it."""
+        if name in self.disabled:
+            hint = f"`/skills enable {name}`, or choose another name."
+            raise UsageError(f"the name /{name} is disabled", hint=hint)
+
     def unknown(self, name: str) -> UnknownSkill:
         """Return the error for a name that no loaded skill has."""
         disabled, untrusted = self.disabled, self.untrusted

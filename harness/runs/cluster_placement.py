@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from harness.api.options import ClusterOptions, applies
+from harness.api.options import ClusterOptions, cases_of
 from harness.api.skill import Call, Skill
 from harness.errors import UsageError
 from harness.models.cluster.address import Address, Placement, parse_address
@@ -26,8 +26,8 @@ def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
     Raises:
         UsageError: an address is invalid, or an option has no effect here.
     """
-    options = call.options
-    if not isinstance(options, ClusterOptions) or not applies(skill, "on", variant):
+    options, cases = call.options, cases_of(skill, "on")
+    if not isinstance(options, ClusterOptions) or (cases and variant not in cases):
         return None
     if options.ray_data is not None:
         if not getattr(skill.variants.get(variant, options), "takes_ray_data", False):

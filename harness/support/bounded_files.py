@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.errors import OutputError
+from harness.errors import InputError, OutputError
 
 # Without this flag, opening a pipe would wait for a writer. Windows does not have the flag.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
@@ -138,6 +138,33 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
         return json.loads(read_text(path, limit))
     except RecursionError as exc:
         raise ValueError("it is nested too deeply") from exc
+
+
+def parsed_json(path: Path, limit: int, shown: Path | None = None) -> tuple[str, Any]:
+    """Return the text and the parsed content of a JSON file that a person has written.
+
+    Args:
+        limit: maximum size of the file in bytes.
+        shown: the path for messages, if `path` is a copy.
+
+    Raises:
+        InputError: the file cannot be read, is larger than `limit`, or is not JSON; if possible,
+            the message contains the line.
+    """
+    where = str(shown or path)
+    try:
+        text = read_text(path, limit)
+        return text, json.loads(text)
+    except OSError as exc:
+        raise InputError(f"cannot be read: {exc.strerror or exc}", where=where) from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise InputError("it is not UTF-8 text", where=f"{where}:{line}") from exc
+    except json.JSONDecodeError as exc:
+        raise InputError(f"it is not JSON: {exc.msg}", where=f"{where}:{exc.lineno}") from exc
+    # raised for a number with too many digits, or deep nesting
+    except (ValueError, RecursionError) as exc:
+        raise InputError("it is not usable JSON", where=where) from exc
 
 
 def load_json(path: Path) -> Any:

@@ -189,6 +189,11 @@ def storable(text: str) -> str:
     return redact(text).encode(errors="backslashreplace").decode()
 
 
+def row_id(text: str) -> int | None:
+    """Return the number of a row, or None for a text other than 1 to 18 digits."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def handle_signals(connection: sqlite3.Connection) -> None:
     """Let Ctrl-C abort statements with an error that `is_interrupted` recognizes.
 

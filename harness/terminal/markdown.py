@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import IO, ClassVar
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.constrain import Constrain
 from rich.live import Live
@@ -27,6 +26,7 @@ REFRESH = 0.1
 # The default styles of rich have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+PARSER.disable("autolink")
 
 
 class _Heading(Heading):
@@ -49,7 +49,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """A rich renderable of Markdown; HTML is shown as text, and `<URL>` as the bare address."""
+    """A rich renderable of Markdown; HTML and `<URL>` are shown as written."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -62,20 +62,6 @@ class _Rendered(Markdown):
     def __init__(self, text: str) -> None:
         super().__init__("", hyperlinks=False)
         self.parsed = PARSER.parse(text)
-        for token in self.parsed:
-            if token.children:
-                token.children = list(_without_autolinks(token.children))
-
-
-def _without_autolinks(tokens: Iterable[Token]) -> Iterable[Token]:
-    inside = False
-    for token in tokens:
-        if token.type == "link_open" and token.info == "auto":
-            inside = True
-        elif token.type == "link_close" and inside:
-            inside = False
-        else:
-            yield token
 
 
 @dataclass(frozen=True, slots=True)

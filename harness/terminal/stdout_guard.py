@@ -14,6 +14,8 @@ import sys
 from collections import deque
 from typing import IO
 
+from harness.errors import OutputError
+
 STDOUT, STDERR = 1, 2
 _own: IO[str] | None = None
 _used: deque[Prints] = deque(maxlen=16)
@@ -60,6 +62,23 @@ def results() -> IO[str] | None:
 def terminal() -> IO[str] | None:
     """Return the original stdout, to check if it is a terminal; None if stdout is closed."""
     return _own or sys.__stdout__
+
+
+def for_client(client: str, page: str) -> IO[str] | None:
+    """Return the stream for messages to a client on stdin and stdout; None if stdin is closed.
+
+    If stdin is a terminal, a notice on stderr names the page of the documentation.
+
+    Raises:
+        OutputError: stdout is closed.
+    """
+    if (out := results()) is None:
+        raise OutputError(f"stdout is closed, and {client} reads the answers there")
+    if sys.stdin is None:
+        return None
+    if sys.stdin.isatty() and sys.stderr is not None:
+        sys.stderr.write(f"Serving {client} on stdin and stdout ({page}). Ctrl-D ends it.\n")
+    return out
 
 
 def set_apart() -> None:

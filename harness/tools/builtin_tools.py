@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.api.options import schema_of
 from harness.api.skill import Skill
 from harness.chat.skill_tools import plain_parameters
-from harness.chat.tool_calls import arguments_of, compact, logged
 from harness.chat.tool_loop import CURRENT
-from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
-from harness.errors import InputError, NotAllowed, UsageError
+from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall, arguments_of, compact, logged
+from harness.errors import InputError, NotAllowed, UsageError, first_error
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import Kind, Permission, Permissions, visible
 from harness.places import is_free, places_to_read
@@ -29,9 +28,6 @@ from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.cli.app import App
-
-VALUE = 80
-"""Maximum number of characters of an invalid value that a message shows."""
 
 
 class ToolArguments(BaseModel):
@@ -212,7 +208,7 @@ class BuiltinTool(ABC):
         try:
             given = self.Arguments.model_validate(arguments_of(call))
         except ValidationError as exc:
-            raise UsageError(_explained(exc)) from exc
+            raise UsageError(first_error(exc)) from exc
         line = f"{self.name} {self.shown(given)}"
 
         def work(screen: Screen, run: Run) -> tuple[str, int]:
@@ -231,21 +227,6 @@ class BuiltinTool(ABC):
                 return compact(dict(self.call(given, place))), 0
 
         return PreparedCall(line, work)
-
-
-def _explained(exc: ValidationError) -> str:
-    """Return a message that names each invalid parameter and the reason."""
-    messages = []
-    for error in exc.errors(include_url=False):
-        name = ".".join(map(str, error["loc"]))
-        if error["type"] == "missing":
-            messages.append(f"{name} is required")
-        elif error["type"] == "extra_forbidden":
-            messages.append(f"there is no parameter {name[:VALUE]!r}")
-        else:
-            reason = error["msg"].removeprefix("Input ")
-            messages.append(f"{name}: {repr(error['input'])[:VALUE]} {reason}")
-    return "; ".join(messages)
 
 
 class AskUser(BuiltinTool):

@@ -46,15 +46,10 @@ COMPARED = 2_000
 """Maximum total number of lines of two texts for which a unified diff is computed. For longer
 texts, all lines from the first to the last difference are shown as removed and added.
 """
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""The byte order marks at the beginning of UTF-16 text."""
 LEGACY = "cp1252"
-"""The assumed encoding of text that cannot be decoded as UTF-8, UTF-16 or UTF-32."""
+"""The assumed encoding of text that cannot be decoded as UTF-8 or UTF-16."""
 
 
 class TextFile(NamedTuple):
@@ -91,7 +86,7 @@ def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
 
 def decoded(content: bytes) -> TextFile | None:
     """Return the text and the encoding of a file's content, or None if the content is binary."""
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    encoding = "utf-16" if content.startswith(UTF16) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:

@@ -96,8 +96,10 @@ class Run(BuiltinTool):
         command = self._of_skill(given.command, place)
         words = command_words(command)
         environment = environment_of(place.settings.run_environment)
-        if words is not None and not _exists(words[0], place.project, environment["PATH"]):
-            raise NothingFound(f"there is no program {words[0]!r}")
+        if words is not None:
+            program = place.project / words[0] if "/" in words[0] else words[0]
+            if shutil.which(program, path=environment["PATH"]) is None:
+                raise NothingFound(f"there is no program {words[0]!r}")
         unconfined, settings = no_sandbox(), place.settings
         if unconfined:
             how = f"with all your rights ({unconfined})"
@@ -140,12 +142,6 @@ class Run(BuiltinTool):
                 if is_file(str(script)) and script.resolve().is_relative_to(folder.resolve()):
                     return shlex.join([*words[:number], str(script), *words[number + 1 :]])
         return command
-
-
-def _exists(program: str, project: Path, path: str) -> bool:
-    if "/" in program:
-        return is_file(str(project / program))
-    return shutil.which(program, path=path) is not None
 
 
 def environment_of(named: Sequence[str]) -> dict[str, str]:
@@ -215,16 +211,26 @@ def run_program(
         )
     except (OSError, ValueError) as exc:
         raise SkillFailed(f"it cannot be started: {exc}") from exc
-    output, stopped = bytearray(), ""
-    with process:
+    assert process.stdout is not None
+    output, stopped, is_open = bytearray(), "", True
+    with process, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
         try:
-            _read(process, output, token)
-            if len(output) > MAX_BYTES:
-                stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
-            while not stopped and process.poll() is None:  # the program may have closed its output
+            while not stopped:
                 token.check()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(CHECKED)
+                ended = process.poll() is not None
+                seconds_left = 0 if ended else min(CHECKED, token.remaining)
+                if is_open and selector.select(seconds_left):
+                    piece = os.read(process.stdout.fileno(), _PIECE)
+                    output += piece
+                    is_open = piece != b""
+                    if len(output) > MAX_BYTES:
+                        stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
+                elif ended:  # a background process may keep the output open
+                    break
+                elif not is_open:  # the program has closed its output
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(CHECKED)
         except DeadlineExceeded:
             stopped = f"not finished within {seconds:g} s"
         finally:
@@ -234,34 +240,6 @@ def run_program(
     if (left := len(text) - 2 * KEPT) > 0:
         text = f"{text[:KEPT]}\n... ({left:,} characters left out) ...\n{text[-KEPT:]}"
     return Ended(text, None if stopped else process.returncode, stopped)
-
-
-def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
-    """Read the output until it ends or is too large, or until the program has ended.
-
-    A background process may keep the pipe open after the program has ended.
-
-    Args:
-        output: receives the output.
-
-    Raises:
-        DeadlineExceeded: the time limit has passed.
-        Interrupted: a stop was requested.
-    """
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while len(output) <= MAX_BYTES:
-            token.check()
-            ended = process.poll() is not None
-            if not selector.select(0 if ended else min(CHECKED, token.remaining)):
-                if ended:
-                    return
-                continue
-            piece = os.read(process.stdout.fileno(), _PIECE)
-            if not piece:
-                return
-            output += piece
 
 
 @functools.cache

@@ -13,10 +13,10 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -26,7 +26,7 @@ from harness.permissions import in_one_line
 from harness.plugins.user_choices import TrustStore
 from harness.runs.frontend import Caller
 from harness.settings import Settings
-from harness.support.bounded_files import read_json
+from harness.support.bounded_files import parsed_json
 from harness.support.calls import Overdue, Raised
 from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
@@ -57,15 +57,13 @@ class Command(BaseModel):
     timeout: float = Field(60, gt=0, le=600, strict=False)
 
 
-def _pattern(given: object) -> object:
-    return _ALL if given in ("", "*") else given
-
-
 class Matched(BaseModel):
     """Commands for tools whose names match a regular expression; "" and "*" match all tools."""
 
     model_config = ConfigDict(extra="forbid")
-    matcher: Annotated[re.Pattern[str], BeforeValidator(_pattern)] = _ALL
+    matcher: Annotated[
+        re.Pattern[str], BeforeValidator(lambda given: _ALL if given in ("", "*") else given)
+    ] = _ALL
     hooks: list[Command]
 
 
@@ -105,11 +103,10 @@ def read(settings: Settings, untrusted: Callable[[Path], None]) -> list[tuple[Pa
             untrusted(path)
             continue
         try:
-            found.append((path, HooksFile.model_validate(read_json(source, MAX_BYTES)).hooks))
+            _, content = parsed_json(source, MAX_BYTES, path)
+            found.append((path, HooksFile.model_validate(content).hooks))
         except ValidationError as exc:
             raise InputError(first_error(exc), where=str(path)) from exc
-        except (OSError, ValueError) as exc:
-            raise InputError(f"cannot be read: {exc}", where=str(path)) from exc
         finally:
             if source != path:
                 shutil.rmtree(source.parent, ignore_errors=True)
@@ -198,13 +195,12 @@ class ToolHooks:
         """
         if os.name != "posix":
             raise NotAllowed("commands of hooks need process groups, which this system lacks")
-        facts = asdict(call)
-        given = {
+        given: dict[str, Any] = {
             "hook_event_name": hook,
             "cwd": str(self.settings.project_dir),
-            "tool_name": facts["tool"],
-            "tool_input": facts["arguments"],
-            "line": facts["line"],
+            "tool_name": call.tool,
+            "tool_input": dict(call.arguments),
+            "line": call.line,
         }
         if isinstance(call, ToolFinished):
             given |= {"tool_response": json.loads(call.result), "exit_code": call.exit_code}

@@ -136,6 +136,9 @@ def test_other_shells_are_refused(tmp_path, shell, message):
 
 def test_a_sentence_that_begins_with_completion_is_plain_text(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    assert main._other_than_line(["completion", "of", "a", "sentence"]) is None
+    lines = []
+    monkeypatch.setattr(main, "run_lines", lambda app, given: lines.extend(given) or 0)
+    assert main.main(["completion", "of", "a", "sentence"]) == 0
+    assert lines == ["completion of a sentence"]
     assert main.main(["completion", "tcsh"]) == 2
     assert "no completion for 'tcsh'" in capsys.readouterr().err

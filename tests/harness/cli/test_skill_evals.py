@@ -110,9 +110,9 @@ def test_file_of_the_evaluation_guide_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("[", r"evals\.json:1: is not JSON"),
-        ("[\n{]", r"evals\.json:2: is not JSON"),
-        ("[" * 100_000, "is not JSON"),
+        ("[", r"evals\.json:1: it is not JSON"),
+        ("[\n{]", r"evals\.json:2: it is not JSON"),
+        ("[" * 100_000, "is not usable JSON"),
         ("[]", "there are no cases"),
         ("{}", "list"),
         ('{"evals": 1}', "list"),
