@@ -211,26 +211,16 @@ def run_program(
         )
     except (OSError, ValueError) as exc:
         raise SkillFailed(f"it cannot be started: {exc}") from exc
-    assert process.stdout is not None
-    output, stopped, is_open = bytearray(), "", True
-    with process, selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+    output, stopped = bytearray(), ""
+    with process:
         try:
-            while not stopped:
+            _read(process, output, token)
+            if len(output) > MAX_BYTES:
+                stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
+            while not stopped and process.poll() is None:  # the program may have closed its output
                 token.check()
-                ended = process.poll() is not None
-                seconds_left = 0 if ended else min(CHECKED, token.remaining)
-                if is_open and selector.select(seconds_left):
-                    piece = os.read(process.stdout.fileno(), _PIECE)
-                    output += piece
-                    is_open = piece != b""
-                    if len(output) > MAX_BYTES:
-                        stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
-                elif ended:  # a background process may keep the output open
-                    break
-                elif not is_open:  # the program has closed its output
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(CHECKED)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(CHECKED)
         except DeadlineExceeded:
             stopped = f"not finished within {seconds:g} s"
         finally:
@@ -240,6 +230,34 @@ def run_program(
     if (left := len(text) - 2 * KEPT) > 0:
         text = f"{text[:KEPT]}\n... ({left:,} characters left out) ...\n{text[-KEPT:]}"
     return Ended(text, None if stopped else process.returncode, stopped)
+
+
+def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
+    """Read the output until it ends or is too large, or until the program has ended.
+
+    A background process may keep the pipe open after the program has ended.
+
+    Args:
+        output: receives the output.
+
+    Raises:
+        DeadlineExceeded: the time limit has passed.
+        Interrupted: a stop was requested.
+    """
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(output) <= MAX_BYTES:
+            token.check()
+            ended = process.poll() is not None
+            if not selector.select(0 if ended else min(CHECKED, token.remaining)):
+                if ended:
+                    return
+                continue
+            piece = os.read(process.stdout.fileno(), _PIECE)
+            if not piece:
+                return
+            output += piece
 
 
 @functools.cache
