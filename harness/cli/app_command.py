@@ -1,10 +1,12 @@
-"""The base class of the harness's own commands."""
+"""The base classes of the harness's own commands, and of the data of their results."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.api.skill import Skill
+from pydantic import BaseModel, ConfigDict
+
+from harness.api.skill import Result, Skill
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -18,3 +20,14 @@ class AppCommand(Skill):
 
     def __init__(self, app: App) -> None:
         self._app = app
+
+
+class CommandData(BaseModel):
+    """Base class of the data of a command's result, which contains only fields that were set."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    def as_result(self, text: str, **more: Any) -> Result:
+        """Return a result with this data and a text for a person; `more` sets other fields."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return Result(text, data, **more)

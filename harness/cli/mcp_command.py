@@ -5,19 +5,52 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
 from harness.terminal.rendering import table
 
 SHOWN = 100
 """Maximum number of characters of a tool's description in the list."""
+
+
+class ServerState(CommandData):
+    """A server of mcp.json.
+
+    Attributes:
+        written_in: the file and line that define the server.
+        place: the command or the address of the server.
+        tools: name, description and parameters of each tool.
+    """
+
+    name: str
+    state: str
+    problem: str
+    written_in: str = Field(serialization_alias="from")
+    place: str
+    tools: list[dict[str, Any]]
+
+
+class ServerList(CommandData):
+    """The result of /mcp.
+
+    Attributes:
+        servers: the servers that /mcp starts.
+        disabled: the names of the servers that their file disables.
+        untrusted: the paths of files that the user has not trusted; their servers are not started.
+        problems: messages about invalid files and entries.
+    """
+
+    servers: list[ServerState]
+    disabled: list[str]
+    untrusted: list[str]
+    problems: list[str]
 
 
 class McpCommand(AppCommand):
@@ -50,7 +83,9 @@ class McpCommand(AppCommand):
 
     Options = Add
 
-    variants = {"add": Add}
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {"add": Add}
+
+    output: ClassVar[dict[str, type[BaseModel]]] = {"": ServerList}
 
     def run(self, call: Call) -> Result:
         name = call.text.strip()
@@ -64,36 +99,34 @@ class McpCommand(AppCommand):
         with call.screen.progress("starting the servers"):
             servers.start(self._app.settings.mcp_deadline)
         tools, found = servers.tools(), servers.configuration
-        shown: dict[str, dict[str, Any]] = {
-            server.entry.name: {
-                "name": server.entry.name,
-                "state": server.state,
-                "problem": server.problem,
-                "from": server.entry.where,
-                "place": server.entry.place,
-                "tools": [asdict(tool.described(ALL)) for tool in tools if tool.server is server],
-            }
+        shown = [
+            ServerState(
+                name=server.entry.name,
+                state=server.state,
+                problem=server.problem,
+                written_in=server.entry.where,
+                place=server.entry.place,
+                tools=[asdict(tool.described(ALL)) for tool in tools if tool.server is server],
+            )
             for server in servers.servers
-        }
-        if not name:
-            data = {
-                "servers": [*shown.values()],
-                "disabled": [entry.name for entry in found.entries if entry.written.disabled],
-                "untrusted": [*map(str, found.untrusted)],
-                "problems": [*map(str, found.problems)],
-            }
-            return Result(_overview(data, self._app.settings.mcp_file), data)
-        if name not in shown:
-            hint = did_you_mean(name, shown) or f"Servers: {', '.join(shown) or 'none'}."
-            raise UsageError(f"there is no server {name!r}", hint=hint)
-        server = shown[name]
-        rows = [
-            (tool["name"], " ".join(tool["description"].split())[:SHOWN])
-            for tool in server["tools"]
         ]
-        head = f"{name}: {server['state']} ({server['place']})"
-        lines = head, server["problem"], table(("tool", ""), rows)
-        return Result("\n".join(filter(None, lines)), server)
+        if not name:
+            listed = ServerList(
+                servers=shown,
+                disabled=[entry.name for entry in found.entries if entry.written.disabled],
+                untrusted=[str(path) for path in found.untrusted],
+                problems=[str(problem) for problem in found.problems],
+            )
+            return listed.as_result(_overview(listed, self._app.settings.mcp_file))
+        names = [server.name for server in shown]
+        if name not in names:
+            hint = did_you_mean(name, names) or f"Servers: {', '.join(names) or 'none'}."
+            raise UsageError(f"there is no server {name!r}", hint=hint)
+        server = shown[names.index(name)]
+        rows = [(one["name"], " ".join(one["description"].split())[:SHOWN]) for one in server.tools]
+        head = f"{name}: {server.state} ({server.place})"
+        lines = head, server.problem, table(("tool", ""), rows)
+        return server.as_result("\n".join(filter(None, lines)))
 
     def _add(self, call: Call) -> Result:
         from harness.mcp import client_config
@@ -161,19 +194,16 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _overview(found: dict[str, Any], file: Path) -> str:
-    if not any(found.values()):
-        return f"No servers: there is no {file}."
+def _overview(found: ServerList, file: Path) -> str:
     lines = []
-    if servers := found["servers"]:
-        rows = [
-            (one["name"], one["state"], len(one["tools"]), one["from"], one["problem"])
-            for one in servers
-        ]
+    if found.servers:
+        rows = [(s.name, s.state, len(s.tools), s.written_in, s.problem) for s in found.servers]
         lines.append(table(("server", "state", "tools", "from", ""), rows))
-    for one in servers:
-        if tools := [tool["name"] for tool in one["tools"]]:
-            lines.append(f"{one['name']}: {', '.join(tools)}")
-    lines += [f"{name} is disabled in its file" for name in found["disabled"]]
-    lines += [f"{path} is not trusted: read it, then `/mcp trust`" for path in found["untrusted"]]
-    return "\n".join([*lines, *(f"left out: {problem}" for problem in found["problems"])])
+    elif not (found.disabled or found.untrusted or found.problems):
+        lines.append(f"No servers: there is no {file}.")
+    for one in found.servers:
+        if one.tools:
+            lines.append(f"{one.name}: {', '.join(tool['name'] for tool in one.tools)}")
+    lines += [f"{name} is disabled in its file" for name in found.disabled]
+    lines += [f"{path} is not trusted: read it, then `/mcp trust`" for path in found.untrusted]
+    return "\n".join([*lines, *(f"left out: {problem}" for problem in found.problems)])

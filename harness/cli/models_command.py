@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import ModelUnavailable, UsageError, did_you_mean
 from harness.models import hub
 from harness.models.pool import Candidate, Choice, Models
@@ -22,16 +22,6 @@ from harness.terminal.rendering import table
 
 TASK = "chat"
 OLLAMA = "Ollama"
-
-
-class CommandData(BaseModel):
-    """Base class of the data of /models, which an MCP client also receives as a schema."""
-
-    model_config = ConfigDict(defer_build=True)
-
-    def as_result(self, text: str) -> Result:
-        """Return a result with this data and a text for a person."""
-        return Result(text, self.model_dump(mode="json"))
 
 
 class Place(CommandData):
@@ -302,6 +292,13 @@ def _download(
     return Download(name=name, source=source, size=size, license=spdx, tasks=[], here=here)
 
 
+class ChatModel(CommandData):
+    """The chat model, and the place that serves this model; both are None without a model."""
+
+    model: str | None
+    where: str | None
+
+
 class ModelCommand(AppCommand):
     """The command /model, which shows the chat model, or sets it until the process ends."""
 
@@ -313,6 +310,8 @@ class ModelCommand(AppCommand):
     serves plain text, prompt skills and other skills that converse; other tasks keep their
     models."""
     text = "optional"
+
+    output = ChatModel
 
     class Options(SkillOptions):
         default: bool = Field(False, description="use the registry's choice of model again")
@@ -327,10 +326,9 @@ class ModelCommand(AppCommand):
         except ModelUnavailable as exc:
             if name:
                 raise
-            return Result(f"chat: no model. {exc.hint}", {"model": None, "where": None})
+            return ChatModel(model=None, where=None).as_result(f"chat: no model. {exc.hint}")
         if name:
             app.preferred[TASK] = name
         label = found.chosen.serve.label
-        return Result(
-            f"chat: {found.resolved} ({label})", {"model": found.resolved, "where": label}
-        )
+        chosen = ChatModel(model=found.resolved, where=label)
+        return chosen.as_result(f"chat: {found.resolved} ({label})")

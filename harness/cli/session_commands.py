@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.conversation import as_text
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError
+from harness.permissions import Always
 from harness.plugins.user_choices import TrustStore
+from harness.sessions import Session
 from harness.support.sqlite import row_id
 from harness.terminal.console import render_markdown
 from harness.terminal.rendering import table
@@ -22,13 +23,35 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.cli.app import App
     from harness.models.served import ServedModel
-    from harness.sessions import Session
 
 SUMMARIZED = "Summary of the earlier turns, made by the model:"
 SHOWN = 60
 """Maximum number of characters of a title, an excerpt or a line in a list."""
 OFFERED = 20
 """Maximum number of sessions that completion offers."""
+
+
+class SessionList(CommandData):
+    sessions: list[Session]
+
+    def as_table(self, *, with_folder: bool) -> str:
+        """Return a table of the sessions (at least one), with excerpts after a search for words.
+
+        Args:
+            with_folder: True to add a column with the folder of each session.
+        """
+        found = self.sessions
+        columns = {
+            "session": [str(one.id) for one in found],
+            "last used": [one.used_at[:19] for one in found],
+            "turns": [str(one.turns) for one in found],
+            "begins with": [one.title[:SHOWN] for one in found],
+        }
+        if found[0].excerpt:
+            columns["found"] = [one.excerpt[:SHOWN] for one in found]
+        if with_folder:
+            columns["folder"] = [one.project for one in found]
+        return table([*columns], [*zip(*columns.values(), strict=True)])
 
 
 class Sessions(AppCommand):
@@ -41,6 +64,7 @@ class Sessions(AppCommand):
     A search also finds longer words that begin with the given words. `/resume SESSION` continues a
     conversation."""
     text = "optional"
+    output = SessionList
 
     class Options(SkillOptions):
         all: bool = Field(False, description="also list the sessions of other folders")
@@ -55,25 +79,14 @@ class Sessions(AppCommand):
             return self._shown(call.options.show)
         project = None if call.options.all else conversation.project
         words = call.text.strip()
-        found = conversation.store.found(words, project, call.options.limit)
-        if words and not found:
+        found = SessionList(sessions=conversation.store.found(words, project, call.options.limit))
+        if found.sessions:
+            return found.as_result(found.as_table(with_folder=call.options.all))
+        if words:
             raise NothingFound(
                 f"no session contains {words!r}", hint="`/sessions` lists the sessions."
             )
-        columns = {
-            "session": [one.id for one in found],
-            "last used": [one.used_at[:19] for one in found],
-            "turns": [one.turns for one in found],
-            "begins with": [one.title[:SHOWN] for one in found],
-        }
-        if words:
-            columns["found"] = [one.excerpt[:SHOWN] for one in found]
-        if call.options.all:
-            columns["folder"] = [one.project for one in found]
-        shown = table([*columns], [*zip(*columns.values(), strict=True)])
-        return Result(
-            shown if found else "No sessions yet.", {"sessions": [asdict(one) for one in found]}
-        )
+        return found.as_result("No sessions yet.")
 
     def _shown(self, number: int) -> Result:
         """Return the transcript of a session; only its data contain the results of tools."""
@@ -117,7 +130,8 @@ class Resume(AppCommand):
         conversation = self._app.conversation
         session = conversation.resume(number)
         text = f"{_summary(session)}\n\n{_end(conversation)}".strip()
-        return Result(text, asdict(session), terminal=lambda: render_markdown(text))
+        [data] = SessionList(sessions=[session]).model_dump(mode="json")["sessions"]
+        return Result(text, data, terminal=lambda: render_markdown(text))
 
 
 def go_on(app: App) -> None:
@@ -154,6 +168,13 @@ def _summary(session: Session) -> str:
     return f"session {session.id} continues ({turns}): {session.title}"
 
 
+class Compacted(CommandData):
+    """The result of /compact: the number of summarized turns, and the summary."""
+
+    turns: int
+    summary: str
+
+
 class Compact(AppCommand):
     """The command /compact, which replaces the conversation with a summary by the model."""
 
@@ -166,6 +187,7 @@ class Compact(AppCommand):
     Without new turns, the present summary is shown. A conversation that becomes too long is
     summarized automatically."""
     text = "optional"
+    output = Compacted
     logged = True
 
     def run(self, call: Call) -> Result:
@@ -185,9 +207,26 @@ class Compact(AppCommand):
                     return conversation.compact(model, focus=focus, asked=asked)
 
             turns = call.models.run("chat", work)
-        summary = conversation.summary
-        data = {"turns": turns, "summary": summary}
-        return Result(summary, data, terminal=lambda: render_markdown(summary))
+        found = Compacted(turns=turns, summary=conversation.summary)
+        return found.as_result(found.summary, terminal=lambda: render_markdown(found.summary))
+
+
+class Reloaded(CommandData):
+    """The names of the skills after /reload.
+
+    Attributes:
+        skills: the loaded skills.
+        new: the skills that /reload has added.
+        gone: the skills that /reload has removed, except plugins that are no longer trusted.
+        untrusted: the plugins that the user has not trusted.
+        failed: the plugins that could not be loaded.
+    """
+
+    skills: list[str]
+    new: list[str]
+    gone: list[str]
+    untrusted: list[str]
+    failed: list[str]
 
 
 class Reload(AppCommand):
@@ -200,26 +239,27 @@ class Reload(AppCommand):
     skills, and packages installed with `pip install --editable` since the start, need a restart.
     Loaded models are freed, and the servers of mcp.json start again when they are needed."""
     text = "none"
+    output = Reloaded
 
     def run(self, call: Call) -> Result:
         before = set(self._app.catalogue.skills)
         self._app.reload()
         self._app.stop_servers()
         after = self._app.catalogue
-        data = {
-            "skills": sorted(after.skills),
-            "new": sorted(after.skills.keys() - before),
-            "gone": sorted(before - {*after.skills, *after.untrusted}),
-            "untrusted": sorted(after.untrusted),
-            "failed": [failure.name for failure in after.failures],
-        }
+        found = Reloaded(
+            skills=sorted(after.skills),
+            new=sorted(set(after.skills) - before),
+            gone=sorted(before - {*after.skills, *after.untrusted}),
+            untrusted=sorted(after.untrusted),
+            failed=[failure.name for failure in after.failures],
+        )
         lines = [
-            f"{len(after.skills)} skills, {len(self._app.pool.registry.models)} models",
-            *(f"new: /{name}" for name in data["new"]),
-            *(f"gone: /{name}" for name in data["gone"]),
-            *(f"not trusted: /{n}; read it, then `/skills trust {n}`" for n in data["untrusted"]),
+            f"{len(found.skills)} skills, {len(self._app.pool.registry.models)} models",
+            *(f"new: /{name}" for name in found.new),
+            *(f"gone: /{name}" for name in found.gone),
+            *(f"not trusted: /{n}; read it, then `/skills trust {n}`" for n in found.untrusted),
         ]
-        return Result("\n".join(lines), data)
+        return found.as_result("\n".join(lines))
 
 
 class Exit(AppCommand):
@@ -253,6 +293,12 @@ class Clear(AppCommand):
         return Result("A new conversation begins.")
 
 
+class RunList(CommandData):
+    """The runs of the run log, latest first, with the columns of the log."""
+
+    runs: list[dict[str, Any]]
+
+
 class Logs(AppCommand):
     """The command /logs, which shows the run log, latest run first, or a single run."""
 
@@ -271,15 +317,8 @@ class Logs(AppCommand):
             return Result(str(log.path), {"path": str(log.path)})
         given = call.text.strip()
         if not given:
-            runs = log.recent(call.options.limit)
-            rows = []
-            for run in runs:
-                tokens = f"{run['prompt_tokens']} + {run['completion_tokens']}"
-                row = run["id"], run["started_at"], run["status"], run["resolved"]
-                line = " ".join(run["line"].split())[:SHOWN]
-                rows.append((*row, tokens if run["generations"] else "", line))
-            shown = table(("run", "started", "status", "model", "tokens", "line"), rows)
-            return Result(shown if runs else "No runs yet.", {"runs": runs})
+            recent = RunList(runs=log.recent(call.options.limit))
+            return recent.as_result(_run_table(recent.runs) if recent.runs else "No runs yet.")
         if (number := row_id(given)) is None:
             raise UsageError(
                 f"{given[:40]!r} is not the number of a run", hint="`/logs` lists the runs."
@@ -294,6 +333,27 @@ class Logs(AppCommand):
         return Result("\n".join(lines), found)
 
 
+def _run_table(runs: list[dict[str, Any]]) -> str:
+    rows = []
+    for run in runs:
+        tokens = f"{run['prompt_tokens']} + {run['completion_tokens']}"
+        row = run["id"], run["started_at"], run["status"], run["resolved"]
+        line = " ".join(run["line"].split())[:SHOWN]
+        rows.append((*row, tokens if run["generations"] else "", line))
+    return table(("run", "started", "status", "model", "tokens", "line"), rows)
+
+
+class NumberedAnswer(Always):
+    """An "always" answer, and the number of the answer for `/permissions revoke`."""
+
+    number: int
+
+
+class ProjectPermissions(CommandData):
+    project: str
+    allowed: list[NumberedAnswer]
+
+
 class PermissionsCommand(AppCommand):
     """The command /permissions, which lists and revokes "always" answers, and trusts hooks."""
 
@@ -305,6 +365,7 @@ class PermissionsCommand(AppCommand):
         "revoke": "revoke the answer with a number, or all answers",
         "trust": "trust the project's .agents/hooks.json in its current state",
     }
+    output = {"": ProjectPermissions}
 
     def run(self, call: Call) -> Result:
         answers = self._app.permissions.answers
@@ -324,10 +385,14 @@ class PermissionsCommand(AppCommand):
                     f"/permissions takes no {given[:40]!r}",
                     hint="`/permissions` lists the answers.",
                 )
-            rows = [*enumerate(known, start=1)]
+            allowed = [
+                NumberedAnswer(number=number, **one.model_dump())
+                for number, one in enumerate(known, start=1)
+            ]
+            found = ProjectPermissions(project=str(call.settings.project_dir), allowed=allowed)
+            rows = [(one.number, one) for one in allowed]
             shown = table(("", "allowed in this project"), rows) if rows else "Nothing is allowed."
-            allowed = [{**one.model_dump(), "number": number} for number, one in rows]
-            return Result(shown, {"project": str(call.settings.project_dir), "allowed": allowed})
+            return found.as_result(shown)
         if given == "all":
             revoked = known
         elif 0 < (row_id(given) or 0) <= len(known):

@@ -11,14 +11,64 @@ from pydantic import Field
 
 from harness.agent_skills.skill_file import NAME
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.plugins.user_choices import InstalledSkills, is_unchanged
 from harness.terminal.rendering import table
 
 LISTED = ("skills", "untrusted", "disabled", "shadowed")
-Data = dict[str, Any]
+
+
+class Installation(CommandData):
+    """The origin of an installed skill, and whether its folder is unchanged."""
+
+    source: str
+    date: str
+    sha256: str
+    unchanged: bool
+
+
+class SkillEntry(CommandData):
+    """A skill, or a name for which no skill is loaded.
+
+    Attributes:
+        origin: the origin of a loaded, disabled or shadowed skill; "" if the skill is not found.
+        folder: the folder of a plugin that is not trusted.
+        by: for a shadowed skill, the origin of the other skill with the same name.
+    """
+
+    name: str
+    summary: str | None = None
+    origin: str | None = None
+    owner: str | None = None
+    folder: str | None = None
+    by: str | None = None
+    problems: list[str] | None = None
+    file: str | None = None
+    front_matter: dict[str, Any] | None = None
+    for_users: bool | None = None
+    for_models: bool | None = None
+    installed: Installation | None = None
+
+
+class SkillCatalogue(CommandData):
+    """The result of /skills.
+
+    For a name or text, the result contains only the matching skills. For a name, it also contains
+    the failures of plugins with this name.
+    """
+
+    name: str | None = None
+    skills: list[SkillEntry]
+    frameworks: list[dict[str, str]] | None = None
+    formats: list[dict[str, str]] | None = None
+    listeners: list[dict[str, str]] | None = None
+    untrusted: list[SkillEntry]
+    disabled: list[SkillEntry]
+    shadowed: list[SkillEntry]
+    failures: list[dict[str, str]] | None = None
+    remarks: list[str] | None = None
 
 
 class Skills(AppCommand):
@@ -53,12 +103,14 @@ class Skills(AppCommand):
 
     variants = {"add": Add}
 
+    output = {"": SkillCatalogue}
+
     def run(self, call: Call) -> Result:
         text = call.text.strip()
         name = text.removeprefix("/")
         if not call.subcommand:
             found = self._catalogue()
-            return self._found(name, found) if name else Result(_overview(found), found)
+            return self._found(name, found) if name else found.as_result(_overview(found))
         from harness.cli import skill_evals, skill_installation
 
         match call.subcommand:
@@ -91,85 +143,84 @@ class Skills(AppCommand):
         self._app.reload()
         return Result(f"{name} is enabled.", {"enabled": name})
 
-    def _catalogue(self) -> Data:
+    def _catalogue(self) -> SkillCatalogue:
         catalogue, settings = self._app.catalogue, self._app.settings
         skills = []
         for found in catalogue.skills.values():
-            entry: Data = {
-                "name": found.name,
-                "summary": found.summary,
-                "origin": found.origin,
-                "owner": owner(found.origin, settings),
-                "problems": list(found.problems),
-            }
+            entry = SkillEntry(
+                name=found.name,
+                summary=found.summary,
+                origin=found.origin,
+                owner=owner(found.origin, settings),
+                problems=list(found.problems),
+            )
             if file := found.file:
-                entry |= {"file": str(file.path), "front_matter": dict(file.fields)}
-                entry |= {"for_users": file.for_users, "for_models": file.for_models}
+                entry.file, entry.front_matter = str(file.path), dict(file.fields)
+                entry.for_users, entry.for_models = file.for_users, file.for_models
             skills.append(entry)
-        return {
-            "skills": skills,
-            "frameworks": [
+        return SkillCatalogue(
+            skills=skills,
+            frameworks=[
                 {"name": name, "path": str(found.path), "origin": found.origin}
                 for name, found in catalogue.frameworks.items()
             ],
-            "formats": [
+            formats=[
                 {"suffix": suffix, "summary": found.format.summary, "origin": found.origin}
                 for suffix, found in catalogue.formats.items()
             ],
-            "listeners": [{"name": one.name, "origin": one.origin} for one in catalogue.listeners],
-            "untrusted": [
-                {
-                    "name": name,
-                    "summary": file.description,
-                    "folder": str(file.folder),
-                    "problems": list(file.problems),
-                    "front_matter": dict(file.fields),
-                }
+            listeners=[{"name": one.name, "origin": one.origin} for one in catalogue.listeners],
+            untrusted=[
+                SkillEntry(
+                    name=name,
+                    summary=file.description,
+                    folder=str(file.folder),
+                    problems=list(file.problems),
+                    front_matter=dict(file.fields),
+                )
                 for name, file in catalogue.untrusted.items()
             ],
-            "disabled": [
-                {"name": name, "origin": origin}
+            disabled=[
+                SkillEntry(name=name, origin=origin)
                 for name, origin in sorted(catalogue.disabled.items())
             ],
-            "shadowed": [asdict(one) for one in catalogue.shadowed],
-            "failures": [asdict(failure) for failure in catalogue.failures],
-            "remarks": list(catalogue.remarks),
-        }
+            shadowed=[SkillEntry(**asdict(one)) for one in catalogue.shadowed],
+            failures=[asdict(failure) for failure in catalogue.failures],
+            remarks=list(catalogue.remarks),
+        )
 
-    def _found(self, text: str, catalogue: Data) -> Result:
+    def _found(self, text: str, catalogue: SkillCatalogue) -> Result:
         """Return all facts about the skill with this name, or all skills that match the text.
 
         Raises:
             NothingFound: no skill matches.
         """
-        named = _selected(catalogue, lambda entry: entry["name"] == text)
-        failures = [one for one in catalogue["failures"] if one["name"] == text]
-        if failures or any(named.values()):
+        named = _selected(catalogue, lambda entry: entry.name == text)
+        failures = [one for one in catalogue.failures or () if one["name"] == text]
+        if failures or any(getattr(named, key) for key in LISTED):
             installed = InstalledSkills(self._app.settings.skills_lock).read()
-            for entry in (*named["skills"], *named["untrusted"]):
-                folder = Path(entry.get("folder") or Path(entry.get("file", "")).parent)
+            for entry in (*named.skills, *named.untrusted):
+                folder = Path(entry.folder or Path(entry.file or "").parent)
                 record = installed.get(folder.name)
                 if record and folder.parent == self._app.settings.own_skills:
                     unchanged = is_unchanged(folder, record["sha256"])
-                    entry["installed"] = {**record, "unchanged": unchanged}
-            named |= {"name": text, "failures": failures}
-            return Result(_in_full(named), named)
+                    entry.installed = Installation(**record, unchanged=unchanged)
+            named.name, named.failures = text, failures
+            return named.as_result(_in_full(named))
         words = text.casefold().split()
 
-        def matches(entry: Data) -> bool:
-            fields = entry["name"], entry.get("origin", ""), entry.get("summary", "")
-            shown = " ".join(fields).casefold()
+        def matches(entry: SkillEntry) -> bool:
+            shown = f"{entry.name} {entry.origin or ''} {entry.summary or ''}".casefold()
             return all(word in shown for word in words)
 
         found = _selected(catalogue, matches)
-        if not any(found.values()):
+        if not any(getattr(found, key) for key in LISTED):
             near = did_you_mean(text, [*self._app.catalogue.skills, *self.subcommands])
             raise NothingFound(
                 f"no skill matches {text[:80]!r}", hint=near or "`/skills` lists all skills."
             )
-        lines = [_skill_table(found["skills"])] if found["skills"] else []
-        lines += [f"{_untrusted(one)}: {one['summary']}" for one in found["untrusted"]]
-        return Result("\n".join([*lines, *_left_out(found)]), found)
+        lines = [_skill_table(found.skills)] if found.skills else []
+        lines += [f"{_untrusted(one)}: {one.summary}" for one in found.untrusted]
+        return found.as_result("\n".join([*lines, *_left_out(found)]))
 
     def _trust(self, name: str) -> Result:
         if name in self._app.catalogue.skills:  # the loaded plugin may have been edited
@@ -195,76 +246,76 @@ class Skills(AppCommand):
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
 
 
-def _selected(catalogue: Data, chosen: Callable[[Data], bool]) -> Data:
-    return {key: [*filter(chosen, catalogue[key])] for key in LISTED}
+def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -> SkillCatalogue:
+    return SkillCatalogue(**{key: [*filter(chosen, getattr(catalogue, key))] for key in LISTED})
 
 
-def _overview(found: Data) -> str:
+def _overview(found: SkillCatalogue) -> str:
     """Return a table of the skills, and lines about the other contents of the catalogue."""
-    lines = [_skill_table(found["skills"])]
-    for skill in (*found["skills"], *found["untrusted"]):
-        lines += [f"/{skill['name']}: {problem}" for problem in skill["problems"]]
-    lines += map(_untrusted, found["untrusted"])
-    for one in found["frameworks"]:
+    lines = [_skill_table(found.skills)]
+    for skill in (*found.skills, *found.untrusted):
+        lines += [f"/{skill.name}: {problem}" for problem in skill.problems or ()]
+    lines += map(_untrusted, found.untrusted)
+    for one in found.frameworks or ():
         lines.append(f"framework {one['name']} ({one['origin']}): {one['path']}")
-    for one in found["formats"]:
+    for one in found.formats or ():
         lines.append(f"format {one['suffix']} ({one['origin']}): {one['summary']}")
-    for one in found["listeners"]:
+    for one in found.listeners or ():
         lines.append(f"has hooks: {one['name']} ({one['origin']})")
     return "\n".join([*lines, *_left_out(found)])
 
 
-def _in_full(found: Data) -> str:
+def _in_full(found: SkillCatalogue) -> str:
     """Return lines with the origin, the fields and the problems of each skill in `found`."""
     lines = []
-    for skill in (*found["skills"], *found["untrusted"]):
-        lines += [f"/{skill['name']}: {skill['summary']}", ""]
-        if "folder" in skill:
+    for skill in (*found.skills, *found.untrusted):
+        lines += [f"/{skill.name}: {skill.summary}", ""]
+        if skill.folder:
             lines.append(_untrusted(skill))
         rows = [*_facts(skill)]
         left = max((len(key) for key, _ in rows), default=0) + 2
         lines += [f"{key:<{left}}{value}" for key, value in rows]
-        lines += [f"problem: {problem}" for problem in skill["problems"]]
+        lines += [f"problem: {problem}" for problem in skill.problems or ()]
     return "\n".join([*lines, *_left_out(found)])
 
 
-def _facts(skill: Data) -> Iterator[tuple[str, str]]:
-    if "origin" in skill:
-        yield "from", skill["origin"]
-    if installed := skill.get("installed"):
-        yield "installed", f"{installed['source']} on {installed['date']}"
-        changed = "" if installed["unchanged"] else " (the folder has been changed since)"
-        yield "sha256", f"{installed['sha256']}{changed}"
-    if "file" in skill:
-        callers = ["users"] * skill["for_users"] + ["models"] * skill["for_models"]
+def _facts(skill: SkillEntry) -> Iterator[tuple[str, str]]:
+    if skill.origin is not None:
+        yield "from", skill.origin
+    if installed := skill.installed:
+        yield "installed", f"{installed.source} on {installed.date}"
+        changed = "" if installed.unchanged else " (the folder has been changed since)"
+        yield "sha256", f"{installed.sha256}{changed}"
+    if skill.file is not None:
+        callers = ["users"] * bool(skill.for_users) + ["models"] * bool(skill.for_models)
         yield "called by", " and ".join(callers) or "nobody"
-    for key, value in skill.get("front_matter", {}).items():
+    for key, value in (skill.front_matter or {}).items():
         if key not in ("name", "description"):
             parts = value.items() if isinstance(value, dict) else ()
             shown = ", ".join(f"{k}: {v}" for k, v in parts) if parts else str(value)
             yield key, " ".join(shown.split())
 
 
-def _skill_table(skills: Iterable[Data]) -> str:
-    rows = [(f"/{one['name']}", one["origin"], one["summary"]) for one in skills]
-    return table(("skill", "from", ""), rows)
+def _skill_table(skills: Iterable[SkillEntry]) -> str:
+    return table(
+        ("skill", "from", ""), [(f"/{one.name}", one.origin, one.summary) for one in skills]
+    )
 
 
-def _untrusted(waiting: Data) -> str:
-    name, folder = waiting["name"], waiting["folder"]
-    return f"/{name} ({folder}) is not trusted: read it, then `/skills trust {name}`"
+def _untrusted(waiting: SkillEntry) -> str:
+    name = waiting.name
+    return f"/{name} ({waiting.folder}) is not trusted: read it, then `/skills trust {name}`"
 
 
-def _left_out(found: Data) -> Iterator[str]:
+def _left_out(found: SkillCatalogue) -> Iterator[str]:
     """Yield lines about disabled skills, shadowed skills and failed plugins, and the remarks."""
-    for off in found["disabled"]:
-        name, origin = off["name"], off["origin"] or "not found"
-        yield f"{name} ({origin}) is disabled; `/skills enable {name}`"
-    for one in found["shadowed"]:
-        by = f"the skill from {one['by']} has the same name"
-        yield f"/{one['name']} ({one['origin']}) is not loaded: {by}"
-    yield from found.get("remarks", ())
-    for failure in found.get("failures", ()):
+    for off in found.disabled:
+        yield f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`"
+    for one in found.shadowed:
+        by = f"the skill from {one.by} has the same name"
+        yield f"/{one.name} ({one.origin}) is not loaded: {by}"
+    yield from found.remarks or ()
+    for failure in found.failures or ():
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
         if failure["traceback"]:
             yield failure["traceback"].rstrip()
