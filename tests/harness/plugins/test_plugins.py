@@ -20,7 +20,7 @@ from harness.cli import interactive_session, main
 from harness.cli.app import App
 from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, UnknownSkill
-from harness.plugins import discovery, user_choices
+from harness.plugins import loader, user_choices
 from harness.plugins.catalogue import Shadowed
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
@@ -91,7 +91,7 @@ def test_what_replaces_trusted_files_does_not_run(tmp_path, monkeypatch, moment)
     read, hashed, imported = (
         user_choices.read_bytes,
         user_choices.content_hash,
-        discovery.import_folder,
+        loader.import_folder,
     )
     if moment == "while it is hashed":
         last = folder / "script.py"
@@ -102,7 +102,7 @@ def test_what_replaces_trusted_files_does_not_run(tmp_path, monkeypatch, moment)
         monkeypatch.setattr(user_choices, "content_hash", late)
     else:
         late = lambda source: (imported(source), swap())[0]  # noqa: E731
-        monkeypatch.setattr(discovery, "import_folder", late)
+        monkeypatch.setattr(loader, "import_folder", late)
     assert lenient(tmp_path).dispatch("/theirs").result.text == "good good good good"
     monkeypatch.undo()
     with pytest.raises(NotTrusted):
