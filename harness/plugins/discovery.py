@@ -46,16 +46,12 @@ from harness.plugins.locations import (
     skill_files,
 )
 from harness.plugins.plugin_table import contributions, import_shipped, is_package, own_backends
-from harness.plugins.user_choices import (
-    DisabledNames,
-    InstalledSkills,
-    TrustStore,
-    private_folder,
-)
+from harness.plugins.user_choices import ChoicesFile, DisabledNames, InstalledSkills
 from harness.settings import CODE_ROOT, Settings
 
 if TYPE_CHECKING:
     from harness.plugins.loader import PluginHost
+    from harness.plugins.trust import TrustStore
 
 SHIPPED = CODE_ROOT / "skills"
 COMMANDS = "commands"
@@ -87,7 +83,6 @@ class Discovery:
         self._commands = commands
         self._builtins = builtins
         self._use = use
-        self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
         self._installed = InstalledSkills(settings.skills_lock)
@@ -101,6 +96,12 @@ class Discovery:
         from harness.plugins.loader import PluginHost
 
         return PluginHost(self.catalogue, self.files, self._settings.plugin_deadline)
+
+    @cached_property
+    def _trust(self) -> TrustStore:
+        from harness.plugins.trust import TrustStore
+
+        return TrustStore(self._settings.trust_file)
 
     def run(self, *, bare: bool = False) -> Catalogue:
         """Find and load all plugins, and return the catalogue.
@@ -128,8 +129,10 @@ class Discovery:
                 self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
-        damages = (file.damage() for file in (self._trust, self.disabled, self._installed))
-        self.catalogue.remarks += filter(None, damages)
+        files: list[ChoicesFile] = [self.disabled, self._installed]
+        if self._settings.trust_file.exists():
+            files.append(self._trust)
+        self.catalogue.remarks += filter(None, (file.damage() for file in files))
         return self.catalogue
 
     def described(self) -> dict[str, Any]:
@@ -166,6 +169,7 @@ class Discovery:
     def forget(self) -> None:
         """Make the next discovery import the plugins of folders and installed packages again."""
         from harness.plugins.loader import forget
+        from harness.plugins.trust import private_folder
 
         points = entry_points(ENTRY_POINTS)
         packages = {point.module.partition(".")[0] for point in points}

@@ -27,7 +27,7 @@ from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.agent_skills.skill_md import slug
 from harness.errors import DeadlineExceeded, InputError, OutputError, UsageError
 from harness.plugins.locations import skill_files
-from harness.plugins.user_choices import content_hash
+from harness.plugins.trust import content_hash
 from harness.redaction import redact
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.support.stop_token import StopToken
