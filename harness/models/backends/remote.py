@@ -18,7 +18,6 @@ from harness.errors import (
 )
 from harness.redaction import redact, remember
 from harness.support import bounded_http
-from harness.support.calls import retry_after
 
 if TYPE_CHECKING:
     from harness.models.backend import Tool
@@ -194,7 +193,7 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
         after: the value of the header Retry-After.
     """
     message = bounded_http.error_text(message) or "no reason given"
-    wait = retry_after(after) or 0.0
+    wait = bounded_http.retry_after(after) or 0.0
     text = f"{server} answers {status}: {message}" + f" (Retry-After {wait:,.0f} s)" * (wait > 0)
     if status in (429, 503):
         hint = "The server's queue is full: try again in a moment."
