@@ -210,12 +210,17 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
             errors="replace",
             start_new_session=True,
         )
+        output: tuple[str, str] | None = None
         try:
-            printed, errors = _outputs(process, limit)
+            while output is None:
+                limit.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output = process.communicate(timeout=0.2)
         except DeadlineExceeded as exc:
             raise InputError(f"the clone was {exc.message}") from exc
         finally:
             _kill(process)
+        printed, errors = output
         if process.returncode:
             lines = errors.strip().splitlines() or [f"git ended with {process.returncode}"]
             raise InputError(f"cannot be cloned: {lines[-1]}", where=url)
@@ -228,19 +233,6 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
         run(*inside, "fetch", *options, "origin", revision)
         run(*inside, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     return run(*inside, "rev-parse", "HEAD")
-
-
-def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str]:
-    """Wait for the end of git, and return its stdout and stderr.
-
-    Raises:
-        DeadlineExceeded: the time limit has passed.
-        Interrupted: a stop was requested.
-    """
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=0.2)
-        limit.check()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

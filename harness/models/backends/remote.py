@@ -20,7 +20,7 @@ from harness.redaction import redact, remember
 from harness.support import bounded_http
 
 if TYPE_CHECKING:
-    from harness.models.backend import Tool
+    from harness.models.backend import Request, Tool
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
@@ -41,6 +41,18 @@ LONGEST_ANSWER = 16_000_000
 
 class NotServed(ModelUnavailable):
     """Raised if a server does not have the model, or has another model with the same name."""
+
+
+class RemoteModel:
+    """A model of a server whose protocol neither supports grammars nor counts tokens."""
+
+    takes_grammar = False
+
+    def count_tokens(self, request: Request) -> None:
+        """Return None, since the protocol has no endpoint for counting."""
+
+    def close(self) -> None:
+        """Do nothing, since the server manages its models."""
 
 
 def is_local(address: str) -> bool:
