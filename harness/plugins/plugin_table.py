@@ -126,14 +126,12 @@ class LazyBackend:
     def imported(self) -> Backend:
         return self.make()
 
-    @cached_property
-    def _of_several(self) -> Backend:
+    def _serving(self, entry: ServeEntry) -> Backend:
+        if not entry.urls:
+            return self.imported
         from harness.models.backends.server_group import BalancedBackend
 
         return BalancedBackend(self.imported)
-
-    def _serving(self, entry: ServeEntry) -> Backend:
-        return self._of_several if entry.urls else self.imported
 
     def probe(self, entry: ServeEntry) -> Availability:
         return self.refuse(entry) or self._serving(entry).probe(entry)
