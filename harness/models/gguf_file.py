@@ -131,7 +131,7 @@ class GgufFile:
 
 
 def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
-    """Open a GGUF, and return its metadata and tensors.
+    """Open a GGUF, and return its metadata and tensors; the tensors are mapped, but not read.
 
     Args:
         error: the class of the errors that this function raises.
@@ -141,7 +141,12 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
             `error`.
     """
     try:
-        reader = read_checked(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is not a regular file")
+        with np.errstate(over="raise"):
+            reader = CheckedReader(path)
+        if sum(int(tensor.n_bytes) for tensor in reader.tensors) > len(reader.data):
+            raise ValueError("its tensors are larger than the file")
         fields = {name: field for name, field in reader.fields.items() if name[:5] != "GGUF."}
         values = {
             name: field.parts[field.data[0]] if _is_array(field.types) else field.contents()
@@ -156,23 +161,6 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
         raise error(f"cannot be read as GGUF: {exc}", where=str(path)) from exc
     types = {name: field.types for name, field in fields.items()}
     return GgufFile(path, values, types, reader.tensors, int(reader.alignment))
-
-
-def read_checked(path: Path) -> CheckedReader:
-    """Return a reader of a GGUF file; the tensors are mapped, and not read into memory.
-
-    Raises:
-        ValueError, IndexError, KeyError, ArithmeticError: the file is not a GGUF, or is truncated,
-            or its counts, lengths or offsets are invalid.
-        OSError: the file cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a regular file")
-    with np.errstate(over="raise"):
-        reader = CheckedReader(path)
-    if sum(int(tensor.n_bytes) for tensor in reader.tensors) > len(reader.data):
-        raise ValueError("its tensors are larger than the file")
-    return reader
 
 
 class CheckedReader(GGUFReader):

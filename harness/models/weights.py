@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,7 @@ class FileStore:
                 raise ModelUnavailable(_absent(entry))
             from harness.models.downloads import fetch
 
-            def make(folder: Path) -> Path:
-                return fetch(file_id, entry, folder, self.notify)
-
+            make = partial(fetch, file_id, entry, notify=self.notify)
             self._fetches.get(file_id, lambda: self._create(file_id, path, make))
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
