@@ -17,10 +17,6 @@ the config folder need no trust. The folder of a shipped plugin is a package wit
 the folder of a user's plugin needs no `__init__.py`. Most shipped plugins are imported on first use
 (`harness.plugins.plugin_table`). A plugin with a disabled name is skipped before its code is
 imported.
-
-The plugin.py of a folder is always imported from source, under a unique module name. Otherwise
-Python would import compiled code from `__pycache__`, which may differ from the source that the user
-has read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,14 @@
 """Load plugins one at a time, so that a broken plugin does not affect other plugins.
 
-`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. An exception, even
-`SystemExit`, or a missed deadline is recorded as a `PluginFailure` in the catalogue.
+`PluginHost.load` imports a plugin, registers it, calls its `register_` hooks, and checks the
+registered objects. An exception, even `SystemExit`, or a missed deadline is recorded as a
+`PluginFailure` in the catalogue.
+
+The plugin.py of a folder is always imported from source, under a unique module name. Otherwise
+Python would import compiled code from `__pycache__`, which may differ from the source that the user
+has read.
+
+Discovery imports this module only if it has to import a plugin, since this module imports pydantic.
 """
 
 from __future__ import annotations
