@@ -169,7 +169,7 @@ def on_ray(bench: Bench) -> Iterator[ModelPool]:
     """Start Ray with one actor that has the model and slots of `bench`; yield its model pool."""
     from harness.models.cluster.address import Address, Placement
     from harness.models.cluster.executor import RayExecutor
-    from harness.plugins.discovery import node_backends
+    from harness.plugins.loader import node_backends
 
     registry = bench.app.registry
     placement = Placement(Address("own"), actors=1)

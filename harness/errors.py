@@ -101,12 +101,13 @@ class SkillFailed(HarnessError):
 
 
 class InvalidReply(SkillFailed):
-    """Raised if the model's answer is invalid. `raw` is the model's last answer."""
+    """Raised if the model's answer is invalid. `raw` is the model's last answer.
 
-    def __init__(
-        self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
-    ) -> None:
-        super().__init__(message, where=where, hint=hint)
+    `location` contains `where` and `hint`, as for HarnessError.
+    """
+
+    def __init__(self, message: str, *, raw: str = "", **location: str | None) -> None:
+        super().__init__(message, **location)
         self.raw = self.reply = raw
 
 
@@ -119,14 +120,15 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """Raised if the model's answer ended early. `partial` is the received part of the answer."""
+    """Raised if the model's answer ended early. `partial` is the received part of the answer.
+
+    `location` contains `where` and `hint`, as for HarnessError.
+    """
 
     retryable = True
 
-    def __init__(
-        self, message: str, *, partial: str = "", where: str | None = None, hint: str | None = None
-    ) -> None:
-        super().__init__(message, where=where, hint=hint)
+    def __init__(self, message: str, *, partial: str = "", **location: str | None) -> None:
+        super().__init__(message, **location)
         self.partial = self.reply = partial
 
 
@@ -151,14 +153,15 @@ class ModelChanged(ModelError):
 
 
 class ModelBusy(ModelError):
-    """Raised if a server is busy. `wait` is the server's Retry-After in seconds; 0 if unknown."""
+    """Raised if a server is busy. `wait` is the server's Retry-After in seconds; 0 if unknown.
+
+    `location` contains `where` and `hint`, as for HarnessError.
+    """
 
     retryable = True
 
-    def __init__(
-        self, message: str, *, wait: float = 0.0, where: str | None = None, hint: str | None = None
-    ) -> None:
-        super().__init__(message, where=where, hint=hint)
+    def __init__(self, message: str, *, wait: float = 0.0, **location: str | None) -> None:
+        super().__init__(message, **location)
         self.wait = wait
 
 

@@ -40,8 +40,8 @@ from harness.models.backends.generation import GenerationState
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import ModelEntry, Registry, ServeEntry, load
 from harness.models.weights import FileStore
-from harness.plugins.discovery import import_folder
-from harness.plugins.loader import PluginHost
+from harness.plugins.catalogue import Catalogue
+from harness.plugins.loader import PluginHost, import_folder
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run
 from harness.settings import PLUGIN_DEADLINE, Settings
@@ -298,11 +298,12 @@ def folder_skill(folder: Path) -> Skill:
         (folder / "__pycache__").rmdir()
     file = skill_md.read(folder / FILE)
     name = file.name
-    host = PluginHost(FileStore({}, folder, print), deadline=PLUGIN_DEADLINE, strict=True)
+    catalogue = Catalogue(strict=True)
+    host = PluginHost(catalogue, FileStore({}, folder, print), PLUGIN_DEADLINE)
     host.load(name, str(folder), partial(import_folder, folder), file)
-    if name not in host.catalogue.skills:
+    if name not in catalogue.skills:
         raise UsageError(f"the plugin has no skill /{name}", where=str(folder))
-    return host.catalogue.skills[name].skill
+    return catalogue.skills[name].skill
 
 
 @contextlib.contextmanager

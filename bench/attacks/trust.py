@@ -31,7 +31,7 @@ from harness.mcp import client_config
 from harness.models.backend import ToolCall
 from harness.permissions import Permission, Permissions
 from harness.places import is_guarded
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT, Settings
 from harness.terminal.console import Screen

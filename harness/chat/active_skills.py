@@ -24,7 +24,7 @@ from harness.models.backend import Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions import Permission
 from harness.plugins.catalogue import Found
-from harness.plugins.user_choices import private_copy
+from harness.plugins.trust import private_copy
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen

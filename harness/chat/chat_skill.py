@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -95,8 +96,9 @@ class Chat(Skill):
         """
         conversation = self._app.conversation
         conversation.check_rights(yes=call.yes)
-        path = text_input.lone_file(call.text) if call.source == "line" else None
-        text = text_input.read_text(path) if path else with_files(call)
+        name = text_input.unquote(call.text.strip()) if call.source == "line" else ""
+        is_file = name.lower().endswith(text_input.SUFFIXES) and text_input.is_file(name)
+        text = text_input.read_text(Path(name)) if is_file else with_files(call)
         if skill.separate:
             turn = self._answer_separately(skill, call, text)
             answer = Message("assistant", turn.answer or NO_ANSWER)

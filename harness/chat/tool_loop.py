@@ -213,10 +213,12 @@ class Turn:
             raise
         finally:
             self._answer.end()  # end the answer before notices, which would interrupt it
-        try:
-            served.check_answer(reply, self.call.screen.notice)
-        except InvalidReply as exc:
-            self.stopped = self.stopped or exc
+        if reply.finish_reason == "length":
+            limit = f"the limit of {served.ANSWER_TOKENS:,} tokens"
+            self.call.screen.notice(f"the answer was cut off at {limit}")
+        if not reply.text.strip() and self.stopped is None:
+            hint = "Rephrase the text."
+            self.stopped = InvalidReply("the model gave no answer", hint=hint, raw=reply.text)
 
     def conversation(self) -> list[Message]:
         """Return the messages and the answer of this turn; [] if the model has sent nothing."""

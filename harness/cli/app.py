@@ -244,7 +244,7 @@ class App:
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
             raise self.catalogue.unknown(name)
-        from harness.plugins.user_choices import content_hash
+        from harness.plugins.trust import content_hash
 
         folder, confirm = self.catalogue.untrusted[name].folder, self.frontend.confirm
         question = f"/{name} is a plugin that is not trusted yet ({folder}). Run its code?"

@@ -13,7 +13,7 @@ from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
 from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError, did_you_mean
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.terminal.rendering import table
 
 SHOWN = 100

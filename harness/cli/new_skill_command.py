@@ -15,7 +15,7 @@ from harness.agent_skills.scaffold import Kind
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand
 from harness.errors import ModelUnavailable, UsageError
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.settings import Settings
 
 EXAMPLE = Path("examples", "abstract.txt")

@@ -13,7 +13,7 @@ from harness.chat.conversation import as_text
 from harness.cli.app_command import AppCommand, CommandData
 from harness.errors import NothingFound, UsageError
 from harness.permissions import Always
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.sessions import Session
 from harness.support.sqlite import row_id
 from harness.terminal.console import render_markdown

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import InputError, UsageError, did_you_mean, first_error
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.redaction import redact, remember
 from harness.settings import Settings
 from harness.support import bounded_files

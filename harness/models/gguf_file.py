@@ -8,15 +8,32 @@ Both files store the rows of query and key in the order of llama.cpp, so W' equa
 llama.cpp computes from base and adapter. The sum is computed in float32. Matrices are written as
 Q8_0, which has faster kernels on a CPU than smaller types, and is so precise that texts hardly
 change. The merge needs neither torch nor the finetune extra.
+
+`gguf.GGUFReader` takes seconds to read a file, since it creates a NumPy array for every token and
+every merge rule of the vocabulary. It returns incomplete values at the end of a truncated file. It
+has no limits, so that a sparse file may fill the memory. Therefore files are read with
+`CheckedReader`. Import this module only where a file is read, since it imports NumPy.
 """
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+from gguf import (
+    GGML_QUANT_SIZES,
+    GGMLQuantizationType,
+    GGUFReader,
+    GGUFValueType,
+    GGUFWriter,
+    LlamaFileType,
+)
+from gguf.quants import dequantize, quantize
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 
@@ -37,8 +54,10 @@ BLOCK = 32
 """Number of weights that share a scale in Q8_0. A matrix whose row length is not a multiple of this
 number keeps its type.
 """
-MERGE_VERSION = 1
-"""Version of the output format: files of another version are merged again."""
+LONGEST = 64 << 20
+"""Maximum size in bytes of the metadata; a vocabulary of 262,144 tokens takes 15 MB."""
+MOST = 1 << 16
+"""Maximum number of keys, and maximum number of tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +84,6 @@ class GgufFile:
 
         A type that is unknown to the package `gguf` is returned as its number.
         """
-        from gguf import LlamaFileType
-
         kind = self.values.get("general.file_type")
         if kind is None or kind not in {known.value for known in LlamaFileType}:
             return None if kind is None else str(kind)
@@ -114,7 +131,7 @@ class GgufFile:
 
 
 def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
-    """Open a GGUF, and return its metadata and tensors.
+    """Open a GGUF, and return its metadata and tensors; the tensors are mapped, but not read.
 
     Args:
         error: the class of the errors that this function raises.
@@ -123,10 +140,13 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
         HarnessError: `path` is missing, not a GGUF, or truncated; the class of the error is
             `error`.
     """
-    from harness.models.gguf_reader import read_checked
-
     try:
-        reader = read_checked(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is not a regular file")
+        with np.errstate(over="raise"):
+            reader = CheckedReader(path)
+        if sum(int(tensor.n_bytes) for tensor in reader.tensors) > len(reader.data):
+            raise ValueError("its tensors are larger than the file")
         fields = {name: field for name, field in reader.fields.items() if name[:5] != "GGUF."}
         values = {
             name: field.parts[field.data[0]] if _is_array(field.types) else field.contents()
@@ -143,6 +163,69 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
     return GgufFile(path, values, types, reader.tensors, int(reader.alignment))
 
 
+class CheckedReader(GGUFReader):
+    """A reader that checks every length, and returns the arrays of the metadata as lists."""
+
+    _limit = LONGEST
+
+    def _check(self, end: int) -> None:
+        if end > len(self.data):
+            raise ValueError("the file is truncated")
+        if end > self._limit:
+            raise ValueError(f"its metadata is longer than {LONGEST >> 20} MB")
+
+    def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **named: Any) -> Any:
+        self._check(offset + np.dtype(dtype).itemsize * int(count))
+        return super()._get(offset, dtype, count, *rest, **named)
+
+    def _build_fields(self, offs: int, count: int) -> int:
+        return int(super()._build_fields(offs, _few(count, "keys")))
+
+    def _build_tensor_info(self, offs: int, count: int) -> Any:
+        return super()._build_tensor_info(offs, _few(count, "tensors"))
+
+    def _build_tensors(self, start_offs: int, fields: Any) -> None:
+        self._limit = len(self.data)
+        super()._build_tensors(start_offs, fields)
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
+        if raw_type != GGUFValueType.ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        inner, count = self._get(orig_offs, np.uint32), self._get(orig_offs + 4, np.uint64)
+        kind, start = GGUFValueType(inner[0]), orig_offs + 12
+        elements: list[Any]
+        if kind == GGUFValueType.ARRAY:
+            raise ValueError("it has an array of arrays")
+        if kind == GGUFValueType.STRING:
+            elements, end = self._strings(start, int(count[0]))
+        else:
+            found = self._get(start, self.gguf_scalar_to_np[kind], count[0])
+            elements, end = found.tolist(), start + found.nbytes
+        return end - orig_offs, [inner, count, elements], [2], [GGUFValueType.ARRAY, kind]
+
+    def _strings(self, at: int, count: int) -> tuple[list[str], int]:
+        """Return `count` strings that begin at offset `at`, and the offset after the last string.
+
+        Each string is preceded by its length in 8 bytes.
+        """
+        self._check(at + 8 * count)
+        data, end = self.data.data, min(len(self.data), self._limit)
+        found = []
+        for _ in range(count):
+            start = at + 8
+            at = start + int.from_bytes(data[at:start], "little")
+            if at > end:
+                self._check(at)
+            found.append(bytes(data[start:at]).decode("utf-8", "replace"))
+        return found, at
+
+
+def _few(count: int, what: str) -> int:
+    if count > MOST:
+        raise ValueError(f"it has {count:,} {what}, and at most {MOST:,} are read")
+    return count
+
+
 class Pair(NamedTuple):
     """The LoRA matrices of one weight, A (r x in) and B (out x r), and the factor alpha / r."""
 
@@ -157,8 +240,6 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
     Raises:
         ModelUnavailable: the file is not a complete LoRA adapter.
     """
-    from gguf.quants import dequantize
-
     adapter = open_gguf(path, ModelUnavailable)
     alpha = adapter.values.get("adapter.lora.alpha")
     if alpha is None:
@@ -196,9 +277,6 @@ def merge_adapter(
             a tensor type that cannot be converted.
         OSError: `target` cannot be written.
     """
-    import numpy as np
-    from gguf import GGML_QUANT_SIZES, GGUFWriter, LlamaFileType
-
     model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
     _check_fit(model, pairs, adapter)
     if (architecture := model.values.get("general.architecture")) is None:
@@ -251,8 +329,6 @@ def _written_type(tensor: Any) -> Any:
 
     A matrix keeps its type if `BLOCK` does not divide its row length.
     """
-    from gguf import GGMLQuantizationType
-
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
     return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
 
@@ -263,8 +339,6 @@ def _written_data(tensor: Any, pair: Pair | None) -> Any:
     Args:
         pair: the LoRA matrices for the tensor; None if the adapter does not change the tensor.
     """
-    from gguf.quants import dequantize, quantize
-
     kind = _written_type(tensor)
     if pair is None and kind == tensor.tensor_type:
         return tensor.data
@@ -274,6 +348,4 @@ def _written_data(tensor: Any, pair: Pair | None) -> Any:
 
 def _is_array(types: Sequence[Any]) -> bool:
     """Return True if `types`, one of the lists in `GgufFile.types`, describes an array."""
-    from gguf import GGUFValueType
-
     return bool(types[0] == GGUFValueType.ARRAY)

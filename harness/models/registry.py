@@ -7,7 +7,7 @@ last of these files is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -348,6 +348,8 @@ def load(
     Raises:
         RegistryError: a registry file is invalid; the message contains the file and the line.
     """
+    from harness.support import yaml_files
+
     layers = {shipped: _read(shipped)}
     if user is not None:
         if user.exists():
@@ -359,10 +361,13 @@ def load(
         for path, layer in layers.items():
             registry = registry.overlaid(layer)
             origins |= dict.fromkeys(layer.models, path)
-        broken = next(_missing_references(registry, origins), None)
-        if broken is None:
+        missing = next(_missing_references(registry), None)
+        if missing is None:
             return registry
-        path, error = broken
+        model_id, problem, keys = missing
+        path = origins[model_id]
+        where = yaml_files.where(path, "models", model_id, *keys)
+        error = RegistryError(f"{_short(model_id)} {problem}", where=where)
         if path in (shipped, user):
             raise error
         left_out(error)
@@ -417,37 +422,21 @@ def _read(path: Path) -> Registry:
     return registry
 
 
-def _missing_references(
-    registry: Registry, origins: Mapping[str, Path]
-) -> Iterator[tuple[Path, RegistryError]]:
-    """Yield an error for each reference of a model to a missing fallback or a missing file.
+def _missing_references(registry: Registry) -> Iterator[tuple[str, str, Sequence[str | int]]]:
+    """Yield each reference of a model to a missing fallback or a missing file.
 
-    Each error is yielded with the path of the registry file that defines the model.
-
-    Args:
-        origins: the registry file that defines each model.
+    A reference is a tuple of the id of the model, a message, and the YAML keys that lead from the
+    entry of the model to the reference.
     """
-    from harness.support import yaml_files
-
-    for model_id, path in origins.items():
-        for problem, *keys in _problems(registry, registry.models[model_id]):
-            where = yaml_files.where(path, "models", model_id, *keys)
-            yield path, RegistryError(f"{_short(model_id)} {problem}", where=where)
-
-
-def _problems(
-    registry: Registry, model: ModelEntry
-) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield a message and YAML keys for each reference to a missing fallback or file.
-
-    The keys lead from the entry of `model` to the reference.
-    """
-    if model.fallback is not None and model.fallback not in registry.models:
-        yield f"falls back to {_short(model.fallback)!r}, which is not a model", "fallback"
-    for i, serve in enumerate(model.serve):
-        for role, file_id in serve.files.items():
-            if file_id not in registry.files:
-                yield f"is served from {_short(file_id)!r}, which is not in files", "serve", i, role
+    for model_id, model in registry.models.items():
+        if model.fallback is not None and model.fallback not in registry.models:
+            problem = f"falls back to {_short(model.fallback)!r}, which is not a model"
+            yield model_id, problem, ["fallback"]
+        for i, serve in enumerate(model.serve):
+            for role, file_id in serve.files.items():
+                if file_id not in registry.files:
+                    problem = f"is served from {_short(file_id)!r}, which is not in files"
+                    yield model_id, problem, ["serve", i, role]
 
 
 def _short(name: str) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, InvalidReply, LoopingReply
+from harness.errors import InputError, LoopingReply
 from harness.models.backend import Model, OnText, Reply, Request
 from harness.support import traces
 
@@ -246,18 +246,3 @@ class LoopDetector:
                     hint="Rephrase the text, or use a larger model: `/models` lists all models.",
                     partial="".join(self._pieces),
                 )
-
-
-def check_answer(answer: Reply, notify: Callable[[str], None]) -> None:
-    """Report an answer that was cut off, and refuse an empty answer.
-
-    Args:
-        notify: called with a line if the answer was cut off at `ANSWER_TOKENS`.
-
-    Raises:
-        InvalidReply: the answer is empty.
-    """
-    if answer.finish_reason == "length":
-        notify(f"the answer was cut off at the limit of {ANSWER_TOKENS:,} tokens")
-    if not answer.text.strip():
-        raise InvalidReply("the model gave no answer", hint="Rephrase the text.", raw=answer.text)

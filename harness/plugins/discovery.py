@@ -17,54 +17,41 @@ the config folder need no trust. The folder of a shipped plugin is a package wit
 the folder of a user's plugin needs no `__init__.py`. Most shipped plugins are imported on first use
 (`harness.plugins.plugin_table`). A plugin with a disabled name is skipped before its code is
 imported.
-
-The plugin.py of a folder is always imported from source, under a unique module name. Otherwise
-Python would import compiled code from `__pycache__`, which may differ from the source that the user
-has read.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib
-import importlib.machinery
-import importlib.util
 import os
-import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.errors import UsageError
-from harness.models.backend import Backend
 from harness.models.weights import FileStore
 from harness.plugins import plugin_table
 from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found, Shadowed, duplicate
-from harness.plugins.loader import PluginHost
-from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
-from harness.plugins.plugin_table import contributions, own_backends
-from harness.plugins.user_choices import (
-    DisabledNames,
-    InstalledSkills,
-    TrustStore,
-    private_folder,
+from harness.plugins.locations import (
+    ENTRY_POINTS,
+    MANY_FOLDERS,
+    beside,
+    distribution,
+    entry_points,
+    skill_files,
 )
-from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
+from harness.plugins.plugin_table import contributions, import_shipped, is_package, own_backends
+from harness.plugins.user_choices import ChoicesFile, DisabledNames, InstalledSkills
+from harness.settings import CODE_ROOT, Settings
 
 if TYPE_CHECKING:
-    from importlib.abc import Loader
+    from harness.plugins.loader import PluginHost
+    from harness.plugins.trust import TrustStore
 
-ENTRY_POINTS = "harness.skills"
 SHIPPED = CODE_ROOT / "skills"
 COMMANDS = "commands"
 """The name of the plugin with the harness's own commands."""
-PREFIX = "harness_folder_"
-OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
 class Discovery:
@@ -92,20 +79,25 @@ class Discovery:
         self._commands = commands
         self._builtins = builtins
         self._use = use
-        self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
         self._installed = InstalledSkills(settings.skills_lock)
-        self._host = PluginHost(
-            files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
-        )
+        self.catalogue = Catalogue(strict=settings.strict_plugins)
         self.files = files
         plugins = (file.parent for file in settings.shipped_skills.glob("*/plugin.py"))
         self._shipped = sorted(folder.name for folder in plugins if is_package(folder))
 
-    @property
-    def catalogue(self) -> Catalogue:
-        return self._host.catalogue
+    @cached_property
+    def _host(self) -> PluginHost:
+        from harness.plugins.loader import PluginHost
+
+        return PluginHost(self.catalogue, self.files, self._settings.plugin_deadline)
+
+    @cached_property
+    def _trust(self) -> TrustStore:
+        from harness.plugins.trust import TrustStore
+
+        return TrustStore(self._settings.trust_file)
 
     def run(self, *, bare: bool = False) -> Catalogue:
         """Find and load all plugins, and return the catalogue.
@@ -115,11 +107,11 @@ class Discovery:
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
-        self._host.add("backends", BUILT_IN, Contributions(backends=own_backends(self.files)))
+        self.catalogue.add(Contributions(backends=own_backends(self.files)))
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
-        disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
+        disabled = self.catalogue.skipped = self._disabled_names - self.catalogue.framework
         if not bare:
             shipped_table = table if self._settings.shipped_skills == SHIPPED else {}
             for name in self._shipped:
@@ -133,8 +125,10 @@ class Discovery:
                 self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
-        damages = (file.damage() for file in (self._trust, self.disabled, self._installed))
-        self.catalogue.remarks += filter(None, damages)
+        files: list[ChoicesFile] = [self.disabled, self._installed]
+        if self._settings.trust_file.exists():
+            files.append(self._trust)
+        self.catalogue.remarks += filter(None, (file.damage() for file in files))
         return self.catalogue
 
     def described(self) -> dict[str, Any]:
@@ -146,7 +140,9 @@ class Discovery:
         Raises:
             Exception: a plugin cannot be loaded.
         """
-        host = PluginHost(self.files, deadline=self._settings.plugin_deadline, strict=True)
+        from harness.plugins.loader import PluginHost
+
+        host = PluginHost(Catalogue(strict=True), self.files, self._settings.plugin_deadline)
         rows = {}
         for name in (COMMANDS, *self._shipped):
             file = self._shipped_file(name)
@@ -168,6 +164,9 @@ class Discovery:
 
     def forget(self) -> None:
         """Make the next discovery import the plugins of folders and installed packages again."""
+        from harness.plugins.loader import forget
+        from harness.plugins.trust import private_folder
+
         points = entry_points(ENTRY_POINTS)
         packages = {point.module.partition(".")[0] for point in points}
         forget([*self._settings.skill_folders, private_folder()], packages)
@@ -205,12 +204,12 @@ class Discovery:
         """Load a plugin of this program from its row in `table`, or else by importing it."""
         load = self._loader(name)
         if name in table:
-            self._host.add(name, BUILT_IN, contributions(table[name], load, self.files))
+            self.catalogue.try_add(name, BUILT_IN, contributions(table[name], load, self.files))
             return
         try:
             file = self._shipped_file(name)
         except UsageError as exc:
-            self._host.fail(name, BUILT_IN, exc, traced=False)
+            self.catalogue.fail(name, BUILT_IN, exc, traced=False)
             return
         self._host.load(name, BUILT_IN, load, file, ours=True)
 
@@ -258,7 +257,7 @@ class Discovery:
         for path, file in search.found:
             self._load_folder(path.parent, file, root)
         if search.cut:
-            self._host.fail(root.name, str(root), UsageError(search.cut), traced=False)
+            self.catalogue.fail(root.name, str(root), UsageError(search.cut), traced=False)
         if search.folders > MANY_FOLDERS:
             self.catalogue.remarks.append(
                 f"{root} has {search.folders:,} folders, which slows every start; "
@@ -284,7 +283,7 @@ class Discovery:
         if self._is_disabled(origin, folder.name) or file is None:
             return
         if isinstance(file, UsageError):
-            self._host.fail(folder.name, origin, file, traced=False)
+            self.catalogue.fail(folder.name, origin, file, traced=False)
             return
         if self._is_disabled(origin, file.name):
             return
@@ -294,7 +293,7 @@ class Discovery:
             from harness.agent_skills.prompt_skill import PromptSkill
 
             found = Found(PromptSkill(file, self._use), origin, file.problems, file)
-            self._host.add(file.name, origin, Contributions([found]))
+            self.catalogue.try_add(file.name, origin, Contributions([found]))
         elif root == self._settings.own_skills and not self._installed.needs_trust(folder.name):
             self._load_plugin_folder(file, folder)
         elif (copy := self._trust.trusted(folder)) is not None:
@@ -305,6 +304,8 @@ class Discovery:
             self.catalogue.untrusted[file.name] = file
 
     def _load_plugin_folder(self, file: SkillFile, source: Path) -> object | None:
+        from harness.plugins.loader import import_folder
+
         load = partial(import_folder, source)
         return self._host.load(file.name, str(file.folder), load, file)
 
@@ -319,107 +320,3 @@ class Discovery:
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
-
-
-def node_backends(files: FileStore) -> Mapping[str, Backend]:
-    """Return the backends that a cluster's node can use, by name.
-
-    These are the backends of the program, of its skills, and of installed packages.
-    """
-    host = PluginHost(files, deadline=PLUGIN_DEADLINE)
-    host.add("backends", BUILT_IN, Contributions(backends=own_backends(files)))
-    for name, row in plugin_table.read()["plugins"].items():
-        if row["backends"]:
-            load = partial(import_shipped, SHIPPED, name)
-            host.add(name, BUILT_IN, contributions(row, load, files))
-    for point in entry_points(ENTRY_POINTS):
-        host.load(point.name, distribution(point), point.load)
-    return host.catalogue.backends
-
-
-class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
-    """A loader that neither reads nor writes compiled files."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
-
-
-class _FolderFinder:
-    """A finder for the relative imports of a plugin.py; it does not load compiled Python."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if not fullname.startswith(PREFIX) or path is None:
-            return None
-        extensions = importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES
-        source = _SourceOnlyLoader, importlib.machinery.SOURCE_SUFFIXES
-        for folder in path:
-            finder = importlib.machinery.FileFinder(folder, extensions, source)
-            if (spec := finder.find_spec(fullname)) is not None:
-                return spec
-        return None
-
-
-def import_folder(folder: Path) -> ModuleType:
-    """Import the plugin.py of a folder as a package, and return the package.
-
-    Each call imports the plugin.py again.
-    """
-    if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _FolderFinder())
-    tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
-    package = f"{PREFIX}{re.sub(r'[^a-z0-9]', '_', folder.name)}_{tag}"
-    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
-        del sys.modules[name]
-    path = folder / "plugin.py"
-    return import_file(package, path, folder, _SourceOnlyLoader(package, str(path)))
-
-
-def import_file(name: str, path: Path, folder: Path, loader: Loader | None = None) -> ModuleType:
-    """Import `path` as the package `name`, whose modules are in `folder`; return the package."""
-    spec = importlib.util.spec_from_file_location(
-        name, path, loader=loader, submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot import {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
-    """Remove the modules in `folders`, and the modules of `packages`, from `sys.modules`.
-
-    The modules of this program are kept.
-    """
-    importlib.invalidate_caches()  # otherwise, a newly installed package would not be found
-    below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
-    for name, module in list(sys.modules.items()):
-        top = name.partition(".")[0]
-        file = getattr(module, "__file__", None) or ""
-        if top not in OWN_PACKAGES and (top in packages or file.startswith(below)):
-            del sys.modules[name]
-
-
-def import_shipped(root: Path, name: str) -> ModuleType:
-    """Import and return the module `skills.NAME.plugin` of a shipped plugin.
-
-    Args:
-        root: the folder that is imported as the package `skills`, even if `sys.path` has another
-            package of this name.
-    """
-    if "skills" not in sys.modules:
-        import_file("skills", root / "__init__.py", root)
-    return importlib.import_module(f"skills.{name}.plugin")
-
-
-def is_package(folder: Path) -> bool:
-    """Return True if a folder is a package, as the folder of every shipped plugin is."""
-    return (folder / "__init__.py").is_file()

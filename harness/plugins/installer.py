@@ -27,7 +27,7 @@ from harness.agent_skills.skill_file import FILE, SkillFile
 from harness.agent_skills.skill_md import slug
 from harness.errors import DeadlineExceeded, InputError, OutputError, UsageError
 from harness.plugins.locations import skill_files
-from harness.plugins.user_choices import content_hash
+from harness.plugins.trust import content_hash
 from harness.redaction import redact
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.support.stop_token import StopToken
@@ -210,12 +210,17 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
             errors="replace",
             start_new_session=True,
         )
+        output: tuple[str, str] | None = None
         try:
-            printed, errors = _outputs(process, limit)
+            while output is None:
+                limit.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output = process.communicate(timeout=0.2)
         except DeadlineExceeded as exc:
             raise InputError(f"the clone was {exc.message}") from exc
         finally:
             _kill(process)
+        printed, errors = output
         if process.returncode:
             lines = errors.strip().splitlines() or [f"git ended with {process.returncode}"]
             raise InputError(f"cannot be cloned: {lines[-1]}", where=url)
@@ -228,19 +233,6 @@ def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
         run(*inside, "fetch", *options, "origin", revision)
         run(*inside, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     return run(*inside, "rev-parse", "HEAD")
-
-
-def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str]:
-    """Wait for the end of git, and return its stdout and stderr.
-
-    Raises:
-        DeadlineExceeded: the time limit has passed.
-        Interrupted: a stop was requested.
-    """
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=0.2)
-        limit.check()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

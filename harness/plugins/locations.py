@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 Owner = Literal["program", "project", "user"]
-
+ENTRY_POINTS = "harness.skills"
+"""The group of entry points that are plugins."""
 
 DEPTH = 6
 """Maximum number of levels below a skills folder at which a SKILL.md is found."""

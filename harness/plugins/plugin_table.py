@@ -8,13 +8,17 @@ an outdated table.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills.skill_file import SkillFile
@@ -23,6 +27,8 @@ from harness.plugins.catalogue import BUILT_IN, Contributions, Found, FoundFrame
 from harness.settings import CODE_ROOT
 
 if TYPE_CHECKING:
+    from importlib.abc import Loader
+
     from harness.api.skill import Skill
     from harness.models.backend import Backend, Model
     from harness.models.registry import ServeEntry
@@ -120,14 +126,12 @@ class LazyBackend:
     def imported(self) -> Backend:
         return self.make()
 
-    @cached_property
-    def _of_several(self) -> Backend:
+    def _serving(self, entry: ServeEntry) -> Backend:
+        if not entry.urls:
+            return self.imported
         from harness.models.backends.server_group import BalancedBackend
 
         return BalancedBackend(self.imported)
-
-    def _serving(self, entry: ServeEntry) -> Backend:
-        return self._of_several if entry.urls else self.imported
 
     def probe(self, entry: ServeEntry) -> Availability:
         return self.refuse(entry) or self._serving(entry).probe(entry)
@@ -180,3 +184,37 @@ def without_ollama(entry: ServeEntry) -> Availability | None:
         reason = f"no Ollama server at http://{host}:{port}"
         return Availability(False, reason, absent=not entry.digest)
     return None
+
+
+def import_file(name: str, path: Path, folder: Path, loader: Loader | None = None) -> ModuleType:
+    """Import `path` as the package `name`, whose modules are in `folder`; return the package."""
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=loader, submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def import_shipped(root: Path, name: str) -> ModuleType:
+    """Import and return the module `skills.NAME.plugin` of a shipped plugin.
+
+    Args:
+        root: the folder that is imported as the package `skills`, even if `sys.path` has another
+            package of this name.
+    """
+    if "skills" not in sys.modules:
+        import_file("skills", root / "__init__.py", root)
+    return importlib.import_module(f"skills.{name}.plugin")
+
+
+def is_package(folder: Path) -> bool:
+    """Return True if a folder is a package, as the folder of every shipped plugin is."""
+    return (folder / "__init__.py").is_file()

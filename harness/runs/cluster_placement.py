@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.models.cluster.address import Address, Placement, parse_address
 from harness.models.pool import ModelPool
 from harness.models.registry import ClusterEntry
-from harness.plugins.discovery import node_backends
+from harness.plugins.loader import node_backends
 
 _OWN = {"actors", "slots", "cpus", "gpus"}
 

@@ -1,4 +1,4 @@
-"""Limit HTTP responses: the size of lines and bodies, compression, and redirects.
+"""Limit HTTP responses (size, compression, redirects), and parse their errors and Retry-After.
 
 A server may be faulty or hostile. A client of httpx or httpx2 has a response hook that calls
 `limit_response`. The client then reads no more bytes than a `Meter` allows. Clients request
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,6 +143,26 @@ def other_host(response: Any, allowed: str | None = None) -> str:
         encrypts and here.host == there.host
     )
     return "" if same or allowed in (there.host, address) else f"{there.scheme}://{address}"
+
+
+def retry_after(header: str | None) -> float | None:
+    """Parse a Retry-After header; return the seconds to wait, or None.
+
+    The header is a number of seconds or a date. The result is None if the header is missing or
+    malformed, and 0 for a date in the past.
+    """
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        from datetime import UTC, datetime
+        from email.utils import parsedate_to_datetime
+
+        try:
+            date = parsedate_to_datetime(header or "")
+        except ValueError:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def error_text(body: Any) -> str:

@@ -1,4 +1,4 @@
-"""Limit the time of calls, cache recent results, and parse Retry-After.
+"""Limit the time of calls, and cache recent results.
 
 Python cannot stop a thread. If a call exceeds its time limit, its thread continues, and the caller
 does not wait for the thread any longer.
@@ -6,7 +6,6 @@ does not wait for the thread any longer.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -132,23 +131,3 @@ class TTLCache(Generic[T]):
         if isinstance(known[1], ModelUnavailable):
             raise known[1]
         return known[1]
-
-
-def retry_after(header: str | None) -> float | None:
-    """Parse a Retry-After header; return the seconds to wait, or None.
-
-    The header is a number of seconds or a date. The result is None if the header is missing or
-    malformed, and 0 for a date in the past.
-    """
-    try:
-        seconds = float(header or "")
-    except ValueError:
-        from datetime import UTC, datetime
-        from email.utils import parsedate_to_datetime
-
-        try:
-            date = parsedate_to_datetime(header or "")
-        except ValueError:
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None

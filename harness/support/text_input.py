@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import json
 import os
 import re
 import stat
@@ -43,7 +42,7 @@ _KNOWN_OTHERS = re.compile(
     re.I,
 )
 _UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-_ENCODING = "utf-16-le"
+ENCODING = "utf-16-le"
 
 
 def given(text: str) -> str:
@@ -75,12 +74,6 @@ def unquote(text: str) -> str:
     if len(text) < 2 or text[-1] not in closing or any(c in quotes for c in text[0] + closing):
         return text
     return inside
-
-
-def lone_file(text: str) -> Path | None:
-    """Return the .txt or .md file whose path is the whole text, or None."""
-    name = unquote(text.strip())
-    return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
 
 
 def path_in(text: str) -> Path | None:
@@ -312,38 +305,6 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-class SurrogateJoiner:
-    """Joins surrogate pairs that are divided between two pieces of a text."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")
-
-    def feed(self, piece: str) -> str:
-        """Return the piece, with lone surrogates as U+FFFD.
-
-        A high surrogate at the end is held back, since the next piece may begin with its low
-        surrogate.
-        """
-        return self._decoder.decode(piece.encode(_ENCODING, "surrogatepass"))
-
-    def flush(self) -> str:
-        """Return U+FFFD for a high surrogate that was held back, or ""."""
-        return self._decoder.decode(b"", final=True)
-
-
 def well_formed(text: str) -> str:
     """Return `text` with the surrogates of pairs joined, and lone surrogates as U+FFFD."""
-    return text.encode(_ENCODING, "surrogatepass").decode(_ENCODING, "replace")
-
-
-def well_formed_json(text: str) -> str:
-    """Return a JSON text with `well_formed` applied to its strings.
-
-    If the text is not JSON, `well_formed` is applied to the whole text.
-    """
-    try:
-        values = json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return well_formed(text)
-    made = well_formed(values)
-    return text if made == values else made
+    return text.encode(ENCODING, "surrogatepass").decode(ENCODING, "replace")

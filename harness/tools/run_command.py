@@ -27,7 +27,7 @@ from pydantic import Field
 
 from harness.errors import DeadlineExceeded, NothingFound, SkillFailed
 from harness.places import GIT, INSTRUCTIONS_FILE
-from harness.plugins.user_choices import with_originals
+from harness.plugins.trust import with_originals
 from harness.programs import command_words
 from harness.support.stop_token import StopToken
 from harness.support.text_input import is_file

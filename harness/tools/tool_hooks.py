@@ -23,7 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.api.hookspecs import Listener, ToolFinished, ToolHook, ToolStarted
 from harness.errors import HarnessError, InputError, Interrupted, NotAllowed, first_error
 from harness.permissions import in_one_line
-from harness.plugins.user_choices import TrustStore
+from harness.plugins.trust import TrustStore
 from harness.runs.frontend import Caller
 from harness.settings import Settings
 from harness.support.bounded_files import parsed_json

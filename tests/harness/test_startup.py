@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from harness.cli.app import App
-from harness.plugins.plugin_checks import check_skill
+from harness.plugins.loader import check_skill
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen

@@ -7,7 +7,9 @@ these events at intervals of at most `TICK`.
 
 from __future__ import annotations
 
+import codecs
 import itertools
+import json
 import math
 import threading
 import time
@@ -20,7 +22,7 @@ from harness.errors import DeadlineExceeded, GenerationFailed
 from harness.models.backend import FinishReason, OnText, Reply, Request, Token, ToolCall
 from harness.redaction import held_back, without_secrets
 from harness.support.stop_token import StopToken
-from harness.support.text_input import SurrogateJoiner, well_formed, well_formed_json
+from harness.support.text_input import ENCODING, well_formed
 
 T = TypeVar("T")
 Emit = Callable[[T], bool]
@@ -86,7 +88,10 @@ class GenerationState:
     _stop: StopToken = field(init=False)
     _progress: float | None = None
     _held: str = ""
-    _joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    # joins surrogate pairs that are divided between two pieces
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder(ENCODING)("replace")
+    )
     _stripper: PrefillStripper = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,11 +113,11 @@ class GenerationState:
 
     def add(self, text: str) -> None:
         """Append a piece of text to the reply, and pass it to `on_text`."""
-        self._append(self._joiner.feed(self._stripper.feed(text)))
+        self._append(self._stripper.feed(text))
 
     def flush(self) -> None:
         """Append the text that was held back; called after the last piece."""
-        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
+        self._append(self._stripper.flush(), end=True)
 
     def received(self, *, progress: bool) -> None:
         """Record that a piece arrived, so that `check` can recognize a server that stalls.
@@ -209,8 +214,10 @@ class GenerationState:
         """Redact secrets in a piece of text, append it, and pass it to `on_text`.
 
         Args:
-            end: False to hold back the possible beginning of a secret until the next piece.
+            end: False to hold back a high surrogate, or the possible beginning of a secret, at the
+                end of the text until the next piece.
         """
+        text = self._decoder.decode(text.encode(ENCODING, "surrogatepass"), final=end)
         text = without_secrets(self._held + text)
         kept = len(text) - (0 if end else held_back(text))
         text, self._held = text[:kept], text[kept:]
@@ -218,6 +225,19 @@ class GenerationState:
             self.pieces.append(text)
             if self.on_text:
                 self.on_text(text)
+
+
+def well_formed_json(text: str) -> str:
+    """Return a JSON text with `well_formed` applied to its strings.
+
+    If the text is not JSON, `well_formed` is applied to the whole text.
+    """
+    try:
+        values = json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return well_formed(text)
+    made = well_formed(values)
+    return text if made == values else made
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:

@@ -94,7 +94,7 @@ class OllamaBackend:
             )
 
 
-class OllamaModel:
+class OllamaModel(remote.RemoteModel):
     """A model of an Ollama server. Grammars are not supported, since `format` is only for JSON.
 
     `context` is sent as num_ctx; the server allocates a context of this size for each generation.
@@ -110,8 +110,6 @@ class OllamaModel:
         prefills: the measured treatments of prefills, by the server's address and the model's
             digest. The object adds the treatment that it measures.
     """
-
-    takes_grammar = False
 
     def __init__(
         self,
@@ -141,9 +139,6 @@ class OllamaModel:
     def takes_tools(self) -> bool:
         """True if the server reports that the model supports tools; False before version 0.6.4."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
-
-    def count_tokens(self, request: Request) -> None:
-        """Return None, since the protocol has no endpoint for counting."""
 
     def generate(
         self,
@@ -195,9 +190,6 @@ class OllamaModel:
             last[0].eval_count or 0,
             tool_calls=tuple(calls),
         )
-
-    def close(self) -> None:
-        """Do nothing, since the server manages its models."""
 
     def _stream(
         self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]

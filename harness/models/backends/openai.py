@@ -270,7 +270,7 @@ class OpenAIBackend:
         return models[model]
 
 
-class OpenAIModel:
+class OpenAIModel(remote.RemoteModel):
     """A model of a server. `digests` is empty, since the protocol does not report files.
 
     `context` is known only if the registry entry contains it. A schema is sent as a strict
@@ -287,8 +287,6 @@ class OpenAIModel:
             list its models.
     """
 
-    takes_grammar = False
-
     def __init__(
         self, entry: ServeEntry, server: OpenAIServer, slots: int, owner: str | None
     ) -> None:
@@ -303,9 +301,6 @@ class OpenAIModel:
         self.takes_tools = True
         self.tools_refused = ""
         self.digests: Mapping[str, str] = {}
-
-    def count_tokens(self, request: Request) -> None:
-        """Return None, since the protocol has no endpoint for counting."""
 
     def generate(
         self,
@@ -341,9 +336,6 @@ class OpenAIModel:
         ended: FinishReason = "length" if reason == "length" else "stop"
         prompt, completion, cached = answer.counts
         return state.reply(ended, prompt, completion, cached, tool_calls=answer.calls)
-
-    def close(self) -> None:
-        """Do nothing, since the server manages its models."""
 
     def _stream(
         self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]

@@ -18,10 +18,9 @@ from harness.errors import (
 )
 from harness.redaction import redact, remember
 from harness.support import bounded_http
-from harness.support.calls import retry_after
 
 if TYPE_CHECKING:
-    from harness.models.backend import Tool
+    from harness.models.backend import Request, Tool
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
@@ -42,6 +41,18 @@ LONGEST_ANSWER = 16_000_000
 
 class NotServed(ModelUnavailable):
     """Raised if a server does not have the model, or has another model with the same name."""
+
+
+class RemoteModel:
+    """A model of a server whose protocol neither supports grammars nor counts tokens."""
+
+    takes_grammar = False
+
+    def count_tokens(self, request: Request) -> None:
+        """Return None, since the protocol has no endpoint for counting."""
+
+    def close(self) -> None:
+        """Do nothing, since the server manages its models."""
 
 
 def is_local(address: str) -> bool:
@@ -194,7 +205,7 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
         after: the value of the header Retry-After.
     """
     message = bounded_http.error_text(message) or "no reason given"
-    wait = retry_after(after) or 0.0
+    wait = bounded_http.retry_after(after) or 0.0
     text = f"{server} answers {status}: {message}" + f" (Retry-After {wait:,.0f} s)" * (wait > 0)
     if status in (429, 503):
         hint = "The server's queue is full: try again in a moment."

@@ -41,7 +41,7 @@ from harness.models.cluster.connection import wait_for
 from harness.models.cluster.executor import Rates, assignment
 from harness.models.cluster.node import PROBE_SECONDS, Node
 from harness.models.served import ServedModel
-from harness.plugins.discovery import node_backends
+from harness.plugins.loader import node_backends
 from harness.runs import cluster_placement
 from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support import ctrl_c

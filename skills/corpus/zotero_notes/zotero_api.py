@@ -21,8 +21,14 @@ import httpx
 
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
-from harness.support.bounded_http import IDENTITY, Meter, limit_response, other_host
-from harness.support.calls import Overdue, retry_after, within
+from harness.support.bounded_http import (
+    IDENTITY,
+    Meter,
+    limit_response,
+    other_host,
+    retry_after,
+)
+from harness.support.calls import Overdue, within
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 

@@ -15,7 +15,8 @@ from typing import Any
 from harness.errors import SkillFailed
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
-from harness.plugins.discovery import import_shipped, node_backends
+from harness.plugins.loader import node_backends
+from harness.plugins.plugin_table import import_shipped
 from harness.support.bounded_files import file_sha256
 from skills.finetune.export.register import (
     TASK,

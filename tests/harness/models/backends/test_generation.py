@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -15,6 +16,7 @@ from harness.models.backends.generation import (
     PrefillStripper,
     relay,
     token_text,
+    well_formed_json,
 )
 from harness.redaction import remember
 from harness.testing import FakeModel
@@ -24,6 +26,33 @@ from harness.testing import FakeModel
 def test_negative_numbers_are_value_errors(fields: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         judge(**fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\ud83d\ude00", "\N{GRINNING FACE}"),
+        ("a\ud83d b\udc00", "a\ufffd b\ufffd"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+    ],
+)
+def test_surrogates_of_different_pieces_are_joined_or_replaced(text: str, expected: str) -> None:
+    shown: list[str] = []
+    state = GenerationState(judge(), on_text=shown.append)
+    for piece in text:
+        state.add(piece)
+    assert state.reply("stop", 1, 1).text == "".join(shown) == expected
+
+
+def test_escapes_in_json() -> None:
+    assert json.loads(well_formed_json(r'{"text": "\ud83d", "\udc00": 1}')) == {
+        "text": "\ufffd",
+        "\ufffd": 1,
+    }
+    whole = r'{ "text":"\ud83d\ude00" }'
+    assert well_formed_json(whole) == whole
+    assert well_formed_json("no JSON \ud83d") == "no JSON \ufffd"
+    assert well_formed_json("[" * 100_000 + "\ud83d").endswith("[\ufffd")
 
 
 def test_alternatives_of_the_same_text_are_added() -> None:
