@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-from skills.corpus.db import merging, papers
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, now, one, update
 from skills.corpus.outputs import LookedUp
@@ -44,7 +44,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
 
     The names include neither the year nor the DOI of a retraction notice. Known facts are kept,
     with two exceptions: a new number of citations replaces the old number, and `retracted` may
-    change from 0 to 1. The row may be merged with or linked to other rows (see `merging.record`).
+    change from 0 to 1. The row may be merged with or linked to other rows (see `papers.identify`).
 
     Args:
         paper_id: the id of a row of `papers`.
@@ -52,7 +52,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
-        known = merging.identifiers_of(db, paper_id)
+        known = papers.identifiers_of(db, paper_id)
         columns = _columns(row, found)
         if columns:
             update(db, "papers", paper_id, **columns)
@@ -61,7 +61,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
         new = [kind for kind in found.identifiers if kind not in known]
         stated = {name: value for name, value in found.stated.items() if name != "venue"}
         kept = replace(papers.stored(db, paper_id), source={"kind": "corpus", **stated})
-        merging.record(db, paper_id, kept, changed=bool(columns))
+        papers.identify(db, paper_id, kept, changed=bool(columns))
     return [name for name in (*columns, *new) if name not in ("year", "retraction")]
 
 
@@ -187,7 +187,7 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
         " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
         [json.dumps(wanted)],
     )
-    same = {row_id: merging.members(db, row_id) for (row_id,) in merged.fetchall()}
+    same = {row_id: papers.members(db, row_id) for (row_id,) in merged.fetchall()}
     ids = sorted({*wanted, *(row for rows in same.values() for row in rows)})
     stated = stated_of(db, ids)
     if not same:

@@ -1,15 +1,16 @@
-"""Read and write the table `papers`."""
+"""Read and write the tables `papers` and `identifiers`."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
-from skills.corpus.db import merging
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.identity.identifiers import BLOCK, KINDS, ZOTERO, known
 from skills.corpus.records import Failure
 from skills.nanda.paper import METADATA, IdField, Paper
 
@@ -66,7 +67,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
     """Insert a paper or update its row, and return the id of the row.
 
     A stored value is kept if `paper` lacks the value. The row may be merged with or linked to
-    other rows (see `merging.record`).
+    other rows (see `identify`).
     """
     columns = {
         **{name: getattr(paper, name) for name in METADATA},
@@ -86,7 +87,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
-            merging.record(db, row, paper)
+            identify(db, row, paper)
             return row
         if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific than "id"
             columns["id_field"] = paper.id_field
@@ -94,7 +95,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
             update(db, "papers", known["id"], **changed)
             if not {"year", "categories"}.isdisjoint(changed):
                 update_facets(db, known["id"])
-        merging.record(db, known["id"], paper, changed=bool(changed))
+        identify(db, known["id"], paper, changed=bool(changed))
         return int(known["id"])
 
 
@@ -113,3 +114,105 @@ def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
     )
     for row in rows.fetchall():
         update(db, "moves", row["id"], facets=words(row["move"], paper))
+
+
+def identify(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
+    """Store the identifiers and venue of a row, and merge or link rows of the same paper.
+
+    Args:
+        paper_id: the id of the row.
+        paper: the paper as a source states it.
+        changed: True if the row is new or was completed. Otherwise the row is compared with other
+            rows only if `paper` has a new identifier.
+    """
+    found = known(paper)
+    if found.venue:
+        db.execute(
+            "UPDATE papers SET venue = ? WHERE id = ? AND venue = ''", [found.venue, paper_id]
+        )
+    before = db.total_changes
+    keys = [(paper_id, *key.split(":", 1)) for key in found.keys]
+    if item := paper.source.get(ZOTERO):
+        keys.append((paper_id, ZOTERO, item))
+    db.executemany(
+        "INSERT OR IGNORE INTO identifiers (paper_id, kind, value) VALUES (?, ?, ?)", keys
+    )
+    if (changed or db.total_changes != before) and (candidates := _candidates(db, paper_id)):
+        from skills.corpus.db import merging
+
+        merging.join(db, paper_id, candidates)
+
+
+def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
+    """Return the ids of the rows that have at least one of the identifiers `by_kind`."""
+    sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
+    rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
+    return list(dict.fromkeys(rows))
+
+
+def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
+    """Return the identifiers of a row by kind, in the order of `KINDS`."""
+    rows = db.execute(
+        "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
+        [paper_id],
+    ).fetchall()
+    found = {row["kind"]: row["value"] for row in rows}
+    return {kind: found[kind] for kind in KINDS if kind in found}
+
+
+def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
+    """Return the sorted keys of the Zotero items from which the rows `paper_ids` were read."""
+    rows = db.execute(
+        "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
+        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
+        [ZOTERO, json.dumps(list(paper_ids))],
+    )
+    return [row["value"] for row in rows]
+
+
+def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
+    """Return the ids of other rows that share an identifier or a title key with this row.
+
+    An identifier or key that more than `BLOCK` rows have is ignored.
+    """
+    rows = db.execute(
+        "SELECT DISTINCT other.paper_id FROM identifiers AS own"
+        " JOIN identifiers AS other USING (kind, value)"
+        " WHERE own.paper_id = :paper AND other.paper_id != :paper AND NOT EXISTS"
+        " (SELECT 1 FROM identifiers AS same WHERE same.kind = own.kind AND same.value = own.value"
+        "   LIMIT 1 OFFSET :block) ORDER BY other.paper_id",
+        {"paper": paper_id, "block": BLOCK},
+    )
+    return [row[0] for row in rows]
+
+
+def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
+    """Return the ids of all rows of the paper that this row belongs to, in ascending order."""
+    rows = db.execute(
+        "WITH RECURSIVE members(id) AS (SELECT ?"
+        " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
+        "   WHERE relation = 'same'"
+        " UNION SELECT paper_id FROM members JOIN duplicates ON other_id = members.id"
+        "   WHERE relation = 'same')"
+        " SELECT id FROM members ORDER BY id",
+        [paper_id],
+    )
+    return [row[0] for row in rows]
+
+
+def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
+    """Return the current annotations of the rows `paper_ids`, the latest first."""
+    return db.execute(
+        "SELECT id, paper_id, framework, created_at FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND current = 1"
+        " ORDER BY created_at DESC, id DESC",
+        [json.dumps(list(paper_ids))],
+    ).fetchall()
+
+
+def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) -> None:
+    """Set the flag `current` of an annotation and of its moves."""
+    update(db, "annotations", annotation_id, current=int(is_current))
+    db.execute(
+        "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(is_current), annotation_id]
+    )

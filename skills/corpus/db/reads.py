@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field, fields
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.merging import (
-    JOINED,
+from skills.corpus.db.merging import JOINED
+from skills.corpus.db.papers import (
     current_annotations,
+    failure_of,
     identifiers_of,
     members,
+    paper_of,
+    row_id,
     rows_with_identifiers,
 )
-from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, insert, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers

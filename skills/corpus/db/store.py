@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.support.text_input import well_formed
-from skills.corpus.db import merging, papers
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
 from skills.corpus.db.rows import insert, now, one, stored_record
@@ -57,15 +57,15 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        of_paper = merging.current_annotations(db, merging.members(db, paper_id))
+        of_paper = papers.current_annotations(db, papers.members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # both in ISO 8601 and UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
-                merging.set_current(db, row["id"], False)
+                papers.set_current(db, row["id"], False)
         if known is not None:
-            merging.set_current(db, known["id"], is_current)
+            papers.set_current(db, known["id"], is_current)
             return int(known["id"])
         moves = [_move(item.record, move, framework) for move in framework.names]
         stated = [move for move in moves if move["stated"]]
@@ -237,7 +237,7 @@ def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> lis
         "SELECT id, model, created_at, current, record FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
         " ORDER BY current DESC, created_at DESC, id DESC",
-        [json.dumps(merging.members(db, paper_id)), framework.name],
+        [json.dumps(papers.members(db, paper_id)), framework.name],
     )
     found = [
         Version(row_id, model, created_at, bool(current), stored_record(record))

@@ -14,7 +14,7 @@ from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.terminal.rendering import table
-from skills.corpus.db import completion, merging, papers, without_abstract
+from skills.corpus.db import completion, papers, without_abstract
 from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
 from skills.corpus.identity import titles
@@ -250,7 +250,7 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
         row was added.
     """
     with transaction(db):
-        rows = merging.rows_with_identifiers(db, found.identifiers)
+        rows = papers.rows_with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
             return None, without_abstract.keep(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)

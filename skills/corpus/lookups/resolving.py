@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, UsageError
-from skills.corpus.db import merging, papers
+from skills.corpus.db import papers
 from skills.corpus.db.completion import stated_of
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups import batches
@@ -99,7 +99,7 @@ def resolve(
     """
     made = Resolved()
     for place, one in enumerate(ids):
-        if rows := merging.rows_with_identifiers(db, one.identifiers):
+        if rows := papers.rows_with_identifiers(db, one.identifiers):
             made.rows[place] = rows[0]
     made.known = len(made.rows)
     left = {place: one for place, one in enumerate(ids) if place not in made.rows}

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from harness.errors import InputError
-from skills.corpus.db import merging
+from skills.corpus.db import papers
 from skills.corpus.db.reads import rows_of
 from skills.corpus.db.rows import Row, one
 from skills.corpus.outputs import Hits, SimilarPaper
@@ -212,7 +212,7 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
     Raises:
         InputError: the paper is not in the corpus, or has no annotation.
     """
-    members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
+    members = [member for row in rows_of(db, wanted) for member in papers.members(db, row)]
     if not members:
         raise InputError(
             f"the corpus has no paper {wanted[:60]}",
