@@ -1,7 +1,8 @@
-"""Complete the stored facts of papers with the answers of sources, and record the lookups.
+"""Complete the stored papers with the answers of sources, and record the lookups.
 
 A source is a service such as Crossref or PubMed. Facts are, for example, the date, the venue, the
-number of citations, a retraction and the identifiers.
+number of citations, a retraction and the identifiers. The table `awaited` has the papers without an
+abstract, until a source states the abstract.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any, Literal
 
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, now, one, update
+from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.identity.identifiers import identifiers_of
 from skills.corpus.outputs import LookedUp
-from skills.corpus.records import SOURCE_NAMES, Found
+from skills.corpus.sources.services import SOURCE_NAMES, Found
+from skills.nanda.paper import METADATA, Paper
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
@@ -210,3 +213,82 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
             if value
         }
     return stated
+
+
+def await_abstract(db: sqlite3.Connection, paper: Paper) -> bool:
+    """Store a paper without an abstract, and return True if a row was added.
+
+    No row is added if the paper is already stored, or if it has no identifier by which its abstract
+    could be looked up.
+    """
+    if not identifiers_of(paper, paper.source):
+        return False
+    with transaction(db):
+        sql = "SELECT 1 FROM awaited WHERE source_id = ? AND id_field = ?"
+        if one(db, sql, [paper.id, paper.id_field]):
+            return False
+        insert(
+            db,
+            "awaited",
+            id_field=paper.id_field,
+            source_id=paper.id,
+            **{name: getattr(paper, name) for name in METADATA},
+            source=json.dumps(dict(paper.source), ensure_ascii=False),
+            added_at=now(),
+        )
+    return True
+
+
+def count_awaited(db: sqlite3.Connection) -> int:
+    """Return the number of stored papers without an abstract."""
+    return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
+
+
+def due_awaited(
+    db: sqlite3.Connection, source: str, since: str
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the row id and the identifiers of each paper to look up at a source.
+
+    Papers that were looked up at the source since the time `since` are omitted.
+    """
+    rows = db.execute(
+        "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
+        " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
+        [source, since],
+    )
+    for row in rows.fetchall():
+        paper = _awaited(row)
+        yield row["id"], identifiers_of(paper, paper.source)
+
+
+def complete_awaited(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
+    """Move a paper from `awaited` to `papers`, with the abstract that a source states.
+
+    Args:
+        row_id: the id of the row of `awaited`.
+
+    Returns:
+        The id of the row of `papers`, or None if `found` has no abstract or another process has
+        moved the paper.
+    """
+    row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
+    if row is None or not found.abstract:
+        return None
+    kept = _awaited(row)
+    paper = replace(
+        kept,
+        abstract=found.abstract,
+        source={**found.stated, **kept.source},
+        **{name: getattr(kept, name) or getattr(found, name) for name in METADATA},
+    )
+    with transaction(db):
+        paper_id = papers.save(db, paper)
+        complete(db, paper_id, found)
+        remember(db, "papers", paper_id, found.source, found=True)
+        db.execute("DELETE FROM lookups WHERE of = 'awaited' AND row_id = ?", [row_id])
+        db.execute("DELETE FROM awaited WHERE id = ?", [row_id])
+    return paper_id
+
+
+def _awaited(row: Row) -> Paper:
+    return papers.paper_of({**row, "abstract": ""}, json.loads(row["source"]))

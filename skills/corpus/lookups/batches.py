@@ -14,14 +14,13 @@ from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.terminal.rendering import table
-from skills.corpus.db import completion, papers, without_abstract
+from skills.corpus.db import completion, papers
 from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
 from skills.corpus.identity import titles
 from skills.corpus.identity.identifiers import known
 from skills.corpus.identity.matching import compare
-from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, Query
+from skills.corpus.sources.services import SERVICES, Found, Query
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     with transaction(db):
         rows = papers.rows_with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
-            return None, without_abstract.keep(db, found.paper)
+            return None, completion.await_abstract(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)
         completion.complete(db, row, found)
         completion.remember(db, "papers", row, found.source, found=True)

@@ -22,14 +22,12 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS, known
 from skills.corpus.identity.matching import pairs
 from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
-from skills.corpus.options import SAVED_REFERENCES
+from skills.corpus.options import SAVED_REFERENCES, named
 from skills.corpus.outputs import Fetched, FetchedToFile
-from skills.corpus.records import Found
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
-from skills.corpus.sources.names import named
-from skills.corpus.sources.services import SERVICES, Query, opened
+from skills.corpus.sources.services import SERVICES, Found, Query, opened
 from skills.corpus.tables.text_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted

@@ -16,10 +16,9 @@ from skills.corpus.db.completion import stated_of
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
+from skills.corpus.options import NAMES, VARIABLE, switched_on
 from skills.corpus.outputs import Added
-from skills.corpus.records import Found
-from skills.corpus.sources.names import NAMES, VARIABLE, switched_on
-from skills.corpus.sources.services import opened
+from skills.corpus.sources.services import Found, opened
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow

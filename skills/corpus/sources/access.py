@@ -28,8 +28,7 @@ from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
 from harness.support.bounded_http import Meter, has_too_many_values
 from harness.support.calls import Overdue, retry_after, within
-from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, Query, Rates
+from skills.corpus.sources.services import SERVICES, Found, Query, Rates
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400

@@ -14,10 +14,9 @@ import requests
 
 from harness.errors import NothingFound
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
-from skills.corpus.sources.services import Query, Rates
+from skills.corpus.sources.services import Found, Query, Rates
 from skills.corpus.tex import typographic
 from skills.nanda.paper import METADATA, Paper
 from skills.nanda.text import WORD, flatten
