@@ -48,7 +48,19 @@ def writers(
 
     def rows() -> Iterator[tuple[str, ...]]:
         doubt = any("confidence" in one.record for one in items())
-        return text_tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+        from skills.corpus.tables.saved_tables import table_rows
+
+        return table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+
+    def csv(file: IO[bytes]) -> None:
+        from skills.corpus.tables.saved_tables import write_csv
+
+        write_csv(file, rows(), raw=raw)
+
+    def json(file: IO[bytes]) -> None:
+        from skills.corpus.tables.saved_tables import write_json_list
+
+        write_json_list(file, (one.record for one in items()))
 
     def xlsx(file: IO[bytes]) -> None:
         from skills.corpus.tables.spreadsheets import write_xlsx
@@ -85,10 +97,10 @@ def writers(
 
     return {
         ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
-        ".csv": lambda file: text_tables.write_csv(file, rows(), raw=raw),
+        ".csv": csv,
         ".xlsx": xlsx,
         ".parquet": parquet,
-        ".json": lambda file: text_tables.write_json_list(file, (one.record for one in items())),
+        ".json": json,
         ".md": markdown,
         ".html": html,
         **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},

@@ -31,7 +31,7 @@ from skills.corpus.tables.columns import (
     listed,
 )
 from skills.corpus.tables.refusals import accepted, refusing
-from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
+from skills.corpus.tables.text_tables import CsvReader, JsonlReader
 from skills.corpus.tex import typographic
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, Section, bare_arxiv_id, iso_date, own_id
@@ -442,7 +442,11 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
 def report_encoding(path: Path, screen: Screen) -> None:
     """Print a notice if the encoding of a reference file had to be guessed."""
-    if path.suffix.lower() in REFERENCES and encoding_of(at_home(path)) == GUESSED:
+    if path.suffix.lower() not in REFERENCES:
+        return
+    from skills.corpus.tables.encodings import GUESSED, encoding_of
+
+    if encoding_of(at_home(path)) == GUESSED:
         screen.notice(
             f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
             "it as UTF-8."

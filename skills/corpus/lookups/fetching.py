@@ -28,7 +28,7 @@ from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
 from skills.corpus.sources.services import SERVICES, Found, Query, opened
-from skills.corpus.tables.text_tables import write_csv
+from skills.corpus.tables.saved_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 

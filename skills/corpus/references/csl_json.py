@@ -25,7 +25,8 @@ from harness.errors import InputError
 from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
 from skills.corpus.identity.identifiers import written_doi
 from skills.corpus.records import Annotated
-from skills.corpus.tables.text_tables import encoding_of, json_list
+from skills.corpus.tables.encodings import encoding_of
+from skills.corpus.tables.saved_tables import json_list, write_json_list
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
@@ -333,8 +334,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
         noted: each item, and its note or "".
     """
     items = (without_et_al(_with_note(item, note)) for item, note in noted)
-    for piece in json_list(items, indent=2):
-        file.write(piece.encode())
+    write_json_list(file, items, indent=2)
 
 
 def _with_note(item: Item, note: str) -> Item:
