@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The suffixes of readable tables, as text (see `table.reader_class`)."""
+"""The suffixes of readable tables, as text (see `table.READERS`)."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The suffixes of tables that contain annotations, for saving and reading."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
@@ -210,37 +209,3 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
         "unsupported_numbers": len(checks["unsupported_numbers"].get(move, ())),
         "unsupported_names": len(checks["unsupported_names"].get(move, ())),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """An annotation of a paper, current or not.
-
-    Attributes:
-        row_id: the id of the annotation.
-    """
-
-    row_id: int
-    model: str
-    created_at: str
-    is_current: bool
-    record: Mapping[str, Any]
-
-
-def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
-    """Return all annotations of a paper by `framework`, the current annotation first.
-
-    The annotations of merged rows are included. An annotation that lacks a move of `framework` is
-    omitted.
-    """
-    rows = db.execute(
-        "SELECT id, model, created_at, current, record FROM annotations"
-        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
-        " ORDER BY current DESC, created_at DESC, id DESC",
-        [json.dumps(papers.members(db, paper_id)), framework.name],
-    )
-    found = [
-        Version(row_id, model, created_at, bool(current), stored_record(record))
-        for row_id, model, created_at, current, record in rows
-    ]
-    return [one for one in found if all(name in one.record for name in framework.names)]

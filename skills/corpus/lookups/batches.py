@@ -17,9 +17,9 @@ from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers
 from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
-from skills.corpus.identity import titles
 from skills.corpus.identity.identifiers import known
-from skills.corpus.identity.matching import compare
+from skills.corpus.identity.matching import compare, compare_titles
+from skills.corpus.identity.titles import title
 from skills.corpus.sources.services import SERVICES, Found, Query
 from skills.nanda.paper import Paper
 
@@ -190,7 +190,7 @@ def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
     for value in values:
         words = " ".join(re.findall(r"\w+", value))
         for one in source.search(Query(words, CANDIDATES, with_abstract=False)):
-            if titles.compare(titles.title(value), titles.title(one.title)) == "same":
+            if compare_titles(title(value), title(one.title)) == "same":
                 found.setdefault(value, one)
     return found
 

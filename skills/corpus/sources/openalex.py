@@ -50,12 +50,9 @@ class OpenAlex(CursorSource):
         return list(works), text(page.get("meta"), "next_cursor")
 
     def _work(self, work: Mapping[str, Any]) -> Found:
-        doi = ids.doi(text(work, "doi"))
-        arxiv = ids.arxiv(doi)
         pmid = text(work, "ids", "pmid")
         known = {
-            "doi": "" if arxiv else doi,
-            "arxiv": arxiv,
+            **ids.identifiers(text(work, "doi")),
             "pmid": ids.pmid(pmid) or ids.pmid(f"pmid:{pmid}"),
             "openalex": ids.openalex(text(work, "id")),
         }

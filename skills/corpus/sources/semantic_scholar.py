@@ -78,12 +78,9 @@ class SemanticScholar(JsonSource):
 
     def _paper(self, paper: Mapping[str, Any]) -> Found:
         external = paper.get("externalIds")
-        doi = ids.doi(text(external, "DOI"))
-        known = {
-            "arxiv": ids.arxiv(text(external, "ArXiv")) or ids.arxiv(doi),
-            "doi": "" if ids.arxiv(doi) else doi,
-            "pmid": ids.pmid(f"pmid:{text(external, 'PubMed')}"),
-        }
+        known = ids.identifiers(text(external, "DOI"))
+        known["arxiv"] = ids.arxiv(text(external, "ArXiv")) or known.get("arxiv", "")
+        known["pmid"] = ids.pmid(f"pmid:{text(external, 'PubMed')}")
         names = (text(one, "name") for one in objects(paper.get("authors")))
         return self.found(
             known,
