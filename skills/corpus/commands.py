@@ -429,10 +429,14 @@ def _nothing_found(by: By, query: str, options: Any) -> NothingFound:
         + f" with the category {' or '.join(options.category)}" * bool(options.category)
     )
     verb = "is similar to" if by == "meaning" else "contains"
-    adjacent = "words in double quotes must be adjacent; " * ('"' in query)
+    has_phrase = '"' in query
+    adjacent = "words in double quotes must be adjacent; " * has_phrase
     hints: dict[By, str] = {
         "words": f"All words must be in one move ({adjacent}endings do not matter).",
         "meaning": "Without --like, a search also finds moves with some of the words.",
-        "both": f"No move is similar in meaning either; {adjacent}try other words.",
+        "both": "Words in double quotes must be adjacent in each hit; without the quotes, moves "
+        "with some of the words or a similar meaning are also found."
+        if has_phrase
+        else "No move is similar in meaning either; try other words.",
     }
     return NothingFound(f"no move {verb} {query[:60]}{narrowed}", hint=hints[by])

@@ -139,22 +139,18 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
     The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue". A
     paper with neither an identifier nor a venue is omitted.
     """
-    wanted = json.dumps(list(paper_ids))
+    names = {**SOURCE_NAMES, "venue": "venue"}
     stated: dict[int, dict[str, str]] = {}
-    rows: list[Any] = db.execute(
-        "SELECT paper_id, kind, value FROM identifiers WHERE kind != 'title'"
-        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY id",
-        [wanted],
-    ).fetchall()
-    for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # None for the kind "zotero"
-            stated.setdefault(row["paper_id"], {})[name] = row["value"]
-    venues = db.execute(
-        "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
-        [wanted],
+    rows = db.execute(
+        "SELECT paper_id, kind, value, id FROM identifiers WHERE kind != 'title'"
+        " AND paper_id IN (SELECT value FROM json_each(:papers)) UNION ALL"
+        " SELECT id, 'venue', venue, 0 FROM papers WHERE venue != ''"
+        " AND id IN (SELECT value FROM json_each(:papers)) ORDER BY 4",
+        {"papers": json.dumps(list(paper_ids))},
     )
-    for row in venues:
-        stated.setdefault(row["id"], {})["venue"] = row["venue"]
+    for paper_id, kind, value, _ in rows:
+        if name := names.get(kind):  # None for the kind "zotero"
+            stated.setdefault(paper_id, {})[name] = value
     return stated
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -69,8 +70,10 @@ def encoding_of(path: Path) -> str:
         "utf-8",
         GUESSED,
     )
-    for name in candidates:
-        if name and _decodes(path, name):
+    for name in filter(None, candidates):
+        with reading(path), path.open(encoding=name) as text, contextlib.suppress(UnicodeError):
+            while text.read(BLOCK):
+                pass
             return name
     raise InputError(
         "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save the file as UTF-8."
@@ -82,13 +85,3 @@ def line_end(path: Path) -> str:
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"
-
-
-def _decodes(path: Path, encoding: str) -> bool:
-    with reading(path), path.open(encoding=encoding) as file:
-        try:
-            while file.read(BLOCK):
-                pass
-        except UnicodeError:
-            return False
-    return True
