@@ -18,7 +18,6 @@ from starlette.routing import Route
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import categories
-from skills.corpus.db.papers import members
 from skills.corpus.db.reads import (
     REVIEWED,
     StoredPaper,
@@ -26,7 +25,7 @@ from skills.corpus.db.reads import (
     numbered,
     rows_with_annotations,
 )
-from skills.corpus.db.rows import stored_record
+from skills.corpus.db.rows import members, stored_record
 from skills.corpus.exports.highlights import pdf_of
 from skills.corpus.html_page import facts, paper_view
 from skills.corpus.listing import complete_soon, stamp

@@ -10,17 +10,16 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, insert, now, one, update
-from skills.corpus.identity.identifiers import identifiers_of
+from skills.corpus.db.rows import Row, identifiers_of, insert, members, now, one, update
+from skills.corpus.identity import identifiers as ids
 from skills.corpus.outputs import LookedUp
-from skills.corpus.sources.services import SOURCE_NAMES, Found
-from skills.nanda.paper import METADATA, Paper
+from skills.nanda.paper import METADATA, Paper, own_id
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
@@ -41,6 +40,58 @@ A retraction notice is only expected for a retracted paper.
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
+SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
+"""The key in `Paper.source` of each kind of identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The facts about a paper that a source states; "" and None stand for unknown facts.
+
+    Attributes:
+        source: the name of the source, such as "openalex".
+        identifiers: the identifiers by kind (see skills/corpus/identity/identifiers.py).
+        published: an ISO 8601 date, or its beginning: a year and month, or a year.
+        cited: the number of citations.
+        notice: the DOI of the retraction notice.
+    """
+
+    source: str
+    identifiers: Mapping[str, str]
+    title: str = ""
+    abstract: str = ""
+    authors: str = ""
+    published: str = ""
+    venue: str = ""
+    categories: str = ""
+    cited: int | None = None
+    retracted: bool | None = None
+    notice: str = ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The identifiers and the venue, under the keys of `Paper.source`."""
+        found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
+        return {**found, **({"venue": self.venue} if self.venue else {})}
+
+    @property
+    def paper(self) -> Paper:
+        """The paper that the facts describe.
+
+        Its id is the first of these ids that is known: the arXiv id, the DOI, the PMID, the
+        OpenAlex id, and an id that is made from the abstract.
+        """
+        known = self.identifiers
+        kind = next((kind for kind in ("arxiv", *ids.KINDS) if kind in known), "")
+        own = known[kind] if kind else own_id(self.abstract)
+        return Paper(
+            "arxiv_id" if kind == "arxiv" else "paper_id" if kind else "id",
+            f"pmid:{own}" if kind == "pmid" else own,
+            abstract=self.abstract,
+            source={"kind": self.source, **self.stated},
+            **{name: getattr(self, name) for name in METADATA},
+        )
+
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
@@ -55,7 +106,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
-        known = papers.identifiers_of(db, paper_id)
+        known = identifiers_of(db, paper_id)
         columns = _columns(row, found)
         if columns:
             update(db, "papers", paper_id, **columns)
@@ -186,7 +237,7 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
         " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
         [json.dumps(wanted)],
     )
-    same = {row_id: papers.members(db, row_id) for (row_id,) in merged.fetchall()}
+    same = {row_id: members(db, row_id) for (row_id,) in merged.fetchall()}
     ids = sorted({*wanted, *(row for rows in same.values() for row in rows)})
     stated = stated_of(db, ids)
     if not same:
@@ -200,11 +251,11 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
         row["id"]: {**{name: row[name] for name in TEXTS}, **stated.get(row["id"], {})}
         for row in rows
     }
-    for row_id, members in same.items():
+    for row_id, others in same.items():
         stated[row_id] = {
             name: value
             # In this order, the values with precedence overwrite other values.
-            for row in sorted(members, key=lambda row: (row == row_id, -row))
+            for row in sorted(others, key=lambda row: (row == row_id, -row))
             for name, value in known[row].items()
             if value
         }
@@ -217,7 +268,7 @@ def await_abstract(db: sqlite3.Connection, paper: Paper) -> bool:
     No row is added if the paper is already stored, or if it has no identifier by which its abstract
     could be looked up.
     """
-    if not identifiers_of(paper, paper.source):
+    if not ids.identifiers_of(paper, paper.source):
         return False
     with transaction(db):
         sql = "SELECT 1 FROM awaited WHERE source_id = ? AND id_field = ?"
@@ -254,7 +305,7 @@ def due_awaited(
     )
     for row in rows.fetchall():
         paper = _awaited(row)
-        yield row["id"], identifiers_of(paper, paper.source)
+        yield row["id"], ids.identifiers_of(paper, paper.source)
 
 
 def complete_awaited(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:

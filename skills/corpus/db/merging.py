@@ -11,8 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
-from skills.corpus.db.papers import identifiers_of, members, set_current
-from skills.corpus.db.rows import now, one
+from skills.corpus.db.rows import identifiers_of, members, now, one, set_current
 from skills.corpus.identity.identifiers import KINDS, Known
 from skills.corpus.identity.matching import Decision, compare, contradict
 

@@ -12,15 +12,20 @@ from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.merging import JOINED
 from skills.corpus.db.papers import (
-    current_annotations,
     failure_of,
-    identifiers_of,
-    members,
     paper_of,
     row_id,
-    rows_with_identifiers,
 )
-from skills.corpus.db.rows import Row, insert, one, stored_record
+from skills.corpus.db.rows import (
+    Row,
+    current_annotations,
+    identifiers_of,
+    insert,
+    members,
+    one,
+    rows_with_identifiers,
+    stored_record,
+)
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure

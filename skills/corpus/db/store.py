@@ -16,7 +16,15 @@ from harness.support.text_input import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.rows import insert, now, one, stored_record
+from skills.corpus.db.rows import (
+    current_annotations,
+    insert,
+    members,
+    now,
+    one,
+    set_current,
+    stored_record,
+)
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors import placed
 from skills.nanda.framework import Framework
@@ -56,15 +64,15 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        of_paper = papers.current_annotations(db, papers.members(db, paper_id))
+        of_paper = current_annotations(db, members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # both in ISO 8601 and UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
-                papers.set_current(db, row["id"], False)
+                set_current(db, row["id"], False)
         if known is not None:
-            papers.set_current(db, known["id"], is_current)
+            set_current(db, known["id"], is_current)
             return int(known["id"])
         moves = [_move(item.record, move, framework) for move in framework.names]
         stated = [move for move in moves if move["stated"]]

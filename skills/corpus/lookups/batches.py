@@ -15,12 +15,13 @@ from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers
-from skills.corpus.db.completion import TITLE
+from skills.corpus.db.completion import TITLE, Found
 from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import rows_with_identifiers
 from skills.corpus.identity.identifiers import known
 from skills.corpus.identity.matching import compare, compare_titles
 from skills.corpus.identity.titles import title
-from skills.corpus.sources.services import SERVICES, Found, Query
+from skills.corpus.sources.services import SERVICES, Query
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
         row was added.
     """
     with transaction(db):
-        rows = papers.rows_with_identifiers(db, found.identifiers)
+        rows = rows_with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
             return None, completion.await_abstract(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)

@@ -17,11 +17,12 @@ from harness.errors import HarnessError
 from harness.support.process import job_lock
 from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers, runs
+from skills.corpus.db.completion import Found
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.options import required
 from skills.corpus.outputs import Completed
-from skills.corpus.sources.services import SERVICES, Found, opened
+from skills.corpus.sources.services import SERVICES, opened
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
 from harness.support.bounded_http import Meter, has_too_many_values
 from harness.support.calls import Overdue, retry_after, within
-from skills.corpus.sources.services import SERVICES, Found, Query, Rates
+from skills.corpus.db.completion import Found
+from skills.corpus.sources.services import SERVICES, Query, Rates
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400

@@ -13,10 +13,11 @@ from typing import Any
 import requests
 
 from harness.errors import NothingFound
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
-from skills.corpus.sources.services import Found, Query, Rates
+from skills.corpus.sources.services import Query, Rates
 from skills.corpus.tex import typographic
 from skills.nanda.paper import METADATA, Paper
 from skills.nanda.text import WORD, flatten

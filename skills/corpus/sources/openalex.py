@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import CursorSource, count
-from skills.corpus.sources.services import Found, Rates
+from skills.corpus.sources.services import Rates
 from skills.nanda.text import flatten
 
 PAGE = 100

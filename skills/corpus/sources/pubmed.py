@@ -12,10 +12,11 @@ from typing import Any
 
 import requests
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import date_from, joined_names, text
 from skills.corpus.sources.access import Source, by_value
-from skills.corpus.sources.services import EMAIL, Found, Query, Rates
+from skills.corpus.sources.services import EMAIL, Query, Rates
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import requests
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import JsonSource, count
-from skills.corpus.sources.services import Found, Query, Rates
+from skills.corpus.sources.services import Query, Rates
 
 BATCH, PAGE = 500, 100
 MOST = 1000
