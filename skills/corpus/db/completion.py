@@ -195,8 +195,8 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
     rows = db.execute(
         "SELECT paper_id, kind, value, id FROM identifiers WHERE kind != 'title'"
         " AND paper_id IN (SELECT value FROM json_each(:papers)) UNION ALL"
-        " SELECT id, 'venue', venue, 0 FROM papers WHERE venue != ''"
-        " AND id IN (SELECT value FROM json_each(:papers)) ORDER BY 4",
+        " SELECT id, 'venue', venue, NULL FROM papers WHERE venue != ''"
+        " AND id IN (SELECT value FROM json_each(:papers)) ORDER BY 4 NULLS LAST",
         {"papers": json.dumps(list(paper_ids))},
     )
     for paper_id, kind, value, _ in rows:
@@ -214,10 +214,10 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
         columns["year"] = paper.year
     if found.cited is not None and found.cited != row["cited"]:
         columns["cited"] = found.cited
-    if found.retracted is not None and row["retracted"] is None:
+    if found.retracted is not None and (
+        row["retracted"] is None or found.retracted > row["retracted"]
+    ):
         columns["retracted"] = int(found.retracted)
-    if found.retracted and not row["retracted"]:
-        columns["retracted"] = 1
     if found.notice and not row["retraction"]:
         columns["retraction"] = found.notice
     return columns

@@ -1,4 +1,4 @@
-"""Define the addresses, keys and rates of the sources, and open a source.
+"""Define the addresses, keys and rates of the sources of papers, and open a source.
 
 Users configure the sources with these environment variables:
 
@@ -36,7 +36,6 @@ class Service:
 
     Attributes:
         title: the name of the source in messages.
-        path: the module and the class of the source, as text, since importing a module is slow.
         url: the base URL of the API.
         key: the environment variable with the API key, or with the user's email address in the case
             of Crossref; "" if the source accepts no key.
@@ -45,7 +44,6 @@ class Service:
     """
 
     title: str
-    path: str
     url: str
     key: str
     delay: float
@@ -53,30 +51,28 @@ class Service:
 
 
 SERVICES: Mapping[str, Service] = {
-    "openalex": Service(
-        "OpenAlex", "openalex:OpenAlex", "https://api.openalex.org", "OPENALEX_API_KEY", 0.2, 0.1
-    ),
-    "crossref": Service(
-        "Crossref", "crossref:Crossref", "https://api.crossref.org", EMAIL, 1.0, 0.34
-    ),
+    "openalex": Service("OpenAlex", "https://api.openalex.org", "OPENALEX_API_KEY", 0.2, 0.1),
+    "crossref": Service("Crossref", "https://api.crossref.org", EMAIL, 1.0, 0.34),
     "semanticscholar": Service(
         "Semantic Scholar",
-        "semantic_scholar:SemanticScholar",
         "https://api.semanticscholar.org/graph/v1",
         "SEMANTIC_SCHOLAR_API_KEY",
         3.0,
         1.1,
     ),
     "pubmed": Service(
-        "PubMed",
-        "pubmed:PubMed",
-        "https://eutils.ncbi.nlm.nih.gov/entrez/eutils",
-        "NCBI_API_KEY",
-        0.34,
-        0.11,
+        "PubMed", "https://eutils.ncbi.nlm.nih.gov/entrez/eutils", "NCBI_API_KEY", 0.34, 0.11
     ),
-    "arxiv": Service("arXiv", "arxiv:Arxiv", "https://export.arxiv.org/api/query", "", 3.0, 3.0),
+    "arxiv": Service("arXiv", "https://export.arxiv.org/api/query", "", 3.0, 3.0),
 }
+_CLASSES = {
+    "openalex": "openalex:OpenAlex",
+    "crossref": "crossref:Crossref",
+    "semanticscholar": "semantic_scholar:SemanticScholar",
+    "pubmed": "pubmed:PubMed",
+    "arxiv": "arxiv:Arxiv",
+}
+"""The module and the class of each source, as text, since importing the modules is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +133,7 @@ def opened(name: str, call: Call) -> Source:
         if call.cancel.wait(seconds):
             raise Interrupted("interrupted")
 
-    source: type[Source] = pkgutil.resolve_name(f"{__package__}.{service.path}")
+    source: type[Source] = pkgutil.resolve_name(f"{__package__}.{_CLASSES[name]}")
     return source(
         url=(os.environ.get(f"HARNESS_{name.upper()}_URL") or service.url).rstrip("/"),
         folder=call.settings.cache_dir / name,
