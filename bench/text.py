@@ -44,7 +44,7 @@ from skills.corpus.db import facets
 from skills.corpus.search import filters, query_syntax, quotes
 from skills.corpus.table import open_table
 from skills.corpus.tables import markdown_lists as markdown_reader
-from skills.corpus.tables.text_tables import csv_row
+from skills.corpus.tables.saved_tables import csv_row
 from skills.curate import gates, probes
 from skills.evaluate import annotators, measures
 from skills.finetune.dataset import merging
@@ -220,7 +220,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "tables: jsonl file": lambda t: table_of(".jsonl", f'{{"abstract": "a"}}\n{t}\n'),
     "tables: md file": lambda t: table_of(".md", f"## Title\n**Abstract:** a\n{t}\n"),
     "markdown_reader.is_list": markdown_reader.is_list,
-    "text_tables.csv_row": lambda t: csv_row([t]),
+    "saved_tables.csv_row": lambda t: csv_row([t]),
     "facets.categories": facets.categories,
     "facets.words": lambda t: facets.words("claim", paper_of("", categories=t)),
     "query_syntax.tokens": query_syntax.tokens,

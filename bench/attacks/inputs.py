@@ -154,8 +154,8 @@ def formulas(folder: Path, rng: random.Random) -> Iterator[str | None]:
     from python_calamine import CalamineWorkbook
 
     from skills.corpus.table import Columns, reader_of
+    from skills.corpus.tables.saved_tables import write_csv
     from skills.corpus.tables.spreadsheets import write_xlsx
-    from skills.corpus.tables.text_tables import write_csv
 
     for number in range(100):
         texts = [

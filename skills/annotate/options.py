@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, RootModel
 
 from harness.api.skill import SkillOptions
 from skills.corpus.options import (
+    CORPUS,
+    NAMES,
     DatabaseOptions,
     LibraryOptions,
     SourceOptions,
@@ -20,7 +22,6 @@ from skills.corpus.options import (
     WorkerOptions,
     as_share,
 )
-from skills.corpus.sources.names import CORPUS, NAMES
 from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,16 +15,18 @@ from harness.errors import InputError, NothingFound, UsageError
 from harness.runs.invocation import as_path
 from harness.support.process import install_command
 from harness.support.text_input import shown
-from skills.corpus import exporters, views
+from skills.corpus import exporters, importer, views
 from skills.corpus.corpus_store import opened
 from skills.corpus.db import damage, merging, reads
 from skills.corpus.db.connection import database, open_corpus, transaction
+from skills.corpus.exports import dataset
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.completing import complete
 from skills.corpus.lookups.fetching import fetch
 from skills.corpus.lookups.resolving import add_ids
 from skills.corpus.map.map_command import draw_map
 from skills.corpus.outputs import Pairs, PapersDetails, Passages, SetAside, SimilarPapers
+from skills.corpus.parquet_store.building import build
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
@@ -42,8 +45,6 @@ NEAREST = 10
 
 
 def add(call: Call) -> Result:
-    from skills.corpus import importer
-
     options, framework = call.options, _framework(call)
     path = as_path(_text(call, "/corpus add papers.csv"))
     if ids := id_list.read(path, limit=options.limit):
@@ -74,8 +75,6 @@ def add(call: Call) -> Result:
 
 def index(call: Call) -> Result:
     """Index a folder of parts, so that commands with `--db FOLDER` can read the parts."""
-    from skills.corpus.parquet_store.building import build
-
     folder = as_path(_text(call, "/corpus index FOLDER"))
     if not folder.is_dir():
         raise InputError(
@@ -284,30 +283,6 @@ def set_aside(call: Call) -> Result:
     return Result(text, aside.model_dump())
 
 
-def push_dataset(call: Call) -> Result:
-    from skills.corpus.exports import dataset
-
-    return dataset.push(call)
-
-
-def zotero_push(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import push
-
-    return push(call)
-
-
-def zotero_undo(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import undo
-
-    return undo(call)
-
-
-def zotero_pull(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_pull import pull
-
-    return pull(call)
-
-
 _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": fetch,
@@ -327,11 +302,14 @@ _COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "duplicates": duplicates,
     "split": split,
     "set-aside": set_aside,
-    "push": push_dataset,
-    "zotero-push": zotero_push,
-    "zotero-undo": zotero_undo,
-    "zotero-pull": zotero_pull,
+    "push": dataset.push,
 }
+_ZOTERO = {
+    "zotero-push": "zotero_push:push",
+    "zotero-undo": "zotero_push:undo",
+    "zotero-pull": "zotero_pull:pull",
+}
+"""The functions of the package zotero_notes, which are imported late because they load httpx."""
 _WITHOUT_TEXT = set_of(
     "complete stats export page verify duplicates set-aside zotero-undo zotero-pull"
 )
@@ -346,6 +324,11 @@ def execute(call: Call) -> Result:
     name, text = call.subcommand, call.text.strip()
     if text and name in _WITHOUT_TEXT:
         raise InputError(f"/corpus {name} takes no text, but got {text[:40]!r}")
+    if name in _ZOTERO:
+        run: Callable[[Call], Result] = pkgutil.resolve_name(
+            f"{__package__}.zotero_notes.{_ZOTERO[name]}"
+        )
+        return run(call)
     return _COMMANDS[name](call)
 
 
@@ -445,18 +428,15 @@ def _nothing_found(by: By, query: str, options: Any) -> NothingFound:
         + f" of {options.year}" * bool(options.year)
         + f" with the category {' or '.join(options.category)}" * bool(options.category)
     )
-    has_phrase = '"' in query
     verb = "is similar to" if by == "meaning" else "contains"
-    if by == "meaning":
-        hint = "Without --like, a search also finds moves with some of the words."
-    elif by == "words":
-        adjacent = "words in double quotes must be adjacent; " if has_phrase else ""
-        hint = f"All words must be in one move ({adjacent}endings do not matter)."
-    elif has_phrase:
-        hint = (
-            "Words in double quotes must be adjacent in each hit; without the quotes, moves with "
-            "some of the words or a similar meaning are also found."
-        )
-    else:
-        hint = "No move is similar in meaning either; try other words."
-    return NothingFound(f"no move {verb} {query[:60]}{narrowed}", hint=hint)
+    has_phrase = '"' in query
+    adjacent = "words in double quotes must be adjacent; " * has_phrase
+    hints: dict[By, str] = {
+        "words": f"All words must be in one move ({adjacent}endings do not matter).",
+        "meaning": "Without --like, a search also finds moves with some of the words.",
+        "both": "Words in double quotes must be adjacent in each hit; without the quotes, moves "
+        "with some of the words or a similar meaning are also found."
+        if has_phrase
+        else "No move is similar in meaning either; try other words.",
+    }
+    return NothingFound(f"no move {verb} {query[:60]}{narrowed}", hint=hints[by])

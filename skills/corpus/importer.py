@@ -18,7 +18,7 @@ from typing import Any
 from harness._version import __version__
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.corpus.db import merging, papers, store, without_abstract
+from skills.corpus.db import completion, merging, papers, store
 from skills.corpus.outputs import Added
 from skills.corpus.records import IMPORT, Annotated, Failure, key_of, record_of, verify
 from skills.corpus.table import Columns, SeenIds, Table, TableRow, open_table
@@ -129,7 +129,7 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
     """Add a row to the corpus, and count the row in `added`."""
     if not row.paper.abstract:
         added.empty += 1
-        added.awaited += without_abstract.keep(db, row.paper)
+        added.awaited += completion.await_abstract(db, row.paper)
         return
     if row.repeat:
         added.repeated += 1

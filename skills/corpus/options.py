@@ -1,7 +1,13 @@
-"""Options that several skills share, and the suffixes of files that are read and saved."""
+"""Options that several skills share, suffixes of files, and the choice of sources.
+
+Sources of papers are enabled by the option --source or by the environment variable HARNESS_SOURCES.
+The value is a list of names, such as openalex,crossref.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,14 +16,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
 from harness.errors import UsageError
-from harness.runs.targets import suffix_of
-from skills.corpus.sources.names import CORPUS, NAMES, named
 
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The suffixes of readable tables, as text (see `table.reader_class`)."""
+"""The suffixes of readable tables, as text (see `table.READERS`)."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The suffixes of tables that contain annotations, for saving and reading."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
@@ -25,9 +29,11 @@ SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
 SAVED_SPANS = (".annotations.json", ".labelstudio.json", ".argilla.json")
 """The suffixes of files that contain the passages of moves, for annotation tools."""
 Wording = Literal["extractive", "abstractive"]
-PICTURES = (".svg", ".png")
-SAVES = (".html", ".json", *PICTURES)
-"""The suffixes of files in which a map can be saved."""
+
+NAMES = ("openalex", "crossref", "semanticscholar", "pubmed", "arxiv")
+CORPUS = "corpus"
+"""The name of the corpus as a value of `--source`; the corpus is not one of the sources."""
+VARIABLE = "HARNESS_SOURCES"
 
 
 def as_share(given: object) -> object:
@@ -123,40 +129,24 @@ class ReportOptions(SkillOptions):
     details: bool = Field(False, description="show all figures instead of only the verdict")
 
 
-class MapOptions(SkillOptions):
-    move: tuple[str, ...] = Field(
-        (), description="show clusters and timeline of this move, without a matrix; may be repeated"
-    )
-    rows: str | None = Field(
-        None, description="the move in the rows of the matrix (default: method)"
-    )
-    columns: str | None = Field(
-        None, description="the move in the columns of the matrix (default: scope)"
-    )
-    clusters: int | None = Field(
-        None,
-        ge=2,
-        le=30,
-        description="number of clusters of each move (default: chosen automatically, at most 12)",
-    )
+def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
+    """Return the names in a comma-separated list of sources, without repetitions.
 
-
-def check_target(target: Path, subcommand: str) -> None:
-    """Check that a map is saved in a format of `SAVES`, and that only a map is saved as a picture.
+    Args:
+        more: names that are accepted besides the sources.
 
     Raises:
-        UsageError: the subcommand cannot save this format.
+        ValueError: a name is unknown, or the list is empty.
     """
-    is_map = subcommand == "map"
-    suffix = suffix_of(target, SAVED_SPANS) or target.suffix.lower()
-    if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
-        raise UsageError(
-            f"/corpus {subcommand} cannot save a {suffix} file",
-            where=str(target),
-            hint=f"A map is saved as {', '.join(SAVES)}."
-            if is_map
-            else "`/corpus map` draws pictures.",
-        )
+    names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in NAMES and name not in more:
+            raise ValueError(
+                f"unknown source {name[:40]!r}; choose from {', '.join((*more, *NAMES))}"
+            )
+    if not names:
+        raise ValueError(f"no source is named; choose from {', '.join((*more, *NAMES))}")
+    return names
 
 
 def _sources(text: str | None) -> str | None:
@@ -175,36 +165,39 @@ class SourceOptions(SkillOptions):
     )
 
 
-class BudgetOptions(SkillOptions):
-    dry_run: bool = Field(False, description="show the cost, and send no request")
-
-
-class FetchOptions(BudgetOptions, RawOptions):
-    max: int = Field(50, ge=1, le=2000, description="maximum number of papers")
-    year: str | None = Field(
-        None, description="only papers of these years: 2024, 2023..2025, 2024.. or ..2022"
-    )
-
-
-class CompleteOptions(SourceOptions, BudgetOptions):
-    requests: int | None = Field(
-        None,
-        ge=1,
-        description="maximum number of requests to each source; repeat the line for the remaining "
-        "papers",
-    )
-    by_title: bool = Field(
-        False, description="also look up papers without an identifier, with one request each"
-    )
-    refresh: bool = Field(
-        False, description="also look up papers that were looked up in the last 30 days"
-    )
-
-
 class HubOptions(SkillOptions):
     """The options of a push to the Hugging Face Hub."""
 
     to: str | None = Field(None, description="the repository on the Hugging Face Hub, USER/REPO")
     public: bool = Field(
         False, description="create or update a public repository (default: private)"
+    )
+
+
+def switched_on(option: str | None) -> list[str]:
+    """Return the names of the enabled sources, from `--source` or else from HARNESS_SOURCES.
+
+    Raises:
+        UsageError: HARNESS_SOURCES contains an unknown name, or only commas.
+    """
+    if option:
+        return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
+    given = os.environ.get(VARIABLE, "").strip()
+    try:
+        return named(given) if given else []
+    except ValueError as exc:
+        raise UsageError(f"{VARIABLE}: {exc}") from exc
+
+
+def required(option: str | None) -> list[str]:
+    """Return the names of the enabled sources; at least one source must be enabled.
+
+    Raises:
+        UsageError: no source is enabled.
+    """
+    if names := switched_on(option):
+        return names
+    raise UsageError(
+        "no source is switched on, so that nothing can be looked up",
+        hint=f"Name sources with --source or in {VARIABLE}: {','.join(NAMES)}.",
     )

@@ -28,6 +28,13 @@ class OfPaper(Output):
         return own | rest | own  # if the id field is paper_id, the id replaces the row id in `rest`
 
 
+class OfTitledPaper(OfPaper):
+    """The base class of search results, with the title and the year of the paper."""
+
+    title: str
+    year: int | None
+
+
 class Added(Output):
     """The result of `add`: how many rows of the file were added, known or refused."""
 
@@ -68,11 +75,9 @@ class Indexed(Output):
     refused: dict[str, str] = Field({}, description="for each part that cannot be read, the reason")
 
 
-class Hit(OfPaper):
+class Hit(OfTitledPaper):
     """A move that matches a search, and its paper."""
 
-    title: str
-    year: int | None
     move: str
     text: str
     snippet: str = Field(description="text of the move, with the matching words between ** and **")
@@ -102,11 +107,9 @@ class Hits(Output):
     )
 
 
-class SimilarPaper(OfPaper):
+class SimilarPaper(OfTitledPaper):
     """A paper that is similar to the paper of the query."""
 
-    title: str
-    year: int | None
     near: dict[str, float] = Field(
         description="for each move, its cosine similarity to the same move of the given paper; "
         "most similar first",
@@ -120,11 +123,9 @@ class SimilarPapers(Output):
     papers: list[SimilarPaper] = Field(description="the similar papers, most similar first")
 
 
-class Passage(OfPaper):
+class Passage(OfTitledPaper):
     """A passage that contains a wording, and its paper."""
 
-    title: str
-    year: int | None
     where: str = Field(
         description='the searched text that contains the wording: "abstract", or the name of a move'
     )

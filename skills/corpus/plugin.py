@@ -13,34 +13,38 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.models.hub import HubPush
+from harness.runs.targets import suffix_of
 from harness.settings import Settings
 from skills.corpus.options import (
-    PICTURES,
     SAVED_REFERENCES,
     SAVED_SPANS,
     SAVED_TABLES,
     TABLES,
-    CompleteOptions,
     DatabaseOptions,
     DatasetOptions,
-    FetchOptions,
     HubOptions,
     LibraryOptions,
-    MapOptions,
+    RawOptions,
     SourceOptions,
-    check_target,
 )
 from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework import FrameworkOption
 from skills.nanda.text import set_of
 from skills.reporting.outputs import Output
 
+PICTURES = (".svg", ".png")
+SAVES = (".html", ".json", *PICTURES)
+"""The suffixes of files in which a map can be saved."""
 
-class SearchOptions(DatasetOptions):
-    move: tuple[str, ...] = Field((), description="search only this move; may be repeated")
+
+class YearOptions(SkillOptions):
     year: str | None = Field(
         None, description="only papers of these years: 2024, 2023..2025, 2024.. or ..2022"
     )
+
+
+class SearchOptions(YearOptions, DatasetOptions):
+    move: tuple[str, ...] = Field((), description="search only this move; may be repeated")
     category: tuple[str, ...] = Field(
         (), description="only papers with this category; may be repeated"
     )
@@ -80,6 +84,47 @@ class PushOptions(ZoteroOptions):
 
 class AddOptions(SourceOptions, LibraryOptions):
     limit: int | None = Field(None, ge=1, description="read only the first N rows")
+
+
+class MapOptions(SkillOptions):
+    move: tuple[str, ...] = Field(
+        (), description="show clusters and timeline of this move, without a matrix; may be repeated"
+    )
+    rows: str | None = Field(
+        None, description="the move in the rows of the matrix (default: method)"
+    )
+    columns: str | None = Field(
+        None, description="the move in the columns of the matrix (default: scope)"
+    )
+    clusters: int | None = Field(
+        None,
+        ge=2,
+        le=30,
+        description="number of clusters of each move (default: chosen automatically, at most 12)",
+    )
+
+
+class BudgetOptions(SkillOptions):
+    dry_run: bool = Field(False, description="show the cost, and send no request")
+
+
+class FetchOptions(BudgetOptions, YearOptions, RawOptions):
+    max: int = Field(50, ge=1, le=2000, description="maximum number of papers")
+
+
+class CompleteOptions(SourceOptions, BudgetOptions):
+    requests: int | None = Field(
+        None,
+        ge=1,
+        description="maximum number of requests to each source; repeat the line for the remaining "
+        "papers",
+    )
+    by_title: bool = Field(
+        False, description="also look up papers without an identifier, with one request each"
+    )
+    refresh: bool = Field(
+        False, description="also look up papers that were looked up in the last 30 days"
+    )
 
 
 class Corpus(Skill, DocumentSource):
@@ -271,19 +316,27 @@ class Corpus(Skill, DocumentSource):
                 hint="--json prints the result as JSON.",
             )
         for target in call.targets:
-            check_target(target, call.subcommand)
-            if call.subcommand == "page" and target.suffix.lower() != ".html":
-                raise UsageError(
-                    "a page is an .html file",
-                    where=str(target),
-                    hint="/corpus export writes the other formats.",
-                )
+            _check_target(target, call.subcommand)
         from skills.corpus import exporters
         from skills.corpus.commands import execute
 
         exporters.check_folders(call, self, of_pdfs=call.subcommand == "highlight")
 
         return execute(call)
+
+
+def _check_target(target: Path, subcommand: str) -> None:
+    """Raise UsageError if the subcommand cannot save a file in the format of the target."""
+    suffix = suffix_of(target, SAVED_SPANS) or target.suffix.lower()
+    problem, hint = f"/corpus {subcommand} cannot save a {suffix} file", ""
+    if subcommand == "map" and suffix not in SAVES:
+        hint = f"A map is saved as {', '.join(SAVES)}."
+    elif subcommand != "map" and suffix in PICTURES:
+        hint = "`/corpus map` draws pictures."
+    elif subcommand == "page" and suffix != ".html":
+        problem, hint = "a page is an .html file", "/corpus export writes the other formats."
+    if hint:
+        raise UsageError(problem, where=str(target), hint=hint)
 
 
 def _sends(options: Corpus.Options) -> str:

@@ -1,4 +1,4 @@
-"""Define annotations, failures, facts from sources, stored records and content keys."""
+"""Define annotations, failures, stored records and content keys."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from skills.corpus.identity.identifiers import KINDS
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.framework import RESERVED, Framework, sha256_of
-from skills.nanda.paper import METADATA, Paper, own_id
+from skills.nanda.paper import Paper
 from skills.reporting.outputs import Output
 
 if TYPE_CHECKING:
     from skills.nanda.anchors import Anchor
-
-
-SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
-"""The key in `Paper.source` of each kind of identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,55 +79,6 @@ class Failure:
     reason: str
     retryable: bool
     raw_reply: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The facts about a paper that a source states; "" and None stand for unknown facts.
-
-    Attributes:
-        source: the name of the source, such as "openalex".
-        identifiers: the identifiers by kind (see skills/corpus/identity/identifiers.py).
-        published: an ISO 8601 date, or its beginning: a year and month, or a year.
-        cited: the number of citations.
-        notice: the DOI of the retraction notice.
-    """
-
-    source: str
-    identifiers: Mapping[str, str]
-    title: str = ""
-    abstract: str = ""
-    authors: str = ""
-    published: str = ""
-    venue: str = ""
-    categories: str = ""
-    cited: int | None = None
-    retracted: bool | None = None
-    notice: str = ""
-
-    @property
-    def stated(self) -> dict[str, str]:
-        """The identifiers and the venue, under the keys of `Paper.source`."""
-        found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
-        return {**found, **({"venue": self.venue} if self.venue else {})}
-
-    @property
-    def paper(self) -> Paper:
-        """The paper that the facts describe.
-
-        Its id is the first of these ids that is known: the arXiv id, the DOI, the PMID, the
-        OpenAlex id, and an id that is made from the abstract.
-        """
-        known = self.identifiers
-        kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
-        own = known[kind] if kind else own_id(self.abstract)
-        return Paper(
-            "arxiv_id" if kind == "arxiv" else "paper_id" if kind else "id",
-            f"pmid:{own}" if kind == "pmid" else own,
-            abstract=self.abstract,
-            source={"kind": self.source, **self.stated},
-            **{name: getattr(self, name) for name in METADATA},
-        )
 
 
 def record_of(

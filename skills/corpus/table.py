@@ -8,6 +8,7 @@ import glob
 import io
 import itertools
 import json
+import pkgutil
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -31,7 +32,6 @@ from skills.corpus.tables.columns import (
     listed,
 )
 from skills.corpus.tables.refusals import accepted, refusing
-from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
 from skills.corpus.tex import typographic
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, Section, bare_arxiv_id, iso_date, own_id
@@ -42,7 +42,17 @@ __all__ = ["Columns", "Table", "TableRow", "open_table"]
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
-SUFFIXES = (".csv", ".tsv", *SHEETS, ".jsonl", PARQUET, ".md", *REFERENCES, PDF, DATABASE)
+READERS = {
+    ".csv": "tables.text_tables:CsvReader",
+    ".tsv": "tables.text_tables:CsvReader",
+    **dict.fromkeys(SHEETS, "tables.spreadsheets:SheetReader"),
+    ".jsonl": "tables.text_tables:JsonlReader",
+    PARQUET: "tables.parquet_files:ParquetReader",
+    ".md": "tables.markdown_lists:MarkdownReader",
+    **dict.fromkeys(REFERENCES, "references.reference_files:ReferenceReader"),
+}
+"""The module and the class of the reader for each suffix; the modules are imported when needed."""
+SUFFIXES = (*READERS, PDF, DATABASE)
 _BEGINNINGS = {
     ".bib": re.compile(r"@\w+\s*[{(]"),
     ".ris": re.compile(r"TY  - "),
@@ -430,44 +440,28 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         from skills.corpus.tables.parquet_files import ParquetFiles, find_files
 
         return ParquetFiles(path, find_files(path))
-    if (make_reader := reader_class(suffix)) is None:
-        regular_file(path)  # raises another error if the file does not exist
+    file = regular_file(path)
+    if suffix not in READERS:
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
             where=shown(path),
             hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
         )
-    return make_reader(regular_file(path), columns)
+    reader: type[Reader] = pkgutil.resolve_name(f"{__package__}.{READERS[suffix]}")
+    return reader(file, columns)
 
 
 def report_encoding(path: Path, screen: Screen) -> None:
     """Print a notice if the encoding of a reference file had to be guessed."""
-    if path.suffix.lower() in REFERENCES and encoding_of(at_home(path)) == GUESSED:
+    if path.suffix.lower() not in REFERENCES:
+        return
+    from skills.corpus.tables.encodings import GUESSED, encoding_of
+
+    if encoding_of(at_home(path)) == GUESSED:
         screen.notice(
             f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
             "it as UTF-8."
         )
-
-
-def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
-    """Return the class that reads files with a suffix, or None if there is no such class."""
-    if suffix in SHEETS:
-        from skills.corpus.tables.spreadsheets import SheetReader
-
-        return SheetReader
-    if suffix == PARQUET:
-        from skills.corpus.tables.parquet_files import ParquetReader
-
-        return ParquetReader
-    if suffix == ".md":
-        from skills.corpus.tables.markdown_lists import MarkdownReader
-
-        return MarkdownReader
-    if suffix in REFERENCES:
-        from skills.corpus.references.reference_files import ReferenceReader
-
-        return ReferenceReader
-    return {".csv": CsvReader, ".tsv": CsvReader, ".jsonl": JsonlReader}.get(suffix)
 
 
 class SeenIds(contextlib.AbstractContextManager["SeenIds"]):

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.models.served import label
 from harness.runs.targets import refuse_sources
 from skills.corpus.table import refuse_targets
-from skills.corpus.tables.text_tables import csv_row
+from skills.corpus.tables.saved_tables import csv_row
 from skills.curate import report_text
 from skills.curate.curator import INVALID, Verdict
 from skills.curate.gates import REASONS

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from harness.errors import HarnessError
-from skills.corpus.db.rows import one, stored_json
-from skills.corpus.db.runs import due, running
+from harness.support.process import is_alive
+from skills.corpus.db.rows import Row, one, stored_json
 from skills.corpus.html_page import facts
 from skills.serve.pages import State, message, page
 
@@ -23,6 +25,14 @@ SHOWN = 100
 """Maximum number of jobs on the page, which lists the latest jobs."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
 """SQL that counts the finished ballots of each curation, including the ballots on probes."""
+_RUNNING = """
+    SELECT id AS run, skill, input, model, started_at, settings, pid,
+        (SELECT count(*) FROM annotations WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
+            WHERE run_id = runs.id AND status = 'done') AS done,
+        (SELECT count(*) FROM failures WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
+            WHERE run_id = runs.id AND status = 'failed') AS failed
+    FROM runs WHERE status = 'running' ORDER BY id DESC"""
+"""SQL for running jobs; a job stores either annotations and failures, or ballots."""
 STEP = 0.25
 """Seconds between two checks whether the server is shutting down."""
 INTERVAL = 1.0
@@ -101,3 +111,28 @@ def _read(state: State) -> str:
             return json.dumps(running(db))
     except HarnessError:  # other pages report this error
         return "[]"
+
+
+def running(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return the progress of the jobs with the status "running", the latest first.
+
+    The keys of a job are run (its id in `runs`), skill, input, model, started_at, due (as `due`
+    returns it), is_alive (False if the process of the job has ended), done (number of stored
+    annotations, or of complete ballots) and failed (number of failures, or of failed ballots).
+    """
+    return [
+        {
+            **{name: row[name] for name in ("run", "skill", "input", "model", "started_at")},
+            "due": due(row),
+            "is_alive": is_alive(row["pid"]),
+            **{name: row[name] for name in ("done", "failed")},
+        }
+        for row in db.execute(_RUNNING).fetchall()
+    ]
+
+
+def due(row: Row) -> int | None:
+    """Return the number of papers that a job has to process, or None if it is not recorded."""
+    settings = stored_json(row["settings"])
+    known = settings.get("due") if isinstance(settings, dict) else None
+    return known if isinstance(known, int) else None

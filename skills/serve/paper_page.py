@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +25,7 @@ from skills.corpus.db.reads import (
     numbered,
     rows_with_annotations,
 )
-from skills.corpus.db.store import Version, versions
+from skills.corpus.db.rows import members, stored_record
 from skills.corpus.exports.highlights import pdf_of
 from skills.corpus.html_page import facts, paper_view
 from skills.corpus.listing import complete_soon, stamp
@@ -37,6 +40,40 @@ from skills.serve.papers_page import PATH, filtered
 MOST = 2**63 - 1
 """The largest integer that SQLite can store."""
 SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An annotation of a paper, current or not.
+
+    Attributes:
+        row_id: the id of the annotation.
+    """
+
+    row_id: int
+    model: str
+    created_at: str
+    is_current: bool
+    record: Mapping[str, Any]
+
+
+def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
+    """Return all annotations of a paper by `framework`, the current annotation first.
+
+    The annotations of merged rows are included. An annotation that lacks a move of `framework` is
+    omitted.
+    """
+    rows = db.execute(
+        "SELECT id, model, created_at, current, record FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
+        " ORDER BY current DESC, created_at DESC, id DESC",
+        [json.dumps(members(db, paper_id)), framework.name],
+    )
+    found = [
+        Version(row_id, model, created_at, bool(current), stored_record(record))
+        for row_id, model, created_at, current, record in rows
+    ]
+    return [one for one in found if all(name in one.record for name in framework.names)]
 
 
 def routes(state: State) -> list[Route]:

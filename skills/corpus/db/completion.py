@@ -1,7 +1,8 @@
-"""Complete the stored facts of papers with the answers of sources, and record the lookups.
+"""Complete the stored papers with the answers of sources, and record the lookups.
 
 A source is a service such as Crossref or PubMed. Facts are, for example, the date, the venue, the
-number of citations, a retraction and the identifiers.
+number of citations, a retraction and the identifiers. The table `awaited` has the papers without an
+abstract, until a source states the abstract.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from skills.corpus.db import merging, papers
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, now, one, update
+from skills.corpus.db.rows import Row, identifiers_of, insert, members, now, one, update
+from skills.corpus.identity import identifiers as ids
 from skills.corpus.outputs import LookedUp
-from skills.corpus.records import SOURCE_NAMES, Facts
+from skills.nanda.paper import METADATA, Paper, own_id
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
@@ -38,13 +40,65 @@ A retraction notice is only expected for a retracted paper.
 TEXTS = ("title", "authors", "published")
 """Columns of `papers` that `stated_together` completes from other rows of the same paper."""
 
+SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
+"""The key in `Paper.source` of each kind of identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The facts about a paper that a source states; "" and None stand for unknown facts.
+
+    Attributes:
+        source: the name of the source, such as "openalex".
+        identifiers: the identifiers by kind (see skills/corpus/identity/identifiers.py).
+        published: an ISO 8601 date, or its beginning: a year and month, or a year.
+        cited: the number of citations.
+        notice: the DOI of the retraction notice.
+    """
+
+    source: str
+    identifiers: Mapping[str, str]
+    title: str = ""
+    abstract: str = ""
+    authors: str = ""
+    published: str = ""
+    venue: str = ""
+    categories: str = ""
+    cited: int | None = None
+    retracted: bool | None = None
+    notice: str = ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """The identifiers and the venue, under the keys of `Paper.source`."""
+        found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
+        return {**found, **({"venue": self.venue} if self.venue else {})}
+
+    @property
+    def paper(self) -> Paper:
+        """The paper that the facts describe.
+
+        Its id is the first of these ids that is known: the arXiv id, the DOI, the PMID, the
+        OpenAlex id, and an id that is made from the abstract.
+        """
+        known = self.identifiers
+        kind = next((kind for kind in ("arxiv", *ids.KINDS) if kind in known), "")
+        own = known[kind] if kind else own_id(self.abstract)
+        return Paper(
+            "arxiv_id" if kind == "arxiv" else "paper_id" if kind else "id",
+            f"pmid:{own}" if kind == "pmid" else own,
+            abstract=self.abstract,
+            source={"kind": self.source, **self.stated},
+            **{name: getattr(self, name) for name in METADATA},
+        )
+
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Facts) -> list[str]:
     """Store new facts about a paper, and return the names of the stored facts.
 
     The names include neither the year nor the DOI of a retraction notice. Known facts are kept,
     with two exceptions: a new number of citations replaces the old number, and `retracted` may
-    change from 0 to 1. The row may be merged with or linked to other rows (see `merging.record`).
+    change from 0 to 1. The row may be merged with or linked to other rows (see `papers.identify`).
 
     Args:
         paper_id: the id of a row of `papers`.
@@ -52,7 +106,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Facts) -> list[str]:
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
-        known = merging.identifiers_of(db, paper_id)
+        known = identifiers_of(db, paper_id)
         columns = _columns(row, found)
         if columns:
             update(db, "papers", paper_id, **columns)
@@ -61,7 +115,7 @@ def complete(db: sqlite3.Connection, paper_id: int, found: Facts) -> list[str]:
         new = [kind for kind in found.identifiers if kind not in known]
         stated = {name: value for name, value in found.stated.items() if name != "venue"}
         kept = replace(papers.stored(db, paper_id), source={"kind": "corpus", **stated})
-        merging.record(db, paper_id, kept, changed=bool(columns))
+        papers.identify(db, paper_id, kept, changed=bool(columns))
     return [name for name in (*columns, *new) if name not in ("year", "retraction")]
 
 
@@ -136,22 +190,18 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
     The keys of each mapping are the keys of `Paper.source`: "doi", "arxiv_id", ..., "venue". A
     paper with neither an identifier nor a venue is omitted.
     """
-    wanted = json.dumps(list(paper_ids))
+    names = {**SOURCE_NAMES, "venue": "venue"}
     stated: dict[int, dict[str, str]] = {}
-    rows: list[Any] = db.execute(
-        "SELECT paper_id, kind, value FROM identifiers WHERE kind != 'title'"
-        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY id",
-        [wanted],
-    ).fetchall()
-    for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # None for the kind "zotero"
-            stated.setdefault(row["paper_id"], {})[name] = row["value"]
-    venues = db.execute(
-        "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
-        [wanted],
+    rows = db.execute(
+        "SELECT paper_id, kind, value, id FROM identifiers WHERE kind != 'title'"
+        " AND paper_id IN (SELECT value FROM json_each(:papers)) UNION ALL"
+        " SELECT id, 'venue', venue, NULL FROM papers WHERE venue != ''"
+        " AND id IN (SELECT value FROM json_each(:papers)) ORDER BY 4 NULLS LAST",
+        {"papers": json.dumps(list(paper_ids))},
     )
-    for row in venues:
-        stated.setdefault(row["id"], {})["venue"] = row["venue"]
+    for paper_id, kind, value, _ in rows:
+        if name := names.get(kind):  # None for the kind "zotero"
+            stated.setdefault(paper_id, {})[name] = value
     return stated
 
 
@@ -164,10 +214,10 @@ def _columns(row: Row, found: Facts) -> dict[str, Any]:
         columns["year"] = paper.year
     if found.cited is not None and found.cited != row["cited"]:
         columns["cited"] = found.cited
-    if found.retracted is not None and row["retracted"] is None:
+    if found.retracted is not None and (
+        row["retracted"] is None or found.retracted > row["retracted"]
+    ):
         columns["retracted"] = int(found.retracted)
-    if found.retracted and not row["retracted"]:
-        columns["retracted"] = 1
     if found.notice and not row["retraction"]:
         columns["retraction"] = found.notice
     return columns
@@ -187,7 +237,7 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
         " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
         [json.dumps(wanted)],
     )
-    same = {row_id: merging.members(db, row_id) for (row_id,) in merged.fetchall()}
+    same = {row_id: members(db, row_id) for (row_id,) in merged.fetchall()}
     ids = sorted({*wanted, *(row for rows in same.values() for row in rows)})
     stated = stated_of(db, ids)
     if not same:
@@ -201,12 +251,91 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
         row["id"]: {**{name: row[name] for name in TEXTS}, **stated.get(row["id"], {})}
         for row in rows
     }
-    for row_id, members in same.items():
+    for row_id, others in same.items():
         stated[row_id] = {
             name: value
             # In this order, the values with precedence overwrite other values.
-            for row in sorted(members, key=lambda row: (row == row_id, -row))
+            for row in sorted(others, key=lambda row: (row == row_id, -row))
             for name, value in known[row].items()
             if value
         }
     return stated
+
+
+def await_abstract(db: sqlite3.Connection, paper: Paper) -> bool:
+    """Store a paper without an abstract, and return True if a row was added.
+
+    No row is added if the paper is already stored, or if it has no identifier by which its abstract
+    could be looked up.
+    """
+    if not ids.identifiers_of(paper, paper.source):
+        return False
+    with transaction(db):
+        sql = "SELECT 1 FROM awaited WHERE source_id = ? AND id_field = ?"
+        if one(db, sql, [paper.id, paper.id_field]):
+            return False
+        insert(
+            db,
+            "awaited",
+            id_field=paper.id_field,
+            source_id=paper.id,
+            **{name: getattr(paper, name) for name in METADATA},
+            source=json.dumps(dict(paper.source), ensure_ascii=False),
+            added_at=now(),
+        )
+    return True
+
+
+def count_awaited(db: sqlite3.Connection) -> int:
+    """Return the number of stored papers without an abstract."""
+    return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
+
+
+def due_awaited(
+    db: sqlite3.Connection, source: str, since: str
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the row id and the identifiers of each paper to look up at a source.
+
+    Papers that were looked up at the source since the time `since` are omitted.
+    """
+    rows = db.execute(
+        "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
+        " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
+        [source, since],
+    )
+    for row in rows.fetchall():
+        paper = _awaited(row)
+        yield row["id"], ids.identifiers_of(paper, paper.source)
+
+
+def complete_awaited(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
+    """Move a paper from `awaited` to `papers`, with the abstract that a source states.
+
+    Args:
+        row_id: the id of the row of `awaited`.
+
+    Returns:
+        The id of the row of `papers`, or None if `found` has no abstract or another process has
+        moved the paper.
+    """
+    row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
+    if row is None or not found.abstract:
+        return None
+    kept = _awaited(row)
+    paper = replace(
+        kept,
+        abstract=found.abstract,
+        source={**found.stated, **kept.source},
+        **{name: getattr(kept, name) or getattr(found, name) for name in METADATA},
+    )
+    with transaction(db):
+        paper_id = papers.save(db, paper)
+        complete(db, paper_id, found)
+        remember(db, "papers", paper_id, found.source, found=True)
+        db.execute("DELETE FROM lookups WHERE of = 'awaited' AND row_id = ?", [row_id])
+        db.execute("DELETE FROM awaited WHERE id = ?", [row_id])
+    return paper_id
+
+
+def _awaited(row: Row) -> Paper:
+    return papers.paper_of({**row, "abstract": ""}, json.loads(row["source"]))

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from skills.corpus.db.rows import Row, now, one, update
-from skills.corpus.identity.identifiers import BLOCK, KINDS, ZOTERO, Known, known
-from skills.nanda.paper import Paper
-
-if TYPE_CHECKING:
-    from skills.corpus.identity.matching import Decision
+from skills.corpus.db.rows import identifiers_of, members, now, one, set_current
+from skills.corpus.identity.identifiers import KINDS, Known
+from skills.corpus.identity.matching import Decision, compare, contradict
 
 JOINED = """(
     WITH RECURSIVE pair(id, other) AS (
@@ -34,64 +30,8 @@ Each pair occurs in both orders, and each merged row is also paired with itself.
 """
 
 
-def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers and venue of a row, and merge or link rows of the same paper.
-
-    Args:
-        paper_id: the id of the row.
-        paper: the paper as a source states it.
-        changed: True if the row is new or was completed. Otherwise the row is compared with other
-            rows only if `paper` has a new identifier.
-    """
-    found = known(paper)
-    if found.venue:
-        db.execute(
-            "UPDATE papers SET venue = ? WHERE id = ? AND venue = ''", [found.venue, paper_id]
-        )
-    before = db.total_changes
-    keys = [(paper_id, *key.split(":", 1)) for key in found.keys]
-    if item := paper.source.get(ZOTERO):
-        keys.append((paper_id, ZOTERO, item))
-    db.executemany(
-        "INSERT OR IGNORE INTO identifiers (paper_id, kind, value) VALUES (?, ?, ?)", keys
-    )
-    if changed or db.total_changes != before:
-        _join(db, paper_id)
-
-
-def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the ids of the rows that have at least one of the identifiers `by_kind`."""
-    sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
-    rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
-    return list(dict.fromkeys(rows))
-
-
-def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
-    """Return the identifiers of a row by kind, in the order of `KINDS`."""
-    rows = db.execute(
-        "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
-        [paper_id],
-    ).fetchall()
-    found = {row["kind"]: row["value"] for row in rows}
-    return {kind: found[kind] for kind in KINDS if kind in found}
-
-
-def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
-    """Return the sorted keys of the Zotero items from which the rows `paper_ids` were read."""
-    rows = db.execute(
-        "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
-        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
-        [ZOTERO, json.dumps(list(paper_ids))],
-    )
-    return [row["value"] for row in rows]
-
-
-def _join(db: sqlite3.Connection, paper_id: int) -> None:
-    """Compare a row with its candidates, and record the rows of the same paper."""
-    if not (candidates := _candidates(db, paper_id)):
-        return
-    from skills.corpus.identity.matching import compare
-
+def join(db: sqlite3.Connection, paper_id: int, candidates: Iterable[int]) -> None:
+    """Compare a row with other rows, and record the rows of the same paper."""
     own = _known(db, paper_id)
     decided = [
         (other, decision) for other in candidates if (decision := compare(own, _known(db, other)))
@@ -148,47 +88,15 @@ def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identif
         return False
     if by_identifier:
         return True
-    from skills.corpus.identity.matching import contradict
-
     known_here = [_known(db, own) for own in ours]
     known_there = [_known(db, other) for other in theirs]
     return not any(contradict(own, other) for own in known_here for other in known_there)
-
-
-def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of other rows that share an identifier or a title key with this row.
-
-    An identifier or key that more than `BLOCK` rows have is ignored.
-    """
-    rows = db.execute(
-        "SELECT DISTINCT other.paper_id FROM identifiers AS own"
-        " JOIN identifiers AS other USING (kind, value)"
-        " WHERE own.paper_id = :paper AND other.paper_id != :paper AND NOT EXISTS"
-        " (SELECT 1 FROM identifiers AS same WHERE same.kind = own.kind AND same.value = own.value"
-        "   LIMIT 1 OFFSET :block) ORDER BY other.paper_id",
-        {"paper": paper_id, "block": BLOCK},
-    )
-    return [row[0] for row in rows]
 
 
 def _known(db: sqlite3.Connection, paper_id: int) -> Known:
     row = one(db, "SELECT title, authors, year, venue FROM papers WHERE id = ?", [paper_id]) or {}
     ids = identifiers_of(db, paper_id)
     return Known(ids, row["title"], row["authors"], row["year"], row["venue"])
-
-
-def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of all rows of the paper that this row belongs to, in ascending order."""
-    rows = db.execute(
-        "WITH RECURSIVE members(id) AS (SELECT ?"
-        " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
-        "   WHERE relation = 'same'"
-        " UNION SELECT paper_id FROM members JOIN duplicates ON other_id = members.id"
-        "   WHERE relation = 'same')"
-        " SELECT id FROM members ORDER BY id",
-        [paper_id],
-    )
-    return [row[0] for row in rows]
 
 
 def count_merged(db: sqlite3.Connection) -> int:
@@ -198,24 +106,6 @@ def count_merged(db: sqlite3.Connection) -> int:
         f" FROM (SELECT min(other) AS first FROM {JOINED} GROUP BY id)"
     )
     return int(above)
-
-
-def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
-    """Return the current annotations of the rows `paper_ids`, the latest first."""
-    return db.execute(
-        "SELECT id, paper_id, framework, created_at FROM annotations"
-        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND current = 1"
-        " ORDER BY created_at DESC, id DESC",
-        [json.dumps(list(paper_ids))],
-    ).fetchall()
-
-
-def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) -> None:
-    """Set the flag `current` of an annotation and of its moves."""
-    update(db, "annotations", annotation_id, current=int(is_current))
-    db.execute(
-        "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(is_current), annotation_id]
-    )
 
 
 def settle(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:

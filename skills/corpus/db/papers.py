@@ -1,4 +1,4 @@
-"""Read and write the table `papers`."""
+"""Read and write the tables `papers` and `identifiers`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import cast
 
-from skills.corpus.db import merging
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.identity.identifiers import BLOCK, ZOTERO, known
 from skills.corpus.records import Failure
 from skills.nanda.paper import METADATA, IdField, Paper
 
@@ -66,7 +66,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
     """Insert a paper or update its row, and return the id of the row.
 
     A stored value is kept if `paper` lacks the value. The row may be merged with or linked to
-    other rows (see `merging.record`).
+    other rows (see `identify`).
     """
     columns = {
         **{name: getattr(paper, name) for name in METADATA},
@@ -86,7 +86,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
-            merging.record(db, row, paper)
+            identify(db, row, paper)
             return row
         if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific than "id"
             columns["id_field"] = paper.id_field
@@ -94,7 +94,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
             update(db, "papers", known["id"], **changed)
             if not {"year", "categories"}.isdisjoint(changed):
                 update_facets(db, known["id"])
-        merging.record(db, known["id"], paper, changed=bool(changed))
+        identify(db, known["id"], paper, changed=bool(changed))
         return int(known["id"])
 
 
@@ -113,3 +113,46 @@ def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
     )
     for row in rows.fetchall():
         update(db, "moves", row["id"], facets=words(row["move"], paper))
+
+
+def identify(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
+    """Store the identifiers and venue of a row, and merge or link rows of the same paper.
+
+    Args:
+        paper_id: the id of the row.
+        paper: the paper as a source states it.
+        changed: True if the row is new or was completed. Otherwise the row is compared with other
+            rows only if `paper` has a new identifier.
+    """
+    found = known(paper)
+    if found.venue:
+        db.execute(
+            "UPDATE papers SET venue = ? WHERE id = ? AND venue = ''", [found.venue, paper_id]
+        )
+    before = db.total_changes
+    keys = [(paper_id, *key.split(":", 1)) for key in found.keys]
+    if item := paper.source.get(ZOTERO):
+        keys.append((paper_id, ZOTERO, item))
+    db.executemany(
+        "INSERT OR IGNORE INTO identifiers (paper_id, kind, value) VALUES (?, ?, ?)", keys
+    )
+    if (changed or db.total_changes != before) and (candidates := _candidates(db, paper_id)):
+        from skills.corpus.db import merging
+
+        merging.join(db, paper_id, candidates)
+
+
+def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
+    """Return the ids of other rows that share an identifier or a title key with this row.
+
+    An identifier or key that more than `BLOCK` rows have is ignored.
+    """
+    rows = db.execute(
+        "SELECT DISTINCT other.paper_id FROM identifiers AS own"
+        " JOIN identifiers AS other USING (kind, value)"
+        " WHERE own.paper_id = :paper AND other.paper_id != :paper AND NOT EXISTS"
+        " (SELECT 1 FROM identifiers AS same WHERE same.kind = own.kind AND same.value = own.value"
+        "   LIMIT 1 OFFSET :block) ORDER BY other.paper_id",
+        {"paper": paper_id, "block": BLOCK},
+    )
+    return [row[0] for row in rows]

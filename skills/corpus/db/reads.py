@@ -10,15 +10,22 @@ from dataclasses import asdict, dataclass, field, fields
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.merging import (
-    JOINED,
+from skills.corpus.db.merging import JOINED
+from skills.corpus.db.papers import (
+    failure_of,
+    paper_of,
+    row_id,
+)
+from skills.corpus.db.rows import (
+    Row,
     current_annotations,
     identifiers_of,
+    insert,
     members,
+    one,
     rows_with_identifiers,
+    stored_record,
 )
-from skills.corpus.db.papers import failure_of, paper_of, row_id
-from skills.corpus.db.rows import Row, insert, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure
@@ -274,20 +281,8 @@ def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
 def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
     """Return the paper in the row with this id, or None."""
     row = one(db, "SELECT * FROM papers WHERE id = ?", [number])
-    return None if row is None else _stored_paper(db, row)
-
-
-def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the `id_field` that the papers of these annotations share, or else "id"."""
-    rows = db.execute(
-        "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
-        " WHERE annotations.id IN (SELECT value FROM json_each(?))",
-        [json.dumps(list(ids))],
-    ).fetchall()
-    return str(rows[0]["id_field"]) if len(rows) == 1 else "id"
-
-
-def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
+    if row is None:
+        return None
     made = db.execute(
         "SELECT record, papers.* FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE paper_id = ? AND current = 1 ORDER BY framework",
@@ -307,6 +302,16 @@ def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
         tuple(pairs(db, row["id"])),
         looked_up(db, row["id"]),
     )
+
+
+def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
+    """Return the `id_field` that the papers of these annotations share, or else "id"."""
+    rows = db.execute(
+        "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
+        " WHERE annotations.id IN (SELECT value FROM json_each(?))",
+        [json.dumps(list(ids))],
+    ).fetchall()
+    return str(rows[0]["id_field"]) if len(rows) == 1 else "id"
 
 
 def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:

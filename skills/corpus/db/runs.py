@@ -1,4 +1,4 @@
-"""Record each start of a job in the table `runs`, and read the progress of running jobs."""
+"""Record each start of a job in the table `runs`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ from typing import Any, Literal
 
 from harness._version import __version__
 from harness.errors import HarnessError, Interrupted
-from harness.support.process import is_alive
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, insert, now, stored_json, update
+from skills.corpus.db.rows import insert, now, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
-_RUNNING = """
-    SELECT id AS run, skill, input, model, started_at, settings, pid,
-        (SELECT count(*) FROM annotations WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
-            WHERE run_id = runs.id AND status = 'done') AS done,
-        (SELECT count(*) FROM failures WHERE run_id = runs.id) + (SELECT count(*) FROM ballots
-            WHERE run_id = runs.id AND status = 'failed') AS failed
-    FROM runs WHERE status = 'running' ORDER BY id DESC"""
-"""SQL for running jobs; a job stores either annotations and failures, or ballots."""
 
 
 def start(
@@ -93,28 +84,3 @@ def status_of(stopped: HarnessError | None, failed: int) -> Status:
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"
-
-
-def running(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Return the progress of the jobs with the status "running", the latest first.
-
-    The keys of a job are run (its id in `runs`), skill, input, model, started_at, due (as `due`
-    returns it), is_alive (False if the process of the job has ended), done (number of stored
-    annotations, or of complete ballots) and failed (number of failures, or of failed ballots).
-    """
-    return [
-        {
-            **{name: row[name] for name in ("run", "skill", "input", "model", "started_at")},
-            "due": due(row),
-            "is_alive": is_alive(row["pid"]),
-            **{name: row[name] for name in ("done", "failed")},
-        }
-        for row in db.execute(_RUNNING).fetchall()
-    ]
-
-
-def due(row: Row) -> int | None:
-    """Return the number of papers that a job has to process, or None if it is not recorded."""
-    settings = stored_json(row["settings"])
-    known = settings.get("due") if isinstance(settings, dict) else None
-    return known if isinstance(known, int) else None

@@ -9,15 +9,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
 from harness.support.text_input import well_formed
-from skills.corpus.db import merging, papers
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.rows import insert, now, one, stored_record
+from skills.corpus.db.rows import (
+    current_annotations,
+    insert,
+    members,
+    now,
+    one,
+    set_current,
+    stored_record,
+)
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors import placed
 from skills.nanda.framework import Framework
@@ -57,15 +64,15 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        of_paper = merging.current_annotations(db, merging.members(db, paper_id))
+        of_paper = current_annotations(db, members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # both in ISO 8601 and UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
-                merging.set_current(db, row["id"], False)
+                set_current(db, row["id"], False)
         if known is not None:
-            merging.set_current(db, known["id"], is_current)
+            set_current(db, known["id"], is_current)
             return int(known["id"])
         moves = [_move(item.record, move, framework) for move in framework.names]
         stated = [move for move in moves if move["stated"]]
@@ -210,37 +217,3 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
         "unsupported_numbers": len(checks["unsupported_numbers"].get(move, ())),
         "unsupported_names": len(checks["unsupported_names"].get(move, ())),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """An annotation of a paper, current or not.
-
-    Attributes:
-        row_id: the id of the annotation.
-    """
-
-    row_id: int
-    model: str
-    created_at: str
-    is_current: bool
-    record: Mapping[str, Any]
-
-
-def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
-    """Return all annotations of a paper by `framework`, the current annotation first.
-
-    The annotations of merged rows are included. An annotation that lacks a move of `framework` is
-    omitted.
-    """
-    rows = db.execute(
-        "SELECT id, model, created_at, current, record FROM annotations"
-        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
-        " ORDER BY current DESC, created_at DESC, id DESC",
-        [json.dumps(merging.members(db, paper_id)), framework.name],
-    )
-    found = [
-        Version(row_id, model, created_at, bool(current), stored_record(record))
-        for row_id, model, created_at, current, record in rows
-    ]
-    return [one for one in found if all(name in one.record for name in framework.names)]

@@ -6,7 +6,7 @@ An identifier is a DOI, an arXiv id, a PMID or an OpenAlex id.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -99,12 +99,7 @@ def openalex(text: str) -> str:
     return found["id"].upper() if found else ""
 
 
-_READERS: Mapping[str, Callable[[str], str]] = {
-    "arxiv": arxiv,
-    "doi": doi,
-    "pmid": pmid,
-    "openalex": openalex,
-}
+_READERS = {"arxiv": arxiv, "doi": doi, "pmid": pmid, "openalex": openalex}
 
 
 def identifiers(text: str) -> dict[str, str]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from skills.corpus.identity import titles
 from skills.corpus.identity.identifiers import BLOCK, KINDS, Known, is_preprint_doi
-from skills.corpus.identity.titles import fold
+from skills.corpus.identity.titles import Title, fold, title
 from skills.corpus.tex import plain_field
 
 Relation = Literal["same", "linked"]
+Match = Literal["same", "subtitle", "typo"]
 
 YEARS = 1
 """Maximum difference of the years of two records of a paper.
@@ -36,6 +36,10 @@ ALIKE = 0.5
 
 Half of this share suffices if the first author is the same.
 """
+_TYPO_LETTERS = 6
+"""Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
+CUT_WORDS = 6
+"""Minimum number of words of a title that may be the cut-off beginning of a longer title."""
 Name = tuple[str, ...]
 _AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
 _REST = re.compile(r"(?:,|;)?\s*(?:\bet\s+al\b\.?|\band others\b).*", re.IGNORECASE)
@@ -96,12 +100,13 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
     The DOI may belong to a volume with several papers, or one record may describe an erratum.
     """
-    ours, theirs = titles.title(one.title), titles.title(other.title)
+    ours, theirs = title(one.title), title(other.title)
     if not ours.words or not theirs.words:
         return False
     if ours.notice != theirs.notice:
         return True
-    alike = titles.overlap(ours, theirs)
+    our_words, their_words = set(ours.words), set(theirs.words)
+    alike = len(our_words & their_words) / min(len(our_words), len(their_words))
     same_author = same_first(one.authors, other.authors)
     return alike < (ALIKE / 2 if same_author else ALIKE)
 
@@ -121,10 +126,10 @@ def contradict(one: Known, other: Known) -> bool:
 
 def _by_title(one: Known, other: Known) -> Decision | None:
     """Return the decision by title, first author and year, or None if the records differ."""
-    ours, theirs = titles.title(one.title), titles.title(other.title)
+    ours, theirs = title(one.title), title(other.title)
     if ours.is_generic or theirs.is_generic:
         return None
-    match = titles.compare(ours, theirs)
+    match = compare_titles(ours, theirs)
     if match is None:
         return None
     linked = (one.is_preprint and other.is_published) or (other.is_preprint and one.is_published)
@@ -233,3 +238,45 @@ def _words(name: str, *, upper: bool) -> Name:
             # "Mueller" and "Müller" both become "muller".
             found.append(_DIGRAPHS.sub("", fold(word)))
     return tuple(word for word in found if word not in _NO_NAME)
+
+
+def compare_titles(one: Title, other: Title) -> Match | None:
+    """Return how two titles match, or None if they do not.
+
+    "same" means equal words, apart from blanks. "subtitle" means that one title lacks the subtitle
+    or is cut off. "typo" means that one letter of a long word is dropped, doubled or swapped.
+    """
+    if one.notice != other.notice:
+        return None
+    if one.squeezed == other.squeezed:
+        return "same"
+    if one.numbers != other.numbers:
+        return None
+    shorter, longer = sorted((one, other), key=lambda one: len(one.words))
+    count = len(shorter.words)
+    is_cut = count >= CUT_WORDS and shorter.words == longer.words[:count]
+    if shorter.words == longer.main or is_cut:
+        return "subtitle"
+    return "typo" if _is_typo(one.words, other.words) else None
+
+
+def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return True if one word of two titles differs by a dropped, doubled or swapped letter.
+
+    The first and last letters of the word must be equal: "agent" and "agents" may occur in titles
+    of two papers.
+    """
+    from rapidfuzz.distance import OSA
+
+    if len(one) != len(other) or len(one) < 3:
+        return False
+    different = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+    if len(different) != 1:
+        return False
+    [(a, b)] = different
+    # Words with one replaced letter also have an OSA distance of 1, but this letter may distinguish
+    # two papers.
+    is_replaced = len(a) == len(b) and sorted(a) != sorted(b)
+    ends = a[0] == b[0] and a[-1] == b[-1]
+    is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1
+    return is_near and min(len(a), len(b)) >= _TYPO_LETTERS

@@ -1,4 +1,4 @@
-"""Compare titles of papers despite differences in spelling."""
+"""Bring titles of papers into a form in which they can be compared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 from skills.corpus.tex import plain_field
 from skills.nanda.text import set_of
-
-Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
 _FOLDED = str.maketrans(
@@ -54,10 +51,6 @@ GENERIC = set_of(
     """
 )
 """Titles that do not identify a paper; blanks and articles are left out of these titles."""
-_TYPO_LETTERS = 6
-"""Minimum length of a word in which a dropped, doubled or swapped letter is a typo."""
-CUT_WORDS = 6
-"""Minimum number of words of a title that may be the cut-off beginning of a longer title."""
 KEY_LETTERS = 24
 """Maximum number of letters of a blocking key (see `Title.keys`)."""
 
@@ -118,32 +111,6 @@ def title(text: str) -> Title:
     return Title(words, main, numbers, notice)
 
 
-def compare(one: Title, other: Title) -> Match | None:
-    """Return how two titles match, or None if they do not.
-
-    "same" means equal words, apart from blanks. "subtitle" means that one title lacks the subtitle
-    or is cut off. "typo" means that one letter of a long word is dropped, doubled or swapped.
-    """
-    if one.notice != other.notice:
-        return None
-    if one.squeezed == other.squeezed:
-        return "same"
-    if one.numbers != other.numbers:
-        return None
-    shorter, longer = sorted((one, other), key=lambda title: len(title.words))
-    count = len(shorter.words)
-    is_cut = count >= CUT_WORDS and shorter.words == longer.words[:count]
-    if shorter.words == longer.main or is_cut:
-        return "subtitle"
-    return "typo" if _is_typo(one.words, other.words) else None
-
-
-def overlap(one: Title, other: Title) -> float:
-    """Return the share of the words of the shorter title that occur in both titles."""
-    shorter = min(len(set(one.words)), len(set(other.words)))
-    return len(set(one.words) & set(other.words)) / shorter if shorter else 0.0
-
-
 def fold(text: str) -> str:
     """Return `text` in lower case, without accents and with "ø" as "o", "æ" as "ae" and so on."""
     decomposed = unicodedata.normalize("NFKD", text)
@@ -174,25 +141,3 @@ def _greek(char: str) -> str:
     if "\N{GREEK CAPITAL LETTER ALPHA}" <= char <= "\N{GREEK SMALL LETTER OMEGA}":
         return unicodedata.name(char).split()[-1].lower()
     return char
-
-
-def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Return True if one word of two titles differs by a dropped, doubled or swapped letter.
-
-    The first and last letters of the word must be equal: "agent" and "agents" may occur in titles
-    of two papers.
-    """
-    from rapidfuzz.distance import OSA
-
-    if len(one) != len(other) or len(one) < 3:
-        return False
-    different = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
-    if len(different) != 1:
-        return False
-    [(a, b)] = different
-    # Words with one replaced letter also have an OSA distance of 1, but this letter may distinguish
-    # two papers.
-    is_replaced = len(a) == len(b) and sorted(a) != sorted(b)
-    ends = a[0] == b[0] and a[-1] == b[-1]
-    is_near = ends and not is_replaced and OSA.distance(a, b, score_cutoff=1) == 1
-    return is_near and min(len(a), len(b)) >= _TYPO_LETTERS

@@ -14,14 +14,14 @@ from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.terminal.rendering import table
-from skills.corpus.db import completion, merging, papers, without_abstract
-from skills.corpus.db.completion import TITLE
+from skills.corpus.db import completion, papers
+from skills.corpus.db.completion import TITLE, Found
 from skills.corpus.db.connection import transaction
-from skills.corpus.identity import titles
+from skills.corpus.db.rows import rows_with_identifiers
 from skills.corpus.identity.identifiers import known
-from skills.corpus.identity.matching import compare
-from skills.corpus.records import Facts
-from skills.corpus.sources.services import SERVICES, SourceQuery
+from skills.corpus.identity.matching import compare, compare_titles
+from skills.corpus.identity.titles import title
+from skills.corpus.sources.services import SERVICES, Query
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -190,8 +190,8 @@ def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for value in values:
         words = " ".join(re.findall(r"\w+", value))
-        for one in source.search(SourceQuery(words, CANDIDATES, with_abstract=False)):
-            if titles.compare(titles.title(value), titles.title(one.title)) == "same":
+        for one in source.search(Query(words, CANDIDATES, with_abstract=False)):
+            if compare_titles(title(value), title(one.title)) == "same":
                 found.setdefault(value, one)
     return found
 
@@ -250,9 +250,9 @@ def store(db: sqlite3.Connection, found: Facts) -> tuple[int | None, bool]:
         row was added.
     """
     with transaction(db):
-        rows = merging.rows_with_identifiers(db, found.identifiers)
+        rows = rows_with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
-            return None, without_abstract.keep(db, found.paper)
+            return None, completion.await_abstract(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)
         completion.complete(db, row, found)
         completion.remember(db, "papers", row, found.source, found=True)

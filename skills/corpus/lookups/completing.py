@@ -16,14 +16,12 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError
 from harness.support.process import job_lock
 from harness.terminal.rendering import table
-from skills.corpus.db import completion as facts
-from skills.corpus.db import papers, runs
-from skills.corpus.db import without_abstract as awaited
+from skills.corpus.db import completion, papers, runs
+from skills.corpus.db.completion import Found
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
+from skills.corpus.options import required
 from skills.corpus.outputs import Completed
-from skills.corpus.records import Facts
-from skills.corpus.sources.names import required
 from skills.corpus.sources.services import SERVICES, opened
 from skills.nanda.text import counted
 
@@ -105,7 +103,7 @@ class Completion:
             for source in self.sources:
                 if self.stopped is None:
                     self._look_up(source)
-            self.made.awaited = awaited.count(self.db)
+            self.made.awaited = completion.count_awaited(self.db)
             status = runs.status_of(self.stopped, _left(self.made))
             summary = self.made.model_dump(exclude={"budget"})
             runs.finish(self.db, run_id, status, summary)
@@ -125,31 +123,31 @@ class Completion:
         the negative id of its row in `awaited`.
         """
         by_title = self.call.options.by_title
-        own = facts.due(self.db, source.name, source.states, self.since, by_title=by_title)
-        without = awaited.due(self.db, source.name, self.since)
+        own = completion.due(self.db, source.name, source.states, self.since, by_title=by_title)
+        without = completion.due_awaited(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
             if batches.can_look_up(source, known):
                 yield batches.Wanted(row, known)
 
     def _keep(self, source: str, wanted: batches.Wanted, found: Facts | None) -> None:
         if wanted.key < 0:
-            if found is not None and awaited.complete(self.db, -wanted.key, found) is not None:
+            if found and completion.complete_awaited(self.db, -wanted.key, found):
                 self.made.added += 1
             else:
-                facts.remember(self.db, "awaited", -wanted.key, source, found=found is not None)
+                completion.remember(self.db, "awaited", -wanted.key, source, found=bool(found))
             return
         if found is not None:
             self._complete(wanted, found)
-        facts.remember(self.db, "papers", wanted.key, source, found=found is not None)
+        completion.remember(self.db, "papers", wanted.key, source, found=found is not None)
 
     def _complete(self, wanted: batches.Wanted, found: Facts) -> None:
         paper = papers.stored(self.db, wanted.key)
         if batches.is_other(paper, found):
-            if facts.TITLE not in wanted.identifiers:
+            if completion.TITLE not in wanted.identifiers:
                 other = f"{paper.id}: {found.source} has {found.title[:80]!r}"
                 self.made.other_titles.append(other)
             return
-        added = facts.complete(self.db, wanted.key, found)
+        added = completion.complete(self.db, wanted.key, found)
         self.made.filled = dict(Counter(self.made.filled) + Counter(added))
         if found.retracted and "retracted" in added:
             self.made.retracted.append(paper.id)

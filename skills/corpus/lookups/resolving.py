@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, UsageError
-from skills.corpus.db import merging, papers
-from skills.corpus.db.completion import stated_of
+from skills.corpus.db import papers
+from skills.corpus.db.completion import Found, stated_of
 from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.db.rows import rows_with_identifiers
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.id_list import Id, IdList
+from skills.corpus.options import NAMES, VARIABLE, switched_on
 from skills.corpus.outputs import Added
-from skills.corpus.records import Facts
-from skills.corpus.sources.names import NAMES, VARIABLE, switched_on
 from skills.corpus.sources.services import opened
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
@@ -99,7 +99,7 @@ def resolve(
     """
     made = Resolved()
     for place, one in enumerate(ids):
-        if rows := merging.rows_with_identifiers(db, one.identifiers):
+        if rows := rows_with_identifiers(db, one.identifiers):
             made.rows[place] = rows[0]
     made.known = len(made.rows)
     left = {place: one for place, one in enumerate(ids) if place not in made.rows}

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from harness.errors import InputError
 from harness.support.text_input import check_row, place
 from skills.corpus.references import csl_json as csl
-from skills.corpus.tables.text_tables import decoded_lines
+from skills.corpus.tables.encodings import decoded_lines
 from skills.corpus.tex import escaped, plain_field
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
@@ -333,6 +333,9 @@ def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     Values are written as in a file: in braces, or as the name of a month.
     """
 
+    def verbatim(text: str) -> str:
+        return _braced(re.sub("[{}]", "", text))
+
     def value(variable: str) -> str:
         return _braced(escaped(csl.text(item, variable)))
 
@@ -341,7 +344,7 @@ def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     category = csl.text(item, "keyword").partition(",")[0].strip()
     yield "title", _braced(_CAPITALS.sub(r"{\g<0>}", escaped(csl.text(item, "title"))))
     for role in ("author", "editor"):
-        yield role, _balanced(" and ".join(map(_name, csl.names_of(item, role))))
+        yield role, _braced(" and ".join(map(_name, csl.names_of(item, role))))
     yield "year", _braced(escaped(year or date))
     yield "month", csl.MONTHS[int(month) - 1] if month else ""
     yield "day", _braced(day.lstrip("0"))
@@ -353,11 +356,11 @@ def _fields(item: csl.Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     yield "pages", re.sub(r"(?<=\w)-(?=\w)", "--", value("page"), count=1)
     yield _PUBLISHERS.get(kind, "publisher"), value("publisher")
     yield "address", value("publisher-place")
-    yield "doi", _balanced(csl.doi_of(item))
-    yield "url", _balanced(csl.text(item, "URL"))
-    yield "pmid", _balanced(csl.pmid_of(item))
+    yield "doi", verbatim(csl.doi_of(item))
+    yield "url", verbatim(csl.text(item, "URL"))
+    yield "pmid", verbatim(csl.pmid_of(item))
     if arxiv_id:
-        yield "eprint", _balanced(arxiv_id)
+        yield "eprint", verbatim(arxiv_id)
         yield "archiveprefix", "{arXiv}"
         yield "primaryclass", _braced(category if _ARXIV_CATEGORY.fullmatch(category) else "")
     yield "isbn", value("ISBN")
@@ -396,13 +399,3 @@ def _key(item: csl.Item) -> str:
 
 def _braced(value: str) -> str:
     return f"{{{value}}}" if value else ""
-
-
-def _balanced(value: str) -> str:
-    """Return a value in braces; braces within the value are removed if they are not balanced."""
-    depth = 0
-    for char in value:
-        depth += (char == "{") - (char == "}")
-        if depth < 0:
-            break
-    return _braced(value if depth == 0 else re.sub("[{}]", "", value))

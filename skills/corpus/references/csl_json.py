@@ -23,10 +23,11 @@ from typing import IO, Any
 
 from harness.errors import InputError
 from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
-from skills.corpus.identity.identifiers import written_doi
+from skills.corpus.identity.identifiers import arxiv, written_doi
 from skills.corpus.records import Annotated
-from skills.corpus.tables.text_tables import encoding_of, json_list
-from skills.nanda.confidence import labelled_suggestions, stated_in_paper, uncertainty
+from skills.corpus.tables.encodings import encoding_of
+from skills.corpus.tables.saved_tables import json_list, write_json_list
+from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
 from skills.nanda.text import flatten
@@ -49,7 +50,6 @@ PREPRINT = "article"
 """The CSL type of a preprint; an article in a journal has the type "article-journal"."""
 
 _PMID = re.compile(r"\bPMID: ?(\d{1,8})\b")
-_ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
 _ARXIV_VENUE = re.compile(r"(?:arxiv|corr\b)", re.IGNORECASE)
 _JATS = re.compile(
     r"<(?:jats:)?title>[^<]{0,40}</(?:jats:)?title>"
@@ -75,8 +75,7 @@ def row_of(item: Item) -> dict[str, str]:
     that is a URL is not used as id.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
-    key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
-    published = date_of(item)
+    key, pmid, published = text(item, "id"), pmid_of(item), date_of(item)
     # A key may be the URL of a Zotero item, which is not used as id.
     own_key = "" if key.startswith("http") else key
     return {
@@ -86,7 +85,7 @@ def row_of(item: Item) -> dict[str, str]:
         "authors": joined_names(map(full_name, names_of(item, "author"))),
         "published": published,
         "categories": text(item, "keyword"),
-        "venue": venue,
+        "venue": text(item, "container-title"),
         "doi": doi,
         "pmid": pmid,
         "citekey": key,
@@ -153,10 +152,8 @@ def arxiv_id_of(item: Item) -> str:
     """Return the arXiv id of an item, with or without its version, or ""."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
-    if found := _ARXIV_DOI.fullmatch(doi_of(item)):
-        return found[1]
     places = (text(item, name) for name in ("number", "container-title", "URL"))
-    return next(filter(None, map(find_arxiv_id, places)), "")
+    return arxiv(doi_of(item)) or next(filter(None, map(find_arxiv_id, places)), "")
 
 
 def archive(arxiv_id: str) -> Item:
@@ -174,7 +171,7 @@ def archive(arxiv_id: str) -> Item:
 def is_preprint(item: Item) -> bool:
     """Return True if an item has an arXiv id, and no venue or DOI other than arXiv's."""
     venue, doi = text(item, "container-title"), doi_of(item)
-    elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not _ARXIV_DOI.match(doi))
+    elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not arxiv(doi))
     return bool(arxiv_id_of(item)) and not elsewhere
 
 
@@ -333,8 +330,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
         noted: each item, and its note or "".
     """
     items = (without_et_al(_with_note(item, note)) for item, note in noted)
-    for piece in json_list(items, indent=2):
-        file.write(piece.encode())
+    write_json_list(file, items, indent=2)
 
 
 def _with_note(item: Item, note: str) -> Item:

@@ -18,9 +18,8 @@ from typing import TypeVar
 import numpy as np
 
 from harness.errors import InputError
-from skills.corpus.db import merging
 from skills.corpus.db.reads import rows_of
-from skills.corpus.db.rows import Row, one
+from skills.corpus.db.rows import Row, members, one
 from skills.corpus.outputs import Hits, SimilarPaper
 from skills.corpus.search.fulltext import (
     MoveIndex,
@@ -212,8 +211,8 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
     Raises:
         InputError: the paper is not in the corpus, or has no annotation.
     """
-    members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
-    if not members:
+    paper = [member for row in rows_of(db, wanted) for member in members(db, row)]
+    if not paper:
         raise InputError(
             f"the corpus has no paper {wanted[:60]}",
             hint="`/corpus search WORDS` and `/corpus filter` list the ids of papers.",
@@ -223,7 +222,7 @@ def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[st
         " WHERE annotation_id = (SELECT id FROM annotations WHERE framework = ? AND current = 1"
         "   AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY paper_id LIMIT 1)"
         " ORDER BY moves.id",
-        [framework.name, json.dumps(members)],
+        [framework.name, json.dumps(paper)],
     ).fetchall()
     if not rows:
         raise InputError(

@@ -13,8 +13,8 @@ from typing import Any
 import requests
 
 from harness.errors import NothingFound
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
 from skills.corpus.sources.services import Rates, SourceQuery

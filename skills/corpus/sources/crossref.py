@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Facts
 from skills.corpus.references import csl_json as csl
 from skills.corpus.sources.access import USER_AGENT, CursorSource, count
 from skills.corpus.sources.services import Rates

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import CursorSource, count
 from skills.corpus.sources.services import Rates
@@ -50,13 +50,10 @@ class OpenAlex(CursorSource):
         works = map(self._work, objects(page["results"]))
         return list(works), text(page.get("meta"), "next_cursor")
 
-    def _work(self, work: Mapping[str, Any]) -> Facts:
-        doi = ids.doi(text(work, "doi"))
-        arxiv = ids.arxiv(doi)
+    def _work(self, work: Mapping[str, Any]) -> Found:
         pmid = text(work, "ids", "pmid")
         known = {
-            "doi": "" if arxiv else doi,
-            "arxiv": arxiv,
+            **ids.identifiers(text(work, "doi")),
             "pmid": ids.pmid(pmid) or ids.pmid(f"pmid:{pmid}"),
             "openalex": ids.openalex(text(work, "id")),
         }

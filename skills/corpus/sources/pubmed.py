@@ -12,8 +12,8 @@ from typing import Any
 
 import requests
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import date_from, joined_names, text
 from skills.corpus.sources.access import Source, by_value
 from skills.corpus.sources.services import EMAIL, Rates, SourceQuery

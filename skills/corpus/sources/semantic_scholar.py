@@ -10,8 +10,8 @@ from typing import Any
 
 import requests
 
+from skills.corpus.db.completion import Found
 from skills.corpus.identity import identifiers as ids
-from skills.corpus.records import Facts
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import JsonSource, count
 from skills.corpus.sources.services import Rates, SourceQuery
@@ -79,12 +79,9 @@ class SemanticScholar(JsonSource):
 
     def _paper(self, paper: Mapping[str, Any]) -> Facts:
         external = paper.get("externalIds")
-        doi = ids.doi(text(external, "DOI"))
-        known = {
-            "arxiv": ids.arxiv(text(external, "ArXiv")) or ids.arxiv(doi),
-            "doi": "" if ids.arxiv(doi) else doi,
-            "pmid": ids.pmid(f"pmid:{text(external, 'PubMed')}"),
-        }
+        known = ids.identifiers(text(external, "DOI"))
+        known["arxiv"] = ids.arxiv(text(external, "ArXiv")) or known.get("arxiv", "")
+        known["pmid"] = ids.pmid(f"pmid:{text(external, 'PubMed')}")
         names = (text(one, "name") for one in objects(paper.get("authors")))
         return self.found(
             known,

@@ -23,7 +23,8 @@ from harness.errors import InputError
 from harness.support.text_input import at_home, place, reading, regular_file, shown
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, SECTIONS, SUGGESTIONS, UNCERTAIN, Reader
-from skills.corpus.tables.text_tables import compact_json, name_of_ids
+from skills.corpus.tables.saved_tables import name_of_ids
+from skills.corpus.tables.text_tables import compact_json
 from skills.nanda.confidence import confidence_of, uncertain_moves
 from skills.nanda.framework import Framework
 

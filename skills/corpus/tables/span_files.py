@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from harness._version import __version__
 from skills.corpus.records import Annotated
-from skills.corpus.tables.text_tables import write_json_list
+from skills.corpus.tables.saved_tables import write_json_list
 from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework

@@ -20,7 +20,8 @@ from harness.support.text_input import MAX_ROW, shown
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for, serve
-from skills.corpus.tables.text_tables import inert, without_mark
+from skills.corpus.tables.saved_tables import inert
+from skills.corpus.tables.text_tables import without_mark
 from skills.nanda.text import letters_of
 
 MOST_BYTES = 200_000_000

@@ -1,14 +1,10 @@
-"""Read and write .csv (RFC 4180) and .jsonl tables, and detect the encoding of text files.
+"""Read .csv (RFC 4180) and .jsonl tables, and write .jsonl files.
 
 The columns of a CSV file may be separated by semicolons or tabs, as some spreadsheets write them.
 
-A spreadsheet program executes a cell that begins with "=", "+", "-", "@", a tab or a carriage
-return. Therefore, in .csv and .xlsx files, an apostrophe is written before a text that begins with
-one of these characters, unless the text is a number. An apostrophe marks text in spreadsheets. A
-text that begins with apostrophes followed by one of these characters gets another apostrophe.
-
-A reader removes one apostrophe from a cell that begins with apostrophes followed by one of these
-characters, so that saving and reading do not change a text. The reader of spreadsheets always
+A reader removes one apostrophe from a cell that begins with apostrophes followed by a character
+that a spreadsheet program executes, so that saving (see saved_tables.py) and reading do not change
+a text. The reader of spreadsheets always
 removes the apostrophe. The reader of .csv files removes it only if the file has the columns of a
 saved table, which are an id column, "title" and "abstract". In a table that was saved with `--raw`,
 a text that begins with "'=" loses its apostrophe when it is read.
@@ -16,16 +12,13 @@ a text that begins with "'=" loses its apostrophe when it is read.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import functools
-import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from harness.errors import InputError
@@ -39,9 +32,7 @@ from harness.support.text_input import (
     text_lines,
 )
 from skills.corpus.records import Annotated
-from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
-from skills.nanda.confidence import confidence_of, from_sections, suggestions_of, uncertain_moves
-from skills.nanda.framework import Framework
+from skills.corpus.tables.columns import Reader
 from skills.nanda.text import counted
 
 MAX_VALUES = 50_000
@@ -53,29 +44,8 @@ _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
 """Number of JSON rows whose keys form the header, since a row may omit a key without a value."""
 _HINT = "Write one JSON object per line."
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # UTF-32 precedes UTF-16, whose mark is a prefix of this mark
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-_DECLARED = re.compile(
-    rb"^%[ %]*Encoding: *((?:ISO[-_]?8859[-_]?|Cp|windows-)\d{1,4}|MacRoman|KOI8[-_]?R|Shift_JIS"
-    rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
-    re.IGNORECASE | re.MULTILINE,
-)
-"""Matches the encoding that JabRef declares in the first lines of a file."""
-_UNMARKED = {
-    "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
-    "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
-}
-"""Match the beginning of ASCII text in UTF-16 without a byte order mark."""
-_RUN = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
-GUESSED = "cp1252"
-HEAD = 4096
-BLOCK = 1 << 20
+EXECUTED = re.compile(r"'*[=+\-@\t\r]")
+"""Matches the beginning of a cell that a spreadsheet program executes."""
 
 
 class CsvReader(Reader):
@@ -140,17 +110,19 @@ class CsvReader(Reader):
     def _encoding(self) -> str:
         """The encoding of the file.
 
-        If the first character outside ASCII is valid UTF-8, the whole file is read as UTF-8.
-        Otherwise, the encoding is detected by `encoding_of`.
+        If the file is ASCII text, or its first character outside ASCII is valid UTF-8, the whole
+        file is read as UTF-8. Otherwise, the encoding is detected by `encoding_of`.
         """
         with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
-            lines = (line for line in bounded_lines(file, self.path) if not line.isascii())
-            beyond = (c for line in lines for c in line if not c.isascii())
-            if not "\udc80" <= next(beyond, "\udc80") <= "\udcff":
+            lines = (line for line in bounded_lines(file, self.path) if not _is_ascii(line))
+            first = next((char for line in lines for char in line if not _is_ascii(char)), "")
+            if first != "\0" and not "\udc80" <= first <= "\udcff":
                 return "utf-8-sig"
-        if (found := encoding_of(self.path)) == GUESSED:
+        from skills.corpus.tables import encodings
+
+        if (found := encodings.encoding_of(self.path)) == encodings.GUESSED:
             with reading(self.path), self.path.open("rb") as binary:
-                if b"\0" in binary.read(HEAD):
+                if b"\0" in binary.read(encodings.HEAD):
                     raise InputError(
                         "is a binary file", where=shown(self.path), hint="Is the suffix right?"
                     )
@@ -245,67 +217,18 @@ class JsonlReader(Reader):
         return found
 
 
-def inert(text: str, *, raw: bool = False) -> str:
-    """Return the cell for a text, with an apostrophe if a spreadsheet would execute the text.
-
-    Args:
-        raw: True to return the text unchanged.
-    """
-    runs = not raw and _RUN.match(text) and not _NUMBER.fullmatch(text)
-    return f"'{text}" if runs else text
+def _is_ascii(text: str) -> bool:
+    return text.isascii() and "\0" not in text  # ASCII text in UTF-16 contains NUL
 
 
 def without_mark(cell: str) -> str:
     """Return the text of a cell, without the apostrophe that `inert` adds."""
-    return cell[1:] if cell[:1] == "'" and _RUN.match(cell) else cell
+    return cell[1:] if cell[:1] == "'" and EXECUTED.match(cell) else cell
 
 
 def is_saved_table(names: Sequence[str]) -> bool:
     """Return True if the column names are the header of a table that the harness saved."""
     return tuple(names[1:2]) == ("title",) and "abstract" in names
-
-
-def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON array in UTF-8, with each value on its own line."""
-    for piece in json_list(values):
-        file.write(piece.encode())
-
-
-def json_list(values: Iterable[Any], indent: int | None = None) -> Iterator[str]:
-    """Yield the text of a JSON array, in pieces.
-
-    Args:
-        indent: number of blanks by which the parts of a value are indented; None to write each
-            value in one line.
-    """
-    before = "[\n"
-    for value in values:
-        yield before + json.dumps(value, ensure_ascii=False, indent=indent)
-        before = ",\n"
-    yield "[]\n" if before == "[\n" else "\n]\n"
-
-
-def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
-    """Write rows as CSV (RFC 4180) in UTF-8, but with "\\n" at the end of lines.
-
-    Args:
-        raw: True to write no apostrophe before a text that a spreadsheet would execute.
-    """
-    for row in rows:
-        file.write(csv_row(row, raw=raw))
-
-
-def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
-    """Return a row as a line of CSV in UTF-8, with "\\n" at its end.
-
-    Args:
-        raw: True to write no apostrophe before a text that a spreadsheet would execute.
-    """
-    # With "\n" as line terminator, the csv module of Python 3.11 does not quote a lone "\r", which
-    # readers would treat as the end of a row.
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(inert(text, raw=raw) for text in values)
-    return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
@@ -314,114 +237,5 @@ def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
         file.write(compact_json(item.record).encode() + b"\n")
 
 
-def table_rows(
-    items: Iterable[Annotated],
-    framework: Framework,
-    id_column: str,
-    *,
-    doubt: bool = False,
-    sections: bool = False,
-) -> Iterator[tuple[str, ...]]:
-    """Yield the header, then a row for each annotation: id, title, abstract and moves.
-
-    Args:
-        id_column: the name of the id column in the input. If another column has this name, the id
-            column is named "id".
-        doubt: True to add the columns `DOUBT`.
-        sections: True to add a column with the moves that were found in sections.
-    """
-    names = ("title", "abstract", *framework.names, *DOUBT * doubt, *[SECTIONS] * sections)
-    yield (name_of_ids(id_column, names), *names)
-    for item in items:
-        record, paper = item.record, item.paper
-        known = confidence_of(record.get(CONFIDENCE), framework.names)
-        suggested = (
-            f"{move} ({one['confidence']:.2f}): {one['text']}"
-            for move, one in suggestions_of(record).items()
-        )
-        doubts = (
-            "; ".join(uncertain_moves(record)),
-            "; ".join(f"{move} {confidence:.2f}" for move, confidence in known.items()),
-            "; ".join(suggested),
-        )
-        beside = (f"{framework.labels[one]}: {text}" for one, text in from_sections(record).items())
-        yield (
-            paper.id,
-            paper.title,
-            paper.abstract,
-            *(record[name] for name in framework.names),
-            *doubts * doubt,
-            *["; ".join(beside)] * sections,
-        )
-
-
-def name_of_ids(id_column: str, others: Iterable[str]) -> str:
-    """Return `id_column`, or "id" if another column has the same name."""
-    return "id" if id_column.casefold() in others else id_column
-
-
 def compact_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[str, None, None]:
-    """Yield the lines of a text file, each with "\\n" at its end.
-
-    The encoding is detected by `encoding_of`.
-
-    Args:
-        begins_row: returns True for a line that begins a row, as in `bounded_lines`.
-
-    Raises:
-        InputError: the file cannot be read, is binary, has another encoding, or contains a row that
-            is too long.
-    """
-    encoding = encoding_of(path)
-    return text_lines(path, encoding=encoding, newline=None, begins_row=begins_row)
-
-
-def encoding_of(path: Path) -> str:
-    """Return the encoding of a text file.
-
-    The result is the first of these encodings that can decode the whole file: the encoding of the
-    byte order mark, the encoding that JabRef declares, UTF-16 if the file begins with ASCII text in
-    UTF-16, UTF-8, and Windows-1252, which includes Latin-1.
-
-    Raises:
-        InputError: the file cannot be read, or contains bytes that are invalid in these encodings.
-    """
-    with reading(path), path.open("rb") as file:
-        head = file.read(HEAD)
-    declared = _DECLARED.search(head)
-    candidates: tuple[str, ...] = (
-        next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""),
-        declared[1].decode() if declared else "",
-        next((name for name, begins in _UNMARKED.items() if begins.match(head)), ""),
-        "utf-8",
-        GUESSED,
-    )
-    for name in candidates:
-        if name and _decodes(path, name):
-            return name
-    raise InputError(
-        "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save the file as UTF-8."
-    )
-
-
-def line_end(path: Path) -> str:
-    """Return the line ending at the start of a text file; "\\n" for no or mixed line endings."""
-    with reading(path), path.open(encoding=encoding_of(path)) as file:
-        file.readline()
-        return file.newlines if isinstance(file.newlines, str) else "\n"
-
-
-def _decodes(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with reading(path), path.open("rb") as file:
-        try:
-            while block := file.read(BLOCK):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeError:
-            return False
-    return True

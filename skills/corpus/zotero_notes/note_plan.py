@@ -33,7 +33,7 @@ from markupsafe import escape
 from harness.errors import InputError, OutputError
 from harness.support.bounded_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
-from skills.corpus.db import merging
+from skills.corpus.db.rows import members, zotero_items_of
 from skills.corpus.db.rows import one as one_row
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED, objects
@@ -241,7 +241,7 @@ def notes_of(
     """
     for annotation, item in found:
         row = one_row(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
-        places = merging.zotero_items_of(db, merging.members(db, row["paper_id"]))
+        places = zotero_items_of(db, members(db, row["paper_id"]))
         if not places:
             yield None
             continue

@@ -16,7 +16,8 @@ from harness.runs import targets
 from harness.support.text_input import regular_file, shown
 from skills.corpus.table import paper_key
 from skills.corpus.tables.columns import Columns, find_columns
-from skills.corpus.tables.text_tables import CsvReader, csv_row, is_saved_table
+from skills.corpus.tables.saved_tables import csv_row
+from skills.corpus.tables.text_tables import CsvReader, is_saved_table
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, own_id
 from skills.nanda.text import flatten

@@ -24,7 +24,7 @@ from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.outputs import Added, Verified
 from skills.corpus.records import Annotated, key_of, record_of
-from skills.corpus.tables import parquet_files, text_tables
+from skills.corpus.tables import parquet_files, saved_tables, text_tables
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks
 from skills.nanda.anchors import anchors_of
@@ -133,7 +133,7 @@ def test_round_trip_of_corpus_with_several_id_fields(
     for name in ("all.parquet", "all.csv"):
         with (tmp_path / name).open("wb") as file:
             if name == "all.csv":
-                text_tables.write_csv(file, text_tables.table_rows(items, nanda(), "id"))
+                saved_tables.write_csv(file, saved_tables.table_rows(items, nanda(), "id"))
             else:
                 parquet_files.write_parquet(
                     file, items, nanda(), parquet_files.parquet_schema(nanda(), "id")
@@ -324,7 +324,7 @@ def test_saved_file_keeps_provenance_and_anchors(
         assert caught.value.where == f"{path}, line 1"
         papers = tmp_path / "papers.csv"
         with papers.open("wb") as file:
-            text_tables.write_csv(file, text_tables.table_rows(items, nanda(), "arxiv_id"))
+            saved_tables.write_csv(file, saved_tables.table_rows(items, nanda(), "arxiv_id"))
         papers.write_text("\n".join(",".join(row[:3]) for row in _rows(papers)))
         importer.add(db, papers, nanda())
     added = importer.add(db, path, nanda())

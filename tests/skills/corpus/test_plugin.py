@@ -25,8 +25,7 @@ from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands
 from skills.corpus.db import store
 from skills.corpus.db.connection import default_path, open_corpus
-from skills.corpus.options import PICTURES
-from skills.corpus.plugin import Corpus
+from skills.corpus.plugin import PICTURES, Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
 from skills.corpus.table import open_table

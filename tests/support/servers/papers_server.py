@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
@@ -19,8 +19,8 @@ from xml.sax.saxutils import escape
 import pytest
 from local_http import Handler, local_server
 
+from skills.corpus.options import VARIABLE
 from skills.corpus.sources import services
-from skills.corpus.sources.names import VARIABLE
 
 ABSTRACT = "We present {0}, a method that plans before it acts. It needs half of the calls."
 
@@ -339,8 +339,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[PapersServer]:
     for name in (services.EMAIL, VARIABLE):
         monkeypatch.delenv(name, raising=False)
     without_pauses = {
-        name: services.Service(one.title, one.url, one.key, 0, 0)
-        for name, one in services.SERVICES.items()
+        name: replace(one, delay=0, delay_with_key=0) for name, one in services.SERVICES.items()
     }
     monkeypatch.setattr(services, "SERVICES", without_pauses)
     with running() as papers:

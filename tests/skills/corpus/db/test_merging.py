@@ -9,6 +9,7 @@ from corpus_papers import annotated
 
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, papers, reads, store
+from skills.corpus.db.rows import members
 from skills.corpus.listing import Listing, Selection
 from skills.corpus.records import Failure
 from skills.nanda.framework import nanda
@@ -83,18 +84,18 @@ def test_a_third_row_does_not_join_what_was_split(db: sqlite3.Connection) -> Non
         papers.save(db, paper(name, doi="10.1234/x"))
     merging.separate(db, 2)
     papers.save(db, paper("c", doi="10.1234/x"))
-    assert merging.members(db, 3) == [1, 3]
-    assert merging.members(db, 2) == [2]
+    assert members(db, 3) == [1, 3]
+    assert members(db, 2) == [2]
 
 
 def test_a_row_that_was_joined_through_a_third_is_split_too(db: sqlite3.Connection) -> None:
     papers.save(db, paper("a", doi="10.1234/x"))
     papers.save(db, Paper("id", "b", "", "Text.", {"pmid": "5"}))
     papers.save(db, paper("c", doi="10.1234/x", pmid="5"))
-    assert merging.members(db, 1) == [1, 2, 3]
+    assert members(db, 1) == [1, 2, 3]
     merging.separate(db, 2)
-    assert merging.members(db, 2) == [2]
-    assert merging.members(db, 1) == [1, 3]
+    assert members(db, 2) == [2]
+    assert members(db, 1) == [1, 3]
     assert (1, 2, "split", "") in decided(db)
 
 
@@ -106,11 +107,11 @@ def test_preprint_and_published_version_are_linked(db: sqlite3.Connection) -> No
     assert current(db) == {"one", "two"}
     # A record without identifiers is merged with one of the two, and does not join them.
     papers.save(db, paper("c"))
-    assert merging.members(db, 1) == [1, 3]
+    assert members(db, 1) == [1, 3]
     assert decided(db)[-1][:3] == (2, 3, "linked")
     # A record with both identifiers joins them.
     papers.save(db, paper("d", doi="10.1234/x", arxiv_id="2405.00001v2"))
-    assert merging.members(db, 1) == [1, 2, 3, 4]
+    assert members(db, 1) == [1, 2, 3, 4]
     assert len(current(db)) == 1
 
 
@@ -157,7 +158,7 @@ def test_rows_that_a_third_row_merges_are_listed_as_one_paper(db: sqlite3.Connec
     rows.append(row(3, TITLE, doi="10.1234/x"))
     for number, one in enumerate(rows, start=1):
         assert papers.save(db, one) == number
-    assert merging.members(db, 1) == [1, 2, 3]
+    assert members(db, 1) == [1, 2, 3]
     assert (1, 2) not in {pair[:2] for pair in decided(db)}
     listing = Listing(Database(db, nanda()), Selection())
     assert [one.row_id for one in listing.page().papers] == [1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skills.corpus.identity.titles import compare, title
+from skills.corpus.identity.matching import compare_titles
+from skills.corpus.identity.titles import title
 
 LONG = "Self-Supervised Planning for Agents in Noisy Warehouses"
 
@@ -38,8 +39,8 @@ LONG = "Self-Supervised Planning for Agents in Noisy Warehouses"
     ],
 )
 def test_titles(one: str, other: str, match: str | None) -> None:
-    assert compare(title(one), title(other)) == match
-    assert compare(title(other), title(one)) == match
+    assert compare_titles(title(one), title(other)) == match
+    assert compare_titles(title(other), title(one)) == match
     if match:
         assert set(title(one).keys) & set(title(other).keys)
 

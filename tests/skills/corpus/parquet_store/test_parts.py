@@ -17,8 +17,7 @@ from harness.errors import NothingFound
 from harness.testing import fake_app
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.options import PICTURES
-from skills.corpus.plugin import Corpus
+from skills.corpus.plugin import PICTURES, Corpus
 from skills.corpus.records import Annotated, Failure, record_of
 from skills.nanda.framework import nanda
 

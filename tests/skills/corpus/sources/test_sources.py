@@ -16,8 +16,8 @@ from papers_server import ABSTRACT, Fault, PapersServer, Work
 from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavailable
 from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
+from skills.corpus import options as names
 from skills.corpus.references.csl_json import separate_names
-from skills.corpus.sources import names
 from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
 from skills.corpus.sources.services import SERVICES, SourceQuery, opened

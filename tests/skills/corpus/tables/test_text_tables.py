@@ -21,8 +21,9 @@ from skills.corpus.table import open_table, reader_of
 from skills.corpus.tables.columns import DOUBT, Columns
 from skills.corpus.tables.markdown_lists import write_markdown
 from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
+from skills.corpus.tables.saved_tables import table_rows, write_csv
 from skills.corpus.tables.spreadsheets import write_xlsx
-from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
+from skills.corpus.tables.text_tables import write_jsonl
 from skills.curate.review.gold_table import read_gold
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper, own_id

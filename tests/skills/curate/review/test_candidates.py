@@ -17,7 +17,8 @@ from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
-from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
+from skills.corpus.tables.saved_tables import table_rows, write_csv
+from skills.corpus.tables.text_tables import write_jsonl
 from skills.curate.review.candidates import read
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
