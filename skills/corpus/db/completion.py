@@ -45,7 +45,7 @@ SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Facts:
     """The facts about a paper that a source states; "" and None stand for unknown facts.
 
     Attributes:
@@ -308,7 +308,7 @@ def due_awaited(
         yield row["id"], ids.identifiers_of(paper, paper.source)
 
 
-def complete_awaited(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
+def complete_awaited(db: sqlite3.Connection, row_id: int, found: Facts) -> int | None:
     """Move a paper from `awaited` to `papers`, with the abstract that a source states.
 
     Args:

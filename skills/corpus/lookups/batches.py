@@ -15,13 +15,13 @@ from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers
-from skills.corpus.db.completion import TITLE, Found
+from skills.corpus.db.completion import TITLE, Facts
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import rows_with_identifiers
 from skills.corpus.identity.identifiers import known
 from skills.corpus.identity.matching import compare, compare_titles
 from skills.corpus.identity.titles import title
-from skills.corpus.sources.services import SERVICES, Query
+from skills.corpus.sources.services import SERVICES, SourceQuery
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for value in values:
         words = " ".join(re.findall(r"\w+", value))
-        for one in source.search(Query(words, CANDIDATES, with_abstract=False)):
+        for one in source.search(SourceQuery(words, CANDIDATES, with_abstract=False)):
             if compare_titles(title(value), title(one.title)) == "same":
                 found.setdefault(value, one)
     return found

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.support.process import job_lock
 from harness.terminal.rendering import table
 from skills.corpus.db import completion, papers, runs
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.lookups import batches
 from skills.corpus.options import required

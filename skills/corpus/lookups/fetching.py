@@ -18,7 +18,7 @@ from harness.api.skill import Call, Result, Write
 from harness.errors import InputError, NothingFound, SkillFailed, UsageError
 from harness.support.text_input import unquote
 from harness.terminal.rendering import table
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS, known
 from skills.corpus.identity.matching import pairs
@@ -28,7 +28,7 @@ from skills.corpus.outputs import Fetched, FetchedToFile
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
 from skills.corpus.search.query_syntax import parse_years
-from skills.corpus.sources.services import SERVICES, Query, opened
+from skills.corpus.sources.services import SERVICES, SourceQuery, opened
 from skills.corpus.tables.saved_tables import write_csv
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted

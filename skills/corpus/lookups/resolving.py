@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, UsageError
 from skills.corpus.db import papers
-from skills.corpus.db.completion import Found, stated_of
+from skills.corpus.db.completion import Facts, stated_of
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.db.rows import rows_with_identifiers
 from skills.corpus.lookups import batches

@@ -26,10 +26,10 @@ from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
-from harness.support.bounded_http import Meter, has_too_many_values
-from harness.support.calls import Overdue, retry_after, within
-from skills.corpus.db.completion import Found
-from skills.corpus.sources.services import SERVICES, Query, Rates
+from harness.support.bounded_http import Meter, has_too_many_values, retry_after
+from harness.support.calls import Overdue, within
+from skills.corpus.db.completion import Facts
+from skills.corpus.sources.services import SERVICES, Rates, SourceQuery
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400

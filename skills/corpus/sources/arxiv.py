@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from harness.errors import NothingFound
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value

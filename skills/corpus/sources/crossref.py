@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
 
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references import csl_json as csl
 from skills.corpus.sources.access import USER_AGENT, CursorSource, count

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import CursorSource, count
@@ -50,7 +50,7 @@ class OpenAlex(CursorSource):
         works = map(self._work, objects(page["results"]))
         return list(works), text(page.get("meta"), "next_cursor")
 
-    def _work(self, work: Mapping[str, Any]) -> Found:
+    def _work(self, work: Mapping[str, Any]) -> Facts:
         pmid = text(work, "ids", "pmid")
         known = {
             **ids.identifiers(text(work, "doi")),

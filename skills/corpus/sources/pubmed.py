@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import date_from, joined_names, text
 from skills.corpus.sources.access import Source, by_value

@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from skills.corpus.db.completion import Found
+from skills.corpus.db.completion import Facts
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.references.csl_json import joined_names, objects, text
 from skills.corpus.sources.access import JsonSource, count

@@ -23,7 +23,7 @@ from harness.api.skill import Call
 from harness.errors import Interrupted
 
 if TYPE_CHECKING:
-    from skills.corpus.db.completion import Found
+    from skills.corpus.db.completion import Facts
     from skills.corpus.sources.access import Source
     from skills.corpus.sources.arxiv import Arxiv
 
