@@ -192,7 +192,7 @@ class Annotator:
 
 def quotes(model: ServedModel) -> bool:
     """Return True if a model selects passages; the annotations then have confidences."""
-    return form_named(model.entry.form) is QuotesForm
+    return model.entry.form == QuotesForm.name
 
 
 def form_named(name: str) -> type[Form]:

@@ -24,7 +24,7 @@ from harness.runs.targets import refuse_sources
 from harness.support import traces
 from harness.support.process import job_lock, require
 from skills.annotate import annotator, plan
-from skills.annotate.annotator import Prepared, stored_form
+from skills.annotate.annotator import Prepared, quotes, stored_form
 from skills.annotate.job import AnnotateJob
 from skills.annotate.table import finish
 from skills.corpus.db import runs, store
@@ -49,7 +49,6 @@ from skills.nanda.confidence import confidence_of
 from skills.nanda.forms import UnusableReply
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.quotes import QuotesForm
 from skills.nanda.text import counted
 from skills.reporting.outputs import RefusedRow
 from skills.reporting.statistics import LEAST_PAPERS
@@ -169,13 +168,9 @@ def compared(
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
         wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
-    repeated, rounds = papers[:wanted], 1 + options.unconstrained
-    times = len(tuple(variations(subject.framework)))
-    count = models * (rounds * len(papers) + times * len(repeated))
-    weight = models * (
-        rounds * sum(len(paper.abstract) for paper in papers)
-        + times * sum(len(paper.abstract) for paper in repeated)
-    )
+    repeated, times = papers[:wanted], len(tuple(variations(subject.framework)))
+    every = [*papers] * (1 + options.unconstrained) + [*repeated] * times
+    count, weight = models * len(every), models * sum(len(paper.abstract) for paper in every)
     again = (
         f", and {len(repeated):,} of them {times} times more (not with --consistency 0)"
         if repeated
@@ -268,13 +263,13 @@ class ModelRunner:
             failed: the number of failures by class of error; the method adds faults of the run.
         """
         every = tuple(variations(self.subject.framework))
-        first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
-        varies = model.entry.form != QuotesForm.name
-        answered = [(paper, row) for paper, row in first if varies and row["moves"] is not None]
-        left_out = sum(len(paper.abstract) for paper, _ in first)
-        left_out -= sum(len(paper.abstract) for paper, _ in answered)
-        self.pace.rows -= len(every) * (len(first) - len(answered))
-        self.pace.weight -= len(every) * left_out
+        answered: list[tuple[Paper, Record]] = []
+        for paper, row in list(zip(self.subject.papers, rows, strict=True))[: self.repeated]:
+            if row["moves"] is not None and not quotes(model):
+                answered.append((paper, row))
+            else:
+                self.pace.rows -= len(every)
+                self.pace.weight -= len(every) * len(paper.abstract)
         if not answered:
             return
         source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])

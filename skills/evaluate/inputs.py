@@ -141,7 +141,10 @@ def _labelled(
         with refusing(where) as refused:
             if isinstance(row, InputError):
                 raise row
-            line = _line(row, where)
+            try:
+                line = _Line.model_validate(row)
+            except ValidationError as exc:
+                raise InputError(first_error(exc), where=where, hint=_FORMAT) from exc
             first = seen.setdefault(line.paper_id, number)
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
@@ -152,13 +155,6 @@ def _labelled(
             paper = Paper("paper_id", line.paper_id, "", abstract, given)
             check_length(paper, framework.max_words, where)
         yield refused.error or (paper, Labelled(sentences, tuple(line.labels)))
-
-
-def _line(row: dict[str, Any], where: str) -> _Line:
-    try:
-        return _Line.model_validate(row)
-    except ValidationError as exc:
-        raise InputError(first_error(exc), where=where, hint=_FORMAT) from exc
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:

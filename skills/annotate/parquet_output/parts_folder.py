@@ -166,7 +166,8 @@ class PartsFolder:
             probe = f"{root}/_probe-{secrets.token_hex(4)}{TEMPORARY}"
             fs.pipe_file(probe, b"")
             fs.rm_file(probe)
-            free = shutil.disk_usage(root).free if _is_local(fs) else LEAST_FREE
+            is_local = "file" in fs.protocol  # a name or a tuple of names
+            free = shutil.disk_usage(root).free if is_local else LEAST_FREE
         except (OSError, ImportError, ValueError) as exc:
             return f"cannot write into {self.url}: {exc}"
         if free < LEAST_FREE:
@@ -192,11 +193,6 @@ class PartsFolder:
             raise UsageError(str(exc).rstrip("."), where=self.url) from exc
         except OSError as exc:
             raise OutputError(f"{what}: {exc.strerror or exc}", where=self.url) from exc
-
-
-def _is_local(fs: Any) -> bool:
-    """Return True for a local file system, including mounted file systems."""
-    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,14 @@ class BatchAnnotator:
         self._model: ServedModel | HarnessError
         try:
             self._model = load()
-            _check_identity(job.identity(self._model), identity)
+            found = job.identity(self._model)
+            if found["key"] != identity["key"]:
+                raise ChecksumMismatch(
+                    f"this node has another model or version: {found['digests']}, "
+                    f"instead of {identity['digests']}",
+                    where=platform.node(),
+                    hint="Give all nodes the same weights and the same version of the harness.",
+                )
         except HarnessError as error:
             self._model = error
 
@@ -178,17 +185,6 @@ class BatchAnnotator:
         tasks = (task_of(paper, partial(annotator.prepare, paper)) for paper in papers)
         stop = model.cancel = StopToken()
         return annotate_tasks(annotator, tasks, keep, refuse, stop).stopped
-
-
-def _check_identity(found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise ChecksumMismatch if this node would make different annotations than the job."""
-    if found["key"] != identity["key"]:
-        raise ChecksumMismatch(
-            f"this node has another model or version: {found['digests']}, "
-            f"instead of {identity['digests']}",
-            where=platform.node(),
-            hint="Give all nodes the same weights and the same version of the harness.",
-        )
 
 
 def _figures(

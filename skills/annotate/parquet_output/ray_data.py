@@ -22,7 +22,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,15 +149,9 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
             files, resolution = call.models.registry.files, model.resolution
             sent = assignment(resolution.chosen, files, node_backends, model.slots, room.cpus)
             load = partial(load_resolved, resolution, model.entry, sent)
-            return PartsRun(call, job, model, counts).run(
-                Pipeline(
-                    partial(read_batches, batches),
-                    (job, load, identity),
-                    room.actors,
-                    room.cpus,
-                    placement.gpus,
-                )
-            )
+            feed, annotator = partial(read_batches, batches), (job, load, identity)
+            pipeline = Pipeline(feed, annotator, room.actors, room.cpus, placement.gpus)
+            return run_pipeline(call, job, model, counts, pipeline)
 
         return call.models.run(task_of(framework, call.models.registry), work, slots=None)
 
@@ -220,98 +214,68 @@ def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
             yield {"papers": line}
 
 
-@dataclass(slots=True)
-class PartsRun:
-    """A run that annotates the papers that are due, with the figures so far.
+def run_pipeline(
+    call: Call, job: PartsJob, model: ServedModel, counts: Counts, pipeline: Pipeline
+) -> Result:
+    """Annotate the papers that are due, print a summary, and return the result of the line.
 
-    Attributes:
+    Args:
         model: the model that the first actor loaded and closed, for messages and the summary.
-        now: the counts of this run.
+
+    Raises:
+        ModelUnavailable: the model became unavailable, and neither this run nor an earlier run has
+            annotated a paper. A fallback is then tried.
     """
-
-    call: Call
-    job: PartsJob
-    model: ServedModel
-    counts: Counts
-    now: Tally = field(default_factory=Tally)
-    errors: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def run(self, pipeline: Pipeline) -> Result:
-        """Annotate the papers that are due, and return the result of the line.
-
-        Raises:
-            ModelUnavailable: the model became unavailable, and neither this run nor an earlier run
-                has annotated a paper. A fallback is then tried.
-        """
-        counts, source, now = self.counts, self.counts.source, self.now
-        source.refused.report(self.call.screen)
-        if self.call.options.retry_failed:
-            counts.failed = 0  # the failed papers are due
-        actors = f"{counted(pipeline.actors, 'actor')} with {counted(self.model.slots, 'slot')}"
-        rows = counts.due, counts.done, counts.failed, source.filtered
-        self.call.screen.notice(f"{source.name}: {announcement(f'on {actors} each', *rows)}")
-        started = time.monotonic()
-        if counts.due:
-            self._annotate(pipeline)
-        if isinstance(now.stopped, ModelUnavailable) and not (now.done or counts.done):
-            raise now.stopped
-        return self._result(time.monotonic() - started)
-
-    def _annotate(self, pipeline: Pipeline) -> None:
-        """Run the pipeline; an error that ends the run is kept in `now.stopped`."""
-        counts, call, left_out = self.counts, self.call, self.counts.source.filtered.total()
-        pace = ProgressEstimate(counts.due, counts.chars, left_out, unit="papers")
-        with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
-            try:
-                for part in figures(pipeline, call.cancel):
-                    self._add(part, pace)
-                    update()
-            except HarnessError as error:
-                self.now.stopped = error
-
-    def _add(self, part: dict[str, Any], pace: ProgressEstimate) -> None:
-        self.now.done += part["done"]
-        self.now.failed += part["failed"]
-        self.errors.update(json.loads(part["errors"]))
-        for kind in ("prompt", "completion"):
-            self.tokens[kind] += part[f"{kind}_tokens"]
-        pace.done, pace.failed = self.now.done, self.now.failed
-        pace.add_work(part["chars"], part["completion_tokens"])
-        if isinstance(rates := self.call.screen.rates, Rates):
-            rates.add((part["node"], ""), part["completion_tokens"])
-
-    def _result(self, seconds: float) -> Result:
-        """Return the result of the line, and print a summary.
-
-        Args:
-            seconds: the duration of the run.
-        """
-        counts, now, folder = self.counts, self.now, self.job.folder.url
-        self.errors["before"] += now.failed + counts.failed - self.errors.total()
-        if now.stopped is not None:
-            kept = f"The parts in {folder} are kept; the same line continues the job."
-            add_hint(now.stopped, kept)
-        summary = {
-            **summary_of(
-                counts.source,
-                self.model,
-                counts.rows,
-                done=counts.done + now.done,
-                now=now,
-                errors=+self.errors,
-                tokens=self.tokens,
-                seconds=seconds,
-            ),
-            "folder": folder,
-        }
-        self.call.screen.notice(in_words(summary))
-        return Result(
-            summary=summary,
-            exit_code=int(bool(summary["failed"] or counts.source.refused)),
-            stopped=now.stopped,
-            next=f"/corpus add {folder}" if summary["done"] else "",
-        )
+    source, now, folder = counts.source, Tally(), job.folder.url
+    errors, tokens = Counter[str](), Counter[str]()
+    source.refused.report(call.screen)
+    if call.options.retry_failed:
+        counts.failed = 0  # the failed papers are due
+    actors = f"{counted(pipeline.actors, 'actor')} with {counted(model.slots, 'slot')}"
+    rows = counts.due, counts.done, counts.failed, source.filtered
+    call.screen.notice(f"{source.name}: {announcement(f'on {actors} each', *rows)}")
+    started = time.monotonic()
+    pace = ProgressEstimate(counts.due, counts.chars, source.filtered.total(), unit="papers")
+    with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
+        try:
+            for part in figures(pipeline, call.cancel) if counts.due else ():
+                now.done += part["done"]
+                now.failed += part["failed"]
+                errors.update(json.loads(part["errors"]))
+                for kind in ("prompt", "completion"):
+                    tokens[kind] += part[f"{kind}_tokens"]
+                pace.done, pace.failed = now.done, now.failed
+                pace.add_work(part["chars"], part["completion_tokens"])
+                if isinstance(rates := call.screen.rates, Rates):
+                    rates.add((part["node"], ""), part["completion_tokens"])
+                update()
+        except HarnessError as error:
+            now.stopped = error
+    if isinstance(now.stopped, ModelUnavailable) and not (now.done or counts.done):
+        raise now.stopped
+    errors["before"] += now.failed + counts.failed - errors.total()
+    if now.stopped is not None:
+        add_hint(now.stopped, f"The parts in {folder} are kept; the same line continues the job.")
+    summary = {
+        **summary_of(
+            source,
+            model,
+            counts.rows,
+            done=counts.done + now.done,
+            now=now,
+            errors=+errors,
+            tokens=tokens,
+            seconds=time.monotonic() - started,
+        ),
+        "folder": folder,
+    }
+    call.screen.notice(in_words(summary))
+    return Result(
+        summary=summary,
+        exit_code=int(bool(summary["failed"] or source.refused)),
+        stopped=now.stopped,
+        next=f"/corpus add {folder}" if summary["done"] else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
