@@ -286,13 +286,6 @@ def from_table(
     return source
 
 
-def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return a source with the usable papers in some rows of a table, kept in memory."""
-    source = source_of(table, papers := list[Paper]())
-    papers += [row.paper for row in usable_rows(source, rows)]
-    return source
-
-
 def source_of(table: Table, papers: Papers) -> Source:
     """Return a source with papers of a table."""
     return Source(shown(table.path), papers, table.id_column or "id", path=table.path)

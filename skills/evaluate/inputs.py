@@ -68,8 +68,10 @@ def with_gold(
     table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
     gold: dict[tuple[str, str], Moves] = {}
-    source = plan.from_rows(table, _with_gold(table, framework, gold))
-    return Subject(source, framework, [gold[one.id, one.sha256] for one in source.papers])
+    source = plan.source_of(table, papers := list[Paper]())
+    rows = _with_gold(table, framework, gold)
+    papers += [row.paper for row in plan.usable_rows(source, rows)]
+    return Subject(source, framework, [gold[one.id, one.sha256] for one in papers])
 
 
 def _with_gold(
