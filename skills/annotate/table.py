@@ -91,17 +91,30 @@ def annotate_source(
 
         def work(model: ServedModel) -> Finished:
             check(model)
-            job = AnnotateJob(call, source, framework, model, db)
-            with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
-                _refuse_to_start_over(job)
-                started = time.monotonic()
-                tally = job.run()
-                if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                    raise tally.stopped  # so that `models.run` tries a fallback
-                return finish(job, tally, path, time.monotonic() - started)
+            return run_job(AnnotateJob(call, source, framework, model, db), path)
 
         task = task_of(framework, call.models.registry)
         return call.models.run(task, work, slots=call.options.workers)
+
+
+def run_job(job: AnnotateJob, path: Path) -> Finished:
+    """Run a job, record its end in the corpus, and return the finished job.
+
+    Args:
+        path: the corpus.
+
+    Raises:
+        ModelUnavailable: the model became unavailable before any paper was annotated. `Models.run`
+            then tries a fallback.
+        ModelError: as for `annotate_source`.
+    """
+    with job.call.cancel.on_signals(), runs.recorded(job.db, lambda: job.run_id):
+        _refuse_to_start_over(job)
+        started = time.monotonic()
+        tally = job.run()
+        if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
+            raise tally.stopped
+        return finish(job, tally, path, time.monotonic() - started)
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, InvalidReply, ModelUnavailable, UsageError
+from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backend import OnText
 from harness.models.pool import Choice
 from harness.models.served import ServedModel
@@ -26,8 +25,8 @@ from harness.support.process import job_lock, require
 from skills.annotate import annotator, plan
 from skills.annotate.annotator import Prepared, quotes, stored_form
 from skills.annotate.job import AnnotateJob
-from skills.annotate.table import finish
-from skills.corpus.db import runs, store
+from skills.annotate.table import run_job
+from skills.corpus.db import store
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.db.rows import stored_json
 from skills.corpus.records import Annotated, key_of
@@ -290,14 +289,9 @@ class ModelRunner:
     def _run(self, job: ComparedJob, phase: str) -> None:
         self.pace.phase = phase
         self.update()
-        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
-            started = time.monotonic()
-            tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not job.plan.count("done"):
-                raise tally.stopped  # so that `models.run` tries the next serve entry
-            finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # raised after `finish`, which stores the summary of the run
-            raise tally.stopped
+        finished = run_job(job, self.path)
+        if finished.stopped is not None:  # raised now, since `run_job` stores the summary first
+            raise finished.stopped
 
     def _records(
         self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
