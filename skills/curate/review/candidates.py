@@ -74,9 +74,6 @@ class Candidates:
     def __getitem__(self, at: int) -> Item:
         return next(self.some(self.keys[at : at + 1]))
 
-    def __iter__(self) -> Iterator[Item]:
-        return self.some(self.keys)
-
     def some(self, keys: Iterable[str]) -> Iterator[Item]:
         """Yield the annotations with these keys, in the order of `keys`."""
         wanted = iter(keys)
