@@ -240,7 +240,8 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
             job.model,
             job.rows,
             done=job.plan.count("done"),
-            now=tally,
+            made=tally.done,
+            failed_now=tally.failed,
             errors=Counter(store.error_type(job.db, entry.key) for entry in failed),
             tokens={"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
             seconds=seconds,
@@ -291,7 +292,8 @@ def summary_of(
     rows: int,
     *,
     done: int,
-    now: Tally,
+    made: int,
+    failed_now: int,
     errors: Counter[str],
     tokens: Mapping[str, int],
     seconds: float,
@@ -305,15 +307,14 @@ def summary_of(
     Args:
         rows: number of rows of the source that are not filtered.
         done: number of annotated rows.
-        now: the counts of this run.
         errors: number of failures by the class of the error.
     """
     return {
         "input": source.name,
         "rows": rows + source.filtered.total(),
         "done": done,
-        "made": now.done,
-        "failed_now": now.failed,
+        "made": made,
+        "failed_now": failed_now,
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
         "filtered": dict(source.filtered),
