@@ -271,7 +271,8 @@ class ModelRunner:
                 self.pace.weight -= len(every) * len(paper.abstract)
         if not answered:
             return
-        source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])
+        papers = [paper for paper, _ in answered] * len(every)
+        source = plan.from_papers(self.subject.source.name, papers)
         job = RepeatedJob(
             *(self.call, source, self.subject.framework, model, self.db),
             pace=self.pace,
@@ -400,7 +401,7 @@ class ComparedJob(AnnotateJob):
 
 @dataclass
 class RepeatedJob(ComparedJob):
-    """The job that annotates each paper of `source` again in each of `variations`."""
+    """The job that annotates papers again; `source` has all papers once for each variation."""
 
     variations: Sequence[Variation] = field(kw_only=True)
 
@@ -408,16 +409,9 @@ class RepeatedJob(ComparedJob):
     def _annotators(self) -> list[annotator.Annotator]:
         return [replace(self.annotator, framework=one.framework) for one in self.variations]
 
-    @property
-    def rows(self) -> int:
-        return len(self.source.papers) * len(self.variations)
-
-    def paper(self, place: int) -> Paper:
-        return self.source.papers[place % len(self.source.papers)]
-
     def prepare(self, place: int) -> Prepared:
         """Return the request for a row; rows are ordered by variation, and then by paper."""
-        number = place // len(self.source.papers)
+        number = place * len(self.variations) // self.rows
         made = self._annotators[number].prepare(self.paper(place))
         sampling = self.variations[number].sampling
         return _changed(made, sampling, sampling)
